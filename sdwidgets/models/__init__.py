@@ -1,0 +1,1 @@
+"""The networks: tensors to tensors. They know their config and nothing else."""

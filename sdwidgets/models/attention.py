@@ -1,0 +1,154 @@
+"""Attention, with its probabilities open to whoever wants to look.
+
+Sources: "Attention Is All You Need" (Vaswani et al., arXiv 1706.03762, equation 1); the spatial
+transformer of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al.,
+arXiv 2112.10752, section 3.3 and appendix E.2.1); GEGLU of "GLU Variants Improve Transformer"
+(Shazeer, arXiv 2002.05202, equation 6).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Tap = Callable[[Tensor], None]
+
+
+class Attention(nn.Module):
+    """softmax(Q K^T / sqrt(d)) V over ``heads`` heads (arXiv 1706.03762, equation 1).
+
+    Without a context (``context_width`` None) x attends to itself, through torch's fused kernel.
+    With one, the pixels attend to a few dozen tokens: then the probabilities are always computed
+    in the open, which costs no more at that size, and looking at them cannot change the picture.
+
+    ``tap``, if set on a cross-attention, is called with the probabilities [B, heads, N, T]
+    (float32) of every forward pass. It may read them, and must not change them.
+    """
+
+    def __init__(
+        self, width: int, heads: int, *, context_width: int | None = None, bias: bool = False
+    ):
+        super().__init__()
+        self.heads = heads
+        self.is_cross = context_width is not None
+        self.tap: Tap | None = None
+        self.to_q = nn.Linear(width, width, bias=bias)
+        self.to_k = nn.Linear(context_width or width, width, bias=bias)
+        self.to_v = nn.Linear(context_width or width, width, bias=bias)
+        self.to_out = nn.ModuleList([nn.Linear(width, width)])
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, N, d]
+
+    def probabilities(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return [B, heads, N, T] float32: how much each of N queries looks at each of T keys.
+
+        ``x`` [B, N, C], ``context`` [B, T, D]; each row sums to one. The softmax is in float32
+        whatever the weights' dtype: half precision would lose the small probabilities.
+        """
+        q = self._split(self.to_q(x))  # [B, heads, N, d]
+        k = self._split(self.to_k(context))  # [B, heads, T, d]
+        k = k * q.shape[-1] ** -0.5  # the few keys, rather than the many queries or the scores
+        return torch.softmax(q @ k.mT, dim=-1, dtype=torch.float32)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """Return [B, N, C] of ``x`` [B, N, C] and, for cross-attention, ``context`` [B, T, D]."""
+        if self.is_cross and context is not None:
+            p = self.probabilities(x, context)  # [B, heads, N, T]
+            if self.tap is not None:
+                self.tap(p)
+            v = self._split(self.to_v(context))  # [B, heads, T, d]
+            h = p.to(v.dtype) @ v  # [B, heads, N, d]
+        else:
+            q, k, v = (self._split(project(x)) for project in (self.to_q, self.to_k, self.to_v))
+            h = F.scaled_dot_product_attention(q, k, v)  # [B, heads, N, d]
+        return self.to_out[0](h.transpose(1, 2).flatten(2))  # [B, N, C]
+
+
+class GEGLU(nn.Module):
+    """[..., C] -> [..., inner]: a * gelu(b), where (a, b) = proj(x) (arXiv 2002.05202, eq. 6)."""
+
+    def __init__(self, width: int, inner: int):
+        super().__init__()
+        self.proj = nn.Linear(width, 2 * inner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        value, gate = self.proj(x).chunk(2, dim=-1)
+        return value * F.gelu(gate)
+
+
+class FeedForward(nn.Module):
+    """[..., C] -> [..., C] through a gated layer of width 4C."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        # Place 1 is dropout in the published layout: it holds no weights, but it counts.
+        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class TransformerBlock(nn.Module):
+    """x [B, N, C] -> [B, N, C]: self-attention, cross-attention, feed-forward, each residual.
+
+    Source: arXiv 2112.10752, appendix E.2.1. ``context_width`` 0 leaves out the cross-attention.
+    """
+
+    def __init__(self, width: int, heads: int, context_width: int):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attn1 = Attention(width, heads)
+        if context_width:
+            self.norm2 = nn.LayerNorm(width)
+            self.attn2: Attention | None = Attention(width, heads, context_width=context_width)
+        else:
+            self.attn2 = None
+        self.norm3 = nn.LayerNorm(width)
+        self.ff = FeedForward(width)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        x = x + self.attn1(self.norm1(x))
+        if self.attn2 is not None:
+            x = x + self.attn2(self.norm2(x), context)
+        return x + self.ff(self.norm3(x))
+
+
+class SpatialTransformer(nn.Module):
+    """x [B, C, h, w] -> [B, C, h, w]: ``depth`` transformer blocks over the pixels as a sequence.
+
+    Source: arXiv 2112.10752, section 3.3. Its 1x1 convolutions are linear layers here.
+    """
+
+    def __init__(self, channels: int, heads: int, depth: int, context_width: int, groups: int):
+        super().__init__()
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.proj_in = nn.Linear(channels, channels)
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(channels, heads, context_width) for _ in range(depth)
+        )
+        self.proj_out = nn.Linear(channels, channels)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        h = self.norm(x).flatten(2).mT  # [B, hw, C]
+        h = self.proj_in(h)
+        for block in self.transformer_blocks:
+            h = block(h, context)
+        h = self.proj_out(h)
+        return x + h.mT.unflatten(2, x.shape[-2:])  # [B, C, h, w], in x's memory format
+
+
+class PixelAttention(Attention):
+    """x [B, C, h, w] -> [B, C, h, w]: one head over all pixels, as in the autoencoder's middle."""
+
+    def __init__(self, channels: int, groups: int):
+        super().__init__(channels, heads=1, bias=True)
+        self.group_norm = nn.GroupNorm(groups, channels, eps=1e-6)
+
+    def forward(self, x: Tensor, context: None = None) -> Tensor:
+        h = self.group_norm(x).flatten(2).mT  # [B, hw, C]
+        h = super().forward(h)
+        return x + h.mT.unflatten(2, x.shape[-2:])

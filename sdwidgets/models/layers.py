@@ -1,0 +1,111 @@
+"""The blocks that the denoising network and the autoencoder share.
+
+Sources: residual blocks and resampling of "Denoising Diffusion Probabilistic Models" (Ho et al.,
+arXiv 2006.11239, appendix B); the timestep embedding of "Attention Is All You Need" (Vaswani et
+al., arXiv 1706.03762, section 3.5).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def timestep_embedding(t: Tensor, width: int) -> Tensor:
+    """Return [B, ``width``] float32 features of the timesteps ``t`` [B]: cosines, then sines.
+
+    Frequencies fall geometrically from 1 to (almost) 1/10000 (arXiv 1706.03762, section 3.5).
+    ``width`` is even; timesteps need not be whole numbers.
+    """
+    half = width // 2
+    exponents = torch.arange(half, dtype=torch.float32, device=t.device) / half
+    angles = t.float()[:, None] * torch.exp(-math.log(10000.0) * exponents)  # [B, width/2]
+    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+
+
+def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
+    """Return silu(norm(x)), with one memory pass less when nothing is to be differentiated."""
+    h = norm(x)
+    return F.silu(h, inplace=not h.requires_grad)
+
+
+class EmbeddingMLP(nn.Module):
+    """[B, in] -> [B, out]: linear, SiLU, linear; for timesteps and SDXL's pooled vector."""
+
+    def __init__(self, in_width: int, out_width: int):
+        super().__init__()
+        self.linear_1 = nn.Linear(in_width, out_width)
+        self.linear_2 = nn.Linear(out_width, out_width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear_2(F.silu(self.linear_1(x)))
+
+
+class ResnetBlock(nn.Module):
+    """x [B, in, h, w] -> [B, out, h, w]: two normalised 3x3 convolutions and a shortcut.
+
+    With ``embedding_width`` > 0 an embedding of the timestep is added in between
+    (arXiv 2006.11239, appendix B).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        groups: int,
+        eps: float,
+        embedding_width: int = 0,
+    ):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        if embedding_width:
+            self.time_emb_proj = nn.Linear(embedding_width, out_channels)
+        self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv_shortcut = (
+            nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
+        )
+
+    def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
+        """``embedding`` [B, embedding_width] has been through its SiLU: it is the same for all."""
+        h = self.conv1(norm_silu(self.norm1, x))  # [B, out, h, w]
+        if embedding is not None:
+            h += self.time_emb_proj(embedding)[:, :, None, None]
+        h = self.conv2(norm_silu(self.norm2, h))
+        h += x if self.conv_shortcut is None else self.conv_shortcut(x)
+        return h
+
+
+class Downsample(nn.Module):
+    """x [B, C, h, w] -> [B, C, ceil(h/2), ceil(w/2)] by a 3x3 convolution of stride 2.
+
+    ``asymmetric`` pads right and bottom only and rounds odd sizes down, as the autoencoder of
+    latent diffusion does.
+    """
+
+    def __init__(self, channels: int, *, asymmetric: bool = False):
+        super().__init__()
+        self.asymmetric = asymmetric
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=0 if asymmetric else 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(F.pad(x, (0, 1, 0, 1)) if self.asymmetric else x)
+
+
+class Upsample(nn.Module):
+    """x [B, C, h, w] -> [B, C, 2h, 2w]: nearest neighbour, then a 3x3 convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """``size`` (height, width), if given, is used in place of (2h, 2w): odd levels need it."""
+        if size is None:
+            size = (2 * x.shape[-2], 2 * x.shape[-1])
+        return self.conv(F.interpolate(x, size=size, mode="nearest"))
