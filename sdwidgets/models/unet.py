@@ -1,0 +1,192 @@
+"""The denoising network of latent diffusion.
+
+Sources: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv
+2112.10752, section 3.2-3.3); the pooled conditioning vector: "SDXL" (Podell et al., arXiv
+2307.01952, section 2.2).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..configs import UNetConfig
+from .attention import Attention, SpatialTransformer
+from .layers import (
+    Downsample,
+    EmbeddingMLP,
+    ResnetBlock,
+    Upsample,
+    norm_silu,
+    timestep_embedding,
+)
+
+EPS = 1e-5
+
+
+class Level(nn.Module):
+    """Residual blocks, each followed by a spatial transformer if the level has ``depth`` > 0."""
+
+    def __init__(self, config: UNetConfig, level: int, in_channels: list[int], depth: int):
+        super().__init__()
+        channels, groups = config.channels[level], config.norm_groups
+        self.resnets = nn.ModuleList(
+            ResnetBlock(n, channels, groups=groups, eps=EPS, embedding_width=4 * config.channels[0])
+            for n in in_channels
+        )
+        self.attentions = nn.ModuleList(
+            SpatialTransformer(channels, config.heads[level], depth, config.context_dim, groups)
+            for _ in in_channels
+            if depth
+        )
+
+    def block(self, i: int, x: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
+        """Residual block ``i`` and its transformer: [B, in, h, w] -> [B, out, h, w]."""
+        x = self.resnets[i](x, embedding)
+        return self.attentions[i](x, context) if len(self.attentions) else x
+
+
+class DownLevel(Level):
+    """[B, in, h, w] -> [B, out, h/2, w/2], and every state on the way, for the skips."""
+
+    def __init__(self, config: UNetConfig, level: int):
+        channels = config.channels
+        first = channels[max(level - 1, 0)]
+        rest = [channels[level]] * (config.blocks_per_level - 1)
+        super().__init__(config, level, [first, *rest], config.depths[level])
+        last = level == len(channels) - 1
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels[level])])
+
+    def forward(
+        self, x: Tensor, embedding: Tensor, context: Tensor | None
+    ) -> tuple[Tensor, list[Tensor]]:
+        states = []
+        for i in range(len(self.resnets)):
+            x = self.block(i, x, embedding, context)
+            states.append(x)
+        for downsample in self.downsamplers:
+            x = downsample(x)
+            states.append(x)
+        return x, states
+
+
+class MidLevel(Level):
+    """[B, C, h, w] -> [B, C, h, w] at the lowest resolution: residual, transformer, residual."""
+
+    def __init__(self, config: UNetConfig):
+        channels = config.channels[-1]
+        super().__init__(config, -1, [channels], config.mid_depth)
+        self.resnets.append(
+            ResnetBlock(
+                channels,
+                channels,
+                groups=config.norm_groups,
+                eps=EPS,
+                embedding_width=4 * config.channels[0],
+            )
+        )
+
+    def forward(self, x: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
+        return self.resnets[1](self.block(0, x, embedding, context), embedding)
+
+
+class UpLevel(Level):
+    """[B, in, h, w] and its skips -> [B, out, 2h, 2w] ([B, out, h, w] at level 0)."""
+
+    def __init__(self, config: UNetConfig, level: int):
+        channels, blocks = config.channels, config.blocks_per_level
+        below = channels[min(level + 1, len(channels) - 1)]
+        above = channels[max(level - 1, 0)]
+        states = [below, *[channels[level]] * blocks]
+        skips = [*[channels[level]] * blocks, above]
+        in_channels = [state + skip for state, skip in zip(states, skips)]
+        super().__init__(config, level, in_channels, config.depths[level])
+        self.upsamplers = nn.ModuleList([Upsample(channels[level])] if level else [])
+
+    def forward(
+        self, x: Tensor, skips: list[Tensor], embedding: Tensor, context: Tensor | None
+    ) -> Tensor:
+        """Takes its skips from the end of ``skips``; what remains is for the levels above."""
+        for i in range(len(self.resnets)):
+            x = torch.cat([x, skips.pop()], dim=1)
+            x = self.block(i, x, embedding, context)
+        for upsample in self.upsamplers:
+            height, width = skips[-1].shape[-2:]  # odd sizes: not always twice as large
+            x = upsample(x, (height, width))
+        return x
+
+
+class UNet(nn.Module):
+    """x [B, in_channels, h, w] at timesteps t -> prediction [B, out_channels, h, w].
+
+    What is predicted (noise, v, or the clean latents) is a matter of training, not of this
+    network. Parameter names are those of diffusers' ``UNet2DConditionModel``; the 1x1 convolutions
+    around attention are linear layers. Any height and width will do.
+    """
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        channels, width = config.channels, 4 * config.channels[0]
+        levels = range(len(channels))
+        self.conv_in = nn.Conv2d(config.in_channels, channels[0], 3, padding=1)
+        self.time_embedding = EmbeddingMLP(channels[0], width)
+        self.add_embedding = EmbeddingMLP(config.vector_dim, width) if config.vector_dim else None
+        self.down_blocks = nn.ModuleList(DownLevel(config, level) for level in levels)
+        self.mid_block = MidLevel(config)
+        self.up_blocks = nn.ModuleList(UpLevel(config, level) for level in reversed(levels))
+        self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels[0], eps=EPS)
+        self.conv_out = nn.Conv2d(channels[0], config.out_channels, 3, padding=1)
+
+    def forward(
+        self, x: Tensor, t: Tensor, context: Tensor | None = None, vector: Tensor | None = None
+    ) -> Tensor:
+        """Return the prediction [B, out_channels, h, w].
+
+        ``x`` [B, in_channels, h, w]; ``t`` [B] timesteps in [0, 1000), need not be whole;
+        ``context`` [B, T, context_dim], the words; ``vector`` [B, vector_dim], SDXL's pooled
+        conditioning, only for configs with ``vector_dim`` > 0.
+        """
+        embedding = timestep_embedding(t.expand(x.shape[0]), self.config.channels[0])
+        embedding = self.time_embedding(embedding.to(x.dtype))  # [B, 4 channels[0]]
+        if self.add_embedding is not None:
+            embedding = embedding + self.add_embedding(vector)
+        embedding = F.silu(embedding)  # once, for all residual blocks
+
+        x = self.conv_in(x)  # [B, channels[0], h, w]
+        skips = [x]
+        for down in self.down_blocks:
+            x, states = down(x, embedding, context)
+            skips += states
+        x = self.mid_block(x, embedding, context)  # [B, channels[-1], h/2^(L-1), w/2^(L-1)]
+        for up in self.up_blocks:
+            x = up(x, skips, embedding, context)
+        return self.conv_out(norm_silu(self.conv_norm_out, x))  # [B, out_channels, h, w]
+
+    def cross_attentions(self) -> dict[str, Attention]:
+        """Return every cross-attention by its module path, in the order of the forward pass."""
+        return {
+            name: module
+            for name, module in self.named_modules()
+            if isinstance(module, Attention) and module.is_cross
+        }
+
+
+def zero_residuals(unet: UNet) -> None:
+    """Set the last layer of every residual branch, and of the network, to zero, in place.
+
+    For training from nothing: each block then starts as the identity ("Diffusion Models Beat GANs
+    on Image Synthesis", Dhariwal & Nichol, arXiv 2105.05233, appendix B).
+    """
+    for module in unet.modules():
+        if isinstance(module, ResnetBlock):
+            last: nn.Module = module.conv2
+        elif isinstance(module, SpatialTransformer):
+            last = module.proj_out
+        else:
+            continue
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
+    for parameter in unet.conv_out.parameters():
+        nn.init.zeros_(parameter)

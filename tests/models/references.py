@@ -1,0 +1,80 @@
+"""diffusers' networks built from our configs, with our weights in them, for comparison."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from sdwidgets.configs import AutoencoderConfig, UNetConfig
+
+
+def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
+    """diffusers' UNet of ``config``; ``linear`` False keeps SD1's 1x1 convolutions."""
+    from diffusers import UNet2DConditionModel
+
+    down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.depths]
+    up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.depths)]
+    vector = {}
+    if config.vector_dim:
+        # Six numbers of 8 features each, and the pooled text state: 48 + the rest.
+        features = 256 if config.vector_dim > 1536 else 8
+        vector = {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": features,
+            "projection_class_embeddings_input_dim": config.vector_dim,
+        }
+    return UNet2DConditionModel(
+        in_channels=config.in_channels,
+        out_channels=config.out_channels,
+        block_out_channels=config.channels,
+        down_block_types=tuple(down),
+        up_block_types=tuple(up),
+        layers_per_block=config.blocks_per_level,
+        transformer_layers_per_block=[max(depth, 1) for depth in config.depths],
+        attention_head_dim=config.heads,  # diffusers' name for the number of heads
+        cross_attention_dim=config.context_dim,
+        norm_num_groups=config.norm_groups,
+        use_linear_projection=linear,
+        **vector,
+    ).eval()
+
+
+def autoencoder_of(config: AutoencoderConfig) -> Any:
+    """diffusers' ``AutoencoderKL`` of ``config``."""
+    from diffusers import AutoencoderKL
+
+    levels = len(config.channels)
+    return AutoencoderKL(
+        in_channels=config.in_channels,
+        out_channels=config.in_channels,
+        block_out_channels=config.channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        layers_per_block=config.blocks_per_level,
+        latent_channels=config.latent_channels,
+        norm_num_groups=config.norm_groups,
+        scaling_factor=config.scaling_factor,
+        shift_factor=config.shift_factor,
+        mid_block_add_attention=config.mid_attention,
+    ).eval()
+
+
+def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
+    """Copy by name; a linear layer of ours may be a 1x1 convolution of theirs."""
+    shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
+    state = {name: tensor.reshape(shapes[name]) for name, tensor in ours.state_dict().items()}
+    theirs.load_state_dict(state, strict=True)
+
+
+def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all weights, 1x1 convolutions around attention as linear layers."""
+    return {
+        name: tuple(t.shape[:2] if "attentions" in name and t.ndim == 4 else t.shape)
+        for name, t in model.state_dict().items()
+    }
+
+
+def relative_error(ours: Tensor, theirs: Tensor) -> float:
+    """Largest difference as a fraction of the largest value."""
+    return float((ours - theirs).abs().max() / theirs.abs().max())
