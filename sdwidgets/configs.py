@@ -1,0 +1,175 @@
+"""What a model is, in numbers: frozen dataclasses and the presets made of them.
+
+A config is plain data. Two models of one family differ in their config and in nothing else, so
+adding a model size is adding a preset at the end of this file. Nothing here imports torch.
+
+Sources: "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752) for the
+family; the published configurations of Stable Diffusion 1, 2 and XL (arXiv 2307.01952) for the
+presets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Prediction = Literal["eps", "v", "x0"]
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """The denoising network; ``channels``, ``depths`` and ``heads`` have one entry a level.
+
+    Level 0 works at the latents' resolution, each further level at half of the one before.
+    """
+
+    channels: tuple[int, ...]
+    depths: tuple[int, ...]  # transformer blocks after each residual block; 0: no attention there
+    heads: tuple[int, ...]  # attention heads
+    blocks_per_level: int = 2  # residual blocks a level on the way down; one more on the way up
+    context_dim: int = 768  # width of the text states
+    vector_dim: int = 0  # width of the pooled conditioning vector (SDXL); 0: none
+    norm_groups: int = 32
+    in_channels: int = 4
+    out_channels: int = 4
+
+    @property
+    def mid_depth(self) -> int:
+        """Transformer blocks in the middle: as the last level, and at least one."""
+        return max(self.depths[-1], 1)
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """The KL autoencoder: H x W x 3 pixels to H/f x W/f x ``latent_channels``."""
+
+    channels: tuple[int, ...]
+    blocks_per_level: int = 2
+    latent_channels: int = 4
+    in_channels: int = 3
+    norm_groups: int = 32
+    mid_attention: bool = True
+    scaling_factor: float = 0.18215  # latents are multiplied by it, to have unit variance outside
+    shift_factor: float = 0.0  # and are centred by it first
+
+    @property
+    def factor(self) -> int:
+        """f, the number of pixels along one side of a latent cell."""
+        return 2 ** (len(self.channels) - 1)
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """A CLIP text transformer."""
+
+    vocab_size: int = 49408
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    hidden: int = 3072  # width of the feed-forward layers
+    activation: str = "quick_gelu"
+    length: int = 77  # tokens, start and end included
+    bos: int = 49406
+    eos: int = 49407
+    pad: int = 49407
+    projection_dim: int = 0  # SDXL's second encoder has a pooled projection; 0: none
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """The forward process: variances beta_1..beta_T and what the network predicts."""
+
+    steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    kind: Literal["linear", "scaled_linear"] = "scaled_linear"  # scaled: linear in sqrt(beta)
+    prediction: Prediction = "eps"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One latent diffusion model."""
+
+    name: str
+    unet: UNetConfig
+    autoencoder: AutoencoderConfig
+    text: tuple[TextConfig, ...]
+    schedule: ScheduleConfig = ScheduleConfig()
+    size: int = 512  # pixels along one side of the pictures it was trained on
+    guidance_scale: float = 7.5  # the default of `sample`
+
+
+_SD_AUTOENCODER = AutoencoderConfig(channels=(128, 256, 512, 512))
+_CLIP_L = TextConfig()
+_CLIP_H = TextConfig(width=1024, layers=23, heads=16, hidden=4096, activation="gelu", pad=0)
+_CLIP_BIG_G = TextConfig(
+    width=1280, layers=32, heads=20, hidden=5120, activation="gelu", pad=0, projection_dim=1280
+)
+
+SD1 = ModelConfig(
+    name="Stable Diffusion 1",
+    unet=UNetConfig(channels=(320, 640, 1280, 1280), depths=(1, 1, 1, 0), heads=(8, 8, 8, 8)),
+    autoencoder=_SD_AUTOENCODER,
+    text=(_CLIP_L,),
+)
+
+SD2 = ModelConfig(
+    name="Stable Diffusion 2",
+    unet=UNetConfig(
+        channels=(320, 640, 1280, 1280),
+        depths=(1, 1, 1, 0),
+        heads=(5, 10, 20, 20),
+        context_dim=1024,
+    ),
+    autoencoder=_SD_AUTOENCODER,
+    text=(_CLIP_H,),
+    schedule=ScheduleConfig(prediction="v"),
+    size=768,
+)
+
+SDXL = ModelConfig(
+    name="Stable Diffusion XL",
+    unet=UNetConfig(
+        channels=(320, 640, 1280),
+        depths=(0, 2, 10),
+        heads=(5, 10, 20),
+        context_dim=2048,
+        vector_dim=2816,
+    ),
+    autoencoder=AutoencoderConfig(channels=(128, 256, 512, 512), scaling_factor=0.13025),
+    text=(_CLIP_L, _CLIP_BIG_G),
+    size=1024,
+    guidance_scale=5.0,
+)
+
+# The bundled model: Stable Diffusion at small scale, trained on emoji scenes (see scenes.py).
+EMOJI = ModelConfig(
+    name="emoji scenes",
+    unet=UNetConfig(
+        channels=(64, 128, 192), depths=(1, 1, 1), heads=(4, 4, 4), context_dim=128
+    ),
+    autoencoder=AutoencoderConfig(
+        channels=(16, 32, 64, 160), blocks_per_level=1, norm_groups=8, scaling_factor=1.0
+    ),
+    text=(
+        TextConfig(
+            vocab_size=1024, width=128, layers=2, heads=4, hidden=512, bos=1022, eos=1023, pad=1023
+        ),
+    ),
+    size=128,
+    guidance_scale=4.0,
+)
+
+# For tests: every part there, nothing of any size.
+TINY = ModelConfig(
+    name="tiny",
+    unet=UNetConfig(
+        channels=(16, 32), depths=(1, 1), heads=(2, 4), blocks_per_level=1, context_dim=24, norm_groups=8
+    ),
+    autoencoder=AutoencoderConfig(channels=(8, 16), blocks_per_level=1, norm_groups=4),
+    text=(
+        TextConfig(vocab_size=300, width=24, layers=2, heads=2, hidden=48, bos=298, eos=299, pad=299),
+    ),
+    size=16,
+    guidance_scale=3.0,
+)

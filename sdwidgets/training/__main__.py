@@ -1,0 +1,91 @@
+"""``python -m sdwidgets.training PART``: trains one part of the bundled model from nothing.
+
+The parts build on each other: autoencoder, text, diffusion; the recogniser only judges. Each one
+resumes where its checkpoint in the runs folder ends. ``pack`` turns the checkpoints into a model
+folder that ``sdwidgets.load`` and diffusers read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import torch
+from tqdm.auto import tqdm
+
+from ..configs import EMOJI
+from ..scenes import load_glyphs
+from .loop import Plan, Task, train
+
+# What the bundled weights are trained with; `--steps` and `--batch-size` override.
+PLANS = {
+    "autoencoder": Plan(steps=3000, batch_size=16, lr=2e-3, ema=0.998),
+    "decoder": Plan(steps=2000, batch_size=16, lr=1e-3, ema=0.998),
+    "text": Plan(steps=3000, batch_size=256, lr=1e-3, ema=0.995),
+    "recognizer": Plan(steps=2000, batch_size=32, lr=2e-3, ema=0.995),
+    "diffusion": Plan(steps=12000, batch_size=16, lr=1e-3, ema=0.999, checkpoint_every=250),
+}
+
+
+def follow(task: Task, plan: Plan, checkpoint: Path, log_every: int = 50) -> None:
+    """Trains with a progress bar (a line every ``log_every`` steps without a terminal)."""
+    live = sys.stderr.isatty()
+    bar: tqdm | None = None
+    mean: dict[str, float] = {}
+    began = time.perf_counter()
+    for step in train(task, plan, checkpoint):
+        if bar is None:
+            bar = tqdm(total=step.total, initial=step.index, disable=not live, desc=checkpoint.stem)
+            first = step.index
+        for name, value in {"loss": step.loss, **step.metrics}.items():
+            mean[name] = value if name not in mean else 0.98 * mean[name] + 0.02 * value
+        bar.update()
+        bar.set_postfix({k: f"{v:.4g}" for k, v in mean.items()}, refresh=False)
+        if not live and (step.index + 1) % log_every == 0:
+            spent = time.perf_counter() - began
+            rate = (step.index + 1 - first) / spent
+            values = "  ".join(f"{k} {v:.4g}" for k, v in mean.items())
+            print(
+                f"{checkpoint.stem} {step.index + 1}/{step.total}  {values}  "
+                f"{rate * plan.batch_size:.0f} samples/s  "
+                f"{(step.total - step.index - 1) / rate / 60:.0f} min left",
+                flush=True,
+            )
+    if bar is not None:
+        bar.close()
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m sdwidgets.training", description=__doc__)
+    parser.add_argument("part", choices=[*PLANS, "pack"])
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
+    parser.add_argument("--out", type=Path, help="model folder that pack writes")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, help="CPU threads")
+    for name, kind in (("steps", int), ("batch-size", int), ("lr", float), ("seed", int)):
+        parser.add_argument(f"--{name}", type=kind)
+    args = parser.parse_args(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    from . import parts
+
+    if args.part == "pack":
+        print(parts.pack(args.runs, args.out or Path("sdwidgets/weights/emoji")))
+        return
+    overrides = {
+        name: getattr(args, name)
+        for name in ("steps", "batch_size", "lr", "seed")
+        if getattr(args, name) is not None
+    }
+    from dataclasses import replace
+
+    plan = replace(PLANS[args.part], **overrides)
+    torch.manual_seed(plan.seed)
+    task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan)
+    follow(task, plan, args.runs / f"{args.part}.pt")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""The one training loop: a generator of ``TrainStep``, so that progress bars, plots, early stops
+and checkpoints are consumers of it.
+
+Everything random is drawn from ``(seed, step)``: one seed gives one result on one device, and a
+run that is resumed at step n draws what the uninterrupted run would have drawn.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import NumericsError
+
+
+@dataclass(frozen=True)
+class TrainStep:
+    """One optimiser step: ``index`` of ``total`` (from 0), the ``loss``, further ``metrics``,
+    the learning rate and the seconds it took."""
+
+    index: int
+    total: int
+    loss: float
+    lr: float
+    seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Task(Protocol):
+    """What is trained: ``model`` holds the weights, ``loss`` draws its own batch."""
+
+    model: nn.Module
+
+    def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """The scalar ``loss`` of one batch and any further scalars to report."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast: ``lr`` rises over ``warmup`` steps, then falls as half a cosine to
+    a hundredth. ``ema`` is the decay of the weights' running average."""
+
+    steps: int
+    batch_size: int = 16
+    lr: float = 1e-3
+    warmup: int = 100
+    weight_decay: float = 0.01
+    ema: float = 0.999
+    clip: float = 1.0
+    seed: int = 0
+    checkpoint_every: int = 500
+
+    def lr_at(self, step: int) -> float:
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        done = (step - self.warmup) / max(self.steps - self.warmup, 1)
+        return self.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+class Average:
+    """The exponential moving average of a model's weights (Karras et al., arXiv 2312.02696,
+    discuss why it matters); the decay grows with the steps so that the start is forgotten."""
+
+    def __init__(self, model: nn.Module):
+        self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, decay: float, step: int) -> None:
+        decay = min(decay, (1 + step) / (10 + step))
+        for name, value in model.state_dict().items():
+            average = self.weights[name]
+            if average.is_floating_point():
+                average.lerp_(value.to(average.dtype), 1 - decay)
+            else:
+                average.copy_(value)
+
+
+def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random source of one step of one run."""
+    return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    """Writes ``path`` so that at every moment it is either the old file or the whole new one."""
+    part = path.with_name(path.name + ".part")
+    with open(part, "wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(part, path)
+
+
+def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[TrainStep]:
+    """Trains ``task.model`` in place, one ``TrainStep`` a step; resumes from ``checkpoint``.
+
+    After the last step (or when the consumer stops early) the checkpoint holds the weights
+    ("model"), their average ("ema"), the optimiser's state and the step reached. Raises
+    NumericsError when the loss is not finite; the last checkpoint is then untouched.
+    """
+    model = task.model.train()
+    device = next(model.parameters()).device
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": plan.weight_decay},
+         {"params": vectors, "weight_decay": 0.0}],
+        lr=plan.lr,
+        betas=(0.9, 0.99),
+        fused=True,
+    )  # fmt: skip
+    average = Average(model)
+    start = 0
+    if checkpoint and checkpoint.exists():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        average.weights = state["ema"]
+        start = state["step"]
+
+    def save(step: int) -> None:
+        if checkpoint:
+            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+            state = {"model": model.state_dict(), "ema": average.weights, "step": step}
+            save_atomically(state | {"optimizer": optimizer.state_dict()}, checkpoint)
+
+    done = start
+    # On CUDA the forward pass runs in bfloat16; on the CPU that is slower without AMX.
+    cast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    try:
+        for index in range(start, plan.steps):
+            began = time.perf_counter()
+            lr = plan.lr_at(index)
+            for group in optimizer.param_groups:
+                group["lr"] = lr
+            optimizer.zero_grad(set_to_none=True)
+            with cast:
+                losses = task.loss(index, plan.batch_size, seeded(plan.seed, index, device))
+            loss = losses["loss"]
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+            values = {name: float(value.detach()) for name, value in losses.items()}
+            if not math.isfinite(values["loss"]):
+                raise NumericsError(
+                    f"The training loss became {values['loss']} at step {index}.\n"
+                    f"A lower learning rate than {plan.lr:g} usually helps."
+                )
+            optimizer.step()
+            average.update(model, plan.ema, index)
+            done = index + 1
+            if done % plan.checkpoint_every == 0 and done < plan.steps:
+                save(done)
+            yield TrainStep(
+                index, plan.steps, values.pop("loss"), lr, time.perf_counter() - began, values
+            )
+    except NumericsError:
+        done = start  # what is in memory is spoilt: keep the file as it is
+        raise
+    finally:
+        if done > start:
+            save(done)
+
+
+def averaged(checkpoint: Path) -> dict[str, Tensor]:
+    """The averaged weights that a training left in ``checkpoint``, on the CPU."""
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
