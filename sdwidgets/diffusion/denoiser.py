@@ -105,7 +105,9 @@ def guide(cond: Tensor, uncond: Tensor, scale: float, rescale: float = 0.0) -> T
     return guided * torch.lerp(torch.ones_like(ratio), ratio, rescale)
 
 
-def inpainting(denoise: Denoise, known: Tensor, noise: Tensor, mask: Tensor, start: float) -> Denoise:
+def inpainting(
+    denoise: Denoise, known: Tensor, noise: Tensor, mask: Tensor, start: float
+) -> Denoise:
     """``denoise`` that leaves everything outside the mask at ``known`` (latent blending).
 
     known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted. At each call

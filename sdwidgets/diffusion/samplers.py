@@ -9,6 +9,7 @@ Every sampler yields ``len(sigmas) - 1`` steps, and ``steps[i].x_next is steps[i
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +32,9 @@ class Step:
     sigma_next: float
     x_next: Tensor = field(repr=False)  # the latents after the step, at sigma_next
     attention: Any = field(default=None, repr=False)  # what the words looked at, if recorded
-    cond: Tensor | None = field(default=None, repr=False)  # denoised with the prompt alone, if guided
+    cond: Tensor | None = field(
+        default=None, repr=False
+    )  # denoised with the prompt alone, if guided
     uncond: Tensor | None = field(default=None, repr=False)  # and with the negative prompt alone
 
 
@@ -127,7 +130,7 @@ def dpmpp_2m(
 
 def _pairs(sigmas: Sequence[float] | Tensor) -> list[tuple[float, float]]:
     values = [float(sigma) for sigma in sigmas]
-    pairs = list(zip(values, values[1:]))
+    pairs = list(itertools.pairwise(values))
     if not pairs or not all(high > low >= 0 for high, low in pairs):
         raise ValueError("sigmas must descend strictly, from [n + 1 >= 2], and not below 0")
     return pairs

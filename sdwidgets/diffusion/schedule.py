@@ -34,8 +34,12 @@ class NoiseSchedule:
     def __post_init__(self) -> None:
         sigmas = self.sigmas
         if sigmas.ndim != 1 or len(sigmas) < 2 or sigmas.dtype != torch.float64:
-            raise ValueError(f"sigmas must be float64 [T >= 2], got {sigmas.dtype} {[*sigmas.shape]}")
-        if not (bool(torch.isfinite(sigmas).all()) and sigmas[0] > 0 and bool((sigmas.diff() > 0).all())):
+            raise ValueError(
+                f"sigmas must be float64 [T >= 2], got {sigmas.dtype} {[*sigmas.shape]}"
+            )
+        if not (
+            bool(torch.isfinite(sigmas).all()) and sigmas[0] > 0 and bool((sigmas.diff() > 0).all())
+        ):
             raise ValueError("sigmas must be finite, positive and ascending")
 
     @classmethod
@@ -77,7 +81,9 @@ class NoiseSchedule:
         A tensor gives a float32 tensor of its shape, on its device.
         """
         if isinstance(t, Tensor):
-            values = np.exp(np.interp(t.double().cpu().numpy(), np.arange(len(self)), self._log_sigmas))
+            values = np.exp(
+                np.interp(t.double().cpu().numpy(), np.arange(len(self)), self._log_sigmas)
+            )
             return torch.as_tensor(values, dtype=torch.float32).to(t.device)
         return math.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
 
@@ -145,7 +151,9 @@ class NoiseSchedule:
     def _at(self, t: np.ndarray) -> Tensor:
         """The noise levels at ``t`` [n], ascending, turned round and closed with 0."""
         self._check(len(t))
-        t = t - max(t[-1] - (len(self) - 1), 0)  # with n near T the offset of 1 would leave the range
+        t = t - max(
+            t[-1] - (len(self) - 1), 0
+        )  # with n near T the offset of 1 would leave the range
         sigmas = np.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
         return torch.from_numpy(np.append(sigmas[::-1], 0.0))
 

@@ -1,0 +1,305 @@
+"""What a person sets for a run, checked in one place before any work is done.
+
+Plain data, no torch: the pipeline, the widgets and recordings share it. Every limit stands here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import re
+import reprlib
+import secrets
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from .configs import ModelConfig
+from .errors import InputError
+
+SAMPLERS = ("dpmpp_2m", "euler", "euler_ancestral", "heun", "ddim")
+SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver")
+
+LIMITS: dict[str, tuple[int, int]] = {
+    "steps": (1, 1000),
+    "guidance_scale": (0, 100),
+    "guidance_rescale": (0, 1),
+    "seed": (0, 2**53 - 1),  # the whole numbers that a browser holds exactly
+    "width": (1, 4096),
+    "height": (1, 4096),
+    "batch_size": (1, 64),
+    "strength": (0, 1),
+    "eta": (0, 1),
+}
+"""Lowest and highest value of each number."""
+
+PROMPT_LENGTH = 100_000  # characters
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one run: `LatentDiffusion.sample`'s arguments that are plain data.
+
+    ``prompt``, ``negative_prompt`` and ``seed`` take one value or one for each picture of a batch.
+    None means the model's own (guidance_scale, width, height) or a fresh random one (seed).
+    """
+
+    prompt: str | tuple[str, ...] = ""
+    negative_prompt: str | tuple[str, ...] = ""
+    steps: int = 20
+    sampler: str = "dpmpp_2m"
+    schedule: str = "default"
+    guidance_scale: float | None = None
+    guidance_rescale: float = 0.0
+    seed: int | tuple[int, ...] | None = None
+    width: int | None = None
+    height: int | None = None
+    batch_size: int = 1
+    strength: float = 0.8
+    eta: float = 0.0
+
+    def checked(self, config: ModelConfig) -> Settings:
+        """These settings for that model: every None filled in, lists as tuples, numbers as Python's.
+
+        Raises InputError, naming the parameter and what would do, at the first that cannot be used.
+        """
+        config_steps = min(LIMITS["steps"][1], config.schedule.steps)
+        guidance = config.guidance_scale if self.guidance_scale is None else self.guidance_scale
+        settings = Settings(
+            prompt=_texts("prompt", self.prompt),
+            negative_prompt=_texts("negative_prompt", self.negative_prompt),
+            steps=_whole("steps", self.steps, high=config_steps),
+            sampler=_choice("sampler", self.sampler, SAMPLERS),
+            schedule=_choice("schedule", self.schedule, SCHEDULES),
+            guidance_scale=_real("guidance_scale", guidance),
+            guidance_rescale=_real("guidance_rescale", self.guidance_rescale),
+            seed=_seeds(self.seed),
+            width=_side("width", config.size if self.width is None else self.width, config),
+            height=_side("height", config.size if self.height is None else self.height, config),
+            batch_size=_whole("batch_size", self.batch_size),
+            strength=_real("strength", self.strength),
+            eta=_real("eta", self.eta),
+        )
+        if settings.strength == 0:
+            raise InputError(
+                "strength is 0: nothing would change.\nGive more than 0 and at most 1.",
+                parameter="strength",
+            )
+        if settings.eta > 0 and settings.sampler != "ddim":
+            raise InputError(
+                f"eta only acts in the sampler 'ddim', not in {settings.sampler!r}.\n"
+                "Leave it at 0, or take sampler='ddim'.",
+                parameter="eta",
+            )
+        return settings._with_batch()
+
+    def _with_batch(self) -> Settings:
+        """One batch size from all that has one value a picture; seeds of a batch count up."""
+        sizes = {"batch_size": self.batch_size}
+        for name in ("prompt", "negative_prompt", "seed"):
+            value = getattr(self, name)
+            if isinstance(value, tuple):
+                sizes[name] = len(value)
+        batch = max(sizes.values())
+        for name, size in sizes.items():
+            if size not in ((1, batch) if name == "batch_size" else (batch,)):
+                counts = ", ".join(f"{name}: {size}" for name, size in sizes.items())
+                raise InputError(
+                    f"These settings disagree about how many pictures to make ({counts}).\n"
+                    "Give lists of one length, or single values.",
+                    parameter=name,
+                )
+        _whole("batch_size", batch)
+        if isinstance(self.seed, int) and self.seed + batch - 1 > LIMITS["seed"][1]:
+            raise InputError(
+                f"seed {self.seed} leaves no room for {batch} seeds.\n"
+                f"Give at most {LIMITS['seed'][1] - batch + 1}.",
+                parameter="seed",
+            )
+        return replace(self, batch_size=batch)
+
+    # What each picture of the batch gets; for checked settings.
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """One prompt for each picture of the batch."""
+        return self._each(self.prompt)
+
+    @property
+    def negative_prompts(self) -> tuple[str, ...]:
+        """One negative prompt for each picture of the batch."""
+        return self._each(self.negative_prompt)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One seed for each picture of the batch: seed, seed + 1, ... of a single one."""
+        if isinstance(self.seed, tuple):
+            return self.seed
+        if self.seed is None:
+            raise ValueError("no seed yet: it is drawn by Settings.checked")
+        return tuple(range(self.seed, self.seed + self.batch_size))
+
+    def _each(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
+        return value if isinstance(value, tuple) else (value,) * self.batch_size
+
+    @property
+    def skipped_steps(self) -> int:
+        """How many of ``steps`` a given picture spares, for ``strength``.
+
+        Raises InputError when none would be left.
+        """
+        left = min(int(self.steps * self.strength), self.steps)
+        if left == 0:
+            raise InputError(
+                f"strength {self.strength:g} of {self.steps} steps leaves no step to do.\n"
+                f"Give strength {math.ceil(100 / self.steps) / 100:g} or more, or more steps.",
+                parameter="strength",
+            )
+        return self.steps - left
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; ``Settings(**that)`` gives the settings back."""
+        return asdict(self)
+
+
+def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int = 1) -> int:
+    """About how many bytes a guided run takes on top of the weights, in float32.
+
+    The larger of the UNet's (the whole batch, twice) and the decoder's (a picture at a time), from
+    the widest tensors alive together at full resolution; right to within a factor of two or so.
+    """
+    cells = (width // config.autoencoder.factor) * (height // config.autoencoder.factor)
+    words = max(text.length for text in config.text) if config.text else 0
+    unet = (
+        2 * batch_size * cells * (12 * config.unet.channels[0] + 2 * config.unet.heads[0] * words)
+    )
+    decoder = width * height * 6 * max(config.autoencoder.channels[:2])
+    return 4 * max(unet, decoder)
+
+
+def amount(size: float) -> str:
+    """Bytes in words: 1.5e9 -> '1.5 GB'."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
+def _shown(value: object) -> str:
+    try:
+        return reprlib.repr(value)
+    except Exception:  # a repr of someone else's: a number of 5,000 digits raises, for one
+        return f"a {type(value).__name__}"
+
+
+def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
+    if isinstance(value, str) and value in known:
+        return str(value)
+    near = (
+        difflib.get_close_matches(value.lower()[:50], known, 1, 0.4)
+        if isinstance(value, str)
+        else []
+    )
+    hint = f"Did you mean {near[0]!r}? " if near else ""
+    raise InputError(
+        f"There is no {name} {_shown(value)}.\n{hint}Known: {', '.join(known)}.", parameter=name
+    )
+
+
+def _whole(name: str, value: object, *, high: int | None = None) -> int:
+    low, limit = LIMITS[name]
+    high = limit if high is None else high
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise InputError(
+            f"{name} must be a whole number, got {_shown(value)}.\nGive {low} to {high}.",
+            parameter=name,
+        )
+    if not low <= value <= high:
+        raise InputError(f"{name} must be {low} to {high}, got {_shown(value)}.", parameter=name)
+    return int(value)
+
+
+def _real(name: str, value: object) -> float:
+    low, high = LIMITS[name]
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputError(
+            f"{name} must be a number, got {_shown(value)}.\nGive {low} to {high}.", parameter=name
+        )
+    if not low <= value <= high:  # NaN is not
+        raise InputError(f"{name} must be {low} to {high}, got {_shown(value)}.", parameter=name)
+    return float(value)
+
+
+def _side(name: str, value: object, config: ModelConfig) -> int:
+    """A picture's side: any multiple of the autoencoder's factor, up to the limit."""
+    factor = config.autoencoder.factor
+    high = LIMITS[name][1] // factor * factor
+    what = f"multiple of {factor} from {factor} to {high}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:
+        raise InputError(
+            f"{name} must be a whole number of pixels, got {_shown(value)}.\nGive a {what}.",
+            parameter=name,
+        )
+    clamped = min(max(value, factor), high)
+    nearest = round(clamped / factor) * factor
+    if isinstance(value, numbers.Integral) and value == nearest:
+        return nearest
+    heavy = ""
+    if high < value < 10**7:
+        side = int(value)
+        memory = amount(memory_needed(config, side, side))
+        heavy = f"A square picture that size would take about {memory} of memory.\n"
+    raise InputError(
+        f"{name} must be a {what}, got {_shown(value)}.\n{heavy}The nearest that works is {nearest}.",
+        parameter=name,
+    )
+
+
+def _texts(name: str, value: object) -> str | tuple[str, ...]:
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise InputError(
+                f"{name} is an empty list.\nGive one text, or one for each picture.", parameter=name
+            )
+        if len(value) > LIMITS["batch_size"][1]:
+            _whole("batch_size", len(value))
+        return tuple(_text(name, text) for text in value)
+    return _text(name, value)
+
+
+def _text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InputError(
+            f"{name} must be a text, got {_shown(value)}.\nAn empty text, '', is fine.",
+            parameter=name,
+        )
+    if len(value) > PROMPT_LENGTH:
+        raise InputError(
+            f"{name} has {len(value):,} characters; at most {PROMPT_LENGTH:,} are taken.\n"
+            "The model reads its first 75 or so words.",
+            parameter=name,
+        )
+    half = re.search("[\ud800-\udfff]", value)
+    if half:
+        raise InputError(
+            f"{name} has half a character (a lone surrogate, U+{ord(half[0]):04X}) "
+            f"at place {half.start()}.\nType or paste that character again.",
+            parameter=name,
+        )
+    return str(value)
+
+
+def _seeds(value: object) -> int | tuple[int, ...]:
+    if value is None:
+        return secrets.randbelow(2**32)  # leaves torch's and Python's random state alone
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise InputError(
+                "seed is an empty list.\nGive one number, or one for each picture.",
+                parameter="seed",
+            )
+        if len(value) > LIMITS["batch_size"][1]:
+            _whole("batch_size", len(value))
+        return tuple(_whole("seed", seed) for seed in value)
+    return _whole("seed", value)
