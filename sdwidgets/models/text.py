@@ -1,0 +1,182 @@
+"""Prompts to text states: a CLIP tokenizer and text transformer, which transformers provides.
+
+Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
+arXiv 2103.00020, section 2.4). transformers takes seconds to import, so functions here import it
+when they are called.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from ..configs import TextConfig
+from ..errors import CheckpointError, CheckpointNotFound, InputError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+    from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Prompts as the network reads them; one entry a prompt in every field.
+
+    ``ids`` [B, length] int64: start, the pieces, end, padding, so piece i of a prompt is token
+    i + 1. ``pieces``: the pieces that were kept, in readable form; joined they are the prompt
+    without its spaces, in the tokenizer's spelling (lower case). Where one character takes several
+    tokens (emoji do), the last of them shows it, as the first to know it, and the others are "".
+    ``cut``: the end of the prompt that did not fit, as the prompt spells it, or "". ``words``:
+    for each piece the (start, end) of its characters in the prompt.
+    """
+
+    ids: Tensor
+    pieces: tuple[tuple[str, ...], ...]
+    cut: tuple[str, ...]
+    words: tuple[tuple[Span, ...], ...]
+
+
+class TextEncoder:
+    """A tokenizer and a CLIP text transformer: prompts -> text states [B, length, width]."""
+
+    def __init__(self, config: TextConfig, model: nn.Module, tokenizer: PreTrainedTokenizerFast):
+        if len(tokenizer) > config.vocab_size:
+            raise CheckpointError(
+                f"The tokenizer has {len(tokenizer):,} tokens, the text encoder knows"
+                f" {config.vocab_size:,}.\nThey belong to two different models."
+            )
+        self.config = config
+        self.model = model
+        self.tokenizer = tokenizer
+
+    def tokenize(self, prompts: Sequence[str]) -> Tokens:
+        """Return the tokens of ``prompts``; nothing is cut in silence, see ``Tokens.cut``.
+
+        Lone surrogates (half a UTF-16 character) become U+FFFD. InputError for a lone string in
+        place of a list, or a prompt that is no string.
+        """
+        if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
+            raise InputError(
+                "Prompts are a list of strings, like ['a cat'].", parameter="prompt"
+            )
+        config = self.config
+        room = config.length - 2  # all but start and end
+        ids, pieces, cuts, words = [], [], [], []
+        for prompt in prompts:
+            encoding = _encode_start(self.tokenizer, prompt, room)
+            n = min(len(encoding.ids), room)
+            filling = [config.pad] * (room - n)
+            ids.append([config.bos, *encoding.ids[:n], config.eos, *filling])
+            pieces.append(_readable(encoding.tokens[:n]))
+            words.append(tuple(encoding.offsets[:n]))
+            cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
+            cuts.append(cut.strip())
+        return Tokens(torch.tensor(ids), tuple(pieces), tuple(cuts), tuple(words))
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Return the text states [B, length, width] float32, after the final layer norm."""
+        device = next(self.model.parameters()).device
+        return text_states(self.model, self.tokenize(prompts).ids.to(device)).float()
+
+
+def text_states(model: nn.Module, ids: Tensor) -> Tensor:
+    """Return the states [B, T, width] of ``ids`` [B, T], after the final layer norm."""
+    inner = getattr(model, "text_model", model)  # transformers 4 wraps it, and 5 does not
+    return inner(input_ids=ids).last_hidden_state
+
+
+def build_text(config: TextConfig) -> CLIPTextModel:
+    """Return transformers' CLIP text transformer of ``config``, with random weights.
+
+    With ``projection_dim`` > 0, transformers' ``CLIPTextModelWithProjection``.
+    """
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
+
+    model_class = CLIPTextModelWithProjection if config.projection_dim else CLIPTextModel
+    model = model_class(
+        CLIPTextConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.width,
+            intermediate_size=config.hidden,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            max_position_embeddings=config.length,
+            hidden_act=config.activation,
+            projection_dim=config.projection_dim or config.width,
+            bos_token_id=config.bos,
+            eos_token_id=config.eos,
+            pad_token_id=config.pad,
+        )
+    )
+    # Not a weight, so no checkpoint fills it: under torch.device("meta") it must exist all the same.
+    embeddings = getattr(model, "text_model", model).embeddings
+    embeddings.position_ids = torch.arange(config.length, device="cpu")[None]
+    return model.eval()
+
+
+def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """Return the CLIP tokenizer in ``folder`` (``vocab.json`` and ``merges.txt``).
+
+    CheckpointNotFound if they are not there, CheckpointError if they make no tokenizer.
+    """
+    folder = Path(folder)
+    for name in ("vocab.json", "merges.txt"):
+        if not (folder / name).is_file():
+            raise CheckpointNotFound(f"No tokenizer in {folder}: {name} is missing.")
+    from transformers import CLIPTokenizerFast
+
+    try:
+        return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # of many kinds: the parsers are Rust, JSON and Python
+        raise CheckpointError(f"No CLIP tokenizer could be read from {folder}: {error}") from error
+
+
+def _encode_start(tokenizer: PreTrainedTokenizerFast, prompt: str, room: int) -> Encoding:
+    """Return the encoding of so much of ``prompt`` as gives more than ``room`` tokens, or of all.
+
+    Only a long prompt's beginning is tokenised, up to a space, which no token crosses.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()  # transformers leaves the last caller's setting in there
+    backend.no_padding()
+    prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
+    end = 16 * room
+    while (end := prompt.find(" ", end)) >= 0:
+        encoding = backend.encode(prompt[:end], add_special_tokens=False)
+        if len(encoding.ids) > room:
+            return encoding
+        end *= 8
+    return backend.encode(prompt, add_special_tokens=False)
+
+
+def _readable(tokens: Iterable[str]) -> tuple[str, ...]:
+    """Return byte-level tokens as text, a character with the token of its last byte."""
+    table = _bytes_of_characters()
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    return tuple(
+        decoder.decode(bytes(table[c] for c in token.removesuffix("</w>"))) for token in tokens
+    )
+
+
+@cache
+def _bytes_of_characters() -> dict[str, int]:
+    """Return the byte each character of a byte-level vocabulary stands for.
+
+    Printable Latin-1 characters stand for themselves, the other bytes for U+0100 onwards in order
+    ("Language Models are Unsupervised Multitask Learners", Radford et al. 2019, section 2.2).
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
