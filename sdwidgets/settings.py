@@ -59,7 +59,7 @@ class Settings:
     eta: float = 0.0
 
     def checked(self, config: ModelConfig) -> Settings:
-        """These settings for that model: every None filled in, lists as tuples, numbers as Python's.
+        """These settings for that model: every None filled in, lists as tuples.
 
         Raises InputError, naming the parameter and what would do, at the first that cannot be used.
         """
@@ -207,7 +207,7 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
     )
 
 
-def _whole(name: str, value: object, *, high: int | None = None) -> int:
+def _whole(name: str, value: Any, *, high: int | None = None) -> int:
     low, limit = LIMITS[name]
     high = limit if high is None else high
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
@@ -220,7 +220,7 @@ def _whole(name: str, value: object, *, high: int | None = None) -> int:
     return int(value)
 
 
-def _real(name: str, value: object) -> float:
+def _real(name: str, value: Any) -> float:
     low, high = LIMITS[name]
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise InputError(
@@ -231,7 +231,7 @@ def _real(name: str, value: object) -> float:
     return float(value)
 
 
-def _side(name: str, value: object, config: ModelConfig) -> int:
+def _side(name: str, value: Any, config: ModelConfig) -> int:
     """A picture's side: any multiple of the autoencoder's factor, up to the limit."""
     factor = config.autoencoder.factor
     high = LIMITS[name][1] // factor * factor
@@ -251,7 +251,8 @@ def _side(name: str, value: object, config: ModelConfig) -> int:
         memory = amount(memory_needed(config, side, side))
         heavy = f"A square picture that size would take about {memory} of memory.\n"
     raise InputError(
-        f"{name} must be a {what}, got {_shown(value)}.\n{heavy}The nearest that works is {nearest}.",
+        f"{name} must be a {what}, got {_shown(value)}.\n"
+        f"{heavy}The nearest that works is {nearest}.",
         parameter=name,
     )
 

@@ -1,4 +1,7 @@
-"""Diffusion without networks: noise schedules, denoisers and samplers. Needs torch, nothing of ours."""
+"""Diffusion without networks: noise schedules, denoisers and samplers.
+
+Needs torch and nothing of ours.
+"""
 
 from .denoiser import Denoise, Denoiser, coefficients, guide, inpainting
 from .samplers import SAMPLERS, Noise, Sampler, Step

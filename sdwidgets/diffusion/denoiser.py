@@ -1,8 +1,8 @@
 """From a network that predicts noise, velocity or picture to ``denoise(x, sigma) -> denoised``.
 
-The network was trained on ``x / sqrt(1 + sigma^2)`` and on a training step's number; samplers know
-``x = x0 + sigma * noise`` and nothing else (Karras et al., arXiv 2206.00364, section 5, c_in, c_skip
-and c_out). Latents are float32 on the samplers' side; the one cast to the network's type is here.
+The network was trained on ``x / sqrt(1 + sigma^2)`` and on a training step's number; samplers
+know ``x = x0 + sigma * noise`` and nothing else (Karras et al., arXiv 2206.00364, section 5: c_in,
+c_skip, c_out). Latents are float32 outside; the one cast to the network's type is here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .schedule import NoiseSchedule
 
 Prediction = Literal["eps", "v", "x0"]
 Denoise = Callable[[Tensor, float], Tensor]
-"""``(x [B, C, h, w] float32, sigma) -> denoised [B, C, h, w] float32``, the expected clean picture."""
+"""``(x [B, C, h, w], sigma) -> denoised [B, C, h, w]``, float32: the expected clean latents."""
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """``(x / sqrt(1 + sigma^2) [N, C, h, w], t [N] float32) -> prediction [N, C, h, w]``."""
@@ -88,8 +88,11 @@ class Denoiser:
         return torch.add(skipped, out, alpha=c_out)
 
     def take_halves(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """What prompt and no prompt alone predicted, both denoised, at the first call since the last
-        take; (None, None) without guidance. (Heun calls twice a step; the first is the step's.)"""
+        """What the prompt alone and the negative prompt alone predict, denoised.
+
+        Of the first call since the last take: Heun calls twice a step, and the first is the
+        step's. (None, None) without guidance.
+        """
         halves, self._halves = self._halves, None
         return halves or (None, None)
 
@@ -110,10 +113,10 @@ def inpainting(
 ) -> Denoise:
     """``denoise`` that leaves everything outside the mask at ``known`` (latent blending).
 
-    known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted. At each call
-    what lies outside is put back as ``known + sigma * noise``, then denoised, then set to ``known``;
-    so every sampler inpaints, and none knows. The starting picture, at sigma = ``start``, is taken as
-    it is given.
+    known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted. At each
+    call what lies outside is put back as ``known + sigma * noise``, denoised, then set to
+    ``known``: every sampler inpaints, and none knows. The latents it all begins with, at sigma =
+    ``start``, are taken as they are given.
     """
 
     def blended(x: Tensor, sigma: float) -> Tensor:

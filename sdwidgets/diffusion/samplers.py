@@ -1,8 +1,8 @@
 """Samplers: generators of `Step`s over ``denoise(x, sigma)``, from noise to picture.
 
 Each follows the probability flow ``dx/dsigma = (x - denoise(x, sigma)) / sigma`` (Karras et al.,
-arXiv 2206.00364, eq. 1 with sigma(t) = t) down a grid of noise levels, some adding noise again. To add
-a sampler, write a generator and put it into `SAMPLERS`.
+arXiv 2206.00364, eq. 1 with sigma(t) = t) down a grid of noise levels, some adding noise again. To
+add a sampler, write a generator and put it into `SAMPLERS`.
 
 Every sampler yields ``len(sigmas) - 1`` steps, and ``steps[i].x_next is steps[i + 1].x``.
 """
@@ -23,7 +23,7 @@ from .denoiser import Denoise
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step of a run. Tensors are float32 [B, C, h, w] and shared between steps: do not write."""
+    """One step of a run. Tensors are float32 [B, C, h, w], shared between steps: do not write."""
 
     index: int  # 0, 1, ...
     sigma: float  # the noise level of x
@@ -32,9 +32,7 @@ class Step:
     sigma_next: float
     x_next: Tensor = field(repr=False)  # the latents after the step, at sigma_next
     attention: Any = field(default=None, repr=False)  # what the words looked at, if recorded
-    cond: Tensor | None = field(
-        default=None, repr=False
-    )  # denoised with the prompt alone, if guided
+    cond: Tensor | None = field(default=None, repr=False)  # denoised by the prompt alone, if guided
     uncond: Tensor | None = field(default=None, repr=False)  # and with the negative prompt alone
 
 

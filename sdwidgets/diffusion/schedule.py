@@ -26,7 +26,7 @@ class NoiseSchedule:
     """The noise levels a network was trained on: ``sigmas`` [T] float64 on the CPU, ascending.
 
     The grids (`leading`, `ddim`, `dpmsolver`, `uniform`, `trailing`, `karras`) return the ``n + 1``
-    noise levels between the ``n`` steps of a sampler, descending, float64 on the CPU, ``1 <= n <= T``.
+    noise levels around the ``n`` steps of a sampler, 1 <= n <= T: descending, float64 on the CPU.
     """
 
     sigmas: Tensor
@@ -92,7 +92,7 @@ class NoiseSchedule:
     @overload
     def t(self, sigma: Tensor) -> Tensor: ...
     def t(self, sigma: float | Tensor) -> float | Tensor:
-        """Training step (with fraction) of a noise level: the inverse of `sigma`, clamped to [0, T-1]."""
+        """Training step (with fraction) of a noise level: `sigma` inverted, within [0, T-1]."""
         if isinstance(sigma, Tensor):
             logs = sigma.double().log().cpu().numpy()
             values = np.interp(logs, self._log_sigmas, np.arange(len(self)))
@@ -138,7 +138,7 @@ class NoiseSchedule:
         return self._at(np.round(np.arange(1, n + 1) * (len(self) / n)) - 1)
 
     def karras(self, n: int, rho: float = 7.0) -> Tensor:
-        """Evenly spaced in sigma^(1/rho) over the trained range, then 0 (arXiv 2206.00364, eq. 5)."""
+        """Evenly spaced in sigma^(1/rho) over all of T, then 0 (arXiv 2206.00364, eq. 5)."""
         self._check(n)
         low, high = float(self.sigmas[0]) ** (1 / rho), float(self.sigmas[-1]) ** (1 / rho)
         ramp = torch.linspace(high, low, n, dtype=torch.float64) ** rho
