@@ -193,6 +193,14 @@ def _shown(value: object) -> str:
         return f"a {type(value).__name__}"
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in known:
         return str(value)
@@ -210,7 +218,7 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
 def _whole(name: str, value: Any, *, high: int | None = None) -> int:
     low, limit = LIMITS[name]
     high = limit if high is None else high
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+    if not _is_whole(value):
         raise InputError(
             f"{name} must be a whole number, got {_shown(value)}.\nGive {low} to {high}.",
             parameter=name,
@@ -222,7 +230,7 @@ def _whole(name: str, value: Any, *, high: int | None = None) -> int:
 
 def _real(name: str, value: Any) -> float:
     low, high = LIMITS[name]
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if not _is_number(value):
         raise InputError(
             f"{name} must be a number, got {_shown(value)}.\nGive {low} to {high}.", parameter=name
         )
@@ -236,14 +244,14 @@ def _side(name: str, value: Any, config: ModelConfig) -> int:
     factor = config.autoencoder.factor
     high = LIMITS[name][1] // factor * factor
     what = f"multiple of {factor} from {factor} to {high}"
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or value != value:
+    if not _is_number(value) or value != value:
         raise InputError(
             f"{name} must be a whole number of pixels, got {_shown(value)}.\nGive a {what}.",
             parameter=name,
         )
     clamped = min(max(value, factor), high)
     nearest = round(clamped / factor) * factor
-    if isinstance(value, numbers.Integral) and value == nearest:
+    if _is_whole(value) and value == nearest:
         return nearest
     heavy = ""
     if high < value < 10**7:
