@@ -56,7 +56,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return [B, N, C] of ``x`` [B, N, C] and, for cross-attention, ``context`` [B, T, D]."""
-        if self.is_cross and context is not None:
+        if context is not None:
             p = self.probabilities(x, context)  # [B, heads, N, T]
             if self.tap is not None:
                 self.tap(p)
@@ -86,7 +86,9 @@ class FeedForward(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         # Place 1 is dropout in the published layout: it holds no weights, but it counts.
-        self.net = nn.Sequential(GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
+        self.net = nn.Sequential(
+            GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)
@@ -148,7 +150,7 @@ class PixelAttention(Attention):
         super().__init__(channels, heads=1, bias=True)
         self.group_norm = nn.GroupNorm(groups, channels, eps=1e-6)
 
-    def forward(self, x: Tensor, context: None = None) -> Tensor:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.group_norm(x).flatten(2).mT  # [B, hw, C]
-        h = super().forward(h)
+        h = super().forward(h, context)
         return x + h.mT.unflatten(2, x.shape[-2:])

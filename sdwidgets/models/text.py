@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -66,13 +66,12 @@ class TextEncoder:
         place of a list, or a prompt that is no string.
         """
         if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
-            raise InputError(
-                "Prompts are a list of strings, like ['a cat'].", parameter="prompt"
-            )
+            raise InputError("Prompts are a list of strings, like ['a cat'].", parameter="prompt")
         config = self.config
         room = config.length - 2  # all but start and end
         ids, pieces, cuts, words = [], [], [], []
         for prompt in prompts:
+            prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
             encoding = _encode_start(self.tokenizer, prompt, room)
             n = min(len(encoding.ids), room)
             filling = [config.pad] * (room - n)
@@ -120,8 +119,8 @@ def build_text(config: TextConfig) -> CLIPTextModel:
             pad_token_id=config.pad,
         )
     )
-    # Not a weight, so no checkpoint fills it: under torch.device("meta") it must exist all the same.
-    embeddings = getattr(model, "text_model", model).embeddings
+    # No weight, so no checkpoint fills it: it must be real under torch.device("meta") too.
+    embeddings: Any = getattr(model, "text_model", model).embeddings
     embeddings.position_ids = torch.arange(config.length, device="cpu")[None]
     return model.eval()
 
@@ -135,7 +134,7 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
             raise CheckpointNotFound(f"No tokenizer in {folder}: {name} is missing.")
-    from transformers import CLIPTokenizerFast
+    from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
 
     try:
         return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
@@ -151,7 +150,6 @@ def _encode_start(tokenizer: PreTrainedTokenizerFast, prompt: str, room: int) ->
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # transformers leaves the last caller's setting in there
     backend.no_padding()
-    prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
     end = 16 * room
     while (end := prompt.find(" ", end)) >= 0:
         encoding = backend.encode(prompt[:end], add_special_tokens=False)

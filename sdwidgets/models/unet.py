@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..configs import UNetConfig
+from ..errors import InputError
 from .attention import Attention, SpatialTransformer
 from .layers import (
     Downsample,
@@ -100,7 +101,7 @@ class UpLevel(Level):
         above = channels[max(level - 1, 0)]
         states = [below, *[channels[level]] * blocks]
         skips = [*[channels[level]] * blocks, above]
-        in_channels = [state + skip for state, skip in zip(states, skips)]
+        in_channels = [state + skip for state, skip in zip(states, skips, strict=True)]
         super().__init__(config, level, in_channels, config.depths[level])
         self.upsamplers = nn.ModuleList([Upsample(channels[level])] if level else [])
 
@@ -146,8 +147,13 @@ class UNet(nn.Module):
 
         ``x`` [B, in_channels, h, w]; ``t`` [B] timesteps in [0, 1000), need not be whole;
         ``context`` [B, T, context_dim], the words; ``vector`` [B, vector_dim], SDXL's pooled
-        conditioning, only for configs with ``vector_dim`` > 0.
+        conditioning, for configs with ``vector_dim`` > 0. InputError if one that the config asks
+        for is missing.
         """
+        if self.config.context_dim and context is None:
+            raise InputError("This network needs a context [B, T, D]: the prompt's text states.")
+        if self.config.vector_dim and vector is None:
+            raise InputError("This network needs a vector [B, V]: the pooled conditioning.")
         embedding = timestep_embedding(t.expand(x.shape[0]), self.config.channels[0])
         embedding = self.time_embedding(embedding.to(x.dtype))  # [B, 4 channels[0]]
         if self.add_embedding is not None:

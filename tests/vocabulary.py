@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from sdwidgets.models.text import _bytes_of_characters
+from tokenizers.pre_tokenizers import ByteLevel
 
 MERGES = ["c a", "ca t</w>", "d o", "do g</w>", "a n</w>", "t h", "th e</w>"]
 
 
 def write_vocabulary(folder: Path) -> int:
-    """Write vocab.json and merges.txt (522 tokens) into ``folder``; return the number of tokens."""
-    letters = list(_bytes_of_characters())
+    """Write vocab.json and merges.txt into ``folder``; return the number of tokens."""
+    letters = sorted(ByteLevel.alphabet())  # a character for each of the 256 bytes
     words = [*letters, *(letter + "</w>" for letter in letters)]
     words += [merge.replace(" ", "") for merge in MERGES]
     words += ["<|startoftext|>", "<|endoftext|>"]

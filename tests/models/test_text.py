@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from vocabulary import write_vocabulary
+
+from sdwidgets import configs
+from sdwidgets.configs import TextConfig
+from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
+from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> TextEncoder:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    n = write_vocabulary(folder)
+    config = TextConfig(n, 24, 2, 2, 48, bos=n - 2, eos=n - 1, pad=0)
+    return TextEncoder(config, build_text(config), load_tokenizer(folder))
+
+
+def test_clip_l_has_the_published_number_of_parameters() -> None:
+    with torch.device("meta"):
+        model = build_text(configs.SD1.text[0])
+    assert sum(p.numel() for p in model.parameters()) == 123_060_480
+
+
+def test_a_model_built_without_weights_lacks_nothing_but_weights() -> None:
+    with torch.device("meta"):
+        model = build_text(configs.TINY.text[0])
+    model.load_state_dict(build_text(configs.TINY.text[0]).state_dict(), assign=True)
+    assert not any(buffer.is_meta for buffer in model.buffers())
+
+
+def test_ids_are_start_pieces_end_padding(text: TextEncoder) -> None:
+    config = text.config
+    ids = text.tokenize(["a cat"]).ids[0].tolist()
+    cat = text.tokenizer.get_vocab()["cat</w>"]
+    assert len(ids) == config.length
+    assert ids[0] == config.bos
+    assert ids[2:4] == [cat, config.eos]
+    assert set(ids[4:]) == {config.pad}
+
+
+def test_ids_are_those_of_transformers(text: TextEncoder) -> None:
+    prompt = "The Dog's  élan,\n7 cats 😀"
+    theirs = text.tokenizer(prompt)["input_ids"]
+    assert text.tokenize([prompt]).ids[0, : len(theirs)].tolist() == theirs
+
+
+def test_pieces_rejoin_to_the_prompt_without_its_spaces(text: TextEncoder) -> None:
+    prompt = "a Cat's élan 👨‍👩‍👧 שלום"
+    assert "".join(text.tokenize([prompt]).pieces[0]) == prompt.lower().replace(" ", "")
+
+
+def test_the_last_byte_of_a_character_carries_it(text: TextEncoder) -> None:
+    assert text.tokenize(["😀 cat"]).pieces == (("", "", "", "😀", "cat"),)
+
+
+def test_spans_point_into_the_prompt(text: TextEncoder) -> None:
+    prompt = "A  Cat\tand 😀 the DOG"
+    tokens = text.tokenize([prompt])
+    spelled = [prompt[start:end] for start, end in tokens.words[0]]
+    assert spelled[:2] == ["A", "Cat"]
+    assert spelled[-2:] == ["the", "DOG"]
+    assert spelled[-6:-2] == ["😀"] * 4
+    assert len(spelled) == len(tokens.pieces[0])
+
+
+def test_seventy_five_words_fit_and_the_next_is_reported(text: TextEncoder) -> None:
+    tokens = text.tokenize(["cat " * 75, "cat " * 75 + "The  Dog "])
+    assert tokens.cut == ("", "The  Dog")
+    assert torch.equal(tokens.ids[0], tokens.ids[1])
+
+
+def test_a_word_cut_in_the_middle_is_reported_from_there(text: TextEncoder) -> None:
+    assert text.tokenize(["cat " * 74 + "dogs"]).cut == ("gs",)
+
+
+def test_a_character_cut_between_its_bytes_is_reported_whole(text: TextEncoder) -> None:
+    assert text.tokenize(["cat " * 73 + "😀"]).cut == ("😀",)
+
+
+def test_the_cut_words_of_a_huge_prompt_are_all_reported(text: TextEncoder) -> None:
+    tokens = text.tokenize(["cat " * 200_000])
+    assert len(tokens.cut[0].split()) == 200_000 - 75
+    assert len(tokens.pieces[0]) == 75
+
+
+def test_words_after_a_desert_of_spaces_are_found(text: TextEncoder) -> None:
+    tokens = text.tokenize([" " * 50_000 + "cat"])
+    assert tokens.pieces == (("cat",),)
+    assert tokens.words == (((50_000, 50_003),),)
+
+
+def test_a_long_prompt_reads_as_its_beginning(text: TextEncoder) -> None:
+    prompt = "the doghouse, élan 😀 & catastrophes " * 500
+    whole = text.tokenizer(prompt, add_special_tokens=False)["input_ids"][:75]
+    assert text.tokenize([prompt]).ids[0, 1:76].tolist() == whole
+
+
+def test_another_callers_truncation_does_not_cut(text: TextEncoder) -> None:
+    text.tokenizer("a cat", truncation=True, max_length=3, padding="max_length")
+    assert text.tokenize(["the cat the dog"]).pieces == (("the", "cat", "the", "dog"),)
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "\n\t"])
+def test_a_prompt_of_nothing_is_start_and_end(text: TextEncoder, prompt: str) -> None:
+    tokens = text.tokenize([prompt])
+    assert tokens.pieces == ((),)
+    assert tokens.cut == ("",)
+    assert tokens.ids[0, :2].tolist() == [text.config.bos, text.config.eos]
+
+
+def test_lone_surrogates_are_replaced(text: TextEncoder) -> None:
+    tokens = text.tokenize(["\ud800 cat" + " cat" * 75 + "\udfff"])
+    assert tokens.pieces[0][:4] == ("", "", "\ufffd", "cat")
+    assert tokens.cut == ("cat cat cat cat\ufffd",)
+
+
+@pytest.mark.parametrize("prompts", ["a cat", [None], [b"a cat"], [5]])
+def test_prompts_that_are_no_strings_are_refused(text: TextEncoder, prompts: object) -> None:
+    with pytest.raises(InputError, match="list of strings"):
+        text.tokenize(prompts)  # type: ignore[arg-type]
+
+
+def test_text_states_are_float32_whatever_the_weights(text: TextEncoder) -> None:
+    half = TextEncoder(text.config, build_text(text.config).bfloat16(), text.tokenizer)
+    states = half.encode(["a cat", ""])
+    assert states.dtype == torch.float32
+    assert states.shape == (2, 77, 24)
+    assert not states.requires_grad
+
+
+def test_a_word_does_not_see_the_words_after_it(text: TextEncoder) -> None:
+    one, other = text.encode(["the cat", "the dog"])
+    torch.testing.assert_close(one[:2], other[:2])
+    assert not torch.allclose(one[2], other[2])
+
+
+def test_a_tokenizer_of_another_model_is_refused(text: TextEncoder) -> None:
+    with pytest.raises(CheckpointError, match="two different models"):
+        TextEncoder(configs.TINY.text[0], text.model, text.tokenizer)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match=r"vocab\.json"):
+        load_tokenizer(tmp_path)
+
+
+def test_a_broken_tokenizer_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text("{")
+    (tmp_path / "merges.txt").write_text("")
+    with pytest.raises(CheckpointError, match="tokenizer"):
+        load_tokenizer(tmp_path)

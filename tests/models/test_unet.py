@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor
+
+from sdwidgets import configs
+from sdwidgets.configs import UNetConfig
+from sdwidgets.errors import InputError
+from sdwidgets.models.unet import UNet, zero_residuals
+
+pytestmark = pytest.mark.usefixtures("seeded")
+
+CONFIG = configs.TINY.unet
+
+
+@pytest.fixture
+def unet(seeded: None) -> Iterator[UNet]:
+    yield UNet(CONFIG).eval()
+
+
+def inputs(size: tuple[int, int] = (8, 8), batch: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    t = torch.linspace(1, 999, batch)
+    return torch.randn(batch, 4, *size), t, torch.randn(batch, 7, CONFIG.context_dim)
+
+
+def parameters(config: UNetConfig) -> int:
+    with torch.device("meta"):
+        return sum(p.numel() for p in UNet(config).parameters())
+
+
+def test_sd1_has_the_published_number_of_parameters() -> None:
+    assert parameters(configs.SD1.unet) == 859_520_964
+
+
+@pytest.mark.parametrize("size", [(8, 8), (4, 12), (5, 7), (1, 1)])
+@torch.no_grad()
+def test_any_size_comes_back_as_it_went_in(unet: UNet, size: tuple[int, int]) -> None:
+    x, t, context = inputs(size)
+    assert unet(x, t, context).shape == x.shape
+
+
+@torch.no_grad()
+def test_one_timestep_serves_a_batch(unet: UNet) -> None:
+    x, _, context = inputs()
+    many = unet(x, torch.tensor([500, 500]), context)
+    assert torch.equal(unet(x, torch.tensor(500), context), many)
+
+
+@torch.no_grad()
+def test_images_of_a_batch_do_not_see_each_other(unet: UNet) -> None:
+    x, t, context = inputs(batch=3)
+    batch = unet(x, t, context)
+    torch.testing.assert_close(batch[1:2], unet(x[1:2], t[1:2], context[1:2]))
+
+
+@torch.no_grad()
+def test_channels_last_gives_the_same_result(unet: UNet) -> None:
+    x, t, context = inputs()
+    plain = unet(x, t, context)
+    unet.to(memory_format=torch.channels_last)
+    x = x.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(unet(x, t, context), plain)
+
+
+def test_inference_is_bit_for_bit_what_training_computes(unet: UNet) -> None:
+    x, t, context = inputs()
+    before = x.clone()
+    with torch.no_grad():
+        inference = unet(x, t, context)
+    assert torch.equal(unet(x, t, context), inference)
+    assert torch.equal(x, before)
+
+
+def test_every_parameter_gets_a_gradient(unet: UNet) -> None:
+    unet(*inputs()).square().mean().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in unet.parameters())
+
+
+@torch.no_grad()
+def test_cross_attentions_are_named_in_the_order_they_run(unet: UNet) -> None:
+    seen: list[str] = []
+    cross = unet.cross_attentions()
+    for name, attention in cross.items():
+        attention.tap = partial(lambda name, p: seen.append(name), name)
+    unet(*inputs())
+    assert seen == list(cross)
+    assert all(unet.get_submodule(name) is attention for name, attention in cross.items())
+
+
+@torch.no_grad()
+def test_recording_does_not_change_the_image(unet: UNet) -> None:
+    x, t, context = inputs((5, 7))
+    plain = unet(x, t, context)
+    shapes = []
+    for attention in unet.cross_attentions().values():
+        attention.tap = lambda p: shapes.append(p.shape)
+    assert torch.equal(unet(x, t, context), plain)
+    assert shapes[0] == (2, CONFIG.heads[0], 5 * 7, 7)
+    assert shapes[1] == (2, CONFIG.heads[1], 3 * 4, 7)
+
+
+@torch.no_grad()
+def test_the_vector_conditions_the_result() -> None:
+    unet = UNet(UNetConfig((8,), (1,), (2,), 1, context_dim=24, vector_dim=5, norm_groups=4))
+    x, t, context = inputs()
+    one, other = (unet(x, t, context, torch.full((2, 5), v)) for v in (0.0, 1.0))
+    assert not torch.allclose(one, other)
+
+
+def test_a_missing_context_or_vector_is_named(unet: UNet) -> None:
+    x, t, context = inputs()
+    with pytest.raises(InputError, match="context"):
+        unet(x, t)
+    pooled = UNet(UNetConfig((8,), (1,), (2,), 1, context_dim=24, vector_dim=5, norm_groups=4))
+    with pytest.raises(InputError, match="vector"):
+        pooled(x, t, context)
+
+
+@torch.no_grad()
+def test_a_network_without_words_needs_no_context() -> None:
+    unet = UNet(UNetConfig((8, 16), (0, 1), (2, 2), 1, context_dim=0, norm_groups=4))
+    x, t, _ = inputs()
+    assert unet(x, t).shape == x.shape
+    assert unet.cross_attentions() == {}
+
+
+def test_zeroed_residuals_predict_zero_and_still_learn(unet: UNet) -> None:
+    zero_residuals(unet)
+    out = unet(*inputs())
+    assert torch.equal(out, torch.zeros_like(out))
+    (out - 1).square().mean().backward()
+    assert unet.conv_out.weight.grad is not None
+    assert unet.conv_out.weight.grad.abs().max() > 0
+
+
+@torch.no_grad()
+def test_it_compiles_in_one_graph(unet: UNet) -> None:
+    compiled = torch.compile(unet, backend="eager", fullgraph=True)
+    x, t, context = inputs()
+    torch.testing.assert_close(compiled(x, t, context), unet(x, t, context))

@@ -1,0 +1,112 @@
+"""The networks against diffusers and transformers, on random weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from references import autoencoder_of, copy_weights, relative_error, shapes, unet_of
+from torch import Tensor
+
+from sdwidgets import configs
+from sdwidgets.configs import AutoencoderConfig, ModelConfig, UNetConfig
+from sdwidgets.models.autoencoder import Autoencoder
+from sdwidgets.models.layers import timestep_embedding
+from sdwidgets.models.text import build_text, text_states
+from sdwidgets.models.unet import UNet
+
+pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("seeded")]
+pytest.importorskip("diffusers")
+
+# The shapes of the published networks with channels, words and blocks made small.
+SMALL = {
+    "sd1": UNetConfig((16, 32, 48, 48), (1, 1, 1, 0), (4, 4, 4, 4), context_dim=24, norm_groups=8),
+    "sd2": UNetConfig((16, 32, 48, 48), (1, 1, 1, 0), (2, 4, 6, 6), context_dim=32, norm_groups=8),
+    "sdxl": UNetConfig(
+        (16, 32, 48), (0, 2, 3), (2, 4, 6), context_dim=24, vector_dim=64, norm_groups=8
+    ),
+    "one block": UNetConfig(
+        (16, 32), (1, 1), (2, 4), blocks_per_level=1, context_dim=24, norm_groups=8
+    ),
+}
+
+
+@pytest.mark.parametrize("model", [configs.SD1, configs.SD2, configs.SDXL], ids=lambda m: m.name)
+def test_unet_names_and_shapes(model: ModelConfig) -> None:
+    with torch.device("meta"):
+        ours, theirs = UNet(model.unet), unet_of(model.unet, linear=model is not configs.SD1)
+    assert shapes(ours) == shapes(theirs)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize(("size", "batch"), [((8, 8), 1), ((8, 16), 3), ((5, 7), 3), ((9, 12), 1)])
+@torch.no_grad()
+def test_unet_call(name: str, size: tuple[int, int], batch: int) -> None:
+    config = SMALL[name]
+    ours, theirs = UNet(config).eval(), unet_of(config, linear=name != "sd1")
+    copy_weights(ours, theirs)
+    x, t = torch.randn(batch, 4, *size), torch.linspace(3, 987, batch)
+    context = torch.randn(batch, 77, config.context_dim)
+    vector, added = pooled(config, batch)
+    reference = theirs(x, t, context, added_cond_kwargs=added).sample
+    assert relative_error(ours(x, t, context, vector), reference) < 1e-5
+
+
+def pooled(config: UNetConfig, batch: int) -> tuple[Tensor | None, dict[str, Tensor] | None]:
+    """SDXL's vector as we take it and as diffusers does: a pooled text state and six sizes."""
+    if not config.vector_dim:
+        return None, None
+    state, sizes = torch.randn(batch, 16), torch.rand(batch, 6) * 100
+    features = timestep_embedding(sizes.flatten(), 8).reshape(batch, 48)
+    return torch.cat([state, features], dim=1), {"text_embeds": state, "time_ids": sizes}
+
+
+@pytest.mark.parametrize("model", [configs.SD1, configs.EMOJI], ids=lambda m: m.name)
+def test_autoencoder_names_and_shapes(model: ModelConfig) -> None:
+    with torch.device("meta"):
+        ours, theirs = Autoencoder(model.autoencoder), autoencoder_of(model.autoencoder)
+    assert shapes(ours) == shapes(theirs)
+
+
+@pytest.mark.parametrize("mid_attention", [True, False])
+@pytest.mark.parametrize(("size", "batch"), [((16, 16), 1), ((16, 24), 3)])
+@torch.no_grad()
+def test_autoencoder(mid_attention: bool, size: tuple[int, int], batch: int) -> None:
+    config = AutoencoderConfig(
+        (8, 16, 24),
+        norm_groups=4,
+        mid_attention=mid_attention,
+        scaling_factor=0.3,
+        shift_factor=0.1,
+    )
+    ours, theirs = Autoencoder(config).eval(), autoencoder_of(config)
+    copy_weights(ours, theirs)
+    image = torch.rand(batch, 3, *size) * 2 - 1
+    posterior, reference = ours.encode(image), theirs.encode(image).latent_dist
+    assert relative_error(posterior.mean, (reference.mean - 0.1) * 0.3) < 1e-5
+    assert relative_error(posterior.std, reference.std * 0.3) < 1e-5
+    assert relative_error(posterior.kl(), reference.kl()) < 1e-5
+    one, other = (torch.Generator().manual_seed(5) for _ in range(2))
+    assert relative_error(posterior.sample(one), (reference.sample(other) - 0.1) * 0.3) < 1e-5
+    latents = torch.randn_like(posterior.mean)
+    decoded = theirs.decode(latents / 0.3 + 0.1).sample
+    assert relative_error(ours.decode(latents), decoded) < 1e-5
+
+
+@pytest.mark.parametrize("model", [configs.SD1, configs.SD2], ids=lambda m: m.name)
+@torch.no_grad()
+def test_text_states(model: ModelConfig, tmp_path: Any) -> None:
+    """As diffusers' pipelines take them: the saved model, read back by transformers."""
+    from transformers import CLIPTextModel
+
+    config = replace(
+        model.text[0], vocab_size=300, width=32, layers=3, heads=4, hidden=64, bos=298, eos=299
+    )
+    ours = build_text(config)
+    ours.save_pretrained(tmp_path)
+    theirs = CLIPTextModel.from_pretrained(tmp_path).eval()
+    ids = torch.randint(0, 298, (3, 77))
+    ids[:, 0], ids[:, 40:] = config.bos, config.eos
+    assert relative_error(text_states(ours, ids), theirs(ids)[0]) < 1e-5
