@@ -3,7 +3,7 @@
 Sources: "Attention Is All You Need" (Vaswani et al., arXiv 1706.03762, equation 1); the spatial
 transformer of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al.,
 arXiv 2112.10752, section 3.3 and appendix E.2.1); GEGLU of "GLU Variants Improve Transformer"
-(Shazeer, arXiv 2002.05202, equation 6).
+(Shazeer, arXiv 2002.05202, equation 5).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Attention(nn.Module):
 
 
 class GEGLU(nn.Module):
-    """[..., C] -> [..., inner]: a * gelu(b), where (a, b) = proj(x) (arXiv 2002.05202, eq. 6)."""
+    """[..., C] -> [..., inner]: a * gelu(b), where (a, b) = proj(x) (arXiv 2002.05202, eq. 5)."""
 
     def __init__(self, width: int, inner: int):
         super().__init__()

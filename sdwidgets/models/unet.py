@@ -1,8 +1,8 @@
 """The denoising network of latent diffusion.
 
 Sources: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv
-2112.10752, section 3.2-3.3); the pooled conditioning vector: "SDXL" (Podell et al., arXiv
-2307.01952, section 2.2).
+2112.10752, sections 3.2 and 3.3); the pooled conditioning vector: "SDXL" (Podell et al., arXiv
+2307.01952, sections 2.1 and 2.2).
 """
 
 from __future__ import annotations
@@ -182,8 +182,9 @@ class UNet(nn.Module):
 def zero_residuals(unet: UNet) -> None:
     """Set the last layer of every residual branch, and of the network, to zero, in place.
 
-    For training from nothing: each block then starts as the identity ("Diffusion Models Beat GANs
-    on Image Synthesis", Dhariwal & Nichol, arXiv 2105.05233, appendix B).
+    For training from nothing: each block then starts as the identity ("Accurate, Large Minibatch
+    SGD", Goyal et al., arXiv 1706.02677, section 5.1; the published code of diffusion models does
+    the same).
     """
     for module in unet.modules():
         if isinstance(module, ResnetBlock):
