@@ -1,0 +1,428 @@
+"""Our configs <-> the JSON configs of diffusers and transformers, both ways, in one place.
+
+What comes in is a stranger's file: every number has bounds, every class must be on the list, and a
+field that would change the computation in a way that our networks do not know is refused by name
+rather than ignored. Field names and defaults are those of diffusers' ``UNet2DConditionModel``,
+``AutoencoderKL`` and schedulers, and of transformers' ``CLIPTextConfig``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ..configs import AutoencoderConfig, ModelConfig, Prediction, ScheduleConfig, TextConfig, UNetConfig
+from ..errors import CheckpointError
+from .weights import quoted
+
+Json = dict[str, Any]
+
+# The classes a model_index.json may name. Nothing is ever imported by a name from a file.
+_CLASSES = {
+    "unet": {("diffusers", "UNet2DConditionModel")},
+    "vae": {("diffusers", "AutoencoderKL")},
+    "text_encoder": {("transformers", "CLIPTextModel")},
+    "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
+    "scheduler": {
+        ("diffusers", f"{name}Scheduler")
+        for name in (
+            "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete",
+            "HeunDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep",
+            "DEISMultistep", "KDPM2Discrete", "KDPM2AncestralDiscrete",
+        )
+    },
+    # Parts of a published folder that this kit does not use, and does not load.
+    "safety_checker": {
+        ("stable_diffusion", "StableDiffusionSafetyChecker"),
+        ("stable_diffusion_safe", "SafeStableDiffusionSafetyChecker"),
+    },
+    "feature_extractor": {
+        ("transformers", "CLIPFeatureExtractor"),
+        ("transformers", "CLIPImageProcessor"),
+        ("transformers", "CLIPImageProcessorFast"),
+        ("transformers", "CLIPImageProcessorPil"),
+    },
+    "image_encoder": {("transformers", "CLIPVisionModelWithProjection")},
+}  # fmt: skip
+_NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_PIPELINES = {
+    "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
+    "StableDiffusionInpaintPipelineLegacy",
+}  # fmt: skip
+
+
+class _Fields:
+    """Reads the fields of one config, each within bounds; errors name file, field and value."""
+
+    def __init__(self, data: Mapping[str, Any], where: str):
+        self.data = data
+        self.where = where
+
+    def error(self, key: str, expected: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.where}: {key} is {quoted(self.data.get(key))}; {expected} was expected."
+        )
+
+    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+        value = self.data.get(key)
+        value = default if value is None else value
+        if type(value) is not int or not low <= value <= high:
+            raise self.error(key, f"a whole number from {low:,} to {high:,}")
+        return value
+
+    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
+        value = self.data.get(key)
+        value = default if value is None else value
+        if type(value) not in (int, float) or not (math.isfinite(value) and low <= value <= high):
+            raise self.error(key, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def choice(self, key: str, choices: Mapping[str, str], default: str) -> str:
+        value = self.data.get(key)
+        value = default if value is None else value
+        if not isinstance(value, str) or value not in choices:
+            raise self.error(key, " or ".join(choices))
+        return choices[value]
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self.data.get(key)
+        value = default if value is None else value
+        if type(value) is not bool:
+            raise self.error(key, "true or false")
+        return value
+
+    def integers(self, key: str, low: int, high: int) -> tuple[int, ...]:
+        value = self.data.get(key)
+        if (
+            not isinstance(value, list)
+            or not 1 <= len(value) <= 8
+            or not all(type(n) is int and low <= n <= high for n in value)
+        ):
+            raise self.error(key, f"a list of 1 to 8 whole numbers from {low:,} to {high:,}")
+        return tuple(value)
+
+    def per_level(self, key: str, levels: int, low: int, high: int, default: int) -> tuple[int, ...]:
+        """One number for all levels, or a list with one a level."""
+        if isinstance(self.data.get(key), list):
+            value = self.integers(key, low, high)
+            if len(value) != levels:
+                raise self.error(key, f"a list of {levels} whole numbers")
+            return value
+        return (self.integer(key, low, high, default),) * levels
+
+    def must_be(self, **expected: Any) -> None:
+        """Fields with one value that our networks implement; absent or null means that value."""
+        for key, value in expected.items():
+            found = self.data.get(key)
+            if found is not None and (
+                found != value or isinstance(found, bool) != isinstance(value, bool)
+            ):
+                raise self.error(key, f"{value!r}, the one kind of network this kit has,")
+
+
+def check_model_index(index: Mapping[str, Any], where: str) -> None:
+    """Raise ``CheckpointError`` unless a model_index.json names only known classes, and all parts."""
+    pipeline = index.get("_class_name")
+    if isinstance(pipeline, str) and "XL" in pipeline:
+        raise CheckpointError(f"{where} is a Stable Diffusion XL model, which cannot be loaded yet.")
+    if pipeline not in _PIPELINES:
+        raise CheckpointError(
+            f"{where}: the pipeline {quoted(pipeline)} is not known.\n"
+            "Stable Diffusion 1 and 2 in the diffusers layout can be loaded."
+        )
+    for part, value in index.items():
+        # Plain settings (a flag, the library's version, private notes) name no class.
+        if not isinstance(value, list) or part.startswith("_") or value == [None, None]:
+            continue
+        allowed = _CLASSES.get(part)
+        if allowed is None or not any(list(pair) == value for pair in allowed):
+            raise CheckpointError(
+                f"{where}: {quoted(part)} is to be made by {quoted(value)}, which is not on the "
+                "list of known classes; nothing of it was imported."
+            )
+    missing = [part for part in _NEEDED if not isinstance(index.get(part), list)]
+    missing += [part for part in _NEEDED if index.get(part) == [None, None]]
+    if missing:
+        raise CheckpointError(f"{where} lacks {', '.join(missing)}.")
+
+
+def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int]:
+    """Return the network's config and ``sample_size``, its latents' side."""
+    f = _Fields(data, where)
+    f.must_be(
+        act_fn="silu", center_input_sample=False, class_embed_type=None, conv_in_kernel=3,
+        conv_out_kernel=3, cross_attention_norm=None, downsample_padding=1,
+        dual_cross_attention=False, encoder_hid_dim=None, encoder_hid_dim_type=None,
+        flip_sin_to_cos=True, freq_shift=0, mid_block_scale_factor=1,
+        mid_block_type="UNetMidBlock2DCrossAttn", norm_eps=1e-5, num_class_embeds=None,
+        only_cross_attention=False, resnet_out_scale_factor=1.0, resnet_skip_time_act=False,
+        resnet_time_scale_shift="default", time_cond_proj_dim=None, time_embedding_act_fn=None,
+        time_embedding_dim=None, time_embedding_type="positional", timestep_post_act=None,
+        attention_type="default", reverse_transformer_layers_per_block=None,
+        addition_embed_type=None,
+    )  # fmt: skip
+    channels = f.integers("block_out_channels", 1, 8192)
+    levels = len(channels)
+    # In this class "attention_head_dim" is the number of heads, whatever its name says; only
+    # configs that have "num_attention_heads" say it by its name.
+    key = "num_attention_heads" if data.get("num_attention_heads") else "attention_head_dim"
+    heads = f.per_level(key, levels, 1, 1024, 8)
+    blocks = f.per_level("transformer_layers_per_block", levels, 1, 32, 1)
+    down = data.get("down_block_types")
+    kinds = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
+    if not isinstance(down, list) or len(down) != levels or not all(
+        isinstance(kind, str) and kind in kinds for kind in down
+    ):
+        raise f.error("down_block_types", f"a list of {levels}, CrossAttnDownBlock2D or DownBlock2D,")
+    attention = [kinds[kind] for kind in down]
+    up = ["CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)]
+    if data.get("up_block_types") != up:
+        raise f.error("up_block_types", f"the mirror image of down_block_types, {up},")
+    depths = tuple(n if has else 0 for n, has in zip(blocks, attention, strict=True))
+    config = UNetConfig(
+        channels=channels,
+        depths=depths,
+        heads=heads,
+        blocks_per_level=f.integer("layers_per_block", 1, 8, 2),
+        context_dim=f.integer("cross_attention_dim", 1, 16384, 1280),
+        norm_groups=f.integer("norm_num_groups", 1, 1024, 32),
+        in_channels=f.integer("in_channels", 1, 64, 4),
+        out_channels=f.integer("out_channels", 1, 64, 4),
+    )
+    if config.mid_depth != blocks[-1]:
+        raise f.error("transformer_layers_per_block", f"{config.mid_depth} in the last level")
+    _check_divisible(f, "norm_num_groups", channels, (config.norm_groups,) * levels)
+    _check_divisible(f, key, channels, heads)
+    sample_size = data.get("sample_size")
+    if isinstance(sample_size, list):  # [height, width]
+        f = _Fields({"sample_size": sample_size[0] if sample_size else None}, where)
+    return config, f.integer("sample_size", 1, 1024, 64)
+
+
+def unet_to_json(config: UNetConfig, sample_size: int) -> Json:
+    """The inverse of ``unet_from_json``."""
+    return {
+        "_class_name": "UNet2DConditionModel",
+        "act_fn": "silu",
+        "attention_head_dim": _one_or_list(config.heads),  # the number of heads; see above
+        "block_out_channels": list(config.channels),
+        "center_input_sample": False,
+        "cross_attention_dim": config.context_dim,
+        "down_block_types": [
+            "CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.depths
+        ],
+        "downsample_padding": 1,
+        "flip_sin_to_cos": True,
+        "freq_shift": 0,
+        "in_channels": config.in_channels,
+        "layers_per_block": config.blocks_per_level,
+        "mid_block_scale_factor": 1,
+        "norm_eps": 1e-5,
+        "norm_num_groups": config.norm_groups,
+        "out_channels": config.out_channels,
+        "sample_size": sample_size,
+        "transformer_layers_per_block": _one_or_list(tuple(max(d, 1) for d in config.depths)),
+        "up_block_types": [
+            "CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.depths)
+        ],
+        "use_linear_projection": True,
+    }
+
+
+def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderConfig:
+    f = _Fields(data, where)
+    f.must_be(
+        act_fn="silu", latents_mean=None, latents_std=None, use_quant_conv=True,
+        use_post_quant_conv=True,
+    )  # fmt: skip
+    channels = f.integers("block_out_channels", 1, 8192)
+    for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+        if data.get(key) != [kind] * len(channels):
+            raise f.error(key, f"{len(channels)} times {kind}")
+    config = AutoencoderConfig(
+        channels=channels,
+        blocks_per_level=f.integer("layers_per_block", 1, 8, 1),
+        latent_channels=f.integer("latent_channels", 1, 64, 4),
+        in_channels=f.integer("in_channels", 1, 16, 3),
+        norm_groups=f.integer("norm_num_groups", 1, 1024, 32),
+        mid_attention=f.flag("mid_block_add_attention", True),
+        scaling_factor=f.number("scaling_factor", 1e-4, 1e4, 0.18215),
+        shift_factor=f.number("shift_factor", -1e4, 1e4, 0.0),
+    )
+    _check_divisible(f, "norm_num_groups", channels, (config.norm_groups,) * len(channels))
+    if data.get("out_channels", 3) != config.in_channels:
+        raise f.error("out_channels", f"{config.in_channels}, as many as in_channels,")
+    return config
+
+
+def autoencoder_to_json(config: AutoencoderConfig, size: int) -> Json:
+    levels = len(config.channels)
+    return {
+        "_class_name": "AutoencoderKL",
+        "act_fn": "silu",
+        "block_out_channels": list(config.channels),
+        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "force_upcast": False,
+        "in_channels": config.in_channels,
+        "latent_channels": config.latent_channels,
+        "layers_per_block": config.blocks_per_level,
+        "mid_block_add_attention": config.mid_attention,
+        "norm_num_groups": config.norm_groups,
+        "out_channels": config.in_channels,
+        "sample_size": size,
+        "scaling_factor": config.scaling_factor,
+        "shift_factor": config.shift_factor or None,
+        "up_block_types": ["UpDecoderBlock2D"] * levels,
+    }
+
+
+def text_from_json(data: Mapping[str, Any], where: str) -> TextConfig:
+    """Return the text encoder's config; begin, end and padding are the tokenizer's to say.
+
+    Published configs of Stable Diffusion 1 have wrong token ids (bos 0, pad 1, eos 2): here the
+    last two words of the vocabulary stand in, which is where CLIP has them, until the tokenizer is
+    there.
+    """
+    f = _Fields(data, where)
+    f.must_be(layer_norm_eps=1e-5)
+    vocab_size = f.integer("vocab_size", 3, 1_000_000, 49408)
+    config = TextConfig(
+        vocab_size=vocab_size,
+        width=f.integer("hidden_size", 1, 16384, 512),
+        layers=f.integer("num_hidden_layers", 1, 128, 12),
+        heads=f.integer("num_attention_heads", 1, 1024, 8),
+        hidden=f.integer("intermediate_size", 1, 65536, 2048),
+        activation=f.choice("hidden_act", {"quick_gelu": "quick_gelu", "gelu": "gelu"}, "quick_gelu"),
+        length=f.integer("max_position_embeddings", 3, 4096, 77),
+        bos=vocab_size - 2,
+        eos=vocab_size - 1,
+        pad=vocab_size - 1,
+    )
+    _check_divisible(f, "num_attention_heads", (config.width,), (config.heads,))
+    return config
+
+
+def text_to_json(config: TextConfig) -> Json:
+    return {
+        "architectures": ["CLIPTextModel"],
+        "attention_dropout": 0.0,
+        "bos_token_id": config.bos,
+        "eos_token_id": config.eos,
+        "hidden_act": config.activation,
+        "hidden_size": config.width,
+        "intermediate_size": config.hidden,
+        "layer_norm_eps": 1e-5,
+        "max_position_embeddings": config.length,
+        "model_type": "clip_text_model",
+        "num_attention_heads": config.heads,
+        "num_hidden_layers": config.layers,
+        "pad_token_id": config.pad,
+        "projection_dim": config.projection_dim or config.width,
+        "vocab_size": config.vocab_size,
+    }
+
+
+_PREDICTIONS: dict[str, str] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+
+
+def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
+    f = _Fields(data, where)
+    f.must_be(trained_betas=None, rescale_betas_zero_snr=False)
+    start = f.number("beta_start", 1e-8, 0.999, 0.0001)
+    prediction: Any = f.choice("prediction_type", _PREDICTIONS, "epsilon")
+    kind: Any = f.choice("beta_schedule", {"linear": "linear", "scaled_linear": "scaled_linear"}, "linear")
+    return ScheduleConfig(
+        steps=f.integer("num_train_timesteps", 2, 10_000, 1000),
+        beta_start=start,
+        beta_end=f.number("beta_end", start, 0.999, 0.02),
+        kind=kind,
+        prediction=prediction,
+    )
+
+
+def schedule_to_json(config: ScheduleConfig) -> Json:
+    diffusers_name = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
+    return {
+        "_class_name": "DDIMScheduler",
+        "beta_end": config.beta_end,
+        "beta_schedule": config.kind,
+        "beta_start": config.beta_start,
+        "clip_sample": False,
+        "num_train_timesteps": config.steps,
+        "prediction_type": diffusers_name[config.prediction],
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+    }
+
+
+def model_index(config: ModelConfig) -> Json:
+    """model_index.json: what diffusers' ``StableDiffusionPipeline`` reads first."""
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        # Keys that begin with an underscore are notes: diffusers leaves them alone.
+        "_sdwidgets": {"name": config.name, "guidance_scale": config.guidance_scale},
+        "feature_extractor": [None, None],
+        "image_encoder": [None, None],
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "vae": ["diffusers", "AutoencoderKL"],
+    }
+
+
+def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[str, float]:
+    """Return (name, guidance_scale): our own notes, or ``name`` and Stable Diffusion's 7.5."""
+    notes = index.get("_sdwidgets", {})
+    if not isinstance(notes, dict):
+        raise CheckpointError(f"{where}: _sdwidgets is {quoted(notes)}, not an object.")
+    own = notes.get("name")
+    guidance = _Fields(notes, where).number("guidance_scale", 0.0, 100.0, 7.5)
+    return (own[:100] if isinstance(own, str) and own else name), guidance
+
+
+def check_parts_fit(config: ModelConfig, where: str) -> None:
+    """Raise ``CheckpointError`` if UNet, autoencoder and text encoder are of different models."""
+    unet, vae = config.unet, config.autoencoder
+    width = sum(text.width for text in config.text)
+    if unet.in_channels == 9:
+        raise CheckpointError(
+            f"{where} is an inpainting model (9 input channels), which this kit does not load.\n"
+            "Any ordinary model takes `image` and `mask` for inpainting."
+        )
+    if unet.context_dim != width:
+        raise CheckpointError(
+            f"{where} mixes two models: its text encoder has width {width}, its UNet takes "
+            f"{unet.context_dim}."
+        )
+    for what, channels in (("takes", unet.in_channels), ("returns", unet.out_channels)):
+        if channels != vae.latent_channels:
+            raise CheckpointError(
+                f"{where} mixes two models: its autoencoder makes {vae.latent_channels} latent "
+                f"channels, its UNet {what} {channels}."
+            )
+
+
+def as_prediction(value: object) -> Prediction | None:
+    """A ``prediction`` argument in our words or diffusers'; None if it is neither."""
+    words: dict[object, Prediction] = {
+        "eps": "eps", "v": "v", "x0": "x0",
+        "epsilon": "eps", "v_prediction": "v", "sample": "x0",
+    }  # fmt: skip
+    return words.get(value) if isinstance(value, str) else None
+
+
+def _one_or_list(values: tuple[int, ...]) -> int | list[int]:
+    return values[0] if len(set(values)) == 1 else list(values)
+
+
+def _check_divisible(
+    fields: _Fields, key: str, widths: tuple[int, ...], parts: tuple[int, ...]
+) -> None:
+    for width, part in zip(widths, parts, strict=True):
+        if width % part:
+            raise fields.error(key, f"a number that divides the width {width}")

@@ -1,0 +1,165 @@
+"""Networks built without memory, then given weights: planned by names and shapes, then read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import CheckpointError
+from .names import Lookup, Source
+from .recognise import family
+from .weights import FLOATS, WeightFile, quoted
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One network to fill: built on the meta device, its files, and where names lie in them."""
+
+    label: str  # "UNet"
+    module: nn.Module
+    files: Sequence[WeightFile]
+    lookup: Lookup
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where each parameter comes from. Nothing has been read yet."""
+
+    part: Part
+    places: dict[str, tuple[WeightFile, Source]]
+
+    @property
+    def used(self) -> set[tuple[Path, str]]:
+        return {(file.path, source.name) for file, source in self.places.values()}
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the network has."""
+        return sum(tensor.numel() for tensor in self.part.module.state_dict().values())
+
+    def stored_as(self) -> set[str]:
+        return {file.entries[source.name].dtype for file, source in self.places.values()}
+
+
+def plan(part: Part) -> Plan:
+    """Find every parameter of the network in its files.
+
+    Raises ``CheckpointError`` if one is missing, has another shape, or is stored as integers. Names
+    from the file are only ever compared with ours: none becomes an attribute or a path.
+    """
+    where = part.files[0].path
+    places: dict[str, tuple[WeightFile, Source]] = {}
+    missing = []
+    expected = {name: tuple(t.shape) for name, t in part.module.state_dict().items()}
+    for name in expected:
+        candidates = part.lookup(name)
+        place = next(
+            ((f, s) for s in candidates for f in part.files if s.name in f.entries), None
+        )
+        if place is None:
+            missing.append(candidates[0].name)
+        else:
+            places[name] = place
+    if missing:
+        shown = ", ".join(quoted(name) for name in missing[:5])
+        raise CheckpointError(
+            f"{where}: {len(missing)} of {len(expected)} tensors of the {part.label} are missing: "
+            f"{shown}{', ...' if len(missing) > 5 else ''}.\n"
+            "The file is incomplete or of another kind of model; nothing was loaded."
+        )
+    for name, (file, source) in places.items():
+        _check_entry(part, name, expected[name], file, source)
+    return Plan(part, places)
+
+
+def fill(plan: Plan, dtype: torch.dtype, device: torch.device, *, check_finite: bool = True) -> None:
+    """Read the weights into the network: ``dtype`` on ``device``, for inference.
+
+    Each tensor is read once, into the memory it stays in, and becomes the parameter itself; the
+    network had no memory before. Raises ``CheckpointError`` at a NaN or infinity.
+    """
+    module = plan.part.module
+    shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    state: dict[str, Tensor] = {}
+    cpu = torch.device("cpu")
+    for name, (file, source) in plan.places.items():
+        tensor = file.read(source.name, dtype, cpu, part=source.part, parts=source.parts)
+        if check_finite and not _is_finite(tensor):
+            raise CheckpointError(_why_not_finite(file, source, dtype))
+        state[name] = tensor.view(shapes[name]).to(device)
+    for file in plan.part.files:
+        file.check_unchanged()
+    module.load_state_dict(state, strict=True, assign=True)
+    module.to(device)  # buffers that are no weights
+    module.requires_grad_(False).eval()
+
+
+def extras(plans: Sequence[Plan]) -> list[str]:
+    """Names of tensors in the files that belong to none of the networks."""
+    used = set().union(*(plan.used for plan in plans))
+    files = {file.path: file for plan in plans for file in plan.part.files}
+    return [name for path, file in files.items() for name in file.entries if (path, name) not in used]
+
+
+def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, source: Source) -> None:
+    entry = file.entries[source.name]
+    if entry.dtype not in FLOATS:
+        raise CheckpointError(
+            f"{file.path}: tensor {quoted(source.name)} is stored as {entry.dtype}; weights are "
+            "floating-point numbers.\nGet the model in float16, bfloat16 or float32."
+        )
+    found, fits = entry.shape, True
+    if source.parts > 1:
+        fits = bool(found) and found[0] % source.parts == 0
+        found = (found[0] // source.parts, *found[1:]) if fits else found
+    # A 1x1 convolution and a linear layer are the same numbers.
+    if not fits or _linear(found) != _linear(expected):
+        raise CheckpointError(
+            f"{file.path}: tensor {quoted(source.name)} of the {part.label} has the shape "
+            f"{list(found)}, the model has {list(expected)}.{_looks_like(name, found, expected)}"
+        )
+
+
+def _linear(shape: Shape) -> Shape:
+    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+
+
+def _looks_like(name: str, found: Shape, expected: Shape) -> str:
+    """A guess at the mix-up behind a wrong shape, as a second line."""
+    if name.endswith("attn2.to_k.weight") and len(found) == 2 and found[1] != expected[1]:
+        if guess := family(found[1]):
+            return f"\nThe weights look like {guess}."
+    if "token_embedding" in name and len(found) == 2 and (guess := family(found[1])):
+        return f"\nThe weights look like {guess}."
+    if name == "conv_in.weight" and len(found) == 4 and found[1] == 9:
+        return "\nThe weights look like an inpainting model's (9 input channels)."
+    return ""
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # The extremes of a tensor with a NaN are NaN: one pass, and no second tensor.
+    if not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor)
+    return math.isfinite(low.item()) and math.isfinite(high.item())
+
+
+def _why_not_finite(file: WeightFile, source: Source, dtype: torch.dtype) -> str:
+    stored = FLOATS[file.entries[source.name].dtype]
+    tensor = file.read(source.name, torch.float32, torch.device("cpu"))
+    if _is_finite(tensor):
+        return (
+            f"{file.path}: tensor {quoted(source.name)} has values up to {tensor.abs().max():.3g}, "
+            f"too large for {dtype}.\nLoad the model with dtype='float32' or 'bfloat16'."
+        )
+    return (
+        f"{file.path}: tensor {quoted(source.name)} ({stored}) holds NaN or infinity; such a "
+        "model makes black pictures.\nDownload it again, or pass check_finite=False."
+    )

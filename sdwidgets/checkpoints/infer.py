@@ -1,0 +1,228 @@
+"""The config of a model in one file, which has no config, from the shapes of its tensors.
+
+Shapes say widths and depths. They do not say the number of attention heads, the activation or what
+the network predicts: these come from the published family that has text states of that width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+
+from ..configs import (
+    SD1,
+    SD2,
+    AutoencoderConfig,
+    ModelConfig,
+    Prediction,
+    TextConfig,
+    UNetConfig,
+)
+from ..errors import CheckpointError
+from . import config_json
+from .names import AUTOENCODER, CLIP, OPEN_CLIP, UNET
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_SIZE_BY_PREDICTION = {"eps": 512, "v": 768, "x0": 512}  # of Stable Diffusion 2's published models
+
+
+@dataclass(frozen=True)
+class Inferred:
+    config: ModelConfig
+    assumed: str  # what shapes could not say, as a sentence; "" if nothing was in doubt
+
+
+def is_compvis(shapes: Shapes) -> bool:
+    """Whether a file has CompVis's names (otherwise it is taken to have diffusers')."""
+    return any(name.startswith(UNET) for name in shapes)
+
+
+def infer_config(
+    shapes: Shapes,
+    metadata: Mapping[str, str],
+    path: Path,
+    *,
+    prediction: Prediction | None = None,
+) -> Inferred:
+    """Return the config of the whole model in one file; raises ``CheckpointError``."""
+    try:
+        if is_compvis(shapes):
+            unet, text = _compvis_unet(shapes), _compvis_text(shapes)
+            autoencoder = _compvis_autoencoder(shapes)
+        else:
+            unet, text = _diffusers_unet(shapes), _clip(shapes, "text_encoder.")
+            autoencoder = _diffusers_autoencoder(shapes)
+    except (KeyError, IndexError) as error:
+        missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
+        raise CheckpointError(
+            f"{path} is no whole Stable Diffusion 1 or 2: {ascii(missing)[:100]} is missing."
+        ) from None
+
+    family = {768: SD1, 1024: SD2}.get(unet.context_dim)
+    if family is None:
+        raise CheckpointError(
+            f"{path} has text states of width {unet.context_dim}; of a single file only those of "
+            "Stable Diffusion 1 (768) and 2 (1024) are known.\nPass config=ModelConfig(...)."
+        )
+    if family is SD1:
+        unet = replace(unet, heads=(8,) * len(unet.channels))
+    else:
+        unet = replace(unet, heads=tuple(max(c // 64, 1) for c in unet.channels))
+        text = replace(text, activation="gelu", pad=0)
+
+    assumed = ""
+    noted = config_json.as_prediction(metadata.get("modelspec.prediction_type"))
+    if prediction is None and noted is None and family is SD2:
+        assumed = (
+            f"{path.name} does not say what it predicts; v-prediction was assumed, as in Stable "
+            "Diffusion 2 for 768 pixels. For the 512-pixel base model pass prediction='eps'."
+        )
+    found = prediction or noted or family.schedule.prediction
+    config = replace(
+        family,
+        name=path.stem,
+        unet=unet,
+        autoencoder=autoencoder,
+        text=(text,),
+        schedule=replace(family.schedule, prediction=found),
+        size=family.size if family is SD1 else _SIZE_BY_PREDICTION[found],
+    )
+    _check_bounds(config, str(path))
+    return Inferred(config, assumed)
+
+
+def _check_bounds(config: ModelConfig, where: str) -> None:
+    """The same bounds as for a folder's config files: through their vocabulary and back."""
+    config_json.unet_from_json(config_json.unet_to_json(config.unet, 64), where)
+    config_json.autoencoder_from_json(
+        config_json.autoencoder_to_json(config.autoencoder, 512), where
+    )
+    for text in config.text:
+        config_json.text_from_json(config_json.text_to_json(text), where)
+
+
+def _number_of(shapes: Shapes, pattern: str) -> int:
+    """How many names ``pattern.format(0)``, ``pattern.format(1)``, ... there are without a gap."""
+    return next(n for n in count() if pattern.format(n) not in shapes)
+
+
+def _depth(shapes: Shapes, attention: str) -> int:
+    return _number_of(shapes, attention + ".transformer_blocks.{}.norm1.weight")
+
+
+def _unet(shapes: Shapes, prefix: str, levels: list[list[tuple[int, int]]], ends: tuple[str, str]) -> UNetConfig:
+    """``levels`` holds (channels, transformer depth) of each residual block on the way down."""
+    to_k = (n for n in shapes if n.startswith(prefix) and n.endswith(".attn2.to_k.weight"))
+    first, last = (shapes[prefix + end] for end in ends)
+    return UNetConfig(
+        channels=tuple(level[0][0] for level in levels),
+        depths=tuple(level[0][1] for level in levels),
+        heads=(1,) * len(levels),
+        blocks_per_level=len(levels[0]),
+        context_dim=shapes[next(to_k, prefix + "...attn2.to_k.weight")][1],
+        in_channels=first[1],
+        out_channels=last[0],
+    )
+
+
+def _compvis_unet(shapes: Shapes) -> UNetConfig:
+    levels: list[list[tuple[int, int]]] = [[]]
+    for n in count(1):
+        block = f"{UNET}input_blocks.{n}"
+        if weight := shapes.get(f"{block}.0.out_layers.3.weight"):
+            levels[-1].append((weight[0], _depth(shapes, f"{block}.1")))
+        elif f"{block}.0.op.weight" in shapes:
+            levels.append([])
+        else:
+            break
+    return _unet(shapes, UNET, levels, ("input_blocks.0.0.weight", "out.2.weight"))
+
+
+def _diffusers_unet(shapes: Shapes) -> UNetConfig:
+    levels = []
+    for level in range(_number_of(shapes, "unet.down_blocks.{}.resnets.0.conv1.weight")):
+        block = f"unet.down_blocks.{level}"
+        resnets = _number_of(shapes, block + ".resnets.{}.conv1.weight")
+        levels.append(
+            [
+                (
+                    shapes[f"{block}.resnets.{i}.conv1.weight"][0],
+                    _depth(shapes, f"{block}.attentions.{i}"),
+                )
+                for i in range(resnets)
+            ]
+        )
+    return _unet(shapes, "unet.", levels, ("conv_in.weight", "conv_out.weight"))
+
+
+def _autoencoder(shapes: Shapes, prefix: str, block: str, attention: str) -> AutoencoderConfig:
+    """``block`` is the pattern of the encoder's residual blocks, with level and number left open."""
+    first = prefix + block + ".conv1.weight"
+    levels = _number_of(shapes, first.replace("<level>", "{}").replace("<n>", "0"))
+    return AutoencoderConfig(
+        channels=tuple(
+            shapes[first.replace("<level>", str(level)).replace("<n>", "0")][0]
+            for level in range(levels)
+        ),
+        blocks_per_level=_number_of(shapes, first.replace("<level>", "0").replace("<n>", "{}")),
+        latent_channels=shapes[prefix + "post_quant_conv.weight"][0],
+        in_channels=shapes[prefix + "encoder.conv_in.weight"][1],
+        mid_attention=f"{prefix}encoder.{attention}.weight" in shapes,
+    )
+
+
+def _compvis_autoencoder(shapes: Shapes) -> AutoencoderConfig:
+    return _autoencoder(shapes, AUTOENCODER, "encoder.down.<level>.block.<n>", "mid.attn_1.norm")
+
+
+def _diffusers_autoencoder(shapes: Shapes) -> AutoencoderConfig:
+    return _autoencoder(
+        shapes,
+        "vae.",
+        "encoder.down_blocks.<level>.resnets.<n>",
+        "mid_block.attentions.0.group_norm",
+    )
+
+
+def _compvis_text(shapes: Shapes) -> TextConfig:
+    if OPEN_CLIP + "token_embedding.weight" not in shapes:
+        return _clip(shapes, CLIP)
+    vocab_size, width = shapes[OPEN_CLIP + "token_embedding.weight"]
+    layers = _number_of(shapes, OPEN_CLIP + "transformer.resblocks.{}.ln_1.weight")
+    return _text(
+        vocab_size=vocab_size,
+        width=width,
+        layers=layers - 1,  # Stable Diffusion 2 takes the states before the last layer
+        hidden=shapes[OPEN_CLIP + "transformer.resblocks.0.mlp.c_fc.weight"][0],
+        length=shapes[OPEN_CLIP + "positional_embedding"][0],
+    )
+
+
+def _clip(shapes: Shapes, prefix: str) -> TextConfig:
+    if f"{prefix}text_model.embeddings.token_embedding.weight" in shapes:
+        prefix = f"{prefix}text_model."
+    vocab_size, width = shapes[prefix + "embeddings.token_embedding.weight"]
+    return _text(
+        vocab_size=vocab_size,
+        width=width,
+        layers=_number_of(shapes, prefix + "encoder.layers.{}.layer_norm1.weight"),
+        hidden=shapes[prefix + "encoder.layers.0.mlp.fc1.weight"][0],
+        length=shapes[prefix + "embeddings.position_embedding.weight"][0],
+    )
+
+
+def _text(*, vocab_size: int, width: int, layers: int, hidden: int, length: int) -> TextConfig:
+    return TextConfig(
+        vocab_size=vocab_size,
+        width=width,
+        layers=layers,
+        heads=max(width // 64, 1),  # all published CLIP text models have heads of 64
+        hidden=hidden,
+        length=length,
+        bos=vocab_size - 2,
+        eos=vocab_size - 1,
+        pad=vocab_size - 1,
+    )

@@ -1,0 +1,58 @@
+"""How much memory there is, asked before weights are allocated rather than after."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..errors import OutOfMemory
+from ..settings import amount
+
+
+def available_memory(device: torch.device) -> int | None:
+    """Bytes that can still be allocated on ``device``; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    # Apple's GPU shares the main memory: what is free there is free for both.
+    return min(_main_memory(), default=None)
+
+
+def check_memory(needed: int, device: torch.device, what: str) -> None:
+    """Raise ``OutOfMemory``, with the numbers, if ``needed`` bytes are not to be had."""
+    free = available_memory(device)
+    if free is not None and needed > free:
+        raise OutOfMemory(
+            f"{what} needs {amount(needed)} of memory on {device}, {amount(free)} are free.\n"
+            "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
+        )
+
+
+def _main_memory() -> Iterator[int]:
+    """Upper bounds of the free main memory: of the machine, and of the container."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                yield int(line.split()[1]) * 1024
+    except OSError:  # no Linux: only the total is known without another library
+        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    yield from _container_memory()
+
+
+def _container_memory() -> Iterator[int]:
+    """What the control group leaves (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        used = int((group / "memory.current").read_text())
+        # Cached files count as used, and are given up when memory is needed.
+        for line in (group / "memory.stat").read_text().splitlines():
+            if line.startswith("inactive_file "):
+                used -= int(line.split()[1])
+        if limit != "max":
+            yield max(int(limit) - used, 0)
+    except (OSError, ValueError):
+        return

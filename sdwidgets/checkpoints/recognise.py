@@ -1,0 +1,118 @@
+"""What a file is, from its first bytes or from the names of its tensors, never from its ending."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+PICKLE_ADVICE = (
+    "Such files can run code when they are opened. Convert it once, where you trust it:\n"
+    'python -c "import sys, torch, safetensors.torch as s; d = torch.load(sys.argv[1], '
+    "map_location='cpu', weights_only=True); s.save_file({k: v.clone() for k, v in "
+    "d.get('state_dict', d).items() if torch.is_tensor(v)}, sys.argv[2])\" "
+    "FILE FILE.safetensors"
+)
+
+_MAGIC = (
+    (b"PK\x03\x04", "a zip archive (torch's .ckpt, .pt and .bin files are such)"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+)
+
+
+def foreign_content(head: bytes) -> str | None:
+    """Say what a file that is *not* safetensors is, from its first bytes; None if unknown.
+
+    The answer fits into "FILE is ...".
+    """
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        size = re.search(rb"\nsize (\d{1,20})", head)
+        promised = f" for a file of {int(size[1]):,} bytes" if size else ""
+        return f"a Git LFS pointer{promised} (run `git lfs pull`)"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):
+        return "a web page (a login or error page saved in the file's place)"
+    for magic, what in _MAGIC:
+        if head.startswith(magic):
+            return what
+    if is_pickle(head):
+        return "a Python pickle (torch's old .ckpt, .pt and .bin files are such)"
+    if text.startswith((b"{", b"[")):
+        return "a JSON text"
+    return None
+
+
+def is_pickle(head: bytes) -> bool:
+    """Whether the first bytes are those of a pickle, protocol 2 to 5, or of one in a zip."""
+    return head.startswith(b"PK\x03\x04") or (
+        len(head) > 2 and head[0] == 0x80 and head[1] in (2, 3, 4, 5)
+    )
+
+
+def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Say what a file with these tensors is, if it is no whole Stable Diffusion 1 or 2.
+
+    ``shapes`` maps the tensors' names to their shapes. The answer fits into "FILE is ..."; None
+    means that nothing speaks against a whole model.
+    """
+
+    def some(pattern: str) -> bool:
+        found = re.compile(pattern)
+        return any(found.search(name) for name in shapes)
+
+    def every(pattern: str) -> bool:
+        found = re.compile(pattern)
+        return bool(shapes) and all(found.match(name) for name in shapes)
+
+    if not shapes:
+        return "empty: it holds no tensor at all"
+    if some(r"(^|[._])lora_|\.lora\.|hada_w1|lokr_w1"):
+        return "a LoRA: a small change to a model, no model itself"
+    if some(r"(^|\.)double_blocks\.\d"):
+        return "a Flux model, which this kit does not run"
+    if some(r"(^|\.)joint_blocks\.\d"):
+        return "a Stable Diffusion 3 model, which this kit does not run"
+    if some(r"^control_model\.|^controlnet_|input_hint_block"):
+        return "a ControlNet: an addition to a model, no model itself"
+    if some(r"^conditioner\.embedders\.|^text_encoder_2\.|^model\.diffusion_model\.label_emb\."):
+        return "a Stable Diffusion XL model, which this kit does not load yet"
+    if some(r"^emb_params$|^string_to_param"):
+        return "a textual inversion: a new word for a model, no model itself"
+    if every(r"model_ema\."):
+        return "the EMA copy of a model without the model"
+    if some(r"^model\.diffusion_model\.|^unet\."):
+        return _foreign_input(shapes)
+    if some(r"^(first_stage_model\.|vae\.)?(encoder|decoder)\.conv_in\."):
+        return "an autoencoder (VAE) alone, without UNet and text encoder"
+    if some(r"^(down_blocks|input_blocks)\.\d"):
+        return "a UNet alone, without autoencoder and text encoder"
+    if some(r"^(cond_stage_model\..*|text_encoder\.)?(text_model\.)?embeddings\.token_embedding"):
+        return "a text encoder alone, without UNet and autoencoder"
+    first = min(shapes)
+    return (
+        f"no diffusion model of a known layout ({len(shapes):,} tensors, the first named "
+        f"{ascii(first)[:60]})"
+    )
+
+
+def _foreign_input(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    for name in ("model.diffusion_model.input_blocks.0.0.weight", "unet.conv_in.weight"):
+        channels = shapes[name][1] if len(shapes.get(name, ())) == 4 else 4
+        if channels == 9:
+            return "an inpainting model (9 input channels), which this kit does not load"
+        if channels in (5, 7, 8):
+            return f"a model with {channels} input channels (depth, upscaling or editing), not 4"
+    return None
+
+
+def family(context_width: int) -> str | None:
+    """The published family whose text states are this wide, for "looks like ..."."""
+    return {
+        768: "Stable Diffusion 1",
+        1024: "Stable Diffusion 2",
+        2048: "Stable Diffusion XL",
+    }.get(context_width)

@@ -1,0 +1,291 @@
+"""Reading safetensors files that nobody has checked before: header first, then copies of tensors.
+
+The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes, little-endian, with the
+length of the header; the header, a JSON object of name -> dtype, shape, offsets; the tensors' bytes
+without a gap. Here the whole header is checked against the file's real size before anything is
+allocated, and tensors are copied by plain reads. A memory map would be shorter, but a mapped file
+that someone cuts or overwrites later kills the process, or silently changes the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, CheckpointNotFound
+from .recognise import PICKLE_ADVICE, foreign_content, is_pickle
+
+HEADER_LIMIT = 16 * 2**20  # bytes; a model of a billion parameters has a header of 0.15 MB
+TENSOR_LIMIT = 50_000
+NAME_LIMIT = 1_000
+RANK_LIMIT = 8
+
+# torch's types that hold weights; what is not in here (integers, booleans) never becomes a weight.
+FLOATS: dict[str, torch.dtype] = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+_ITEM_BYTES = {
+    "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
+    "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
+}  # fmt: skip
+
+
+def quoted(name: object, limit: int = 80) -> str:
+    """``name`` for an error message: quoted, printable ASCII only, cut to ``limit`` characters."""
+    text = ascii(name)
+    return text if len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
+
+
+@dataclass(frozen=True)
+class TensorEntry:
+    """What the header says of one tensor; ``start`` and ``end`` are offsets into the file."""
+
+    dtype: str  # the format's own code: "F16", "I64", ...
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+class WeightFile:
+    """One safetensors file, open and with its header checked. A context manager.
+
+    ``entries`` maps names to ``TensorEntry``; ``metadata`` holds the file's own notes (text).
+
+    Raises ``CheckpointNotFound`` if there is no such file, ``CheckpointError`` for everything that
+    is no whole, well-formed safetensors file; nothing has been allocated then.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+        self._file = _open_regular(self.path)
+        try:
+            before = os.fstat(self._file.fileno())
+            self._stamp = (before.st_size, before.st_mtime_ns)
+            self.entries, self.metadata = _read_header(self._file, self.path, before.st_size)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> WeightFile:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    def read(
+        self, name: str, dtype: torch.dtype, device: torch.device, *, part: int = 0, parts: int = 1
+    ) -> Tensor:
+        """Return a fresh tensor with the entry's shape, as ``dtype`` on ``device``.
+
+        With ``parts`` > 1 only part number ``part`` of that many equal parts along the first
+        dimension is read. The entry must hold floats. The values go straight into the memory that
+        the tensor keeps; only a change of dtype or device needs a second, temporary buffer.
+        """
+        entry = self.entries[name]
+        stored = FLOATS[entry.dtype]
+        shape = (entry.shape[0] // parts, *entry.shape[1:]) if parts > 1 else entry.shape
+        bytes_each = (entry.end - entry.start) // parts
+        flat = torch.empty(math.prod(shape), dtype=stored)
+        if flat.numel():
+            self._fill(memoryview(flat.view(torch.uint8).numpy()), entry.start + part * bytes_each)
+        return flat.view(shape).to(device=device, dtype=dtype)
+
+    def check_unchanged(self) -> None:
+        """Raise ``CheckpointError`` if the file was written to since it was opened."""
+        now = os.fstat(self._file.fileno())
+        if (now.st_size, now.st_mtime_ns) != self._stamp:
+            raise CheckpointError(f"{self.path} was changed while it was being read; load it again.")
+
+    def _fill(self, buffer: memoryview, start: int) -> None:
+        self._file.seek(start)
+        done = 0
+        while done < len(buffer):
+            count = self._file.readinto(buffer[done:])
+            if not count:
+                raise CheckpointError(
+                    f"{self.path} became shorter while it was being read; load it again."
+                )
+            done += count
+
+
+def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str, Any]:
+    """Return the JSON object in a file of at most ``limit`` bytes.
+
+    Raises ``CheckpointNotFound`` or ``CheckpointError``.
+    """
+    path = Path(path)
+    with _open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise CheckpointError(
+                f"{path} has {size:,} bytes; a file of settings has at most {limit:,}."
+            )
+        raw = file.readall()
+    try:
+        return _json_object(raw)
+    except ValueError as error:
+        what = foreign_content(raw[:512]) or f"no valid JSON object ({error})"
+        raise CheckpointError(f"{path} is {what}.\nDownload it again.") from None
+
+
+def _open_regular(path: Path) -> FileIO:
+    """Open for reading, unbuffered; only a regular file, and never waiting (a FIFO would)."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        # Looked at before it is opened, since opening a device can already do something.
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode):
+            file = FileIO(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)), "rb", closefd=True)
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_ISREG(mode):
+                return file
+            file.close()
+    except FileNotFoundError:
+        raise CheckpointNotFound(f"There is no file {path}.") from None
+    except PermissionError:
+        raise CheckpointError(f"{path} may not be read by this user.") from None
+    except (OSError, ValueError) as error:  # a loop of links, a name too long, a NUL in the name
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CheckpointError(f"{quoted(str(path))} cannot be opened: {reason}.") from None
+    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+    raise CheckpointError(f"{path} is {kind}, not a file of weights.")
+
+
+def _json_object(raw: bytes) -> dict[str, Any]:
+    """Parse strictly; every way to be wrong is a ``ValueError``."""
+
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            raise ValueError("a name stands in it twice")
+        return result
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON number")
+
+    try:
+        value = json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("not an object")
+    return value
+
+
+def _read_header(
+    file: FileIO, path: Path, size: int
+) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    head = file.read(512)
+    length = int.from_bytes(head[:8], "little") if len(head) >= 8 else 0
+    # Other formats are recognised only once this is surely no safetensors file: eight bytes of
+    # length may look like the start of anything.
+    if not (0 < length <= min(HEADER_LIMIT, size - 8) and head[8:9] == b"{"):
+        raise CheckpointError(_why_no_header(head, size, length, path))
+    file.seek(8)
+    raw = file.read(length)
+    try:
+        header = _json_object(raw)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} has a damaged header: {error}.\nDownload it again."
+        ) from None
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
+        raise CheckpointError(f"{path} has a damaged header: its notes are no text.")
+    if len(header) > TENSOR_LIMIT:
+        raise CheckpointError(
+            f"{path} lists {len(header):,} tensors; at most {TENSOR_LIMIT:,} can be right."
+        )
+    body = 8 + length
+    entries = {name: _entry(name, info, body, path) for name, info in header.items()}
+    _check_layout(entries, body, size, path)
+    return entries, metadata
+
+
+def _why_no_header(head: bytes, size: int, length: int, path: Path) -> str:
+    if is_pickle(head):
+        return f"{path} is {foreign_content(head)}.\n{PICKLE_ADVICE}"
+    if what := foreign_content(head):
+        return f"{path} is {what}, not a safetensors file."
+    if size < 10 or not any(head):
+        return (
+            f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
+        )
+    if length > HEADER_LIMIT:
+        promise = f"its first 8 bytes promise a header of {length:,} bytes, of {HEADER_LIMIT:,} allowed"
+    elif length > size - 8:
+        promise = f"its header should have {length:,} bytes, and {size - 8:,} are there"
+    else:
+        promise = "no header follows its first 8 bytes"
+    return f"{path} is cut or no safetensors file: {promise}.\nDownload it again."
+
+
+def _entry(name: str, info: Any, body: int, path: Path) -> TensorEntry:
+    def damaged(reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"{path} has a damaged header: tensor {quoted(name)} {reason}.\nDownload it again."
+        )
+
+    if len(name) > NAME_LIMIT:
+        raise damaged(f"has a name of {len(name):,} characters")
+    if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
+        raise damaged("does not say dtype, shape and offsets")
+    dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+        raise damaged(f"has the unknown number format {quoted(dtype)}")
+    if not _naturals(shape) or len(shape) > RANK_LIMIT:
+        raise damaged(f"has the shape {quoted(shape)}")
+    if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise damaged(f"has the offsets {quoted(offsets)}")
+    count = math.prod(shape) * _ITEM_BYTES[dtype]
+    start, end = offsets
+    if end - start != count:
+        raise damaged(f"takes {end - start:,} bytes where its shape needs {count:,}")
+    return TensorEntry(dtype, tuple(shape), body + start, body + end)
+
+
+def _naturals(value: Any) -> bool:
+    return isinstance(value, list) and all(type(n) is int and n >= 0 for n in value)
+
+
+def _check_layout(entries: dict[str, TensorEntry], body: int, size: int, path: Path) -> None:
+    """The tensors must fill the rest of the file exactly: no hole, no overlap, nothing after."""
+    place = body
+    for name, entry in _in_file_order(entries):
+        if entry.start != place:
+            what = "overlaps the one before it" if entry.start < place else "leaves a hole before it"
+            raise CheckpointError(
+                f"{path} has a damaged header: tensor {quoted(name)} {what} "
+                f"(it starts at {entry.start - body:,}, not {place - body:,}).\nDownload it again."
+            )
+        place = entry.end
+    if place > size:
+        raise CheckpointError(
+            f"{path} is cut: it has {size:,} bytes, its header promises {place:,}.\n"
+            "Download it again."
+        )
+    if place < size:
+        last = max(entries, key=lambda name: entries[name].end) if entries else ""
+        raise CheckpointError(
+            f"{path} has {size - place:,} bytes too many after its last tensor {quoted(last)}.\n"
+            "Download it again."
+        )
+
+
+def _in_file_order(entries: dict[str, TensorEntry]) -> Iterator[tuple[str, TensorEntry]]:
+    return iter(sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)))
