@@ -186,7 +186,7 @@ class Autoencoder(nn.Module):
         return Posterior((mean - shift) * scale, std * scale, scale, shift)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return images [B, 3, fh, fw], about [-1, 1], of ``latents`` [B, C, h, w], unit variance."""
+        """Return images [B, 3, fh, fw], about in [-1, 1], of unit-variance latents [B, C, h, w]."""
         z = latents / self.config.scaling_factor + self.config.shift_factor
         return self.decoder(self.post_quant_conv(z))
 
