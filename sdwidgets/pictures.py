@@ -106,7 +106,7 @@ def _opened(value: Any, what: str) -> tuple[Image.Image, tuple[str, ...]]:
                     f"1 to {MAX_PIXELS // 10**6} million pixels are taken.",
                     parameter=what,
                 )
-            notices = ()
+            notices: tuple[str, ...] = ()
             if getattr(picture, "n_frames", 1) > 1:
                 notices = (f"The {what} is animated: its first frame is used.",)
                 picture.seek(0)

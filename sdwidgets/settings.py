@@ -139,6 +139,13 @@ class Settings:
             raise ValueError("no seed yet: it is drawn by Settings.checked")
         return tuple(range(self.seed, self.seed + self.batch_size))
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        if self.width is None or self.height is None:
+            raise ValueError("no size yet: it is filled in by Settings.checked")
+        return self.width, self.height
+
     def _each(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
         return value if isinstance(value, tuple) else (value,) * self.batch_size
 
@@ -156,6 +163,16 @@ class Settings:
                 parameter="strength",
             )
         return self.steps - left
+
+    def of_picture(self, index: int) -> Settings:
+        """The settings that make picture ``index`` of the batch alone."""
+        return replace(
+            self,
+            prompt=self.prompts[index],
+            negative_prompt=self.negative_prompts[index],
+            seed=self.seeds[index],
+            batch_size=1,
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON; ``Settings(**that)`` gives the settings back."""

@@ -1,0 +1,105 @@
+"""sdwidgets: watch a latent diffusion model turn a prompt into a picture, live, in a notebook.
+
+    import sdwidgets as sdw
+
+    sdw.Studio()                                     # the whole thing, in a notebook
+    model = sdw.load()                               # the bundled model: no download, no GPU
+    trace = model.generate("a cat left of a car")    # trace.image, .steps, .heat_map("cat")
+    for step in model.sample("a cat"): ...           # the same, a step at a time
+
+Importing this package imports neither torch nor ipywidgets: names are loaded when first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoints import load_model as load
+    from .checkpoints import save_model as save
+    from .diffusion import NoiseSchedule, Step
+    from .errors import (
+        Busy,
+        CheckpointError,
+        CheckpointNotFound,
+        HubError,
+        ImageError,
+        InputError,
+        NumericsError,
+        OutOfMemory,
+        SDWidgetsError,
+        Stopped,
+    )
+    from .manager import ModelManager, Request
+    from .pipeline import Conditioning, LatentDiffusion
+    from .settings import Settings
+    from .trace import Trace
+    from .widgets import PictureView, Studio
+
+__version__ = "0.1.0"
+
+# public name -> (module, its name there)
+_PUBLIC = {
+    "Studio": ("widgets", "Studio"),
+    "PictureView": ("widgets", "PictureView"),
+    "load": ("checkpoints", "load_model"),
+    "save": ("checkpoints", "save_model"),
+    "LatentDiffusion": ("pipeline", "LatentDiffusion"),
+    "Conditioning": ("pipeline", "Conditioning"),
+    "Settings": ("settings", "Settings"),
+    "NoiseSchedule": ("diffusion", "NoiseSchedule"),
+    "Step": ("diffusion", "Step"),
+    "Trace": ("trace", "Trace"),
+    "ModelManager": ("manager", "ModelManager"),
+    "Request": ("manager", "Request"),
+    "SDWidgetsError": ("errors", "SDWidgetsError"),
+    "InputError": ("errors", "InputError"),
+    "ImageError": ("errors", "ImageError"),
+    "CheckpointError": ("errors", "CheckpointError"),
+    "CheckpointNotFound": ("errors", "CheckpointNotFound"),
+    "HubError": ("errors", "HubError"),
+    "OutOfMemory": ("errors", "OutOfMemory"),
+    "NumericsError": ("errors", "NumericsError"),
+    "Stopped": ("errors", "Stopped"),
+    "Busy": ("errors", "Busy"),
+}
+
+__all__ = [  # noqa: RUF022 (what a user types first comes first)
+    "Studio",
+    "PictureView",
+    "load",
+    "save",
+    "LatentDiffusion",
+    "Conditioning",
+    "Settings",
+    "NoiseSchedule",
+    "Step",
+    "Trace",
+    "ModelManager",
+    "Request",
+    "SDWidgetsError",
+    "InputError",
+    "ImageError",
+    "CheckpointError",
+    "CheckpointNotFound",
+    "HubError",
+    "OutOfMemory",
+    "NumericsError",
+    "Stopped",
+    "Busy",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _PUBLIC[name]
+    value = getattr(import_module(f".{module}", __name__), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

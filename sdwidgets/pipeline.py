@@ -1,0 +1,514 @@
+"""One latent diffusion model, put together: from a prompt to steps, and from steps to pictures.
+
+"High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv 2112.10752).
+What is given decides the task: a prompt alone makes a picture from noise; with ``image`` the run
+begins part of the way, at that picture with noise on it (SDEdit, Meng et al., arXiv 2108.01073);
+with ``image`` and ``mask`` only the mask's white part is made anew.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from .configs import SD1, ModelConfig, ScheduleConfig
+from .diffusion import (
+    SAMPLERS,
+    SCHEDULES,
+    Denoise,
+    Denoiser,
+    NoiseSchedule,
+    Step,
+    inpainting,
+)
+from .errors import InputError, NumericsError, OutOfMemory
+from .models.autoencoder import Autoencoder
+from .models.text import TextEncoder, Tokens
+from .models.unet import UNet
+from .pictures import PictureLike, as_mask, as_picture, fitted
+from .settings import Settings, amount, memory_needed
+from .trace import AttentionRecorder, Trace
+from .trace.images import SD1_PREVIEW, fit_preview
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """What the network is told: the routes of arXiv 2112.10752, section 3.3, are which are set."""
+
+    context: Tensor | None  # [B, T, D], the words' states, for cross-attention
+    vector: Tensor | None = None  # [B, V], added to the time embedding
+    concat: Tensor | None = None  # [B, C, h, w], beside the latents
+
+    def __add__(self, other: Conditioning) -> Conditioning:
+        """Both batches, one after the other."""
+        return Conditioning(
+            _joined(self.context, other.context),
+            _joined(self.vector, other.vector),
+            _joined(self.concat, other.concat),
+        )
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
+        """The same on a device, in a type."""
+        moved = (
+            None if part is None else part.to(device, dtype)
+            for part in (self.context, self.vector, self.concat)
+        )
+        return Conditioning(*moved)
+
+
+@dataclass(frozen=True, eq=False)
+class LatentDiffusion:
+    """The parts of one model. Holds no state: runs of one model do not know of each other."""
+
+    config: ModelConfig
+    unet: UNet
+    autoencoder: Autoencoder
+    text: TextEncoder
+    schedule: NoiseSchedule
+    preview: np.ndarray | None = field(default=None, repr=False)  # [C + 1, 3], see preview_factors
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.config.name
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return next(self.unet.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The network's type; latents are float32 all the same."""
+        return next(self.unet.parameters()).dtype
+
+    @cached_property
+    def preview_factors(self) -> np.ndarray:
+        """[C + 1, 3] float32 for `trace.preview_rgb`: those of the model's folder, or fitted once.
+
+        Stable Diffusion's autoencoder has published ones; any other decodes a little noise.
+        """
+        if self.preview is not None:
+            return self.preview
+        if self.config.autoencoder == SD1.autoencoder:
+            return SD1_PREVIEW
+        channels, side = self.config.autoencoder.latent_channels, 8
+        generator = torch.Generator("cpu").manual_seed(0)
+        # flat patches of two sizes: a latent's colour is its own, and its neighbours' like it
+        noise = [torch.randn(4, channels, n, n, generator=generator) for n in (side // 4, side)]
+        latents = torch.cat([F.interpolate(x, size=(side, side)) for x in noise])
+        with torch.no_grad():
+            parameter = next(self.autoencoder.parameters())
+            pictures = self.autoencoder.decode(latents.to(parameter.device, parameter.dtype))
+        return fit_preview(latents, pictures.cpu())
+
+    def condition(self, prompts: Sequence[str]) -> Conditioning:
+        """The text states [B, T, D] float32 of the prompts."""
+        distinct = list(dict.fromkeys(prompts))  # a batch mostly says one thing many times
+        states = self.text.encode(distinct)
+        return Conditioning(states[[distinct.index(prompt) for prompt in prompts]])
+
+    def encode(self, image: PictureLike) -> Tensor:
+        """The latents [1, C, H/f, W/f] float32 of a picture: its posterior's mean.
+
+        A picture whose sides are not multiples of f is scaled to the nearest that are.
+        """
+        picture, _ = as_picture(image)
+        factor = self.config.autoencoder.factor
+        width, height = (max(round(side / factor), 1) * factor for side in picture.size)
+        picture, _, _ = fitted(picture, None, width, height)
+        return self._posterior(picture)[0]
+
+    @torch.no_grad()
+    def _posterior(self, picture: Image.Image) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [1, C, h, w] float32 of an RGB picture's latents."""
+        parameter = next(self.autoencoder.parameters())
+        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]  # [1, 3, H, W]
+        pixels = pixels.to(parameter.device, torch.float32) / 127.5 - 1
+        posterior = self.autoencoder.encode(pixels.to(parameter.dtype))
+        return posterior.mean.float(), posterior.std.float()
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Image.Image]:
+        """The pictures of clean latents [B, C, h, w], one at a time to need little memory.
+
+        Half precision can overflow in a decoder: then it is done again, once, in float32. Raises
+        NumericsError if that did not help.
+        """
+        parameter = next(self.autoencoder.parameters())
+        latents = latents.to(parameter.device)
+        pixels = [_decoded(self.autoencoder, one[None], parameter.dtype) for one in latents]
+        if not all(_finite(one) for one in pixels):
+            autoencoder = copy.deepcopy(self.autoencoder).float()
+            pixels = [_decoded(autoencoder, one[None], torch.float32) for one in latents]
+        if not all(_finite(one) for one in pixels):
+            raise NumericsError(
+                f"The autoencoder's decoder gave NaN or infinity in {_named(parameter.dtype)}, "
+                "and again in float32.\nIts weights or the latents are broken."
+            )
+        images = []
+        for one in pixels:
+            levels = (one[0].clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
+            images.append(Image.fromarray(levels.permute(1, 2, 0).cpu().numpy()))
+        return images
+
+    def sample(
+        self,
+        prompt: str | Sequence[str] = "",
+        *,
+        negative_prompt: str | Sequence[str] = "",
+        steps: int = 20,
+        sampler: str = "dpmpp_2m",
+        schedule: str = "default",
+        guidance_scale: float | None = None,
+        guidance_rescale: float = 0.0,
+        seed: int | Sequence[int] | None = None,
+        width: int | None = None,
+        height: int | None = None,
+        batch_size: int = 1,
+        image: PictureLike | None = None,
+        strength: float = 0.8,
+        mask: PictureLike | None = None,
+        latents: Tensor | None = None,
+        eta: float = 0.0,
+        attention: bool = False,
+    ) -> Run:
+        """An iterator of the run's `Step`s, each made when asked for; ``len()`` says how many.
+
+        prompt, negative_prompt, seed: one, or a list with one for each picture of a batch.
+        steps: 1 to 1000. sampler: "dpmpp_2m", "euler", "euler_ancestral", "heun", "ddim" (with
+        ``eta`` 0 to 1, the share of fresh noise). schedule: the noise levels visited, "default"
+        (the model's own), "karras", or another of `diffusion.SCHEDULES`.
+        guidance_scale: how much the prompt is exaggerated; 1 not at all, and twice as fast; the
+        model's own if None. guidance_rescale: 0 to 1, how much of the contrast that adds is taken
+        back. seed: a fresh random one if None; picture i of a batch has seed + i, and is the
+        picture that seed makes alone, on every device. width, height: pixels, multiples of the
+        autoencoder's factor; the model's own if None.
+        image: a picture to begin from, with ``strength`` (0 to 1) of the way from noise still to
+        go. mask: what of it to make anew, white; the rest of its pixels is kept exactly.
+        latents: [B, C, h, w], unit-variance noise in place of the seed's. attention: keep what the
+        words looked at in ``step.attention``.
+
+        Everything is checked before this returns: InputError (ImageError for pictures) says what
+        cannot be used, OutOfMemory what cannot fit. While it runs: OutOfMemory, NumericsError.
+        """
+        settings = Settings(
+            prompt=prompt,  # type: ignore[arg-type]  # lists become tuples when checked
+            negative_prompt=negative_prompt,  # type: ignore[arg-type]
+            steps=steps,
+            sampler=sampler,
+            schedule=schedule,
+            guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            seed=seed,  # type: ignore[arg-type]
+            width=width,
+            height=height,
+            batch_size=batch_size,
+            strength=strength,
+            eta=eta,
+        ).checked(self.config)
+        return Run(self, settings, image, mask, latents, attention)
+
+    def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:
+        """The record of a whole run, with its pictures; takes what `sample` takes."""
+        return Trace.of(self.sample(prompt, **settings))
+
+
+def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:
+    """The noise schedule a config describes."""
+    return NoiseSchedule.from_betas(config.steps, config.beta_start, config.beta_end, config.kind)
+
+
+class Run(Iterator[Step]):
+    """The steps of one run of a model, made one at a time; what `LatentDiffusion.sample` returns.
+
+    Attributes: ``settings`` (as resolved, with the seed), ``tokens`` (of the prompts), ``notices``
+    (what a person should know), ``seconds`` (time of each step so far), ``task``.
+    """
+
+    def __init__(
+        self,
+        model: LatentDiffusion,
+        settings: Settings,
+        image: PictureLike | None = None,
+        mask: PictureLike | None = None,
+        latents: Tensor | None = None,
+        attention: bool = False,
+    ):
+        """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
+        self.model = model
+        self.settings = settings
+        self.image, self.mask, notices = _given(settings, image, mask)
+        self.latents = _starting_noise(model, settings, latents)
+        self.attention = attention
+        skipped = settings.skipped_steps if self.image is not None else 0
+        self._count = settings.steps - skipped
+        _check_memory(model, settings)
+        self.tokens: Tokens = model.text.tokenize(settings.prompts)
+        for prompt_cut in dict.fromkeys(filter(None, self.tokens.cut)):
+            shown = prompt_cut if len(prompt_cut) <= 200 else prompt_cut[:200] + " ..."
+            notices += (f"The prompt is too long; the model does not see: {shown}",)
+        self.notices: tuple[str, ...] = notices
+        self.seconds: list[float] = []
+        self._steps = self._run(skipped)
+
+    def __len__(self) -> int:
+        """The number of steps of the whole run, taken ones included."""
+        return self._count
+
+    def __iter__(self) -> Run:
+        return self
+
+    def __next__(self) -> Step:
+        began = time.perf_counter()
+        step = _within_memory(lambda: next(self._steps), self._memory_message)
+        self.seconds.append(time.perf_counter() - began)
+        return step
+
+    def close(self) -> None:
+        """End the run here."""
+        self._steps.close()
+
+    @property
+    def model_name(self) -> str:
+        return self.model.name
+
+    @property
+    def task(self) -> str:
+        """ "text to image", "image to image" or "inpainting"."""
+        if self.image is None:
+            return "text to image"
+        return "image to image" if self.mask is None else "inpainting"
+
+    def pictures(self, step: Step) -> list[Image.Image]:
+        """The pictures of a step: of the last one the result, of others the best guess so far.
+
+        Outside an inpainting's mask, the given picture's own pixels. Raises OutOfMemory and
+        NumericsError.
+        """
+        last = step.index == len(self) - 1
+        # a grid may end above 0 ("ddim"): the network's own view of those latents is decoded
+        latents = step.x_next / (1 + step.sigma_next**2) ** 0.5 if last else step.denoised
+        images = _within_memory(lambda: self.model.decode(latents), self._memory_message)
+        if self.image is None or self.mask is None:
+            return images
+        return [Image.composite(image, self.image, self.mask) for image in images]
+
+    @torch.no_grad()
+    def _run(self, skipped: int) -> Generator[Step, None, None]:
+        model, settings = self.model, self.settings
+        device, dtype, batch = model.device, model.dtype, settings.batch_size
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in settings.seeds]
+        shape = _latent_shape(model.config, settings)[1:]
+
+        def noise() -> Tensor:
+            drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
+            return torch.stack(drawn).to(device)
+
+        guided = settings.guidance_scale != 1
+        prompts = settings.prompts + (settings.negative_prompts if guided else ())
+        conditioning = model.condition(prompts)
+        network = _network(model.unet, conditioning.to(device, dtype))
+        recorder = None
+        if self.attention:
+            recorder = AttentionRecorder(model.unet, batch, *shape[1:])
+            network = recorder(network)
+        denoiser = Denoiser(
+            network,
+            model.schedule,
+            model.config.schedule.prediction,
+            dtype=dtype,
+            guidance_scale=settings.guidance_scale if guided else None,
+            guidance_rescale=settings.guidance_rescale,
+        )
+
+        grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
+        known = None
+        if self.image is not None:
+            mean, std = model._posterior(self.image)
+            known = (mean + std * noise().to(mean.device)).to(device)
+        start = noise() if self.latents is None else self.latents.to(device, torch.float32)
+        if known is None or (self.mask is not None and settings.strength == 1):
+            x = start * (1 + grid[0] ** 2) ** 0.5
+        else:
+            x = torch.add(known, start, alpha=grid[0])
+        denoise: Denoise = denoiser
+        if known is not None and self.mask is not None:
+            mask = _latent_mask(self.mask, model.config.autoencoder.factor).to(device)
+            denoise = inpainting(denoiser, known, start, mask, grid[0])
+
+        options = {"eta": settings.eta} if settings.sampler == "ddim" else {}
+        for step in SAMPLERS[settings.sampler](denoise, x, grid, noise=noise, **options):
+            if not _finite(step.x_next):
+                raise NumericsError(self._numerics_message(step, conditioning))
+            cond, uncond = denoiser.take_halves()
+            attention = recorder.take() if recorder else None
+            yield replace(step, cond=cond, uncond=uncond, attention=attention)
+
+    def _numerics_message(self, step: Step, conditioning: Conditioning) -> str:
+        states = conditioning.context
+        broken_text = states is not None and not _finite(states)
+        component = "text encoder" if broken_text else "UNet"
+        dtype = _named(self.model.dtype)
+        remedy = "The weights are broken, or the settings extreme."
+        if dtype != "float32":
+            remedy = "Load the model with dtype='float32'."
+        return (
+            f"The {component} gave NaN or infinity at step {step.index + 1} of {len(self)} "
+            f"in {dtype}.\n{remedy}"
+        )
+
+    def _memory_message(self) -> str:
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return _out_of_memory(self.model, self.settings, _free_memory(self.model.device))
+
+
+def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:
+    return None if first is None or second is None else torch.cat([first, second])
+
+
+def _network(unet: UNet, conditioning: Conditioning) -> Callable[[Tensor, Tensor], Tensor]:
+    """The network with its conditioning bound, ready for `Denoiser`."""
+    context, vector, concat = conditioning.context, conditioning.vector, conditioning.concat
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        return unet(x if concat is None else torch.cat([x, concat], dim=1), t, context, vector)
+
+    return network
+
+
+def _decoded(autoencoder: Autoencoder, latents: Tensor, dtype: torch.dtype) -> Tensor:
+    return autoencoder.decode(latents.to(dtype)).float()
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _finite(x: Tensor) -> bool:
+    """Whether all is finite; one pass and, on a GPU, one wait. (The sum of float32 latents cannot
+    overflow unless they are far beyond use.)"""
+    return bool(torch.isfinite(x.sum()))
+
+
+def _given(
+    settings: Settings, image: PictureLike | None, mask: PictureLike | None
+) -> tuple[Image.Image | None, Image.Image | None, tuple[str, ...]]:
+    """Picture and mask at the run's size, and notices."""
+    if image is None:
+        if mask is not None:
+            raise InputError(
+                "A mask alone says nothing: give the image it belongs to.", parameter="image"
+            )
+        return None, None, ()
+    picture, first = as_picture(image)
+    checked = None if mask is None else as_mask(mask)
+    picture, checked, second = fitted(picture, checked, settings.width or 0, settings.height or 0)
+    return picture, checked, first + second
+
+
+def _latent_shape(config: ModelConfig, settings: Settings) -> tuple[int, int, int, int]:
+    factor, channels = config.autoencoder.factor, config.autoencoder.latent_channels
+    width, height = settings.size
+    return settings.batch_size, channels, height // factor, width // factor
+
+
+def _starting_noise(
+    model: LatentDiffusion, settings: Settings, latents: Tensor | None
+) -> Tensor | None:
+    if latents is None:
+        return None
+    if not isinstance(latents, Tensor):
+        raise InputError(
+            f"latents must be a tensor, got a {type(latents).__name__}.", parameter="latents"
+        )
+    shape = _latent_shape(model.config, settings)
+    if tuple(latents.shape) != shape or not latents.is_floating_point():
+        raise InputError(
+            f"latents must be floats {[*shape]} for these settings, "
+            f"got {_named(latents.dtype)} {[*latents.shape]}.",
+            parameter="latents",
+        )
+    if not _finite(latents.float()):
+        raise InputError("latents hold NaN or infinity.", parameter="latents")
+    return latents
+
+
+def _latent_mask(mask: Image.Image, factor: int) -> Tensor:
+    """[1, 1, h, w], 1 for every cell with a pixel to be made anew: thin strokes are not lost."""
+    pixels = torch.from_numpy(np.array(mask, dtype=np.float32) / 255)[None, None]
+    return F.max_pool2d(pixels, factor)
+
+
+def _within_memory(work: Callable[[], R], message: Callable[[], str]) -> R:
+    """``work()``, with every kind of out-of-memory error as ours.
+
+    Ours is raised when the other has gone: as its context it would keep the run's tensors alive.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    raise OutOfMemory(message())
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # CUDA has a class of its own; CUDA's driver, MPS and the CPU raise plain RuntimeErrors
+    said = str(error).lower()
+    signs = ("out of memory", "defaultcpuallocator", "not enough memory", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
+
+
+def _free_memory(device: torch.device) -> int | None:
+    """Bytes a run could get on a device, at most; None if unknown."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return free + cached
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not on Windows
+        return None
+
+
+def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
+    """Refuse what can never fit. The estimate may be off by two, so only twice the memory is."""
+    free = _free_memory(model.device)
+    needed = memory_needed(model.config, *settings.size, settings.batch_size)
+    if free is not None and needed > 2 * free:
+        raise OutOfMemory(_out_of_memory(model, settings, free))
+
+
+def _out_of_memory(model: LatentDiffusion, settings: Settings, free: int | None) -> str:
+    batch, factor = settings.batch_size, model.config.autoencoder.factor
+    width, height = settings.size
+    needed = memory_needed(model.config, width, height, batch)
+    have = "" if free is None else f" of {amount(free)}"
+    tries = []
+    if batch > 1:
+        tries.append(f"batch_size={batch // 2}")
+    smaller = [max(side // 2 // factor * factor, factor) for side in (width, height)]
+    if smaller != [width, height]:
+        tries.append(f"width={smaller[0]}, height={smaller[1]}")
+    remedy = (
+        f"Try {', or '.join(tries)}." if tries else "Free some memory, or take a smaller model."
+    )
+    return (
+        f"Out of memory on {model.device}: {batch} x {width} x {height} pixels "
+        f"need about {amount(needed)}{have}.\n{remedy}"
+    )
