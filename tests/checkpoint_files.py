@@ -1,0 +1,132 @@
+"""Checkpoints for tests: small models written out in every layout, and files with faults."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sdwidgets.configs import TINY, ModelConfig
+from vocabulary import write_vocabulary
+
+# TINY with a text encoder that knows the test vocabulary's 522 tokens.
+SMALL = replace(
+    TINY, text=(replace(TINY.text[0], vocab_size=522, bos=520, eos=521, pad=521),), name="small"
+)
+
+
+def raw_safetensors(header: Any, body: bytes = b"") -> bytes:
+    """A file's bytes from any header, right or wrong: a str is taken as it is."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+def one_tensor(**changes: Any) -> bytes:
+    """A valid file with the float32 tensor "a" [2, 3], with fields of its entry changed."""
+    entry = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24], **changes}
+    return raw_safetensors({"a": entry}, bytes(24))
+
+
+def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
+    """The three networks with random weights, by diffusers' names of the parts."""
+    from sdwidgets.models.autoencoder import Autoencoder
+    from sdwidgets.models.text import build_text
+    from sdwidgets.models.unet import UNet
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        parts: dict[str, nn.Module] = {
+            "unet": UNet(config.unet),
+            "vae": Autoencoder(config.autoencoder),
+            "text_encoder": build_text(config.text[0]),
+        }
+        # Norms start as ones and biases as zeros: a swap of two of them must show.
+        for part in parts.values():
+            for parameter in part.parameters():
+                parameter.data += 0.02 * torch.randn_like(parameter)
+    return parts
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, **metadata: str) -> Path:
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    whole = {name: t.detach().contiguous().clone() for name, t in tensors.items()}
+    save_file(whole, path, metadata={"format": "pt", **metadata})
+    return path
+
+
+def write_folder(folder: Path, config: ModelConfig = SMALL) -> Path:
+    """A model folder in the diffusers layout, made without ``save_model``."""
+    from sdwidgets.checkpoints import config_json
+
+    parts = networks(config)
+    size = config.size
+    side = size // config.autoencoder.factor
+    configs = {
+        "model_index.json": config_json.model_index(config),
+        "unet/config.json": config_json.unet_to_json(config.unet, side),
+        "vae/config.json": config_json.autoencoder_to_json(config.autoencoder, size),
+        "text_encoder/config.json": config_json.text_to_json(config.text[0]),
+        "scheduler/scheduler_config.json": config_json.schedule_to_json(config.schedule),
+    }
+    for name, content in configs.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+    for part, network in parts.items():
+        stem = "model" if part == "text_encoder" else "diffusion_pytorch_model"
+        save_tensors(network.state_dict(), folder / part / f"{stem}.safetensors")
+    write_tokenizer(folder / "tokenizer")
+    return folder
+
+
+def write_tokenizer(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_vocabulary(folder)
+    return folder
+
+
+def compvis_tensors(parts: Mapping[str, nn.Module], config: ModelConfig) -> dict[str, Tensor]:
+    """The weights by CompVis's names, with 1x1 convolutions, as Stable Diffusion 1 has them."""
+    from sdwidgets.checkpoints import names
+
+    lookups = {
+        "unet": names.compvis_unet_names(config.unet),
+        "vae": names.compvis_autoencoder_names(config.autoencoder),
+        "text_encoder": names.clip_names(names.CLIP),
+    }
+    tensors = {}
+    for part, network in parts.items():
+        for name, tensor in network.state_dict().items():
+            if part != "text_encoder" and "attentions" in name and tensor.ndim == 2:
+                if any(key in name for key in ("proj_in", "proj_out")) or part == "vae":
+                    tensor = tensor[:, :, None, None]
+            tensors[lookups[part](name)[0].name] = tensor
+    return tensors
+
+
+def edit_json(path: Path, **changes: Any) -> None:
+    data = json.loads(path.read_text())
+    data.update(changes)
+    path.write_text(json.dumps(data))
+
+
+def edit_tensors(path: Path, **changes: Tensor | None) -> None:
+    """Replace tensors of a file; None takes one out. Names have "/" for "."."""
+    from safetensors.torch import load_file
+
+    tensors = load_file(path)
+    for name, tensor in changes.items():
+        name = name.replace("/", ".")
+        if tensor is None:
+            del tensors[name]
+        else:
+            tensors[name] = tensor
+    save_tensors(tensors, path)
