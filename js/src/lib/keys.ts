@@ -1,0 +1,56 @@
+// Keys pressed inside a widget belong to the widget: in the notebook `d d` deletes a cell.
+
+/**
+ * Keeps plain keys from the notebook and calls `onRun` for Ctrl-Enter (Cmd-Enter).
+ * Shift-Enter and other shortcuts with Ctrl, Alt or Cmd still reach the notebook.
+ * Returns the undoing.
+ */
+export function keepKeys(root: HTMLElement, onRun: () => void): () => void {
+  // While capturing: text fields stop their keys themselves before they bubble up to the root.
+  const run = (event: KeyboardEvent) => {
+    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+    event.preventDefault();
+    event.stopPropagation();
+    onRun();
+  };
+  const keep = (event: KeyboardEvent) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.shiftKey && event.key === "Enter") return;
+    event.stopPropagation();
+  };
+  root.addEventListener("keydown", run, true);
+  root.addEventListener("keydown", keep);
+  return () => {
+    root.removeEventListener("keydown", run, true);
+    root.removeEventListener("keydown", keep);
+  };
+}
+
+/**
+ * One tab stop for a row of buttons; arrows, Home and End move within it.
+ * Call the result after the buttons have changed.
+ */
+export function roving(row: HTMLElement): () => void {
+  const items = () => [...row.querySelectorAll<HTMLElement>("button")];
+  const focus = (item: HTMLElement | undefined) => {
+    if (item === undefined) return;
+    for (const other of items()) other.tabIndex = other === item ? 0 : -1;
+    item.focus();
+  };
+  row.addEventListener("keydown", (event) => {
+    const all = items();
+    const here = all.indexOf(document.activeElement as HTMLElement);
+    const next = { ArrowRight: here + 1, ArrowLeft: here - 1, Home: 0, End: all.length - 1 }[
+      event.key
+    ];
+    if (here < 0 || next === undefined) return;
+    event.preventDefault();
+    focus(all[Math.min(Math.max(next, 0), all.length - 1)]);
+  });
+  return () => {
+    const all = items();
+    if (all.length > 0 && !all.some((item) => item.tabIndex === 0)) {
+      (all[0] as HTMLElement).tabIndex = 0;
+    }
+  };
+}

@@ -1,0 +1,31 @@
+// Numbers as people read them.
+
+/** Seconds in at most three figures: "0.04 s", "1.2 s", "48 s", "3 min 20 s". */
+export function duration(seconds: number): string {
+  if (!Number.isFinite(seconds) || seconds < 0) return "–";
+  if (seconds < 0.995) return `${seconds.toFixed(2)} s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
+  const whole = Math.round(seconds);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
+
+/** A noise level: two decimals below 100. */
+export function level(sigma: number): string {
+  if (!Number.isFinite(sigma)) return "–";
+  return sigma < 100 ? sigma.toFixed(2) : sigma.toFixed(0);
+}
+
+/** A file name that says what is in it: words of the prompt, and the seed. */
+export function fileName(prompt: string, seed: number | undefined, type: string): string {
+  const words = prompt
+    .normalize("NFKD")
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-+|-+$/g, "")
+    .slice(0, 48)
+    .replace(/-+$/, "");
+  const name = [words || "picture", seed === undefined ? "" : `seed-${seed}`].filter(Boolean);
+  return `${name.join("-")}.${type === "image/jpeg" ? "jpg" : "png"}`;
+}

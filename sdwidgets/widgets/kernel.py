@@ -1,0 +1,111 @@
+"""What kernels and front ends do differently, in one place.
+
+Nothing here is needed for correct results: on a kernel that has none of these quirks every
+function does nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+
+class Closable(Protocol):
+    """A widget, as far as this file needs to know."""
+
+    def close(self) -> None: ...
+
+
+def unpin(*widgets: Any) -> None:
+    """Let the front end choose the thread on which messages to these widgets are handled.
+
+    From ipykernel 7.4 on, a message to a widget is handled by the (sub)shell that last published
+    on the widget's comm, which makes a click wait for a busy cell. Without that rule JupyterLab's
+    own choice holds, a subshell for all widgets. Private to ipykernel, and guarded: where it is
+    not found, clicks are handled when the cell has ended.
+    """
+    for widget in widgets:
+        comm = getattr(widget, "comm", None)
+        if comm is not None and hasattr(type(comm), "_reply_subshell_for"):
+            comm._reply_subshell_for = None
+
+
+class Cell(NamedTuple):
+    """Where code runs: the cell, and which of its executions."""
+
+    cell: str
+    execution: str
+
+
+def current_cell() -> Cell | None:
+    """The cell being executed; None outside a notebook, or where the front end does not say."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return None
+    try:
+        request = kernel.get_parent("shell")
+        return Cell(request["metadata"]["cellId"], request["header"]["msg_id"])
+    except (AttributeError, KeyError, TypeError):
+        return None
+
+
+_made: dict[str, tuple[str, list[weakref.ref[Closable]]]] = {}  # by cell: execution, its widgets
+_made_lock = threading.Lock()
+
+
+def replace_in_cell(widget: Closable) -> None:
+    """Close the widgets that an earlier execution of the current cell has made.
+
+    A front end does not tell the kernel that a cell's output is gone, so a widget whose cell is
+    run again would otherwise keep its run, its comms and its pictures for ever.
+    """
+    here = current_cell()
+    if here is None:
+        return
+    with _made_lock:
+        execution, widgets = _made.get(here.cell, (here.execution, []))
+        if execution == here.execution:
+            _made[here.cell] = (execution, [*widgets, weakref.ref(widget)])
+            return
+        _made[here.cell] = (here.execution, [weakref.ref(widget)])
+    for old in [ref() for ref in widgets]:
+        if old is not None:
+            old.close()
+
+
+def in_colab() -> bool:
+    """Whether this is Google Colab, which does not paint what a thread sends after its cell."""
+    return "google.colab" in sys.modules
+
+
+def wait_for(done: threading.Event, timeout: float | None = None) -> bool:
+    """Wait until ``done`` is set, open to Ctrl-C; True if it is. ``timeout`` in seconds.
+
+    On Colab the messages of the front end (Stop) are handled meanwhile, where the package
+    jupyter_ui_poll is installed.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    with contextlib.ExitStack() as stack:
+        handle_messages: Callable[[int], Any] | None = None
+        if in_colab():
+            with contextlib.suppress(ImportError):
+                from jupyter_ui_poll import ui_events
+
+                handle_messages = stack.enter_context(ui_events())
+        while not done.is_set():
+            left = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
+            if left <= 0:
+                break
+            if handle_messages is None:
+                done.wait(left)
+            else:
+                handle_messages(10)
+                done.wait(0.02)
+    return done.is_set()

@@ -1,0 +1,240 @@
+"""The picture as it forms: bytes and numbers in traits, drawn by js/src/picture.ts."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anywidget
+import numpy as np
+import traitlets
+from PIL import Image
+
+from ..errors import SDWidgetsError
+from . import kernel
+
+if TYPE_CHECKING:
+    from ..diffusion.samplers import Step
+
+INTERVAL = 1 / 15
+"""Seconds from one message with frames to the next, at least."""
+
+TRAIT_INTERVAL = 1.0
+"""Seconds from one frame kept in the traits to the next, at least: what a reloaded page sees."""
+
+KEPT_FRAMES = 24
+"""Frames that wait for the next message; beyond that the newest win."""
+
+LARGEST_SIDE = 96
+"""Pixels along the longer side of a preview, of the whole batch; more are averaged down."""
+
+_STATIC = Path(__file__).parent / "static"
+
+
+def bundle(name: str) -> Path:
+    """The path of a built front-end file; SDWidgetsError where the package was never built."""
+    path = _STATIC / name
+    if not path.is_file():
+        raise SDWidgetsError(
+            f"The front end of sdwidgets is not built: {path} is missing.\n"
+            "In a source checkout run: python hatch_build.py\n"
+            "Otherwise install the package again."
+        )
+    return path
+
+
+class PictureView(anywidget.AnyWidget):
+    """A picture forming step by step, with the numbers of the run; works alone or in the Studio.
+
+    Example::
+
+        view = PictureView()
+        display(view)
+        for step in view.watch(model.sample("a cat left of a car", seed=7)):
+            pass
+    """
+
+    _esm = bundle("picture.js")
+    _css = bundle("picture.css")
+
+    run = traitlets.Dict({"id": 0, "state": "idle", "message": ""}).tag(sync=True)
+    """``id`` of the run, its ``state`` and one line of ``message`` (up to three for an error)."""
+
+    frame = traitlets.Dict().tag(sync=True)
+    """The newest frame that a page loaded now would show: numbers, ``noisy`` and ``clean`` RGB."""
+
+    pictures = traitlets.List().tag(sync=True)
+    """The result on show, a dict for each picture of its batch: ``data``, ``type`` and words."""
+
+    shape = traitlets.List([1, 1]).tag(sync=True)
+    """Width and height that the result has or will have."""
+
+    history = traitlets.List().tag(sync=True)
+    """Earlier results, oldest first: ``id``, ``prompt``, ``seed``, ``title``, ``thumbnail``."""
+
+    current = traitlets.Int(-1).tag(sync=True)
+    """The ``id`` in ``history`` of the result on show; -1 for none."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self._frames = Frames(self)
+        kernel.unpin(self)
+
+    def set_state(self, sync_data: Any) -> None:
+        """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
+
+    def watch(self, steps: Iterable[Step], total: int = 0) -> Iterator[Step]:
+        """The same steps, each shown as it passes. ``total`` steps are expected (0: unknown)."""
+        self.begin("")
+        state = "stopped"
+        self._frames.begin(self.run["id"], total)
+        try:
+            for step in steps:
+                self._frames.add(step)
+                self._frames.send_some()
+                yield step
+            state = "done"
+        finally:
+            self._frames.send_all()
+            self.say(state, state.capitalize())
+
+    def begin(self, message: str) -> int:
+        """Start a run in the view: frames so far are forgotten. Returns its id."""
+        number = int(self.run["id"]) + 1
+        self.run = {"id": number, "state": "loading", "message": message}
+        return number
+
+    def say(self, state: str, message: str) -> None:
+        """Set the state of the current run, and what is said about it."""
+        self.run = {"id": self.run["id"], "state": state, "message": message}
+
+
+class Frames:
+    """Steps on their way to the page: coalesced, at most 15 messages a second, none held back.
+
+    ``add`` may be called on any thread and costs microseconds; one thread calls the others.
+    """
+
+    def __init__(self, view: PictureView):
+        self._view = view
+        self._lock = threading.Lock()
+        self.begin(0, 0)
+
+    def begin(self, run: int, total: int, factors: np.ndarray | None = None) -> None:
+        """Forget the frames of the run before.
+
+        ``total`` steps are expected, 0 if unknown; ``factors`` turn latents into colours.
+        """
+        with self._lock:
+            self.factors = factors
+            self._run, self._total = run, total
+            self._waiting: list[tuple[Step, float]] = []
+            self._started = time.perf_counter()
+            self._first: tuple[int, float] | None = None
+            self._sent = self._kept = 0.0  # when the last message, the last trait went out
+            self.newest: tuple[dict[str, Any], list[bytes]] | None = None
+
+    def add(self, step: Step) -> None:
+        """Take a step that has just been made."""
+        with self._lock:
+            self._waiting.append((step, time.perf_counter()))
+            del self._waiting[:-KEPT_FRAMES]
+
+    def send_some(self) -> float:
+        """Send what waits if the time has come; returns the seconds until it will have."""
+        now = time.perf_counter()
+        if now < self._sent + INTERVAL:
+            return self._sent + INTERVAL - now
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._send(waiting)
+            self._sent = time.perf_counter()
+        return INTERVAL
+
+    def send_all(self) -> None:
+        """Send what waits, now, and keep the last frame in the traits."""
+        with self._lock:
+            waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._send(waiting)
+        self._keep()
+
+    def send_again(self) -> None:
+        """Send the newest frame once more, for a page that has just come."""
+        newest = self.newest
+        if newest is not None:
+            self._view.send({"kind": "frames", "frames": [newest[0]]}, newest[1])
+
+    def _send(self, waiting: list[tuple[Step, float]]) -> None:
+        metas: list[dict[str, Any]] = []
+        buffers: list[bytes] = []
+        for step, when in waiting:
+            pictures, width, height = previews(step, self.factors)
+            metas.append(self._numbers(step, when) | {"width": width, "height": height})
+            buffers += pictures
+        self.newest = metas[-1], buffers[-2:]
+        self._view.send({"kind": "frames", "frames": metas}, buffers)
+        if time.perf_counter() > self._kept + TRAIT_INTERVAL:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self.newest is not None:
+            meta, (noisy, clean) = self.newest
+            self._view.frame = meta | {"noisy": noisy, "clean": clean}
+            self._kept = time.perf_counter()
+
+    def _numbers(self, step: Step, when: float) -> dict[str, Any]:
+        """What the page says about a step: ``seconds`` a step so far, ``left`` seconds to go."""
+        number = step.index + 1
+        if self._first is None:  # it carries what is done once, so it does not count
+            self._first = number, when
+            seconds = when - self._started
+        else:
+            number_first, when_first = self._first
+            seconds = (when - when_first) / max(number - number_first, 1)
+        total = max(self._total, number)
+        return {
+            "run": self._run,
+            "step": number,
+            "steps": total,
+            "sigma": float(step.sigma),
+            "seconds": seconds,
+            "left": seconds * (total - number),
+        }
+
+
+def previews(step: Step, factors: Any = None) -> tuple[list[bytes], int, int]:
+    """The noisy and the clean latents of a step as RGB bytes, with their width and height.
+
+    ``factors`` are those of `trace.images.preview_rgb`. Pictures of a batch are laid out in a
+    grid, as the finished ones are.
+    """
+    from ..trace.images import SD1_PREVIEW, preview_rgb
+
+    if factors is None:
+        channels = step.x.shape[1]
+        factors = SD1_PREVIEW if channels == 4 else np.eye(channels + 1, 3, dtype=np.float32) / 2
+    noisy = _sheet(preview_rgb(step.x, factors, sigma=step.sigma))
+    clean = _sheet(preview_rgb(step.denoised, factors))
+    height, width, _ = clean.shape
+    return [noisy.tobytes(), clean.tobytes()], width, height
+
+
+def _sheet(pictures: np.ndarray) -> np.ndarray:
+    """uint8 [H, W, 3]: pictures [B, h, w, 3] in a grid, at most LARGEST_SIDE on a side."""
+    batch, h, w, _ = pictures.shape
+    columns = math.ceil(math.sqrt(batch))
+    rows = math.ceil(batch / columns)
+    sheet = np.zeros((rows * columns, h, w, 3), np.uint8)
+    sheet[:batch] = pictures
+    sheet = sheet.reshape(rows, columns, h, w, 3).swapaxes(1, 2).reshape(rows * h, columns * w, 3)
+    by = math.ceil(max(sheet.shape[:2]) / LARGEST_SIDE)
+    if by == 1:
+        return sheet
+    image = Image.fromarray(sheet)
+    return np.asarray(image.reduce(by))

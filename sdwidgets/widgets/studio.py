@@ -1,0 +1,677 @@
+"""The Studio: a prompt becomes a picture, live, in a notebook cell."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import math
+import numbers
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import traitlets
+
+from ..configs import EMOJI
+from ..errors import Busy, InputError, SDWidgetsError, Stopped
+from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
+from . import kernel
+from .picture import PictureView
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..manager import Job, ModelManager
+    from ..trace import Trace
+
+BUNDLED = "emoji"
+HISTORY = 12  # results kept
+THUMBNAIL = 64  # pixels along the longer side
+SAVED_PICTURE = (
+    100_000  # bytes of pictures kept in the widget's saved state; larger ones go as JPEG
+)
+
+SETTINGS = (
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "steps",
+    "guidance_scale",
+    "sampler",
+    "schedule",
+    "width",
+    "height",
+    "batch_size",
+)
+"""The traits of the Studio that go into a run's Settings, under the same names."""
+
+SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
+
+
+class Setting(traitlets.TraitType[Any, Any]):
+    """A setting: of the right kind at once, within its limits when a run starts.
+
+    So a person may type 33 into a field and is told what is wrong with it by Generate, while
+    ``studio.steps = "3"`` raises InputError where it stands.
+    """
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        kind = type(self.default_value)
+        if kind is str:
+            Settings(**{self.name: value}).checked(EMOJI)
+            return value
+        wanted = numbers.Integral if kind is int else numbers.Real
+        if isinstance(value, wanted) and not isinstance(value, bool):
+            number = kind(value)
+            if math.isfinite(number) and abs(number) <= SAFE_WHOLE:
+                return number
+        Settings(**{self.name: value}).checked(EMOJI)
+        raise InputError(f"{self.name} cannot be {value!r}.", parameter=self.name)
+
+
+class Seed(Setting):
+    """A setting that None rolls anew."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return secrets.randbelow(2**32) if value is None else super().validate(obj, value)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run, as the history keeps it: what was set, and the pictures as PNG files."""
+
+    id: int
+    model: str
+    settings: Settings
+    files: tuple[bytes, ...]
+    thumbnail: bytes
+    title: str
+
+
+@dataclass
+class Run:
+    """One press of Generate: the request, and how far it has come."""
+
+    id: int
+    model: str
+    settings: Settings
+    finished: threading.Event = field(default_factory=threading.Event)
+    changed: threading.Event = field(default_factory=threading.Event)
+    stopped: bool = False
+    job: Job | None = None
+    trace: Trace | None = None
+    error: BaseException | None = None
+
+    def stop(self) -> None:
+        """Ask for the end; the run ends within a step. May come from any thread."""
+        self.stopped = True
+        if self.job is not None:
+            self.job.cancel()
+        self.changed.set()
+
+
+class Studio(ipywidgets.VBox):
+    """Type a prompt, press Generate, and watch the picture come out of the noise.
+
+    Every setting is a trait: read it, set it, observe it. A run goes on beside the notebook; other
+    cells run meanwhile. ``Ctrl-Enter`` in a field generates.
+
+    Example::
+
+        studio = sdw.Studio(prompt="a cat left of a car on a blue background", seed=7)
+        studio                      # shows it
+        studio.generate()           # as the button does; returns at once
+        studio.wait()               # the trace of the run, when it is done
+        studio.trace.image
+    """
+
+    model = traitlets.Unicode(BUNDLED)
+    """Name of a model the manager knows, a path, or ``owner/name`` on the hub."""
+
+    prompt = Setting("")
+    """What should be in the picture."""
+
+    negative_prompt = Setting("")
+    """What should not be in it."""
+
+    seed = Seed(0)
+    """The number that the noise is made from. None rolls a new one."""
+
+    steps = Setting(20)
+    """How many denoising steps a run takes, 1 to 1000."""
+
+    guidance_scale = Setting(float(EMOJI.guidance_scale))
+    """How strongly the prompt is followed: 1 is without guidance."""
+
+    sampler = Setting(SAMPLERS[0])
+    """The rule that goes from one noise level to the next."""
+
+    schedule = Setting(SCHEDULES[0])
+    """Which noise levels the steps stop at."""
+
+    width = Setting(EMOJI.size)
+    """Pixels, a multiple of the autoencoder's factor (8)."""
+
+    height = Setting(EMOJI.size)
+    """Pixels, a multiple of the autoencoder's factor (8)."""
+
+    batch_size = Setting(1)
+    """How many pictures a run makes, of the seeds seed, seed + 1, ..."""
+
+    state = traitlets.Unicode("idle", read_only=True)
+    """idle, loading, running, done, stopped or error."""
+
+    trace = traitlets.Any(None, read_only=True)
+    """The record of the last finished run; None before the first."""
+
+    error = traitlets.Any(None, read_only=True)
+    """The exception that ended the last run, or None."""
+
+    def __init__(self, manager: ModelManager | None = None, **settings: Any):
+        known = {"model", *SETTINGS}
+        unknown = [name for name in settings if name not in known and not self.has_trait(name)]
+        if unknown:
+            raise TypeError(
+                f"Studio() has no setting {unknown[0]!r}. Known: {', '.join(sorted(known))}."
+            )
+        self._manager = manager
+        self._lock = threading.RLock()
+        self._run: Run | None = None
+        self._results: list[Result] = []
+        self._closed = False
+        self.view = PictureView()
+        self._controls: dict[str, Any] = {}
+        super().__init__(self._rows(), **settings)
+        self.add_class("sdw-studio")
+        self._bind()
+        kernel.unpin(self, self._generate_button, self._stop_button)
+        kernel.replace_in_cell(self)
+        if manager is None:
+            _warm_up()
+
+    # ------------------------------------------------------------------------------ from Python
+
+    @property
+    def settings(self) -> Settings:
+        """The settings as they stand, not yet checked against the model."""
+        return Settings(**{name: getattr(self, name) for name in SETTINGS})
+
+    @property
+    def manager(self) -> ModelManager:
+        """The manager that runs this Studio; the shared one, made at its first use, by default."""
+        if self._manager is None:
+            self._manager = shared_manager()
+        return self._manager
+
+    def generate(self) -> None:
+        """Start a run with the current settings and return at once.
+
+        Raises InputError for settings that cannot be used (nothing is computed, the last picture
+        stays) and Busy while a run of this Studio goes on. The widget shows both too.
+        """
+        with self._lock:
+            if self._closed:
+                raise SDWidgetsError("This Studio is closed.\nMake a new one: sdw.Studio()")
+            if self._run is not None and not self._run.finished.is_set():
+                raise Busy(
+                    "A run of this Studio goes on.\nWait for it with studio.wait(), or end it "
+                    "with studio.stop()."
+                )
+            settings = self.settings
+            if self.model == BUNDLED:  # others are known once they are loaded
+                try:
+                    settings = settings.checked(EMOJI)
+                except InputError as error:
+                    self._refuse(error)
+                    raise
+            self._mark(None)
+            run = self._run = Run(self.view.begin("Starting"), self.model, settings)
+            self.view.shape = [settings.width or self.width, settings.height or self.height]
+            self._set_state("loading", None)
+        name = f"sdwidgets studio run {run.id}"
+        threading.Thread(target=self._follow, args=(run,), name=name, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the run that goes on, within a step; nothing happens when none does."""
+        run = self._run
+        if run is not None and not run.finished.is_set():
+            run.stop()
+
+    def wait(self, timeout: float | None = None) -> Trace | None:
+        """The trace of the current run once it is done; None if it was stopped.
+
+        Raises what ended the run, and TimeoutError after ``timeout`` seconds. Ctrl-C stops the
+        run and raises KeyboardInterrupt.
+        """
+        run = self._run
+        if run is None:
+            return None
+        try:
+            if not kernel.wait_for(run.finished, timeout):
+                raise TimeoutError(f"The run was not done after {timeout} s; it goes on.")
+        except KeyboardInterrupt:
+            run.stop()
+            raise
+        if run.error is not None:
+            raise run.error
+        return run.trace
+
+    def close(self) -> None:
+        """End the run and take the widget off every page. Its thread ends within a step."""
+        self._closed = True
+        self.stop()
+        for widget in (*self._parts, self.view):
+            widget.close()
+        super().close()
+
+    # -------------------------------------------------------------------------------- the rows
+
+    def _rows(self) -> list[Any]:
+        """The controls, ipywidgets all of them, and the view; css gives them their places."""
+        w = ipywidgets
+        self._generate_button = w.Button(
+            description="Generate", tooltip="Generate a picture (Ctrl-Enter)"
+        )
+        self._stop_button = w.Button(description="Stop", tooltip="Stop within a step")
+        self._dice = w.Button(tooltip="A new random seed")
+        self._more = w.ToggleButton(description="More", tooltip="Sampler, size, model, batch")
+        labels = {
+            "prompt": w.Textarea(
+                description="prompt", rows=2, placeholder="a cat left of a car on a blue background"
+            ),
+            "negative_prompt": w.Text(description="without"),
+            "seed": w.IntText(description="seed"),
+            "steps": w.IntText(description="steps"),
+            "guidance_scale": w.FloatText(description="guidance", step=0.5),
+            "model": w.Dropdown(description="model", options=[BUNDLED]),
+            "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
+            "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
+            "width": w.IntText(description="width", step=8),
+            "height": w.IntText(description="height", step=8),
+            "batch_size": w.IntText(description="pictures"),
+        }
+        for name, control in labels.items():
+            control.add_class(f"sdw-{name.replace('_', '-')}")
+            if hasattr(control, "continuous_update"):
+                control.continuous_update = False
+        self._controls = labels
+        for button, name in (
+            (self._generate_button, "generate"),
+            (self._stop_button, "stop"),
+            (self._dice, "dice"),
+            (self._more, "more"),
+        ):
+            button.add_class(f"sdw-{name}")
+
+        def row(name: str, *children: Any) -> Any:
+            box = w.HBox(children)
+            box.add_class("sdw-row")
+            box.add_class(f"sdw-{name}")
+            return box
+
+        c = labels
+        seed = row("seed-row", c["seed"], self._dice)
+        rows = [
+            row("top", c["prompt"], self._generate_button, self._stop_button),
+            row("main", c["negative_prompt"], seed, c["steps"], c["guidance_scale"], self._more),
+            row("rest", *(c[n] for n in ("model", "sampler", "schedule")),
+                *(c[n] for n in ("width", "height", "batch_size"))),
+        ]  # fmt: skip
+        self._rest = rows[2]
+        self._rest.add_class("sdw-folded")
+        self._parts = [*labels.values(), self._generate_button, self._stop_button, self._dice,
+                       self._more, seed, *rows]  # fmt: skip
+        return [*rows, self.view]
+
+    def _bind(self) -> None:
+        """Tie controls and traits together, and buttons to what they do."""
+        for name, control in self._controls.items():
+            self._show_setting(name)
+            self.observe(lambda change: self._show_setting(change.name), name)
+            control.observe(lambda change, name=name: self._take(name, change.new), "value")
+        self.observe(self._reshape, ["width", "height"])
+        self._reshape()
+        self._more.observe(self._fold, "value")
+        self._dice.on_click(lambda _: self._roll())
+        self._generate_button.on_click(lambda _: self._clicked())
+        self._stop_button.on_click(lambda _: self.stop())
+        self.view.on_msg(self._receive)
+
+    def _show_setting(self, name: str) -> None:
+        control, value = self._controls[name], getattr(self, name)
+        if name == "model" and value not in control.options:
+            control.options = (*control.options, value)
+        control.value = value
+
+    def _take(self, name: str, value: Any) -> None:
+        """A control has changed: its value becomes the setting, or the setting comes back."""
+        try:
+            setattr(self, name, value)
+        except InputError as error:
+            self._refuse(error)
+            self._show_setting(name)
+
+    def _reshape(self, change: Any = None) -> None:
+        """The stage takes the shape of the picture to come, while there is none."""
+        sides = self.width, self.height
+        if not self.view.pictures and all(0 < side <= LIMITS["width"][1] for side in sides):
+            self.view.shape = list(sides)
+
+    def _fold(self, change: Any) -> None:
+        if change.new:
+            self._rest.remove_class("sdw-folded")
+        else:
+            self._rest.add_class("sdw-folded")
+
+    def _roll(self) -> None:
+        self.seed = None
+
+    # ----------------------------------------------------------------------- from the front end
+    # These run on whatever thread the kernel handles messages on: they only start, or set events.
+
+    def _clicked(self) -> None:
+        try:
+            self.generate()
+        except SDWidgetsError:
+            return  # shown already; a second click during a run does nothing
+        except Exception as error:
+            self._refuse(error)
+            return
+        if kernel.in_colab():  # a thread's updates are not painted there after the cell
+            self.wait()
+
+    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+        """A message of the page; anything that is not as it should be is ignored."""
+        if not isinstance(message, dict):
+            return
+        kind = message.get("kind")
+        if kind == "hello":
+            self._welcome()
+        elif kind == "generate":
+            self._clicked()
+        elif kind == "stop":
+            self.stop()
+        elif kind == "recall" and isinstance(message.get("id"), int):
+            self._recall(message["id"])
+
+    def _welcome(self) -> None:
+        """A page has come (again): what the traits do not hold."""
+        self.view.send({"kind": "hello"})
+        if self._run is not None and not self._run.finished.is_set():
+            self.view._frames.send_again()
+        result = self._result(self.view.current)
+        if result is not None:
+            self._send_files(result)
+
+    def _recall(self, number: int) -> None:
+        """Show an earlier result and load its settings."""
+        result = self._result(number)
+        if result is None:
+            return
+        with self._lock:
+            self.model = result.model
+            for name in SETTINGS:
+                setattr(self, name, getattr(result.settings, name))
+            if self._run is not None and not self._run.finished.is_set():
+                return
+            self._mark(None)
+            self.view.begin("")
+            self._show(result, "done", "An earlier picture; its settings are loaded")
+
+    # --------------------------------------------------------------------------------- the run
+
+    def _follow(self, run: Run) -> None:
+        """Submit the run and bring what happens to the page, on a thread of its own."""
+        frames = self.view._frames
+        frames.begin(run.id, run.settings.steps)
+        state = "stopped"
+        try:
+            state = self._drive(run, frames)
+        except Stopped:
+            pass
+        except BaseException as error:
+            state, run.error = "error", error
+        try:
+            frames.send_all()
+            self._finish(run, state)
+        finally:
+            run.finished.set()
+
+    def _drive(self, run: Run, frames: Any) -> str:
+        from ..manager import Request
+
+        def on_step(step: Any) -> None:
+            frames.add(step)
+            run.changed.set()
+
+        def on_state(state: str) -> None:
+            states.append(state)
+            run.changed.set()
+
+        states: list[str] = []
+        manager = self.manager
+        self._offer(manager.available())
+        if run.stopped:
+            raise Stopped("Stopped before the first step.")
+        request = Request(model=run.model, settings=run.settings)
+        run.job = job = manager.submit(request, on_step=on_step, on_state=on_state)
+        if run.stopped:
+            job.cancel()
+        words = {
+            "queued": ("loading", "Waiting for another run to end"),
+            "loading": ("loading", f"Loading {run.model}"),
+            "running": ("running", "Denoising"),
+        }
+        while job.state in words:
+            run.changed.wait(0.2)
+            run.changed.clear()
+            while states:
+                state = states.pop(0)
+                if state in words:
+                    self._set_state(*words[state])
+            time.sleep(frames.send_some())
+        run.trace = job.result()
+        return "done"
+
+    def _finish(self, run: Run, state: str) -> None:
+        if self._closed:
+            return
+        if state == "done" and run.trace is not None:
+            self.set_trait("trace", run.trace)
+            self.set_trait("error", None)
+            result = self._record(run)
+            with self._lock:
+                self._show(result, "done", _report(run.trace))
+        elif state == "error":
+            self._refuse(run.error)
+        else:
+            steps = 0 if self.view._frames.newest is None else self.view._frames.newest[0]["step"]
+            self._set_state("stopped", f"Stopped after step {steps} of {run.settings.steps}")
+
+    def _set_state(self, state: str, message: str | None) -> None:
+        self.set_trait("state", state)
+        if message is not None:
+            self.view.say(state, message)
+
+    def _refuse(self, error: BaseException | None) -> None:
+        """Show an error; the last picture stays."""
+        if isinstance(error, SDWidgetsError):
+            message = str(error)
+        else:
+            message = f"{type(error).__name__}: {error}"
+        self.set_trait("error", error)
+        self._mark(getattr(error, "parameter", None))
+        self._set_state("error", "\n".join(message.splitlines()[:3])[:600])
+
+    def _mark(self, parameter: str | None) -> None:
+        """Mark the control that an error is about, and no other."""
+        for name, control in self._controls.items():
+            if name == parameter:
+                control.add_class("sdw-wrong")
+                if control in self._rest.children:
+                    self._more.value = True
+            else:
+                control.remove_class("sdw-wrong")
+
+    # ------------------------------------------------------------------------------ the results
+
+    def _result(self, number: int) -> Result | None:
+        return next((result for result in self._results if result.id == number), None)
+
+    def _record(self, run: Run) -> Result:
+        """Put a finished run into the history; the oldest beyond the limit leaves it."""
+        trace = run.trace
+        assert trace is not None
+        settings = trace.settings
+        result = Result(
+            id=run.id,
+            model=run.model,
+            settings=settings,
+            files=tuple(trace.png(i) for i in range(len(trace.images))),
+            thumbnail=_jpeg(trace.images[0], THUMBNAIL),
+            title=_title(run.model, settings),
+        )
+        with self._lock:
+            self._results = [*self._results, result][-HISTORY:]
+            self.view.history = [
+                {
+                    "id": one.id,
+                    "prompt": one.settings.prompt,
+                    "seed": one.settings.seed,
+                    "title": one.title,
+                    "thumbnail": one.thumbnail,
+                }
+                for one in self._results
+            ]
+        return result
+
+    def _show(self, result: Result, state: str, message: str) -> None:
+        """Put a result on the stage, in one update: pictures and state belong together."""
+        pictures = list(_pictures(result, within=SAVED_PICTURE // len(result.files)))
+        self.set_trait("state", state)
+        with self.view.hold_sync():
+            self.view.shape = [result.settings.width, result.settings.height]
+            self.view.pictures = pictures
+            self.view.current = result.id
+            self.view.say(state, message)
+        self._send_files(result)
+
+    def _send_files(self, result: Result) -> None:
+        """Send the whole PNG files, where the saved state only holds smaller ones."""
+        whole = list(_pictures(result))
+        if [picture["data"] for picture in whole] == [p["data"] for p in self.view.pictures]:
+            return
+        buffers = [picture.pop("data") for picture in whole]
+        self.view.send({"kind": "pictures", "pictures": whole}, buffers)
+
+    def _offer(self, names: Any) -> None:
+        """Put the models that the manager knows into the picker."""
+        control = self._controls["model"]
+        options = tuple(dict.fromkeys([*names, *control.options]))
+        if options != tuple(control.options):
+            chosen = self.model
+            control.options = options  # this selects the first
+            control.value = chosen
+
+    def __repr__(self) -> str:
+        return f"Studio({self.prompt!r}, seed={self.seed}, model={self.model!r}): {self.state}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The widget; and where none can be shown, the last picture or a line of text."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        result = self._result(self.view.current)
+        if isinstance(bundle, dict) and result is not None:
+            bundle["image/png"] = base64.b64encode(result.files[0]).decode()
+        return bundle
+
+
+def _report(trace: Trace) -> str:
+    """What to say about a finished run."""
+    lines = [f"Done: {len(trace.steps)} steps in {trace.total:.1f} s", *trace.notices]
+    return "\n".join(lines)
+
+
+def _title(model: str, settings: Settings) -> str:
+    """The settings of a result in words."""
+    without = f"without {settings.negative_prompt!r}" if settings.negative_prompt else ""
+    parts = [
+        str(settings.prompt) or "no prompt",
+        without,
+        f"seed {settings.seed}",
+        f"{settings.steps} steps of {settings.sampler}",
+        f"guidance {settings.guidance_scale:g}",
+        f"{settings.width} x {settings.height}",
+        model,
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _pictures(result: Result, within: int | None = None) -> Iterator[dict[str, Any]]:
+    """The pictures of a result for the page; as JPEG where a PNG has more than ``within`` bytes."""
+    for i, file in enumerate(result.files):
+        one = result.settings.of_picture(i)
+        kind = "image/png"
+        if within is not None and len(file) > within:
+            file, kind = _small(file, within), "image/jpeg"
+        yield {
+            "data": file,
+            "type": kind,
+            "prompt": one.prompt,
+            "seed": one.seed,
+            "label": f"the picture for: {one.prompt or 'no prompt'}, seed {one.seed}",
+        }
+
+
+def _small(file: bytes, within: int) -> bytes:
+    """A JPEG of at most ``within`` bytes, as large as fits."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(file))
+    side = max(picture.size)
+    while len(smaller := _jpeg(picture, side)) > within and side > 16:
+        side = side * 2 // 3
+    return smaller
+
+
+def _jpeg(picture: Image.Image, side: int) -> bytes:
+    """The JPEG bytes of a picture, its longer side scaled down to ``side`` pixels."""
+    copy = picture.convert("RGB")
+    copy.thumbnail((side, side))
+    buffer = io.BytesIO()
+    copy.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+_shared_lock = threading.Lock()
+_shared: ModelManager | None = None
+_warming: threading.Thread | None = None
+
+
+def shared_manager() -> ModelManager:
+    """The manager of every Studio that was not given one, made at its first use."""
+    global _shared
+    from ..manager import ModelManager
+
+    with _shared_lock:
+        if _shared is None:
+            _shared = ModelManager()
+        return _shared
+
+
+def _warm_up() -> None:
+    """Import what a run needs, while the Studio is being drawn; once in a process."""
+    global _warming
+
+    def load() -> None:
+        with contextlib.suppress(Exception):  # the run will say what is wrong
+            from .. import manager, pipeline  # noqa: F401
+
+    with _shared_lock:
+        if _warming is None:
+            _warming = threading.Thread(target=load, name="sdwidgets warm-up", daemon=True)
+            _warming.start()
