@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, PngImagePlugin
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..errors import ImageError
 from ..pictures import FORMATS
@@ -42,7 +43,8 @@ def fit_preview(latents: Tensor, pictures: Tensor) -> np.ndarray:
 
     latents [B, C, h, w] and the pictures [B, 3, fh, fw] in [-1, 1] they stand for.
     """
-    small = torch.nn.functional.adaptive_avg_pool2d(pictures.float(), latents.shape[-2:])
+    height, width = latents.shape[-2:]
+    small = F.adaptive_avg_pool2d(pictures.float(), (height, width))
     known = latents.float().movedim(1, -1).flatten(0, -2)  # [Bhw, C]
     known = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
     wanted = (small.clamp(-1, 1) / 2 + 0.5).movedim(1, -1).flatten(0, -2)  # [Bhw, 3]

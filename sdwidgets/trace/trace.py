@@ -78,7 +78,7 @@ class Trace:
             raise
         images = tuple(run.pictures(taken[-1])) if taken else ()
         notices = run.notices
-        if any(all(low == high for low, high in image.getextrema()) for image in images):
+        if any(image.getcolors(1) for image in images):  # None for more than one colour
             notices += ("A picture came out in one flat colour: the settings do not suit it.",)
         return cls(
             model=run.model_name,
