@@ -143,19 +143,25 @@ SDXL = ModelConfig(
 )
 
 # The bundled model: Stable Diffusion at small scale, trained on emoji scenes (see scenes.py).
+# Its norms have few groups: normalising takes a group's mean over the picture away, so with two
+# channels to a group hardly anything of a flat background's colour would get through.
 EMOJI = ModelConfig(
     name="emoji scenes",
     unet=UNetConfig(
-        channels=(64, 128, 192), depths=(1, 1, 1), heads=(4, 4, 4), context_dim=128
+        channels=(64, 128, 192), depths=(1, 1, 1), heads=(4, 4, 4), blocks_per_level=1,
+        context_dim=128, norm_groups=8,
     ),
     autoencoder=AutoencoderConfig(
-        channels=(16, 32, 64, 160), blocks_per_level=1, norm_groups=8, scaling_factor=1.0
+        channels=(16, 32, 64, 160), blocks_per_level=1, norm_groups=2, scaling_factor=1.0
     ),
     text=(
         TextConfig(
-            vocab_size=1024, width=128, layers=2, heads=4, hidden=512, bos=1022, eos=1023, pad=1023
+            vocab_size=800, width=128, layers=2, heads=4, hidden=512, bos=797, eos=798, pad=799
         ),
     ),
+    # More noise at the end than Stable Diffusion has (the paper's ImageNet schedule), and v: of a
+    # flat background a trace would show through, and be learnt in place of the colour word.
+    schedule=ScheduleConfig(beta_start=0.0015, beta_end=0.0195, prediction="v"),
     size=128,
     guidance_scale=4.0,
 )

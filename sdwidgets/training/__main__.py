@@ -61,9 +61,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m sdwidgets.training", description=__doc__)
     parser.add_argument("part", choices=[*PLANS, "pack"])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
-    parser.add_argument("--out", type=Path, help="model folder that pack writes")
+    parser.add_argument("--out", type=Path, default=Path("runs/emoji"), help="pack's model folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
+    parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
     for name, kind in (("steps", int), ("batch-size", int), ("lr", float), ("seed", int)):
         parser.add_argument(f"--{name}", type=kind)
     args = parser.parse_args(argv)
@@ -72,7 +73,8 @@ def main(argv: list[str] | None = None) -> None:
     from . import parts
 
     if args.part == "pack":
-        print(parts.pack(args.runs, args.out or Path("sdwidgets/weights/emoji")))
+        parts.pack(EMOJI, args.runs, load_glyphs(), args.out)
+        print(f"The model is in {args.out}.")
         return
     overrides = {
         name: getattr(args, name)
@@ -83,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
 
     plan = replace(PLANS[args.part], **overrides)
     torch.manual_seed(plan.seed)
-    task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan)
+    task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes)
     follow(task, plan, args.runs / f"{args.part}.pt")
 
 

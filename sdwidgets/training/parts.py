@@ -7,12 +7,21 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoints import save_model
 from ..configs import ModelConfig
+from ..diffusion.schedule import NoiseSchedule
 from ..errors import InputError
 from ..models.autoencoder import Autoencoder
+from ..models.text import TextEncoder, build_text, load_tokenizer
+from ..models.unet import UNet, zero_residuals
+from ..pipeline import LatentDiffusion
 from ..scenes import Glyphs
 from .autoencoder import AutoencoderTask, standardize
+from .data import draw, scene_at
+from .diffusion import DiffusionTask, cached_latents, preview_factors
 from .loop import Plan, Task, averaged
+from .recognizer import Recognizer, RecognizerTask
+from .text import Contrast, TextTask, caption_vocabulary, kept_weights
 
 
 def trained_autoencoder(
@@ -36,12 +45,72 @@ def _needed(checkpoint: Path, part: str) -> Path:
     return checkpoint
 
 
+def trained_text(config: ModelConfig, runs: Path, device: str = "cpu") -> TextEncoder:
+    """The frozen text encoder of the runs folder, with its tokenizer."""
+    (text,) = config.text
+    model = build_text(text)
+    weights = kept_weights(averaged(_needed(runs / "text.pt", "text")), text)
+    model.load_state_dict(weights, strict=True)
+    model = model.eval().requires_grad_(False).to(device)
+    return TextEncoder(text, model, load_tokenizer(runs / "tokenizer"))
+
+
+def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> LatentDiffusion:
+    """The model of the runs folder, written to ``folder`` in float16."""
+    autoencoder = trained_autoencoder(config, runs, glyphs)
+    unet = UNet(config.unet)
+    unet.load_state_dict(averaged(_needed(runs / "diffusion.pt", "diffusion")))
+    mean, _ = cached_latents(autoencoder, glyphs, 200, 0, runs / "latents.pt")
+    s = config.schedule
+    model = LatentDiffusion(
+        config=replace(config, autoencoder=autoencoder.config),
+        unet=unet.eval().requires_grad_(False),
+        autoencoder=autoencoder,
+        text=trained_text(config, runs),
+        schedule=NoiseSchedule.from_betas(s.steps, s.beta_start, s.beta_end, s.kind),
+        preview=preview_factors(mean, draw([scene_at(0, i) for i in range(200)], glyphs)),
+    )
+    save_model(model, folder, dtype=torch.float16)
+    return model
+
+
 def task(
-    part: str, config: ModelConfig, runs: Path, device: str, glyphs: Glyphs, plan: Plan
+    part: str,
+    config: ModelConfig,
+    runs: Path,
+    device: str,
+    glyphs: Glyphs,
+    plan: Plan,
+    scenes: int = 20_000,
 ) -> Task:
-    """The training task of that name, on ``device``."""
+    """The training task of that name, on ``device``; ``scenes`` latents are cached for diffusion."""
     if part == "autoencoder":
         model = Autoencoder(replace(config.autoencoder, scaling_factor=1.0, shift_factor=0.0))
         model = model.to(device, memory_format=torch.channels_last)
         return AutoencoderTask(model, glyphs, plan.seed)
+    if part == "text":
+        folder = runs / "tokenizer"
+        found = caption_vocabulary(folder)
+        (text,) = config.text
+        if (found.vocab_size, found.pad) != (text.vocab_size, text.pad):
+            raise InputError(
+                f"The captions make a vocabulary of {found.vocab_size} tokens, the config says"
+                f" {text.vocab_size}.\nPut the right numbers into the preset in configs.py."
+            )
+        return TextTask(Contrast(text).to(device), folder, text, glyphs, plan.seed)
+    if part == "recognizer":
+        judge = Recognizer().to(device, memory_format=torch.channels_last)
+        return RecognizerTask(judge, glyphs)
+    if part == "decoder":
+        model = trained_autoencoder(config, runs, glyphs, device).train()
+        model.decoder.requires_grad_(True)
+        model.post_quant_conv.requires_grad_(True)
+        return AutoencoderTask(model, glyphs, plan.seed + 1, decoder_only=True)
+    if part == "diffusion":
+        encoder = trained_autoencoder(config, runs, glyphs, device)
+        mean, std = cached_latents(encoder, glyphs, scenes, plan.seed, runs / "latents.pt")
+        text = trained_text(config, runs, device)
+        unet = UNet(config.unet).to(device, memory_format=torch.channels_last)
+        zero_residuals(unet)
+        return DiffusionTask(unet, text, config.schedule, mean, std, plan.seed)
     raise InputError(f"There is no part called {part!r}.")

@@ -1,0 +1,128 @@
+"""Training the denoising network on cached latents, with the text encoder frozen.
+
+The loss is DDPM's (arXiv 2006.11239, eq. 14), over training steps drawn evenly, on whatever the
+config says is predicted. One caption in ten is empty, for classifier-free guidance (arXiv
+2207.12598); all others are worded anew each time a scene comes up.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from ..configs import ScheduleConfig
+from ..diffusion.schedule import NoiseSchedule
+from ..models.autoencoder import Autoencoder
+from ..models.text import TextEncoder
+from ..models.unet import UNet
+from ..scenes import Glyphs, describe, render
+from .data import scene_at, to_tensor
+from .loop import save_atomically
+
+EMPTY = 0.1  # how many captions are left out
+
+
+class _Drawn(Dataset):
+    """The pictures of the scenes ``seed``, 0 to ``count`` - 1, for loading by several workers."""
+
+    def __init__(self, seed: int, count: int, glyphs: Glyphs):
+        self.seed, self.count, self.glyphs = seed, count, glyphs
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Tensor:
+        return to_tensor(render(scene_at(self.seed, index), self.glyphs).image)
+
+
+@torch.no_grad()
+def cached_latents(
+    autoencoder: Autoencoder, glyphs: Glyphs, count: int, seed: int, file: Path
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the latents of ``count`` scenes, each [N, C, h, w] float16.
+
+    They are computed once and kept in ``file``.
+    """
+    if file.exists():
+        known = torch.load(file, weights_only=True)
+        if len(known["mean"]) >= count:
+            return known["mean"][:count], known["std"][:count]
+    device = next(autoencoder.parameters()).device
+    workers = (os.cpu_count() or 1) - 1 if device.type == "cuda" else 0
+    loader = DataLoader(_Drawn(seed, count, glyphs), batch_size=32, num_workers=workers)
+    means, stds = [], []
+    for images in tqdm(loader, desc="latents", mininterval=20):
+        posterior = autoencoder.encode(images.to(device, memory_format=torch.channels_last))
+        means.append(posterior.mean.half().cpu())
+        stds.append(posterior.std.half().cpu())
+    mean, std = torch.cat(means), torch.cat(stds)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_atomically({"mean": mean, "std": std}, file)
+    return mean, std
+
+
+@dataclass
+class DiffusionTask:
+    """``model`` learns to denoise the scenes whose latents are ``mean`` and ``std``."""
+
+    model: UNet
+    text: TextEncoder
+    schedule: ScheduleConfig
+    mean: Tensor
+    std: Tensor
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        s = self.schedule
+        self.noise = NoiseSchedule.from_betas(s.steps, s.beta_start, s.beta_end, s.kind)
+        self.scenes = [scene_at(self.seed, i) for i in range(len(self.mean))]
+
+    def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
+        device = generator.device
+        rng = random.Random(f"diffusion/{self.seed}/{step}")
+        rows = rng.sample(range(len(self.scenes)), batch_size)
+        captions = [
+            "" if rng.random() < EMPTY else describe(rng, self.scenes[row]).caption for row in rows
+        ]
+        context = self.text.encode(captions)
+        mean, std = (part[rows].to(device).float() for part in (self.mean, self.std))
+        z = mean + std * torch.randn(mean.shape, generator=generator, device=device)
+
+        # Evenly spread over the batch, so that every batch sees every amount of noise.
+        even = (torch.arange(batch_size) + rng.random()) / batch_size
+        t = (even * self.schedule.steps).floor().clamp(max=self.schedule.steps - 1)
+        sigma = self.noise.sigmas[t.long()].float().to(device).view(-1, 1, 1, 1)
+        eps = torch.randn(z.shape, generator=generator, device=device)
+        size = (1 + sigma.square()).sqrt()
+        x = ((z + sigma * eps) / size).to(memory_format=torch.channels_last)
+        out = self.model(x, t.to(device), context).float()
+        target = {"eps": eps, "v": (eps - sigma * z) / size, "x0": z}[self.schedule.prediction]
+        each = F.mse_loss(out, target, reduction="none").mean((1, 2, 3))
+        third = max(batch_size // 3, 1)
+        return {
+            "loss": each.mean(),
+            "little_noise": each[:third].mean(),
+            "much_noise": each[-third:].mean(),
+        }
+
+
+def preview_factors(mean: Tensor, images: Tensor) -> np.ndarray:
+    """The linear map from latents to colours [C + 1, 3], the last row a constant, that best
+    matches the pictures [N, 3, H, W] in [-1, 1] brought to the latents' size.
+
+    What a live preview needs: one multiplication in place of a decoder.
+    """
+    small = F.adaptive_avg_pool2d(images, mean.shape[-2:])
+    latents = mean.float().permute(0, 2, 3, 1).flatten(0, 2)
+    ones = torch.ones(len(latents), 1)
+    colours = small.permute(0, 2, 3, 1).flatten(0, 2)
+    return torch.linalg.lstsq(torch.cat([latents, ones], 1), colours).solution.numpy()
