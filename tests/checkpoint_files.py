@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-from sdwidgets.configs import TINY, ModelConfig
 from vocabulary import write_vocabulary
 
-# TINY with a text encoder that knows the test vocabulary's 522 tokens.
+from sdwidgets.configs import TINY, ModelConfig
+
+# TINY with a text encoder that knows the test vocabulary's 521 tokens.
 SMALL = replace(
-    TINY, text=(replace(TINY.text[0], vocab_size=522, bos=520, eos=521, pad=521),), name="small"
+    TINY, text=(replace(TINY.text[0], vocab_size=521, bos=519, eos=520, pad=520),), name="small"
 )
 
 
@@ -105,9 +105,9 @@ def compvis_tensors(parts: Mapping[str, nn.Module], config: ModelConfig) -> dict
     tensors = {}
     for part, network in parts.items():
         for name, tensor in network.state_dict().items():
-            if part != "text_encoder" and "attentions" in name and tensor.ndim == 2:
-                if any(key in name for key in ("proj_in", "proj_out")) or part == "vae":
-                    tensor = tensor[:, :, None, None]
+            is_convolution = "attentions" in name and tensor.ndim == 2 and part == "vae"
+            if is_convolution or name.endswith(("proj_in.weight", "proj_out.weight")):
+                tensor = tensor[:, :, None, None]
             tensors[lookups[part](name)[0].name] = tensor
     return tensors
 

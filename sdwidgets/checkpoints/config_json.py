@@ -12,7 +12,14 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..configs import AutoencoderConfig, ModelConfig, Prediction, ScheduleConfig, TextConfig, UNetConfig
+from ..configs import (
+    AutoencoderConfig,
+    ModelConfig,
+    Prediction,
+    ScheduleConfig,
+    TextConfig,
+    UNetConfig,
+)
 from ..errors import CheckpointError
 from .weights import quoted
 
@@ -71,8 +78,8 @@ class _Fields:
             raise self.error(key, f"a whole number from {low:,} to {high:,}")
         return value
 
-    def number(self, key: str, low: float, high: float, default: float | None = None) -> float:
-        value = self.data.get(key)
+    def number(self, key: str, low: float, high: float, default: float) -> float:
+        value: Any = self.data.get(key)
         value = default if value is None else value
         if type(value) not in (int, float) or not (math.isfinite(value) and low <= value <= high):
             raise self.error(key, f"a number from {low:g} to {high:g}")
@@ -102,7 +109,9 @@ class _Fields:
             raise self.error(key, f"a list of 1 to 8 whole numbers from {low:,} to {high:,}")
         return tuple(value)
 
-    def per_level(self, key: str, levels: int, low: int, high: int, default: int) -> tuple[int, ...]:
+    def per_level(
+        self, key: str, levels: int, low: int, high: int, default: int
+    ) -> tuple[int, ...]:
         """One number for all levels, or a list with one a level."""
         if isinstance(self.data.get(key), list):
             value = self.integers(key, low, high)
@@ -122,10 +131,10 @@ class _Fields:
 
 
 def check_model_index(index: Mapping[str, Any], where: str) -> None:
-    """Raise ``CheckpointError`` unless a model_index.json names only known classes, and all parts."""
+    """Raise ``CheckpointError`` unless a model_index.json has all parts, of known classes."""
     pipeline = index.get("_class_name")
     if isinstance(pipeline, str) and "XL" in pipeline:
-        raise CheckpointError(f"{where} is a Stable Diffusion XL model, which cannot be loaded yet.")
+        raise CheckpointError(f"{where} is a Stable Diffusion XL model, not supported yet.")
     if pipeline not in _PIPELINES:
         raise CheckpointError(
             f"{where}: the pipeline {quoted(pipeline)} is not known.\n"
@@ -171,10 +180,12 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
     blocks = f.per_level("transformer_layers_per_block", levels, 1, 32, 1)
     down = data.get("down_block_types")
     kinds = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
-    if not isinstance(down, list) or len(down) != levels or not all(
-        isinstance(kind, str) and kind in kinds for kind in down
+    if (
+        not isinstance(down, list)
+        or len(down) != levels
+        or not all(isinstance(kind, str) and kind in kinds for kind in down)
     ):
-        raise f.error("down_block_types", f"a list of {levels}, CrossAttnDownBlock2D or DownBlock2D,")
+        raise f.error("down_block_types", f"a list of {levels} of {', '.join(kinds)}")
     attention = [kinds[kind] for kind in down]
     up = ["CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)]
     if data.get("up_block_types") != up:
@@ -237,7 +248,10 @@ def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderCon
         use_post_quant_conv=True,
     )  # fmt: skip
     channels = f.integers("block_out_channels", 1, 8192)
-    for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+    for key, kind in (
+        ("down_block_types", "DownEncoderBlock2D"),
+        ("up_block_types", "UpDecoderBlock2D"),
+    ):
         if data.get(key) != [kind] * len(channels):
             raise f.error(key, f"{len(channels)} times {kind}")
     config = AutoencoderConfig(
@@ -293,7 +307,9 @@ def text_from_json(data: Mapping[str, Any], where: str) -> TextConfig:
         layers=f.integer("num_hidden_layers", 1, 128, 12),
         heads=f.integer("num_attention_heads", 1, 1024, 8),
         hidden=f.integer("intermediate_size", 1, 65536, 2048),
-        activation=f.choice("hidden_act", {"quick_gelu": "quick_gelu", "gelu": "gelu"}, "quick_gelu"),
+        activation=f.choice(
+            "hidden_act", {"quick_gelu": "quick_gelu", "gelu": "gelu"}, "quick_gelu"
+        ),
         length=f.integer("max_position_embeddings", 3, 4096, 77),
         bos=vocab_size - 2,
         eos=vocab_size - 1,
@@ -331,7 +347,9 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
     f.must_be(trained_betas=None, rescale_betas_zero_snr=False)
     start = f.number("beta_start", 1e-8, 0.999, 0.0001)
     prediction: Any = f.choice("prediction_type", _PREDICTIONS, "epsilon")
-    kind: Any = f.choice("beta_schedule", {"linear": "linear", "scaled_linear": "scaled_linear"}, "linear")
+    kind: Any = f.choice(
+        "beta_schedule", {"linear": "linear", "scaled_linear": "scaled_linear"}, "linear"
+    )
     return ScheduleConfig(
         steps=f.integer("num_train_timesteps", 2, 10_000, 1000),
         beta_start=start,
@@ -414,6 +432,10 @@ def as_prediction(value: object) -> Prediction | None:
         "epsilon": "eps", "v_prediction": "v", "sample": "x0",
     }  # fmt: skip
     return words.get(value) if isinstance(value, str) else None
+
+
+def _same(*words: str) -> dict[str, str]:
+    return {word: word for word in words}
 
 
 def _one_or_list(values: tuple[int, ...]) -> int | list[int]:

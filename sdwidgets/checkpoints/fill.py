@@ -1,4 +1,4 @@
-"""Networks built without memory, then given weights: planned by names and shapes, then read once."""
+"""Networks built without memory, then given weights: all planned first, then read once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError
-from .names import Lookup, Source
+from .layout import Weights
+from .names import Source
 from .recognise import family
 from .weights import FLOATS, WeightFile, quoted
 
@@ -20,12 +21,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Part:
-    """One network to fill: built on the meta device, its files, and where names lie in them."""
+    """One network to fill, built on the meta device, and where its weights are."""
 
     label: str  # "UNet"
     module: nn.Module
-    files: Sequence[WeightFile]
-    lookup: Lookup
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def plan(part: Part) -> Plan:
     Raises ``CheckpointError`` if one is missing, has another shape, or is stored as integers. Names
     from the file are only ever compared with ours: none becomes an attribute or a path.
     """
-    where = part.files[0].path
+    where = part.weights.files[0].path
     places: dict[str, tuple[WeightFile, Source]] = {}
     missing = []
     expected = {name: tuple(t.shape) for name, t in part.module.state_dict().items()}
     for name in expected:
-        candidates = part.lookup(name)
+        candidates = part.weights.lookup(name)
         place = next(
-            ((f, s) for s in candidates for f in part.files if s.name in f.entries), None
+            ((f, s) for s in candidates for f in part.weights.files if s.name in f.entries), None
         )
         if place is None:
             missing.append(candidates[0].name)
@@ -79,7 +79,9 @@ def plan(part: Part) -> Plan:
     return Plan(part, places)
 
 
-def fill(plan: Plan, dtype: torch.dtype, device: torch.device, *, check_finite: bool = True) -> None:
+def fill(
+    plan: Plan, dtype: torch.dtype, device: torch.device, *, check_finite: bool = True
+) -> None:
     """Read the weights into the network: ``dtype`` on ``device``, for inference.
 
     Each tensor is read once, into the memory it stays in, and becomes the parameter itself; the
@@ -94,7 +96,7 @@ def fill(plan: Plan, dtype: torch.dtype, device: torch.device, *, check_finite: 
         if check_finite and not _is_finite(tensor):
             raise CheckpointError(_why_not_finite(file, source, dtype))
         state[name] = tensor.view(shapes[name]).to(device)
-    for file in plan.part.files:
+    for file in plan.part.weights.files:
         file.check_unchanged()
     module.load_state_dict(state, strict=True, assign=True)
     module.to(device)  # buffers that are no weights
@@ -104,8 +106,10 @@ def fill(plan: Plan, dtype: torch.dtype, device: torch.device, *, check_finite: 
 def extras(plans: Sequence[Plan]) -> list[str]:
     """Names of tensors in the files that belong to none of the networks."""
     used = set().union(*(plan.used for plan in plans))
-    files = {file.path: file for plan in plans for file in plan.part.files}
-    return [name for path, file in files.items() for name in file.entries if (path, name) not in used]
+    files = {file.path: file for plan in plans for file in plan.part.weights.files}
+    return [
+        name for path, file in files.items() for name in file.entries if (path, name) not in used
+    ]
 
 
 def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, source: Source) -> None:
@@ -133,10 +137,8 @@ def _linear(shape: Shape) -> Shape:
 
 def _looks_like(name: str, found: Shape, expected: Shape) -> str:
     """A guess at the mix-up behind a wrong shape, as a second line."""
-    if name.endswith("attn2.to_k.weight") and len(found) == 2 and found[1] != expected[1]:
-        if guess := family(found[1]):
-            return f"\nThe weights look like {guess}."
-    if "token_embedding" in name and len(found) == 2 and (guess := family(found[1])):
+    says_width = name.endswith("attn2.to_k.weight") or "token_embedding" in name
+    if says_width and len(found) == 2 and found[1] != expected[1] and (guess := family(found[1])):
         return f"\nThe weights look like {guess}."
     if name == "conv_in.weight" and len(found) == 4 and found[1] == 9:
         return "\nThe weights look like an inpainting model's (9 input channels)."

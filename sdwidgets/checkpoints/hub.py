@@ -60,7 +60,9 @@ def fetch(model_id: str, revision: str | None = None) -> Path:
     an impossible id or revision, before any request.
     """
     if not is_model_id(model_id):
-        raise InputError(f"{ascii(model_id)[:80]} is no model id like 'owner/name'.", parameter="name")
+        raise InputError(
+            f"{ascii(model_id)[:80]} is no model id like 'owner/name'.", parameter="name"
+        )
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InputError(
             f"{ascii(revision)[:80]} is no branch, tag or commit.", parameter="revision"

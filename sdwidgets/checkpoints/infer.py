@@ -113,7 +113,9 @@ def _depth(shapes: Shapes, attention: str) -> int:
     return _number_of(shapes, attention + ".transformer_blocks.{}.norm1.weight")
 
 
-def _unet(shapes: Shapes, prefix: str, levels: list[list[tuple[int, int]]], ends: tuple[str, str]) -> UNetConfig:
+def _unet(
+    shapes: Shapes, prefix: str, levels: list[list[tuple[int, int]]], ends: tuple[str, str]
+) -> UNetConfig:
     """``levels`` holds (channels, transformer depth) of each residual block on the way down."""
     to_k = (n for n in shapes if n.startswith(prefix) and n.endswith(".attn2.to_k.weight"))
     first, last = (shapes[prefix + end] for end in ends)
@@ -159,7 +161,7 @@ def _diffusers_unet(shapes: Shapes) -> UNetConfig:
 
 
 def _autoencoder(shapes: Shapes, prefix: str, block: str, attention: str) -> AutoencoderConfig:
-    """``block`` is the pattern of the encoder's residual blocks, with level and number left open."""
+    """``block`` is the pattern of the encoder's residual blocks, level and number left open."""
     first = prefix + block + ".conv1.weight"
     levels = _number_of(shapes, first.replace("<level>", "{}").replace("<n>", "0"))
     return AutoencoderConfig(

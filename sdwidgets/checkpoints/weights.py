@@ -102,14 +102,14 @@ class WeightFile:
         bytes_each = (entry.end - entry.start) // parts
         flat = torch.empty(math.prod(shape), dtype=stored)
         if flat.numel():
-            self._fill(memoryview(flat.view(torch.uint8).numpy()), entry.start + part * bytes_each)
+            self._fill(flat.view(torch.uint8).numpy().data, entry.start + part * bytes_each)
         return flat.view(shape).to(device=device, dtype=dtype)
 
     def check_unchanged(self) -> None:
         """Raise ``CheckpointError`` if the file was written to since it was opened."""
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != self._stamp:
-            raise CheckpointError(f"{self.path} was changed while it was being read; load it again.")
+            raise CheckpointError(f"{self.path} was changed while it was read; load it again.")
 
     def _fill(self, buffer: memoryview, start: int) -> None:
         self._file.seek(start)
@@ -223,11 +223,9 @@ def _why_no_header(head: bytes, size: int, length: int, path: Path) -> str:
     if what := foreign_content(head):
         return f"{path} is {what}, not a safetensors file."
     if size < 10 or not any(head):
-        return (
-            f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
-        )
+        return f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
     if length > HEADER_LIMIT:
-        promise = f"its first 8 bytes promise a header of {length:,} bytes, of {HEADER_LIMIT:,} allowed"
+        promise = f"it promises a header of {length:,} bytes ({HEADER_LIMIT:,} are allowed)"
     elif length > size - 8:
         promise = f"its header should have {length:,} bytes, and {size - 8:,} are there"
     else:
@@ -268,7 +266,7 @@ def _check_layout(entries: dict[str, TensorEntry], body: int, size: int, path: P
     place = body
     for name, entry in _in_file_order(entries):
         if entry.start != place:
-            what = "overlaps the one before it" if entry.start < place else "leaves a hole before it"
+            what = "overlaps the last" if entry.start < place else "leaves a hole before it"
             raise CheckpointError(
                 f"{path} has a damaged header: tensor {quoted(name)} {what} "
                 f"(it starts at {entry.start - body:,}, not {place - body:,}).\nDownload it again."

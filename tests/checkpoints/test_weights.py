@@ -173,9 +173,7 @@ def test_bytes_after_the_last_tensor(tmp_path: Path) -> None:
     ("offsets", "what"),
     [([4, 8], "hole"), ([2, 6], "overlaps"), ([0, 4], "overlaps")],
 )
-def test_holes_and_overlaps_name_the_tensor(
-    tmp_path: Path, offsets: list[int], what: str
-) -> None:
+def test_holes_and_overlaps_name_the_tensor(tmp_path: Path, offsets: list[int], what: str) -> None:
     first = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
     if what == "hole":
         offsets = [8, 12]
@@ -241,9 +239,7 @@ def test_too_many_tensors(tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n" + bytes(50), "PNG"),
     ],
 )
-def test_other_formats_are_recognised_by_content(
-    tmp_path: Path, content: bytes, what: str
-) -> None:
+def test_other_formats_are_recognised_by_content(tmp_path: Path, content: bytes, what: str) -> None:
     assert what in refused_bytes(tmp_path, content)
 
 
@@ -344,7 +340,7 @@ def test_impossible_names(name: str) -> None:
     refused(Path(name))
 
 
-# -------------------------------------------------------------------------------- names and settings
+# ------------------------------------------------------------------------------- names and settings
 
 
 @pytest.mark.parametrize("name", ["a\0b", "<script>", "../../etc/passwd", "\u202e", "x" * 500])

@@ -1,0 +1,138 @@
+"""A model folder in the diffusers layout: configs read and checked, weight files opened."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..configs import ModelConfig
+from ..errors import CheckpointError, CheckpointNotFound
+from . import config_json, names
+from .layout import Layout, Weights
+from .recognise import PICKLE_ADVICE
+from .weights import WeightFile, quoted, read_json
+
+
+def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
+    """Check a model folder; its files stay open until ``stack`` closes. ``label`` names the model.
+
+    Raises ``CheckpointError`` for a folder that is no model, is damaged, unsafe or not known.
+    """
+    if not (folder / "model_index.json").is_file():
+        raise CheckpointError(_why_no_model_folder(folder))
+    _refuse_code(folder)
+    index_path = folder / "model_index.json"
+    index = read_json(index_path)
+    config_json.check_model_index(index, str(index_path))
+    name, guidance_scale = config_json.notes_from_index(index, str(index_path), label)
+
+    unet, side = _config(folder / "unet" / "config.json", config_json.unet_from_json)
+    autoencoder = _config(folder / "vae" / "config.json", config_json.autoencoder_from_json)
+    text = _config(folder / "text_encoder" / "config.json", config_json.text_from_json)
+    schedule = _config(
+        folder / "scheduler" / "scheduler_config.json", config_json.schedule_from_json
+    )
+    config = ModelConfig(
+        name=name,
+        unet=unet,
+        autoencoder=autoencoder,
+        text=(text,),
+        schedule=schedule,
+        size=side * autoencoder.factor,
+        guidance_scale=guidance_scale,
+    )
+    config_json.check_parts_fit(config, str(folder))
+    return Layout(
+        path=folder,
+        config=config,
+        weights=(
+            Weights(
+                _weights(folder / "unet", "diffusion_pytorch_model", stack),
+                names.diffusers_names(),
+            ),
+            Weights(
+                _weights(folder / "vae", "diffusion_pytorch_model", stack),
+                names.diffusers_names(),
+            ),
+            Weights(_weights(folder / "text_encoder", "model", stack), names.clip_names()),
+        ),
+        tokenizer=folder / "tokenizer",
+        pad_from_tokenizer=True,
+        preview=_preview(folder / "preview.json", autoencoder.latent_channels),
+    )
+
+
+def _preview(path: Path, channels: int) -> np.ndarray | None:
+    """The factors from latents to colours in a folder's preview.json, if it has one."""
+    if not path.is_file():
+        return None
+    try:
+        factors = np.array(read_json(path).get("factors"), dtype=np.float32)
+    except (TypeError, ValueError):
+        factors = np.empty(0, dtype=np.float32)
+    if factors.shape != (channels + 1, 3) or not np.isfinite(factors).all():
+        raise CheckpointError(f"{path}: factors are no {channels + 1} x 3 finite numbers.")
+    return factors
+
+
+def _config(path: Path, convert: Any) -> Any:
+    return convert(read_json(path), str(path))
+
+
+def _why_no_model_folder(folder: Path) -> str:
+    why = f"{folder} is no model folder: it has no model_index.json."
+    files = sorted(path.name for path in folder.iterdir() if path.suffix == ".safetensors")
+    if files:
+        return f"{why}\nIt has {quoted(files[0])}: give the path of that file."
+    return f"{why}\nGive a folder in the diffusers layout, or one safetensors file."
+
+
+def _refuse_code(folder: Path) -> None:
+    """Python in a model folder is never run; such a model would not be what it seems without it."""
+    code = sorted(path.relative_to(folder) for n in ("*.py", "*/*.py") for path in folder.glob(n))
+    if code:
+        raise CheckpointError(
+            f"{folder} brings its own Python code ({quoted(str(code[0]))}), which is never run.\n"
+            "If the model does without it, remove the code and load it again."
+        )
+
+
+def _weights(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
+    """Open the weights of one part: one file, or shards listed by an index."""
+    for variant in ("", ".fp16"):
+        path = folder / f"{stem}{variant}.safetensors"
+        if path.exists():
+            return [stack.enter_context(WeightFile(path))]
+        for index in (
+            folder / f"{stem}.safetensors.index{variant}.json",
+            folder / f"{stem}{variant}.safetensors.index.json",
+        ):
+            if index.exists():
+                return [stack.enter_context(WeightFile(path)) for path in _shards(index)]
+    pickles = sorted(path.name for n in ("*.bin", "*.ckpt", "*.pt") for path in folder.glob(n))
+    if pickles:
+        raise CheckpointError(
+            f"{folder} has its weights in a pickle only ({quoted(pickles[0])}).\n{PICKLE_ADVICE}"
+        )
+    raise CheckpointNotFound(f"{folder} holds no {stem}.safetensors.\nDownload the model again.")
+
+
+def _shards(index: Path) -> list[Path]:
+    weight_map = read_json(index, limit=16 * 2**20).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise CheckpointError(f"{index} lists no tensors.")
+    files = list(dict.fromkeys(weight_map.values())) if _all_text(weight_map.values()) else [None]
+    for file in files:
+        # A plain name in the same folder: never a path that leads somewhere else.
+        if not isinstance(file, str) or Path(file).name != file or "\\" in file or "\0" in file:
+            raise CheckpointError(f"{index} names the file {quoted(file)}, which is no plain name.")
+    if len(files) > 1000:
+        raise CheckpointError(f"{index} names {len(files):,} files; at most 1,000 can be right.")
+    return [index.parent / str(file) for file in files]
+
+
+def _all_text(values: Any) -> bool:
+    return all(isinstance(value, str) for value in values)

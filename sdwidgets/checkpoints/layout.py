@@ -1,0 +1,33 @@
+"""What every layout comes down to before anything is loaded: configs, and files to read from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..configs import ModelConfig
+from .names import Lookup
+from .weights import WeightFile
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The open files of one part of a model, and where names lie in them."""
+
+    files: Sequence[WeightFile]
+    lookup: Lookup
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A checkpoint with its configs read and checked and its weight files open; nothing loaded."""
+
+    path: Path
+    config: ModelConfig
+    weights: tuple[Weights, Weights, Weights]  # of UNet, autoencoder, text encoder
+    tokenizer: Path
+    pad_from_tokenizer: bool  # a folder's tokenizer says how to pad; a single file's family does
+    preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview

@@ -1,0 +1,163 @@
+"""``save_model``: a model -> a folder in the diffusers layout, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from ..errors import CheckpointError, InputError
+from . import config_json
+from .weights import FLOATS
+
+if TYPE_CHECKING:
+    from ..pipeline import LatentDiffusion
+
+
+def save_model(
+    model: LatentDiffusion,
+    folder: str | os.PathLike[str],
+    *,
+    dtype: str | torch.dtype | None = None,
+) -> Path:
+    """Write ``model`` to ``folder`` and return its path; ``load_model`` and diffusers read it.
+
+    ``dtype`` (for example "float16") is what the weights are stored in; None keeps theirs. All is
+    written beside the target first and moved there at the end, so that there is never half a model.
+    A model folder that stands there already is replaced, and its other files (a README) are kept.
+
+    Raises ``InputError`` if something else stands there, ``CheckpointError`` if the disk is full or
+    may not be written to; what was there before is then still there.
+    """
+    target = Path(folder)
+    stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if dtype is not None and stored not in FLOATS.values():
+        raise InputError(f"There is no dtype {dtype!r} for weights.", parameter="dtype")
+    if target.exists() and not _may_replace(target):
+        raise InputError(
+            f"{target} holds something other than a model and was left alone.\n"
+            "Give a new or empty folder.",
+            parameter="folder",
+        )
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+            new = Path(scratch) / "new"
+            _write(model, new, stored)
+            if target.exists():
+                _keep_other_files(target, new)
+                os.replace(target, Path(scratch) / "old")
+            try:
+                os.replace(new, target)
+            except OSError:
+                if (Path(scratch) / "old").exists():
+                    os.replace(Path(scratch) / "old", target)
+                raise
+            _sync(target.parent)
+    except OSError as error:
+        raise CheckpointError(
+            f"{target} could not be written: {error.strerror or error}.\n"
+            "What was there before is unchanged."
+        ) from error
+    return target
+
+
+def _may_replace(target: Path) -> bool:
+    return target.is_dir() and (
+        (target / "model_index.json").is_file() or not any(target.iterdir())
+    )
+
+
+def _keep_other_files(old: Path, new: Path) -> None:
+    for path in old.iterdir():
+        if path.is_file() and not (new / path.name).exists() and path.name != "preview.json":
+            shutil.copy2(path, new / path.name)
+
+
+def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> None:
+    config = model.config
+    side = config.size // config.autoencoder.factor
+    folder.mkdir()
+    _write_json(folder / "model_index.json", config_json.model_index(config))
+    _write_json(
+        folder / "scheduler" / "scheduler_config.json",
+        config_json.schedule_to_json(config.schedule),
+    )
+    parts: tuple[tuple[str, str, nn.Module, dict[str, Any], Callable[[str], str]], ...] = (
+        ("unet", "diffusion_pytorch_model", model.unet,
+         config_json.unet_to_json(config.unet, side), str),
+        ("vae", "diffusion_pytorch_model", model.autoencoder,
+         config_json.autoencoder_to_json(config.autoencoder, config.size), str),
+        # The layout's names are those of transformers 4; version 5 reads them as well.
+        ("text_encoder", "model", model.text.model, config_json.text_to_json(config.text[0]),
+         lambda name: f"text_model.{name.removeprefix('text_model.')}"),
+    )  # fmt: skip
+    for name, stem, module, settings, rename in parts:
+        _write_json(folder / name / "config.json", settings)
+        _write_weights(folder / name / f"{stem}.safetensors", module, dtype, rename)
+    _write_tokenizer(folder / "tokenizer", model.text.tokenizer, config.text[0].length)
+    if model.preview is not None:
+        _write_json(folder / "preview.json", {"factors": model.preview.tolist()})
+    for path in (*folder.iterdir(), folder):
+        if path.is_dir():
+            _sync(path)
+
+
+def _write_weights(
+    path: Path, module: nn.Module, dtype: torch.dtype | None, rename: Callable[[str], str]
+) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {
+        rename(name): tensor.detach().to("cpu", dtype).contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library makes it readable by its owner only
+    _sync(path)
+
+
+def _write_tokenizer(folder: Path, tokenizer: Any, length: int) -> None:
+    """The four files of CLIP's tokenizer, which every version of transformers reads."""
+    words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+    special = {
+        f"{name}_token": getattr(tokenizer, f"{name}_token")
+        for name in ("bos", "eos", "pad", "unk")
+    }
+    _write_json(folder / "vocab.json", dict(words), indent=None)
+    _write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *merges, ""]))
+    _write_json(folder / "special_tokens_map.json", special)
+    _write_json(
+        folder / "tokenizer_config.json",
+        {**special, "model_max_length": length, "tokenizer_class": "CLIPTokenizer"},
+    )
+
+
+def _write_json(path: Path, value: Any, indent: int | None = 2) -> None:
+    _write_text(path, json.dumps(value, indent=indent, ensure_ascii=False) + "\n")
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    """Have a file, or a folder's list of names, on the disk before anything counts on it."""
+    if path.is_dir() and os.name == "nt":  # Windows cannot
+        return
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

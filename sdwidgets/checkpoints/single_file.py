@@ -1,0 +1,81 @@
+"""A whole model in one safetensors file: its names recognised, its config inferred."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+from ..configs import ModelConfig, Prediction
+from ..errors import CheckpointError, CheckpointNotFound
+from . import config_json, hub, infer, names
+from .layout import Layout, Weights
+from .recognise import foreign_names
+from .weights import WeightFile
+
+
+def open_file(
+    path: Path,
+    stack: ExitStack,
+    *,
+    config: ModelConfig | None,
+    prediction: Prediction | None,
+    tokenizer: str | os.PathLike[str] | None,
+) -> Layout:
+    """Check a file with a whole model; it stays open until ``stack`` closes.
+
+    ``config`` None infers it from the shapes, with ``prediction`` in place of the family's. Raises
+    ``CheckpointError`` for anything but a Stable Diffusion 1 or 2, or that of the ``config``.
+    """
+    file = stack.enter_context(WeightFile(path))
+    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    if what := foreign_names(shapes):
+        raise CheckpointError(f"{path} is {what}.")
+    if config is None:
+        inferred = infer.infer_config(shapes, file.metadata, path, prediction=prediction)
+        config = inferred.config
+        if inferred.assumed:
+            warnings.warn(inferred.assumed, stacklevel=4)
+    config_json.check_parts_fit(config, str(path))
+    return Layout(
+        path=path,
+        config=config,
+        weights=_weights(file, shapes, config),
+        tokenizer=Path(tokenizer) if tokenizer is not None else _find_tokenizer(path),
+        pad_from_tokenizer=False,
+    )
+
+
+def _weights(
+    file: WeightFile, shapes: infer.Shapes, config: ModelConfig
+) -> tuple[Weights, Weights, Weights]:
+    if infer.is_compvis(shapes):
+        open_clip = names.OPEN_CLIP + "token_embedding.weight" in shapes
+        text = config.text[0]
+        return (
+            Weights([file], names.compvis_unet_names(config.unet)),
+            Weights([file], names.compvis_autoencoder_names(config.autoencoder)),
+            Weights(
+                [file], names.open_clip_names(text) if open_clip else names.clip_names(names.CLIP)
+            ),
+        )
+    return (
+        Weights([file], names.diffusers_names("unet.")),
+        Weights([file], names.diffusers_names("vae.")),
+        Weights([file], names.clip_names("text_encoder.")),
+    )
+
+
+def _find_tokenizer(path: Path) -> Path:
+    """A single file has no vocabulary: one beside it, or else one in the hub's cache."""
+    for folder in (path.parent / "tokenizer", path.parent):
+        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            return folder
+    if found := hub.cached_tokenizer():
+        return found
+    raise CheckpointNotFound(
+        f"{path.name} has no vocabulary, and there is none in {path.parent / 'tokenizer'}.\n"
+        "Put CLIP's vocab.json and merges.txt there (every Stable Diffusion on the hub has them\n"
+        "in its tokenizer folder), or pass tokenizer=FOLDER."
+    )
