@@ -3,7 +3,7 @@
 import type { AnyModel, Render } from "@anywidget/types";
 import { type Entry, strip } from "./history";
 import { h, write } from "./lib/dom";
-import { type Binary, bytes, type Frame, frame, Player, paint } from "./lib/frames";
+import { type Binary, bytes, type Frame, frame, Player, paint, wipe } from "./lib/frames";
 import { keepKeys } from "./lib/keys";
 import { duration, fileName, level } from "./lib/words";
 import "./picture.css";
@@ -44,6 +44,8 @@ class PictureView {
   #root: HTMLElement | null = null; // the Studio around this view, once it is there
   #run: Run = { id: 0, state: "idle", message: "" };
   #frames: Frame[] = []; // of this run, as far as this page has seen them
+  #seen = 0; // the last step that came, shown or waiting
+  readonly #earlier = new Map<number, Frame[]>(); // of the results in the history, by id
   #newest = 0; // when the newest frame came, ms
   #urls: string[] = [];
 
@@ -247,7 +249,10 @@ class PictureView {
     this.#begin();
     const saved = this.#model.get("frame");
     const last = frame(saved, saved?.noisy, saved?.clean);
-    if (last?.run === this.#run.id) this.#keep(last);
+    if (last?.run === this.#run.id) {
+      this.#seen = last.step;
+      this.#keep(last);
+    }
     this.#settle();
   }
 
@@ -274,16 +279,17 @@ class PictureView {
   #begin() {
     this.#player.clear();
     this.#frames = [];
+    this.#seen = 0;
     this.#el.dataset.frames = "0";
     delete this.#el.dataset.steps;
     for (const number of [this.#step, this.#sigma, this.#each, this.#left]) write(number, "–");
-    this.#progress.removeAttribute("value");
-    this.#scrub.max = "1";
+    for (const canvas of [this.#preview, this.#noisy, this.#clean]) wipe(canvas);
   }
 
   #take(next: Frame | undefined) {
     if (next === undefined || next.run !== this.#run.id) return;
-    if (next.step <= (this.#frames.at(-1)?.step ?? 0)) return; // sent again for another page
+    if (next.step <= this.#seen) return; // sent again, for another page
+    this.#seen = next.step;
     this.#player.push(() => this.#keep(next));
   }
 
@@ -291,21 +297,25 @@ class PictureView {
     this.#frames.push(next);
     this.#newest = performance.now();
     this.#el.dataset.frames = String(this.#frames.length);
-    this.#scrub.max = String(this.#frames.length);
-    if (this.#frames.length > 1) this.#el.dataset.steps = "several";
-    this.#scrub.value = this.#scrub.max;
     this.#progress.value = next.step / next.steps;
-    this.#look(this.#frames.length - 1);
+    this.#lookAtLast();
+  }
+
+  #lookAtLast() {
+    const count = this.#frames.length;
+    this.#scrub.max = this.#scrub.value = String(count);
+    if (count > 1) this.#el.dataset.steps = "several";
+    else delete this.#el.dataset.steps;
+    this.#look(count - 1);
   }
 
   /** Put the frame with that index on show; after the last of a finished run, the picture. */
   #look(index: number) {
     const shown = this.#frames[index];
     if (shown === undefined) return;
-    const { width, height } = shown;
-    paint(this.#preview, shown.clean, width, height);
-    paint(this.#noisy, shown.noisy, width, height);
-    paint(this.#clean, shown.clean, width, height);
+    paint(this.#preview, shown, "clean");
+    paint(this.#noisy, shown, "noisy");
+    paint(this.#clean, shown, "clean");
     const step = `step ${shown.step} of ${shown.steps}`;
     this.#preview.setAttribute("aria-label", `the picture forming, ${step}`);
     this.#noisy.setAttribute("aria-label", `noisy latents, ${step}`);
@@ -338,16 +348,34 @@ class PictureView {
 
   /** Show the state of the run: what is on the stage, and what is said. */
   #settle() {
-    const { state } = this.#run;
-    const preview = this.#frames.length > 0 && state !== "error" && state !== "idle";
-    if (preview) this.#look(this.#frames.length - 1);
-    else this.#el.dataset.show = this.#hasPictures ? "picture" : "nothing";
-    if (state === "error" && this.#frames.length > 0) {
-      this.#el.dataset.show = this.#hasPictures ? "picture" : "preview";
+    const { id, state } = this.#run;
+    if (state === "done") {
+      const shown = this.#model.get("current");
+      if (shown === id) this.#remember(id);
+      else this.#frames = this.#earlier.get(shown) ?? []; // an earlier result was called back
     }
+    // A run that failed half-way leaves the picture before it; its steps go.
+    if (state === "error" && this.#frames.at(-1)?.step !== this.#frames.at(-1)?.steps)
+      this.#begin();
+    if (state === "idle" || state === "error") this.#el.dataset.show = "picture";
+    else if (this.#frames.length === 0) this.#el.dataset.show = "picture";
+    else this.#lookAtLast();
+    if (this.#el.dataset.show === "picture" && !this.#hasPictures)
+      this.#el.dataset.show = "nothing";
+
+    if (this.#active && this.#frames.length === 0) this.#progress.removeAttribute("value");
+    else if (!this.#active) this.#progress.value = 0;
     if (!this.#active) write(this.#left, "–");
     this.#say();
     this.#mark();
+  }
+
+  #remember(id: number) {
+    this.#earlier.set(id, this.#frames);
+    for (const old of this.#earlier.keys()) {
+      if (this.#earlier.size <= this.#model.get("history").length + 1) break;
+      this.#earlier.delete(old);
+    }
   }
 
   #say() {

@@ -174,8 +174,8 @@ class Frames:
         metas: list[dict[str, Any]] = []
         buffers: list[bytes] = []
         for step, when in waiting:
-            pictures, width, height = previews(step, self.factors)
-            metas.append(self._numbers(step, when) | {"width": width, "height": height})
+            pictures, size = previews(step, self.factors)
+            metas.append(self._numbers(step, when) | size)
             buffers += pictures
         self.newest = metas[-1], buffers[-2:]
         self._view.send({"kind": "frames", "frames": metas}, buffers)
@@ -208,33 +208,36 @@ class Frames:
         }
 
 
-def previews(step: Step, factors: Any = None) -> tuple[list[bytes], int, int]:
-    """The noisy and the clean latents of a step as RGB bytes, with their width and height.
+def previews(step: Step, factors: np.ndarray | None = None) -> tuple[list[bytes], dict[str, Any]]:
+    """The noisy and the clean latents of a step as RGB bytes, and the size of both.
 
     ``factors`` are those of `trace.images.preview_rgb`. Pictures of a batch are laid out in a
-    grid, as the finished ones are.
+    grid, as the finished ones are; ``blank`` is the size of the corner that they leave empty.
     """
     from ..trace.images import SD1_PREVIEW, preview_rgb
 
+    batch, channels = step.x.shape[:2]
     if factors is None:
-        channels = step.x.shape[1]
         factors = SD1_PREVIEW if channels == 4 else np.eye(channels + 1, 3, dtype=np.float32) / 2
-    noisy = _sheet(preview_rgb(step.x, factors, sigma=step.sigma))
-    clean = _sheet(preview_rgb(step.denoised, factors))
-    height, width, _ = clean.shape
-    return [noisy.tobytes(), clean.tobytes()], width, height
-
-
-def _sheet(pictures: np.ndarray) -> np.ndarray:
-    """uint8 [H, W, 3]: pictures [B, h, w, 3] in a grid, at most LARGEST_SIDE on a side."""
-    batch, h, w, _ = pictures.shape
     columns = math.ceil(math.sqrt(batch))
     rows = math.ceil(batch / columns)
-    sheet = np.zeros((rows * columns, h, w, 3), np.uint8)
-    sheet[:batch] = pictures
-    sheet = sheet.reshape(rows, columns, h, w, 3).swapaxes(1, 2).reshape(rows * h, columns * w, 3)
+    sheets = [
+        _sheet(preview_rgb(step.x, factors, sigma=step.sigma), rows, columns),
+        _sheet(preview_rgb(step.denoised, factors), rows, columns),
+    ]
+    height, width, _ = sheets[0].shape
+    empty = rows * columns - batch
+    blank = [width * empty // columns, height // rows if empty else 0]
+    size = {"width": width, "height": height, "blank": blank}
+    return [sheet.tobytes() for sheet in sheets], size
+
+
+def _sheet(pictures: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """uint8 [H, W, 3]: pictures [B, h, w, 3] in a grid, at most LARGEST_SIDE on a side."""
+    batch, h, w, _ = pictures.shape
+    tiles = np.zeros((rows * columns, h, w, 3), np.uint8)
+    tiles[:batch] = pictures
+    grid = tiles.reshape(rows, columns, h, w, 3).swapaxes(1, 2)
+    sheet = grid.reshape(rows * h, columns * w, 3)
     by = math.ceil(max(sheet.shape[:2]) / LARGEST_SIDE)
-    if by == 1:
-        return sheet
-    image = Image.fromarray(sheet)
-    return np.asarray(image.reduce(by))
+    return sheet if by == 1 else np.asarray(Image.fromarray(sheet).reduce(by))

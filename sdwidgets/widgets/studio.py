@@ -189,7 +189,7 @@ class Studio(ipywidgets.VBox):
         super().__init__(self._rows(), **settings)
         self.add_class("sdw-studio")
         self._bind()
-        kernel.unpin(self, self._generate_button, self._stop_button)
+        kernel.unpin(self, *self._parts)  # all of them, or a value and a click could change places
         kernel.replace_in_cell(self)
         if manager is None:
             _warm_up()

@@ -12,6 +12,7 @@ export interface Frame {
   left: number; // seconds to the end of the run, estimated
   width: number;
   height: number;
+  blank: [number, number]; // size of the empty corner at the lower right, in a batch's grid
   noisy: Uint8Array; // [height, width, 3]
   clean: Uint8Array;
 }
@@ -36,6 +37,7 @@ export function frame(meta: unknown, noisy: unknown, clean: unknown): Frame | un
   if (size === 0 || pictures.noisy.length !== size || pictures.clean.length !== size) {
     return undefined;
   }
+  const blank = Array.isArray(m.blank) ? m.blank : [0, 0];
   return {
     run: number("run"),
     step: number("step"),
@@ -45,6 +47,7 @@ export function frame(meta: unknown, noisy: unknown, clean: unknown): Frame | un
     left: number("left"),
     width,
     height,
+    blank: [Number(blank[0]) || 0, Number(blank[1]) || 0],
     ...pictures,
   };
 }
@@ -62,11 +65,20 @@ export function rgba(rgb: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
   return out;
 }
 
-/** Draws raw RGB into `canvas` at its own size; CSS scales it up. */
-export function paint(canvas: HTMLCanvasElement, rgb: Uint8Array, width: number, height: number) {
+/** Draws one of a frame's pictures at its own size; CSS scales it up. */
+export function paint(canvas: HTMLCanvasElement, of: Frame, which: "noisy" | "clean") {
+  const { width, height } = of;
   if (canvas.width !== width) canvas.width = width;
   if (canvas.height !== height) canvas.height = height;
-  canvas.getContext("2d")?.putImageData(new ImageData(rgba(rgb), width, height), 0, 0);
+  const context = canvas.getContext("2d");
+  const [wide, high] = of.blank;
+  context?.putImageData(new ImageData(rgba(of[which]), width, height), 0, 0);
+  context?.clearRect(width - wide, height - high, wide, high);
+}
+
+/** Makes a canvas empty. */
+export function wipe(canvas: HTMLCanvasElement) {
+  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
 }
 
 /**
