@@ -108,6 +108,7 @@ class NoiseSchedule:
 
         ("leading" spacing with ``steps_offset`` 1 in diffusers' configuration.)
         """
+        self._check(n)
         return self._at(1 + np.arange(n) * (len(self) // n))
 
     def ddim(self, n: int) -> Tensor:
@@ -123,11 +124,13 @@ class NoiseSchedule:
 
     def dpmsolver(self, n: int) -> Tensor:
         """t = 1 + T//(n+1), 1 + 2 (T//(n+1)) ..., then 0: "leading" as DPM-Solver counts it."""
+        self._check(n)
         return self._at(1 + np.arange(1, n + 1) * max(len(self) // (n + 1), 1))
 
     def uniform(self, n: int) -> Tensor:
         """``n`` evenly spaced t from 0 to T-1, both included, then 0 ("linspace" in diffusers)."""
-        return self._at(np.linspace(0, len(self) - 1, n) if n > 1 else np.array([len(self) - 1.0]))
+        self._check(n)
+        return self._at(np.linspace(len(self) - 1, 0, n)[::-1])
 
     def trailing(self, n: int) -> Tensor:
         """t = T-1 and every T/n below it, then 0.
@@ -135,14 +138,16 @@ class NoiseSchedule:
         Begins at the noisiest step whatever n: best for few steps (Lin et al., arXiv 2305.08891,
         section 3.3).
         """
+        self._check(n)
         return self._at(np.round(np.arange(1, n + 1) * (len(self) / n)) - 1)
 
     def karras(self, n: int, rho: float = 7.0) -> Tensor:
         """Evenly spaced in sigma^(1/rho) over all of T, then 0 (arXiv 2206.00364, eq. 5)."""
         self._check(n)
-        low, high = float(self.sigmas[0]) ** (1 / rho), float(self.sigmas[-1]) ** (1 / rho)
-        ramp = torch.linspace(high, low, n, dtype=torch.float64) ** rho
-        return torch.cat([ramp, ramp.new_zeros(1)])
+        low, high = float(self.sigmas[0]), float(self.sigmas[-1])
+        roots = torch.linspace(high ** (1 / rho), low ** (1 / rho), n, dtype=torch.float64)
+        sigmas = (roots**rho).clamp(low, high)  # rounding may leave the range
+        return torch.cat([sigmas, sigmas.new_zeros(1)])
 
     def _check(self, n: int) -> None:
         if not 1 <= n <= len(self):
@@ -150,7 +155,6 @@ class NoiseSchedule:
 
     def _at(self, t: np.ndarray) -> Tensor:
         """The noise levels at ``t`` [n], ascending, turned round and closed with 0."""
-        self._check(len(t))
         t = t - max(
             t[-1] - (len(self) - 1), 0
         )  # with n near T the offset of 1 would leave the range

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from sdwidgets.diffusion import SCHEDULES, NoiseSchedule
+
+
+@pytest.fixture(scope="module")
+def schedule() -> NoiseSchedule:
+    return NoiseSchedule.from_betas()
+
+
+def test_stable_diffusions_range_of_noise(schedule: NoiseSchedule) -> None:
+    # 0.0292 and 14.6146, as k-diffusion and every guide to Stable Diffusion give them
+    assert float(schedule.sigmas[0]) == pytest.approx(0.0292, abs=1e-4)
+    assert float(schedule.sigmas[-1]) == pytest.approx(14.6146, abs=1e-4)
+
+
+def test_sigma_is_the_ratio_of_noise_to_picture(schedule: NoiseSchedule) -> None:
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    abar = torch.cumprod(1 - betas, 0)[500]
+    assert schedule.sigma(500) == pytest.approx(float(((1 - abar) / abar).sqrt()), rel=1e-12)
+
+
+def test_linear_betas_are_those_of_ddpm() -> None:
+    schedule = NoiseSchedule.from_betas(1000, 1e-4, 0.02, "linear")
+    assert float(schedule.sigmas[0]) == pytest.approx(math.sqrt(1e-4 / (1 - 1e-4)), rel=1e-9)
+
+
+def test_t_inverts_sigma(schedule: NoiseSchedule) -> None:
+    for t in (0, 0.5, 17.25, 500, 999):
+        assert schedule.t(schedule.sigma(t)) == pytest.approx(t, abs=1e-9)
+
+
+def test_t_is_clamped_to_what_was_trained(schedule: NoiseSchedule) -> None:
+    assert schedule.t(0.0) == schedule.t(1e-9) == 0
+    assert schedule.t(1e9) == 999
+
+
+def test_tensors_come_back_in_float32_and_in_shape(schedule: NoiseSchedule) -> None:
+    t = torch.tensor([[0, 10], [500, 999]])
+    sigma = schedule.sigma(t)
+    assert sigma.dtype == torch.float32 and sigma.shape == t.shape
+    assert torch.equal(schedule.t(sigma).round().long(), t)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("n", [1, 2, 7, 20, 999, 1000])
+def test_every_grid_descends_from_within_the_range(
+    schedule: NoiseSchedule, name: str, n: int
+) -> None:
+    grid = SCHEDULES[name](schedule, n)
+    assert grid.shape == (n + 1,) and grid.dtype == torch.float64
+    assert (grid.diff() < 0).all()
+    assert grid[0] <= schedule.sigmas[-1] and grid[-1] >= 0
+
+
+@pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"ddim"}))
+def test_grids_end_without_noise(schedule: NoiseSchedule, name: str) -> None:
+    assert SCHEDULES[name](schedule, 20)[-1] == 0
+
+
+def test_ddim_ends_at_the_first_training_step(schedule: NoiseSchedule) -> None:
+    assert schedule.ddim(20)[-1] == schedule.sigmas[0]
+    assert torch.equal(schedule.ddim(20)[:-1], schedule.leading(20)[:-1])
+
+
+def test_the_default_grid_is_stable_diffusions(schedule: NoiseSchedule) -> None:
+    visited = [schedule.t(float(sigma)) for sigma in schedule.leading(4)[:-1]]
+    assert visited == pytest.approx([751, 501, 251, 1], abs=1e-9)
+
+
+def test_karras_is_even_in_the_seventh_root(schedule: NoiseSchedule) -> None:
+    roots = schedule.karras(9)[:-1] ** (1 / 7)
+    assert torch.allclose(roots.diff(), roots.diff()[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, -1, 1001])
+def test_a_grid_of_impossible_length_is_refused(schedule: NoiseSchedule, n: int) -> None:
+    for grid in SCHEDULES.values():
+        with pytest.raises(ValueError, match="steps"):
+            grid(schedule, n)
+
+
+@pytest.mark.parametrize(
+    "sigmas", [[1.0], [2.0, 1.0], [0.0, 1.0], [1.0, float("inf")], [1.0, float("nan")]]
+)
+def test_sigmas_must_ascend_and_be_finite(sigmas: list[float]) -> None:
+    with pytest.raises(ValueError):
+        NoiseSchedule(torch.tensor(sigmas, dtype=torch.float64))
