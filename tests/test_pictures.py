@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdwidgets.errors import ImageError
+from sdwidgets.pictures import as_mask, as_picture, fitted
+
+
+def first_pixel(value: Any) -> tuple[int, int, int]:
+    picture, _ = as_picture(value)
+    assert picture.mode == "RGB"
+    return picture.getpixel((0, 0))
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("RGB", (1, 2, 3), (1, 2, 3)),
+        ("L", 77, (77, 77, 77)),
+        ("1", 1, (255, 255, 255)),
+        ("LA", (0, 0), (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 0), (255, 255, 255)),
+        ("RGBA", (10, 20, 30, 255), (10, 20, 30)),
+        ("CMYK", (0, 0, 0, 255), (0, 0, 0)),
+        ("I;16", 65535, (255, 255, 255)),
+        ("I;16", 32896, (128, 128, 128)),
+        ("I", 65535, (255, 255, 255)),
+        ("F", 1.0, (255, 255, 255)),
+    ],
+)
+def test_every_mode_becomes_rgb(mode: str, colour: Any, expected: tuple[int, int, int]) -> None:
+    assert first_pixel(Image.new(mode, (4, 3), colour)) == expected
+
+
+def test_a_palette_with_transparency_is_flattened_on_white() -> None:
+    picture = Image.new("P", (4, 3), 0)
+    picture.putpalette([10, 20, 30] + [0] * 765)
+    assert first_pixel(picture) == (10, 20, 30)
+    assert first_pixel(encoded(picture, transparency=0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (np.full((3, 4, 3), 9, np.uint8), (9, 9, 9)),
+        (np.full((3, 4), 9, np.uint8), (9, 9, 9)),
+        (np.full((3, 4, 1), 9, np.uint8), (9, 9, 9)),
+        (np.full((3, 4, 4), 255, np.uint8), (255, 255, 255)),
+        (np.ones((3, 4, 3), np.float32), (255, 255, 255)),
+        (np.ones((3, 4), bool), (255, 255, 255)),
+        (np.full((3, 4), 65535, np.uint16), (255, 255, 255)),
+    ],
+)
+def test_arrays(array: np.ndarray, expected: tuple[int, int, int]) -> None:
+    assert first_pixel(array) == expected
+    assert as_picture(array)[0].size == (4, 3)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((3, 4, 2), np.uint8),
+        np.zeros((2, 3, 4, 3), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((3, 4, 3), np.int64),
+        np.full((3, 4, 3), 2.0),
+        np.full((3, 4, 3), np.nan),
+    ],
+)
+def test_arrays_that_are_no_pictures(array: np.ndarray) -> None:
+    with pytest.raises(ImageError):
+        as_picture(array)
+
+
+@pytest.mark.parametrize("value", [5, object(), [1, 2], {"a": 1}])
+def test_things_that_are_no_pictures(value: Any) -> None:
+    with pytest.raises(ImageError, match="PIL image"):
+        as_picture(value)
+
+
+def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (4, 2), "red")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    picture.save(tmp_path / "turned.jpg", exif=exif)
+    assert as_picture(tmp_path / "turned.jpg")[0].size == (2, 4)
+
+
+def test_the_first_frame_of_an_animation_with_a_notice() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    picture, notices = as_picture(data)
+    assert picture.getpixel((0, 0)) == (255, 0, 0)
+    assert "animated" in notices[0]
+
+
+def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "picture.txt"
+    path.write_bytes(encoded(Image.new("RGB", (2, 2), "red")))
+    assert first_pixel(path) == first_pixel(str(path)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PDF", "EPS", "PPM", "ICO"])
+def test_formats_that_are_not_taken(kind: str) -> None:
+    with pytest.raises(ImageError, match="none of PNG"):
+        as_picture(encoded(Image.new("RGB", (16, 16)), kind))
+
+
+def test_svg_is_not_taken() -> None:
+    with pytest.raises(ImageError):
+        as_picture(b"<svg xmlns='http://www.w3.org/2000/svg'/>")
+
+
+def png_header(width: int, height: int) -> bytes:
+    body = b"IHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\0\0\0"
+    crc = zlib.crc32(body).to_bytes(4, "big")
+    return b"\x89PNG\r\n\x1a\n" + b"\0\0\0\x0d" + body + crc
+
+
+@pytest.mark.parametrize("size", [(20000, 20000), (12000, 12000), (8000, 5001), (0, 0)])
+def test_the_header_alone_refuses_a_huge_picture(size: tuple[int, int]) -> None:
+    with pytest.raises(ImageError):
+        as_picture(png_header(*size))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+def test_broken_files_raise_image_errors_only(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    data = encoded(noise, kind)
+    for _ in range(60):
+        broken = bytearray(data[: rng.integers(1, len(data) + 1)])
+        for place in rng.integers(0, len(broken), 3):
+            broken[place] ^= 1 << int(rng.integers(8))
+        try:
+            picture, _ = as_picture(bytes(broken))
+        except ImageError:
+            continue
+        assert picture.mode == "RGB"  # some damage does not show
+
+
+def test_files_that_are_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.png", "a\0b", "/dev/zero"):
+        with pytest.raises(ImageError):
+            as_picture(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError):
+        as_picture(tmp_path / "pipe.png")
+
+
+def test_a_picture_given_is_not_changed() -> None:
+    picture = Image.new("RGBA", (4, 4), (1, 2, 3, 0))
+    as_picture(picture)
+    assert picture.mode == "RGBA" and picture.getpixel((0, 0)) == (1, 2, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "expected"),
+    [
+        ("L", 127, 0),
+        ("L", 128, 255),
+        ("1", 1, 255),
+        ("RGB", "white", 255),
+        ("RGBA", (255, 255, 255, 0), 0),  # what is not painted is kept
+        ("RGBA", (255, 255, 255, 255), 255),
+    ],
+)
+def test_masks_are_black_and_white(mode: str, colour: Any, expected: int) -> None:
+    mask = as_mask(Image.new(mode, (4, 4), colour))
+    assert mask.mode == "L" and mask.getextrema() == (expected, expected)
+
+
+def half(size: tuple[int, int]) -> Image.Image:
+    mask = Image.new("L", size)
+    mask.paste(255, (0, 0, size[0] // 2, size[1]))
+    return mask
+
+
+def test_a_picture_of_the_right_size_is_left_alone() -> None:
+    picture, mask = Image.new("RGB", (8, 8)), half((8, 8))
+    assert fitted(picture, mask, 8, 8) == (picture, mask, ())
+
+
+def test_another_size_is_scaled_with_a_notice_never_distorted() -> None:
+    picture = Image.new("RGB", (40, 20), "red")
+    picture.paste("blue", (10, 0, 30, 20))  # the middle square
+    result, mask, notices = fitted(picture, half((40, 20)), 8, 8)
+    assert result.size == mask.size == (8, 8)
+    assert result.getpixel((4, 4)) == (0, 0, 255)
+    assert mask.getpixel((3, 4)) == 255 and mask.getpixel((4, 4)) == 0
+    assert notices == ("The picture was resized from 40 x 20 to 8 x 8.",)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2000), (7, 7), (9, 33)])
+def test_odd_sizes_are_resized_with_a_notice(size: tuple[int, int]) -> None:
+    picture, _, notices = fitted(Image.new("RGB", size), None, 16, 16)
+    assert picture.size == (16, 16) and len(notices) == 1
+
+
+def test_a_mask_of_another_size_is_refused_with_both_sizes() -> None:
+    with pytest.raises(ImageError, match="8 x 4, the picture 8 x 8"):
+        fitted(Image.new("RGB", (8, 8)), half((8, 4)), 8, 8)
+
+
+@pytest.mark.parametrize(("level", "words"), [(0, "nothing will change"), (255, "all white")])
+def test_a_mask_of_one_colour_is_noticed(level: int, words: str) -> None:
+    mask = Image.new("L", (8, 8), level)
+    assert words in fitted(Image.new("RGB", (8, 8)), mask, 8, 8)[2][0]

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sdwidgets.configs import SD1, TINY
+from sdwidgets.errors import InputError
+from sdwidgets.settings import LIMITS, SAMPLERS, SCHEDULES, Settings, amount, memory_needed
+
+NAN, INF = math.nan, math.inf
+
+BAD: list[tuple[str, Any]] = [
+    *(("steps", value) for value in (0, -1, 2.5, True, "3", None, NAN, 10**9, 1001, 10**5000)),
+    *(("guidance_scale", value) for value in (NAN, INF, -5, 1e6, "7", True)),
+    *(("guidance_rescale", value) for value in (NAN, -0.1, 1.1, None)),
+    *(("width", value) for value in (0, -8, 1, 7, 33, 32.0, 20000, "64", True, NAN, 10**5000)),
+    *(("height", value) for value in (0, -8, 1, 7, 33, 32.0, 20000, INF, [64])),
+    *(("batch_size", value) for value in (0, -1, 10**6, 1.0, None)),
+    *(("strength", value) for value in (0, NAN, -1, 1.5, None)),
+    *(("eta", value) for value in (NAN, 5, -1)),
+    *(("seed", value) for value in (-1, 2**53, 1.5, "7", [], [1, -1], [None])),
+    *(("sampler", value) for value in ("dpm", "__class__", None, 5, "", ["euler"])),
+    *(("schedule", value) for value in ("karas", "__class__", None, 5)),
+    *(("prompt", value) for value in (None, [], 5, b"cat", ["a", 5], "a\ud800", "x" * 10**6)),
+    *(("negative_prompt", value) for value in (None, [], 5, b"cat", "\udfff")),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=range(len(BAD)))
+def test_what_cannot_be_used_is_named_in_three_lines(name: str, value: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings(**{name: value}).checked(SD1)
+    assert caught.value.parameter == name
+    assert len(str(caught.value).splitlines()) <= 3
+    assert all(len(line) < 160 for line in str(caught.value).splitlines())
+
+
+@pytest.mark.parametrize("name", ["steps", "guidance_scale", "width", "batch_size", "seed"])
+def test_limits_themselves_are_allowed(name: str) -> None:
+    low, high = LIMITS[name]
+    values = (8, high) if name == "width" else (low, high)
+    for value in values:
+        settings = Settings(**{name: value}).checked(SD1)
+        assert getattr(settings, name) == value
+
+
+def test_what_is_not_given_is_the_models_own() -> None:
+    settings = Settings().checked(SD1)
+    assert (settings.width, settings.height, settings.guidance_scale) == (512, 512, 7.5)
+
+
+def test_a_missing_seed_is_drawn_and_kept() -> None:
+    first, second = Settings().checked(TINY), Settings().checked(TINY)
+    assert isinstance(first.seed, int) and first.seed != second.seed
+    assert first.checked(TINY) == first
+
+
+def test_numpys_numbers_become_pythons() -> None:
+    given = Settings(steps=np.int64(7), guidance_scale=np.float32(2.5), width=np.int32(32))
+    settings = given.checked(TINY)
+    assert json.loads(json.dumps(settings.as_dict())) == settings.as_dict()
+    assert (settings.steps, settings.guidance_scale, settings.width) == (7, 2.5, 32)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("dpm2m", "dpmpp_2m"),
+        ("Euler", "euler"),
+        ("euler_a", "euler"),
+        ("DDIM", "ddim"),
+        ("huen", "heun"),
+    ],
+)
+def test_the_nearest_sampler_is_suggested(given: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"Did you mean '{meant}'"):
+        Settings(sampler=given).checked(TINY)
+
+
+@pytest.mark.parametrize(("given", "nearest"), [(33, 32), (7, 8), (1, 8), (0, 8), (517, 520)])
+def test_the_nearest_size_is_suggested(given: int, nearest: int) -> None:
+    with pytest.raises(InputError, match=f"nearest that works is {nearest}\\."):
+        Settings(width=given).checked(SD1)
+
+
+def test_an_absurd_size_comes_with_the_memory_it_would_take() -> None:
+    with pytest.raises(InputError, match="TB of memory"):
+        Settings(height=20000).checked(SD1)
+
+
+def test_steps_are_limited_to_those_trained() -> None:
+    from dataclasses import replace
+
+    config = replace(TINY, schedule=replace(TINY.schedule, steps=50))
+    assert Settings(steps=50).checked(config).steps == 50
+    with pytest.raises(InputError, match="1 to 50"):
+        Settings(steps=51).checked(config)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "nul \0",
+        "bidi \u202e",
+        "family 👨‍👩‍👧",
+        "e" + "\u0301" * 5000,
+        "<script>alert(1)</script>",
+    ],
+    ids=["empty", "nul", "bidi", "zwj", "combining", "script"],
+)
+def test_odd_prompts_are_kept_as_they_are(prompt: str) -> None:
+    assert Settings(prompt=prompt).checked(TINY).prompts == (prompt,)
+
+
+def test_a_list_makes_a_batch() -> None:
+    settings = Settings(prompt=["a", "b", "c"], seed=7).checked(TINY)
+    assert settings.batch_size == 3
+    assert settings.prompts == ("a", "b", "c")
+    assert settings.negative_prompts == ("", "", "")
+    assert settings.seeds == (7, 8, 9)
+
+
+def test_seeds_alone_make_a_batch() -> None:
+    settings = Settings(prompt="a", seed=[4, 9]).checked(TINY)
+    assert (settings.batch_size, settings.seeds, settings.prompts) == (2, (4, 9), ("a", "a"))
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"prompt": ["a", "b"], "seed": [1, 2, 3]},
+        {"prompt": ["a", "b"], "batch_size": 3},
+        {"prompt": ["a"], "batch_size": 2},
+        {"prompt": ["a"] * 65},
+        {"seed": 2**53 - 1, "batch_size": 2},
+    ],
+)
+def test_lists_that_disagree_are_refused(lists: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Settings(**lists).checked(TINY)
+
+
+def test_one_picture_of_a_batch_by_its_own_settings() -> None:
+    settings = Settings(prompt=["a", "b"], seed=7, negative_prompt="c").checked(TINY)
+    one = settings.of_picture(1)
+    assert (one.prompt, one.negative_prompt, one.seed, one.batch_size) == ("b", "c", 8, 1)
+    assert one.checked(TINY) == one
+
+
+def test_settings_survive_json() -> None:
+    settings = Settings(prompt=["a", "b"], seed=7).checked(TINY)
+    again = Settings(**json.loads(json.dumps(settings.as_dict())))
+    assert again.checked(TINY) == settings
+
+
+def test_strength_spares_the_first_steps() -> None:
+    assert Settings(steps=20, strength=0.8).checked(TINY).skipped_steps == 4
+    assert Settings(steps=20, strength=1.0).checked(TINY).skipped_steps == 0
+
+
+def test_strength_that_leaves_no_step_says_which_would() -> None:
+    with pytest.raises(InputError, match=r"strength 0\.04 or more"):
+        _ = Settings(steps=30, strength=0.03).checked(TINY).skipped_steps
+    assert Settings(steps=30, strength=0.04).checked(TINY).skipped_steps == 29
+
+
+def test_eta_acts_in_ddim_alone() -> None:
+    assert Settings(sampler="ddim", eta=0.5).checked(TINY).eta == 0.5
+    with pytest.raises(InputError, match="ddim"):
+        Settings(sampler="heun", eta=0.5).checked(TINY)
+
+
+def test_the_names_are_those_of_the_samplers_and_grids() -> None:
+    from sdwidgets import diffusion
+
+    assert set(SAMPLERS) == set(diffusion.SAMPLERS)
+    assert set(SCHEDULES) == set(diffusion.SCHEDULES)
+
+
+def test_memory_grows_with_the_picture_and_the_batch() -> None:
+    one = memory_needed(SD1, 512, 512)
+    assert 0.3e9 < one < 5e9
+    assert memory_needed(SD1, 1024, 1024) == 4 * one
+    assert memory_needed(SD1, 512, 512, 64) > one
+
+
+@pytest.mark.parametrize(
+    ("size", "words"), [(12, "12 bytes"), (1.5e9, "1.5 GB"), (2.46e12, "2.46 TB"), (1e6, "1 MB")]
+)
+def test_amounts_in_words(size: float, words: str) -> None:
+    assert amount(size) == words
+
+
+def test_settings_need_no_torch() -> None:
+    code = "import sdwidgets.settings, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
