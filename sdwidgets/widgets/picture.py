@@ -61,19 +61,21 @@ class PictureView(anywidget.AnyWidget):
     _esm = bundle("picture.js")
     _css = bundle("picture.css")
 
-    run = traitlets.Dict({"id": 0, "state": "idle", "message": ""}).tag(sync=True)
+    run: traitlets.Dict[str, Any] = traitlets.Dict({"id": 0, "state": "idle", "message": ""}).tag(
+        sync=True
+    )
     """``id`` of the run, its ``state`` and one line of ``message`` (up to three for an error)."""
 
-    frame = traitlets.Dict().tag(sync=True)
+    frame: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     """The newest frame that a page loaded now would show: numbers, ``noisy`` and ``clean`` RGB."""
 
-    pictures = traitlets.List().tag(sync=True)
+    pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """The result on show, a dict for each picture of its batch: ``data``, ``type`` and words."""
 
-    shape = traitlets.List([1, 1]).tag(sync=True)
+    shape: traitlets.List[int] = traitlets.List([1, 1]).tag(sync=True)
     """Width and height that the result has or will have."""
 
-    history = traitlets.List().tag(sync=True)
+    history: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """Earlier results, oldest first: ``id``, ``prompt``, ``seed``, ``title``, ``thumbnail``."""
 
     current = traitlets.Int(-1).tag(sync=True)
@@ -104,7 +106,7 @@ class PictureView(anywidget.AnyWidget):
 
     def begin(self, message: str) -> int:
         """Start a run in the view: frames so far are forgotten. Returns its id."""
-        number = int(self.run["id"]) + 1
+        number: int = self.run["id"] + 1
         self.run = {"id": number, "state": "loading", "message": message}
         return number
 

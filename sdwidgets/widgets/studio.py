@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import math
 import numbers
 import secrets
 import threading
@@ -62,16 +61,19 @@ class Setting(traitlets.TraitType[Any, Any]):
 
     def validate(self, obj: Any, value: Any) -> Any:
         kind = type(self.default_value)
-        if kind is str:
-            Settings(**{self.name: value}).checked(EMOJI)
-            return value
-        wanted = numbers.Integral if kind is int else numbers.Real
-        if isinstance(value, wanted) and not isinstance(value, bool):
-            number = kind(value)
-            if math.isfinite(number) and abs(number) <= SAFE_WHOLE:
-                return number
-        Settings(**{self.name: value}).checked(EMOJI)
-        raise InputError(f"{self.name} cannot be {value!r}.", parameter=self.name)
+        if kind is not str and type(value) is not bool:
+            wanted: Any = numbers.Integral if kind is int else numbers.Real
+            if isinstance(value, wanted) and -SAFE_WHOLE <= value <= SAFE_WHOLE:
+                return kind(value)
+        name = str(self.name)
+        checked = Settings(**{name: value}).checked(EMOJI)
+        if not isinstance(value, kind):  # a batch's list, or None: a control has no room for it
+            raise InputError(
+                f"{name} takes one value in the Studio, got {value!r}.\n"
+                "Lists are for sample and generate of a model.",
+                parameter=name,
+            )
+        return getattr(checked, name)
 
 
 class Seed(Setting):
@@ -102,14 +104,14 @@ class Run:
     settings: Settings
     finished: threading.Event = field(default_factory=threading.Event)
     changed: threading.Event = field(default_factory=threading.Event)
-    stopped: bool = False
+    stopping: threading.Event = field(default_factory=threading.Event)
     job: Job | None = None
     trace: Trace | None = None
     error: BaseException | None = None
 
     def stop(self) -> None:
         """Ask for the end; the run ends within a step. May come from any thread."""
-        self.stopped = True
+        self.stopping.set()
         if self.job is not None:
             self.job.cancel()
         self.changed.set()
@@ -456,11 +458,11 @@ class Studio(ipywidgets.VBox):
         states: list[str] = []
         manager = self.manager
         self._offer(manager.available())
-        if run.stopped:
+        if run.stopping.is_set():
             raise Stopped("Stopped before the first step.")
         request = Request(model=run.model, settings=run.settings)
         run.job = job = manager.submit(request, on_step=on_step, on_state=on_state)
-        if run.stopped:
+        if run.stopping.is_set():
             job.cancel()
         words = {
             "queued": ("loading", "Waiting for another run to end"),
@@ -555,7 +557,7 @@ class Studio(ipywidgets.VBox):
         pictures = list(_pictures(result, within=SAVED_PICTURE // len(result.files)))
         self.set_trait("state", state)
         with self.view.hold_sync():
-            self.view.shape = [result.settings.width, result.settings.height]
+            self.view.shape = list(result.settings.size)
             self.view.pictures = pictures
             self.view.current = result.id
             self.view.say(state, message)

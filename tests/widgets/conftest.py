@@ -1,0 +1,78 @@
+"""A Studio on a tiny random model, whose steps a test can hold back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from sdwidgets.manager import ModelManager
+
+    from sdwidgets.pipeline import LatentDiffusion
+    from sdwidgets.widgets import Studio
+
+
+class Gate:
+    """Lets the network through as often as it is told to; open unless closed."""
+
+    def __init__(self) -> None:
+        self._passes = threading.Semaphore(0)
+        self.closed = False
+
+    def allow(self, calls: int) -> None:
+        for _ in range(calls):
+            self._passes.release()
+
+    def open(self) -> None:
+        self.closed = False
+        self.allow(10_000)
+
+    def __call__(self, *_: Any) -> None:
+        if self.closed:
+            self._passes.acquire(timeout=60)
+
+
+@pytest.fixture
+def gate(tiny_model: LatentDiffusion) -> Iterator[Gate]:
+    """A gate in front of each call of the tiny model's network."""
+    gate = Gate()
+    handle = tiny_model.unet.register_forward_pre_hook(gate)
+    yield gate
+    gate.open()
+    handle.remove()
+
+
+@pytest.fixture
+def manager(tiny_model: LatentDiffusion) -> Iterator[ModelManager]:
+    """A manager that knows one model, "tiny"."""
+    from sdwidgets.manager import ModelManager
+
+    manager = ModelManager(load=lambda name: tiny_model)
+    yield manager
+    manager.close()
+
+
+@pytest.fixture
+def make_studio(manager: ModelManager, gate: Gate) -> Iterator[Callable[..., Studio]]:
+    """Makes Studios of 16 x 16 pixels and four steps; they are closed at the end."""
+    from sdwidgets.widgets import Studio
+
+    made: list[Studio] = []
+
+    def make(**settings: Any) -> Studio:
+        defaults = {"model": "tiny", "width": 16, "height": 16, "steps": 4, "prompt": "a cat"}
+        made.append(Studio(manager=manager, **(defaults | settings)))
+        return made[-1]
+
+    yield make
+    gate.open()
+    for studio in made:
+        studio.close()
+
+
+@pytest.fixture
+def studio(make_studio: Callable[..., Studio]) -> Studio:
+    return make_studio()

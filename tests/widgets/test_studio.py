@@ -1,0 +1,458 @@
+"""The Studio without a browser: settings, runs, errors, history, threads."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sdwidgets.errors import Busy, InputError, SDWidgetsError
+from sdwidgets.settings import Settings
+from sdwidgets.trace import read_settings
+from sdwidgets.widgets import Studio
+from sdwidgets.widgets import studio as studio_module
+
+WAIT = 60  # seconds, never reached
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fails when it never does."""
+    end = time.monotonic() + WAIT
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.005)
+
+
+def run_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("sdwidgets studio run")]
+
+
+def click(button: Any) -> None:
+    """What the front end sends for a click."""
+    button._handle_custom_msg({"event": "click"}, [])
+
+
+def receive(studio: Studio, message: Any) -> None:
+    """A message of the page to the picture."""
+    studio.view._handle_custom_msg(message, [])
+
+
+# ------------------------------------------------------------------------------------ settings
+
+
+def test_a_trait_and_its_control_are_one(studio: Studio) -> None:
+    studio.steps = 7
+    assert studio._controls["steps"].value == 7
+    studio._controls["steps"].value = 9
+    assert studio.steps == 9
+
+
+@pytest.mark.parametrize("name", ["model", *studio_module.SETTINGS])
+def test_every_setting_can_be_observed(studio: Studio, name: str) -> None:
+    new = {"sampler": "euler", "schedule": "karras", "guidance_scale": 2.5}.get(
+        name, "x" if isinstance(getattr(studio, name), str) else 24
+    )
+    seen: list[Any] = []
+    studio.observe(lambda change: seen.append(change.new), name)
+    setattr(studio, name, new)
+    assert seen == [new]
+    assert studio._controls[name].value == new
+
+
+def test_settings_are_those_of_a_run(make_studio: Callable[..., Studio]) -> None:
+    studio = make_studio(prompt="a dog", negative_prompt="a cat", seed=3, batch_size=2)
+    expected = Settings(
+        prompt="a dog", negative_prompt="a cat", seed=3, batch_size=2, steps=4, width=16, height=16,
+        guidance_scale=studio.guidance_scale,
+    )  # fmt: skip
+    assert studio.settings == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 2.5),
+        ("steps", "3"),
+        ("steps", True),
+        ("steps", 10**400),
+        ("guidance_scale", float("nan")),
+        ("guidance_scale", "7"),
+        ("width", 32.5),
+        ("seed", "x"),
+        ("seed", [1, 2]),
+        ("prompt", 5),
+        ("prompt", None),
+        ("prompt", ["a", "b"]),
+        ("prompt", "\ud800"),
+        ("sampler", "eular"),
+        ("schedule", None),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused_where_it_is_set(
+    studio: Studio, name: str, value: Any
+) -> None:
+    before = getattr(studio, name)
+    with pytest.raises(InputError) as refused:
+        setattr(studio, name, value)
+    assert refused.value.parameter == name
+    assert getattr(studio, name) == before
+
+
+def test_an_unknown_setting_is_named(manager: Any) -> None:
+    with pytest.raises(TypeError, match="guidance'"):
+        Studio(manager=manager, guidance=3)
+
+
+def test_no_seed_and_the_dice_roll_one(studio: Studio) -> None:
+    studio.seed = None
+    first = studio.seed
+    click(studio._dice)
+    assert isinstance(first, int)
+    assert isinstance(studio.seed, int)
+    assert studio.seed != first
+
+
+# ---------------------------------------------------------------------------------------- runs
+
+
+def test_a_run_gives_the_trace_of_its_settings(studio: Studio) -> None:
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert trace is studio.trace
+    assert trace.settings == studio.settings
+    assert studio.state == "done"
+    assert len(trace.steps) == 4
+
+
+def test_the_picture_is_that_of_the_model_alone(studio: Studio, tiny_model: Any) -> None:
+    studio.seed = 11
+    studio.generate()
+    alone = tiny_model.generate(
+        "a cat", steps=4, seed=11, guidance_scale=studio.guidance_scale, width=16, height=16
+    )
+    assert studio.wait(WAIT).image.tobytes() == alone.image.tobytes()
+
+
+def test_generate_returns_at_once_and_says_what_it_does(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    assert studio.state in ("loading", "running")
+    until(lambda: studio.state == "running")
+    gate.open()
+    studio.wait(WAIT)
+    assert studio.state == "done"
+
+
+def test_every_step_reaches_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[int] = []
+
+    def send(content: Any, buffers: Any = None) -> None:
+        if content["kind"] == "frames":
+            sent.extend(frame["step"] for frame in content["frames"])
+            assert len(buffers) == 2 * len(content["frames"])
+
+    monkeypatch.setattr(studio.view, "send", send)
+    studio.generate()
+    studio.wait(WAIT)
+    assert sent == [1, 2, 3, 4]
+
+
+def test_stop_ends_the_run_within_a_step(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    gate.allow(2)
+    studio.generate()
+    until(lambda: studio.view._frames.newest is not None)
+    click(studio._stop_button)
+    gate.allow(1)  # the step under way; any further one would wait for ever
+    assert studio.wait(WAIT) is None
+    assert studio.state == "stopped"
+    assert studio.error is None
+    assert "Stopped after step" in studio.view.run["message"]
+
+
+def test_stop_before_the_first_step(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    studio.stop()
+    gate.open()
+    assert studio.wait(WAIT) is None
+    assert studio.state == "stopped"
+
+
+def test_stop_without_a_run_does_nothing(studio: Studio) -> None:
+    studio.stop()
+    assert studio.state == "idle"
+    assert studio.wait() is None
+
+
+def test_a_second_run_meanwhile_is_refused(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    with pytest.raises(Busy):
+        studio.generate()
+    for _ in range(100):  # clicks do nothing then
+        click(studio._generate_button)
+    gate.open()
+    studio.wait(WAIT)
+    assert len(studio.view.history) == 1
+
+
+def test_an_interrupt_of_wait_stops_the_run(
+    studio: Studio, gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> bool:
+        raise KeyboardInterrupt
+
+    gate.closed = True
+    studio.generate()
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(studio_module.kernel, "wait_for", interrupted)
+        studio.wait()
+    gate.open()
+    assert studio.wait(WAIT) is None
+    assert studio.state == "stopped"
+
+
+def test_wait_has_a_limit(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    with pytest.raises(TimeoutError):
+        studio.wait(0.01)
+
+
+def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None:
+    studio = make_studio(batch_size=3, seed=5)
+    studio.generate()
+    studio.wait(WAIT)
+    assert [picture["seed"] for picture in studio.view.pictures] == [5, 6, 7]
+    assert studio.view.frame["blank"] == [8, 8]  # a cell of 2 x 2 is empty
+
+
+# -------------------------------------------------------------------------------------- errors
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("steps", -1), ("steps", 10**9), ("width", 33), ("height", 20000),
+     ("guidance_scale", -5.0), ("batch_size", 0), ("seed", -1)],
+)  # fmt: skip
+def test_bad_input_is_said_and_the_picture_stays(
+    make_studio: Callable[..., Studio], manager: Any, name: str, value: Any
+) -> None:
+    studio = make_studio()
+    studio.generate()
+    studio.wait(WAIT)
+    trace, pictures = studio.trace, studio.view.pictures
+    studio._controls[name].value = value
+    click(studio._generate_button)
+    if studio.state != "error":
+        with pytest.raises(InputError):
+            studio.wait(WAIT)
+    assert studio.state == "error"
+    assert isinstance(studio.error, InputError)
+    assert name in studio.view.run["message"]
+    assert studio.view.run["message"].count("\n") <= 2
+    assert "sdw-wrong" in studio._controls[name]._dom_classes
+    assert studio.trace is trace
+    assert studio.view.pictures == pictures
+
+
+def test_an_error_clears_with_the_next_run(studio: Studio) -> None:
+    studio.steps = 0
+    studio.generate()
+    with pytest.raises(InputError):
+        studio.wait(WAIT)
+    studio.steps = 4
+    studio.generate()
+    studio.wait(WAIT)
+    assert studio.state == "done"
+    assert studio.error is None
+    assert "sdw-wrong" not in studio._controls["steps"]._dom_classes
+
+
+def test_the_bundled_model_s_settings_are_checked_before_anything_is_loaded() -> None:
+    studio = Studio(manager=None, steps=0)
+    with pytest.raises(InputError, match="steps"):
+        studio.generate()
+    assert studio._manager is None
+    assert studio.state == "error"
+    studio.close()
+
+
+def test_whatever_the_run_raises_is_shown_and_raised(studio: Studio, tiny_model: Any) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("by a hook")
+
+    handle = tiny_model.unet.register_forward_pre_hook(broken)
+    try:
+        studio.generate()
+        with pytest.raises(ZeroDivisionError):
+            studio.wait(WAIT)
+    finally:
+        handle.remove()
+    assert studio.view.run["message"] == "ZeroDivisionError: by a hook"
+    studio.generate()
+    assert studio.wait(WAIT) is studio.trace
+
+
+def test_a_number_no_browser_can_hold_comes_back_from_the_control(studio: Studio) -> None:
+    studio._controls["seed"].value = 2**60
+    assert studio._controls["seed"].value == studio.seed == 0
+    assert studio.state == "error"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, 5, [], "stop", {}, {"kind": 3}, {"kind": "recall"}, {"kind": "recall", "id": "1"},
+     {"kind": "recall", "id": 10**30}, {"kind": "recall", "id": True}, {"kind": ["generate"]}],
+)  # fmt: skip
+def test_messages_that_are_not_understood_are_ignored(studio: Studio, message: Any) -> None:
+    receive(studio, message)
+    assert studio.state == "idle"
+
+
+def test_the_page_cannot_write_the_picture_s_traits(studio: Studio) -> None:
+    before = studio.view.get_state()
+    studio.view.set_state({"run": {"id": 9, "state": "done"}, "_esm": "alert(1)"})
+    assert studio.view.get_state() == before
+
+
+# ------------------------------------------------------------------------------------- history
+
+
+def test_an_earlier_result_brings_its_settings_and_picture_back(studio: Studio) -> None:
+    studio.seed = 1
+    studio.generate()
+    studio.wait(WAIT)
+    first = studio.view.pictures
+    studio.prompt, studio.seed, studio.steps = "a dog", 2, 3
+    studio.generate()
+    studio.wait(WAIT)
+    receive(studio, {"kind": "recall", "id": studio.view.history[0]["id"]})
+    assert (studio.prompt, studio.seed, studio.steps) == ("a cat", 1, 4)
+    assert studio.view.pictures == first
+    assert studio.state == "done"
+
+
+def test_the_history_is_bounded_and_the_saved_state_small(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio_module, "HISTORY", 3)
+    for seed in range(5):
+        studio.seed = seed
+        studio.generate()
+        studio.wait(WAIT)
+    assert [entry["seed"] for entry in studio.view.history] == [2, 3, 4]
+
+
+def test_a_large_picture_is_saved_small_and_sent_whole(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: dict[str, Any] = {}
+
+    def send(content: Any, buffers: Any = None) -> None:
+        sent[content["kind"]] = buffers
+
+    monkeypatch.setattr(studio_module, "SAVED_PICTURE", 700)
+    monkeypatch.setattr(studio.view, "send", send)
+    studio.generate()
+    trace = studio.wait(WAIT)
+    (saved,) = studio.view.pictures
+    assert saved["type"] == "image/jpeg"
+    assert sent["pictures"] == [trace.png()]
+
+
+def test_the_file_knows_its_settings(studio: Studio) -> None:
+    studio.generate()
+    trace = studio.wait(WAIT)
+    (picture,) = studio.view.pictures
+    record = read_settings(picture["data"])
+    assert record is not None
+    assert Settings(**record["settings"]) == trace.settings.of_picture(0)
+
+
+def test_the_saved_state_of_a_full_history_is_small(
+    make_studio: Callable[..., Studio], make_model: Any
+) -> None:
+    import ipywidgets
+
+    studio = make_studio(batch_size=4)
+    for _ in range(studio_module.HISTORY):
+        studio.generate()
+        studio.wait(WAIT)
+    state = studio.view.get_state()
+    values = {k: v for k, v in state.items() if k not in ("_esm", "_css")}
+    _, _, buffers = ipywidgets.widgets.widget._remove_buffers(values)
+    assert sum(map(len, buffers)) + len(repr(values)) < 200_000
+
+
+def test_where_no_widget_shows_there_is_the_picture(studio: Studio) -> None:
+    studio.generate()
+    studio.wait(WAIT)
+    bundle = studio._repr_mimebundle_()
+    assert bundle["image/png"]
+    assert "a cat" in bundle["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+# ------------------------------------------------------------------------------------- threads
+
+
+def test_a_finished_run_leaves_no_thread_of_the_studio(studio: Studio) -> None:
+    studio.generate()
+    studio.wait(WAIT)
+    until(lambda: not run_threads())
+
+
+def test_closing_ends_the_run(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    until(lambda: studio.state == "running")
+    studio.close()
+    gate.open()
+    until(lambda: not run_threads())
+    assert studio.trace is None
+    with pytest.raises(SDWidgetsError, match="closed"):
+        studio.generate()
+
+
+def test_running_the_cell_again_closes_its_studio(
+    make_studio: Callable[..., Studio], gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = studio_module.kernel
+    execution = iter(["first", "first", "second"])
+    monkeypatch.setattr(kernel, "_made", {})
+    monkeypatch.setattr(kernel, "current_cell", lambda: kernel.Cell("cell", next(execution)))
+    old, beside = make_studio(), make_studio()
+    gate.closed = True
+    old.generate()
+    new = make_studio()
+    gate.open()
+    until(lambda: not run_threads())
+    assert [s._closed for s in (old, beside, new)] == [True, True, False]
+
+
+def test_many_runs_leave_the_threads_as_they_were(studio: Studio) -> None:
+    studio.generate()
+    studio.wait(WAIT)
+    until(lambda: not run_threads())
+    before = threading.active_count()
+    for _ in range(20):
+        studio.generate()
+        studio.stop()
+        studio.wait(WAIT)
+    until(lambda: threading.active_count() <= before)
+
+
+def test_importing_and_drawing_the_studio_needs_no_torch() -> None:
+    code = (
+        "import sys, sdwidgets as sdw; sdw.Studio; assert 'torch' not in sys.modules;"
+        "import sdwidgets.widgets.studio as s; s._warm_up = lambda: None;"
+        "sdw.Studio(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=WAIT)
