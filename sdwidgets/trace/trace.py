@@ -73,10 +73,10 @@ class Trace:
         taken: list[Step] = []
         try:
             taken.extend(steps)
+            images = tuple(run.pictures(taken[-1])) if taken else ()
         except BaseException:
             taken.clear()  # an error keeps this frame alive, and out of memory it must keep nothing
             raise
-        images = tuple(run.pictures(taken[-1])) if taken else ()
         notices = run.notices
         if any(image.getcolors(1) for image in images):  # None for more than one colour
             notices += ("A picture came out in one flat colour: the settings do not suit it.",)

@@ -1,0 +1,607 @@
+from __future__ import annotations
+
+import copy
+import gc
+import random
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from tqdm import tqdm
+
+from sdwidgets import pipeline
+from sdwidgets.configs import TINY, ModelConfig
+from sdwidgets.diffusion import SAMPLERS, Step
+from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import SCHEDULES
+from sdwidgets.trace import Trace
+
+SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
+
+
+def latents_of(trace: Trace) -> Tensor:
+    return trace.steps[-1].x_next
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).astype(int)
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    levels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    return Image.fromarray(levels)
+
+
+@pytest.fixture
+def left_half() -> Image.Image:
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (0, 0, 8, 16))
+    return mask
+
+
+# -- one run ---------------------------------------------------------------------------------
+
+
+def test_a_run_is_an_iterator_of_known_length(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    assert len(run) == 3
+    steps = list(tqdm(run, disable=True))
+    assert [step.index for step in steps] == [0, 1, 2]
+    assert len(run.seconds) == 3
+    assert list(run) == []
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_sampler_on_every_grid(
+    tiny_model: LatentDiffusion, sampler: str, schedule: str
+) -> None:
+    trace = tiny_model.generate("a cat", steps=3, seed=1, sampler=sampler, schedule=schedule)
+    assert trace.image.size == (16, 16)
+    assert all(before.x_next is after.x for before, after in pairwise(trace.steps))
+
+
+def test_sizes_need_not_be_square_nor_even_in_cells(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", width=22, height=10, **SETTINGS)
+    assert trace.image.size == (22, 10)
+    assert latents_of(trace).shape == (1, 4, 5, 11)
+
+
+def test_the_prompt_matters(tiny_model: LatentDiffusion) -> None:
+    one = tiny_model.generate("a cat", **SETTINGS)
+    other = tiny_model.generate("the dog", **SETTINGS)
+    assert not torch.equal(latents_of(one), latents_of(other))
+
+
+def test_the_guided_prediction_is_made_of_its_halves(tiny_model: LatentDiffusion) -> None:
+    for step in tiny_model.sample("a cat", guidance_scale=3.0, **SETTINGS):
+        assert step.cond is not None and step.uncond is not None
+        guided = step.uncond + 3.0 * (step.cond - step.uncond)
+        assert torch.allclose(step.denoised, guided, atol=1e-4)
+
+
+def test_the_negative_prompt_takes_the_empty_ones_place(tiny_model: LatentDiffusion) -> None:
+    empty = next(tiny_model.sample("a cat", **SETTINGS))
+    negative = next(tiny_model.sample("a cat", negative_prompt="the dog", **SETTINGS))
+    assert torch.allclose(empty.cond, negative.cond, atol=1e-5)
+    assert not torch.allclose(empty.uncond, negative.uncond, atol=1e-5)
+
+
+def calls_of(model: LatentDiffusion, **settings: Any) -> list[tuple[int, Tensor]]:
+    """(batch, context) of each call of the network."""
+    calls = []
+
+    def look(_: Any, args: tuple[Any, ...]) -> None:
+        calls.append((len(args[0]), args[2]))
+
+    handle = model.unet.register_forward_pre_hook(look)
+    try:
+        model.generate("a cat", **{**SETTINGS, **settings})
+    finally:
+        handle.remove()
+    return calls
+
+
+def test_a_guided_step_is_one_call_with_the_prompts_half_first(
+    tiny_model: LatentDiffusion,
+) -> None:
+    calls = calls_of(tiny_model, batch_size=2)
+    assert [batch for batch, _ in calls] == [4, 4, 4]
+    context = calls[0][1]
+    wanted = tiny_model.condition(["a cat", "a cat", "", ""]).context
+    assert torch.allclose(context, wanted, atol=1e-6)
+    assert context is calls[2][1]  # made once
+
+
+def test_without_guidance_the_other_half_is_not_computed(tiny_model: LatentDiffusion) -> None:
+    assert [batch for batch, _ in calls_of(tiny_model, guidance_scale=1)] == [1, 1, 1]
+
+
+def test_heun_calls_twice_but_for_the_last_step(tiny_model: LatentDiffusion) -> None:
+    assert len(calls_of(tiny_model, sampler="heun")) == 5
+
+
+# -- seeds -----------------------------------------------------------------------------------
+
+
+def test_one_seed_one_picture(tiny_model: LatentDiffusion) -> None:
+    one, again = (tiny_model.generate("a cat", **SETTINGS) for _ in range(2))
+    assert torch.equal(latents_of(one), latents_of(again))
+    assert one.png() == again.png()
+
+
+def test_another_seed_another_picture(tiny_model: LatentDiffusion) -> None:
+    one = tiny_model.generate("a cat", **SETTINGS)
+    other = tiny_model.generate("a cat", **{**SETTINGS, "seed": 2})
+    assert not torch.equal(one.steps[0].x, other.steps[0].x)
+
+
+def test_a_drawn_seed_is_recorded_and_makes_the_picture_again(tiny_model: LatentDiffusion) -> None:
+    one = tiny_model.generate("a cat", steps=2)
+    again = tiny_model.generate("a cat", steps=2, seed=one.settings.seed)
+    assert torch.equal(latents_of(one), latents_of(again))
+
+
+@pytest.mark.parametrize("options", [{}, {"sampler": "euler_ancestral"}])
+def test_a_batchs_picture_is_that_of_its_seed_alone(
+    tiny_model: LatentDiffusion, options: dict[str, Any]
+) -> None:
+    settings = {**SETTINGS, **options}
+    batch = tiny_model.generate("a cat", batch_size=3, **settings)
+    alone = tiny_model.generate("a cat", **{**settings, "seed": 2})
+    assert torch.equal(batch.steps[0].x[1:2], alone.steps[0].x)
+    assert torch.allclose(latents_of(batch)[1:2], latents_of(alone), atol=1e-4)
+
+
+def test_prompts_and_seeds_go_together(tiny_model: LatentDiffusion) -> None:
+    batch = tiny_model.generate(["a cat", "the dog"], **{**SETTINGS, "seed": [5, 9]})
+    alone = tiny_model.generate("the dog", **{**SETTINGS, "seed": 9})
+    assert len(batch.images) == 2
+    assert torch.allclose(latents_of(batch)[1:], latents_of(alone), atol=1e-4)
+
+
+def test_the_noise_is_the_seeds_on_the_cpu(tiny_model: LatentDiffusion) -> None:
+    step = next(tiny_model.sample("", **SETTINGS))
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator("cpu").manual_seed(1))
+    assert torch.allclose(step.x, noise * (1 + step.sigma**2) ** 0.5)
+
+
+def test_given_latents_take_the_noises_place(tiny_model: LatentDiffusion) -> None:
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator("cpu").manual_seed(1))
+    given = tiny_model.generate("a cat", latents=noise, **{**SETTINGS, "seed": 77})
+    drawn = tiny_model.generate("a cat", **SETTINGS)
+    assert torch.equal(latents_of(given), latents_of(drawn))
+
+
+# -- image to image, inpainting --------------------------------------------------------------
+
+
+def test_a_picture_spares_the_first_steps(
+    tiny_model: LatentDiffusion, picture: Image.Image
+) -> None:
+    run = tiny_model.sample("a cat", steps=10, seed=1, image=picture, strength=0.3)
+    steps = list(run)
+    assert len(run) == len(steps) == 3
+    assert run.task == "image to image"
+
+
+def test_the_picture_is_in_the_starting_latents(
+    tiny_model: LatentDiffusion, picture: Image.Image
+) -> None:
+    noise = torch.zeros(1, 4, 8, 8)
+    settings = {**SETTINGS, "steps": 10, "strength": 0.3, "latents": noise}
+    step = next(tiny_model.sample("", image=picture, **settings))
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        generator = torch.Generator().manual_seed(1)
+        known = tiny_model.autoencoder.encode(pixels).sample(generator)
+    assert torch.allclose(step.x, known, atol=1e-5)
+
+
+def test_unmasked_pixels_are_kept_exactly(
+    tiny_model: LatentDiffusion, picture: Image.Image, left_half: Image.Image
+) -> None:
+    for strength in (0.5, 1.0):
+        trace = tiny_model.generate(
+            "a cat", steps=4, seed=1, image=picture, mask=left_half, strength=strength
+        )
+        assert trace.task == "inpainting"
+        result, original = pixels_of(trace.image), pixels_of(picture)
+        assert (result[:, 8:] == original[:, 8:]).all()
+        assert (result[:, :8] != original[:, :8]).any()
+
+
+def test_outside_the_mask_the_latents_stay_the_pictures(
+    tiny_model: LatentDiffusion, picture: Image.Image, left_half: Image.Image
+) -> None:
+    steps = list(tiny_model.sample("a cat", image=picture, mask=left_half, **SETTINGS))
+    known = steps[-1].x_next[..., 4:]
+    assert all(torch.equal(step.denoised[..., 4:], known) for step in steps)
+
+
+def test_a_stroke_thinner_than_a_cell_is_not_lost(
+    tiny_model: LatentDiffusion, picture: Image.Image
+) -> None:
+    mask = Image.new("L", (16, 16))
+    mask.putpixel((5, 5), 255)
+    steps = list(tiny_model.sample("a cat", image=picture, mask=mask, **SETTINGS))
+    moved = (steps[0].denoised != steps[-1].denoised).any(1)[0]
+    assert moved.nonzero().tolist() == [[2, 2]]
+
+
+def test_a_black_mask_gives_the_picture_back_with_a_notice(
+    tiny_model: LatentDiffusion, picture: Image.Image
+) -> None:
+    trace = tiny_model.generate("a cat", image=picture, mask=Image.new("L", (16, 16)), **SETTINGS)
+    assert (pixels_of(trace.image) == pixels_of(picture)).all()
+    assert "nothing will change" in trace.notices[0]
+
+
+def test_a_picture_of_another_size_is_resized_with_a_notice(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", image=Image.new("RGBA", (40, 30)), **SETTINGS)
+    assert trace.image.size == (16, 16)
+    assert trace.notices[0] == "The picture was resized from 40 x 30 to 16 x 16."
+
+
+def test_encode_and_decode_keep_the_pictures_place(tiny_model: LatentDiffusion) -> None:
+    latents = tiny_model.encode(Image.new("RGB", (21, 12), "red"))
+    assert latents.shape == (1, 4, 6, 10) and latents.dtype == torch.float32
+    assert tiny_model.decode(latents)[0].size == (20, 12)
+
+
+# -- what cannot be used ---------------------------------------------------------------------
+
+
+class CountedOps(TorchDispatchMode):
+    """Counts every tensor operation done while it is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"steps": 0},
+        {"steps": 2.5},
+        {"guidance_scale": float("nan")},
+        {"width": 7},
+        {"height": 20000},
+        {"sampler": "__class__"},
+        {"prompt": None},
+        {"batch_size": 10**6},
+        {"image": Image.new("RGB", (16, 16)), "strength": 0.01},
+        {"image": "no-such-file.png"},
+        {"image": b"not a picture"},
+        {"mask": Image.new("L", (16, 16))},
+        {"image": Image.new("RGB", (16, 16)), "mask": Image.new("L", (8, 16))},
+        {"latents": torch.zeros(1, 4, 8, 9)},
+        {"latents": torch.zeros(1, 4, 8, 8, dtype=torch.int64)},
+        {"latents": [[0.0]]},
+    ],
+    ids=lambda bad: "-".join(bad),
+)
+def test_bad_input_is_refused_before_any_tensor_operation(
+    tiny_model: LatentDiffusion, bad: dict[str, Any]
+) -> None:
+    with CountedOps() as ops, pytest.raises(InputError) as caught:
+        tiny_model.sample(**{"prompt": "a cat", **bad})
+    assert ops.count == 0
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_latents_that_are_not_finite_are_refused(tiny_model: LatentDiffusion) -> None:
+    with pytest.raises(InputError, match="NaN"):
+        tiny_model.sample("a cat", latents=torch.full((1, 4, 8, 8), float("nan")))
+
+
+def test_an_unknown_setting_is_pythons_own_error(tiny_model: LatentDiffusion) -> None:
+    with pytest.raises(TypeError, match="guidance"):
+        tiny_model.generate("a cat", guidance=3)
+
+
+def random_settings(rng: random.Random) -> dict[str, Any]:
+    values = {
+        "prompt": ["a cat", "", "x" * 500, ["a", "b"], None, 5, [], "\ud800", "\0👨‍👩‍👧"],
+        "negative_prompt": ["", "dog", ["a", "b"], b"no"],
+        "steps": [1, 2, 3, 0, -1, 2.5, True, "3", 10**9, float("nan")],
+        "sampler": [*SAMPLERS, "dpm", "__class__", None],
+        "schedule": [*SCHEDULES, "karas", 7],
+        "guidance_scale": [None, 0, 1, 3.5, 100, -5, float("inf"), "7"],
+        "guidance_rescale": [0, 0.7, 1, 2],
+        "seed": [None, 0, 7, [1, 2], -1, 2**60, "7"],
+        "width": [None, 2, 10, 16, 7, 33, 20000, 16.0],
+        "height": [None, 2, 10, 16, 0, -8],
+        "batch_size": [1, 2, 0, 10**6, None],
+        "strength": [0.1, 0.5, 1, 0, 2, float("nan")],
+        "eta": [0, 0, 0.5, 1, 5],
+        "image": [None, Image.new("RGB", (16, 16), "red"), Image.new("LA", (3, 9)), "none", 5],
+        "mask": [None, Image.new("L", (16, 16), 255), Image.new("1", (3, 9))],
+    }
+    chosen = rng.sample(sorted(values), rng.randint(1, 5))
+    # mostly good values, or hardly anything would ever run
+    return {name: rng.choice(values[name][: 3 if rng.random() < 0.7 else None]) for name in chosen}
+
+
+def test_random_settings_give_a_typed_error_or_a_picture(tiny_model: LatentDiffusion) -> None:
+    rng = random.Random(0)
+    pictures = 0
+    for _ in range(300):
+        settings = {"steps": 2, **random_settings(rng)}
+        try:
+            run = tiny_model.sample(**settings)
+        except InputError as error:
+            assert str(error)
+            continue
+        trace = Trace.of(run)
+        assert torch.isfinite(latents_of(trace)).all()
+        assert len(trace.images) == trace.settings.batch_size
+        pictures += 1
+    assert pictures > 50
+
+
+# -- long prompts ----------------------------------------------------------------------------
+
+
+def test_words_cut_from_a_prompt_are_told(tiny_model: LatentDiffusion) -> None:
+    room = tiny_model.config.text[0].length - 2
+    prompt = "cat " * room + "dog the end"
+    run = tiny_model.sample(prompt, **SETTINGS)
+    assert run.tokens.cut == ("dog the end",)
+    trace = Trace.of(run)
+    assert trace.cut == ("dog the end",)
+    assert "dog the end" in trace.notices[0]
+
+
+def test_a_prompt_that_fits_has_nothing_cut(tiny_model: LatentDiffusion) -> None:
+    room = tiny_model.config.text[0].length - 2
+    trace = tiny_model.generate("cat " * room, **SETTINGS)
+    assert trace.cut == ("",) and trace.notices == ()
+
+
+# -- memory and numerics ---------------------------------------------------------------------
+
+OUT_OF_MEMORY = [
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.0 GB)"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to"),
+    RuntimeError("CUDA error: out of memory"),
+    MemoryError(),
+]
+
+
+def failing(error: Exception, call: int = 0) -> Callable[..., None]:
+    """A forward hook that raises a copy of an error at its nth call, and keeps none itself."""
+    calls = iter(range(1000))
+
+    def hook(*_: Any) -> None:
+        if next(calls) == call:
+            raise type(error)(*error.args)
+
+    return hook
+
+
+@pytest.fixture
+def no_gc() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=range(len(OUT_OF_MEMORY)))
+@pytest.mark.parametrize("part", ["text", "unet", "decoder"])
+def test_out_of_memory_is_one_error_and_the_next_run_is_right(
+    tiny_model: LatentDiffusion, error: Exception, part: str
+) -> None:
+    modules = {
+        "text": tiny_model.text.model,
+        "unet": tiny_model.unet.mid_block,
+        "decoder": tiny_model.autoencoder.decoder,
+    }
+    before = tiny_model.generate("a cat", **SETTINGS)
+    handle = modules[part].register_forward_hook(failing(error))
+    with pytest.raises(OutOfMemory, match="Try width=8, height=8") as caught:
+        tiny_model.generate("a cat", **SETTINGS)
+    handle.remove()
+    assert caught.value.__context__ is None
+    assert tiny_model.generate("a cat", **SETTINGS).png() == before.png()
+
+
+@pytest.mark.parametrize(("part", "call"), [("unet", 2), ("autoencoder", 0)])
+def test_out_of_memory_leaves_no_tensor_alive(
+    tiny_model: LatentDiffusion,
+    monkeypatch: pytest.MonkeyPatch,
+    no_gc: None,
+    part: str,
+    call: int,
+) -> None:
+    alive: list[weakref.ref[Tensor]] = []
+    sampler = SAMPLERS["euler"]
+
+    def watched(*args: Any, **options: Any) -> Iterator[Step]:
+        for step in sampler(*args, **options):
+            alive.extend(map(weakref.ref, (step.x, step.denoised, step.x_next)))
+            yield step
+
+    monkeypatch.setitem(SAMPLERS, "euler", watched)
+    error = RuntimeError("MPS backend out of memory")
+    module = {"unet": tiny_model.unet, "autoencoder": tiny_model.autoencoder.decoder}[part]
+    module.register_forward_hook(failing(error, call))
+    with pytest.raises(OutOfMemory) as caught:
+        tiny_model.generate("a cat", **SETTINGS)
+    assert caught.value.__traceback__ is not None  # IPython keeps it, too
+    assert len(alive) >= 6
+    assert not any(reference() is not None for reference in alive)
+
+
+def test_a_run_that_can_never_fit_is_refused_before_it_begins(
+    tiny_model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "_free_memory", lambda device: 1000)
+    with pytest.raises(OutOfMemory, match=r"of 1 kB.\nTry batch_size=4, or width=8"):
+        tiny_model.sample("a cat", batch_size=8)
+
+
+def test_other_errors_pass_as_they_are(tiny_model: LatentDiffusion) -> None:
+    tiny_model.unet.mid_block.register_forward_hook(failing(RuntimeError("shapes")))
+    with pytest.raises(RuntimeError, match="shapes"):
+        tiny_model.generate("a cat", **SETTINGS)
+
+
+def nan_at(call: int) -> Callable[..., Tensor | None]:
+    calls = iter(range(1000))
+
+    def hook(module: Any, args: Any, out: Tensor) -> Tensor | None:
+        return out * float("nan") if next(calls) == call else None
+
+    return hook
+
+
+def test_nan_in_a_step_stops_there_and_is_named(tiny_model: LatentDiffusion) -> None:
+    tiny_model.unet.conv_out.register_forward_hook(nan_at(1))
+    run = tiny_model.sample("a cat", **SETTINGS)
+    next(run)
+    with pytest.raises(NumericsError, match=r"UNet .* step 2 of 3 in float32"):
+        next(run)
+
+
+def test_nan_in_half_precision_offers_float32(tiny_model: LatentDiffusion) -> None:
+    tiny_model.unet.to(torch.bfloat16).conv_out.register_forward_hook(nan_at(0))
+    with pytest.raises(NumericsError, match=r"in bfloat16\.\nLoad the model with dtype='float32'"):
+        tiny_model.generate("a cat", **SETTINGS)
+
+
+def test_nan_of_the_text_encoder_is_told_apart(tiny_model: LatentDiffusion) -> None:
+    with torch.no_grad():
+        next(tiny_model.text.model.parameters()).fill_(float("nan"))
+    with pytest.raises(NumericsError, match="text encoder"):
+        tiny_model.generate("a cat", **SETTINGS)
+
+
+def test_nan_in_the_decoder_is_tried_again_once_in_float32(tiny_model: LatentDiffusion) -> None:
+    good = tiny_model.generate("a cat", **SETTINGS)
+    tiny_model.autoencoder.to(torch.float16)
+    seen = []
+
+    def overflow_in_half(module: Any, args: Any, out: Tensor) -> Tensor | None:
+        seen.append(out.dtype)
+        return out * float("nan") if out.dtype == torch.float16 else None
+
+    tiny_model.autoencoder.decoder.register_forward_hook(overflow_in_half)
+    trace = tiny_model.generate("a cat", **SETTINGS)
+    assert seen == [torch.float16, torch.float32]
+    assert next(tiny_model.autoencoder.parameters()).dtype == torch.float16
+    assert np.abs(pixels_of(trace.image) - pixels_of(good.image)).max() <= 2
+
+
+def test_a_decoder_that_is_broken_says_so(tiny_model: LatentDiffusion) -> None:
+    tiny_model.autoencoder.decoder.register_forward_hook(lambda m, a, out: out * float("inf"))
+    with pytest.raises(NumericsError, match="decoder"):
+        tiny_model.generate("a cat", **SETTINGS)
+
+
+def test_in_half_precision_latents_stay_float32(tiny_model: LatentDiffusion) -> None:
+    exact = tiny_model.generate("a cat", **SETTINGS)
+    tiny_model.unet.to(torch.bfloat16)
+    trace = tiny_model.generate("a cat", **SETTINGS)
+    assert tiny_model.dtype == torch.bfloat16
+    assert all(step.x_next.dtype == step.denoised.dtype == torch.float32 for step in trace.steps)
+    scale = latents_of(exact).abs().max()
+    assert (latents_of(trace) - latents_of(exact)).abs().max() < 0.1 * scale
+
+
+def test_a_flat_picture_is_noticed(tiny_model: LatentDiffusion) -> None:
+    tiny_model.autoencoder.decoder.register_forward_hook(lambda m, a, out: out * 0)
+    assert "one flat colour" in tiny_model.generate("a cat", **SETTINGS).notices[0]
+
+
+def state() -> tuple[Any, ...]:
+    return (
+        torch.get_default_dtype(),
+        torch.is_grad_enabled(),
+        torch.get_num_threads(),
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),  # noqa: NPY002
+    )
+
+
+@pytest.mark.parametrize("ending", ["success", "failure", "stop"])
+def test_the_worlds_state_is_as_before(tiny_model: LatentDiffusion, ending: str) -> None:
+    before = state()
+    modes = [module.training for module in tiny_model.unet.modules()]
+    run = tiny_model.sample("a cat", steps=3, sampler="euler_ancestral", attention=True)
+    if ending == "success":
+        Trace.of(run)
+    elif ending == "stop":
+        next(run)
+        run.close()
+    else:
+        tiny_model.unet.mid_block.register_forward_hook(failing(KeyError("a fault"), 1))
+        with pytest.raises(KeyError):
+            list(run)
+    assert state() == before
+    assert [module.training for module in tiny_model.unet.modules()] == modes
+    assert all(layer.tap is None for layer in tiny_model.unet.cross_attentions().values())
+
+
+def test_two_runs_of_one_model_do_not_meet(tiny_model: LatentDiffusion) -> None:
+    alone = [latents_of(tiny_model.generate(p, **SETTINGS)) for p in ("a cat", "the dog")]
+    runs = [tiny_model.sample(p, attention=True, **SETTINGS) for p in ("a cat", "the dog")]
+    *_, last = zip(*runs, strict=True)
+    assert all(torch.equal(step.x_next, wanted) for step, wanted in zip(last, alone, strict=True))
+
+
+def test_a_default_dtype_of_float64_changes_nothing(tiny_model: LatentDiffusion) -> None:
+    wanted = latents_of(tiny_model.generate("a cat", **SETTINGS))
+    torch.set_default_dtype(torch.float64)
+    try:
+        trace = tiny_model.generate("a cat", **SETTINGS)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(latents_of(trace), wanted)
+
+
+# -- previews --------------------------------------------------------------------------------
+
+
+def test_preview_factors_are_fitted_once(tiny_model: LatentDiffusion) -> None:
+    factors = tiny_model.preview_factors
+    assert factors.shape == (5, 3) and np.isfinite(factors).all()
+    assert tiny_model.preview_factors is factors
+
+
+def test_given_preview_factors_are_used(tiny_model: LatentDiffusion) -> None:
+    given = np.zeros((5, 3), np.float32)
+    assert replace(tiny_model, preview=given).preview_factors is given
+
+
+def test_a_model_can_be_copied(tiny_model: LatentDiffusion) -> None:
+    twin = copy.copy(tiny_model)
+    assert twin.name == "tiny" and twin.unet is tiny_model.unet
+
+
+def test_v_prediction(make_model: Callable[[ModelConfig], LatentDiffusion]) -> None:
+    config = replace(TINY, schedule=replace(TINY.schedule, prediction="v"))
+    trace = make_model(config).generate("a cat", **SETTINGS)
+    assert torch.isfinite(latents_of(trace)).all()
+
+
+def test_errors_of_pictures_are_image_errors(tiny_model: LatentDiffusion) -> None:
+    with pytest.raises(ImageError):
+        tiny_model.sample("a cat", image=5)
