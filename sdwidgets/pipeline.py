@@ -301,8 +301,9 @@ class Run(Iterator[Step]):
         """
         last = step.index == len(self) - 1
         # a grid may end above 0 ("ddim"): the network's own view of those latents is decoded
-        latents = step.x_next / (1 + step.sigma_next**2) ** 0.5 if last else step.denoised
-        images = _within_memory(lambda: self.model.decode(latents), self._memory_message)
+        held = [step.x_next / (1 + step.sigma_next**2) ** 0.5 if last else step.denoised]
+        del step  # out of memory, the error's frames must keep no tensor alive: not this one either
+        images = _within_memory(lambda: self.model.decode(held.pop()), self._memory_message)
         if self.image is None or self.mask is None:
             return images
         return [Image.composite(image, self.image, self.mask) for image in images]
