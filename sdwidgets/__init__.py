@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .imports import quick_imports
+
 if TYPE_CHECKING:
     from .checkpoints import load_model as load
     from .checkpoints import save_model as save
@@ -96,7 +98,8 @@ def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, attribute = _PUBLIC[name]
-    value = getattr(import_module(f".{module}", __name__), attribute)
+    with quick_imports():
+        value = getattr(import_module(f".{module}", __name__), attribute)
     globals()[name] = value
     return value
 

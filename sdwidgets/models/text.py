@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..configs import TextConfig
 from ..errors import CheckpointError, CheckpointNotFound, InputError
+from ..imports import quick_imports
 
 if TYPE_CHECKING:
     from tokenizers import Encoding
@@ -95,17 +96,22 @@ def text_states(model: nn.Module, ids: Tensor) -> Tensor:
     return inner(input_ids=ids).last_hidden_state
 
 
+def import_clip() -> Any:
+    """transformers' module of CLIP; importing it takes seconds, so a Studio does it early."""
+    with quick_imports():
+        from transformers.models.clip import modeling_clip
+    return modeling_clip
+
+
 def build_text(config: TextConfig) -> CLIPTextModel:
     """Return transformers' CLIP text transformer of ``config``, with random weights.
 
     With ``projection_dim`` > 0, transformers' ``CLIPTextModelWithProjection``.
     """
-    from transformers.models.clip.configuration_clip import CLIPTextConfig
-    from transformers.models.clip.modeling_clip import CLIPTextModel, CLIPTextModelWithProjection
-
-    model_class = CLIPTextModelWithProjection if config.projection_dim else CLIPTextModel
+    clip = import_clip()
+    model_class = clip.CLIPTextModelWithProjection if config.projection_dim else clip.CLIPTextModel
     model = model_class(
-        CLIPTextConfig(
+        clip.CLIPTextConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.width,
             intermediate_size=config.hidden,
@@ -134,7 +140,8 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
     for name in ("vocab.json", "merges.txt"):
         if not (folder / name).is_file():
             raise CheckpointNotFound(f"No tokenizer in {folder}: {name} is missing.")
-    from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
+    with quick_imports():
+        from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
 
     try:
         return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
