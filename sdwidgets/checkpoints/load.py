@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +43,7 @@ def load_model(
     tokenizer: str | os.PathLike[str] | None = None,
     config: ModelConfig | None = None,
     check_finite: bool = True,
+    make_room: Callable[[int, torch.device], None] | None = None,
 ) -> LatentDiffusion:
     """Return the model of that name.
 
@@ -58,7 +59,8 @@ def load_model(
     ``tokenizer`` a folder with vocab.json and merges.txt (else one beside the file or in the hub's
     cache serves), ``config`` the whole configuration, for models of a size of their own.
 
-    ``check_finite`` False loads weights with NaN or infinity in them.
+    ``check_finite`` False loads weights with NaN or infinity in them. ``make_room(bytes, device)``
+    is called before memory is taken, for a cache to drop something else.
 
     Raises ``CheckpointNotFound``, ``CheckpointError`` (cut, foreign, unsafe or unfit files),
     ``HubError``, ``OutOfMemory`` or ``InputError``, all before any weight has been read, but for
@@ -80,7 +82,7 @@ def load_model(
             layout = replace(layout, config=replace(layout.config, schedule=schedule))
         if tokenizer is not None:
             layout = replace(layout, tokenizer=Path(tokenizer))
-        return _assemble(layout, target, number, check_finite)
+        return _assemble(layout, target, number, check_finite, make_room)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -179,7 +181,11 @@ def _locate(name: str | os.PathLike[str], revision: str | None) -> tuple[Path, s
 
 
 def _assemble(
-    layout: Layout, device: torch.device, dtype: torch.dtype, check_finite: bool
+    layout: Layout,
+    device: torch.device,
+    dtype: torch.dtype,
+    check_finite: bool,
+    make_room: Callable[[int, torch.device], None] | None,
 ) -> LatentDiffusion:
     from ..models.autoencoder import Autoencoder
     from ..models.text import TextEncoder, build_text
@@ -199,6 +205,8 @@ def _assemble(
     )
     plans = [plan(Part(*part)) for part in parts]
     needed = sum(each.numbers for each in plans) * dtype.itemsize
+    if make_room is not None:
+        make_room(needed, device)
     check_memory(needed, device, f"The model {config.name}")
     tokenizer = _tokenizer(layout.tokenizer)
     text_config = _with_token_ids(text_config, tokenizer, layout)

@@ -1,0 +1,455 @@
+"""Names to loaded models within the memory there is, and the one thread that runs them.
+
+Runs take turns on one worker thread: two at once would only slow each other down. It is started
+when there is something to do and ends when there is nothing left. Nothing here knows of Jupyter,
+and torch is imported on the worker, so that a widget can be drawn before torch is there.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+import math
+import sys
+import threading
+import time
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from .errors import Busy, InputError, OutOfMemory, Stopped
+from .settings import Settings, amount
+
+if TYPE_CHECKING:
+    import torch
+
+    from .diffusion import Step
+    from .pictures import PictureLike
+    from .pipeline import LatentDiffusion
+    from .trace import Trace
+
+State = Literal["queued", "loading", "running", "done", "stopped", "error"]
+FINAL: tuple[State, ...] = ("done", "stopped", "error")
+DEFAULT_MODEL = "emoji"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One run to be done: which model, and what `LatentDiffusion.sample` is told.
+
+    ``model``: a bundled name, a path or the hub's "owner/name". ``image`` and ``mask`` as in
+    `LatentDiffusion.sample`. ``attention``: record what the words looked at.
+    """
+
+    model: str
+    settings: Settings
+    image: PictureLike | None = None
+    mask: PictureLike | None = None
+    attention: bool = False
+
+
+class Job:
+    """A run that was submitted. Any thread may look at it, wait for it and cancel it.
+
+    ``id``: a number of its own. ``request``. ``state``: "queued", "loading", "running", and in the
+    end "done", "stopped" or "error". ``error``: the exception of a failed run, without its frames
+    (they would keep the run's tensors); ``traceback``: their text.
+    """
+
+    def __init__(
+        self,
+        manager: ModelManager,
+        number: int,
+        model: str,
+        request: Request | None,
+        on_step: Callable[[Step], object] | None = None,
+        on_state: Callable[[State], object] | None = None,
+        on_model: Callable[[LatentDiffusion], object] | None = None,
+    ):
+        self.id = number
+        self.request = request  # None: only load the model
+        self.state: State = "queued"
+        self.error: BaseException | None = None
+        self.traceback = ""
+        self._model_name = model
+        self._manager = manager
+        self._on_step = on_step
+        self._on_state = on_state
+        self._on_model = on_model
+        self._stop = threading.Event()
+        self._finished = threading.Event()
+        self._message = ""
+        self._trace: Trace | None = None
+        self._complained = False
+
+    def __repr__(self) -> str:
+        return f"Job({self.id}, {self._model_name!r}): {self.state}"
+
+    def cancel(self) -> None:
+        """Stop it: at once if it waits, within one step if it runs. Returns without waiting."""
+        self._stop.set()
+        if self._manager._take_back(self):
+            self._end("stopped", "Stopped before it began.")
+            self._finished.set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it has ended, at most ``timeout`` seconds; return whether it has.
+
+        Ctrl-C while waiting cancels the run. Raises ``Busy`` on the worker thread itself (in a
+        callback), where waiting would be for ever.
+        """
+        if self._manager._is_worker():
+            if self.state in FINAL:
+                return True
+            raise Busy(
+                "A run cannot wait for a run from inside a callback.\n"
+                "Submit it there, and wait for it outside."
+            )
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        try:
+            # In short waits: on some systems one long one cannot be interrupted.
+            while not self._finished.wait(max(min(end - time.monotonic(), 0.1), 0)):
+                if time.monotonic() >= end:
+                    return False
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+        return True
+
+    def result(self, timeout: float | None = None) -> Trace:
+        """Wait and return the record of the run.
+
+        Raises what the run raised, ``Stopped`` if it was stopped, ``TimeoutError`` if it has not
+        ended after ``timeout`` seconds (it goes on), ``Busy`` inside a callback of a run.
+        """
+        if not self.wait(timeout):
+            raise TimeoutError(f"The run has not ended after {timeout} seconds; it goes on.")
+        self._raise_if_failed()
+        if self._trace is None:
+            raise InputError("This job only loaded a model; it has no result.")
+        return self._trace
+
+    def _raise_if_failed(self) -> None:
+        if self.state == "stopped":
+            raise Stopped(self._message)
+        if self.error is not None:
+            raise self.error.with_traceback(None)
+
+    # What follows is called by the manager.
+
+    def _set_state(self, state: State) -> None:
+        self.state = state
+        self._tell(self._on_state, state)
+
+    def _end(self, state: State, message: str = "") -> None:
+        self._message = message
+        self._set_state(state)
+        # Callbacks hold widgets, and frames hold steps: an ended job has no use for them.
+        self._on_step = self._on_state = self._on_model = None
+
+    def _tell(self, callback: Callable[[Any], object] | None, value: object) -> None:
+        """Call back; whatever goes wrong in there is not the run's fault, and is said once."""
+        if callback is None:
+            return
+        try:
+            callback(value)
+        except Exception:
+            if not self._complained:
+                self._complained = True
+                log.exception("A callback of run %d failed; the run goes on.", self.id)
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    model: LatentDiffusion
+    size: int  # bytes
+    device: str
+
+
+class ModelManager:
+    """Loads models by name, keeps them while there is room, and runs jobs one after another.
+
+    ``load(name, make_room=...)`` returns a model (`checkpoints.load_model` if None); it calls
+    ``make_room(bytes, device)`` before it allocates. ``budget``: bytes of weights to keep on one
+    device; None keeps what fits into free memory. When there is no room, the model not used for
+    longest is dropped first.
+
+    Also a context manager, which closes it.
+    """
+
+    def __init__(
+        self,
+        load: Callable[..., LatentDiffusion] | None = None,
+        *,
+        budget: int | None = None,
+    ):
+        self._load = load
+        self._budget = budget
+        self._lock = threading.RLock()
+        self._queue: deque[Job] = deque()
+        self._current: Job | None = None
+        self._worker: threading.Thread | None = None  # the last one; it lives while it works
+        self._working = False
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # least recently used first
+        self._numbers = itertools.count(1)
+        self._closed = False
+
+    def __enter__(self) -> ModelManager:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "A ModelManager holds a thread and loaded models: it can be neither copied nor sent.\n"
+            "Send a Request, which names its model, and make a manager there."
+        )
+
+    def available(self) -> list[str]:
+        """The names to offer: the bundled model, then what else was loaded."""
+        with self._lock:
+            return list(dict.fromkeys([DEFAULT_MODEL, *self._loaded]))
+
+    def loaded(self) -> list[str]:
+        """The models in memory, the one not used for longest first."""
+        with self._lock:
+            return list(self._loaded)
+
+    def load(self, name: str) -> LatentDiffusion:
+        """Return the model of that name, loading it if need be; waits its turn behind runs.
+
+        Raises what `checkpoints.load_model` raises; ``OutOfMemory`` if it exceeds the budget.
+        """
+        with self._lock:
+            if name in self._loaded:
+                self._loaded.move_to_end(name)
+                return self._loaded[name].model
+        models: list[LatentDiffusion] = []
+        job = self._enqueue(Job(self, next(self._numbers), name, None, on_model=models.append))
+        job.wait()
+        job._raise_if_failed()
+        return models[0]
+
+    def unload(self, name: str) -> None:
+        """Drop a model; its memory is free when a run that uses it has ended. Unknown names do."""
+        with self._lock:
+            self._loaded.pop(name, None)
+        _free_memory()
+
+    def submit(
+        self,
+        request: Request,
+        *,
+        on_step: Callable[[Step], object] | None = None,
+        on_state: Callable[[State], object] | None = None,
+    ) -> Job:
+        """Queue a run and return at once; from any thread, also from inside a callback.
+
+        ``on_step`` is called with each `Step`, ``on_state`` with each state, on the worker thread
+        ("queued", and "stopped" before the start, on the caller's). What they raise is logged and
+        ends nothing. Raises ``InputError`` for what is no request, ``Busy`` after `close`.
+        """
+        if not isinstance(request, Request):
+            raise InputError(f"submit takes a Request, got a {type(request).__name__}.")
+        if not isinstance(request.model, str) or not request.model:
+            raise InputError("A request needs the name of a model.", parameter="model")
+        if not isinstance(request.settings, Settings):
+            raise InputError("A request needs Settings.", parameter="settings")
+        number = next(self._numbers)
+        job = Job(self, number, request.model, request, on_step, on_state)
+        job._tell(on_state, "queued")
+        return self._enqueue(job)
+
+    def warm_up(self, name: str = DEFAULT_MODEL) -> Job:
+        """Import torch and all that, and load a model, in the background; failing in silence."""
+        return self._enqueue(Job(self, next(self._numbers), name, None))
+
+    def close(self) -> None:
+        """Stop what runs, drop what waits, end the worker, free the models. Can be repeated."""
+        with self._lock:
+            self._closed = True
+            jobs = [*self._queue, *([self._current] if self._current else [])]
+            worker = self._worker
+        for job in jobs:
+            job.cancel()
+        if worker is not None and worker is not threading.current_thread():
+            worker.join()
+        with self._lock:
+            self._loaded.clear()
+        _free_memory()
+
+    # ---------------------------------------------------------------------------- queue and worker
+
+    def _enqueue(self, job: Job) -> Job:
+        with self._lock:
+            if self._closed:
+                raise Busy("This ModelManager is closed. Make a new one.")
+            self._queue.append(job)
+            if not self._working:
+                self._working = True
+                self._worker = threading.Thread(
+                    target=self._work, name="sdwidgets worker", daemon=True
+                )
+                self._worker.start()
+        return job
+
+    def _take_back(self, job: Job) -> bool:
+        """Remove a job that still waits; False if it does not."""
+        with self._lock:
+            if job not in self._queue:
+                return False
+            self._queue.remove(job)
+            return True
+
+    def _is_worker(self) -> bool:
+        return threading.current_thread() is self._worker
+
+    def _work(self) -> None:
+        """The worker's whole life: jobs until there are none."""
+        while True:
+            with self._lock:
+                self._current = self._queue.popleft() if self._queue else None
+                if self._current is None:
+                    self._working = False
+                    return
+            self._do(self._current)
+            # Only now, when no frame here holds the model any more: who waited may unload it.
+            self._current._finished.set()
+
+    def _do(self, job: Job) -> None:
+        """Carry out one job. A frame of its own: when it ends, nothing here holds the model."""
+        error: BaseException | None = None
+        try:
+            model = self._get(job)
+            if model is not None and job.request is not None:
+                self._run(job, model, job.request)
+            elif model is not None:
+                job._tell(job._on_model, model)
+                job._end("done")
+        except BaseException as failure:
+            error = failure
+        if job.state not in FINAL:
+            if error is None:
+                job._end("stopped", "Stopped while the model was loaded.")
+            else:
+                job.traceback = _without_frames(error)
+                job.error = error
+                job._end("error")
+
+    def _get(self, job: Job) -> LatentDiffusion | None:
+        """The job's model, loaded if it is not yet; None if the job was stopped meanwhile."""
+        name = job._model_name
+        with self._lock:
+            found = self._loaded.get(name)
+            if found is not None:
+                self._loaded.move_to_end(name)
+                return found.model
+        job._set_state("loading")
+        if job._stop.is_set():
+            return None
+        claim = (0, "cpu")
+
+        def make_room(needed: int, device: torch.device) -> None:
+            nonlocal claim
+            claim = (needed, str(device))
+            self._make_room(name, needed, device)
+
+        model = self._loader()(name, make_room=make_room)
+        if job._stop.is_set():
+            return None
+        with self._lock:
+            self._loaded[name] = _Loaded(model, *claim)
+        return model
+
+    def _loader(self) -> Callable[..., LatentDiffusion]:
+        if self._load is None:
+            from .checkpoints import load_model
+
+            return load_model
+        return self._load
+
+    def _make_room(self, name: str, needed: int, device: torch.device) -> None:
+        """Drop models, the least recently used first, until ``needed`` bytes may be taken."""
+        where, budget = str(device), self._budget
+        if budget is not None and needed > budget:
+            raise OutOfMemory(
+                f"The model {name} needs {amount(needed)}; {amount(budget)} are allowed for models."
+                "\nTake a smaller model, or give the manager a larger budget."
+            )
+        while True:
+            with self._lock:
+                here = [key for key, entry in self._loaded.items() if entry.device == where]
+                used = sum(self._loaded[key].size for key in here)
+            if not here:
+                return
+            if budget is None:
+                from .checkpoints.memory import available_memory
+
+                free = available_memory(device)
+                if free is None or needed <= free:
+                    return
+            elif used + needed <= budget:
+                return
+            self.unload(here[0])
+
+    def _run(self, job: Job, model: LatentDiffusion, request: Request) -> None:
+        from .trace import Trace
+
+        if job._stop.is_set():
+            job._end("stopped", "Stopped before the first step.")
+            return
+        job._set_state("running")
+        run = model.sample(
+            **request.settings.as_dict(),
+            image=request.image,
+            mask=request.mask,
+            attention=request.attention,
+        )
+        taken: list[Step] = []
+        for step in _until(job._stop, run):
+            taken.append(step)
+            job._tell(job._on_step, step)
+        if not job._stop.is_set():
+            job._trace = Trace.of(taken, run)
+        if job._stop.is_set():
+            job._end("stopped", f"Stopped after step {len(taken)} of {len(run)}.")
+        else:
+            job._end("done")
+
+
+def _until(stop: threading.Event, run: Any) -> Iterator[Step]:
+    """The steps of a run, until it ends or is to stop: looked at before every step."""
+    while not stop.is_set():
+        step = next(run, None)
+        if step is None:
+            return
+        yield step
+    run.close()
+
+
+def _without_frames(error: BaseException) -> str:
+    """Take the frames, and with them the run's tensors, from an error; return them as text."""
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    seen: set[int] = set()
+    queue: list[BaseException | None] = [error]
+    while queue:
+        one = queue.pop()
+        if one is not None and id(one) not in seen:
+            seen.add(id(one))
+            one.__traceback__ = None
+            queue += [one.__cause__, one.__context__]
+    return text
+
+
+def _free_memory() -> None:
+    """Give back what dropped models held; models have no cycles, but what users add may."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()

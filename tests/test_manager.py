@@ -1,0 +1,575 @@
+"""One worker for all runs: turns, Stop, errors, memory, and nothing left behind.
+
+Timing is scripted: a fake model whose steps wait for the test, so that nothing here sleeps.
+"""
+
+from __future__ import annotations
+
+import _thread
+import copy
+import gc
+import logging
+import pickle
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sdwidgets.errors import Busy, CheckpointError, InputError, OutOfMemory, Stopped
+from sdwidgets.manager import Job, ModelManager, Request
+from sdwidgets.settings import Settings
+
+LIMIT = 20  # seconds that nothing here should take
+
+
+class Weight:
+    """Stands for a tensor: something to hold a weak reference to."""
+
+
+class FakeRun:
+    """A run whose step i is made by ``step(i)``; the record's interface around it."""
+
+    model_name, task, notices, tokens = "fake", "text to image", (), None
+
+    def __init__(self, count: int, settings: Settings, step: Callable[[int], None]):
+        self.count, self.settings, self.step = count, settings, step
+        self.seconds: list[float] = []
+        self.closed = False
+        self._steps = (self._make(i) for i in range(count))
+
+    def _make(self, i: int) -> Any:
+        big = Weight()  # what an error's frames would keep
+        TENSORS.append(weakref.ref(big))
+        self.step(i)
+        return SimpleNamespace(index=i, seed=self.settings.seed)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> FakeRun:
+        return self
+
+    def __next__(self) -> Any:
+        return next(self._steps)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pictures(self, step: Any) -> list[Image.Image]:
+        return [Image.effect_noise((4, 4), 50)]
+
+
+TENSORS: list[weakref.ref[Weight]] = []
+
+
+@dataclass
+class FakeModel:
+    """Counts its runs; ``step`` is called in every step."""
+
+    name: str = "fake"
+    step: Callable[[int], None] = lambda i: None
+    runs: list[FakeRun] = field(default_factory=list)
+    active: int = 0
+
+    def sample(self, **settings: Any) -> FakeRun:
+        given = {name: settings.pop(name) for name in ("image", "mask", "attention")}
+        assert set(given) == {"image", "mask", "attention"}
+        self.runs.append(FakeRun(settings["steps"], Settings(**settings), self.step))
+        return self.runs[-1]
+
+
+class Models:
+    """A ``load`` for the manager: models by name, the bytes they take, and who was loaded."""
+
+    def __init__(self, step: Callable[[int], None] = lambda i: None, size: int = 10):
+        self.step, self.size, self.loads = step, size, list[str]()
+        self.made: list[weakref.ref[FakeModel]] = []
+        self.during: Callable[[str], None] = lambda name: None
+
+    def __call__(self, name: str, *, make_room: Any) -> Any:
+        self.during(name)
+        if name == "broken":
+            raise CheckpointError("This file is broken.")
+        make_room(self.size, "cpu")
+        self.loads.append(name)
+        model = FakeModel(name, self.step)
+        self.made.append(weakref.ref(model))
+        return model
+
+
+def request(steps: int = 3, model: str = "one", **settings: Any) -> Request:
+    return Request(model, Settings(steps=steps, **settings))
+
+
+@pytest.fixture
+def manager() -> Iterator[ModelManager]:
+    with ModelManager(Models()) as manager:
+        yield manager
+
+
+class Gate:
+    """Holds step ``at`` of a run until `open`; `reached` says that it is there."""
+
+    def __init__(self, at: int = 0):
+        self.at, self.reached, self.opened = at, threading.Event(), threading.Event()
+
+    def __call__(self, i: int) -> None:
+        if i == self.at:
+            self.reached.set()
+            assert self.opened.wait(LIMIT)
+
+    def open(self) -> None:
+        self.opened.set()
+
+
+# ----------------------------------------------------------------------------------- runs and turns
+
+
+def test_a_run_gives_its_record(manager: ModelManager) -> None:
+    trace = manager.submit(request(5, seed=7)).result(LIMIT)
+    assert len(trace.steps) == 5 and trace.settings.seed == 7 and trace.complete
+
+
+def test_states_come_in_order(manager: ModelManager) -> None:
+    states: list[str] = []
+    manager.submit(request(), on_state=states.append).result(LIMIT)
+    assert states == ["queued", "loading", "running", "done"]
+
+
+def test_a_loaded_model_is_not_loaded_again(manager: ModelManager) -> None:
+    states: list[str] = []
+    manager.submit(request()).result(LIMIT)
+    manager.submit(request(), on_state=states.append).result(LIMIT)
+    assert states == ["queued", "running", "done"]
+    assert manager._load.loads == ["one"]  # type: ignore[union-attr]
+
+
+def test_every_step_is_told(manager: ModelManager) -> None:
+    steps: list[int] = []
+    manager.submit(request(4), on_step=lambda step: steps.append(step.index)).result(LIMIT)
+    assert steps == [0, 1, 2, 3]
+
+
+def test_steps_are_told_on_the_worker(manager: ModelManager) -> None:
+    threads: set[threading.Thread] = set()
+    job = manager.submit(request(), on_step=lambda _: threads.add(threading.current_thread()))
+    job.result(LIMIT)
+    assert len(threads) == 1 and threading.current_thread() not in threads
+
+
+def test_eight_threads_take_turns() -> None:
+    active, most = 0, 0
+
+    def step(i: int) -> None:
+        nonlocal active, most
+        active += 1
+        most = max(most, active)
+        active -= 1
+
+    with ModelManager(Models(step)) as manager:
+        jobs: list[Job] = []
+
+        def submit(n: int) -> None:
+            jobs.append(manager.submit(request(n + 1, seed=n)))
+
+        threads = [threading.Thread(target=submit, args=(n,)) for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LIMIT)
+        traces = [job.result(LIMIT) for job in jobs]
+    assert most == 1
+    assert sorted((t.settings.seed, len(t.steps)) for t in traces) == [(n, n + 1) for n in range(8)]
+    assert len({job.id for job in jobs}) == 8
+
+
+@pytest.mark.parametrize(
+    "bad", [None, "one", Request("", Settings()), Request(None, Settings()), Request("one", {})]
+)
+def test_what_is_no_request_is_refused_at_once(manager: ModelManager, bad: Any) -> None:
+    with pytest.raises(InputError):
+        manager.submit(bad)
+
+
+# --------------------------------------------------------------------------------------------- Stop
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_stop_acts_within_one_step(at: int) -> None:
+    gate, steps = Gate(at), list[int]()
+    with ModelManager(Models(gate)) as manager:
+        job = manager.submit(request(3), on_step=lambda step: steps.append(step.index))
+        assert gate.reached.wait(LIMIT)
+        job.cancel()
+        gate.open()
+        with pytest.raises(Stopped, match=f"after step {at + 1} of 3"):
+            job.result(LIMIT)
+    assert job.state == "stopped" and steps == list(range(at + 1))
+
+
+def test_a_stopped_run_is_closed() -> None:
+    gate, models = Gate(), Models()
+    models.step = gate
+    with ModelManager(models) as manager:
+        job = manager.submit(request(3))
+        assert gate.reached.wait(LIMIT)
+        job.cancel()
+        gate.open()
+        job.wait(LIMIT)
+        assert manager.load("one").runs[0].closed  # type: ignore[attr-defined]
+
+
+def test_stop_before_the_start_ends_a_waiting_run_at_once() -> None:
+    gate, states = Gate(), list[str]()
+    with ModelManager(Models(gate)) as manager:
+        first = manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+        second = manager.submit(request(), on_state=states.append)
+        second.cancel()
+        assert second.wait(0) and states == ["queued", "stopped"]
+        gate.open()
+        assert first.result(LIMIT).complete
+
+
+def test_stop_after_the_end_changes_nothing(manager: ModelManager) -> None:
+    job = manager.submit(request())
+    job.result(LIMIT)
+    job.cancel()
+    assert job.state == "done" and job.result().complete
+
+
+def test_stop_while_loading_keeps_no_model() -> None:
+    gate, models = Gate(), Models()
+    models.during = lambda name: gate(0)
+    with ModelManager(models) as manager:
+        job = manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+        job.cancel()
+        gate.open()
+        job.wait(LIMIT)
+        assert job.state == "stopped" and manager.loaded() == []
+        assert models.made[0]() is None
+
+
+def test_stop_while_the_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, decode = Gate(), FakeRun.pictures
+
+    def pictures(run: FakeRun, step: Any) -> list[Image.Image]:
+        gate(0)
+        return decode(run, step)
+
+    monkeypatch.setattr(FakeRun, "pictures", pictures)
+    with ModelManager(Models()) as manager:
+        job = manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+        job.cancel()
+        gate.open()
+        job.wait(LIMIT)
+    assert job.state == "stopped"
+
+
+def test_ctrl_c_while_waiting_stops_the_run() -> None:
+    gate = Gate()
+    with ModelManager(Models(gate)) as manager:
+        job = manager.submit(request(3))
+        assert gate.reached.wait(LIMIT)
+        threading.Timer(0.05, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            job.wait(LIMIT)
+        gate.open()
+        job.wait(LIMIT)
+    assert job.state == "stopped"
+
+
+def test_waiting_with_a_limit_leaves_the_run_alone() -> None:
+    gate = Gate()
+    with ModelManager(Models(gate)) as manager:
+        job = manager.submit(request())
+        assert job.wait(0.01) is False
+        with pytest.raises(TimeoutError, match="goes on"):
+            job.result(0.01)
+        gate.open()
+        assert job.result(LIMIT).complete
+
+
+# ----------------------------------------------------------------------------- callbacks and errors
+
+
+@pytest.mark.parametrize("error", [ValueError, StopIteration, RuntimeError])
+def test_a_callback_that_raises_ends_nothing(
+    manager: ModelManager, caplog: pytest.LogCaptureFixture, error: type[Exception]
+) -> None:
+    def fail(_: object) -> None:
+        raise error("mine")
+
+    with caplog.at_level(logging.ERROR, logger="sdwidgets.manager"):
+        job = manager.submit(request(5), on_step=fail, on_state=fail)
+        assert job.result(LIMIT).complete
+    assert len(caplog.records) == 1  # said once, not with every step
+
+
+def test_a_run_submitted_in_a_callback_waits_its_turn(manager: ModelManager) -> None:
+    jobs: list[Job] = []
+
+    def again(step: Any) -> None:
+        if not jobs:
+            jobs.append(manager.submit(request(2)))
+
+    assert manager.submit(request(3), on_step=again).result(LIMIT).complete
+    assert jobs[0].result(LIMIT).complete
+
+
+def test_waiting_in_a_callback_is_an_error_not_a_deadlock() -> None:
+    gate = Gate()
+    caught: list[Exception] = []
+
+    def wait(step: Any) -> None:
+        for call in (job.result, lambda: manager.load("two")):
+            try:
+                call()
+            except Busy as error:
+                caught.append(error)
+
+    with ModelManager(Models(gate)) as manager:
+        job = manager.submit(request(1), on_step=wait)
+        gate.open()
+        job.wait(LIMIT)
+    assert len(caught) == 2
+
+
+def test_the_record_can_be_had_when_the_end_is_told(manager: ModelManager) -> None:
+    traces: list[Any] = []
+
+    def on_state(state: str) -> None:
+        if state == "done":
+            traces.append(jobs[0].result())
+
+    jobs: list[Job] = []
+    gate = Gate()
+    manager._load.step = gate  # type: ignore[union-attr]
+    jobs.append(manager.submit(request(), on_state=on_state))
+    gate.open()
+    jobs[0].wait(LIMIT)
+    assert len(traces) == 1
+
+
+def test_an_error_reaches_whoever_asks() -> None:
+    def step(i: int) -> None:
+        if i == 1:
+            raise OutOfMemory("Too large.")
+
+    with ModelManager(Models(step)) as manager:
+        job = manager.submit(request())
+        for _ in range(2):
+            with pytest.raises(OutOfMemory, match="Too large"):
+                job.result(LIMIT)
+        assert job.state == "error" and "in step" in job.traceback
+
+
+def test_an_error_keeps_no_tensors_alive() -> None:
+    def step(i: int) -> None:
+        try:
+            raise KeyError("inner")
+        except KeyError as inner:
+            raise RuntimeError("outer") from inner
+
+    TENSORS.clear()
+    gc.disable()
+    try:
+        with ModelManager(Models(step)) as manager:
+            job = manager.submit(request(1))
+            job.wait(LIMIT)
+            assert job.error is not None and TENSORS[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_after_an_error_the_next_run_is_right() -> None:
+    fail = True
+
+    def step(i: int) -> None:
+        if fail:
+            raise RuntimeError("once")
+
+    with ModelManager(Models(step)) as manager:
+        manager.submit(request()).wait(LIMIT)
+        fail = False
+        assert manager.submit(request()).result(LIMIT).complete
+
+
+def test_a_model_that_cannot_be_loaded_leaves_the_other_alone(manager: ModelManager) -> None:
+    manager.submit(request()).result(LIMIT)
+    with pytest.raises(CheckpointError, match="broken"):
+        manager.submit(request(model="broken")).result(LIMIT)
+    assert manager.loaded() == ["one"]
+    assert manager.submit(request()).result(LIMIT).complete
+
+
+# ------------------------------------------------------------------------------------------- memory
+
+
+def test_the_model_not_used_for_longest_goes_first() -> None:
+    with ModelManager(Models(size=10), budget=20) as manager:
+        for name in ("one", "two", "one", "three"):
+            manager.load(name)
+        assert manager.loaded() == ["one", "three"]
+
+
+def test_a_model_over_the_budget_is_refused_before_anything_is_dropped() -> None:
+    models = Models(size=10)
+    with ModelManager(models, budget=15) as manager:
+        manager.load("one")
+        models.size = 2_000_000
+        with pytest.raises(OutOfMemory, match=r"2 MB; 15 bytes"):
+            manager.load("two")
+        assert manager.loaded() == ["one"] and models.loads == ["one"]
+
+
+def test_room_is_made_before_a_model_is_loaded() -> None:
+    models = Models(size=10)
+    with ModelManager(models, budget=10) as manager:
+        manager.load("one")
+        gone: list[bool] = []
+        load = models.__call__
+
+        def watched(name: str, *, make_room: Any) -> Any:
+            def room(size: int, device: Any) -> None:
+                make_room(size, device)
+                gone.append(models.made[0]() is None)
+
+            return load(name, make_room=room)
+
+        manager._load = watched
+        manager.load("two")
+    assert gone == [True]
+
+
+def test_without_a_budget_models_go_when_free_memory_is_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from sdwidgets.checkpoints import memory
+
+    free = 1000
+    monkeypatch.setattr(memory, "available_memory", lambda device: free)
+    with ModelManager(Models(size=10)) as manager:
+        manager.load("one")
+        manager.load("two")
+        free = 5
+        manager.load("three")
+        assert manager.loaded() == ["three"]
+
+
+def test_an_unloaded_model_is_gone_at_once(manager: ModelManager) -> None:
+    models: Any = manager._load
+    for _ in range(20):
+        job = manager.submit(request())
+        job.result(LIMIT)
+        gc.disable()
+        try:
+            manager.unload("one")
+            assert models.made[-1]() is None
+        finally:
+            gc.enable()
+
+
+def test_unloading_what_is_not_loaded_is_no_error(manager: ModelManager) -> None:
+    manager.unload("nothing")
+
+
+def test_a_running_model_can_be_unloaded() -> None:
+    gate, models = Gate(), Models()
+    models.step = gate
+    with ModelManager(models) as manager:
+        job = manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+        manager.unload("one")
+        gate.open()
+        assert job.result(LIMIT).complete
+        assert models.made[0]() is None
+
+
+def test_loading_and_warming_up(manager: ModelManager) -> None:
+    manager.warm_up("one").wait(LIMIT)
+    assert manager.load("one").name == "one"
+    assert manager.available() == ["emoji", "one"]
+    manager.warm_up("broken").wait(LIMIT)
+    with pytest.raises(CheckpointError):
+        manager.load("broken")
+
+
+# ------------------------------------------------------------------------------ threads and the end
+
+
+def workers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "sdwidgets worker"]
+
+
+def test_an_idle_manager_has_no_thread(manager: ModelManager) -> None:
+    manager.submit(request()).result(LIMIT)
+    assert manager._worker is not None
+    manager._worker.join(LIMIT)
+    assert workers() == []
+
+
+def test_hundreds_of_runs_leave_no_threads() -> None:
+    with ModelManager(Models()) as manager:
+        for i in range(300):
+            job = manager.submit(request(2))
+            if i % 2:
+                job.cancel()
+            job.wait(LIMIT)
+            assert len(workers()) <= 2  # the last one may be on its way out
+    assert workers() == []
+
+
+def test_close_stops_drops_and_frees() -> None:
+    gate, models = Gate(), Models()
+    models.step = gate
+    manager = ModelManager(models)
+    running = manager.submit(request(100))
+    assert gate.reached.wait(LIMIT)
+    waiting = manager.submit(request())
+    threading.Timer(0.05, gate.open).start()
+    manager.close()
+    manager.close()
+    assert (running.state, waiting.state) == ("stopped", "stopped")
+    assert workers() == [] and models.made[0]() is None
+    with pytest.raises(Busy, match="closed"):
+        manager.submit(request())
+
+
+def test_the_worker_is_no_hindrance_to_the_end_of_the_process() -> None:
+    gate = Gate()
+    with ModelManager(Models(gate)) as manager:
+        manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+        assert all(worker.daemon for worker in workers())
+        gate.open()
+
+
+@pytest.mark.parametrize("send", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_a_manager_cannot_be_copied(manager: ModelManager, send: Callable[[Any], Any]) -> None:
+    with pytest.raises(InputError, match="Request"):
+        send(manager)
+
+
+def test_inside_asyncio_nothing_blocks(manager: ModelManager) -> None:
+    import asyncio
+
+    async def main() -> Any:
+        job = manager.submit(request())
+        return await asyncio.to_thread(job.result, LIMIT)
+
+    assert asyncio.run(main()).complete
+
+
+def test_importing_the_manager_imports_no_torch() -> None:
+    code = "import sys, sdwidgets.manager; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
