@@ -24,14 +24,17 @@ from ..errors import ImageError
 from ..pictures import FORMATS
 
 # Stable Diffusion 1's latents to RGB in [-1, 1], fitted by Keturn ("Decoding latents to RGB without
-# upscaling", discuss.huggingface.co/t/23204); rows are latent channels.
-_SD1 = [
-    [0.298, 0.207, 0.208],
-    [0.187, 0.286, 0.173],
-    [-0.158, 0.189, 0.264],
-    [-0.184, -0.271, -0.473],
-]
-SD1_PREVIEW = np.array([*(np.array(_SD1) / 2), [0.5, 0.5, 0.5]], dtype=np.float32)
+# upscaling", discuss.huggingface.co/t/23204); a row a channel, then the constant.
+SD1_PREVIEW = np.array(
+    [
+        [0.298, 0.207, 0.208],
+        [0.187, 0.286, 0.173],
+        [-0.158, 0.189, 0.264],
+        [-0.184, -0.271, -0.473],
+        [0, 0, 0],
+    ],
+    dtype=np.float32,
+)
 """Preview factors [4 + 1, 3] of Stable Diffusion 1 and 2; see `preview_rgb`."""
 
 TEXT_KEY = "sdwidgets"
@@ -47,7 +50,7 @@ def fit_preview(latents: Tensor, pictures: Tensor) -> np.ndarray:
     small = F.adaptive_avg_pool2d(pictures.float(), (height, width))
     known = latents.float().movedim(1, -1).flatten(0, -2)  # [Bhw, C]
     known = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
-    wanted = (small.clamp(-1, 1) / 2 + 0.5).movedim(1, -1).flatten(0, -2)  # [Bhw, 3]
+    wanted = small.clamp(-1, 1).movedim(1, -1).flatten(0, -2)  # [Bhw, 3]
     return np.linalg.lstsq(known.cpu().numpy(), wanted.cpu().numpy(), rcond=None)[0].astype(
         np.float32
     )
@@ -56,12 +59,12 @@ def fit_preview(latents: Tensor, pictures: Tensor) -> np.ndarray:
 def preview_rgb(latents: Tensor, factors: np.ndarray, *, sigma: float = 0.0) -> np.ndarray:
     """uint8 [B, h, w, 3]: a picture of latents [B, C, h, w], at their own size.
 
-    ``factors`` [C + 1, 3]: one row a channel, then the constant; red, green and blue from 0 to 1.
+    ``factors`` [C + 1, 3]: one row a channel, then the constant; red, green, blue in [-1, 1].
     Noisy latents, ``x = x0 + sigma * noise``, are first brought to unit variance.
     """
     x = latents.detach().float().cpu().numpy().transpose(0, 2, 3, 1) / math.sqrt(1 + sigma**2)
     rgb = x @ factors[:-1] + factors[-1]
-    return (np.nan_to_num(rgb) * 255).round().clip(0, 255).astype(np.uint8)
+    return ((np.nan_to_num(rgb) + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
 
 
 def encode_jpeg(picture: np.ndarray | Image.Image, *, quality: int = 90) -> bytes:

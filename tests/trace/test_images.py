@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, PngImagePlugin
+
+from sdwidgets.errors import ImageError
+from sdwidgets.trace import (
+    encode_jpeg,
+    encode_png,
+    fit_preview,
+    preview_rgb,
+    read_record,
+    write_file,
+)
+from sdwidgets.trace.images import SD1_PREVIEW
+
+FACTORS = np.array([[0.4, 0, 0], [0, 0.4, 0], [0, 0, 0.4], [0, 0, 0], [0, 0, 0.2]], np.float32)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_preview_is_linear_in_the_latents_and_clipped() -> None:
+    latents = torch.zeros(1, 4, 2, 3)
+    latents[0, 0, 0, 0], latents[0, 1, 0, 1] = 1.0, -100.0
+    preview = preview_rgb(latents, FACTORS)
+    assert preview.shape == (1, 2, 3, 3) and preview.dtype == np.uint8
+    assert preview[0, 0, 0].tolist() == [178, 128, 153]
+    assert preview[0, 0, 1].tolist() == [128, 0, 153]
+
+
+def test_noisy_latents_are_brought_to_unit_variance() -> None:
+    latents, sigma = noise(1, 4, 8, 8), 10.0
+    noisy = preview_rgb(latents * (1 + sigma**2) ** 0.5, FACTORS, sigma=sigma)
+    assert np.abs(noisy.astype(int) - preview_rgb(latents, FACTORS)).max() <= 1
+
+
+def test_a_preview_of_nan_is_a_picture_all_the_same() -> None:
+    assert preview_rgb(torch.full((1, 4, 2, 2), float("nan")), FACTORS).shape == (1, 2, 2, 3)
+
+
+def test_factors_that_made_pictures_are_found_again() -> None:
+    latents = noise(4, 4, 8, 8) * 0.4
+    rgb = torch.einsum("bchw,cr->brhw", latents, torch.from_numpy(FACTORS[:4]))
+    rgb += torch.from_numpy(FACTORS[4])[:, None, None]
+    assert rgb.abs().max() < 1
+    pictures = rgb.repeat_interleave(8, 2).repeat_interleave(8, 3)
+    assert np.allclose(fit_preview(latents, pictures), FACTORS, atol=1e-4)
+
+
+def test_stable_diffusions_factors_show_no_latents_as_grey() -> None:
+    assert preview_rgb(torch.zeros(1, 4, 1, 1), SD1_PREVIEW).flatten().tolist() == [128] * 3
+
+
+def test_a_jpeg_keeps_its_colours_at_full_resolution() -> None:
+    stripes = np.zeros((16, 16, 3), np.uint8)
+    stripes[::2, :, 0], stripes[1::2, :, 2] = 255, 255
+    data = encode_jpeg(stripes, quality=95)
+    assert data[:2] == b"\xff\xd8"
+    again = np.asarray(Image.open(io.BytesIO(data))).astype(int)
+    assert np.abs(again - stripes).mean() < 12
+
+
+def test_a_png_keeps_pixels_and_record() -> None:
+    picture = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    record = {"settings": {"prompt": "<script> é 👨‍👩‍👧 \0 \u202e", "seed": 2**53 - 1}}
+    data = encode_png(picture, record)
+    assert Image.open(io.BytesIO(data)).tobytes() == picture.tobytes()
+    assert read_record(data) == record
+
+
+def test_a_png_without_a_record() -> None:
+    assert read_record(encode_png(Image.new("RGB", (2, 2)))) is None
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", '"words"', "3", "x" * (1 << 20)])
+def test_a_foreign_text_is_no_record(text: str) -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("sdwidgets", text)
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG", pnginfo=info)
+    try:
+        assert read_record(buffer.getvalue()) is None
+    except ImageError:
+        assert text.startswith("x")
+
+
+@pytest.mark.parametrize("source", [b"", b"no picture", "none.png"])
+def test_a_broken_file_has_no_record(source: bytes | str) -> None:
+    with pytest.raises(ImageError):
+        read_record(source)
+
+
+def test_a_file_is_written_whole(tmp_path: Path) -> None:
+    assert write_file(tmp_path / "a.png", b"new").read_bytes() == b"new"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_failed_write_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_file(tmp_path / "a.png", b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
+    usual = tmp_path / "usual"
+    usual.write_bytes(b"")
+    assert write_file(tmp_path / "a", b"").stat().st_mode == usual.stat().st_mode

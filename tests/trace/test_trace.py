@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from sdwidgets import __version__
+from sdwidgets.errors import InputError
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import Settings
+from sdwidgets.trace import Trace, read_record
+
+SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
+
+
+def test_a_trace_says_what_was_asked_and_what_came(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", negative_prompt="dog", **SETTINGS)
+    assert (trace.prompt, trace.negative_prompt, trace.model) == ("a cat", "dog", "tiny")
+    assert trace.task == "text to image"
+    assert trace.settings.seeds == (1,) and trace.settings.guidance_scale == 3.0
+    assert trace.tokens.pieces == (("a", "cat"),)
+    assert len(trace.steps) == len(trace.seconds) == 3
+    assert trace.total == pytest.approx(sum(trace.seconds))
+    assert trace.complete
+    assert trace.versions["sdwidgets"] == __version__
+    assert trace.versions["torch"] == torch.__version__
+
+
+def test_a_batch_has_a_picture_each(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", batch_size=2, **SETTINGS)
+    assert len(trace.images) == 2 and trace.image is trace.images[0]
+
+
+def test_a_stopped_run_gives_the_best_guess_so_far(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    taken = [next(run), next(run)]
+    trace = Trace.of(taken, run)
+    assert not trace.complete and len(trace.steps) == 2
+    assert trace.image.tobytes() == tiny_model.decode(taken[-1].denoised)[0].tobytes()
+
+
+def test_a_run_stopped_before_its_first_step_has_no_picture(tiny_model: LatentDiffusion) -> None:
+    trace = Trace.of([], tiny_model.sample("a cat", **SETTINGS))
+    assert trace.images == () and not trace.complete
+    with pytest.raises(InputError, match="before its first step"):
+        _ = trace.image
+
+
+def test_steps_alone_are_no_record(tiny_model: LatentDiffusion) -> None:
+    with pytest.raises(TypeError, match="give the run"):
+        Trace.of(list(tiny_model.sample("a cat", **SETTINGS)))
+
+
+def test_the_record_in_a_png_makes_the_picture_again(tiny_model: LatentDiffusion) -> None:
+    batch = tiny_model.generate(["a cat", "the dog 👨‍👩‍👧"], **SETTINGS)
+    record = read_record(batch.png(1))
+    assert record["model"] == "tiny" and record["task"] == "text to image"
+    settings = Settings(**record["settings"])
+    assert settings.prompt == "the dog 👨‍👩‍👧" and settings.seed == 2
+    again = tiny_model.generate(**settings.as_dict())
+    difference = again.steps[-1].x_next - batch.steps[-1].x_next[1:]
+    assert difference.abs().max() < 1e-4
+
+
+def test_a_notebook_shows_the_picture(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", **SETTINGS)
+    assert trace._repr_png_() == trace.png()
