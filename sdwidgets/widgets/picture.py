@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,11 +89,12 @@ class PictureView(anywidget.AnyWidget):
     def set_state(self, sync_data: Any) -> None:
         """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
 
-    def watch(self, steps: Iterable[Step], total: int = 0) -> Iterator[Step]:
-        """The same steps, each shown as it passes. ``total`` steps are expected (0: unknown)."""
-        self.begin("")
+    def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """The same steps, each shown as it passes."""
+        total = len(steps) if isinstance(steps, Sized) else 0
+        factors = getattr(getattr(steps, "model", None), "preview_factors", None)
+        self._frames.begin(self.begin("Denoising"), total, factors)
         state = "stopped"
-        self._frames.begin(self.run["id"], total)
         try:
             for step in steps:
                 self._frames.add(step)

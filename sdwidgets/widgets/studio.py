@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import io
 import numbers
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,18 @@ import traitlets
 
 from ..configs import EMOJI
 from ..errors import Busy, InputError, SDWidgetsError, Stopped
+from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
 from . import kernel
-from .picture import PictureView
+from .picture import Frames, PictureView
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..manager import Job, ModelManager
+    from ..diffusion.samplers import Step
+    from ..manager import Job
     from ..trace import Trace
 
-BUNDLED = "emoji"
 HISTORY = 12  # results kept
 THUMBNAIL = 64  # pixels along the longer side
 SAVED_PICTURE = (
@@ -132,7 +132,7 @@ class Studio(ipywidgets.VBox):
         studio.trace.image
     """
 
-    model = traitlets.Unicode(BUNDLED)
+    model = traitlets.Unicode(DEFAULT_MODEL)
     """Name of a model the manager knows, a path, or ``owner/name`` on the hub."""
 
     prompt = Setting("")
@@ -174,6 +174,12 @@ class Studio(ipywidgets.VBox):
     error = traitlets.Any(None, read_only=True)
     """The exception that ended the last run, or None."""
 
+    # Before __init__ has come to them: a widget is closed when it is collected.
+    _run: Run | None = None
+    _parts: tuple[Any, ...] = ()
+    _closed = False
+    _offering = False
+
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
         known = {"model", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
@@ -183,9 +189,7 @@ class Studio(ipywidgets.VBox):
             )
         self._manager = manager
         self._lock = threading.RLock()
-        self._run: Run | None = None
         self._results: list[Result] = []
-        self._closed = False
         self.view = PictureView()
         self._controls: dict[str, Any] = {}
         super().__init__(self._rows(), **settings)
@@ -193,8 +197,8 @@ class Studio(ipywidgets.VBox):
         self._bind()
         kernel.unpin(self, *self._parts)  # all of them, or a value and a click could change places
         kernel.replace_in_cell(self)
-        if manager is None:
-            _warm_up()
+        if manager is None:  # what the first run needs is loaded while this is being drawn
+            self.manager.warm_up(DEFAULT_MODEL)
 
     # ------------------------------------------------------------------------------ from Python
 
@@ -225,7 +229,7 @@ class Studio(ipywidgets.VBox):
                     "with studio.stop()."
                 )
             settings = self.settings
-            if self.model == BUNDLED:  # others are known once they are loaded
+            if self.model == DEFAULT_MODEL:  # others are known once they are loaded
                 try:
                     settings = settings.checked(EMOJI)
                 except InputError as error:
@@ -260,14 +264,14 @@ class Studio(ipywidgets.VBox):
             run.stop()
             raise
         if run.error is not None:
-            raise run.error
+            raise run.error.with_traceback(None)
         return run.trace
 
     def close(self) -> None:
         """End the run and take the widget off every page. Its thread ends within a step."""
         self._closed = True
         self.stop()
-        for widget in (*self._parts, self.view):
+        for widget in self._parts:
             widget.close()
         super().close()
 
@@ -290,7 +294,7 @@ class Studio(ipywidgets.VBox):
             "seed": w.IntText(description="seed"),
             "steps": w.IntText(description="steps"),
             "guidance_scale": w.FloatText(description="guidance", step=0.5),
-            "model": w.Dropdown(description="model", options=[BUNDLED]),
+            "model": w.Dropdown(description="model", options=[DEFAULT_MODEL]),
             "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
             "width": w.IntText(description="width", step=8),
@@ -326,8 +330,8 @@ class Studio(ipywidgets.VBox):
         ]  # fmt: skip
         self._rest = rows[2]
         self._rest.add_class("sdw-folded")
-        self._parts = [*labels.values(), self._generate_button, self._stop_button, self._dice,
-                       self._more, seed, *rows]  # fmt: skip
+        buttons = (self._generate_button, self._stop_button, self._dice, self._more)
+        self._parts = (*labels.values(), *buttons, seed, *rows, self.view)
         return [*rows, self.view]
 
     def _bind(self) -> None:
@@ -345,13 +349,14 @@ class Studio(ipywidgets.VBox):
         self.view.on_msg(self._receive)
 
     def _show_setting(self, name: str) -> None:
-        control, value = self._controls[name], getattr(self, name)
-        if name == "model" and value not in control.options:
-            control.options = (*control.options, value)
-        control.value = value
+        if name == "model":
+            self._offer([])
+        self._controls[name].value = getattr(self, name)
 
     def _take(self, name: str, value: Any) -> None:
         """A control has changed: its value becomes the setting, or the setting comes back."""
+        if self._offering:
+            return
         try:
             setattr(self, name, value)
         except InputError as error:
@@ -444,19 +449,21 @@ class Studio(ipywidgets.VBox):
         finally:
             run.finished.set()
 
-    def _drive(self, run: Run, frames: Any) -> str:
-        from ..manager import Request
+    def _drive(self, run: Run, frames: Frames) -> str:
+        """Submit the run and pass on its states and steps until it ends; returns its end."""
+        manager = self.manager
+        states: list[str] = []
 
-        def on_step(step: Any) -> None:
+        def on_step(step: Step) -> None:
             frames.add(step)
             run.changed.set()
 
         def on_state(state: str) -> None:
+            if state == "running":  # so it is loaded, and this does not wait
+                frames.factors = manager.load(run.model).preview_factors
             states.append(state)
             run.changed.set()
 
-        states: list[str] = []
-        manager = self.manager
         self._offer(manager.available())
         if run.stopping.is_set():
             raise Stopped("Stopped before the first step.")
@@ -465,7 +472,7 @@ class Studio(ipywidgets.VBox):
         if run.stopping.is_set():
             job.cancel()
         words = {
-            "queued": ("loading", "Waiting for another run to end"),
+            "queued": ("loading", "Getting ready"),
             "loading": ("loading", f"Loading {run.model}"),
             "running": ("running", "Denoising"),
         }
@@ -571,14 +578,17 @@ class Studio(ipywidgets.VBox):
         buffers = [picture.pop("data") for picture in whole]
         self.view.send({"kind": "pictures", "pictures": whole}, buffers)
 
-    def _offer(self, names: Any) -> None:
-        """Put the models that the manager knows into the picker."""
+    def _offer(self, names: Iterable[str]) -> None:
+        """Put the models that the manager knows into the picker, and the one that is set."""
         control = self._controls["model"]
-        options = tuple(dict.fromkeys([*names, *control.options]))
-        if options != tuple(control.options):
-            chosen = self.model
-            control.options = options  # this selects the first
-            control.value = chosen
+        options = tuple(dict.fromkeys([*control.options, *names, self.model]))
+        if options == tuple(control.options):
+            return
+        with control.hold_sync():  # new options select the first
+            self._offering = True
+            control.options = options
+            control.value = self.model
+            self._offering = False
 
     def __repr__(self) -> str:
         return f"Studio({self.prompt!r}, seed={self.seed}, model={self.model!r}): {self.state}"
@@ -651,29 +661,12 @@ def _jpeg(picture: Image.Image, side: int) -> bytes:
 
 _shared_lock = threading.Lock()
 _shared: ModelManager | None = None
-_warming: threading.Thread | None = None
 
 
 def shared_manager() -> ModelManager:
     """The manager of every Studio that was not given one, made at its first use."""
     global _shared
-    from ..manager import ModelManager
-
     with _shared_lock:
         if _shared is None:
             _shared = ModelManager()
         return _shared
-
-
-def _warm_up() -> None:
-    """Import what a run needs, while the Studio is being drawn; once in a process."""
-    global _warming
-
-    def load() -> None:
-        with contextlib.suppress(Exception):  # the run will say what is wrong
-            from .. import manager, pipeline  # noqa: F401
-
-    with _shared_lock:
-        if _warming is None:
-            _warming = threading.Thread(target=load, name="sdwidgets warm-up", daemon=True)
-            _warming.start()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from sdwidgets.configs import ModelConfig
     from sdwidgets.manager import ModelManager
-
     from sdwidgets.pipeline import LatentDiffusion
     from sdwidgets.widgets import Studio
 
@@ -35,24 +35,31 @@ class Gate:
             self._passes.acquire(timeout=60)
 
 
+@pytest.fixture(scope="session")
+def model(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDiffusion:
+    """The tiny random model that all Studios here share."""
+    from sdwidgets.configs import TINY
+
+    return make_model(TINY)
+
+
+@pytest.fixture(scope="session")
+def manager(model: LatentDiffusion) -> Iterator[ModelManager]:
+    """A manager that gives that model under every name."""
+    from sdwidgets.manager import ModelManager
+
+    with ModelManager(load=lambda name, **_: model) as manager:
+        yield manager
+
+
 @pytest.fixture
-def gate(tiny_model: LatentDiffusion) -> Iterator[Gate]:
-    """A gate in front of each call of the tiny model's network."""
+def gate(model: LatentDiffusion) -> Iterator[Gate]:
+    """A gate in front of each call of the model's network."""
     gate = Gate()
-    handle = tiny_model.unet.register_forward_pre_hook(gate)
+    handle = model.unet.register_forward_pre_hook(gate)
     yield gate
     gate.open()
     handle.remove()
-
-
-@pytest.fixture
-def manager(tiny_model: LatentDiffusion) -> Iterator[ModelManager]:
-    """A manager that knows one model, "tiny"."""
-    from sdwidgets.manager import ModelManager
-
-    manager = ModelManager(load=lambda name: tiny_model)
-    yield manager
-    manager.close()
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from sdwidgets.errors import Busy, InputError, SDWidgetsError
+from sdwidgets.manager import ModelManager
 from sdwidgets.settings import Settings
-from sdwidgets.trace import read_settings
+from sdwidgets.trace import read_record
 from sdwidgets.widgets import Studio
 from sdwidgets.widgets import studio as studio_module
 
@@ -129,10 +130,10 @@ def test_a_run_gives_the_trace_of_its_settings(studio: Studio) -> None:
     assert len(trace.steps) == 4
 
 
-def test_the_picture_is_that_of_the_model_alone(studio: Studio, tiny_model: Any) -> None:
+def test_the_picture_is_that_of_the_model_alone(studio: Studio, model: Any) -> None:
     studio.seed = 11
     studio.generate()
-    alone = tiny_model.generate(
+    alone = model.generate(
         "a cat", steps=4, seed=11, guidance_scale=studio.guidance_scale, width=16, height=16
     )
     assert studio.wait(WAIT).image.tobytes() == alone.image.tobytes()
@@ -242,7 +243,7 @@ def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None
      ("guidance_scale", -5.0), ("batch_size", 0), ("seed", -1)],
 )  # fmt: skip
 def test_bad_input_is_said_and_the_picture_stays(
-    make_studio: Callable[..., Studio], manager: Any, name: str, value: Any
+    make_studio: Callable[..., Studio], name: str, value: Any
 ) -> None:
     studio = make_studio()
     studio.generate()
@@ -276,19 +277,19 @@ def test_an_error_clears_with_the_next_run(studio: Studio) -> None:
 
 
 def test_the_bundled_model_s_settings_are_checked_before_anything_is_loaded() -> None:
-    studio = Studio(manager=None, steps=0)
+    studio = Studio(manager=ModelManager(), steps=0)
     with pytest.raises(InputError, match="steps"):
         studio.generate()
-    assert studio._manager is None
+    assert studio.manager.loaded() == []
     assert studio.state == "error"
     studio.close()
 
 
-def test_whatever_the_run_raises_is_shown_and_raised(studio: Studio, tiny_model: Any) -> None:
+def test_whatever_the_run_raises_is_shown_and_raised(studio: Studio, model: Any) -> None:
     def broken(*_: Any) -> None:
         raise ZeroDivisionError("by a hook")
 
-    handle = tiny_model.unet.register_forward_pre_hook(broken)
+    handle = model.unet.register_forward_pre_hook(broken)
     try:
         studio.generate()
         with pytest.raises(ZeroDivisionError):
@@ -371,13 +372,13 @@ def test_the_file_knows_its_settings(studio: Studio) -> None:
     studio.generate()
     trace = studio.wait(WAIT)
     (picture,) = studio.view.pictures
-    record = read_settings(picture["data"])
+    record = read_record(picture["data"])
     assert record is not None
     assert Settings(**record["settings"]) == trace.settings.of_picture(0)
 
 
 def test_the_saved_state_of_a_full_history_is_small(
-    make_studio: Callable[..., Studio], make_model: Any
+    make_studio: Callable[..., Studio],
 ) -> None:
     import ipywidgets
 
@@ -452,7 +453,7 @@ def test_many_runs_leave_the_threads_as_they_were(studio: Studio) -> None:
 def test_importing_and_drawing_the_studio_needs_no_torch() -> None:
     code = (
         "import sys, sdwidgets as sdw; sdw.Studio; assert 'torch' not in sys.modules;"
-        "import sdwidgets.widgets.studio as s; s._warm_up = lambda: None;"
+        "sdw.ModelManager.warm_up = lambda *_: None;"
         "sdw.Studio(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=WAIT)

@@ -1,0 +1,302 @@
+"""The Studio in real front ends: JupyterLab and Notebook 7, on the bundled model."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Notebook, Server
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+STUDIO = """
+import sdwidgets as sdw
+studio = sdw.Studio(prompt="a cat left of a car on a blue background", seed=7)
+studio
+"""
+
+# The bundled model, half a second a step.
+SLOW_STUDIO = """
+import time
+import sdwidgets as sdw
+from sdwidgets.manager import ModelManager
+
+def load(name, **options):
+    model = sdw.load(name, **options)
+    model.unet.register_forward_hook(lambda *_: time.sleep(0.5))
+    return model
+
+studio = sdw.Studio(manager=ModelManager(load=load), prompt="a cat", seed=7)
+studio
+"""
+
+Open = Callable[..., Notebook]
+
+
+def test_the_first_lesson_runs_and_a_click_makes_a_picture(open_notebook: Open) -> None:
+    notebook = open_notebook(file=ROOT / "notebooks" / "01_first_picture.ipynb")
+    notebook.run()
+    notebook.wait_for_state("done")
+    # Nothing of what the page shows is measured in time: it keeps count of the previews itself.
+    notebook.find(".sdw-seed input").fill("8")
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("loading", "running")
+    notebook.wait_for_state("done")
+    previews = int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0)
+    assert previews >= 5
+    picture = notebook.find(".sdw-results img")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
+    expect(notebook.page.locator(".sdw-thumb")).to_have_count(2)
+    assert notebook.problems == []
+    keep_screenshot(notebook)
+
+
+def keep_screenshot(notebook: Notebook) -> None:
+    """Write docs/studio.png, which the README shows; only where SDWIDGETS_SCREENSHOT is set."""
+    if os.environ.get("SDWIDGETS_SCREENSHOT"):
+        path = ROOT / "docs" / "studio.png"
+        path.parent.mkdir(exist_ok=True)
+        notebook.find(".sdw-studio").screenshot(path=str(path))
+        assert path.stat().st_size < 300_000
+
+
+def test_stop_ends_the_run_within_a_step(open_notebook: Open) -> None:
+    notebook = open_notebook(SLOW_STUDIO)
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_frames(2)
+    before = int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0)
+    notebook.find(".sdw-stop").click()
+    notebook.wait_for_state("stopped")
+    after = int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0)
+    assert after <= before + 2  # the step under way at the click, and one shown just before it
+    expect(notebook.find(".sdw-status")).to_contain_text("Stopped after step")
+
+
+def test_stop_works_while_a_cell_runs(open_notebook: Open) -> None:
+    # Kernels without subshells handle the click when the cell has ended, and it ends the run then.
+    notebook = open_notebook(SLOW_STUDIO, "studio.generate()\nstudio.wait()")
+    notebook.start()
+    notebook.wait_for_frames(1)
+    notebook.find(".sdw-stop").click()
+    notebook.wait_for_state("stopped")
+    notebook.page.evaluate("() => window.ran")
+
+
+def test_an_error_shows_and_clears_and_the_picture_stays(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    notebook.find(".sdw-more").click()
+    width = notebook.find(".sdw-width input")
+    width.fill("33")
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("error")
+    expect(notebook.page.get_by_role("alert").filter(has_text="33")).to_contain_text("32")
+    expect(notebook.find(".sdw-results img")).to_be_visible()
+    width.fill("64")
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    expect(notebook.find(".sdw-error")).to_be_empty()
+
+
+@pytest.mark.parametrize("steps", ["0", "1000000000"])
+def test_impossible_steps_are_refused_in_words(open_notebook: Open, steps: str) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    notebook.find(".sdw-steps input").fill(steps)
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("error")
+    expect(notebook.find(".sdw-error")).to_contain_text("steps must be 1 to 1000")
+
+
+def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO, "'a second cell'")
+    notebook.run()
+    page = notebook.page
+    prompt = notebook.find(".sdw-prompt textarea")
+    prompt.focus()
+    prompt.fill("a star above a house")
+    page.keyboard.press("Control+Enter")
+    notebook.wait_for_state("loading", "running")
+    notebook.wait_for_state("done")
+    expect(notebook.find(".sdw-thumb")).to_have_attribute(
+        "aria-label", re.compile("a star above a house")
+    )
+    # From the prompt on, Tab reaches every control once, each with a name.
+    reached = []
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("""() => {
+                const e = document.activeElement;
+                const label = e.labels?.[0]?.textContent;
+                return label || e.getAttribute('aria-label') || e.textContent || e.title;
+            }""")
+        )
+    wanted = ["Generate", "Stop", "without", "seed", "A new random seed", "steps", "guidance"]
+    assert reached[:7] == wanted
+    assert "step on show" in reached
+    assert "Download PNG" in reached
+    assert any("a star above a house" in name for name in reached)
+
+
+@pytest.mark.parametrize(
+    "selector", [".sdw-generate", ".sdw-dice", ".sdw-seed input", ".sdw-scrub", ".sdw-thumb"]
+)
+def test_keys_in_the_widget_never_reach_the_notebook(open_notebook: Open, selector: str) -> None:
+    notebook = open_notebook(STUDIO, "'a second cell'", "'a third cell'")
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    before = [cell["source"] for cell in notebook.cells]
+    notebook.find(selector).focus()
+    for key in ("d", "d", "x", "b", "a", "ArrowDown"):
+        notebook.page.keyboard.press(key)
+    assert [cell["source"] for cell in notebook.cells] == before
+    assert notebook.page.evaluate("() => window.panel.content.mode") == "command"
+
+
+def test_a_page_loaded_again_finds_the_run_going_on(open_notebook: Open) -> None:
+    notebook = open_notebook(SLOW_STUDIO)
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_frames(2)
+    notebook.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
+    notebook.open()
+    notebook.wait_for_state("running")
+    notebook.wait_for_frames(2)
+    notebook.find(".sdw-stop").click()
+    notebook.wait_for_state("stopped")
+
+
+def test_a_second_view_shows_the_same_run(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO, "studio")
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.page.wait_for_function(
+        "() => document.querySelectorAll('.sdw-studio[data-state=done]').length === 2"
+    )
+    assert notebook.page.evaluate("() => document.querySelectorAll('.sdw-thumb').length") == 2
+
+
+MALICE = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>{{7*7}} $x^2$ **b**'
+
+
+def test_a_malicious_prompt_is_only_text(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    dialogs: list[str] = []
+    notebook.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
+    for field in (".sdw-prompt textarea", ".sdw-negative-prompt input"):
+        notebook.find(field).fill(MALICE)
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    assert MALICE in (notebook.find(".sdw-thumb").get_attribute("title") or "")
+    assert notebook.page.evaluate("() => window.broken") is None
+    scripts = "() => document.querySelectorAll('.sdw-studio :is(script, [onerror])').length"
+    assert notebook.page.evaluate(scripts) == 0
+    assert dialogs == []
+
+
+def test_the_picture_downloads_with_its_settings(open_notebook: Open, tmp_path: Path) -> None:
+    from sdwidgets.trace import read_record
+
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    with notebook.page.expect_download() as download:
+        notebook.find(".sdw-download").click()
+    assert download.value.suggested_filename == (
+        "a-cat-left-of-a-car-on-a-blue-background-seed-7.png"
+    )
+    record = read_record(download.value.path())
+    assert record is not None
+    assert record["settings"]["seed"] == 7
+
+
+def test_nothing_moves_when_a_run_comes(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    places = """() => [...document.querySelectorAll(
+        '.sdw-studio :is(.sdw-stage, .sdw-small, .sdw-numbers, .sdw-words, .sdw-history)'
+    )].map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })"""
+    before = notebook.page.evaluate(places)
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_frames(1)
+    assert notebook.page.evaluate(places) == before
+    notebook.wait_for_state("done")
+    assert notebook.page.evaluate(places) == before
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_text_stands_out_in_both_themes(open_notebook: Open, theme: str) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    notebook.page.evaluate(
+        "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
+    )
+    dark = "true" if theme.endswith("Light") else "false"
+    notebook.page.wait_for_selector(f"body[data-jp-theme-light={dark}]")
+    # Contrast by WCAG 2.1, of each text against what is behind it.
+    contrasts = notebook.page.evaluate("""() => {
+        const light = (color) => {
+            const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((v) => {
+                const c = v / 255;
+                return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+            });
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        };
+        const behind = (e) => {
+            for (let at = e; at; at = at.parentElement) {
+                const color = getComputedStyle(at).backgroundColor;
+                if (!/rgba?\\(0, 0, 0, 0\\)|transparent/.test(color)) return color;
+            }
+            return 'rgb(255, 255, 255)';
+        };
+        const texts = '.sdw-generate, .widget-label, .sdw-hint, figcaption, dt, dd, textarea';
+        return [...document.querySelectorAll('.sdw-studio')[0].querySelectorAll(texts)]
+            .filter((e) => e.offsetParent && e.textContent)
+            .map((e) => {
+                const pair = [light(getComputedStyle(e).color), light(behind(e))].sort();
+                return [e.className || e.tagName, (pair[1] + 0.05) / (pair[0] + 0.05)];
+            });
+    }""")
+    assert len(contrasts) > 10
+    assert [text for text in contrasts if text[1] < 4.5] == []
+    shots = os.environ.get("SDWIDGETS_SCREENSHOT")
+    if shots and Path(shots).is_dir():  # to look at
+        notebook.page.screenshot(path=str(Path(shots) / f"{theme[11:].lower()}.png"))
+
+
+def test_a_narrow_cell_stacks(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.page.set_viewport_size({"width": 620, "height": 1000})
+    notebook.run()
+    stage = notebook.find(".sdw-stage").bounding_box()
+    side = notebook.find(".sdw-side").bounding_box()
+    root = notebook.find(".sdw-studio").bounding_box()
+    assert stage and side and root
+    assert side["y"] >= stage["y"] + stage["height"]
+    assert side["x"] + side["width"] <= root["x"] + root["width"] + 1
+
+
+def test_notebook_7(open_notebook: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
+    pytest.importorskip("notebook", minversion="7")
+    server = Server(tmp_path_factory.mktemp("notebook"), "notebook")
+    server.start()
+    try:
+        notebook = open_notebook(STUDIO, server=server)
+        notebook.run()
+        notebook.find(".sdw-generate").click()
+        notebook.wait_for_state("done")
+        assert int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0) >= 5
+    finally:
+        server.stop()
