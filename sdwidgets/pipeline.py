@@ -258,9 +258,10 @@ class Run(Iterator[Step]):
         self._count = settings.steps - skipped
         _check_memory(model, settings)
         self.tokens: Tokens = model.text.tokenize(settings.prompts)
-        for prompt_cut in dict.fromkeys(filter(None, self.tokens.cut)):
-            shown = prompt_cut if len(prompt_cut) <= 200 else prompt_cut[:200] + " ..."
-            notices += (f"The prompt is too long; the model does not see: {shown}",)
+        notices += _cut_notices("prompt", self.tokens)
+        if settings.guidance_scale != 1:
+            negative = model.text.tokenize(settings.negative_prompts)
+            notices += _cut_notices("negative prompt", negative)
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
         self._steps = self._run(skipped)
@@ -422,6 +423,13 @@ def _given(
     return picture, checked, first + second
 
 
+def _cut_notices(what: str, tokens: Tokens) -> tuple[str, ...]:
+    cuts = [cut if len(cut) <= 200 else cut[:200] + " ..." for cut in tokens.cut if cut]
+    return tuple(
+        f"The {what} is too long; the model does not see: {cut}" for cut in dict.fromkeys(cuts)
+    )
+
+
 def _latent_shape(config: ModelConfig, settings: Settings) -> tuple[int, int, int, int]:
     factor, channels = config.autoencoder.factor, config.autoencoder.latent_channels
     width, height = settings.size
@@ -469,10 +477,12 @@ def _within_memory(work: Callable[[], R], message: Callable[[], str]) -> R:
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # CUDA has a class of its own; CUDA's driver, MPS and the CPU raise plain RuntimeErrors
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    # CUDA's driver and libraries, MPS and the CPU raise plain RuntimeErrors
     said = str(error).lower()
-    signs = ("out of memory", "defaultcpuallocator", "not enough memory", "can't allocate memory")
-    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
+    signs = ("out of memory", "defaultcpuallocator", "not enough memory", "alloc_failed")
+    return any(sign in said for sign in signs)
 
 
 def _free_memory(device: torch.device) -> int | None:

@@ -183,6 +183,19 @@ def test_given_latents_take_the_noises_place(tiny_model: LatentDiffusion) -> Non
     assert torch.equal(latents_of(given), latents_of(drawn))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
+@pytest.mark.parametrize("sampler", ["euler", "euler_ancestral"])
+def test_one_seed_one_picture_on_every_device(tiny_model: LatentDiffusion, sampler: str) -> None:
+    settings = {**SETTINGS, "sampler": sampler, "batch_size": 2}
+    here = latents_of(tiny_model.generate("a cat", **settings))
+    for module in (tiny_model.unet, tiny_model.autoencoder, tiny_model.text.model):
+        module.cuda()
+    there = latents_of(tiny_model.generate("a cat", **settings))
+    assert there.is_cuda
+    assert (there.cpu() - here).abs().max() < 1e-2 * here.abs().max()
+
+
 # -- image to image, inpainting --------------------------------------------------------------
 
 
@@ -366,6 +379,11 @@ def test_words_cut_from_a_prompt_are_told(tiny_model: LatentDiffusion) -> None:
     trace = Trace.of(run)
     assert trace.cut == ("dog the end",)
     assert "dog the end" in trace.notices[0]
+
+
+def test_words_cut_from_a_negative_prompt_are_told(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", negative_prompt="cat " * 75 + "dog", **SETTINGS)
+    assert run.notices == ("The negative prompt is too long; the model does not see: dog",)
 
 
 def test_a_prompt_that_fits_has_nothing_cut(tiny_model: LatentDiffusion) -> None:
