@@ -21,11 +21,11 @@ from .loop import Plan, Task, train
 
 # What the bundled weights are trained with; `--steps` and `--batch-size` override.
 PLANS = {
-    "autoencoder": Plan(steps=3000, batch_size=16, lr=2e-3, ema=0.998),
-    "decoder": Plan(steps=2000, batch_size=16, lr=1e-3, ema=0.998),
-    "text": Plan(steps=3000, batch_size=256, lr=1e-3, ema=0.995),
-    "recognizer": Plan(steps=2000, batch_size=32, lr=2e-3, ema=0.995),
-    "diffusion": Plan(steps=12000, batch_size=16, lr=1e-3, ema=0.999, checkpoint_every=250),
+    "autoencoder": Plan(steps=4000, batch_size=32, ema=0.998),
+    "decoder": Plan(steps=1000, batch_size=32, ema=0.998, matrix_lr=0.005, lr=3e-4),
+    "text": Plan(steps=1000, batch_size=128, ema=0.99),
+    "recognizer": Plan(steps=1500, batch_size=32, ema=0.99),
+    "diffusion": Plan(steps=12000, batch_size=32, ema=0.999, checkpoint_every=250),
 }
 
 
@@ -65,7 +65,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
-    for name, kind in (("steps", int), ("batch-size", int), ("lr", float), ("seed", int)):
+    for name, kind in (
+        ("steps", int),
+        ("batch-size", int),
+        ("lr", float),
+        ("matrix-lr", float),
+        ("seed", int),
+    ):
         parser.add_argument(f"--{name}", type=kind)
     args = parser.parse_args(argv)
     if args.threads:
@@ -78,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         return
     overrides = {
         name: getattr(args, name)
-        for name in ("steps", "batch_size", "lr", "seed")
+        for name in ("steps", "batch_size", "lr", "matrix_lr", "seed")
         if getattr(args, name) is not None
     }
     from dataclasses import replace

@@ -22,13 +22,17 @@ from .data import crops, draw, scene_at
 class AutoencoderTask:
     """``kl`` weighs the mean KL of a latent's element (nats) against the mean absolute error of
     a pixel's channel (of a range of 2). With ``decoder_only`` the latents stay as they are, for
-    going on after a denoiser has been trained on them."""
+    going on after a denoiser has been trained on them.
+
+    Crops are small at first, for many of them are worth more than few large ones, and four times
+    as large from step ``large_from`` on."""
 
     model: Autoencoder
     glyphs: Glyphs
     seed: int = 0
     kl: float = 1e-4
-    crop: int = 64
+    crop: int = 32
+    large_from: int = 0
     decoder_only: bool = False
 
     def __post_init__(self) -> None:
@@ -37,9 +41,9 @@ class AutoencoderTask:
             self.model.quant_conv.requires_grad_(False)
 
     def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        per_scene = 2
-        start = step * -(-batch_size // per_scene)
-        image = crops(self.seed, start, batch_size, self.glyphs, self.crop, per_scene)
+        large = step >= self.large_from
+        count, size = (max(batch_size // 4, 1), 2 * self.crop) if large else (batch_size, self.crop)
+        image = crops(self.seed, step * batch_size, count, self.glyphs, size)
         image = image.to(generator.device, memory_format=torch.channels_last)
         posterior = self.model.encode(image)
         decoded = self.model.decode(posterior.sample(generator)).float()
@@ -49,6 +53,15 @@ class AutoencoderTask:
         loss = absolute + 4 * squared + self.kl * kl
         psnr = 10 * torch.log10(4 / squared.detach())
         return {"loss": loss, "kl": kl, "psnr": psnr}
+
+
+@torch.no_grad()
+def quieten(model: Autoencoder) -> None:
+    """Starts the posterior with little noise (a standard deviation of 0.05): with the usual start
+    the first thousand steps go by until the latents have grown out of it."""
+    half = model.config.latent_channels
+    model.quant_conv.weight[half:] *= 0.1
+    model.quant_conv.bias[half:] = -6.0
 
 
 @torch.no_grad()

@@ -26,26 +26,21 @@ def draw(scenes: list[Scene], glyphs: Glyphs) -> Tensor:
     return torch.stack([to_tensor(render(scene, glyphs).image) for scene in scenes])
 
 
-def crops(
-    seed: int, start: int, count: int, glyphs: Glyphs, size: int = 64, per_scene: int = 2
-) -> Tensor:
-    """``count`` square crops [count, 3, size, size] in [-1, 1], each around an object.
+def crops(seed: int, start: int, count: int, glyphs: Glyphs, size: int) -> Tensor:
+    """Square crops [count, 3, size, size] in [-1, 1], each around an object of another scene.
 
-    The autoencoder is convolutional: what it learns on crops holds on whole scenes, and a
-    64 x 64 crop costs a quarter of a scene.
+    The autoencoder is convolutional: what it learns on crops holds on whole scenes, and a crop
+    shows an object for a fraction of a scene's work.
     """
-    out: list[Tensor] = []
-    index = start
-    while len(out) < count:
+    out = []
+    for index in range(start, start + count):
         scene = scene_at(seed, index)
-        image = render(scene, glyphs).image
         rng = random.Random(f"crop/{seed}/{index}")
-        for _ in range(min(per_scene, count - len(out))):
-            placed = rng.choice(scene.objects)
-            x, y = (
-                int(min(max(centre + rng.uniform(-0.4, 0.4) * size - size / 2, 0), SIZE - size))
-                for centre in (placed.x, placed.y)
-            )
-            out.append(to_tensor(image[y : y + size, x : x + size]))
-        index += 1
+        placed = rng.choice(scene.objects)
+        x, y = (
+            int(min(max(centre + rng.uniform(-0.5, 0.5) * size - size / 2, 0), SIZE - size))
+            for centre in (placed.x, placed.y)
+        )
+        image = render(scene, glyphs).image
+        out.append(to_tensor(image[y : y + size, x : x + size]))
     return torch.stack(out)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -96,21 +97,24 @@ def score(scenes: list[Scene], seen: list[Seen]) -> Score:
 
 
 def generated(
-    model: LatentDiffusion, scenes: list[Scene], *, steps: int, guidance_scale: float, batch: int = 25
+    model: LatentDiffusion,
+    scenes: list[Scene],
+    *,
+    steps: int,
+    guidance_scale: float,
+    batch: int = 25,
 ) -> Tensor:
     """The pictures the model makes of the scenes' captions [B, 3, 128, 128] in [-1, 1]."""
     images = []
     for start in range(0, len(scenes), batch):
         part = scenes[start : start + batch]
-        last = None
-        for last in model.sample(
+        run = model.sample(
             [scene.caption for scene in part],
             steps=steps,
             guidance_scale=guidance_scale,
             seed=[start + i for i in range(len(part))],
-        ):
-            pass
-        assert last is not None
+        )
+        (last,) = deque(run, maxlen=1)
         with torch.no_grad():
             images.append(model.autoencoder.decode(last.x_next).clamp(-1, 1).float().cpu())
     return torch.cat(images)
@@ -253,9 +257,11 @@ def report(result: dict) -> str:
         f"{'':34}{'objects':>9}{'nouns':>9}{'exact':>9}{'colour':>9}{'relation':>9}",
     ]
     rows = {
-        "made_seen": "model, seen combinations", "made_held_out": "model, held-out combinations",
-        "real_seen": "judge on real scenes, seen", "real_held_out": "judge on real scenes, held out",
-    }  # fmt: skip
+        "made_seen": "model, seen combinations",
+        "made_held_out": "model, held-out combinations",
+        "real_seen": "judge on real scenes, seen",
+        "real_held_out": "judge on real scenes, held out",
+    }
     for key, name in rows.items():
         one = result[key]
         cells = (one[k] for k in ("objects", "nouns", "exact", "color", "relation"))

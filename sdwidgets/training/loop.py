@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NumericsError
+from .muon import Muon, split
 
 
 @dataclass(frozen=True)
@@ -47,24 +48,27 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast: ``lr`` rises over ``warmup`` steps, then falls as half a cosine to
-    a hundredth. ``ema`` is the decay of the weights' running average."""
+    """How long and how fast. The learning rates, ``matrix_lr`` of hidden layers' matrices (Muon)
+    and ``lr`` of all other weights (AdamW), rise over ``warmup`` steps and then fall as half a
+    cosine to a hundredth. ``ema`` is the decay of the weights' running average."""
 
     steps: int
     batch_size: int = 16
     lr: float = 1e-3
-    warmup: int = 100
+    matrix_lr: float = 0.02
+    warmup: int = 50
     weight_decay: float = 0.01
     ema: float = 0.999
     clip: float = 1.0
     seed: int = 0
     checkpoint_every: int = 500
 
-    def lr_at(self, step: int) -> float:
+    def share_at(self, step: int) -> float:
+        """The share of the learning rates that is used at a step, in (0, 1]."""
         if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
+            return (step + 1) / self.warmup
         done = (step - self.warmup) / max(self.steps - self.warmup, 1)
-        return self.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
 
 class Average:
@@ -109,29 +113,28 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
     """
     model = task.model.train()
     device = next(model.parameters()).device
-    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": plan.weight_decay},
-         {"params": vectors, "weight_decay": 0.0}],
-        lr=plan.lr,
-        betas=(0.9, 0.99),
-        fused=True,
-    )  # fmt: skip
+    matrices, others = split(model)
+    optimizers: list[torch.optim.Optimizer] = [
+        Muon(matrices, plan.matrix_lr, decay=plan.weight_decay),
+        torch.optim.AdamW(others, plan.lr, betas=(0.9, 0.99), weight_decay=0.0),
+    ]
+    full = [plan.matrix_lr, plan.lr]
     average = Average(model)
     start = 0
     if checkpoint and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         average.weights = state["ema"]
         start = state["step"]
 
     def save(step: int) -> None:
         if checkpoint:
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            state = {"model": model.state_dict(), "ema": average.weights, "step": step}
-            save_atomically(state | {"optimizer": optimizer.state_dict()}, checkpoint)
+            state: dict = {"model": model.state_dict(), "ema": average.weights, "step": step}
+            state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
+            save_atomically(state, checkpoint)
 
     done = start
     # On CUDA the forward pass runs in bfloat16; on the CPU that is slower without AMX.
@@ -139,10 +142,10 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
     try:
         for index in range(start, plan.steps):
             began = time.perf_counter()
-            lr = plan.lr_at(index)
-            for group in optimizer.param_groups:
-                group["lr"] = lr
-            optimizer.zero_grad(set_to_none=True)
+            share = plan.share_at(index)
+            for optimizer, most in zip(optimizers, full, strict=True):
+                optimizer.param_groups[0]["lr"] = most * share
+            model.zero_grad(set_to_none=True)
             with cast:
                 losses = task.loss(index, plan.batch_size, seeded(plan.seed, index, device))
             loss = losses["loss"]
@@ -154,13 +157,19 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
                     f"The training loss became {values['loss']} at step {index}.\n"
                     f"A lower learning rate than {plan.lr:g} usually helps."
                 )
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
             average.update(model, plan.ema, index)
             done = index + 1
             if done % plan.checkpoint_every == 0 and done < plan.steps:
                 save(done)
             yield TrainStep(
-                index, plan.steps, values.pop("loss"), lr, time.perf_counter() - began, values
+                index,
+                plan.steps,
+                values.pop("loss"),
+                plan.lr * share,
+                time.perf_counter() - began,
+                values,
             )
     except NumericsError:
         done = start  # what is in memory is spoilt: keep the file as it is

@@ -16,7 +16,7 @@ from ..models.text import TextEncoder, build_text, load_tokenizer
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion
 from ..scenes import Glyphs
-from .autoencoder import AutoencoderTask, standardize
+from .autoencoder import AutoencoderTask, quieten, standardize
 from .data import draw, scene_at
 from .diffusion import DiffusionTask, cached_latents, preview_factors
 from .loop import Plan, Task, averaged
@@ -83,11 +83,12 @@ def task(
     plan: Plan,
     scenes: int = 20_000,
 ) -> Task:
-    """The training task of that name, on ``device``; ``scenes`` latents are cached for diffusion."""
+    """The training task of that name on ``device``; diffusion caches ``scenes`` latents."""
     if part == "autoencoder":
         model = Autoencoder(replace(config.autoencoder, scaling_factor=1.0, shift_factor=0.0))
         model = model.to(device, memory_format=torch.channels_last)
-        return AutoencoderTask(model, glyphs, plan.seed)
+        quieten(model)
+        return AutoencoderTask(model, glyphs, plan.seed, large_from=plan.steps * 7 // 10)
     if part == "text":
         folder = runs / "tokenizer"
         found = caption_vocabulary(folder)

@@ -137,7 +137,8 @@ def _groups(labels: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
         while front:
             row, column = front.pop()
             group.append((row, column))
-            for r, c in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            for down, right in ((1, 0), (-1, 0), (0, 1), (0, -1)):
+                r, c = row + down, column + right
                 if 0 <= r < height and 0 <= c < width and free[r, c] and labels[r, c] == number:
                     free[r, c] = False
                     front.append((r, c))

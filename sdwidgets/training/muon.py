@@ -1,0 +1,64 @@
+"""Muon: momentum, made orthogonal, for weights that are matrices.
+
+Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the
+coefficients given there. torch's own (2.9 and later) takes 2-D weights only; most of ours are
+convolutions, whose kernels count here as matrices [out, in * height * width]. On the bundled
+model's autoencoder a step of it is worth two to three of AdamW's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def orthogonalized(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """About U V^T of ``matrix`` = U S V^T [m, n], by Newton-Schulz iteration: singular values
+    come out between 0.7 and 1.2."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    x = matrix / (matrix.norm() + 1e-7)
+    tall = x.shape[0] > x.shape[1]
+    if tall:
+        x = x.T
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+class Muon(torch.optim.Optimizer):
+    """Nesterov momentum whose step is orthogonalised; ``lr`` is the step's spectral norm."""
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.9, decay: float = 0.0
+    ):
+        super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                state = self.state[weight]
+                if not state:
+                    state["momentum"] = torch.zeros_like(weight)
+                momentum = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
+                update = weight.grad.lerp(momentum, group["momentum"]).flatten(1)
+                step = orthogonalized(update) * max(1, update.shape[0] / update.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["decay"])
+                weight.add_(step.view_as(weight), alpha=-group["lr"])
+
+
+def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
+    """(weights for Muon, all others). Embeddings and the layers at a network's two ends, which
+    turn something else into features or features into something else, are not Muon's."""
+    ends = ("conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color")
+    matrices, others = [], []
+    for name, weight in model.named_parameters():
+        if weight.requires_grad:
+            hidden = weight.ndim > 1 and not any(end in name for end in ends)
+            (matrices if hidden else others).append(weight)
+    return matrices, others
