@@ -18,6 +18,7 @@ import torch
 
 from ..configs import ModelConfig, Prediction, TextConfig
 from ..errors import CheckpointError, CheckpointNotFound, InputError
+from ..imports import quick_imports
 from . import config_json, hub
 from .fill import Part, Plan, extras, fill, plan
 from .folder import open_folder
@@ -231,7 +232,8 @@ def _tokenizer(folder: Path) -> Any:
 
     if (folder / "vocab.json").is_file() or not (folder / "tokenizer.json").is_file():
         return load_tokenizer(folder)
-    from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
+    with quick_imports():
+        from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
 
     try:
         return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
