@@ -155,9 +155,7 @@ class NoiseSchedule:
 
     def _at(self, t: np.ndarray) -> Tensor:
         """The noise levels at ``t`` [n], ascending, turned round and closed with 0."""
-        t = t - max(
-            t[-1] - (len(self) - 1), 0
-        )  # with n near T the offset of 1 would leave the range
+        t = t - max(t[-1] - (len(self) - 1), 0)  # with n near T the offset of 1 leaves the range
         sigmas = np.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
         return torch.from_numpy(np.append(sigmas[::-1], 0.0))
 
