@@ -30,7 +30,7 @@ ALLOWED = {
     "diffusion": {"errors"},
     "trace": {"models", "diffusion", "settings", "pictures", "errors", "__init__"},
     "pipeline": {"configs", "models", "diffusion", "trace", "settings", "pictures", "errors"},
-    "checkpoints": {"configs", "models", "pipeline", "settings", "errors"},
+    "checkpoints": {"configs", "models", "pipeline", "settings", "errors", "imports"},
     "manager": {
         "checkpoints",
         "pipeline",
