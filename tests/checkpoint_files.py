@@ -6,6 +6,7 @@ import json
 import struct
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,9 @@ def one_tensor(**changes: Any) -> bytes:
     return raw_safetensors({"a": entry}, bytes(24))
 
 
+@cache
 def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
-    """The three networks with random weights, by diffusers' names of the parts."""
+    """The three networks, random weights, by diffusers' names of the parts. Do not change them."""
     from sdwidgets.models.autoencoder import Autoencoder
     from sdwidgets.models.text import build_text
     from sdwidgets.models.unet import UNet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from . import config_json, names
 from .layout import Layout, Weights
 from .recognise import PICKLE_ADVICE
 from .weights import WeightFile, quoted, read_json
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 
 
 def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
@@ -127,7 +130,7 @@ def _shards(index: Path) -> list[Path]:
     files = list(dict.fromkeys(weight_map.values())) if _all_text(weight_map.values()) else [None]
     for file in files:
         # A plain name in the same folder: never a path that leads somewhere else.
-        if not isinstance(file, str) or Path(file).name != file or "\\" in file or "\0" in file:
+        if not isinstance(file, str) or not _PLAIN_NAME.fullmatch(file):
             raise CheckpointError(f"{index} names the file {quoted(file)}, which is no plain name.")
     if len(files) > 1000:
         raise CheckpointError(f"{index} names {len(files):,} files; at most 1,000 can be right.")

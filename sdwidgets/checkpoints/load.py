@@ -144,7 +144,7 @@ def _prediction(prediction: str | None) -> Prediction | None:
 
 def _locate(name: str | os.PathLike[str], revision: str | None) -> tuple[Path, str]:
     """Return (path, name to show). A hub id is fetched only if nothing here has that name."""
-    text = os.fspath(name)
+    text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text:
         raise InputError(f"{quoted(name)} is no name of a model.", parameter="name")
     is_path = not isinstance(name, str)

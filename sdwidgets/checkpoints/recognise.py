@@ -70,7 +70,7 @@ def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
     if not shapes:
         return "empty: it holds no tensor at all"
-    if some(r"(^|[._])lora_|\.lora\.|hada_w1|lokr_w1"):
+    if some(r"(^|[._])lora[._]|_lora\.|hada_w1|lokr_w1"):
         return "a LoRA: a small change to a model, no model itself"
     if some(r"(^|\.)double_blocks\.\d"):
         return "a Flux model, which this kit does not run"
