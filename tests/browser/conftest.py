@@ -1,212 +1,23 @@
-"""A private JupyterLab and a headless Chromium, shared by all tests here.
-
-Everything lives in a temporary folder, the server listens on 127.0.0.1 with a random token, and the
-browser resolves no other name: a widget that needed the net would fail.
-"""
+"""One JupyterLab, one headless Chromium and one kernel for most tests here; a notebook for each."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import secrets
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
-
-ROOT = Path(__file__).resolve().parents[2]
-KERNEL = "tests"
-START = 120  # seconds for servers, browsers and kernels to come up; never reached
-WAIT = 60  # seconds for anything else
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from real_jupyter import (
+    CHROMIUM,
+    CHROMIUM_ARGUMENTS,
+    START,
+    Notebook,
+    Server,
+    wait_for_application,
+    write_notebook,
 )
-"""None: the one that Playwright has installed."""
 
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
-]
-
-SETTINGS: dict[str, dict[str, Any]] = {
-    "@jupyterlab/apputils-extension/notification": {
-        "fetchNews": "false",
-        "checkForUpdates": False,
-        "doNotDisturbMode": True,
-    },
-    # attach every cell: the default leaves those off the screen unpainted
-    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
-    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
-}
-
-
-class Server:
-    """``jupyter lab`` or ``jupyter notebook`` with all its files under ``folder``."""
-
-    def __init__(self, folder: Path, application: str = "lab"):
-        self.application = application
-        self.root = folder / "root"
-        self.token = secrets.token_hex(24)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._log = folder / "server.log"
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self.root.mkdir(parents=True)
-        for name, values in SETTINGS.items():
-            file = self._folder / "settings" / f"{name}.jupyterlab-settings"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(values))
-        spec = self._folder / "data" / "kernels" / KERNEL / "kernel.json"
-        spec.parent.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
-
-        places = ("config", "data", "runtime")
-        environment = os.environ | {
-            **{f"JUPYTER_{place.upper()}_DIR": str(self._folder / place) for place in places},
-            "JUPYTERLAB_SETTINGS_DIR": str(self._folder / "settings"),
-            "JUPYTERLAB_WORKSPACES_DIR": str(self._folder / "workspaces"),
-            "IPYTHONDIR": str(self._folder / "ipython"),
-            "JUPYTER_TOKEN": self.token,  # not on the command line, where others can read it
-            "PYTHONPATH": str(ROOT),
-        }
-        application = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.application]
-        command = [
-            sys.executable,
-            "-m",
-            {"lab": "jupyterlab", "notebook": "notebook"}[self.application],
-            "--no-browser",
-            "--ServerApp.ip=127.0.0.1",
-            f"--ServerApp.port={self.port}",
-            "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={self.root}",
-            "--LabApp.extension_manager=readonly",
-            "--LabApp.news_url=None",
-            f"--{application}.expose_app_in_browser=True",
-        ]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.append("--allow-root")
-        self._process = subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=self._log.open("wb"),
-            stderr=subprocess.STDOUT,
-        )
-        end = time.monotonic() + START
-        while time.monotonic() < end:
-            if self._process.poll() is not None:
-                break
-            with contextlib.suppress(OSError):
-                self._ask("GET", "/api/status")
-                return
-            time.sleep(0.2)
-        raise RuntimeError(f"The server did not start:\n{self._log.read_text()[-3000:]}")
-
-    def stop(self) -> None:
-        """Ask the server to end with its kernels; insist if it does not."""
-        if self._process is None:
-            return
-        with contextlib.suppress(OSError):
-            self._ask("POST", "/api/shutdown")
-        try:
-            self._process.wait(20)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-    def _ask(self, method: str, path: str) -> None:
-        headers = {"Authorization": f"token {self.token}"}
-        request = urllib.request.Request(self.url + path, method=method, headers=headers)
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(request, timeout=5):
-            pass
-
-    def address(self, notebook: str) -> str:
-        """Where a notebook of the server's folder opens."""
-        path = {"lab": f"lab/tree/{notebook}?reset&", "notebook": f"notebooks/{notebook}?"}
-        return f"{self.url}/{path[self.application]}token={self.token}"
-
-
-class Notebook:
-    """An open notebook."""
-
-    def __init__(self, page: Page, server: Server, name: str):
-        self.page = page
-        self._server, self._name = server, name
-        self.problems: list[str] = []  # errors of the page, and anything asked of another host
-        page.set_default_timeout(WAIT * 1000)
-        page.on("pageerror", lambda error: self.problems.append(f"{error}\n{error.stack}"))
-        page.on("request", self._asked)
-        self.open()
-
-    def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self._server.url, "blob:", "data:", "ws")):
-            self.problems.append(f"request to {request.url}")
-
-    def open(self) -> None:
-        """Load the page, again if it is loaded; it is ready when the kernel is."""
-        self.page.goto(self._server.address(self._name), timeout=START * 1000)
-        self.page.wait_for_function("() => window.jupyterapp?.restored", timeout=START * 1000)
-        self.page.evaluate("() => window.jupyterapp.restored.then(() => true)")
-        ready = """() => {
-            const panel = [...jupyterapp.shell.widgets('main')].find(w => w.content?.activeCell);
-            window.panel = panel;
-            return panel?.sessionContext?.session?.kernel?.status === 'idle';
-        }"""
-        self.page.wait_for_function(ready, timeout=START * 1000)
-
-    def start(self) -> None:
-        """Begin to run all cells."""
-        self.page.evaluate(
-            "() => { window.ran = jupyterapp.commands.execute('notebook:run-all-cells'); }"
-        )
-
-    def run(self) -> None:
-        """Run all cells; fails with the first error among their outputs."""
-        self.start()
-        self.page.evaluate("() => window.ran")
-        outputs = [output for cell in self.cells for output in cell.get("outputs", ())]
-        errors = [output for output in outputs if output["output_type"] == "error"]
-        assert not errors, "\n".join(errors[0]["traceback"])
-
-    @property
-    def cells(self) -> list[dict[str, Any]]:
-        """The cells as they would be saved."""
-        return self.page.evaluate("() => window.panel.content.model.toJSON().cells")
-
-    def find(self, selector: str) -> Locator:
-        return self.page.locator(selector).first
-
-    def wait_for_state(self, *states: str) -> None:
-        """Wait until the Studio is in one of these states."""
-        self.page.wait_for_selector(
-            ", ".join(f".sdw-studio[data-state={state}]" for state in states)
-        )
-
-    def wait_for_frames(self, count: int) -> None:
-        """Wait until at least so many previews have been shown."""
-        self.page.wait_for_function(
-            "n => Number(document.querySelector('.sdw-picture')?.dataset.frames) >= n", arg=count
-        )
+WINDOW = {"width": 1280, "height": 1000}
 
 
 @pytest.fixture(scope="session")
@@ -228,33 +39,68 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def shared_page(lab: Server, browser: Browser) -> Page:
+    """A page in which JupyterLab is loaded, without a notebook."""
+    page = browser.new_page(viewport=WINDOW)
+    page.goto(lab.address(), timeout=START * 1000)
+    wait_for_application(page)
+    page.evaluate(
+        "() => jupyterapp.shell.leftCollapsed || "
+        "jupyterapp.commands.execute('application:toggle-left-area')"
+    )
+    return page
+
+
+@pytest.fixture(scope="session")
+def shared_kernel(lab: Server, shared_page: Page) -> str:
+    """The id of a kernel that has imported what a run needs."""
+    name = write_notebook(lab.root, "kernel", "import sdwidgets as sdw\nsdw.load().name")
+    notebook = Notebook(shared_page, lab, name)
+    notebook.open()
+    notebook.run()
+    kernel = notebook.kernel
+    notebook.close()
+    return kernel
+
+
+@pytest.fixture
+def open_notebook(
+    lab: Server, shared_page: Page, shared_kernel: str, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
+    """Opens a notebook of these code cells in the shared JupyterLab, on the shared kernel."""
+    opened: list[Notebook] = []
+
+    def open_one(*cells: str) -> Notebook:
+        name = write_notebook(lab.root, request.node.originalname, *cells)
+        opened.append(Notebook(shared_page, lab, name))
+        opened[-1].open(shared_kernel)
+        return opened[-1]
+
+    yield open_one
+    for notebook in opened:
+        notebook.close()
+    shared_page.set_viewport_size(WINDOW)
+
+
 @pytest.fixture
 def context(browser: Browser) -> Iterator[BrowserContext]:
-    """A browser window of its own for a test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    """A browser window of its own, for a test that loads pages."""
+    context = browser.new_context(viewport=WINDOW)
     yield context
     context.close()
 
 
 @pytest.fixture
-def open_notebook(
+def load_notebook(
     lab: Server, context: BrowserContext, request: pytest.FixtureRequest
 ) -> Callable[..., Notebook]:
-    """Opens a notebook of these code cells, or a file; in JupyterLab, or another server."""
+    """Loads a page with a notebook of these code cells, or a copy of a file, and a new kernel."""
 
-    def opened(*cells: str, file: Path | None = None, server: Server = lab) -> Notebook:
-        if file is None:
-            content = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-            content["cells"] = [
-                {"cell_type": "code", "id": f"cell-{i}", "metadata": {}, "source": source}
-                | {"execution_count": None, "outputs": []}
-                for i, source in enumerate(cells)
-            ]
-        else:
-            content = json.loads(file.read_text())
-        content["metadata"] |= {"kernelspec": {"name": KERNEL, "display_name": KERNEL}}
-        name = f"{request.node.name.partition('[')[0]}-{secrets.token_hex(4)}.ipynb"
-        (server.root / name).write_text(json.dumps(content))
-        return Notebook(context.new_page(), server, name)
+    def load_one(*cells: str, file: Path | None = None, server: Server = lab) -> Notebook:
+        name = write_notebook(server.root, request.node.originalname, *cells, file=file)
+        notebook = Notebook(context.new_page(), server, name)
+        notebook.load()
+        return notebook
 
-    return opened
+    return load_one

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Notebook, Server
 from playwright.sync_api import expect
+from real_jupyter import ROOT, Notebook, Server
 
 pytestmark = pytest.mark.browser
 
@@ -37,8 +37,8 @@ studio
 Open = Callable[..., Notebook]
 
 
-def test_the_first_lesson_runs_and_a_click_makes_a_picture(open_notebook: Open) -> None:
-    notebook = open_notebook(file=ROOT / "notebooks" / "01_first_picture.ipynb")
+def test_the_first_lesson_runs_and_a_click_makes_a_picture(load_notebook: Open) -> None:
+    notebook = load_notebook(file=ROOT / "notebooks" / "01_first_picture.ipynb")
     notebook.run()
     notebook.wait_for_state("done")
     # Nothing of what the page shows is measured in time: it keeps count of the previews itself.
@@ -163,13 +163,13 @@ def test_keys_in_the_widget_never_reach_the_notebook(open_notebook: Open, select
     assert notebook.page.evaluate("() => window.panel.content.mode") == "command"
 
 
-def test_a_page_loaded_again_finds_the_run_going_on(open_notebook: Open) -> None:
-    notebook = open_notebook(SLOW_STUDIO)
+def test_a_page_loaded_again_finds_the_run_going_on(load_notebook: Open) -> None:
+    notebook = load_notebook(SLOW_STUDIO)
     notebook.run()
     notebook.find(".sdw-generate").click()
     notebook.wait_for_frames(2)
     notebook.page.evaluate("() => jupyterapp.commands.execute('docmanager:save')")
-    notebook.open()
+    notebook.load()
     notebook.wait_for_state("running")
     notebook.wait_for_frames(2)
     notebook.find(".sdw-stop").click()
@@ -288,12 +288,12 @@ def test_a_narrow_cell_stacks(open_notebook: Open) -> None:
     assert side["x"] + side["width"] <= root["x"] + root["width"] + 1
 
 
-def test_notebook_7(open_notebook: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_notebook_7(load_notebook: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
     pytest.importorskip("notebook", minversion="7")
     server = Server(tmp_path_factory.mktemp("notebook"), "notebook")
     server.start()
     try:
-        notebook = open_notebook(STUDIO, server=server)
+        notebook = load_notebook(STUDIO, server=server)
         notebook.run()
         notebook.find(".sdw-generate").click()
         notebook.wait_for_state("done")

@@ -1,0 +1,251 @@
+"""A private Jupyter server, and a notebook open in a browser: what the browser tests drive.
+
+Everything lives in a temporary folder, the server listens on 127.0.0.1 with a random token, and the
+browser resolves no other name: a widget that needed the net would fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Locator, Page
+
+ROOT = Path(__file__).resolve().parents[1]
+KERNEL = "tests"
+START = 120  # seconds for servers, browsers and kernels to come up; never reached
+WAIT = 60  # seconds for anything else
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+"""None: the one that Playwright has installed."""
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
+]
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "@jupyterlab/apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    # attach every cell: the default leaves those off the screen unpainted
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
+
+
+class Server:
+    """``jupyter lab`` or ``jupyter notebook`` with all its files under ``folder``."""
+
+    def __init__(self, folder: Path, application: str = "lab"):
+        self.application = application
+        self.root = folder / "root"
+        self.token = secrets.token_hex(24)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "server.log"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.root.mkdir(parents=True)
+        for name, values in SETTINGS.items():
+            file = self._folder / "settings" / f"{name}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+        spec = self._folder / "data" / "kernels" / KERNEL / "kernel.json"
+        spec.parent.mkdir(parents=True)
+        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
+
+        places = ("config", "data", "runtime")
+        environment = os.environ | {
+            **{f"JUPYTER_{place.upper()}_DIR": str(self._folder / place) for place in places},
+            "JUPYTERLAB_SETTINGS_DIR": str(self._folder / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(self._folder / "workspaces"),
+            "IPYTHONDIR": str(self._folder / "ipython"),
+            "JUPYTER_TOKEN": self.token,  # not on the command line, where others can read it
+            "PYTHONPATH": str(ROOT),
+        }
+        application = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.application]
+        command = [
+            sys.executable,
+            "-m",
+            {"lab": "jupyterlab", "notebook": "notebook"}[self.application],
+            "--no-browser",
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={self.port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self.root}",
+            "--LabApp.extension_manager=readonly",
+            "--LabApp.news_url=None",
+            f"--{application}.expose_app_in_browser=True",
+        ]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            command.append("--allow-root")
+        self._process = subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log.open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        end = time.monotonic() + START
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                break
+            with contextlib.suppress(OSError):
+                self._ask("GET", "/api/status")
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"The server did not start:\n{self._log.read_text()[-3000:]}")
+
+    def stop(self) -> None:
+        """Ask the server to end with its kernels; insist if it does not."""
+        if self._process is None:
+            return
+        with contextlib.suppress(OSError):
+            self._ask("POST", "/api/shutdown")
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _ask(self, method: str, path: str) -> None:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(self.url + path, method=method, headers=headers)
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(request, timeout=5):
+            pass
+
+    def address(self, notebook: str = "") -> str:
+        """Where a notebook of the server's folder opens; without one, JupyterLab itself."""
+        path = {"lab": f"lab/tree/{notebook}?reset&", "notebook": f"notebooks/{notebook}?"}
+        return f"{self.url}/{path[self.application]}token={self.token}"
+
+
+class Notebook:
+    """A notebook open in a page."""
+
+    def __init__(self, page: Page, server: Server, name: str):
+        self.page = page
+        self._server, self._name = server, name
+        self.problems: list[str] = []  # errors of the page, and anything asked of another host
+        page.set_default_timeout(WAIT * 1000)
+        page.on("pageerror", self._failed)
+        page.on("request", self._asked)
+
+    def _failed(self, error: Any) -> None:
+        self.problems.append(f"{error}\n{error.stack}")
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self._server.url, "blob:", "data:", "ws")):
+            self.problems.append(f"request to {request.url}")
+
+    def load(self) -> None:
+        """Load the page with this notebook, anew if it is loaded, and wait for its kernel."""
+        self.page.goto(self._server.address(self._name), timeout=START * 1000)
+        wait_for_application(self.page)
+        self._wait_for_kernel()
+
+    def open(self, kernel: str | None = None) -> None:
+        """Open this notebook in the JupyterLab of the page, on a running kernel of that id."""
+        options = {"path": self._name, "kernel": {"id": kernel} if kernel else {"name": KERNEL}}
+        self.page.evaluate(
+            "options => { jupyterapp.commands.execute('docmanager:open', options); }", options
+        )
+        self._wait_for_kernel()
+
+    def _wait_for_kernel(self) -> None:
+        ready = """name => {
+            const panels = [...jupyterapp.shell.widgets('main')];
+            window.panel = panels.find(panel => panel.context?.path === name);
+            const ready = window.panel?.content?.activeCell;
+            return ready && window.panel.sessionContext.session?.kernel?.status === 'idle';
+        }"""
+        self.page.wait_for_function(ready, arg=self._name, timeout=START * 1000)
+
+    @property
+    def kernel(self) -> str:
+        """The id of its kernel."""
+        return self.page.evaluate("() => window.panel.sessionContext.session.kernel.id")
+
+    def close(self) -> None:
+        """Close it, unsaved; its kernel stays."""
+        self.page.remove_listener("pageerror", self._failed)
+        self.page.remove_listener("request", self._asked)
+        self.page.evaluate("() => { window.panel.dispose(); }")
+
+    def start(self) -> None:
+        """Begin to run all cells."""
+        self.page.evaluate(
+            "() => { window.ran = jupyterapp.commands.execute('notebook:run-all-cells'); }"
+        )
+
+    def run(self) -> None:
+        """Run all cells; fails with the first error among their outputs."""
+        self.start()
+        self.page.evaluate("() => window.ran")
+        outputs = [output for cell in self.cells for output in cell.get("outputs", ())]
+        errors = [output for output in outputs if output["output_type"] == "error"]
+        assert not errors, "\n".join(errors[0]["traceback"])
+
+    @property
+    def cells(self) -> list[dict[str, Any]]:
+        """The cells as they would be saved."""
+        return self.page.evaluate("() => window.panel.content.model.toJSON().cells")
+
+    def find(self, selector: str) -> Locator:
+        return self.page.locator(selector).first
+
+    def wait_for_state(self, *states: str) -> None:
+        """Wait until the Studio is in one of these states."""
+        self.page.wait_for_selector(
+            ", ".join(f".sdw-studio[data-state={state}]" for state in states)
+        )
+
+    def wait_for_frames(self, count: int) -> None:
+        """Wait until at least so many previews have been shown."""
+        self.page.wait_for_function(
+            "n => Number(document.querySelector('.sdw-picture')?.dataset.frames) >= n", arg=count
+        )
+
+
+def wait_for_application(page: Page) -> None:
+    """Wait until JupyterLab or Notebook is there."""
+    page.wait_for_function("() => window.jupyterapp?.restored", timeout=START * 1000)
+    page.evaluate("() => window.jupyterapp.restored.then(() => true)")
+
+
+def write_notebook(folder: Path, name: str, *cells: str, file: Path | None = None) -> str:
+    """Write a notebook of these code cells, or a copy of ``file``; returns its file's name."""
+    content: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+    if file is not None:
+        content = json.loads(file.read_text())
+    for number, source in enumerate(cells):
+        cell = {"cell_type": "code", "id": f"cell-{number}", "metadata": {}, "source": source}
+        content["cells"].append(cell | {"execution_count": None, "outputs": []})
+    content["metadata"] |= {"kernelspec": {"name": KERNEL, "display_name": KERNEL}}
+    name = f"{name}-{secrets.token_hex(4)}.ipynb"
+    (folder / name).write_text(json.dumps(content))
+    return name

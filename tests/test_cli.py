@@ -1,0 +1,103 @@
+"""The command line: the demo with and without a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sdwidgets import cli
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    content = {
+        "cells": [
+            {"cell_type": "code", "id": f"c{i}", "metadata": {}, "source": source}
+            | {"execution_count": None, "outputs": []}
+            for i, source in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path.write_text(json.dumps(content))
+    return path
+
+
+PICTURE = "from PIL import Image\nImage.new('RGB', (3, 2), 'red')"
+
+
+def test_the_lesson_is_found() -> None:
+    assert cli.lesson().name == cli.LESSON
+
+
+def test_executing_leaves_notebook_page_and_picture(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = notebook(tmp_path / "lesson.ipynb", "print(6 * 7)", PICTURE)
+    html, picture = cli.execute(path)
+    assert "42" in html.read_text()
+    assert picture is not None
+    assert Image.open(picture).size == (3, 2)
+    outputs = json.loads(path.read_text())["cells"][0]["outputs"]
+    assert outputs[0]["text"] == ["42\n"]
+
+
+def test_a_failing_cell_is_kept_in_the_notebook(tmp_path: Path) -> None:
+    from nbclient.exceptions import CellExecutionError
+
+    path = notebook(tmp_path / "lesson.ipynb", "1 / 0")
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        cli.execute(path)
+    assert "ZeroDivisionError" in path.read_text()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the demo does, done by no one."""
+    done: list[str] = []
+
+    def execute(path: Path) -> tuple[Path, Path]:
+        done.append("execute")
+        return path.with_suffix(".html"), path.with_suffix(".png")
+
+    def call(command: list[Any]) -> int:
+        done.append(command[2])
+        return 0
+
+    monkeypatch.setattr(cli, "execute", execute)
+    monkeypatch.setattr(cli.subprocess, "call", call)
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    return done
+
+
+@pytest.mark.parametrize(
+    ("arguments", "terminal", "expected"),
+    [
+        ([], False, ["execute"]),
+        ([], True, ["jupyterlab"]),
+        (["--execute"], True, ["execute", "jupyterlab"]),
+        (["--execute"], False, ["execute"]),
+    ],
+)
+def test_with_a_terminal_it_opens_without_it_executes(
+    calls: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    terminal: bool,
+    expected: list[str],
+) -> None:
+    monkeypatch.setattr(cli.sys.stdin, "isatty", lambda: terminal, raising=False)
+    monkeypatch.setattr(cli.sys.stdout, "isatty", lambda: terminal, raising=False)
+    assert cli.main(["demo", "--out", str(tmp_path / "out"), *arguments]) == 0
+    assert calls == expected
+    assert (tmp_path / "out" / cli.LESSON).is_file()
+
+
+def test_opening_again_keeps_what_was_changed(calls: list[str], tmp_path: Path) -> None:
+    mine = notebook(tmp_path / cli.LESSON, "'mine'")
+    cli.demo(tmp_path, run=False, terminal=True)
+    assert "mine" in mine.read_text()
