@@ -148,8 +148,12 @@ SDXL = ModelConfig(
 EMOJI = ModelConfig(
     name="emoji scenes",
     unet=UNetConfig(
-        channels=(64, 128, 192), depths=(1, 1, 1), heads=(4, 4, 4), blocks_per_level=1,
-        context_dim=128, norm_groups=8,
+        channels=(64, 128, 192),
+        depths=(1, 1, 1),
+        heads=(4, 4, 4),
+        blocks_per_level=1,
+        context_dim=128,
+        norm_groups=8,
     ),
     autoencoder=AutoencoderConfig(
         channels=(16, 32, 64, 160), blocks_per_level=1, norm_groups=2, scaling_factor=1.0
@@ -170,11 +174,18 @@ EMOJI = ModelConfig(
 TINY = ModelConfig(
     name="tiny",
     unet=UNetConfig(
-        channels=(16, 32), depths=(1, 1), heads=(2, 4), blocks_per_level=1, context_dim=24, norm_groups=8
+        channels=(16, 32),
+        depths=(1, 1),
+        heads=(2, 4),
+        blocks_per_level=1,
+        context_dim=24,
+        norm_groups=8,
     ),
     autoencoder=AutoencoderConfig(channels=(8, 16), blocks_per_level=1, norm_groups=4),
     text=(
-        TextConfig(vocab_size=300, width=24, layers=2, heads=2, hidden=48, bos=298, eos=299, pad=299),
+        TextConfig(
+            vocab_size=300, width=24, layers=2, heads=2, hidden=48, bos=298, eos=299, pad=299
+        ),
     ),
     size=16,
     guidance_scale=3.0,

@@ -20,8 +20,9 @@ from __future__ import annotations
 import os
 import random
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -55,6 +56,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
 }
 
+SMALL, BIG = 36, 76  # a lone object of at most / at least this many pixels is called so
 COUNTS = {2: "two", 3: "three", 4: "four"}
 Relation = Literal["left of", "right of", "above", "below"]
 RELATIONS: tuple[Relation, ...] = ("left of", "right of", "above", "below")
@@ -136,16 +138,12 @@ def split_of(scene: Scene) -> Split:
 # ------------------------------------------------------------------------- layouts
 
 
-def _one(rng: random.Random) -> tuple[list[Placed], str]:
+def _one(rng: random.Random) -> list[Placed]:
     noun = rng.choice(list(OBJECTS))
-    word, (low, high) = rng.choice(
-        [("", (46, 62)), ("", (46, 62)), ("small ", (28, 36)), ("big ", (76, 92))]
-    )
-    size = rng.uniform(low, high)
-    room = (SIZE - size) / 2 - 2
-    jitter = min(room, 22)
+    size = rng.uniform(*rng.choice([(46, 62), (46, 62), (28, SMALL), (BIG, 92)]))
+    jitter = min((SIZE - size) / 2 - 2, 22)
     x, y = (SIZE / 2 + rng.uniform(-jitter, jitter) for _ in "xy")
-    return [Placed(noun, x, y, size)], word
+    return [Placed(noun, x, y, size)]
 
 
 def _row(rng: random.Random, nouns: list[str], relation: Relation) -> list[Placed]:
@@ -265,32 +263,42 @@ def make_scene(rng: random.Random, split: Split = "seen", *, kind: str | None = 
 
 def _draw(rng: random.Random, kind: str | None) -> Scene:
     kind = kind or rng.choices(("one", "two", "three", "several"), (30, 50, 10, 10))[0]
-    color = rng.choice(list(COLORS))
-    relations: list[tuple[str, Relation, str]] = []
+    relations: tuple[tuple[str, Relation, str], ...] = ()
     if kind == "one":
-        objects, word = _one(rng)
-        noun = objects[0].noun
-        what = _with_opening(rng, f"a {word}{noun}" if word else article(noun))
+        objects = _one(rng)
     elif kind == "several":
         objects = _several(rng)
-        what = f"{COUNTS[len(objects)]} {plural(objects[0].noun)}"
-    elif kind == "two":
-        nouns = rng.sample(list(OBJECTS), 2)
+    elif kind in ("two", "three"):
+        nouns = rng.sample(list(OBJECTS), 2 if kind == "two" else 3)
         relation = rng.choice(RELATIONS)
         objects = _row(rng, nouns, relation)
-        relations = [(nouns[0], relation, nouns[1])]
-        what = _with_opening(rng, relation_text(rng, nouns[0], relation, nouns[1]))
-    elif kind == "three":
-        nouns = rng.sample(list(OBJECTS), 3)
-        relation = rng.choice(RELATIONS)
-        objects = _row(rng, nouns, relation)
-        relations = [(a, relation, b) for a, b in zip(nouns, nouns[1:], strict=False)]
-        what = f" {relation} ".join(article(noun) for noun in nouns)
+        relations = tuple((a, relation, b) for a, b in pairwise(nouns))
     else:
         raise InputError(f"A scene's kind is one, two, three or several, not {kind!r}.")
+    scene = Scene(tuple(objects), rng.choice(list(COLORS)), "", relations)
+    return describe(rng, scene)
+
+
+def describe(rng: random.Random, scene: Scene) -> Scene:
+    """The same scene with a new caption, in other words or in the same.
+
+    One caption in ten leaves the background's colour out.
+    """
+    objects, relations = scene.objects, scene.relations
+    nouns = [placed.noun for placed in objects]
+    if len(relations) == 1:
+        what = _with_opening(rng, relation_text(rng, *relations[0]))
+    elif relations:
+        what = f" {relations[0][1]} ".join(article(noun) for noun in nouns)
+    elif len(objects) > 1:
+        what = f"{COUNTS[len(objects)]} {plural(nouns[0])}"
+    else:
+        size = objects[0].size
+        word = "small " if size <= SMALL else "big " if size >= BIG else ""
+        what = _with_opening(rng, article(word + nouns[0]))
     names_background = rng.random() < 0.9
-    caption = _with_background(rng, what, color) if names_background else what
-    return Scene(tuple(objects), color, caption, tuple(relations), names_background)
+    caption = _with_background(rng, what, scene.background) if names_background else what
+    return replace(scene, caption=caption, names_background=names_background)
 
 
 # ------------------------------------------------------------------------- drawing

@@ -54,7 +54,7 @@ def plain_caption(scene: Scene) -> str:
     return f"{what} on a {scene.background} background"
 
 
-def test_scenes(count: int, split: Split) -> list[Scene]:
+def prompt_scenes(count: int, split: Split) -> list[Scene]:
     """``count`` scenes of that split, of all kinds, in the plainest words."""
     scenes = [scene_at(TEST_SEED, i, split, KINDS[i % len(KINDS)]) for i in range(count)]
     return [replace(scene, caption=plain_caption(scene)) for scene in scenes]
@@ -230,7 +230,7 @@ def evaluate(
     """Every score of the model as plain data; see `report` for its text."""
     scale = model.config.guidance_scale if guidance_scale is None else guidance_scale
     scenes: dict[Split, list[Scene]] = {
-        "seen": test_scenes(prompts, "seen"), "held_out": test_scenes(prompts, "held_out"),
+        "seen": prompt_scenes(prompts, "seen"), "held_out": prompt_scenes(prompts, "held_out"),
     }  # fmt: skip
     fresh = [scene_at(TEST_SEED + 1, i, "held_out") for i in range(200)]
     result: dict = {
