@@ -1,0 +1,1 @@
+"""Benchmarks: one command a question, see README.md beside this file."""

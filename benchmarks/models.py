@@ -1,0 +1,90 @@
+"""The models that are measured: the bundled one, else one of its shape with random weights."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sdwidgets.configs import ModelConfig, TextConfig
+
+PROMPT = "a cat left of a car on a blue background"
+
+
+@contextmanager
+def model_folder(name: str = "emoji") -> Iterator[Path]:
+    """The folder of the model to measure, in the diffusers layout.
+
+    "emoji": the bundled model. Where it is missing, a model of its shape with random weights,
+    which takes as long. "sd1": Stable Diffusion 1's shape with random weights in float16, 2.1 GB.
+    Anything else: a path.
+    """
+    from sdwidgets.checkpoints.load import BUNDLED
+    from sdwidgets.configs import EMOJI, SD1
+
+    if name == "emoji" and (BUNDLED / "emoji" / "model_index.json").is_file():
+        yield BUNDLED / "emoji"
+    elif name in ("emoji", "sd1"):
+        config = EMOJI if name == "emoji" else SD1
+        print(f"   (random weights of the shape of {config.name})", flush=True)
+        with tempfile.TemporaryDirectory(prefix="sdwidgets-benchmark-") as scratch:
+            folder = Path(scratch) / "model"
+            write_random(config, folder)
+            yield folder
+    else:
+        yield Path(name)
+
+
+def write_random(config: ModelConfig, folder: Path) -> None:
+    """Write a model of that config with random weights, as float16, to ``folder``."""
+    import torch
+
+    from sdwidgets.checkpoints import save_model
+    from sdwidgets.models.autoencoder import Autoencoder
+    from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
+    from sdwidgets.models.unet import UNet
+    from sdwidgets.pipeline import LatentDiffusion, noise_schedule
+
+    torch.manual_seed(0)
+    text = config.text[0]
+    with tempfile.TemporaryDirectory() as scratch:
+        _write_vocabulary(Path(scratch), text)
+        torch.set_default_dtype(torch.float16)  # half the memory for the large one
+        try:
+            model = LatentDiffusion(
+                config=config,
+                unet=UNet(config.unet).eval(),
+                autoencoder=Autoencoder(config.autoencoder).eval(),
+                text=TextEncoder(text, build_text(text), load_tokenizer(scratch)),
+                schedule=noise_schedule(config.schedule),
+            )
+        finally:
+            torch.set_default_dtype(torch.float32)
+        save_model(model, folder, dtype="float16")
+
+
+def _write_vocabulary(folder: Path, text: TextConfig) -> None:
+    """A CLIP vocabulary of single bytes, filled up to the special tokens that the config names."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [*map(chr, sorted(printable)), *(chr(0x100 + i) for i in range(len(others)))]
+    words = [*letters, *(letter + "</w>" for letter in letters)]
+    special = {text.bos: "<|startoftext|>", text.eos: "<|endoftext|>"}
+    special.setdefault(text.pad, "<|padding|>")
+    words += [f"<unused{i}>" for i in range(text.vocab_size - len(words))]
+    for place, word in special.items():
+        words[place] = word
+    (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    config = {
+        "bos_token": special[text.bos],
+        "eos_token": special[text.eos],
+        "pad_token": special[text.pad],
+        "unk_token": special[text.eos],
+        "tokenizer_class": "CLIPTokenizer",
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
