@@ -148,12 +148,12 @@ SDXL = ModelConfig(
 EMOJI = ModelConfig(
     name="emoji scenes",
     unet=UNetConfig(
-        channels=(64, 128, 192),
+        channels=(40, 80, 160),
         depths=(1, 1, 1),
-        heads=(4, 4, 4),
+        heads=(2, 4, 4),
         blocks_per_level=1,
         context_dim=128,
-        norm_groups=8,
+        norm_groups=4,
     ),
     autoencoder=AutoencoderConfig(
         channels=(16, 32, 64, 160), blocks_per_level=1, norm_groups=2, scaling_factor=1.0

@@ -8,9 +8,11 @@ folder that ``sdwidgets.load`` and diffusers read.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from pathlib import Path
+from threading import Event
 
 import torch
 from tqdm.auto import tqdm
@@ -25,11 +27,11 @@ PLANS = {
     "decoder": Plan(steps=1000, batch_size=32, ema=0.998, matrix_lr=0.005, lr=3e-4),
     "text": Plan(steps=1000, batch_size=128, ema=0.99),
     "recognizer": Plan(steps=1500, batch_size=32, ema=0.99),
-    "diffusion": Plan(steps=12000, batch_size=32, ema=0.999, checkpoint_every=250),
+    "diffusion": Plan(steps=12000, batch_size=32, ema=0.995, checkpoint_every=200),
 }
 
 
-def follow(task: Task, plan: Plan, checkpoint: Path, log_every: int = 50) -> None:
+def follow(task: Task, plan: Plan, checkpoint: Path, stop: Event, log_every: int = 50) -> None:
     """Trains with a progress bar (a line every ``log_every`` steps without a terminal)."""
     live = sys.stderr.isatty()
     bar: tqdm | None = None
@@ -53,6 +55,8 @@ def follow(task: Task, plan: Plan, checkpoint: Path, log_every: int = 50) -> Non
                 f"{(step.total - step.index - 1) / rate / 60:.0f} min left",
                 flush=True,
             )
+        if stop.is_set():
+            break
     if bar is not None:
         bar.close()
 
@@ -92,7 +96,13 @@ def main(argv: list[str] | None = None) -> None:
     plan = replace(PLANS[args.part], **overrides)
     torch.manual_seed(plan.seed)
     task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes)
-    follow(task, plan, args.runs / f"{args.part}.pt")
+    checkpoint = args.runs / f"{args.part}.pt"
+    stop = Event()
+    for name in (signal.SIGINT, signal.SIGTERM):  # a request to end takes effect between steps
+        signal.signal(name, lambda *_: stop.set())
+    follow(task, plan, checkpoint, stop)
+    if stop.is_set():
+        print(f"Stopped; the same command goes on from {checkpoint}.")
 
 
 if __name__ == "__main__":
