@@ -205,10 +205,8 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
         raise f.error("transformer_layers_per_block", f"{config.mid_depth} in the last level")
     _check_divisible(f, "norm_num_groups", channels, (config.norm_groups,) * levels)
     _check_divisible(f, key, channels, heads)
-    sample_size = data.get("sample_size")
-    if isinstance(sample_size, list):  # [height, width]
-        f = _Fields({"sample_size": sample_size[0] if sample_size else None}, where)
-    return config, f.integer("sample_size", 1, 1024, 64)
+    # One number, or [height, width].
+    return config, max(f.per_level("sample_size", 2, 1, 1024, 64))
 
 
 def unet_to_json(config: UNetConfig, sample_size: int) -> Json:

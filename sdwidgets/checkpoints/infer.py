@@ -55,7 +55,7 @@ def infer_config(
         else:
             unet, text = _diffusers_unet(shapes), _clip(shapes, "text_encoder.")
             autoencoder = _diffusers_autoencoder(shapes)
-    except (KeyError, IndexError) as error:
+    except (KeyError, IndexError, ValueError) as error:  # no name, or one of another rank
         missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
         raise CheckpointError(
             f"{path} is no whole Stable Diffusion 1 or 2: {ascii(missing)[:100]} is missing."
@@ -192,7 +192,7 @@ def _diffusers_autoencoder(shapes: Shapes) -> AutoencoderConfig:
 def _compvis_text(shapes: Shapes) -> TextConfig:
     if OPEN_CLIP + "token_embedding.weight" not in shapes:
         return _clip(shapes, CLIP)
-    vocab_size, width = shapes[OPEN_CLIP + "token_embedding.weight"]
+    vocab_size, width = shapes[OPEN_CLIP + "token_embedding.weight"][:2]
     layers = _number_of(shapes, OPEN_CLIP + "transformer.resblocks.{}.ln_1.weight")
     return _text(
         vocab_size=vocab_size,
@@ -206,7 +206,7 @@ def _compvis_text(shapes: Shapes) -> TextConfig:
 def _clip(shapes: Shapes, prefix: str) -> TextConfig:
     if f"{prefix}text_model.embeddings.token_embedding.weight" in shapes:
         prefix = f"{prefix}text_model."
-    vocab_size, width = shapes[prefix + "embeddings.token_embedding.weight"]
+    vocab_size, width = shapes[prefix + "embeddings.token_embedding.weight"][:2]
     return _text(
         vocab_size=vocab_size,
         width=width,

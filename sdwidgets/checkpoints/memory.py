@@ -42,9 +42,8 @@ def _main_memory() -> Iterator[int]:
     yield from _container_memory()
 
 
-def _container_memory() -> Iterator[int]:
+def _container_memory(group: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
     """What the control group leaves (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
-    group = Path("/sys/fs/cgroup")
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from ..configs import TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json
 from .weights import FLOATS
@@ -102,7 +103,7 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
     for name, stem, module, settings, rename in parts:
         _write_json(folder / name / "config.json", settings)
         _write_weights(folder / name / f"{stem}.safetensors", module, dtype, rename)
-    _write_tokenizer(folder / "tokenizer", model.text.tokenizer, config.text[0].length)
+    _write_tokenizer(folder / "tokenizer", model.text.tokenizer, config.text[0])
     if model.preview is not None:
         _write_json(folder / "preview.json", {"factors": model.preview.tolist()})
     for path in (*folder.iterdir(), folder):
@@ -124,21 +125,20 @@ def _write_weights(
     _sync(path)
 
 
-def _write_tokenizer(folder: Path, tokenizer: Any, length: int) -> None:
+def _write_tokenizer(folder: Path, tokenizer: Any, config: TextConfig) -> None:
     """The four files of CLIP's tokenizer, which every version of transformers reads."""
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
-    special = {
-        f"{name}_token": getattr(tokenizer, f"{name}_token")
-        for name in ("bos", "eos", "pad", "unk")
-    }
+    ids = {"bos_token": config.bos, "eos_token": config.eos, "pad_token": config.pad}
+    special = {name: tokenizer.convert_ids_to_tokens(i) for name, i in ids.items()}
+    special["unk_token"] = special["eos_token"]  # CLIP's choice; byte pairs leave nothing unknown
     _write_json(folder / "vocab.json", dict(words), indent=None)
     _write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *merges, ""]))
     _write_json(folder / "special_tokens_map.json", special)
     _write_json(
         folder / "tokenizer_config.json",
-        {**special, "model_max_length": length, "tokenizer_class": "CLIPTokenizer"},
+        {**special, "model_max_length": config.length, "tokenizer_class": "CLIPTokenizer"},
     )
 
 

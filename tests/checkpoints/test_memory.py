@@ -1,0 +1,50 @@
+"""What memory there is, and what is said when it is not enough."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sdwidgets.checkpoints import memory
+from sdwidgets.errors import OutOfMemory
+
+CPU = torch.device("cpu")
+
+
+def test_a_machine_has_some_memory() -> None:
+    free = memory.available_memory(CPU)
+    assert free is None or 2**20 < free < 2**50
+
+
+def test_what_fits_is_let_through() -> None:
+    memory.check_memory(1, CPU, "A model")
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda device: 2_000_000_000)
+    with pytest.raises(OutOfMemory, match=r"3\.5 GB of memory on cpu, 2 GB are free"):
+        memory.check_memory(3_500_000_000, CPU, "A model")
+
+
+def test_memory_that_is_not_known_is_no_hindrance(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda device: None)
+    memory.check_memory(2**60, CPU, "A model")
+
+
+def test_a_container_has_less_than_its_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    files = {"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "inactive_file 100"}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert list(memory._container_memory(tmp_path)) == [400]
+    (tmp_path / "memory.max").write_text("max\n")
+    assert list(memory._container_memory(tmp_path)) == []
+    assert list(memory._container_memory(tmp_path / "nowhere")) == []
+
+
+def test_a_gpu_is_asked_for_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
+    assert memory.available_memory(torch.device("cuda")) == 123
