@@ -1,0 +1,96 @@
+"""Every lesson runs, without a browser, on the bundled model."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from sdwidgets.checkpoints.load import BUNDLED, DEFAULT
+from sdwidgets.trace import read_record
+
+nbformat = pytest.importorskip("nbformat")
+nbclient = pytest.importorskip("nbclient")
+
+LESSONS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+
+pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Executes a copy of a lesson in a folder of its own, once; returns the folder and content."""
+    if not (BUNDLED / DEFAULT / "model_index.json").is_file():
+        pytest.skip("the bundled model's weights are not in this checkout")
+    done: dict[Path, tuple[Path, Any]] = {}
+
+    def execute(lesson: Path) -> tuple[Path, Any]:
+        if lesson not in done:
+            folder = tmp_path_factory.mktemp(lesson.stem)
+            content = nbformat.read(shutil.copy(lesson, folder), as_version=4)
+            client = nbclient.NotebookClient(
+                content,
+                timeout=250,
+                kernel_name="python3",
+                resources={"metadata": {"path": str(folder)}},
+            )
+            client.execute()
+            done[lesson] = folder, content
+        return done[lesson]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(os.environ, "JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel
+        patch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
+        yield execute
+
+
+def test_every_cell_runs(lesson: Path, executed: Any) -> None:
+    _, content = executed(lesson)
+    cells = [cell for cell in content.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in cells] == [*range(1, len(cells) + 1)]
+    outputs = [output.output_type for cell in cells for output in cell.outputs]
+    assert "error" not in outputs
+
+
+def test_nothing_is_said_on_stderr_but_progress(lesson: Path, executed: Any) -> None:
+    _, content = executed(lesson)
+    said = [
+        output.text
+        for cell in content.cells
+        for output in cell.get("outputs", ())
+        if output.get("name") == "stderr" and "it/s]" not in output.text
+    ]
+    assert said == []
+
+
+def test_it_leaves_a_picture_with_its_settings(lesson: Path, executed: Any) -> None:
+    folder, _ = executed(lesson)
+    pictures = [*folder.glob("*.png")]
+    assert pictures
+    for picture in pictures:
+        assert Image.open(picture).getcolors(1) is None  # more than one colour
+        assert read_record(picture)["settings"]["prompt"]
+
+
+def test_it_is_kept_without_outputs(lesson: Path) -> None:
+    content = nbformat.read(lesson, as_version=4)
+    nbformat.validate(content)
+    for cell in content.cells:
+        if cell.cell_type == "code":
+            assert not cell.outputs
+            assert cell.execution_count is None
+
+
+def test_a_projector_can_show_it(lesson: Path) -> None:
+    content = nbformat.read(lesson, as_version=4)
+    long = [
+        cell.id
+        for cell in content.cells
+        if cell.cell_type == "code" and len(cell.source.splitlines()) > 15
+    ]
+    assert long == []
