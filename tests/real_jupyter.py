@@ -140,8 +140,10 @@ class Server:
 
     def address(self, notebook: str = "") -> str:
         """Where a notebook of the server's folder opens; without one, JupyterLab itself."""
-        path = {"lab": f"lab/tree/{notebook}?reset&", "notebook": f"notebooks/{notebook}?"}
-        return f"{self.url}/{path[self.application]}token={self.token}"
+        page = {"lab": f"lab/tree/{notebook}" if notebook else "lab"}.get(
+            self.application, f"notebooks/{notebook}"
+        )
+        return f"{self.url}/{page}?reset&token={self.token}"
 
 
 class Notebook:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import ipywidgets
 import traitlets
@@ -589,6 +589,12 @@ class Studio(ipywidgets.VBox):
             control.options = options
             control.value = self.model
             self._offering = False
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "A Studio belongs to its notebook: it can be neither copied nor sent.\n"
+            "Send its settings, studio.settings, and make a Studio there."
+        )
 
     def __repr__(self) -> str:
         return f"Studio({self.prompt!r}, seed={self.seed}, model={self.model!r}): {self.state}"

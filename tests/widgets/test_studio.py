@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -399,6 +400,11 @@ def test_where_no_widget_shows_there_is_the_picture(studio: Studio) -> None:
     assert bundle["image/png"]
     assert "a cat" in bundle["text/plain"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_a_studio_cannot_be_sent(studio: Studio) -> None:
+    with pytest.raises(InputError, match=r"studio\.settings"):
+        pickle.dumps(studio)
 
 
 # ------------------------------------------------------------------------------------- threads
