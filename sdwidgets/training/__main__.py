@@ -69,14 +69,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
-    for name, kind in (
-        ("steps", int),
-        ("batch-size", int),
-        ("lr", float),
-        ("matrix-lr", float),
-        ("seed", int),
-    ):
-        parser.add_argument(f"--{name}", type=kind)
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--lr", type=float, help="of the weights AdamW trains")
+    parser.add_argument("--matrix-lr", type=float, help="of the weights Muon trains")
+    parser.add_argument("--seed", type=int)
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -98,8 +95,8 @@ def main(argv: list[str] | None = None) -> None:
     task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes)
     checkpoint = args.runs / f"{args.part}.pt"
     stop = Event()
-    for name in (signal.SIGINT, signal.SIGTERM):  # a request to end takes effect between steps
-        signal.signal(name, lambda *_: stop.set())
+    for kind in (signal.SIGINT, signal.SIGTERM):  # a request to end takes effect between steps
+        signal.signal(kind, lambda *_: stop.set())
     follow(task, plan, checkpoint, stop)
     if stop.is_set():
         print(f"Stopped; the same command goes on from {checkpoint}.")

@@ -61,6 +61,7 @@ def quieten(model: Autoencoder) -> None:
     the first thousand steps go by until the latents have grown out of it."""
     half = model.config.latent_channels
     model.quant_conv.weight[half:] *= 0.1
+    assert model.quant_conv.bias is not None
     model.quant_conv.bias[half:] = -6.0
 
 

@@ -121,7 +121,7 @@ def preview_factors(mean: Tensor, images: Tensor) -> np.ndarray:
 
     What a live preview needs: one multiplication in place of a decoder.
     """
-    small = F.adaptive_avg_pool2d(images, mean.shape[-2:])
+    small = F.adaptive_avg_pool2d(images, (mean.shape[-2], mean.shape[-1]))
     latents = mean.float().permute(0, 2, 3, 1).flatten(0, 2)
     ones = torch.ones(len(latents), 1)
     colours = small.permute(0, 2, 3, 1).flatten(0, 2)

@@ -35,7 +35,7 @@ from ..scenes import (
 )
 from ..trace.attention import grid_of, tapped, tokens_of
 from .data import draw, scene_at
-from .loop import averaged
+from .loop import averaged, placed
 from .recognizer import Recognizer, Seen, holds, recognize
 
 TEST_SEED = 1_000_000  # scenes that no training draws
@@ -92,8 +92,14 @@ def score(scenes: list[Scene], seen: list[Seen]) -> Score:
         color.append(one.color == scene.background)
         if scene.relations:
             relation.append(all(holds(one, *triple) for triple in scene.relations))
-    share = [float(np.mean(x)) if x else float("nan") for x in (objects, nouns, exact, color)]
-    return Score(len(scenes), *share, float(np.mean(relation)) if relation else float("nan"))
+    return Score(
+        pictures=len(scenes),
+        objects=float(np.mean(objects)),
+        nouns=float(np.mean(nouns)),
+        exact=float(np.mean(exact)),
+        color=float(np.mean(color)),
+        relation=float(np.mean(relation)) if relation else float("nan"),
+    )
 
 
 def generated(
@@ -165,7 +171,7 @@ def attention_maps(
     sigma = model.schedule.sigmas[ts].float().to(z.device).view(-1, 1, 1, 1)
     noise = torch.randn((len(ts), *z.shape[1:]), generator=generator).to(z.device)
     x = (z + sigma * noise) / (1 + sigma.square()).sqrt()
-    context = model.condition([scene.caption]).context.expand(len(ts), -1, -1)
+    context = model.text.encode([scene.caption]).expand(len(ts), -1, -1)
     total = torch.zeros(context.shape[1], SIZE, SIZE)
     layers = 0
 
@@ -281,7 +287,7 @@ def trained_judge(checkpoint: Path) -> Recognizer:
     """The recogniser of the runs folder."""
     judge = Recognizer()
     judge.load_state_dict(averaged(checkpoint))
-    return judge.eval().to(memory_format=torch.channels_last)
+    return placed(judge.eval(), "cpu")
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class TrainStep:
 class Task(Protocol):
     """What is trained: ``model`` holds the weights, ``loss`` draws its own batch."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module: ...
 
     def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
         """The scalar ``loss`` of one batch and any further scalars to report."""
@@ -87,6 +88,14 @@ class Average:
                 average.lerp_(value.to(average.dtype), 1 - decay)
             else:
                 average.copy_(value)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def placed(model: M, device: torch.device | str) -> M:
+    """The model on ``device``, its convolutions' weights laid out as they are fastest."""
+    return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -56,7 +56,8 @@ def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """(weights for Muon, all others). Embeddings and the layers at a network's two ends, which
     turn something else into features or features into something else, are not Muon's."""
     ends = ("conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color")
-    matrices, others = [], []
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
     for name, weight in model.named_parameters():
         if weight.requires_grad:
             hidden = weight.ndim > 1 and not any(end in name for end in ends)

@@ -19,7 +19,7 @@ from ..scenes import Glyphs
 from .autoencoder import AutoencoderTask, quieten, standardize
 from .data import draw, scene_at
 from .diffusion import DiffusionTask, cached_latents, preview_factors
-from .loop import Plan, Task, averaged
+from .loop import Plan, Task, averaged, placed
 from .recognizer import Recognizer, RecognizerTask
 from .text import Contrast, TextTask, caption_vocabulary, kept_weights
 
@@ -30,7 +30,7 @@ def trained_autoencoder(
     """The autoencoder of the runs folder, its latents scaled to unit variance."""
     model = Autoencoder(config.autoencoder)
     model.load_state_dict(averaged(_needed(runs / "autoencoder.pt", "autoencoder")))
-    model = model.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    model = placed(model.eval().requires_grad_(False), device)
     model.config = standardize(model, glyphs)
     if (runs / "decoder.pt").exists():
         model.load_state_dict(averaged(runs / "decoder.pt"))
@@ -86,7 +86,7 @@ def task(
     """The training task of that name on ``device``; diffusion caches ``scenes`` latents."""
     if part == "autoencoder":
         model = Autoencoder(replace(config.autoencoder, scaling_factor=1.0, shift_factor=0.0))
-        model = model.to(device, memory_format=torch.channels_last)
+        model = placed(model, device)
         quieten(model)
         return AutoencoderTask(model, glyphs, plan.seed, large_from=plan.steps * 7 // 10)
     if part == "text":
@@ -100,8 +100,7 @@ def task(
             )
         return TextTask(Contrast(text).to(device), folder, text, glyphs, plan.seed)
     if part == "recognizer":
-        judge = Recognizer().to(device, memory_format=torch.channels_last)
-        return RecognizerTask(judge, glyphs)
+        return RecognizerTask(placed(Recognizer(), device), glyphs)
     if part == "decoder":
         model = trained_autoencoder(config, runs, glyphs, device).train()
         model.decoder.requires_grad_(True)
@@ -110,8 +109,8 @@ def task(
     if part == "diffusion":
         encoder = trained_autoencoder(config, runs, glyphs, device)
         mean, std = cached_latents(encoder, glyphs, scenes, plan.seed, runs / "latents.pt")
-        text = trained_text(config, runs, device)
-        unet = UNet(config.unet).to(device, memory_format=torch.channels_last)
+        reader = trained_text(config, runs, device)
+        unet = placed(UNet(config.unet), device)
         zero_residuals(unet)
-        return DiffusionTask(unet, text, config.schedule, mean, std, plan.seed)
+        return DiffusionTask(unet, reader, config.schedule, mean, std, plan.seed)
     raise InputError(f"There is no part called {part!r}.")

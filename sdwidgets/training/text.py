@@ -19,6 +19,7 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +114,8 @@ class Contrast(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(2.65))  # 1/0.07, as CLIP begins
 
     @property
-    def inner(self) -> nn.Module:
+    def inner(self) -> Any:
+        """transformers' text transformer: version 4 wraps it, and 5 does not."""
         return getattr(self.text, "text_model", self.text)
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
