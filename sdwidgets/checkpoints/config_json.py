@@ -404,7 +404,9 @@ def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[s
 def check_parts_fit(config: ModelConfig, where: str) -> None:
     """Raise ``CheckpointError`` if UNet, autoencoder and text encoder are of different models."""
     unet, vae = config.unet, config.autoencoder
-    width = sum(text.width for text in config.text)
+    if len(config.text) != 1:
+        raise CheckpointError(f"{where} has {len(config.text)} text encoders, not one.")
+    width = config.text[0].width
     if unet.in_channels == 9:
         raise CheckpointError(
             f"{where} is an inpainting model (9 input channels), which this kit does not load.\n"

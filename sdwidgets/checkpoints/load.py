@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..configs import ModelConfig, Prediction, TextConfig
-from ..errors import CheckpointError, CheckpointNotFound, InputError
+from ..errors import (
+    CheckpointError,
+    CheckpointNotFound,
+    InputError,
+    OutOfMemory,
+    SDWidgetsError,
+)
 from ..imports import quick_imports
 from . import config_json, hub
 from .fill import Part, Plan, extras, fill, plan
@@ -73,17 +79,37 @@ def load_model(
     path, label = _locate(name, revision)
     if path.is_dir() and config is not None:
         raise InputError("config= is for single files; a folder has its own.", parameter="config")
-    with ExitStack() as stack:
-        if path.is_dir():
-            layout = open_folder(path, label, stack)
-        else:
-            layout = open_file(path, stack, config=config, prediction=wanted, tokenizer=tokenizer)
-        if wanted is not None:
-            schedule = replace(layout.config.schedule, prediction=wanted)
-            layout = replace(layout, config=replace(layout.config, schedule=schedule))
-        if tokenizer is not None:
-            layout = replace(layout, tokenizer=Path(tokenizer))
-        return _assemble(layout, target, number, check_finite, make_room)
+    try:
+        with ExitStack() as stack:
+            if path.is_dir():
+                layout = open_folder(path, label, stack)
+            else:
+                layout = open_file(
+                    path, stack, config=config, prediction=wanted, tokenizer=tokenizer
+                )
+            if wanted is not None:
+                schedule = replace(layout.config.schedule, prediction=wanted)
+                layout = replace(layout, config=replace(layout.config, schedule=schedule))
+            if tokenizer is not None:
+                layout = replace(layout, tokenizer=Path(tokenizer))
+            return _assemble(layout, target, number, check_finite, make_room)
+    except SDWidgetsError:
+        raise
+    except OSError as error:  # a disk that fails, a network folder that has gone
+        why = f"{path} could not be read: {error.strerror or type(error).__name__}."
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        why = ""
+    # Raised out here: the error above would keep alive what was read so far.
+    raise (
+        CheckpointError(why)
+        if why
+        else OutOfMemory(
+            f"The memory of {target} did not suffice for {path}.\n"
+            "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
+        )
+    )
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -254,6 +280,13 @@ def _with_token_ids(config: TextConfig, tokenizer: Any, layout: Layout) -> TextC
     else:
         pad = eos if config.pad == config.eos else config.pad
     return replace(config, bos=bos, eos=eos, pad=pad)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # CUDA has a class of its own; other devices raise plain RuntimeErrors.
+    said = str(error).lower()
+    signs = ("out of memory", "defaultcpuallocator", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
 
 
 def _notice(path: Path, plans: Sequence[Plan]) -> str:

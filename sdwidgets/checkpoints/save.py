@@ -16,7 +16,6 @@ from torch import nn
 from ..configs import TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json
-from .weights import FLOATS
 
 if TYPE_CHECKING:
     from ..pipeline import LatentDiffusion
@@ -39,7 +38,7 @@ def save_model(
     """
     target = Path(folder)
     stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and stored not in FLOATS.values():
+    if dtype is not None and stored not in (torch.float16, torch.bfloat16, torch.float32):
         raise InputError(f"There is no dtype {dtype!r} for weights.", parameter="dtype")
     if target.exists() and not _may_replace(target):
         raise InputError(

@@ -36,7 +36,7 @@ def open_file(
         inferred = infer.infer_config(shapes, file.metadata, path, prediction=prediction)
         config = inferred.config
         if inferred.assumed:
-            warnings.warn(inferred.assumed, stacklevel=4)
+            warnings.warn(inferred.assumed, stacklevel=3)
     config_json.check_parts_fit(config, str(path))
     return Layout(
         path=path,

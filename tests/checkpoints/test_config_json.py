@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdwidgets.checkpoints import config_json as c
-from sdwidgets.configs import EMOJI, SD1, SD2, TINY, ModelConfig
+from sdwidgets.configs import EMOJI, SD1, SD2, SDXL, TINY, ModelConfig
 from sdwidgets.errors import CheckpointError
 
 CONFIGS = pytest.mark.parametrize("config", [SD1, SD2, EMOJI, TINY], ids=lambda config: config.name)
@@ -218,6 +218,11 @@ def test_parts_of_two_models_are_named_with_both_sizes() -> None:
     mixed = replace(SD1, autoencoder=replace(SD1.autoencoder, latent_channels=16))
     with pytest.raises(CheckpointError, match=r"16(.|\n)*4"):
         c.check_parts_fit(mixed, "folder")
+
+
+def test_two_text_encoders_are_too_many() -> None:
+    with pytest.raises(CheckpointError, match="2 text encoders"):
+        c.check_parts_fit(SDXL, "file")
 
 
 def test_an_inpainting_network_is_named() -> None:

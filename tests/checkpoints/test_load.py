@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import hashlib
 import json
 import os
 import shutil
 import sys
 import warnings
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -479,6 +482,35 @@ def test_memory_is_looked_at_before_weights_are_read(
     assert "1 kB are free" in message and "MB" in message
 
 
+@pytest.mark.parametrize(
+    ("error", "typed"),
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), CheckpointError),
+        (OSError(errno.EIO, "Input/output error"), CheckpointError),
+        (MemoryError(), OutOfMemory),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), OutOfMemory),
+        (RuntimeError("CUDA error: out of memory"), OutOfMemory),
+    ],
+    ids=str,
+)
+def test_failures_while_reading_are_typed_and_keep_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, typed: type[SDWidgetsError]
+) -> None:
+    read, kept = WeightFile.read, list[weakref.ref[Tensor]]()
+
+    def fails(self: WeightFile, *args: Any, **kwargs: Any) -> Tensor:
+        if len(kept) == 20:
+            raise error
+        tensor = read(self, *args, **kwargs)
+        kept.append(weakref.ref(tensor))
+        return tensor
+
+    monkeypatch.setattr(WeightFile, "read", fails)
+    refused(folder, typed)
+    error.__traceback__ = None  # held by this test alone
+    assert not any(reference() is not None for reference in kept)
+
+
 def test_a_cache_is_asked_to_make_room(folder: Path) -> None:
     asked: list[tuple[int, str]] = []
     model = load_model(
@@ -701,3 +733,15 @@ def test_loading_changes_no_settings_of_torch(folder: Path, fault: str) -> None:
     after = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state()
     assert before[:2] == after[:2] and torch.equal(before[2], after[2])
     assert torch.zeros(1).device.type == "cpu"
+
+
+def test_a_dropped_model_is_freed_at_once(folder: Path) -> None:
+    model = load_model(folder, device="cpu")
+    references = [weakref.ref(tensor) for tensor in model.unet.parameters()]
+    references += [weakref.ref(tensor) for tensor in model.text.model.parameters()]
+    gc.disable()
+    try:
+        del model
+        assert not any(reference() is not None for reference in references)
+    finally:
+        gc.enable()
