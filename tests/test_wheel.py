@@ -106,10 +106,10 @@ def test_a_changed_source_a_missing_bundle_and_no_test_make_them_old(
 def test_node_comes_as_a_wheel_only_where_it_is_needed(
     hatch_build: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hatch_build, "node_folder", lambda: None)
+    monkeypatch.setattr(hatch_build, "find_npm", lambda: None)
     hook = object.__new__(hatch_build.FrontEnd)
     assert hook.dependencies() == []
     (tree / "js" / "src" / "a.ts").touch()
     assert hook.dependencies() == [hatch_build.NODE_WHEEL]
-    monkeypatch.setattr(hatch_build, "node_folder", lambda: "/usr/bin")
+    monkeypatch.setattr(hatch_build, "find_npm", lambda: ("/usr/bin", ["npm"]))
     assert hook.dependencies() == []
