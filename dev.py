@@ -184,6 +184,7 @@ def test():
         ("browser for the tests", chromium),
         ("front end: packages and bundles", node_packages),
         ("lint: ruff", module("ruff", "check", ".")),
+        ("format: ruff", module("ruff", "format", "--check", ".")),
         ("types: mypy", module("mypy")),
         ("lint: biome", npm_script("lint")),
         ("types: tsc", npm_script("typecheck")),

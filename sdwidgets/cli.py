@@ -39,6 +39,7 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
         content,
         timeout=600,
         kernel_name="python3",
+        extra_arguments=["--IPKernelApp.log_level=40"],  # its warnings are not about the lesson
         resources={"metadata": {"path": str(notebook.parent)}},
     )
     try:

@@ -599,13 +599,20 @@ class Studio(ipywidgets.VBox):
     def __repr__(self) -> str:
         return f"Studio({self.prompt!r}, seed={self.seed}, model={self.model!r}): {self.state}"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget; and where none can be shown, the last picture or a line of text."""
-        bundle = super()._repr_mimebundle_(**kwargs)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        data: dict[str, Any] = {
+            "text/plain": repr(self),
+            "application/vnd.jupyter.widget-view+json": view,
+        }
+        # What a host must know to draw our own view is in the bundle of that view (Colab).
+        bundle = self.view._repr_mimebundle_()
+        metadata = bundle[1] if bundle else {}
         result = self._result(self.view.current)
-        if isinstance(bundle, dict) and result is not None:
-            bundle["image/png"] = base64.b64encode(result.files[0]).decode()
-        return bundle
+        if result is not None:
+            data["image/png"] = base64.b64encode(result.files[0]).decode()
+        return data, metadata
 
 
 def _report(trace: Trace) -> str:

@@ -396,10 +396,10 @@ def test_the_saved_state_of_a_full_history_is_small(
 def test_where_no_widget_shows_there_is_the_picture(studio: Studio) -> None:
     studio.generate()
     studio.wait(WAIT)
-    bundle = studio._repr_mimebundle_()
-    assert bundle["image/png"]
-    assert "a cat" in bundle["text/plain"]
-    assert "application/vnd.jupyter.widget-view+json" in bundle
+    data, _ = studio._repr_mimebundle_()
+    assert data["image/png"]
+    assert "a cat" in data["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in data
 
 
 def test_a_studio_cannot_be_sent(studio: Studio) -> None:
