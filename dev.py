@@ -60,7 +60,7 @@ def newer_python():
         return sys.executable
     for minor in range(14, OLDEST[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found:
+        if found and run(found, "-c", ""):  # some are only stand-ins that say what is missing
             return found
     return fail(
         "sdwidgets needs Python {}.{} or newer; {} is {}.{}.".format(
