@@ -12,7 +12,6 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -113,16 +112,3 @@ class DiffusionTask:
             "little_noise": each[:third].mean(),
             "much_noise": each[-third:].mean(),
         }
-
-
-def preview_factors(mean: Tensor, images: Tensor) -> np.ndarray:
-    """The linear map from latents to colours [C + 1, 3], the last row a constant, that best
-    matches the pictures [N, 3, H, W] in [-1, 1] brought to the latents' size.
-
-    What a live preview needs: one multiplication in place of a decoder.
-    """
-    small = F.adaptive_avg_pool2d(images, (mean.shape[-2], mean.shape[-1]))
-    latents = mean.float().permute(0, 2, 3, 1).flatten(0, 2)
-    ones = torch.ones(len(latents), 1)
-    colours = small.permute(0, 2, 3, 1).flatten(0, 2)
-    return torch.linalg.lstsq(torch.cat([latents, ones], 1), colours).solution.numpy()

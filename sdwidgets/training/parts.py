@@ -16,9 +16,10 @@ from ..models.text import TextEncoder, build_text, load_tokenizer
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion
 from ..scenes import Glyphs
+from ..trace import fit_preview
 from .autoencoder import AutoencoderTask, quieten, standardize
 from .data import draw, scene_at
-from .diffusion import DiffusionTask, cached_latents, preview_factors
+from .diffusion import DiffusionTask, cached_latents
 from .loop import Plan, Task, averaged, placed
 from .recognizer import Recognizer, RecognizerTask
 from .text import Contrast, TextTask, caption_vocabulary, kept_weights
@@ -68,7 +69,7 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
         autoencoder=autoencoder,
         text=trained_text(config, runs),
         schedule=NoiseSchedule.from_betas(s.steps, s.beta_start, s.beta_end, s.kind),
-        preview=preview_factors(mean, draw([scene_at(0, i) for i in range(200)], glyphs)),
+        preview=fit_preview(mean, draw([scene_at(0, i) for i in range(200)], glyphs)),
     )
     save_model(model, folder, dtype=torch.float16)
     return model

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from ..configs import TextConfig
 from ..models.text import TextEncoder, build_text, load_tokenizer
-from ..scenes import OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
+from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .data import scene_at
 
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
@@ -125,10 +125,11 @@ class Contrast(nn.Module):
 
 
 def twin(rng: random.Random, scene: Scene) -> Scene:
-    """The same things in another arrangement (or, for a lone object, elsewhere in colour): the
-    scene that only a careful reader tells from this one."""
+    """The same things in another arrangement or, where nothing is arranged, on another
+    background: the scene that only a careful reader tells from this one."""
     if not scene.relations:
-        return describe(rng, replace(scene, background=rng.choice(_OTHER_COLORS[scene.background])))
+        others = [color for color in COLORS if color != scene.background]
+        return describe(rng, replace(scene, background=rng.choice(others)))
     if rng.random() < 0.5:  # the two ends change places
         relation = OPPOSITE[scene.relations[0][1]]
         objects = tuple(
@@ -141,15 +142,6 @@ def twin(rng: random.Random, scene: Scene) -> Scene:
         objects = tuple(Placed(o.noun, o.y, o.x, o.size) for o in scene.objects)
     relations = tuple((a, relation, b) for a, _, b in scene.relations)
     return describe(rng, replace(scene, objects=objects, relations=relations))
-
-
-def _other_colors() -> dict[str, list[str]]:
-    from ..scenes import COLORS
-
-    return {color: [c for c in COLORS if c != color] for color in COLORS}
-
-
-_OTHER_COLORS = _other_colors()
 
 
 @dataclass

@@ -16,7 +16,7 @@ from sdwidgets.scenes import OBJECTS, make_scene, plural, render
 from sdwidgets.training import evaluate, recognizer
 from sdwidgets.training.autoencoder import AutoencoderTask, quieten, standardize
 from sdwidgets.training.data import crops, draw, scene_at
-from sdwidgets.training.diffusion import DiffusionTask, cached_latents, preview_factors
+from sdwidgets.training.diffusion import DiffusionTask, cached_latents
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.text import (
     Contrast,
@@ -144,15 +144,6 @@ def test_the_denoisers_loss_falls(vocabulary, autoencoder, glyphs, tmp_path):
     assert falls(task, steps=40, batch_size=8)
     again = cached_latents(autoencoder, {}, 16, 0, tmp_path / "latents.pt")  # read, not drawn
     assert torch.equal(again[0], mean)
-
-
-def test_preview_factors_find_a_linear_decoder():
-    torch.manual_seed(0)
-    true = torch.randn(5, 3) * 0.2
-    latents = torch.randn(8, 4, 4, 4)
-    small = torch.einsum("bchw,cr->brhw", latents, true[:4]) + true[4].view(3, 1, 1)
-    images = small.repeat_interleave(8, 2).repeat_interleave(8, 3)
-    assert np.allclose(preview_factors(latents, images), true.numpy(), atol=1e-4)
 
 
 # ------------------------------------------------------------------------- the judge

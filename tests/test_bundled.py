@@ -1,0 +1,97 @@
+"""The bundled model: small, loaded as any other, and it does what the prompt says.
+
+How often it does is measured by ``python -m sdwidgets.training.evaluate``; here are facts of a few
+fixed seeds that a broken file, or a loader that loses something, would not bring about.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sdwidgets as sdw
+from sdwidgets.scenes import COLORS
+
+FOLDER = Path(sdw.__file__).parent / "weights" / "emoji"
+
+
+@pytest.fixture(scope="module")
+def model():
+    return sdw.load()
+
+
+def ground(image):
+    """The named colour that the picture's border is nearest to."""
+    pixels = np.asarray(image).astype(float)
+    border = np.median(np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)]), 0)
+    return min(COLORS, key=lambda name: np.abs(border - COLORS[name]).sum())
+
+
+def test_all_its_files_together_are_at_most_32_megabytes():
+    assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 32e6
+
+
+def test_its_config_is_the_preset(model):
+    from dataclasses import replace
+
+    from sdwidgets.configs import EMOJI
+
+    learnt = model.config.autoencoder
+    preset = replace(
+        EMOJI.autoencoder,
+        scaling_factor=learnt.scaling_factor,
+        shift_factor=learnt.shift_factor,
+    )
+    assert model.config == replace(EMOJI, name=model.config.name, autoencoder=preset)
+
+
+def test_the_background_has_the_colour_asked_for(model):
+    colors = ["red", "green", "blue", "yellow", "purple", "pink"]
+    trace = model.generate([f"a cat on a {color} background" for color in colors], seed=1)
+    assert [ground(image) for image in trace.images] == colors
+
+
+def test_another_seed_makes_another_picture_and_the_same_seed_the_same(model):
+    one, two, again = (
+        np.asarray(model.generate("a star", steps=6, seed=seed).image) for seed in (1, 2, 1)
+    )
+    assert np.array_equal(one, again)
+    assert np.abs(one.astype(int) - two).mean() > 2
+
+
+def test_a_noun_looks_at_its_object(model):
+    trace = model.generate("a cat left of a car on a blue background", seed=7, attention=True)
+    columns = {word: trace.heat_map(word).mean(0) for word in ("cat", "car")}
+    x = torch.arange(128.0)
+    centre = {w: float((c * x).sum() / c.sum()) for w, c in columns.items()}
+    assert centre["cat"] < centre["car"]
+
+
+def test_the_preview_shows_about_what_the_decoder_does(model):
+    from sdwidgets.trace import preview_rgb
+
+    trace = model.generate("a dog on a red background", seed=3)
+    preview = preview_rgb(trace.steps[-1].x_next, model.preview_factors)[0].astype(float)
+    small = np.asarray(trace.image.resize((16, 16), 4), dtype=float)
+    assert np.abs(preview - small).mean() < 25
+
+
+@pytest.mark.parity
+def test_diffusers_makes_the_same_picture_of_the_same_files(model):
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    pipe = StableDiffusionPipeline.from_pretrained(
+        FOLDER, local_files_only=True, torch_dtype=torch.float32
+    )
+    pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
+    pipe.set_progress_bar_config(disable=True)
+    noise = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(5))
+    prompt = "a cat left of a car on a blue background"
+    theirs = pipe(
+        prompt, num_inference_steps=10, guidance_scale=4.0, latents=noise, height=128, width=128
+    ).images[0]
+    ours = model.generate(
+        prompt, steps=10, guidance_scale=4.0, latents=noise, sampler="ddim", schedule="ddim"
+    ).image
+    assert np.abs(np.asarray(ours).astype(int) - np.asarray(theirs)).max() <= 2
