@@ -180,6 +180,8 @@ def module(*arguments):
 
 def test():
     """Every check there is, each with its time; all run, also after one has failed."""
+    # The tests' tensors are tiny: threads would mostly wait for each other.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     steps = [
         ("browser for the tests", chromium),
         ("front end: packages and bundles", node_packages),
