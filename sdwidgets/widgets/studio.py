@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import numbers
 import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import ipywidgets
 import traitlets
 
-from ..configs import EMOJI
+from ..configs import EMOJI, ModelConfig
 from ..errors import Busy, InputError, SDWidgetsError, Stopped
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
@@ -48,6 +49,9 @@ SETTINGS = (
     "batch_size",
 )
 """The traits of the Studio that go into a run's Settings, under the same names."""
+
+OWN = ("width", "height", "guidance_scale")
+"""Those of them that every model has values of its own for."""
 
 SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
@@ -148,7 +152,7 @@ class Studio(ipywidgets.VBox):
     """How many denoising steps a run takes, 1 to 1000."""
 
     guidance_scale = Setting(float(EMOJI.guidance_scale))
-    """How strongly the prompt is followed: 1 is without guidance."""
+    """How strongly the prompt is followed: 1 is without guidance. Follows the model until set."""
 
     sampler = Setting(SAMPLERS[0])
     """The rule that goes from one noise level to the next."""
@@ -157,10 +161,10 @@ class Studio(ipywidgets.VBox):
     """Which noise levels the steps stop at."""
 
     width = Setting(EMOJI.size)
-    """Pixels, a multiple of the autoencoder's factor (8)."""
+    """Pixels, a multiple of the autoencoder's factor (8). Follows the model until set."""
 
     height = Setting(EMOJI.size)
-    """Pixels, a multiple of the autoencoder's factor (8)."""
+    """Pixels, a multiple of the autoencoder's factor (8). Follows the model until set."""
 
     batch_size = Setting(1)
     """How many pictures a run makes, of the seeds seed, seed + 1, ..."""
@@ -190,6 +194,7 @@ class Studio(ipywidgets.VBox):
         self._manager = manager
         self._lock = threading.RLock()
         self._results: list[Result] = []
+        self._own = DEFAULT_MODEL, _own(EMOJI)  # a model, and what OWN is there
         self.view = PictureView()
         self._controls: dict[str, Any] = {}
         super().__init__(self._rows(), **settings)
@@ -228,7 +233,7 @@ class Studio(ipywidgets.VBox):
                     "A run of this Studio goes on.\nWait for it with studio.wait(), or end it "
                     "with studio.stop()."
                 )
-            settings = self.settings
+            settings = self._settings_for_model()
             if self.model == DEFAULT_MODEL:  # others are known once they are loaded
                 try:
                     settings = settings.checked(EMOJI)
@@ -241,6 +246,23 @@ class Studio(ipywidgets.VBox):
             self._set_state("loading", None)
         name = f"sdwidgets studio run {run.id}"
         threading.Thread(target=self._follow, args=(run,), name=name, daemon=True).start()
+
+    def _settings_for_model(self) -> Settings:
+        """The settings, None for what is still as another model has it."""
+        model, own = self._own
+        if model == self.model:
+            return self.settings
+        unset: dict[str, Any] = {name: None for name in OWN if getattr(self, name) == own[name]}
+        return replace(self.settings, **unset)
+
+    def _adopt(self, run: Run, config: ModelConfig) -> None:
+        """The run's model is loaded: what nobody has set follows it."""
+        own = _own(config)
+        self._own = run.model, own
+        for name in OWN:
+            if getattr(run.settings, name) is None:
+                setattr(self, name, own[name])
+        self.view.shape = [run.settings.width or config.size, run.settings.height or config.size]
 
     def stop(self) -> None:
         """End the run that goes on, within a step; nothing happens when none does."""
@@ -390,7 +412,8 @@ class Studio(ipywidgets.VBox):
             self._refuse(error)
             return
         if kernel.in_colab():  # a thread's updates are not painted there after the cell
-            self.wait()
+            with contextlib.suppress(Exception):  # shown by the run
+                self.wait()
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
         """A message of the page; anything that is not as it should be is ignored."""
@@ -453,6 +476,7 @@ class Studio(ipywidgets.VBox):
         """Submit the run and pass on its states and steps until it ends; returns its end."""
         manager = self.manager
         states: list[str] = []
+        configs: list[ModelConfig] = []
 
         def on_step(step: Step) -> None:
             frames.add(step)
@@ -460,7 +484,9 @@ class Studio(ipywidgets.VBox):
 
         def on_state(state: str) -> None:
             if state == "running":  # so it is loaded, and this does not wait
-                frames.factors = manager.load(run.model).preview_factors
+                model = manager.load(run.model)
+                configs.append(model.config)
+                frames.factors = model.preview_factors
             states.append(state)
             run.changed.set()
 
@@ -481,6 +507,8 @@ class Studio(ipywidgets.VBox):
             run.changed.clear()
             while states:
                 state = states.pop(0)
+                if configs:
+                    self._adopt(run, configs.pop())
                 if state in words:
                     self._set_state(*words[state])
             time.sleep(frames.send_some())
@@ -499,8 +527,9 @@ class Studio(ipywidgets.VBox):
         elif state == "error":
             self._refuse(run.error)
         else:
-            steps = 0 if self.view._frames.newest is None else self.view._frames.newest[0]["step"]
-            self._set_state("stopped", f"Stopped after step {steps} of {run.settings.steps}")
+            newest = self.view._frames.newest
+            where = f"after step {newest[0]['step']}" if newest else "before the first step"
+            self._set_state("stopped", f"Stopped {where} of {run.settings.steps}")
 
     def _set_state(self, state: str, message: str | None) -> None:
         self.set_trait("state", state)
@@ -613,6 +642,15 @@ class Studio(ipywidgets.VBox):
         if result is not None:
             data["image/png"] = base64.b64encode(result.files[0]).decode()
         return data, metadata
+
+
+def _own(config: ModelConfig) -> dict[str, Any]:
+    """The values of OWN that suit a model."""
+    return {
+        "width": config.size,
+        "height": config.size,
+        "guidance_scale": config.guidance_scale,
+    }
 
 
 def _report(trace: Trace) -> str:

@@ -110,6 +110,15 @@ def test_an_unknown_setting_is_named(manager: Any) -> None:
         Studio(manager=manager, guidance=3)
 
 
+def test_size_and_guidance_follow_the_model_until_they_are_set(manager: Any) -> None:
+    studio = Studio(manager=manager, model="tiny", steps=1, height=24)
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert trace.settings.size == (studio.width, studio.height) == (16, 24)
+    assert trace.settings.guidance_scale == studio.guidance_scale == 3.0
+    studio.close()
+
+
 def test_no_seed_and_the_dice_roll_one(studio: Studio) -> None:
     studio.seed = None
     first = studio.seed
@@ -134,10 +143,10 @@ def test_a_run_gives_the_trace_of_its_settings(studio: Studio) -> None:
 def test_the_picture_is_that_of_the_model_alone(studio: Studio, model: Any) -> None:
     studio.seed = 11
     studio.generate()
-    alone = model.generate(
-        "a cat", steps=4, seed=11, guidance_scale=studio.guidance_scale, width=16, height=16
-    )
-    assert studio.wait(WAIT).image.tobytes() == alone.image.tobytes()
+    trace = studio.wait(WAIT)
+    alone = model.generate("a cat", steps=4, seed=11, width=16, height=16)
+    assert trace.settings == alone.settings
+    assert trace.image.tobytes() == alone.image.tobytes()
 
 
 def test_generate_returns_at_once_and_says_what_it_does(studio: Studio, gate: Any) -> None:
@@ -184,6 +193,7 @@ def test_stop_before_the_first_step(studio: Studio, gate: Any) -> None:
     gate.open()
     assert studio.wait(WAIT) is None
     assert studio.state == "stopped"
+    assert studio.view.run["message"].startswith("Stopped")
 
 
 def test_stop_without_a_run_does_nothing(studio: Studio) -> None:
