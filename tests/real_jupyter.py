@@ -236,7 +236,11 @@ class Notebook:
 def wait_for_application(page: Page) -> None:
     """Wait until JupyterLab or Notebook is there."""
     page.wait_for_function("() => window.jupyterapp?.restored", timeout=START * 1000)
-    page.evaluate("() => window.jupyterapp.restored.then(() => true)")
+    page.evaluate("""async () => {
+        await jupyterapp.restored;
+        if (jupyterapp.shell.leftCollapsed === false)
+            await jupyterapp.commands.execute('application:toggle-left-area');
+    }""")
 
 
 def write_notebook(folder: Path, name: str, *cells: str, file: Path | None = None) -> str:

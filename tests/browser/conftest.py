@@ -45,10 +45,6 @@ def shared_page(lab: Server, browser: Browser) -> Page:
     page = browser.new_page(viewport=WINDOW)
     page.goto(lab.address(), timeout=START * 1000)
     wait_for_application(page)
-    page.evaluate(
-        "() => jupyterapp.shell.leftCollapsed || "
-        "jupyterapp.commands.execute('application:toggle-left-area')"
-    )
     return page
 
 
