@@ -7,7 +7,7 @@ slight pull of the posterior towards the standard normal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -69,8 +69,6 @@ def quieten(model: Autoencoder) -> None:
 def standardize(model: Autoencoder, glyphs: Glyphs, scenes: int = 256) -> AutoencoderConfig:
     """The model's config with the shift and scale that give its latents zero mean and unit
     variance over whole scenes (arXiv 2112.10752, appendix G)."""
-    from dataclasses import replace
-
     images = draw([scene_at(1, i) for i in range(scenes)], glyphs)
     device = next(model.parameters()).device
     old = model.config
@@ -79,3 +77,16 @@ def standardize(model: Autoencoder, glyphs: Glyphs, scenes: int = 256) -> Autoen
     shift = float(latents.mean())
     scale = 1 / float(latents.std())
     return replace(old, scaling_factor=scale, shift_factor=shift)
+
+
+@torch.no_grad()
+def absorb_shift(model: Autoencoder) -> None:
+    """Moves the latents' shift out of the config into the two 1x1 convolutions around the latents:
+    the same autoencoder, for programs that know a scaling factor only (diffusers' Stable Diffusion
+    pipelines do)."""
+    shift, channels = model.config.shift_factor, model.config.latent_channels
+    before, after = model.quant_conv, model.post_quant_conv
+    assert before.bias is not None and after.bias is not None
+    before.bias[:channels] -= shift
+    after.bias += after.weight.sum((1, 2, 3)) * shift
+    model.config = replace(model.config, shift_factor=0.0)

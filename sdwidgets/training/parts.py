@@ -17,7 +17,7 @@ from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion
 from ..scenes import Glyphs
 from ..trace import fit_preview
-from .autoencoder import AutoencoderTask, quieten, standardize
+from .autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
 from .data import draw, scene_at
 from .diffusion import DiffusionTask, cached_latents
 from .loop import Plan, Task, averaged, placed
@@ -59,6 +59,7 @@ def trained_text(config: ModelConfig, runs: Path, device: str = "cpu") -> TextEn
 def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> LatentDiffusion:
     """The model of the runs folder, written to ``folder`` in float16."""
     autoencoder = trained_autoencoder(config, runs, glyphs)
+    absorb_shift(autoencoder)
     unet = UNet(config.unet)
     unet.load_state_dict(averaged(_needed(runs / "diffusion.pt", "diffusion")))
     mean, _ = cached_latents(autoencoder, glyphs, 200, 0, runs / "latents.pt")

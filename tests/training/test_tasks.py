@@ -14,7 +14,7 @@ from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
 from sdwidgets.models.unet import UNet
 from sdwidgets.scenes import OBJECTS, make_scene, plural, render
 from sdwidgets.training import evaluate, recognizer
-from sdwidgets.training.autoencoder import AutoencoderTask, quieten, standardize
+from sdwidgets.training.autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
 from sdwidgets.training.data import crops, draw, scene_at
 from sdwidgets.training.diffusion import DiffusionTask, cached_latents
 from sdwidgets.training.loop import Plan, train
@@ -79,6 +79,17 @@ def test_standardised_latents_have_zero_mean_and_unit_variance(autoencoder, glyp
     latents = autoencoder.encode(draw([scene_at(1, i) for i in range(32)], glyphs)).mode()
     assert latents.mean().item() == pytest.approx(0, abs=1e-3)
     assert latents.std().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_absorbing_the_shift_changes_neither_latents_nor_pictures(autoencoder, glyphs):
+    autoencoder.config = replace(autoencoder.config, shift_factor=0.3, scaling_factor=0.5)
+    images = draw([scene_at(0, 0)], glyphs)
+    latents = autoencoder.encode(images).mode()
+    pictures = autoencoder.decode(latents)
+    absorb_shift(autoencoder)
+    assert autoencoder.config.shift_factor == 0
+    assert torch.allclose(autoencoder.encode(images).mode(), latents, atol=1e-5)
+    assert torch.allclose(autoencoder.decode(latents), pictures, atol=1e-5)
 
 
 def test_the_captions_words_are_one_token_each(vocabulary):
