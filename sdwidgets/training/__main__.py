@@ -11,6 +11,7 @@ import argparse
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
@@ -21,7 +22,7 @@ from ..configs import EMOJI
 from ..scenes import load_glyphs
 from .loop import Plan, Task, train
 
-# What the bundled weights are trained with; `--steps` and `--batch-size` override.
+# Where to begin on a machine with time; what made the bundled weights stands beside them.
 PLANS = {
     "autoencoder": Plan(steps=4000, batch_size=32, ema=0.998),
     "decoder": Plan(steps=1000, batch_size=32, ema=0.998, matrix_lr=0.005, lr=3e-4),
@@ -88,8 +89,6 @@ def main(argv: list[str] | None = None) -> None:
         for name in ("steps", "batch_size", "lr", "matrix_lr", "seed")
         if getattr(args, name) is not None
     }
-    from dataclasses import replace
-
     plan = replace(PLANS[args.part], **overrides)
     torch.manual_seed(plan.seed)
     task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes)

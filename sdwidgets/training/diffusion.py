@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ..configs import ScheduleConfig
-from ..diffusion.schedule import NoiseSchedule
 from ..models.autoencoder import Autoencoder
 from ..models.text import TextEncoder
 from ..models.unet import UNet
+from ..pipeline import noise_schedule
 from ..scenes import Glyphs, describe, render
 from .data import scene_at, to_tensor
 from .loop import save_atomically
@@ -81,8 +81,7 @@ class DiffusionTask:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        s = self.schedule
-        self.noise = NoiseSchedule.from_betas(s.steps, s.beta_start, s.beta_end, s.kind)
+        self.noise = noise_schedule(self.schedule)
         self.scenes = [scene_at(self.seed, i) for i in range(len(self.mean))]
 
     def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ from ..scenes import (
     render,
 )
 from ..trace.attention import grid_of, tapped, tokens_of
-from .data import draw, scene_at
+from .data import draw, scene_at, to_tensor
 from .loop import averaged, placed
 from .recognizer import Recognizer, Seen, holds, recognize
 
@@ -128,7 +128,7 @@ def generated(
 
 @torch.no_grad()
 def psnr(model: LatentDiffusion, scenes: list[Scene], glyphs: Glyphs) -> float:
-    """Peak signal-to-noise ratio of the autoencoder in dB: of the mean squared error over all."""
+    """Peak signal-to-noise ratio of the autoencoder in dB, the mean over the scenes."""
     errors = []
     for start in range(0, len(scenes), 25):
         images = draw(scenes[start : start + 25], glyphs).to(model.device)
@@ -196,7 +196,7 @@ def grounding(
     maps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"nouns": [], "colours": []}
     for scene in scenes:
         picture = render(scene, glyphs)
-        image = torch.from_numpy(picture.image).permute(2, 0, 1).float() / 127.5 - 1
+        image = to_tensor(picture.image)
         found = attention_maps(model, scene, image, [100, 300, 500, 700, 900], generator).numpy()
         spans = model.text.tokenize([scene.caption]).words[0]
         for word, mask in picture.masks.items():

@@ -9,12 +9,11 @@ import torch
 
 from ..checkpoints import save_model
 from ..configs import ModelConfig
-from ..diffusion.schedule import NoiseSchedule
 from ..errors import InputError
 from ..models.autoencoder import Autoencoder
 from ..models.text import TextEncoder, build_text, load_tokenizer
 from ..models.unet import UNet, zero_residuals
-from ..pipeline import LatentDiffusion
+from ..pipeline import LatentDiffusion, noise_schedule
 from ..scenes import Glyphs
 from ..trace import fit_preview
 from .autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
@@ -63,13 +62,12 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
     unet = UNet(config.unet)
     unet.load_state_dict(averaged(_needed(runs / "diffusion.pt", "diffusion")))
     mean, _ = cached_latents(autoencoder, glyphs, 200, 0, runs / "latents.pt")
-    s = config.schedule
     model = LatentDiffusion(
         config=replace(config, autoencoder=autoencoder.config),
         unet=unet.eval().requires_grad_(False),
         autoencoder=autoencoder,
         text=trained_text(config, runs),
-        schedule=NoiseSchedule.from_betas(s.steps, s.beta_start, s.beta_end, s.kind),
+        schedule=noise_schedule(config.schedule),
         preview=fit_preview(mean, draw([scene_at(0, i) for i in range(200)], glyphs)),
     )
     save_model(model, folder, dtype=torch.float16)
