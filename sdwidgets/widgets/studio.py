@@ -502,16 +502,21 @@ class Studio(ipywidgets.VBox):
             "loading": ("loading", f"Loading {run.model}"),
             "running": ("running", "Denoising"),
         }
-        while job.state in words:
-            run.changed.wait(0.2)
-            run.changed.clear()
+
+        def pass_on() -> None:
             while states:
                 state = states.pop(0)
                 if configs:
                     self._adopt(run, configs.pop())
                 if state in words:
                     self._set_state(*words[state])
+
+        while job.state in words:
+            run.changed.wait(0.2)
+            run.changed.clear()
+            pass_on()
             time.sleep(frames.send_some())
+        pass_on()  # a short run may be over before its states have been looked at
         run.trace = job.result()
         return "done"
 

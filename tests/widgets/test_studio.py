@@ -119,6 +119,22 @@ def test_size_and_guidance_follow_the_model_until_they_are_set(manager: Any) -> 
     studio.close()
 
 
+def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
+    class AtOnce(ModelManager):
+        def submit(self, *args: Any, **kwargs: Any) -> Any:
+            job = super().submit(*args, **kwargs)
+            job.wait(WAIT)
+            return job
+
+    with AtOnce(load=lambda name, **_: model) as manager:
+        studio = Studio(manager=manager, model="tiny", steps=1)
+        studio.generate()
+        trace = studio.wait(WAIT)
+        assert trace.settings == studio.settings
+        assert studio.width == 16
+        studio.close()
+
+
 def test_no_seed_and_the_dice_roll_one(studio: Studio) -> None:
     studio.seed = None
     first = studio.seed
