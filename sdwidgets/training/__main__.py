@@ -2,7 +2,8 @@
 
 The parts build on each other: autoencoder, text, diffusion; the recogniser only judges. Each one
 resumes where its checkpoint in the runs folder ends. ``pack`` turns the checkpoints into a model
-folder that ``sdwidgets.load`` and diffusers read.
+folder that ``sdwidgets.load`` and diffusers read; ``unpack`` turns such a folder (by default the
+bundled model) back into checkpoints, for training its denoiser further.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from threading import Event
 import torch
 from tqdm.auto import tqdm
 
+from ..checkpoints import load_model
 from ..configs import EMOJI
 from ..scenes import load_glyphs
 from .loop import Plan, Task, train
+
+BUNDLED = Path(__file__).resolve().parents[1] / "weights" / "emoji"
 
 # Where to begin on a machine with time; what made the bundled weights stands beside them.
 PLANS = {
@@ -28,7 +32,7 @@ PLANS = {
     "decoder": Plan(steps=1000, batch_size=32, ema=0.998, matrix_lr=0.005, lr=3e-4),
     "text": Plan(steps=1000, batch_size=128, ema=0.99),
     "recognizer": Plan(steps=1500, batch_size=32, ema=0.99),
-    "diffusion": Plan(steps=12000, batch_size=32, ema=0.995, checkpoint_every=200),
+    "diffusion": Plan(steps=15000, batch_size=64, ema=0.998, checkpoint_every=200),
 }
 
 
@@ -64,9 +68,10 @@ def follow(task: Task, plan: Plan, checkpoint: Path, stop: Event, log_every: int
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m sdwidgets.training", description=__doc__)
-    parser.add_argument("part", choices=[*PLANS, "pack"])
+    parser.add_argument("part", choices=[*PLANS, "pack", "unpack"])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"), help="pack's model folder")
+    parser.add_argument("--model", type=Path, default=BUNDLED, help="unpack's model folder")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
@@ -83,6 +88,10 @@ def main(argv: list[str] | None = None) -> None:
     if args.part == "pack":
         parts.pack(EMOJI, args.runs, load_glyphs(), args.out)
         print(f"The model is in {args.out}.")
+        return
+    if args.part == "unpack":
+        parts.unpack(load_model(args.model, device="cpu"), args.model / "tokenizer", args.runs)
+        print(f"The checkpoints of {args.model} are in {args.runs}.")
         return
     overrides = {
         name: getattr(args, name)

@@ -25,22 +25,22 @@ from ..models.unet import UNet
 from ..pipeline import noise_schedule
 from ..scenes import Glyphs, describe, render
 from .data import scene_at, to_tensor
-from .loop import save_atomically
+from .loop import half_precision, save_atomically
 
 EMPTY = 0.1  # how many captions are left out
 
 
 class _Drawn(Dataset):
-    """The pictures of the scenes ``seed``, 0 to ``count`` - 1, for loading by several workers."""
+    """The pictures of the scenes of a seed with these numbers, for loading by several workers."""
 
-    def __init__(self, seed: int, count: int, glyphs: Glyphs):
-        self.seed, self.count, self.glyphs = seed, count, glyphs
+    def __init__(self, seed: int, numbers: range, glyphs: Glyphs):
+        self.seed, self.numbers, self.glyphs = seed, numbers, glyphs
 
     def __len__(self) -> int:
-        return self.count
+        return len(self.numbers)
 
     def __getitem__(self, index: int) -> Tensor:
-        return to_tensor(render(scene_at(self.seed, index), self.glyphs).image)
+        return to_tensor(render(scene_at(self.seed, self.numbers[index]), self.glyphs).image)
 
 
 @torch.no_grad()
@@ -49,18 +49,21 @@ def cached_latents(
 ) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of the latents of ``count`` scenes, each [N, C, h, w] float16.
 
-    They are computed once and kept in ``file``.
+    They are computed once and kept in ``file``; where more are asked for, the rest is added.
     """
+    means, stds = [], []
     if file.exists():
         known = torch.load(file, weights_only=True)
-        if len(known["mean"]) >= count:
-            return known["mean"][:count], known["std"][:count]
+        means, stds = [known["mean"]], [known["std"]]
+    missing = range(sum(map(len, means)), count)
+    if not missing:
+        return means[0][:count], stds[0][:count]
     device = next(autoencoder.parameters()).device
     workers = (os.cpu_count() or 1) - 1 if device.type == "cuda" else 0
-    loader = DataLoader(_Drawn(seed, count, glyphs), batch_size=32, num_workers=workers)
-    means, stds = [], []
+    loader = DataLoader(_Drawn(seed, missing, glyphs), batch_size=32, num_workers=workers)
     for images in tqdm(loader, desc="latents", mininterval=20):
-        posterior = autoencoder.encode(images.to(device, memory_format=torch.channels_last))
+        with half_precision(device):
+            posterior = autoencoder.encode(images.to(device, memory_format=torch.channels_last))
         means.append(posterior.mean.half().cpu())
         stds.append(posterior.std.half().cpu())
     mean, std = torch.cat(means), torch.cat(stds)

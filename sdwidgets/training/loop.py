@@ -11,7 +11,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -50,14 +50,17 @@ class Task(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast. The learning rates, ``matrix_lr`` of hidden layers' matrices (Muon)
-    and ``lr`` of all other weights (AdamW), rise over ``warmup`` steps and then fall as half a
-    cosine to a hundredth. ``ema`` is the decay of the weights' running average."""
+    and ``lr`` of all other weights (AdamW), rise over ``warmup`` steps, stay, and fall in a line to
+    nothing over the last ``cooldown`` of all steps: so a run can be made longer, or brought to its
+    end, at any time before that (arXiv 2405.18392). ``ema`` is the decay of the weights' running
+    average."""
 
     steps: int
     batch_size: int = 16
     lr: float = 1e-3
     matrix_lr: float = 0.02
     warmup: int = 50
+    cooldown: float = 0.4
     weight_decay: float = 0.01
     ema: float = 0.999
     clip: float = 1.0
@@ -66,10 +69,9 @@ class Plan:
 
     def share_at(self, step: int) -> float:
         """The share of the learning rates that is used at a step, in (0, 1]."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        done = (step - self.warmup) / max(self.steps - self.warmup, 1)
-        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+        rising = (step + 1) / self.warmup if self.warmup else 1.0
+        falling = (self.steps - step) / max(self.cooldown * self.steps, 1)
+        return min(rising, 1.0, max(falling, 0.0))
 
 
 class Average:
@@ -98,6 +100,19 @@ def placed(model: M, device: torch.device | str) -> M:
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
+def halves_well(device: torch.device) -> bool:
+    """Whether bfloat16 makes training faster on ``device``: on GPUs, and on CPUs that multiply it
+    in hardware (others are slower with it)."""
+    if device.type != "cpu":
+        return device.type == "cuda"
+    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def half_precision(device: torch.device) -> AbstractContextManager:
+    """Computes in bfloat16 where that makes training faster, as it is elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16) if halves_well(device) else nullcontext()
+
+
 def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
     """The random source of one step of one run."""
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
@@ -124,7 +139,12 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
     device = next(model.parameters()).device
     matrices, others = split(model)
     optimizers: list[torch.optim.Optimizer] = [
-        Muon(matrices, plan.matrix_lr, decay=plan.weight_decay),
+        Muon(
+            matrices,
+            plan.matrix_lr,
+            decay=plan.weight_decay,
+            dtype=torch.bfloat16 if halves_well(device) else torch.float32,
+        ),
         torch.optim.AdamW(others, plan.lr, betas=(0.9, 0.99), weight_decay=0.0),
     ]
     full = [plan.matrix_lr, plan.lr]
@@ -133,8 +153,9 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
     if checkpoint and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
+        if "optimizers" in state:  # a model that was unpacked comes without
+            for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(kept)
         average.weights = state["ema"]
         start = state["step"]
 
@@ -146,8 +167,6 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
             save_atomically(state, checkpoint)
 
     done = start
-    # On CUDA the forward pass runs in bfloat16; on the CPU that is slower without AMX.
-    cast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
     try:
         for index in range(start, plan.steps):
             began = time.perf_counter()
@@ -155,7 +174,7 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
             for optimizer, most in zip(optimizers, full, strict=True):
                 optimizer.param_groups[0]["lr"] = most * share
             model.zero_grad(set_to_none=True)
-            with cast:
+            with half_precision(device):
                 losses = task.loss(index, plan.batch_size, seeded(plan.seed, index, device))
             loss = losses["loss"]
             loss.backward()

@@ -14,31 +14,40 @@ import torch
 from torch import Tensor, nn
 
 
-def orthogonalized(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """About U V^T of ``matrix`` = U S V^T [m, n], by Newton-Schulz iteration: singular values
-    come out between 0.7 and 1.2."""
+def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
+    """About U V^T of every matrix U S V^T of [..., m, n], by Newton-Schulz iteration: singular
+    values come out between 0.7 and 1.2. Half precision serves as well as single."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix / (matrix.norm() + 1e-7)
-    tall = x.shape[0] > x.shape[1]
+    x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
+    tall = x.shape[-2] > x.shape[-1]
     if tall:
-        x = x.T
+        x = x.mT
     for _ in range(iterations):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum whose step is orthogonalised; ``lr`` is the step's spectral norm."""
+    """Nesterov momentum whose step is orthogonalised; ``lr`` is the step's spectral norm.
+
+    Matrices of one shape are orthogonalised together, in ``dtype``."""
 
     def __init__(
-        self, params: Iterable[Tensor], lr: float = 0.02, momentum: float = 0.9, decay: float = 0.0
+        self,
+        params: Iterable[Tensor],
+        lr: float = 0.02,
+        momentum: float = 0.9,
+        decay: float = 0.0,
+        dtype: torch.dtype = torch.float32,
     ):
         super().__init__(params, {"lr": lr, "momentum": momentum, "decay": decay})
+        self.dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
+            updates: dict[torch.Size, list[tuple[Tensor, Tensor]]] = {}
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
@@ -47,9 +56,13 @@ class Muon(torch.optim.Optimizer):
                     state["momentum"] = torch.zeros_like(weight)
                 momentum = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
                 update = weight.grad.lerp(momentum, group["momentum"]).flatten(1)
-                step = orthogonalized(update) * max(1, update.shape[0] / update.shape[1]) ** 0.5
-                weight.mul_(1 - group["lr"] * group["decay"])
-                weight.add_(step.view_as(weight), alpha=-group["lr"])
+                updates.setdefault(update.shape, []).append((weight, update))
+            for (rows, columns), pairs in updates.items():
+                together = torch.stack([update for _, update in pairs]).to(self.dtype)
+                steps = orthogonalized(together) * max(1, rows / columns) ** 0.5
+                for (weight, _), step in zip(pairs, steps, strict=True):
+                    weight.mul_(1 - group["lr"] * group["decay"])
+                    weight.add_(step.view_as(weight), alpha=-group["lr"])
 
 
 def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..trace import fit_preview
 from .autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
 from .data import draw, scene_at
 from .diffusion import DiffusionTask, cached_latents
-from .loop import Plan, Task, averaged, placed
+from .loop import Plan, Task, averaged, placed, save_atomically
 from .recognizer import Recognizer, RecognizerTask
 from .text import Contrast, TextTask, caption_vocabulary, kept_weights
 
@@ -72,6 +73,25 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
     )
     save_model(model, folder, dtype=torch.float16)
     return model
+
+
+def unpack(model: LatentDiffusion, tokenizer: Path, runs: Path) -> None:
+    """Lays ``model`` into the runs folder as checkpoints at step 0: the denoiser then trains
+    further from its weights, on the autoencoder and the text encoder it was made with. Nothing
+    that is there already is overwritten: InputError."""
+    weights = {
+        "autoencoder": model.autoencoder.state_dict(),
+        "text": {f"text.{k}": v for k, v in model.text.model.state_dict().items()},
+        "diffusion": model.unet.state_dict(),
+    }
+    files = {part: runs / f"{part}.pt" for part in weights}
+    for file in [*files.values(), runs / "tokenizer"]:
+        if file.exists():
+            raise InputError(f"{file} is there already.\nMove it away, or give another --runs.")
+    shutil.copytree(tokenizer, runs / "tokenizer")
+    for part, file in files.items():
+        half = {k: v.detach().cpu().float() for k, v in weights[part].items()}
+        save_atomically({"model": half, "ema": half, "step": 0}, file)
 
 
 def task(

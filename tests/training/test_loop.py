@@ -1,5 +1,7 @@
 """The training loop on a model of one matrix."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -32,10 +34,17 @@ def test_the_loss_falls():
     assert steps[-1].loss < 0.5 * steps[0].loss
 
 
-def test_the_learning_rate_rises_and_falls():
-    rates = [step.lr for step in train(Line(), PLAN)]
-    assert rates[4] == max(rates)
-    assert rates[-1] < 0.03 * rates[4]
+def test_the_learning_rate_rises_stays_and_falls_to_nothing():
+    rates = [step.lr / PLAN.lr for step in train(Line(), PLAN)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1])
+    assert set(rates[4:24]) == {1.0}
+    assert rates[24:] == pytest.approx([1 - i / 16 for i in range(16)])
+    assert PLAN.share_at(PLAN.steps) == 0
+
+
+def test_a_longer_plan_begins_as_the_shorter_one_does():
+    longer = replace(PLAN, steps=80)
+    assert [longer.share_at(step) for step in range(24)] == [PLAN.share_at(s) for s in range(24)]
 
 
 @pytest.mark.parametrize("stop", [10, 17])
@@ -71,12 +80,20 @@ def test_no_half_written_checkpoint_is_left(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["line.pt"]
 
 
-@pytest.mark.parametrize("shape", [(5, 20), (20, 5), (8, 8)])
+@pytest.mark.parametrize("shape", [(5, 20), (20, 5), (8, 8), (3, 6, 9)])
 def test_an_orthogonalised_matrix_has_singular_values_near_one(shape):
     torch.manual_seed(1)
     values = torch.linalg.svdvals(orthogonalized(torch.randn(shape)))
     assert values.min() > 0.6
     assert values.max() < 1.3
+
+
+def test_matrices_of_one_shape_go_together_as_they_go_alone():
+    torch.manual_seed(1)
+    matrices = torch.randn(3, 6, 9)
+    together = orthogonalized(matrices)
+    for alone, one in zip(matrices, together, strict=True):
+        assert torch.allclose(orthogonalized(alone), one, atol=1e-5)
 
 
 def test_muon_takes_hidden_matrices_and_no_others():
