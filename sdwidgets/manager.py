@@ -158,7 +158,7 @@ class Job:
             return
         try:
             callback(value)
-        except Exception:
+        except BaseException:  # SystemExit, too, would end the worker, and others wait
             if not self._complained:
                 self._complained = True
                 log.exception("A callback of run %d failed; the run goes on.", self.id)
@@ -224,12 +224,18 @@ class ModelManager:
     def load(self, name: str) -> LatentDiffusion:
         """Return the model of that name, loading it if need be; waits its turn behind runs.
 
-        Raises what `checkpoints.load_model` raises; ``OutOfMemory`` if it exceeds the budget.
+        Raises what `checkpoints.load_model` raises; ``OutOfMemory`` if it exceeds the budget;
+        ``Busy`` in a callback of a run, if it is not loaded yet.
         """
         with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
                 return self._loaded[name].model
+        if self._is_worker():
+            raise Busy(
+                f"{name} cannot be loaded from inside a callback of a run.\n"
+                "Load it before that run, or submit a run of it there."
+            )
         models: list[LatentDiffusion] = []
         job = self._enqueue(Job(self, next(self._numbers), name, None, on_model=models.append))
         job.wait()
@@ -253,7 +259,8 @@ class ModelManager:
 
         ``on_step`` is called with each `Step`, ``on_state`` with each state, on the worker thread
         ("queued", and "stopped" before the start, on the caller's). What they raise is logged and
-        ends nothing. Raises ``InputError`` for what is no request, ``Busy`` after `close`.
+        ends nothing. Raises ``InputError`` for what is no request and for settings that no model
+        takes, or not this one, as far as it is loaded; ``Busy`` after `close`.
         """
         if not isinstance(request, Request):
             raise InputError(f"submit takes a Request, got a {type(request).__name__}.")
@@ -261,6 +268,10 @@ class ModelManager:
             raise InputError("A request needs the name of a model.", parameter="model")
         if not isinstance(request.settings, Settings):
             raise InputError("A request needs Settings.", parameter="settings")
+        with self._lock:
+            self._check_open()
+            found = self._loaded.get(request.model)
+        request.settings.checked(found.model.config if found else None)
         number = next(self._numbers)
         job = Job(self, number, request.model, request, on_step, on_state)
         job._tell(on_state, "queued")
@@ -288,16 +299,26 @@ class ModelManager:
 
     def _enqueue(self, job: Job) -> Job:
         with self._lock:
-            if self._closed:
-                raise Busy("This ModelManager is closed. Make a new one.")
-            self._queue.append(job)
+            self._check_open()
             if not self._working:
-                self._working = True
-                self._worker = threading.Thread(
-                    target=self._work, name="sdwidgets worker", daemon=True
-                )
-                self._worker.start()
+                self._start_worker()
+            self._queue.append(job)
         return job
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Busy("This ModelManager is closed. Make a new one.")
+
+    def _start_worker(self) -> None:
+        """With the lock held, which the worker takes first: a job may be queued after this."""
+        worker = threading.Thread(target=self._work, name="sdwidgets worker", daemon=True)
+        try:
+            worker.start()
+        except (RuntimeError, MemoryError) as error:
+            raise Busy(
+                f"There is no thread for this run: {error}.\nClose other programs and try again."
+            ) from error
+        self._worker, self._working = worker, True
 
     def _take_back(self, job: Job) -> bool:
         """Remove a job that still waits; False if it does not."""
@@ -318,9 +339,13 @@ class ModelManager:
                 if self._current is None:
                     self._working = False
                     return
-            self._do(self._current)
-            # Only now, when no frame here holds the model any more: who waited may unload it.
-            self._current._finished.set()
+            try:
+                self._do(self._current)
+            except BaseException as error:  # of an error that cannot be shown, for one
+                self._current.error, self._current.state = error, "error"
+            finally:
+                # Only now, when no frame here holds the model any more: who waited may unload it.
+                self._current._finished.set()
 
     def _do(self, job: Job) -> None:
         """Carry out one job. A frame of its own: when it ends, nothing here holds the model."""
@@ -388,15 +413,24 @@ class ModelManager:
                 used = sum(self._loaded[key].size for key in here)
             if not here:
                 return
-            if budget is None:
-                from .checkpoints.memory import available_memory
-
-                free = available_memory(device)
-                if free is None or needed <= free:
-                    return
-            elif used + needed <= budget:
+            free = self._free(device, used)
+            if budget is None and free is not None and needed > free + used:
+                raise OutOfMemory(
+                    f"The model {name} needs {amount(needed)} of memory on {where}; without any "
+                    f"other model {amount(free + used)} are free.\n"
+                    "Take a smaller model, close programs, or load in half precision."
+                )
+            if free is None or needed <= free:
                 return
             self.unload(here[0])
+
+    def _free(self, device: torch.device, used: int) -> int | None:
+        """Bytes that a model may take while the loaded ones have ``used``; None if unknown."""
+        if self._budget is not None:
+            return self._budget - used
+        from .memory import available_memory
+
+        return available_memory(device)
 
     def _run(self, job: Job, model: LatentDiffusion, request: Request) -> None:
         from .trace import Trace

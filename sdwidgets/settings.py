@@ -58,24 +58,30 @@ class Settings:
     strength: float = 0.8
     eta: float = 0.0
 
-    def checked(self, config: ModelConfig) -> Settings:
+    def checked(self, config: ModelConfig | None = None) -> Settings:
         """These settings for that model: every None filled in, lists as tuples.
 
+        Without a model only what holds for all of them is checked, and its own values stay None.
         Raises InputError, naming the parameter and what would do, at the first that cannot be used.
         """
-        config_steps = min(LIMITS["steps"][1], config.schedule.steps)
-        guidance = config.guidance_scale if self.guidance_scale is None else self.guidance_scale
+        guidance, width, height = self.guidance_scale, self.width, self.height
+        high = LIMITS["steps"][1]
+        if config is not None:
+            guidance = config.guidance_scale if guidance is None else guidance
+            width = config.size if width is None else width
+            height = config.size if height is None else height
+            high = min(high, config.schedule.steps)
         settings = Settings(
             prompt=_texts("prompt", self.prompt),
             negative_prompt=_texts("negative_prompt", self.negative_prompt),
-            steps=_whole("steps", self.steps, high=config_steps),
+            steps=_whole("steps", self.steps, high=high),
             sampler=_choice("sampler", self.sampler, SAMPLERS),
             schedule=_choice("schedule", self.schedule, SCHEDULES),
-            guidance_scale=_real("guidance_scale", guidance),
+            guidance_scale=None if guidance is None else _real("guidance_scale", guidance),
             guidance_rescale=_real("guidance_rescale", self.guidance_rescale),
             seed=_seeds(self.seed),
-            width=_side("width", config.size if self.width is None else self.width, config),
-            height=_side("height", config.size if self.height is None else self.height, config),
+            width=None if width is None else _side("width", width, config),
+            height=None if height is None else _side("height", height, config),
             batch_size=_whole("batch_size", self.batch_size),
             strength=_real("strength", self.strength),
             eta=_real("eta", self.eta),
@@ -256,8 +262,10 @@ def _real(name: str, value: Any) -> float:
     return float(value)
 
 
-def _side(name: str, value: Any, config: ModelConfig) -> int:
+def _side(name: str, value: Any, config: ModelConfig | None) -> int:
     """A picture's side: any multiple of the autoencoder's factor, up to the limit."""
+    if config is None:
+        return _whole(name, value)
     factor = config.autoencoder.factor
     high = LIMITS[name][1] // factor * factor
     what = f"multiple of {factor} from {factor} to {high}"

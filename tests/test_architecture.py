@@ -25,12 +25,22 @@ ALLOWED = {
     "configs": set(),
     "settings": {"configs", "errors"},
     "pictures": {"errors"},
+    "memory": {"settings", "errors"},
     "scenes": {"errors"},
     "models": {"configs", "errors", "imports"},
     "diffusion": {"errors"},
     "trace": {"models", "diffusion", "settings", "pictures", "errors", "__init__"},
-    "pipeline": {"configs", "models", "diffusion", "trace", "settings", "pictures", "errors"},
-    "checkpoints": {"configs", "models", "pipeline", "settings", "errors", "imports"},
+    "pipeline": {
+        "configs",
+        "models",
+        "diffusion",
+        "trace",
+        "settings",
+        "pictures",
+        "memory",
+        "errors",
+    },
+    "checkpoints": {"configs", "models", "pipeline", "settings", "memory", "errors", "imports"},
     "manager": {
         "checkpoints",
         "pipeline",
@@ -38,6 +48,7 @@ ALLOWED = {
         "diffusion",
         "settings",
         "pictures",
+        "memory",
         "errors",
     },
     "widgets": {
@@ -66,7 +77,16 @@ ALLOWED = {
 
 # other packages -> the only parts that may import them
 ONLY_IN = {
-    "torch": {"models", "diffusion", "trace", "pipeline", "checkpoints", "manager", "training"},
+    "torch": {
+        "models",
+        "diffusion",
+        "trace",
+        "memory",
+        "pipeline",
+        "checkpoints",
+        "manager",
+        "training",
+    },
     "transformers": {"models", "checkpoints", "training"},
     "ipywidgets": {"widgets"},
     "anywidget": {"widgets"},

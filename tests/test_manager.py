@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import Busy, CheckpointError, InputError, OutOfMemory, Stopped
 from sdwidgets.manager import Job, ModelManager, Request
 from sdwidgets.settings import Settings
@@ -75,6 +76,7 @@ class FakeModel:
 
     name: str = "fake"
     step: Callable[[int], None] = lambda i: None
+    config: ModelConfig = TINY
     runs: list[FakeRun] = field(default_factory=list)
     active: int = 0
 
@@ -198,6 +200,31 @@ def test_what_is_no_request_is_refused_at_once(manager: ModelManager, bad: Any) 
         manager.submit(bad)
 
 
+def told(manager: ModelManager, request: Request) -> tuple[list[str], InputError]:
+    """The states told of a request that is refused, and why it was."""
+    states: list[str] = []
+    with pytest.raises(InputError) as caught:
+        manager.submit(request, on_state=states.append)
+    return states, caught.value
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("sampler", "dpm"), ("width", 10**6)])
+def test_settings_that_no_model_takes_are_refused_before_it_is_loaded(
+    manager: ModelManager, name: str, value: Any
+) -> None:
+    states, error = told(manager, Request("one", Settings(**{name: value})))
+    assert states == [] and error.parameter == name
+    assert manager._worker is None  # so nothing was loaded, either
+
+
+def test_settings_that_a_loaded_model_does_not_take_are_refused_at_once(
+    manager: ModelManager,
+) -> None:
+    manager.load("one")
+    states, error = told(manager, Request("one", Settings(width=7)))
+    assert states == [] and "multiple of 2" in str(error)
+
+
 # --------------------------------------------------------------------------------------------- Stop
 
 
@@ -302,9 +329,11 @@ def test_waiting_with_a_limit_leaves_the_run_alone() -> None:
 # ----------------------------------------------------------------------------- callbacks and errors
 
 
-@pytest.mark.parametrize("error", [ValueError, StopIteration, RuntimeError])
+@pytest.mark.parametrize(
+    "error", [ValueError, StopIteration, RuntimeError, SystemExit, KeyboardInterrupt, GeneratorExit]
+)
 def test_a_callback_that_raises_ends_nothing(
-    manager: ModelManager, caplog: pytest.LogCaptureFixture, error: type[Exception]
+    manager: ModelManager, caplog: pytest.LogCaptureFixture, error: type[BaseException]
 ) -> None:
     def fail(_: object) -> None:
         raise error("mine")
@@ -313,6 +342,41 @@ def test_a_callback_that_raises_ends_nothing(
         job = manager.submit(request(5), on_step=fail, on_state=fail)
         assert job.result(LIMIT).complete
     assert len(caplog.records) == 1  # said once, not with every step
+
+
+def test_an_error_that_cannot_even_be_shown_leaves_the_worker_to_the_others() -> None:
+    class Hostile(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    gate = Gate()
+
+    def step(i: int) -> None:
+        gate(i)
+        if len(jobs) == 1:
+            raise Hostile
+
+    with ModelManager(Models(step)) as manager:
+        jobs = [manager.submit(request(1))]
+        assert gate.reached.wait(LIMIT)
+        gate.open()
+        jobs[0].wait(LIMIT)
+        assert jobs[0].state == "error"
+        jobs.append(manager.submit(request(1)))
+        assert jobs[1].result(LIMIT).complete
+
+
+def test_without_a_thread_nothing_is_left_waiting(
+    manager: ModelManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(Busy, match="can't start new thread"):
+            manager.submit(request())
+    assert manager.submit(request()).result(LIMIT).complete
 
 
 def test_a_run_submitted_in_a_callback_waits_its_turn(manager: ModelManager) -> None:
@@ -341,6 +405,8 @@ def test_waiting_in_a_callback_is_an_error_not_a_deadlock() -> None:
         job = manager.submit(request(1), on_step=wait)
         gate.open()
         job.wait(LIMIT)
+        manager.load("one")  # behind all that was queued
+        assert manager.loaded() == ["one"]
     assert len(caught) == 2
 
 
@@ -454,7 +520,7 @@ def test_room_is_made_before_a_model_is_loaded() -> None:
 def test_without_a_budget_models_go_when_free_memory_is_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from sdwidgets.checkpoints import memory
+    from sdwidgets import memory
 
     free = 1000
     monkeypatch.setattr(memory, "available_memory", lambda device: free)
@@ -462,6 +528,25 @@ def test_without_a_budget_models_go_when_free_memory_is_short(
         manager.load("one")
         manager.load("two")
         free = 5
+        manager.load("three")
+        assert manager.loaded() == ["three"]
+
+
+def test_a_model_that_can_never_fit_drops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sdwidgets import memory
+
+    models = Models(size=10)
+    with ModelManager(models) as manager:
+        monkeypatch.setattr(
+            memory, "available_memory", lambda device: 1020 - 10 * len(manager.loaded())
+        )
+        manager.load("one")
+        manager.load("two")
+        models.size = 3000
+        with pytest.raises(OutOfMemory, match=r"needs 3 kB .* 1\.02 kB are free"):
+            manager.load("three")
+        assert manager.loaded() == ["one", "two"]
+        models.size = 1020
         manager.load("three")
         assert manager.loaded() == ["three"]
 
@@ -541,8 +626,10 @@ def test_close_stops_drops_and_frees() -> None:
     manager.close()
     assert (running.state, waiting.state) == ("stopped", "stopped")
     assert workers() == [] and models.made[0]() is None
+    states: list[str] = []
     with pytest.raises(Busy, match="closed"):
-        manager.submit(request())
+        manager.submit(request(), on_state=states.append)
+    assert states == []
 
 
 def test_the_worker_is_no_hindrance_to_the_end_of_the_process() -> None:
@@ -615,10 +702,10 @@ def test_weights_of_an_unloaded_model_are_freed(folder: str) -> None:
         assert not any(weight() is not None for weight in weights)
 
 
-def test_a_setting_that_cannot_be_is_the_jobs_error(folder: str) -> None:
+def test_what_the_model_alone_can_refuse_is_the_jobs_error(folder: str) -> None:
     with ModelManager() as manager:
-        job = manager.submit(Request(folder, Settings("a cat", steps=-1)))
-        with pytest.raises(InputError, match="steps"):
+        job = manager.submit(Request(folder, Settings("a cat", width=7)))
+        with pytest.raises(InputError, match="width"):
             job.result(LIMIT)
         again = manager.submit(Request(folder, Settings("a cat", steps=1, seed=0)))
         assert again.result(LIMIT).complete

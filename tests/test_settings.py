@@ -41,6 +41,25 @@ def test_what_cannot_be_used_is_named_in_three_lines(name: str, value: Any) -> N
     assert all(len(line) < 160 for line in str(caught.value).splitlines())
 
 
+def test_without_a_model_its_own_values_stay_open() -> None:
+    settings = Settings(prompt=["a", "b"], seed=1).checked()
+    assert (settings.width, settings.height, settings.guidance_scale) == (None, None, None)
+    assert settings.batch_size == 2
+    assert settings.checked(TINY) == Settings(prompt=["a", "b"], seed=1).checked(TINY)
+
+
+@pytest.mark.parametrize(("name", "value"), BAD, ids=range(len(BAD)))
+def test_without_a_model_all_but_a_sides_multiple_is_checked(name: str, value: Any) -> None:
+    try:
+        Settings(**{name: value}).checked()
+    except InputError as error:
+        assert error.parameter == name
+    else:
+        assert (name, value) in (("width", 1), ("width", 7), ("width", 33)) or (
+            (name, value) in (("height", 1), ("height", 7), ("height", 33))
+        )
+
+
 @pytest.mark.parametrize("name", ["steps", "guidance_scale", "width", "batch_size", "seed"])
 def test_limits_themselves_are_allowed(name: str) -> None:
     low, high = LIMITS[name]

@@ -25,11 +25,11 @@ from ..errors import (
     SDWidgetsError,
 )
 from ..imports import quick_imports
+from ..memory import check_memory
 from . import config_json, hub
 from .fill import Part, Plan, extras, fill, plan
 from .folder import open_folder
 from .layout import Layout
-from .memory import check_memory
 from .single_file import open_file
 from .weights import quoted
 

@@ -478,7 +478,7 @@ def test_a_huge_sparse_file_with_a_matching_header(tmp_path: Path) -> None:
 def test_memory_is_looked_at_before_weights_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sdwidgets.checkpoints import memory
+    from sdwidgets import memory
 
     monkeypatch.setattr(memory, "available_memory", lambda device: 1_000)
     monkeypatch.setattr(WeightFile, "read", lambda *a, **k: pytest.fail("weights were read"))

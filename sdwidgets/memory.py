@@ -1,4 +1,4 @@
-"""How much memory there is, asked before weights are allocated rather than after."""
+"""How much memory there is, asked before it is taken: by weights, and by runs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 
 import torch
 
-from ..errors import OutOfMemory
-from ..settings import amount
+from .errors import OutOfMemory
+from .settings import amount
 
 
 def available_memory(device: torch.device) -> int | None:
     """Bytes that can still be allocated on ``device``; None where the system does not say."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + kept  # torch's own, to be used again
     # Apple's GPU shares the main memory: what is free there is free for both.
     return min(_main_memory(), default=None)
 

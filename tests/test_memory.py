@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdwidgets.checkpoints import memory
+from sdwidgets import memory
 from sdwidgets.errors import OutOfMemory
 
 CPU = torch.device("cpu")
