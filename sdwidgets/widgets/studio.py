@@ -8,7 +8,6 @@ import io
 import numbers
 import secrets
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,7 +25,6 @@ from .picture import Frames, PictureView
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..diffusion.samplers import Step
     from ..manager import Job
     from ..trace import Trace
 
@@ -52,6 +50,8 @@ SETTINGS = (
 
 OWN = ("width", "height", "guidance_scale")
 """Those of them that every model has values of its own for."""
+
+SHOWN = 300  # characters of a prompt in labels, titles and the widget's saved state
 
 SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
@@ -106,6 +106,8 @@ class Run:
     id: int
     model: str
     settings: Settings
+    thread: threading.Thread | None = None
+    over: bool = False  # all is shown: the next run may begin
     finished: threading.Event = field(default_factory=threading.Event)
     changed: threading.Event = field(default_factory=threading.Event)
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -152,7 +154,8 @@ class Studio(ipywidgets.VBox):
     """How many denoising steps a run takes, 1 to 1000."""
 
     guidance_scale = Setting(float(EMOJI.guidance_scale))
-    """How strongly the prompt is followed: 1 is without guidance. Follows the model until set."""
+    """How strongly the prompt is followed: 1 is without guidance. The model's own until set; so are
+    width and height, and choosing another model makes all three follow that one."""
 
     sampler = Setting(SAMPLERS[0])
     """The rule that goes from one noise level to the next."""
@@ -161,10 +164,10 @@ class Studio(ipywidgets.VBox):
     """Which noise levels the steps stop at."""
 
     width = Setting(EMOJI.size)
-    """Pixels, a multiple of the autoencoder's factor (8). Follows the model until set."""
+    """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
 
     height = Setting(EMOJI.size)
-    """Pixels, a multiple of the autoencoder's factor (8). Follows the model until set."""
+    """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
 
     batch_size = Setting(1)
     """How many pictures a run makes, of the seeds seed, seed + 1, ..."""
@@ -182,7 +185,6 @@ class Studio(ipywidgets.VBox):
     _run: Run | None = None
     _parts: tuple[Any, ...] = ()
     _closed = False
-    _offering = False
 
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
         known = {"model", *SETTINGS}
@@ -194,7 +196,9 @@ class Studio(ipywidgets.VBox):
         self._manager = manager
         self._lock = threading.RLock()
         self._results: list[Result] = []
-        self._own = DEFAULT_MODEL, _own(EMOJI)  # a model, and what OWN is there
+        self._chosen = {name for name in OWN if name in settings}
+        self._adopting: int | None = None  # the thread on which values follow a model just now
+        self._wrong: dict[str, InputError] = {}  # what stands in a control and can be no setting
         self.view = PictureView()
         self._controls: dict[str, Any] = {}
         super().__init__(self._rows(), **settings)
@@ -228,57 +232,82 @@ class Studio(ipywidgets.VBox):
         with self._lock:
             if self._closed:
                 raise SDWidgetsError("This Studio is closed.\nMake a new one: sdw.Studio()")
-            if self._run is not None and not self._run.finished.is_set():
+            if self._goes_on():
                 raise Busy(
                     "A run of this Studio goes on.\nWait for it with studio.wait(), or end it "
                     "with studio.stop()."
                 )
-            settings = self._settings_for_model()
-            if self.model == DEFAULT_MODEL:  # others are known once they are loaded
-                try:
-                    settings = settings.checked(EMOJI)
-                except InputError as error:
-                    self._refuse(error)
-                    raise
+            unset: dict[str, Any] = {name: None for name in OWN if name not in self._chosen}
+            settings = replace(self.settings, **unset)
+            try:
+                for error in self._wrong.values():
+                    raise error
+                if self.model == DEFAULT_MODEL:  # others are known once they are loaded
+                    settings.checked(EMOJI)
+            except InputError as error:
+                self._refuse(error)
+                raise
             self._mark(None)
             run = self._run = Run(self.view.begin("Starting"), self.model, settings)
-            self.view.shape = [settings.width or self.width, settings.height or self.height]
-            self._set_state("loading", None)
-        name = f"sdwidgets studio run {run.id}"
-        threading.Thread(target=self._follow, args=(run,), name=name, daemon=True).start()
+            name = f"sdwidgets studio run {run.id}"
+            run.thread = threading.Thread(target=self._follow, args=(run,), name=name, daemon=True)
+            try:
+                self.set_trait("error", None)
+                self.view.shape = [settings.width or self.width, settings.height or self.height]
+                self._set_state("loading", None)
+                run.thread.start()
+            except BaseException:  # who observes these may do anything
+                run.over = True
+                run.finished.set()
+                raise
 
-    def _settings_for_model(self) -> Settings:
-        """The settings, None for what is still as another model has it."""
-        model, own = self._own
-        if model == self.model:
-            return self.settings
-        unset: dict[str, Any] = {name: None for name in OWN if getattr(self, name) == own[name]}
-        return replace(self.settings, **unset)
+    def _goes_on(self) -> bool:
+        return self._run is not None and not self._run.over
 
     def _adopt(self, run: Run, config: ModelConfig) -> None:
         """The run's model is loaded: what nobody has set follows it."""
-        own = _own(config)
-        self._own = run.model, own
-        for name in OWN:
-            if getattr(run.settings, name) is None:
-                setattr(self, name, own[name])
+        own = {
+            "width": config.size,
+            "height": config.size,
+            "guidance_scale": config.guidance_scale,
+        }
+        self._adopting = threading.get_ident()
+        try:
+            for name in OWN:
+                if name not in self._chosen and run.model == self.model:
+                    setattr(self, name, own[name])
+        finally:
+            self._adopting = None
         self.view.shape = [run.settings.width or config.size, run.settings.height or config.size]
+
+    def _choose(self, change: Any) -> None:
+        """Somebody has set one of OWN; another model makes them follow again."""
+        if change.name == "model":
+            self._chosen.clear()
+        elif self._adopting != threading.get_ident():
+            self._chosen.add(change.name)
 
     def stop(self) -> None:
         """End the run that goes on, within a step; nothing happens when none does."""
         run = self._run
-        if run is not None and not run.finished.is_set():
+        if run is not None and not run.over:
             run.stop()
 
     def wait(self, timeout: float | None = None) -> Trace | None:
         """The trace of the current run once it is done; None if it was stopped.
 
         Raises what ended the run, and TimeoutError after ``timeout`` seconds. Ctrl-C stops the
-        run and raises KeyboardInterrupt.
+        run and raises KeyboardInterrupt. Busy where it would be for ever: in an observer of the
+        run itself.
         """
         run = self._run
         if run is None:
             return None
+        if run.thread is threading.current_thread() and not run.finished.is_set():
+            raise Busy(
+                "A run cannot be waited for by what observes it.\n"
+                "Wait in a cell, or observe `trace`."
+            )
         try:
             if not kernel.wait_for(run.finished, timeout):
                 raise TimeoutError(f"The run was not done after {timeout} s; it goes on.")
@@ -293,6 +322,10 @@ class Studio(ipywidgets.VBox):
         """End the run and take the widget off every page. Its thread ends within a step."""
         self._closed = True
         self.stop()
+        for widget in (*self._parts, self):
+            for part in (widget.layout, getattr(widget, "style", None)):
+                if part is not None:  # each is a widget too, and nothing else closes it
+                    part.close()
         for widget in self._parts:
             widget.close()
         super().close()
@@ -313,20 +346,24 @@ class Studio(ipywidgets.VBox):
                 description="prompt", rows=2, placeholder="a cat left of a car on a blue background"
             ),
             "negative_prompt": w.Text(description="without"),
-            "seed": w.IntText(description="seed"),
-            "steps": w.IntText(description="steps"),
+            "seed": w.FloatText(description="seed", step=1),
+            "steps": w.FloatText(description="steps", step=1),
             "guidance_scale": w.FloatText(description="guidance", step=0.5),
-            "model": w.Dropdown(description="model", options=[DEFAULT_MODEL]),
+            "model": w.Combobox(
+                description="model",
+                options=[DEFAULT_MODEL],
+                placeholder="emoji, a folder, a file, or owner/name",
+            ),
             "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
-            "width": w.IntText(description="width", step=8),
-            "height": w.IntText(description="height", step=8),
-            "batch_size": w.IntText(description="pictures"),
+            "width": w.FloatText(description="width", step=8),
+            "height": w.FloatText(description="height", step=8),
+            "batch_size": w.FloatText(description="pictures", step=1),
         }
         for name, control in labels.items():
             control.add_class(f"sdw-{name.replace('_', '-')}")
             if hasattr(control, "continuous_update"):
-                control.continuous_update = False
+                control.continuous_update = name == "prompt"  # its tokens are counted live
         self._controls = labels
         for button, name in (
             (self._generate_button, "generate"),
@@ -343,9 +380,12 @@ class Studio(ipywidgets.VBox):
             return box
 
         c = labels
+        self._count = w.Label("")
+        self._count.add_class("sdw-count")
+        ask = row("ask", c["prompt"], self._count)
         seed = row("seed-row", c["seed"], self._dice)
         rows = [
-            row("top", c["prompt"], self._generate_button, self._stop_button),
+            row("top", ask, self._generate_button, self._stop_button),
             row("main", c["negative_prompt"], seed, c["steps"], c["guidance_scale"], self._more),
             row("rest", *(c[n] for n in ("model", "sampler", "schedule")),
                 *(c[n] for n in ("width", "height", "batch_size"))),
@@ -353,7 +393,7 @@ class Studio(ipywidgets.VBox):
         self._rest = rows[2]
         self._rest.add_class("sdw-folded")
         buttons = (self._generate_button, self._stop_button, self._dice, self._more)
-        self._parts = (*labels.values(), *buttons, seed, *rows, self.view)
+        self._parts = (*labels.values(), *buttons, self._count, ask, seed, *rows, self.view)
         return [*rows, self.view]
 
     def _bind(self) -> None:
@@ -362,6 +402,8 @@ class Studio(ipywidgets.VBox):
             self._show_setting(name)
             self.observe(lambda change: self._show_setting(change.name), name)
             control.observe(lambda change, name=name: self._take(name, change.new), "value")
+        self.observe(self._choose, ["model", *OWN])
+        self.observe(lambda _: self._count_tokens(), ["model", "prompt"])
         self.observe(self._reshape, ["width", "height"])
         self._reshape()
         self._more.observe(self._fold, "value")
@@ -371,19 +413,35 @@ class Studio(ipywidgets.VBox):
         self.view.on_msg(self._receive)
 
     def _show_setting(self, name: str) -> None:
-        if name == "model":
-            self._offer([])
+        self._wrong.pop(name, None)
         self._controls[name].value = getattr(self, name)
 
     def _take(self, name: str, value: Any) -> None:
-        """A control has changed: its value becomes the setting, or the setting comes back."""
-        if self._offering:
-            return
+        """A control has changed: its value becomes the setting.
+
+        What can be no setting stays in the control, marked, until somebody puts it right: a run
+        would be of something else than what the page shows.
+        """
+        if isinstance(value, float) and value.is_integer() and name != "guidance_scale":
+            value = int(value)
+        self._wrong.pop(name, None)
         try:
             setattr(self, name, value)
         except InputError as error:
+            self._wrong[name] = error
             self._refuse(error)
-            self._show_setting(name)
+
+    def _count_tokens(self) -> None:
+        """Say how many tokens the prompt has, where its model is loaded already."""
+        text = ""
+        manager = self._manager or _shared
+        if manager is not None and self.model in manager.loaded():
+            reader = manager.load(self.model).text
+            tokens = reader.tokenize([self.prompt])
+            text = f"{len(tokens.pieces[0])} of {reader.config.length - 2} tokens"
+            if tokens.cut[0]:
+                text += f", not seen: {_short(tokens.cut[0], 40)}"
+        self._count.value = text
 
     def _reshape(self, change: Any = None) -> None:
         """The stage takes the shape of the picture to come, while there is none."""
@@ -432,11 +490,12 @@ class Studio(ipywidgets.VBox):
     def _welcome(self) -> None:
         """A page has come (again): what the traits do not hold."""
         self.view.send({"kind": "hello"})
-        if self._run is not None and not self._run.finished.is_set():
+        if self._goes_on():
             self.view._frames.send_again()
-        result = self._result(self.view.current)
-        if result is not None:
-            self._send_files(result)
+        with self._lock:  # so that no other result comes in between
+            result = self._result(self.view.current)
+            if result is not None:
+                self._send_files(result)
 
     def _recall(self, number: int) -> None:
         """Show an earlier result and load its settings."""
@@ -447,11 +506,15 @@ class Studio(ipywidgets.VBox):
             self.model = result.model
             for name in SETTINGS:
                 setattr(self, name, getattr(result.settings, name))
-            if self._run is not None and not self._run.finished.is_set():
+                self._show_setting(name)
+            self._chosen.update(OWN)
+            if self._goes_on():
                 return
             self._mark(None)
             self.view.begin("")
-            self._show(result, "done", "An earlier picture; its settings are loaded")
+            self._show(result, "An earlier picture; its settings are loaded")
+        self.set_trait("error", None)
+        self._set_state("done", None)
 
     # --------------------------------------------------------------------------------- the run
 
@@ -466,10 +529,17 @@ class Studio(ipywidgets.VBox):
             pass
         except BaseException as error:
             state, run.error = "error", error
+            if run.job is not None:  # not the run itself may have failed, but what shows it
+                run.job.cancel()
         try:
             frames.send_all()
             self._finish(run, state)
+        except BaseException as error:
+            run.error, run.over = run.error or error, True
+            with contextlib.suppress(Exception):
+                self._refuse(run.error)
         finally:
+            run.over = True
             run.finished.set()
 
     def _drive(self, run: Run, frames: Frames) -> str:
@@ -478,23 +548,21 @@ class Studio(ipywidgets.VBox):
         states: list[str] = []
         configs: list[ModelConfig] = []
 
-        def on_step(step: Step) -> None:
-            frames.add(step)
-            run.changed.set()
-
         def on_state(state: str) -> None:
-            if state == "running":  # so it is loaded, and this does not wait
-                model = manager.load(run.model)
-                configs.append(model.config)
-                frames.factors = model.preview_factors
-            states.append(state)
-            run.changed.set()
+            try:
+                if state == "running":  # so it is loaded, and this does not wait
+                    model = manager.load(run.model)
+                    configs.append(model.config)
+                    frames.factors = model.preview_factors
+            finally:
+                states.append(state)
+                run.changed.set()
 
         self._offer(manager.available())
         if run.stopping.is_set():
             raise Stopped("Stopped before the first step.")
         request = Request(model=run.model, settings=run.settings)
-        run.job = job = manager.submit(request, on_step=on_step, on_state=on_state)
+        run.job = job = manager.submit(request, on_step=frames.add, on_state=on_state)
         if run.stopping.is_set():
             job.cancel()
         words = {
@@ -508,33 +576,40 @@ class Studio(ipywidgets.VBox):
                 state = states.pop(0)
                 if configs:
                     self._adopt(run, configs.pop())
+                    self._count_tokens()
                 if state in words:
                     self._set_state(*words[state])
 
+        pause = 0.0
         while job.state in words:
-            run.changed.wait(0.2)
+            run.changed.wait(pause)  # steps wait for their message, states and Stop do not
             run.changed.clear()
             pass_on()
-            time.sleep(frames.send_some())
+            pause = frames.send_some()
         pass_on()  # a short run may be over before its states have been looked at
         run.trace = job.result()
         return "done"
 
     def _finish(self, run: Run, state: str) -> None:
         if self._closed:
-            return
-        if state == "done" and run.trace is not None:
+            run.over = True
+            self.set_trait("state", "stopped")
+        elif state == "done" and run.trace is not None:
             self.set_trait("trace", run.trace)
-            self.set_trait("error", None)
             result = self._record(run)
             with self._lock:
-                self._show(result, "done", _report(run.trace))
+                self._show(result, _report(run.trace))
+                run.over = True
+            self._set_state("done", None)  # last: who waits for it may start the next run
         elif state == "error":
+            run.over = True
             self._refuse(run.error)
         else:
             newest = self.view._frames.newest
             where = f"after step {newest[0]['step']}" if newest else "before the first step"
-            self._set_state("stopped", f"Stopped {where} of {run.settings.steps}")
+            self.view.say("stopped", f"Stopped {where} of {run.settings.steps}")
+            run.over = True
+            self._set_state("stopped", None)
 
     def _set_state(self, state: str, message: str | None) -> None:
         self.set_trait("state", state)
@@ -549,7 +624,11 @@ class Studio(ipywidgets.VBox):
             message = f"{type(error).__name__}: {error}"
         self.set_trait("error", error)
         self._mark(getattr(error, "parameter", None))
-        self._set_state("error", "\n".join(message.splitlines()[:3])[:600])
+        message = "\n".join(message.splitlines()[:3])[:600]
+        if self._goes_on():  # of a field; the run is in order
+            self.view.say(self.view.run["state"], message)
+        else:
+            self._set_state("error", message)
 
     def _mark(self, parameter: str | None) -> None:
         """Mark the control that an error is about, and no other."""
@@ -584,7 +663,7 @@ class Studio(ipywidgets.VBox):
             self.view.history = [
                 {
                     "id": one.id,
-                    "prompt": one.settings.prompt,
+                    "prompt": _short(str(one.settings.prompt)),
                     "seed": one.settings.seed,
                     "title": one.title,
                     "thumbnail": one.thumbnail,
@@ -593,15 +672,14 @@ class Studio(ipywidgets.VBox):
             ]
         return result
 
-    def _show(self, result: Result, state: str, message: str) -> None:
+    def _show(self, result: Result, message: str) -> None:
         """Put a result on the stage, in one update: pictures and state belong together."""
         pictures = list(_pictures(result, within=SAVED_PICTURE // len(result.files)))
-        self.set_trait("state", state)
         with self.view.hold_sync():
             self.view.shape = list(result.settings.size)
             self.view.pictures = pictures
             self.view.current = result.id
-            self.view.say(state, message)
+            self.view.say("done", message)
         self._send_files(result)
 
     def _send_files(self, result: Result) -> None:
@@ -610,19 +688,12 @@ class Studio(ipywidgets.VBox):
         if [picture["data"] for picture in whole] == [p["data"] for p in self.view.pictures]:
             return
         buffers = [picture.pop("data") for picture in whole]
-        self.view.send({"kind": "pictures", "pictures": whole}, buffers)
+        self.view.send({"kind": "pictures", "id": result.id, "pictures": whole}, buffers)
 
     def _offer(self, names: Iterable[str]) -> None:
         """Put the models that the manager knows into the picker, and the one that is set."""
         control = self._controls["model"]
-        options = tuple(dict.fromkeys([*control.options, *names, self.model]))
-        if options == tuple(control.options):
-            return
-        with control.hold_sync():  # new options select the first
-            self._offering = True
-            control.options = options
-            control.value = self.model
-            self._offering = False
+        control.options = tuple(dict.fromkeys([*control.options, *names, self.model]))
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
@@ -649,13 +720,9 @@ class Studio(ipywidgets.VBox):
         return data, metadata
 
 
-def _own(config: ModelConfig) -> dict[str, Any]:
-    """The values of OWN that suit a model."""
-    return {
-        "width": config.size,
-        "height": config.size,
-        "guidance_scale": config.guidance_scale,
-    }
+def _short(text: str, most: int = SHOWN) -> str:
+    """The beginning of a text that may be very long."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def _report(trace: Trace) -> str:
@@ -666,9 +733,10 @@ def _report(trace: Trace) -> str:
 
 def _title(model: str, settings: Settings) -> str:
     """The settings of a result in words."""
-    without = f"without {settings.negative_prompt!r}" if settings.negative_prompt else ""
+    negative = _short(str(settings.negative_prompt))
+    without = f"without {negative!r}" if negative else ""
     parts = [
-        str(settings.prompt) or "no prompt",
+        _short(str(settings.prompt)) or "no prompt",
         without,
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",
@@ -683,15 +751,16 @@ def _pictures(result: Result, within: int | None = None) -> Iterator[dict[str, A
     """The pictures of a result for the page; as JPEG where a PNG has more than ``within`` bytes."""
     for i, file in enumerate(result.files):
         one = result.settings.of_picture(i)
+        prompt = _short(str(one.prompt))
         kind = "image/png"
         if within is not None and len(file) > within:
             file, kind = _small(file, within), "image/jpeg"
         yield {
             "data": file,
             "type": kind,
-            "prompt": one.prompt,
+            "prompt": prompt,
             "seed": one.seed,
-            "label": f"the picture for: {one.prompt or 'no prompt'}, seed {one.seed}",
+            "label": f"the picture for: {prompt or 'no prompt'}, seed {one.seed}",
         }
 
 

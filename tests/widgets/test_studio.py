@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import ipywidgets
 import pytest
+from ipywidgets.widgets import widget as widget_module
 
-from sdwidgets.errors import Busy, InputError, SDWidgetsError
+from sdwidgets.errors import Busy, InputError, OutOfMemory, SDWidgetsError
 from sdwidgets.manager import ModelManager
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
@@ -119,6 +121,27 @@ def test_size_and_guidance_follow_the_model_until_they_are_set(manager: Any) -> 
     studio.close()
 
 
+def test_a_value_that_was_set_stays_also_where_it_is_the_default(manager: Any) -> None:
+    studio = Studio(manager=manager, model="tiny", steps=1, width=128)
+    studio.guidance_scale = 2.0
+    studio.guidance_scale = 4.0
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert trace.settings.size == (128, 16)
+    assert trace.settings.guidance_scale == 4.0
+    studio.close()
+
+
+def test_with_another_model_they_follow_again(manager: Any) -> None:
+    studio = Studio(manager=manager, model="tiny", steps=1, width=32)
+    studio.generate()
+    assert studio.wait(WAIT).settings.size == (32, 16)
+    studio.model = "tiny too"
+    studio.generate()
+    assert studio.wait(WAIT).settings.size == (16, 16)
+    studio.close()
+
+
 def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
     class AtOnce(ModelManager):
         def submit(self, *args: Any, **kwargs: Any) -> Any:
@@ -133,6 +156,14 @@ def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
         assert trace.settings == studio.settings
         assert studio.width == 16
         studio.close()
+
+
+def test_the_prompt_s_tokens_are_counted_and_what_is_cut_is_said(studio: Studio) -> None:
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert studio._count.value == f"{len(trace.tokens.pieces[0])} of 75 tokens"
+    studio._controls["prompt"].value = "a " * 75 + "zebra"
+    assert studio._count.value == "75 of 75 tokens, not seen: zebra"
 
 
 def test_no_seed_and_the_dice_roll_one(studio: Studio) -> None:
@@ -328,10 +359,164 @@ def test_whatever_the_run_raises_is_shown_and_raised(studio: Studio, model: Any)
     assert studio.wait(WAIT) is studio.trace
 
 
-def test_a_number_no_browser_can_hold_comes_back_from_the_control(studio: Studio) -> None:
-    studio._controls["seed"].value = 2**60
-    assert studio._controls["seed"].value == studio.seed == 0
+@pytest.mark.parametrize(
+    ("name", "value", "right"),
+    [("seed", 2**60, 7), ("steps", 2.5, 3), ("prompt", "x" * 100_001, "a dog")],
+)
+def test_what_can_be_no_setting_stays_in_its_control_until_it_is_put_right(
+    studio: Studio, name: str, value: Any, right: Any
+) -> None:
+    before = getattr(studio, name)
+    control = studio._controls[name]
+    control.value = value
+    assert control.value == value
+    assert getattr(studio, name) == before
+    assert "sdw-wrong" in control._dom_classes
+    with pytest.raises(InputError, match=name):
+        studio.generate()
+    control.value = right
+    studio.generate()
+    assert getattr(studio.wait(WAIT).settings, name) == right
+
+
+def test_a_field_s_error_does_not_end_the_run(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    studio._controls["steps"].value = 2.5
+    assert studio.state in ("loading", "running")
+    assert "2.5" in studio.view.run["message"]
+    assert "sdw-wrong" in studio._controls["steps"]._dom_classes
+    gate.open()
+    assert studio.wait(WAIT) is not None
+
+
+def test_an_old_error_goes_with_the_next_run(studio: Studio, gate: Any) -> None:
+    studio._controls["steps"].value = 2.5
+    assert studio.error is not None
+    studio._controls["steps"].value = 4
+    gate.closed = True
+    studio.generate()
+    studio.stop()
+    gate.open()
+    studio.wait(WAIT)
+    assert studio.state == "stopped"
+    assert studio.error is None
+
+
+def test_an_observer_that_raises_leaves_the_studio_usable(studio: Studio) -> None:
+    def broken(change: Any) -> None:
+        raise ZeroDivisionError
+
+    studio.observe(broken, "state")
+    with pytest.raises(ZeroDivisionError):
+        studio.generate()
+    studio.unobserve(broken, "state")
+    studio.generate()
+    assert studio.wait(WAIT) is studio.trace
+
+
+def test_what_fails_in_showing_a_run_ends_it(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Studio, *_: Any) -> None:
+        raise ZeroDivisionError("shown badly")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Studio, "_record", broken)
+        studio.generate()
+        with pytest.raises(ZeroDivisionError):
+            studio.wait(WAIT)
     assert studio.state == "error"
+    assert "shown badly" in studio.view.run["message"]
+    studio.generate()
+    assert studio.wait(WAIT) is studio.trace
+
+
+def test_who_sees_a_run_done_may_start_the_next(studio: Studio) -> None:
+    ends = []
+
+    def again(change: Any) -> None:
+        if change.new == "done" and len(ends) < 2:
+            ends.append(studio.trace)
+            studio.seed += 1
+            studio.generate()
+
+    studio.observe(again, "state")
+    studio.generate()
+    until(lambda: len(studio.view.history) == 3)
+    studio.wait(WAIT)
+    assert [one["seed"] for one in studio.view.history] == [0, 1, 2]
+
+
+def test_a_run_cannot_be_waited_for_by_its_own_observer(studio: Studio) -> None:
+    raised: list[type] = []
+
+    def waits(change: Any) -> None:
+        if change.new == "running":
+            try:
+                studio.wait()
+            except Busy as error:
+                raised.append(type(error))
+
+    studio.observe(waits, "state")
+    studio.generate()
+    studio.wait(WAIT)
+    assert raised == [Busy]
+
+
+@pytest.mark.parametrize("kind", ["missing", "cut", "foreign", "no model"])
+def test_a_model_that_cannot_be_loaded_leaves_picture_and_trace(
+    make_studio: Callable[..., Studio], tmp_path: Any, model: Any, kind: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    if kind == "cut":
+        path.write_bytes(b"\x40" + bytes(7))
+    elif kind == "foreign":
+        path.write_text("<!doctype html><title>Sign in</title>")
+    elif kind == "no model":
+        path.mkdir()
+
+    def load(name: str, **options: Any) -> Any:
+        from sdwidgets.checkpoints import load_model
+
+        return model if name == "tiny" else load_model(name, **options)
+
+    with ModelManager(load=load) as manager:
+        studio = Studio(manager=manager, model="tiny", steps=2)
+        studio.generate()
+        trace = studio.wait(WAIT)
+        pictures = studio.view.pictures
+        studio.model = str(path)
+        studio.generate()
+        with pytest.raises(SDWidgetsError):
+            studio.wait(WAIT)
+        assert studio.state == "error"
+        assert "model.safe" in studio.view.run["message"]
+        assert studio.view.run["message"].count("\n") <= 2
+        assert (studio.trace, studio.view.pictures) == (trace, pictures)
+        studio.model = "tiny"
+        studio.generate()
+        assert studio.wait(WAIT) is studio.trace
+        studio.close()
+
+
+def test_no_memory_leaves_picture_and_trace(studio: Studio, model: Any) -> None:
+    def no_memory(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    studio.generate()
+    trace = studio.wait(WAIT)
+    handle = model.unet.register_forward_pre_hook(no_memory)
+    try:
+        studio.generate()
+        with pytest.raises(OutOfMemory):
+            studio.wait(WAIT)
+    finally:
+        handle.remove()
+    assert studio.trace is trace
+    assert studio.view.pictures
+    studio.generate()
+    assert studio.wait(WAIT) is not trace
 
 
 @pytest.mark.parametrize(
@@ -365,6 +550,18 @@ def test_an_earlier_result_brings_its_settings_and_picture_back(studio: Studio) 
     assert (studio.prompt, studio.seed, studio.steps) == ("a cat", 1, 4)
     assert studio.view.pictures == first
     assert studio.state == "done"
+
+
+def test_a_long_prompt_is_short_in_labels_and_saved_state(studio: Studio) -> None:
+    studio.prompt = "cat " * 20_000
+    studio.negative_prompt = "dog " * 20_000
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert trace.settings.prompt == studio.prompt
+    (shown,), (picture,) = studio.view.history, studio.view.pictures
+    texts = [shown["prompt"], shown["title"], picture["prompt"], picture["label"]]
+    assert max(map(len, texts)) < 1000
+    assert "does not see" in studio.view.run["message"]
 
 
 def test_the_history_is_bounded_and_the_saved_state_small(
@@ -440,6 +637,15 @@ def test_a_finished_run_leaves_no_thread_of_the_studio(studio: Studio) -> None:
     studio.generate()
     studio.wait(WAIT)
     until(lambda: not run_threads())
+
+
+def test_closing_leaves_no_widget_behind(make_studio: Callable[..., Studio]) -> None:
+    open_ones = getattr(widget_module, "_instances", None)
+    if open_ones is None:  # ipywidgets 7
+        open_ones = ipywidgets.Widget.widgets
+    known = set(open_ones)
+    make_studio().close()
+    assert set(open_ones) == known
 
 
 def test_closing_ends_the_run(studio: Studio, gate: Any) -> None:
