@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import base64
+import itertools
+import json
 import os
 import shutil
 import subprocess
@@ -64,12 +66,33 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
     return html, picture
 
 
+def set_aside_if_edited(notebook: Path) -> Path | None:
+    """Give a notebook whose cells are not the lesson's another name; returns it, if there was need."""
+    try:
+        same = _sources(notebook) == _sources(lesson())
+    except (ValueError, KeyError, TypeError):  # no notebook any more, but somebody's file
+        same = False
+    if same:
+        return None
+    numbers = itertools.count(1)
+    free = (notebook.with_stem(f"{notebook.stem}_{n}") for n in numbers)
+    return notebook.rename(next(path for path in free if not path.exists()))
+
+
+def _sources(notebook: Path) -> list[str]:
+    """The text of every cell; a list of lines counts as the text they make."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return ["".join(cell["source"]) for cell in cells]
+
+
 def demo(out: Path, *, run: bool, terminal: bool) -> int:
     """Copy the first lesson to ``out``; execute it if ``run``; open it if at a ``terminal``."""
     # The kernel must be this environment's, whatever else is installed for the user.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     out.mkdir(parents=True, exist_ok=True)
     notebook = out / LESSON
+    if notebook.exists() and run and (kept := set_aside_if_edited(notebook)):
+        print(f"Your edited {LESSON} is kept as {kept}.", flush=True)
     if run or not notebook.exists():
         shutil.copyfile(lesson(), notebook)
 

@@ -101,3 +101,20 @@ def test_opening_again_keeps_what_was_changed(calls: list[str], tmp_path: Path) 
     mine = notebook(tmp_path / cli.LESSON, "'mine'")
     cli.demo(tmp_path, run=False, terminal=True)
     assert "mine" in mine.read_text()
+
+
+def test_executing_again_sets_aside_what_was_changed(
+    calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for expected in ("01_first_picture_1.ipynb", "01_first_picture_2.ipynb"):
+        notebook(tmp_path / cli.LESSON, "'mine'")
+        cli.demo(tmp_path, run=True, terminal=False)
+        assert "mine" in (tmp_path / expected).read_text()
+        assert expected in capsys.readouterr().out
+        assert cli._sources(tmp_path / cli.LESSON) == cli._sources(cli.lesson())
+
+
+def test_executing_again_leaves_no_copies_of_the_lesson(calls: list[str], tmp_path: Path) -> None:
+    for _ in range(2):
+        cli.demo(tmp_path, run=True, terminal=False)
+    assert [path.name for path in tmp_path.iterdir()] == [cli.LESSON]
