@@ -67,7 +67,7 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
 
 
 def set_aside_if_edited(notebook: Path) -> Path | None:
-    """Give a notebook whose cells are not the lesson's another name; returns it, if there was need."""
+    """Give a notebook whose cells are not the lesson's another name; returns that, if it did."""
     try:
         same = _sources(notebook) == _sources(lesson())
     except (ValueError, KeyError, TypeError):  # no notebook any more, but somebody's file
