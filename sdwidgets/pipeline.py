@@ -9,7 +9,6 @@ with ``image`` and ``mask`` only the mask's white part is made anew.
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from .diffusion import (
     inpainting,
 )
 from .errors import InputError, NumericsError, OutOfMemory
+from .memory import available_memory
 from .models.autoencoder import Autoencoder
 from .models.text import TextEncoder, Tokens
 from .models.unet import UNet
@@ -117,9 +117,7 @@ class LatentDiffusion:
 
     def condition(self, prompts: Sequence[str]) -> Conditioning:
         """The text states [B, T, D] float32 of the prompts."""
-        distinct = list(dict.fromkeys(prompts))  # a batch mostly says one thing many times
-        states = self.text.encode(distinct)
-        return Conditioning(states[[distinct.index(prompt) for prompt in prompts]])
+        return Conditioning(self.text.encode(prompts))
 
     def encode(self, image: PictureLike) -> Tensor:
         """The latents [1, C, H/f, W/f] float32 of a picture: its posterior's mean.
@@ -259,9 +257,11 @@ class Run(Iterator[Step]):
         _check_memory(model, settings)
         self.tokens: Tokens = model.text.tokenize(settings.prompts)
         notices += _cut_notices("prompt", self.tokens)
+        self._ids = self.tokens.ids  # of all that the network is told
         if settings.guidance_scale != 1:
             negative = model.text.tokenize(settings.negative_prompts)
             notices += _cut_notices("negative prompt", negative)
+            self._ids = torch.cat([self._ids, negative.ids])
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
         self._steps = self._run(skipped)
@@ -321,8 +321,7 @@ class Run(Iterator[Step]):
             return torch.stack(drawn).to(device)
 
         guided = settings.guidance_scale != 1
-        prompts = settings.prompts + (settings.negative_prompts if guided else ())
-        conditioning = model.condition(prompts)
+        conditioning = Conditioning(model.text.states(self._ids))
         network = _network(model.unet, conditioning.to(device, dtype))
         recorder = None
         if self.attention:
@@ -376,7 +375,7 @@ class Run(Iterator[Step]):
     def _memory_message(self) -> str:
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        return _out_of_memory(self.model, self.settings, _free_memory(self.model.device))
+        return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
 
 
 def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:
@@ -485,23 +484,16 @@ def _is_out_of_memory(error: Exception) -> bool:
     return any(sign in said for sign in signs)
 
 
-def _free_memory(device: torch.device) -> int | None:
-    """Bytes a run could get on a device, at most; None if unknown."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return free + cached
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not on Windows
-        return None
-
-
 def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
-    """Refuse what can never fit. The estimate may be off by two, so only twice the memory is."""
-    free = _free_memory(model.device)
+    """Refuse what will not fit.
+
+    A GPU says itself when it is full, and the estimate, made for float32, may be off by two: there
+    a run may try. Where main memory runs out the system ends the process, with no error at all.
+    """
+    free = available_memory(model.device)
     needed = memory_needed(model.config, *settings.size, settings.batch_size)
-    if free is not None and needed > 2 * free:
+    margin = 4 if model.device.type == "cuda" else 1
+    if free is not None and needed > margin * free:
         raise OutOfMemory(_out_of_memory(model, settings, free))
 
 

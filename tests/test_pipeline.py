@@ -21,8 +21,9 @@ from sdwidgets import pipeline
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.diffusion import SAMPLERS, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
+from sdwidgets.models import text
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.settings import SCHEDULES
+from sdwidgets.settings import SCHEDULES, memory_needed
 from sdwidgets.trace import Trace
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
@@ -392,6 +393,21 @@ def test_a_prompt_that_fits_has_nothing_cut(tiny_model: LatentDiffusion) -> None
     assert trace.cut == ("",) and trace.notices == ()
 
 
+def test_a_run_tokenises_what_it_is_told_once(
+    tiny_model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    encode_start = text._encode_start
+
+    def watched(tokenizer: Any, prompt: str, room: int) -> Any:
+        asked.append(prompt)
+        return encode_start(tokenizer, prompt, room)
+
+    monkeypatch.setattr(text, "_encode_start", watched)
+    tiny_model.generate("a cat", negative_prompt="dog", batch_size=3, **SETTINGS)
+    assert asked == ["a cat", "dog"]
+
+
 # -- memory and numerics ---------------------------------------------------------------------
 
 OUT_OF_MEMORY = [
@@ -467,12 +483,15 @@ def test_out_of_memory_leaves_no_tensor_alive(
     assert not any(reference() is not None for reference in alive)
 
 
-def test_a_run_that_can_never_fit_is_refused_before_it_begins(
+def test_a_run_that_does_not_fit_into_free_memory_is_refused_before_it_begins(
     tiny_model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_free_memory", lambda device: 1000)
-    with pytest.raises(OutOfMemory, match=r"of 1 kB.\nTry batch_size=4, or width=8"):
+    needed = memory_needed(tiny_model.config, 16, 16, 8)
+    monkeypatch.setattr(pipeline, "available_memory", lambda device: needed - 1)
+    with pytest.raises(OutOfMemory, match=r" of .*B.\nTry batch_size=4, or width=8"):
         tiny_model.sample("a cat", batch_size=8)
+    monkeypatch.setattr(pipeline, "available_memory", lambda device: needed)
+    tiny_model.sample("a cat", batch_size=8)
 
 
 def test_other_errors_pass_as_they_are(tiny_model: LatentDiffusion) -> None:

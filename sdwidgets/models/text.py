@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 Span = tuple[int, int]
 
+# To the tokenizer Unicode's separators of files, groups, records and units are no spaces.
+_SPACE = re.compile(r"(?![\x1c-\x1f])\s")
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -68,26 +71,34 @@ class TextEncoder:
         """
         if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
             raise InputError("Prompts are a list of strings, like ['a cat'].", parameter="prompt")
+        distinct = {prompt: self._tokenize(prompt) for prompt in dict.fromkeys(prompts)}
+        ids, pieces, cuts, words = zip(*(distinct[prompt] for prompt in prompts), strict=True)
+        return Tokens(torch.tensor(ids), pieces, cuts, words)
+
+    def _tokenize(self, prompt: str) -> tuple[list[int], tuple[str, ...], str, tuple[Span, ...]]:
+        """One prompt's part of each field of `Tokens`."""
         config = self.config
         room = config.length - 2  # all but start and end
-        ids, pieces, cuts, words = [], [], [], []
-        for prompt in prompts:
-            prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
-            encoding = _encode_start(self.tokenizer, prompt, room)
-            n = min(len(encoding.ids), room)
-            filling = [config.pad] * (room - n)
-            ids.append([config.bos, *encoding.ids[:n], config.eos, *filling])
-            pieces.append(_readable(encoding.tokens[:n]))
-            words.append(tuple(encoding.offsets[:n]))
-            cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
-            cuts.append(cut.strip())
-        return Tokens(torch.tensor(ids), tuple(pieces), tuple(cuts), tuple(words))
+        prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
+        encoding = _encode_start(self.tokenizer, prompt, room)
+        n = min(len(encoding.ids), room)
+        filling = [config.pad] * (room - n)
+        ids = [config.bos, *encoding.ids[:n], config.eos, *filling]
+        cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
+        return ids, _readable(encoding.tokens[:n]), cut.strip(), tuple(encoding.offsets[:n])
 
-    @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Return the text states [B, length, width] float32, after the final layer norm."""
+        return self.states(self.tokenize(prompts).ids)
+
+    @torch.no_grad()
+    def states(self, ids: Tensor) -> Tensor:
+        """Return the text states [B, length, width] float32 of ``ids`` [B, length]."""
+        rows = [tuple(row) for row in ids.tolist()]
+        distinct = list(dict.fromkeys(rows))  # a batch mostly says one thing many times
         device = next(self.model.parameters()).device
-        return text_states(self.model, self.tokenize(prompts).ids.to(device)).float()
+        states = text_states(self.model, torch.tensor(distinct, device=device)).float()
+        return states[[distinct.index(row) for row in rows]]
 
 
 def text_states(model: nn.Module, ids: Tensor) -> Tensor:
@@ -152,15 +163,18 @@ def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
 def _encode_start(tokenizer: PreTrainedTokenizerFast, prompt: str, room: int) -> Encoding:
     """Return the encoding of so much of ``prompt`` as gives more than ``room`` tokens, or of all.
 
-    Only a long prompt's beginning is tokenised, up to a space, which no token crosses.
+    Only a long prompt's beginning is tokenised: up to a space, which no token crosses, or where
+    there is none, so far beyond the tokens in question that they do not know of the end.
     """
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # transformers leaves the last caller's setting in there
     backend.no_padding()
     end = 16 * room
-    while (end := prompt.find(" ", end)) >= 0:
-        encoding = backend.encode(prompt[:end], add_special_tokens=False)
-        if len(encoding.ids) > room:
+    while end < len(prompt):
+        space = _SPACE.search(prompt, end, end + 16 * room)
+        start = prompt[: space.start() if space else end]
+        encoding = backend.encode(start, add_special_tokens=False)
+        if len(encoding.ids) > (room if space else 2 * room):
             return encoding
         end *= 8
     return backend.encode(prompt, add_special_tokens=False)
@@ -170,9 +184,14 @@ def _readable(tokens: Iterable[str]) -> tuple[str, ...]:
     """Return byte-level tokens as text, a character with the token of its last byte."""
     table = _bytes_of_characters()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    return tuple(
-        decoder.decode(bytes(table[c] for c in token.removesuffix("</w>"))) for token in tokens
-    )
+
+    def readable(token: str) -> str:
+        try:
+            return decoder.decode(bytes(table[c] for c in token.removesuffix("</w>")))
+        except KeyError:  # a token added to the vocabulary stands for its own characters
+            return token
+
+    return tuple(map(readable, tokens))
 
 
 @cache

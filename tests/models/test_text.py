@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from vocabulary import write_vocabulary
 from sdwidgets import configs
 from sdwidgets.configs import TextConfig
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
-from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
+from sdwidgets.models.text import TextEncoder, _readable, build_text, load_tokenizer
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -100,6 +101,48 @@ def test_a_long_prompt_reads_as_its_beginning(text: TextEncoder) -> None:
     prompt = "the doghouse, élan 😀 & catastrophes " * 500
     whole = text.tokenizer(prompt, add_special_tokens=False)["input_ids"][:75]
     assert text.tokenize([prompt]).ids[0, 1:76].tolist() == whole
+
+
+class Watched:
+    """A tokenizer that counts the characters it is given."""
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer, self.backend_tokenizer, self.read = tokenizer, self, 0
+
+    def __len__(self) -> int:
+        return len(self.tokenizer)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.tokenizer.backend_tokenizer, name)
+
+    def encode(self, prompt: str, **options: Any) -> Any:
+        self.read += len(prompt)
+        return self.tokenizer.backend_tokenizer.encode(prompt, **options)
+
+
+LONG = ["x", "catdog", "😀", "e\u0301", "猫", "a\n", "1", "\x1c!", "the\u3000", "e\u0323\u0301"]
+
+
+@pytest.mark.parametrize("part", LONG, ids=ascii)
+def test_of_a_long_prompt_only_the_beginning_is_tokenised(text: TextEncoder, part: str) -> None:
+    prompt = part * (100_000 // len(part))
+    watched = Watched(text.tokenizer)
+    tokens = TextEncoder(text.config, text.model, watched).tokenize([prompt])  # type: ignore
+    assert watched.read < 3000
+    whole = text.tokenizer(prompt, add_special_tokens=False)["input_ids"][:75]
+    assert tokens.ids[0, 1:76].tolist() == whole
+    assert prompt.strip().endswith(tokens.cut[0]) and len(tokens.cut[0]) > 99_000
+
+
+def test_a_prompt_said_many_times_is_tokenised_once(text: TextEncoder) -> None:
+    watched = Watched(text.tokenizer)
+    tokens = TextEncoder(text.config, text.model, watched).tokenize(["a cat"] * 64)  # type: ignore
+    assert watched.read == 5
+    assert tokens.pieces == (("a", "cat"),) * 64
+
+
+def test_an_added_token_reads_as_itself() -> None:
+    assert _readable(["ca", "<猫>", "t</w>", "<|x|>"]) == ("ca", "<猫>", "t", "<|x|>")
 
 
 def test_another_callers_truncation_does_not_cut(text: TextEncoder) -> None:
