@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import math
 import threading
 import time
@@ -19,6 +22,10 @@ from . import kernel
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
+    from ..settings import Settings
+    from ..trace.trace import Recordable
+
+log = logging.getLogger(__name__)
 
 INTERVAL = 1 / 15
 """Seconds from one message with frames to the next, at least."""
@@ -31,6 +38,11 @@ KEPT_FRAMES = 24
 
 LARGEST_SIDE = 96
 """Pixels along the longer side of a preview, of the whole batch; more are averaged down."""
+
+SAVED_PICTURE = 100_000
+"""Bytes of pictures kept in the widget's saved state; what has more is kept there as JPEG."""
+
+SHOWN = 300  # characters of a prompt in labels
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -84,26 +96,74 @@ class PictureView(anywidget.AnyWidget):
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self._frames = Frames(self)
+        self._files: tuple[dict[str, Any], list[bytes]] | None = None
+        self.on_msg(self._receive)
         kernel.unpin(self)
 
     def set_state(self, sync_data: Any) -> None:
         """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
 
     def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """The same steps, each shown as it passes."""
+        """The same steps, each shown as it passes; at the end of a model's run, its picture."""
+        from ..trace.trace import Recordable
+
         total = len(steps) if isinstance(steps, Sized) else 0
+        run = steps if isinstance(steps, Recordable) else None
         factors = getattr(getattr(steps, "model", None), "preview_factors", None)
-        self._frames.begin(self.begin("Denoising"), total, factors)
-        state = "stopped"
+        if run is not None:
+            self.shape = list(run.settings.size)
+        self._files = None
+        self._frames.begin(self.begin("Starting"), total, factors)
+        state, message = "stopped", "Stopped"
+        step = None
         try:
             for step in steps:
+                if self.run["state"] == "loading":
+                    self.say("running", "Denoising")
                 self._frames.add(step)
                 self._frames.send_some()
                 yield step
+            self._frames.send_all()  # before a decoder takes its time
+            message = "Done" if run is None or step is None else self._show(run, step)
             state = "done"
+        except Exception as error:
+            state, message = "error", in_words(error)
+            raise
         finally:
             self._frames.send_all()
-            self.say(state, state.capitalize())
+            self.say(state, message)
+
+    def _show(self, run: Recordable, last: Step) -> str:
+        """Put the pictures of a run's last step on the stage; returns what to say about the run."""
+        from ..trace import Trace
+
+        trace = Trace.of((last,), run)
+        whole = [
+            on_page(trace.png(i), trace.settings.of_picture(i)) for i in range(len(trace.images))
+        ]
+        saved = [smaller(one, SAVED_PICTURE // len(whole)) for one in whole]
+        number = self.run["id"]
+        with self.hold_sync():
+            self.pictures = saved
+            self.current = number
+        if saved != whole:
+            words = [{name: one[name] for name in one if name != "data"} for one in whole]
+            message = {"kind": "pictures", "id": number, "pictures": words}
+            self._files = message, [one["data"] for one in whole]
+            self.send(*self._files)
+        return "\n".join([f"Done: {last.index + 1} steps in {trace.total:.1f} s", *trace.notices])
+
+    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+        """A message of the page; anything that is not as it should be is ignored."""
+        kind = message.get("kind") if isinstance(message, dict) else None
+        if kind == "hello":  # a page has come (again): what the traits do not hold
+            self.send({"kind": "hello"})
+            if self.run["state"] in ("loading", "running"):
+                self._frames.send_again()
+            elif self._files is not None:
+                self.send(*self._files)
+        elif kind == "ping":  # answered in turn, so the click before it has been handled
+            self.send({"kind": "pong"})
 
     def begin(self, message: str) -> int:
         """Start a run in the view: frames so far are forgotten. Returns its id."""
@@ -136,10 +196,10 @@ class Frames:
             self.factors = factors
             self._run, self._total = run, total
             self._waiting: list[tuple[Step, float]] = []
-            self._started = time.perf_counter()
             self._first: tuple[int, float] | None = None
             self._sent = self._kept = 0.0  # when the last message, the last trait went out
             self.newest: tuple[dict[str, Any], list[bytes]] | None = None
+            self._failed = False
 
     def add(self, step: Step) -> None:
         """Take a step that has just been made."""
@@ -177,38 +237,93 @@ class Frames:
         metas: list[dict[str, Any]] = []
         buffers: list[bytes] = []
         for step, when in waiting:
-            pictures, size = previews(step, self.factors)
-            metas.append(self._numbers(step, when) | size)
-            buffers += pictures
+            numbers = self._numbers(step, when)
+            with self._harmless():
+                pictures, size = previews(step, self.factors)
+                metas.append(numbers | size)
+                buffers += pictures
+        if not metas:
+            return
         self.newest = metas[-1], buffers[-2:]
-        self._view.send({"kind": "frames", "frames": metas}, buffers)
+        with self._harmless():
+            self._view.send({"kind": "frames", "frames": metas}, buffers)
         if time.perf_counter() > self._kept + TRAIT_INTERVAL:
             self._keep()
 
     def _keep(self) -> None:
         if self.newest is not None:
             meta, (noisy, clean) = self.newest
-            self._view.frame = meta | {"noisy": noisy, "clean": clean}
+            with self._harmless():
+                self._view.frame = meta | {"noisy": noisy, "clean": clean}
             self._kept = time.perf_counter()
 
+    @contextlib.contextmanager
+    def _harmless(self) -> Iterator[None]:
+        """A run does not fail because it cannot be shown: said once in the log."""
+        try:
+            yield
+        except Exception:
+            if not self._failed:
+                log.warning("A step cannot be shown; the run goes on.", exc_info=True)
+            self._failed = True
+
     def _numbers(self, step: Step, when: float) -> dict[str, Any]:
-        """What the page says about a step: ``seconds`` a step so far, ``left`` seconds to go."""
+        """What the page says about a step: ``seconds`` a step so far, ``left`` seconds to go.
+
+        None for both with the first step: it carries what is done once, loading included.
+        """
         number = step.index + 1
-        if self._first is None:  # it carries what is done once, so it does not count
-            self._first = number, when
-            seconds = when - self._started
-        else:
-            number_first, when_first = self._first
-            seconds = (when - when_first) / max(number - number_first, 1)
         total = max(self._total, number)
+        seconds = None
+        if self._first is None:
+            self._first = number, when
+        elif number > self._first[0]:
+            seconds = (when - self._first[1]) / (number - self._first[0])
         return {
             "run": self._run,
             "step": number,
             "steps": total,
             "sigma": float(step.sigma),
             "seconds": seconds,
-            "left": seconds * (total - number),
+            "left": None if seconds is None else seconds * (total - number),
         }
+
+
+def in_words(error: BaseException) -> str:
+    """What the page says about an exception: three lines at most."""
+    message = str(error)
+    if not isinstance(error, SDWidgetsError):
+        message = f"{type(error).__name__}: {message}"
+    return "\n".join(message.splitlines()[:3])[:600]
+
+
+def on_page(file: bytes, settings: Settings) -> dict[str, Any]:
+    """A finished picture for the page: its PNG file, and words from the settings that made it."""
+    prompt = str(settings.prompt)
+    prompt = prompt if len(prompt) <= SHOWN else prompt[: SHOWN - 3] + "..."
+    return {
+        "data": file,
+        "type": "image/png",
+        "prompt": prompt,
+        "seed": settings.seed,
+        "label": f"the picture for: {prompt or 'no prompt'}, seed {settings.seed}",
+    }
+
+
+def smaller(shown: dict[str, Any], within: int) -> dict[str, Any]:
+    """The same picture; as JPEG, as large as fits, where its file has over ``within`` bytes."""
+    file = shown["data"]
+    if len(file) <= within:
+        return shown
+    image = Image.open(io.BytesIO(file)).convert("RGB")
+    side = max(image.size)
+    while len(file) > within and side > 16:
+        copy, buffer = image.copy(), io.BytesIO()
+        copy.thumbnail((side, side))
+        copy.save(buffer, "JPEG", quality=85)
+        file = buffer.getvalue()
+        side = side * 2 // 3
+    return shown | {"data": file, "type": "image/jpeg"}
 
 
 def previews(step: Step, factors: np.ndarray | None = None) -> tuple[list[bytes], dict[str, Any]]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from sdwidgets.diffusion import Step
-from sdwidgets.errors import SDWidgetsError
+from sdwidgets.errors import InputError, SDWidgetsError
+from sdwidgets.trace import read_record
 from sdwidgets.widgets import PictureView, picture
+
+if TYPE_CHECKING:
+    from sdwidgets.pipeline import LatentDiffusion
 
 
 def step(index: int, batch: int = 1, height: int = 2, width: int = 2, channels: int = 4) -> Step:
@@ -116,6 +122,35 @@ def test_the_time_left_is_that_of_the_steps_to_come(clock: Clock) -> None:
     assert numbers["left"] == pytest.approx(7.5)
 
 
+def test_the_first_step_says_no_time(clock: Clock) -> None:
+    frames = PictureView()._frames
+    frames.begin(1, 20)
+    clock.now += 5  # the model loads: no measure of the steps to come
+    frames.add(step(0))
+    frames.send_all()
+    assert frames.newest is not None
+    assert frames.newest[0]["seconds"] is frames.newest[0]["left"] is None
+
+
+def test_a_preview_that_fails_ends_no_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(one: Step, factors: Any = None) -> Any:
+        if one.index < 3:
+            raise ValueError("no colours")
+        return whole(one, factors)
+
+    whole = picture.previews
+    monkeypatch.setattr(picture, "previews", broken)
+    monkeypatch.setattr(picture, "INTERVAL", 0)
+    view = PictureView()
+    with caplog.at_level(logging.WARNING, "sdwidgets"):
+        assert len(list(view.watch([step(i) for i in range(4)]))) == 4
+    assert view.run["state"] == "done"
+    assert view.frame["step"] == 4
+    assert len(caplog.records) == 1
+
+
 def test_the_traits_keep_a_frame_a_second_for_pages_to_come(clock: Clock) -> None:
     view = PictureView()
     frames = view._frames
@@ -145,6 +180,101 @@ def test_watching_that_ends_early_says_stopped() -> None:
     next(watched)
     watched.close()
     assert view.run["state"] == "stopped"
+
+
+def test_watching_says_running_once_there_are_steps() -> None:
+    view = PictureView()
+    watched = view.watch(step(i) for i in range(3))
+    next(watched)
+    assert view.run["state"] == "running"
+
+
+def test_steps_that_raise_are_an_error_in_the_view_too() -> None:
+    def steps() -> Iterator[Step]:
+        yield step(0)
+        raise InputError("one\ntwo\nthree\nfour")
+
+    view = PictureView()
+    with pytest.raises(InputError):
+        list(view.watch(steps()))
+    assert view.run["state"] == "error"
+    assert view.run["message"] == "one\ntwo\nthree"
+
+
+def test_an_interrupt_is_a_stop() -> None:
+    def steps() -> Iterator[Step]:
+        yield step(0)
+        raise KeyboardInterrupt
+
+    view = PictureView()
+    with pytest.raises(KeyboardInterrupt):
+        list(view.watch(steps()))
+    assert view.run["state"] == "stopped"
+
+
+def test_a_run_that_was_watched_leaves_its_picture(model: LatentDiffusion) -> None:
+    view = PictureView()
+    run = model.sample("a cat", steps=2, seed=7, width=16, height=24)
+    list(view.watch(run))
+    (shown,) = view.pictures
+    assert view.shape == [16, 24]
+    assert view.current == view.run["id"]
+    assert (shown["type"], shown["prompt"], shown["seed"]) == ("image/png", "a cat", 7)
+    record = read_record(shown["data"])
+    assert record is not None
+    assert record["settings"]["steps"] == 2
+    assert view.run["message"].startswith("Done: 2 steps in ")
+
+
+def test_a_large_picture_is_saved_small_and_sent_whole(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch, messages: list[Any]
+) -> None:
+    monkeypatch.setattr(picture, "SAVED_PICTURE", 900)
+    view = PictureView()
+    list(view.watch(model.sample("a cat", steps=2, seed=7, width=64, height=64)))
+    assert view.pictures[0]["type"] == "image/jpeg"
+    assert len(view.pictures[0]["data"]) <= 900
+    message, (file,) = messages[-1]
+    assert (message["kind"], message["id"]) == ("pictures", view.current)
+    assert read_record(file) is not None
+    assert hello(view, messages)[-1] == (message, [file])
+
+
+@pytest.fixture
+def messages(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """Every message to the page, with its buffers."""
+    sent: list[tuple[Any, Any]] = []
+    monkeypatch.setattr(
+        PictureView, "send", lambda _, content, buffers=None: sent.append((content, buffers))
+    )
+    return sent
+
+
+def hello(view: PictureView, messages: list[Any], kind: Any = "hello") -> list[Any]:
+    """What the view answers to a page."""
+    messages.clear()
+    view._handle_custom_msg({"kind": kind}, [])
+    return list(messages)
+
+
+def test_it_answers_a_page_that_asks(messages: list[Any]) -> None:
+    view = PictureView()
+    assert hello(view, messages) == [({"kind": "hello"}, None)]
+    assert hello(view, messages, "ping") == [({"kind": "pong"}, None)]
+
+
+def test_a_page_that_comes_in_the_middle_gets_the_newest_frame(messages: list[Any]) -> None:
+    view = PictureView()
+    watched = view.watch(step(i) for i in range(3))
+    next(watched)
+    kinds = [message["kind"] for message, _ in hello(view, messages)]
+    assert kinds == ["hello", "frames"]
+
+
+@pytest.mark.parametrize("message", [None, 5, "hello", [], {}, {"kind": []}, {"kind": "unknown"}])
+def test_messages_that_are_not_understood_are_ignored(message: Any, messages: list[Any]) -> None:
+    PictureView()._handle_custom_msg(message, [])
+    assert messages == []
 
 
 def test_a_bundle_that_was_never_built_says_how_to_build_it(
