@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -81,7 +82,7 @@ def _size(picture: Image.Image) -> str:
 def _opened(value: Any, what: str) -> tuple[Image.Image, tuple[str, ...]]:
     """The picture behind whatever was given, decoded, upright, in one of Pillow's modes."""
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), ExitStack() as opened:
             warnings.simplefilter("ignore")  # Pillow's own size warning; our limit is lower
             if isinstance(value, np.ndarray):
                 picture = _from_array(value, what)
@@ -89,7 +90,7 @@ def _opened(value: Any, what: str) -> tuple[Image.Image, tuple[str, ...]]:
                 path = Path(value)
                 if not path.is_file():  # also keeps pipes and devices out, which may never end
                     raise ImageError(f"There is no picture file {str(path)!r}.", parameter=what)
-                picture = Image.open(path, formats=FORMATS)
+                picture = opened.enter_context(Image.open(path, formats=FORMATS))
             elif isinstance(value, bytes):
                 picture = Image.open(io.BytesIO(value), formats=FORMATS)
             elif isinstance(value, Image.Image):
@@ -109,7 +110,7 @@ def _opened(value: Any, what: str) -> tuple[Image.Image, tuple[str, ...]]:
             notices: tuple[str, ...] = ()
             if getattr(picture, "n_frames", 1) > 1:
                 notices = (f"The {what} is animated: its first frame is used.",)
-                picture.seek(0)
+                picture = _first_frame(picture)
             picture.load()
             return ImageOps.exif_transpose(picture), notices
     except ImageError:
@@ -121,6 +122,16 @@ def _opened(value: Any, what: str) -> tuple[Image.Image, tuple[str, ...]]:
     except Exception as error:  # decoders raise nearly everything on broken files
         problem = str(error) or type(error).__name__
     raise ImageError(f"The {what} cannot be read: {problem}.", parameter=what)
+
+
+def _first_frame(picture: Image.Image) -> Image.Image:
+    """A copy of it; the picture, which may be the caller's, stays at the frame where it is."""
+    at = picture.tell()
+    picture.seek(0)
+    try:
+        return picture.copy()
+    finally:
+        picture.seek(at)
 
 
 def _from_array(array: np.ndarray, what: str) -> Image.Image:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -106,6 +107,28 @@ def test_the_first_frame_of_an_animation_with_a_notice() -> None:
     picture, notices = as_picture(data)
     assert picture.getpixel((0, 0)) == (255, 0, 0)
     assert "animated" in notices[0]
+
+
+def test_an_animation_given_stays_at_its_frame() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue", "green")]
+    data = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    animation = Image.open(io.BytesIO(data))
+    animation.seek(1)
+    assert first_pixel(animation) == (255, 0, 0)
+    assert animation.tell() == 1 and animation.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_files_are_closed(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a"
+    frames = [Image.new("L", (4, 4), level) for level in (0, 200)]
+    path.write_bytes(encoded(frames[0], kind, save_all=True, append_images=frames[1:]))
+    as_picture(path)
+    (tmp_path / "b").write_bytes(path.read_bytes()[:30])
+    with pytest.raises(ImageError):
+        as_picture(tmp_path / "b")
+    mine = {file.path for file in psutil.Process().open_files()}
+    assert not {str(tmp_path / "a"), str(tmp_path / "b")} & mine
 
 
 def test_the_content_decides_not_the_name(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import io
 import json
 import math
 import os
-import tempfile
+import re
+import secrets
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from PIL import Image, PngImagePlugin
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..errors import ImageError
+from ..errors import ImageError, InputError
 from ..pictures import FORMATS
+from ..settings import PROMPT_LENGTH
 
 # Stable Diffusion 1's latents to RGB in [-1, 1], fitted by Keturn ("Decoding latents to RGB without
 # upscaling", discuss.huggingface.co/t/23204); a row a channel, then the constant.
@@ -38,7 +41,9 @@ SD1_PREVIEW = np.array(
 """Preview factors [4 + 1, 3] of Stable Diffusion 1 and 2; see `preview_rgb`."""
 
 TEXT_KEY = "sdwidgets"
-_MAX_TEXT = 1 << 20  # bytes of a record read from a file
+# Characters of a record read from a file: two prompts and what was cut, each six ("\u0000") for
+# one, and the rest.
+_MAX_TEXT = 3 * 6 * PROMPT_LENGTH + (1 << 16)
 
 
 def fit_preview(latents: Tensor, pictures: Tensor) -> np.ndarray:
@@ -77,10 +82,13 @@ def encode_jpeg(picture: np.ndarray | Image.Image, *, quality: int = 90) -> byte
 
 
 def encode_png(picture: Image.Image, record: dict[str, Any] | None = None) -> bytes:
-    """The bytes of a PNG, with the record as JSON in a text chunk named "sdwidgets"."""
+    """The bytes of a PNG, with the record as JSON in an international text chunk "sdwidgets"."""
     info = PngImagePlugin.PngInfo()
     if record is not None:
-        info.add_text(TEXT_KEY, json.dumps(record))
+        text = json.dumps(record, ensure_ascii=False)
+        # half a character (in a file's name, say) has no UTF-8; JSON can spell it
+        text = re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+        info.add_itxt(TEXT_KEY, text)
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
@@ -93,6 +101,8 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
     whether it will do.
     """
     try:
+        if not isinstance(source, bytes) and not Path(source).is_file():  # a pipe may never end
+            raise FileNotFoundError("there is no such file")
         file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
         with Image.open(file, formats=FORMATS) as image:
             text = image.info.get(TEXT_KEY)
@@ -107,23 +117,30 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Write a file whole or not at all: a failure leaves an older file as it was."""
+    """Write a file whole or not at all: a failure leaves an older file as it was.
+
+    Raises InputError, with the path and the reason.
+    """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:50]}.")
+    temporary = path.parent / f".{path.name[:50]}.{secrets.token_hex(8)}"
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's own is for secrets
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        try:
+            with open(temporary, "xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError, ValueError):
+                temporary.unlink()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"{str(path)!r} could not be written: {why}.", parameter="path") from error
+    with suppress(OSError):  # not on Windows, nor on every network's disk; the file is there
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

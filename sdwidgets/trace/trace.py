@@ -144,17 +144,23 @@ class Trace:
         return heat_map(maps, tokens, (height, width), picture=picture, layer=layer)
 
     def record(self, picture: int = 0) -> dict[str, Any]:
-        """What is written into a picture's file: model, versions and the settings of that picture.
+        """What is written into a picture's file: model, versions and the settings of that picture,
+        and, if there were any, the words the network never saw and what a person should know.
 
         ``Settings(**record["settings"])`` makes that picture again, alone.
         """
         one = self.settings.of_picture(picture)
-        return {
+        record: dict[str, Any] = {
             "model": self.model,
             "task": self.task,
             "settings": one.as_dict(),
             "versions": self.versions,
         }
+        if self.cut[picture]:
+            record["cut"] = self.cut[picture]
+        if self.notices:
+            record["notices"] = list(self.notices)
+        return record
 
     def png(self, picture: int = 0) -> bytes:
         """The bytes of a PNG with its settings inside (see `images.read_record`)."""

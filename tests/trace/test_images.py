@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
-from sdwidgets.errors import ImageError
+from sdwidgets.errors import ImageError, InputError
+from sdwidgets.settings import PROMPT_LENGTH
 from sdwidgets.trace import (
     encode_jpeg,
     encode_png,
@@ -76,26 +78,38 @@ def test_a_png_keeps_pixels_and_record() -> None:
     assert read_record(data) == record
 
 
+@pytest.mark.parametrize("text", ["\0", "😀", "é\u202e", '"\\', "\udcff"], ids=ascii)
+def test_the_longest_record_is_read_back(text: str) -> None:
+    prompt = (text * PROMPT_LENGTH)[:PROMPT_LENGTH]
+    record = {"settings": {"prompt": prompt, "negative_prompt": prompt}, "cut": prompt}
+    assert read_record(encode_png(Image.new("RGB", (2, 2)), record)) == record
+
+
 def test_a_png_without_a_record() -> None:
     assert read_record(encode_png(Image.new("RGB", (2, 2)))) is None
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", '"words"', "3", "x" * (1 << 20)])
+@pytest.mark.parametrize("text", ["[1, 2]", '"words"', "3", '{"a": 1}' + " " * (1 << 21)])
 def test_a_foreign_text_is_no_record(text: str) -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("sdwidgets", text)
     buffer = io.BytesIO()
     Image.new("RGB", (2, 2)).save(buffer, "PNG", pnginfo=info)
-    try:
-        assert read_record(buffer.getvalue()) is None
-    except ImageError:
-        assert text.startswith("x")
+    assert read_record(buffer.getvalue()) is None
 
 
 @pytest.mark.parametrize("source", [b"", b"no picture", "none.png"])
 def test_a_broken_file_has_no_record(source: bytes | str) -> None:
     with pytest.raises(ImageError):
         read_record(source)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+@pytest.mark.timeout(10)
+def test_a_pipe_has_no_record_and_never_blocks(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(ImageError, match="no such file"):
+        read_record(tmp_path / "pipe.png")
 
 
 def test_a_file_is_written_whole(tmp_path: Path) -> None:
@@ -112,14 +126,40 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match=r"a\.png' could not be written: No space") as caught:
         write_file(path, b"new")
+    assert caught.value.parameter == "path"
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.png"]
 
 
+@pytest.mark.parametrize("name", ["nowhere/a.png", "folder", "a\0.png", "x" * 300])
+def test_a_path_that_cannot_be_written_is_an_input_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InputError, match="could not be written"):
+        write_file(tmp_path / name, b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders are no files there")
+def test_the_folders_names_are_on_the_disk_after_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda handle: synced.append(
+            (stat.S_ISDIR(os.fstat(handle).st_mode), (tmp_path / "a.png").exists())
+        ),
+    )
+    write_file(tmp_path / "a.png", b"new")
+    assert synced == [(False, False), (True, True)]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions")
-def test_a_file_has_the_usual_permissions(tmp_path: Path) -> None:
+def test_a_file_has_the_usual_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usual = tmp_path / "usual"
     usual.write_bytes(b"")
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("other threads' files, too"))
     assert write_file(tmp_path / "a", b"").stat().st_mode == usual.stat().st_mode

@@ -8,7 +8,7 @@ import torch
 from sdwidgets import __version__
 from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.settings import Settings
+from sdwidgets.settings import PROMPT_LENGTH, Settings
 from sdwidgets.trace import Trace, read_record
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
@@ -61,6 +61,28 @@ def test_the_record_in_a_png_makes_the_picture_again(tiny_model: LatentDiffusion
     again = tiny_model.generate(**settings.as_dict())
     difference = again.steps[-1].x_next - batch.steps[-1].x_next[1:]
     assert difference.abs().max() < 1e-4
+
+
+def test_the_record_in_a_png_says_what_was_cut(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate(["a cat", "cat " * 75 + "dog"], **SETTINGS)
+    assert "cut" not in trace.record(0)
+    record = read_record(trace.png(1))
+    assert record["cut"] == "dog" and record["notices"] == list(trace.notices)
+
+
+def test_without_notices_the_record_has_none(tiny_model: LatentDiffusion) -> None:
+    assert {"cut", "notices"}.isdisjoint(tiny_model.generate("a cat", **SETTINGS).record())
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["nul \0 cat", "bidi \u202e cat", "👨‍👩‍👧 cat", "e" + "\u0301" * 5000, "\0" * PROMPT_LENGTH],
+    ids=["nul", "bidi", "zwj", "combining", "longest"],
+)
+def test_odd_prompts_run_and_are_recorded_exactly(tiny_model: LatentDiffusion, prompt: str) -> None:
+    trace = tiny_model.generate(prompt, negative_prompt=prompt, **SETTINGS)
+    settings = read_record(trace.png())["settings"]
+    assert settings["prompt"].encode() == settings["negative_prompt"].encode() == prompt.encode()
 
 
 def test_a_notebook_shows_the_picture(tiny_model: LatentDiffusion) -> None:
