@@ -52,19 +52,21 @@ export function strip(onPick: (id: number) => void): Strip {
     show(entries, current) {
       const same =
         entries.length === shown.length && entries.every((entry, i) => entry.id === shown[i]?.id);
+      const of = (id: string | undefined) =>
+        row.querySelector<HTMLElement>(`button[data-id="${id}"]`) ?? undefined;
+      const focused = row.querySelector<HTMLElement>("button:focus")?.dataset.id;
       if (!same) {
-        const focused = (document.activeElement as HTMLElement | null)?.dataset?.id;
         forget();
         row.replaceChildren(...(entries.length > 0 ? entries.map(button) : [empty]));
         shown = entries;
-        if (focused !== undefined)
-          row.querySelector<HTMLElement>(`[data-id="${focused}"]`)?.focus();
+        row.scrollLeft = row.scrollWidth; // the newest is the last
+        of(focused)?.focus();
       }
       for (const element of row.querySelectorAll("button")) {
         if (element.dataset.id === String(current)) element.setAttribute("aria-current", "true");
         else element.removeAttribute("aria-current");
       }
-      oneTabStop();
+      oneTabStop(of(focused) ?? of(String(current)));
     },
     remove: forget,
   };

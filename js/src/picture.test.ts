@@ -41,6 +41,7 @@ class FakeModel {
 let model: FakeModel;
 let root: HTMLElement;
 let el: HTMLElement;
+let field: HTMLInputElement;
 let refresh: () => void;
 let resized: () => void;
 let undo: () => void;
@@ -61,6 +62,19 @@ const done = { pictures: [{ ...result, data: rgb() }], current: 1 };
 function begin(id: number) {
   model.set({ run: { id, state: "loading", message: "Loading" } });
   model.set({ run: { id, state: "running", message: "Denoising" } });
+}
+
+function finish(id: number, ...steps: number[]) {
+  begin(id);
+  frames(id, ...steps);
+  model.set({ ...done, current: id, run: { id, state: "done", message: "Done" } });
+  refresh();
+}
+
+function scrub(value: number) {
+  const slider = el.querySelector(".sdw-scrub") as HTMLInputElement;
+  slider.value = String(value);
+  slider.dispatchEvent(new Event("input"));
 }
 
 const count = () => el.dataset.frames;
@@ -94,7 +108,15 @@ beforeEach(() => {
   };
   root = document.createElement("div");
   root.className = "sdw-studio";
-  root.append(button("sdw-generate"), button("sdw-stop"));
+  root.append(button("sdw-generate"), button("sdw-stop"), button("sdw-more"));
+  field = document.createElement("input");
+  const control = document.createElement("div");
+  control.className = "sdw-width";
+  control.append(field);
+  const row = document.createElement("div");
+  row.className = "sdw-row";
+  row.append(control);
+  root.append(row);
   document.body.replaceChildren(root);
   const render = picture.render as unknown as (props: object) => () => void;
   undo = render({ model, el });
@@ -190,7 +212,16 @@ test("a run that fails half-way gives the stage back to the picture before", () 
   model.set({ run: { id: 2, state: "error", message: "No memory" } });
   refresh();
   expect(el.dataset.show).toBe("picture");
-  expect(el.dataset.steps).toBeUndefined();
+  expect(el.querySelector(".sdw-scrub")?.getAttribute("aria-disabled")).toBe("true");
+});
+
+test("steps that lead to no picture leave their last preview", () => {
+  begin(1);
+  frames(1, 1, 2);
+  model.set({ run: { id: 1, state: "done", message: "Done" } });
+  refresh();
+  expect(el.dataset.show).toBe("preview");
+  expect(count()).toBe("2");
 });
 
 test("a stopped run leaves its last preview", () => {
@@ -203,16 +234,152 @@ test("a stopped run leaves its last preview", () => {
 });
 
 test("after a run the slider goes back through its steps", () => {
-  begin(1);
-  frames(1, 1, 2, 3);
-  model.set({ ...done, run: { id: 1, state: "done", message: "Done" } });
-  refresh();
-  const slider = el.querySelector(".sdw-scrub") as HTMLInputElement;
-  slider.value = "2";
-  slider.dispatchEvent(new Event("input"));
+  finish(1, 1, 2, 3);
+  expect(text(".sdw-caption")).toBe("step 3 of 20drag to look back");
+  scrub(2);
   expect(text(".sdw-numbers dd")).toBe("2 of 20");
-  expect(slider.getAttribute("aria-valuetext")).toBe("step 2 of 20, noise 1.00");
+  expect(text(".sdw-caption span")).toBe("step 2 of 20");
+  const slider = el.querySelector(".sdw-scrub");
+  expect(slider?.getAttribute("aria-valuetext")).toBe("step 2 of 20, noise 1.00");
   expect(el.dataset.show).toBe("preview");
+  scrub(3);
+  expect(el.dataset.show).toBe("picture");
+});
+
+test("also after a setting was refused the end of the slider is the finished picture", () => {
+  finish(1, 1, 2, 20);
+  model.set({ run: { id: 1, state: "error", message: "33 is no size" } });
+  refresh();
+  scrub(1);
+  expect(el.dataset.show).toBe("preview");
+  scrub(3);
+  expect(el.dataset.show).toBe("picture");
+});
+
+test("a run whose picture never came does not end in the picture of another", () => {
+  finish(1, 20);
+  begin(2);
+  frames(2, 1, 2);
+  model.set({ run: { id: 2, state: "stopped", message: "Stopped" } });
+  refresh();
+  scrub(1);
+  scrub(2);
+  expect(el.dataset.show).toBe("preview");
+});
+
+test("during a run the slider keeps the focus but does nothing", () => {
+  finish(1, 1, 2, 3);
+  const slider = el.querySelector(".sdw-scrub") as HTMLInputElement;
+  expect([slider.getAttribute("aria-disabled"), slider.tabIndex]).toEqual(["false", 0]);
+  slider.focus();
+  begin(2);
+  frames(2, 1, 2);
+  refresh();
+  scrub(1);
+  expect(text(".sdw-numbers dd")).toBe("2 of 20");
+  expect(slider.value).toBe("2");
+  expect([slider.getAttribute("aria-disabled"), slider.tabIndex]).toEqual(["true", -1]);
+  expect(document.activeElement).toBe(slider);
+});
+
+test("many large frames are thinned, and still counted", () => {
+  begin(1);
+  const steps = Array.from({ length: 30 }, (_, i) => i + 1);
+  const large = rgb(400, 400);
+  const metas = steps.map((step) => ({ run: 1, step, steps: 30, width: 400, height: 400 }));
+  const buffers = steps.flatMap(() => [large, large]);
+  model.emit("msg:custom", { kind: "frames", frames: metas }, buffers);
+  refresh();
+  expect(count()).toBe("30");
+  const slider = el.querySelector(".sdw-scrub") as HTMLInputElement;
+  expect(Number(slider.max)).toBeLessThan(10);
+  expect(text(".sdw-numbers dd")).toBe("30 of 30");
+});
+
+const whole = (id?: number) => {
+  const { data, ...words } = { ...result, data: rgb() };
+  model.emit("msg:custom", { kind: "pictures", id, pictures: [words] }, [data]);
+};
+const saved = { ...result, type: "image/jpeg" as const, data: rgb() };
+
+test("whole files are taken for the result on show, and for no other", () => {
+  model.set({ pictures: [saved], current: 2 });
+  expect(text(".sdw-download")).toBe("Download JPEG");
+  whole(1);
+  expect(text(".sdw-download")).toBe("Download JPEG");
+  whole(2);
+  expect(text(".sdw-download")).toBe("Download PNG");
+  model.set({ pictures: [saved], current: 3 });
+  expect(text(".sdw-download")).toBe("Download JPEG");
+  whole();
+  expect(text(".sdw-download")).toBe("Download PNG");
+});
+
+test("whole files that overtake the traits of their result wait for them", () => {
+  whole(2);
+  expect(all(".sdw-results img")).toEqual([]);
+  model.set({ pictures: [saved], current: 2 });
+  expect(text(".sdw-download")).toBe("Download PNG");
+});
+
+test("Stop says at once what will happen", () => {
+  begin(1);
+  frames(1, 1);
+  refresh();
+  root.querySelector<HTMLElement>(".sdw-stop")?.click();
+  expect(text(".sdw-status")).toBe("Stopping after this step");
+  expect(model.sent.at(-1)).toEqual({ kind: "ping" });
+  vi.advanceTimersByTime(1100);
+  expect(text(".sdw-status")).toBe("Stopping when the cell has ended");
+  model.emit("msg:custom", { kind: "pong" }, []);
+  expect(text(".sdw-status")).toBe("Stopping after this step");
+  model.set({ run: { id: 1, state: "stopped", message: "Stopped after step 1 of 20" } });
+  refresh();
+  expect(text(".sdw-status")).toBe("Stopped after step 1 of 20");
+  begin(2);
+  expect(text(".sdw-status")).toBe("Denoising");
+});
+
+test("Stop waits for a model that is being loaded", () => {
+  model.set({ run: { id: 1, state: "loading", message: "Loading" } });
+  root.querySelector<HTMLElement>(".sdw-stop")?.click();
+  model.emit("msg:custom", { kind: "pong" }, []);
+  vi.advanceTimersByTime(1100);
+  expect(text(".sdw-status")).toBe("Stopping once the model is loaded");
+});
+
+test("Stop with no run says nothing", () => {
+  root.querySelector<HTMLElement>(".sdw-stop")?.click();
+  expect(text(".sdw-status")).toBe("");
+});
+
+test("what is folded and what is wrong is said to those who cannot see it", async () => {
+  const more = root.querySelector(".sdw-more");
+  expect(more?.getAttribute("aria-expanded")).toBe("false");
+  more?.classList.add("mod-active");
+  field.parentElement?.classList.add("sdw-wrong");
+  await Promise.resolve();
+  expect(more?.getAttribute("aria-expanded")).toBe("true");
+  expect(field.getAttribute("aria-invalid")).toBe("true");
+  field.parentElement?.classList.remove("sdw-wrong");
+  await Promise.resolve();
+  expect(field.hasAttribute("aria-invalid")).toBe(false);
+});
+
+test("a new picture in the history comes into view, and Tab reaches the one on show", () => {
+  const entry = (id: number) => ({ id, prompt: "", seed: 7, title: "", thumbnail: rgb() });
+  model.set({ history: [entry(1), entry(2)], current: 1 });
+  const stops = () => all(".sdw-thumb").map((thumb) => thumb.tabIndex);
+  expect(stops()).toEqual([0, -1]);
+  const strip = el.querySelector(".sdw-history") as HTMLElement;
+  Object.defineProperty(strip, "scrollWidth", { value: 500 });
+  model.set({ history: [entry(1), entry(2), entry(3)], current: 3 });
+  expect(stops()).toEqual([-1, -1, 0]);
+  expect(strip.scrollLeft).toBe(500);
+  all(".sdw-thumb")[1]?.focus();
+  model.set({ history: [entry(2), entry(3), entry(4)], current: 4 });
+  expect(document.activeElement).toBe(all(".sdw-thumb")[0]);
+  expect(stops()).toEqual([0, -1, -1]);
 });
 
 test("a picture of the history asks for its result by number", () => {
@@ -234,9 +401,18 @@ test("Ctrl-Enter anywhere in the Studio generates", () => {
 test("without an answer from the kernel it says so, and no longer once one comes", () => {
   expect(model.sent).toEqual([{ kind: "hello" }]);
   vi.advanceTimersByTime(3100);
+  expect(text(".sdw-status")).toBe("The kernel has not answered yet");
+  vi.advanceTimersByTime(12_000);
   expect(text(".sdw-status")).toContain("No kernel answers");
   model.emit("msg:custom", { kind: "hello" }, []);
   expect(text(".sdw-status")).toBe("");
+  expect(vi.getTimerCount()).toBe(1);
+});
+
+test("what the kernel sets is an answer, too", () => {
+  model.set({ run: { id: 1, state: "loading", message: "Loading" } });
+  vi.advanceTimersByTime(20_000);
+  expect(text(".sdw-status")).toBe("Loading");
 });
 
 test("messages that are not understood change nothing", () => {

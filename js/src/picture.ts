@@ -3,7 +3,17 @@
 import type { AnyModel, Render } from "@anywidget/types";
 import { type Entry, strip } from "./history";
 import { h, write } from "./lib/dom";
-import { type Binary, bytes, type Frame, frame, Player, paint, wipe } from "./lib/frames";
+import {
+  type Binary,
+  bytes,
+  type Frame,
+  frame,
+  Player,
+  paint,
+  size,
+  thin,
+  wipe,
+} from "./lib/frames";
 import { keepKeys } from "./lib/keys";
 import { duration, fileName, level } from "./lib/words";
 import "./picture.css";
@@ -34,7 +44,14 @@ export interface Model {
   current: number; // id of the history entry on show
 }
 
-const KERNEL_ANSWERS_WITHIN = 3000; // ms
+// A kernel that is only just starting is slow to answer; after the longer time none is there. In ms.
+const SILENCE = {
+  3000: "The kernel has not answered yet",
+  15000: "No kernel answers: it is busy, or this is a saved view. Run the cell again.",
+};
+const STOP_ANSWERED_WITHIN = 1000; // ms
+const FRAMES_OF_A_RUN = 8_000_000; // bytes kept to look back at
+const FRAMES_OF_ALL = 24_000_000; // those of the results in the history too
 
 class PictureView {
   readonly #model: AnyModel<Model>;
@@ -43,10 +60,14 @@ class PictureView {
   readonly #undo: (() => void)[] = [];
   #root: HTMLElement | null = null; // the Studio around this view, once it is there
   #run: Run = { id: 0, state: "idle", message: "" };
-  #frames: Frame[] = []; // of this run, as far as this page has seen them
+  #frames: Frame[] = []; // of this run, as far as this page has seen and kept them
+  #owner = 0; // id of the run that they are of
+  #count = 0; // of the frames of this run that were shown
   #seen = 0; // the last step that came, shown or waiting
   readonly #earlier = new Map<number, Frame[]>(); // of the results in the history, by id
   #newest = 0; // when the newest frame came, ms
+  #whole: { id: number; pictures: Picture[] } | undefined; // files the traits hold smaller ones of
+  #stopping: "asked" | "heard" | "unheard" | undefined; // since a click on Stop
   #urls: string[] = [];
 
   readonly #preview = h("canvas", {
@@ -64,13 +85,11 @@ class PictureView {
   readonly #left = h("dd", {}, "–");
   readonly #status = h("p", { class: "sdw-status", role: "status" });
   readonly #error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
+  readonly #where = h("span", {}, "");
+  readonly #advice = h("span", {}, "");
   readonly #progress = h("progress", { class: "sdw-progress", "aria-label": "progress", max: 1 });
   readonly #scrub = h("input", { class: "sdw-scrub", type: "range", min: 1, max: 1, value: 1 });
-  readonly #download = h(
-    "button",
-    { type: "button", class: "sdw-download", title: "The picture with its settings inside" },
-    "Download PNG",
-  );
+  readonly #download = h("button", { type: "button", class: "sdw-download" }, "Download PNG");
   readonly #strip = strip((id) => this.#send({ kind: "recall", id }));
 
   constructor(model: AnyModel<Model>, el: HTMLElement) {
@@ -83,7 +102,7 @@ class PictureView {
     this.#on("change:pictures", () => this.#showPictures());
     this.#on("change:shape", () => this.#reshape());
     this.#on("change:history", () => this.#showHistory());
-    this.#on("change:current", () => this.#showHistory());
+    this.#on("change:current", () => this.#showCurrent());
     this.#on("msg:custom", (message, buffers) => this.#receive(message, buffers));
     this.#listen();
     this.#restore();
@@ -120,7 +139,8 @@ class PictureView {
           "div",
           { class: "sdw-left" },
           h("div", { class: "sdw-stage" }, this.#hint, this.#results, this.#preview),
-          h("div", { class: "sdw-track" }, this.#progress, this.#scrub),
+          h("div", { class: "sdw-track" }, this.#scrub, this.#progress),
+          h("p", { class: "sdw-caption", "aria-hidden": "true" }, this.#where, this.#advice),
         ),
         h(
           "div",
@@ -137,7 +157,7 @@ class PictureView {
             read("step", this.#step),
             read("noise", this.#sigma, "σ"),
             read("a step takes", this.#each),
-            read("left", this.#left),
+            read("time left", this.#left),
           ),
           h("div", { class: "sdw-words" }, this.#status, this.#error),
           this.#download,
@@ -149,7 +169,10 @@ class PictureView {
 
   #listen() {
     this.#download.addEventListener("click", () => this.#save());
-    this.#scrub.addEventListener("input", () => this.#look(Number(this.#scrub.value) - 1));
+    this.#scrub.addEventListener("input", () => {
+      if (this.#active) this.#lookAtLast();
+      else this.#look(Number(this.#scrub.value) - 1);
+    });
 
     // The host puts this element into the page after render; then the Studio around it is known.
     const arrived = new ResizeObserver(() => this.#attach());
@@ -170,7 +193,28 @@ class PictureView {
     this.#undo.push(keepKeys(root, () => this.#generate()));
     const dice = root.querySelector(".sdw-dice");
     dice?.setAttribute("aria-label", dice.getAttribute("title") ?? "random seed");
+    const stop = root.querySelector(".sdw-stop");
+    const ask = () => this.#askToStop();
+    stop?.addEventListener("click", ask);
+    const changed = new MutationObserver(() => this.#describe());
+    changed.observe(root, { subtree: true, attributeFilter: ["class"] });
+    this.#undo.push(
+      () => stop?.removeEventListener("click", ask),
+      () => changed.disconnect(),
+    );
+    this.#describe();
     this.#mark();
+  }
+
+  /** Say of the controls, which are not ours, what their classes only show. */
+  #describe() {
+    const more = this.#root?.querySelector(".sdw-more");
+    more?.setAttribute("aria-expanded", String(more.classList.contains("mod-active")));
+    const fields = ".sdw-row :is(input, textarea, select)";
+    for (const field of this.#root?.querySelectorAll(fields) ?? []) {
+      if (field.closest(".sdw-wrong")) field.setAttribute("aria-invalid", "true");
+      else field.removeAttribute("aria-invalid");
+    }
   }
 
   /** Show the state on the elements that tests and styles look at. */
@@ -201,19 +245,34 @@ class PictureView {
   /** Ask whether anyone is there: a saved notebook shows its last picture without a kernel. */
   #greet() {
     this.#send({ kind: "hello" });
-    const timer = setTimeout(() => {
-      this.#el.dataset.kernel = "silent";
-      const words = "No kernel answers: it is busy, or this is a saved view. Run the cell again.";
-      if (this.#run.state !== "error") write(this.#status, words);
-    }, KERNEL_ANSWERS_WITHIN);
-    this.#undo.push(() => clearTimeout(timer));
+    const timers = Object.entries(SILENCE).map(([after, words]) =>
+      setTimeout(() => {
+        this.#el.dataset.kernel = "silent";
+        if (this.#run.state !== "error") write(this.#status, words);
+      }, Number(after)),
+    );
+    this.#undo.push(() => timers.forEach(clearTimeout));
     this.#answered = () => {
-      clearTimeout(timer);
+      timers.forEach(clearTimeout);
       if (this.#el.dataset.kernel === "silent") this.#say();
       this.#el.dataset.kernel = "here";
     };
   }
   #answered = () => {};
+
+  /** The button tells the kernel itself; here a person learns when it will act. */
+  #askToStop() {
+    if (!this.#active || this.#stopping !== undefined) return;
+    this.#stopping = "asked";
+    this.#send({ kind: "ping" }); // answered in turn, so after the click has been handled
+    const timer = setTimeout(() => {
+      if (this.#stopping !== "asked") return;
+      this.#stopping = "unheard";
+      this.#say();
+    }, STOP_ANSWERED_WITHIN);
+    this.#undo.push(() => clearTimeout(timer));
+    this.#say();
+  }
 
   #receive(message: unknown, buffers: Binary[] = []) {
     if (typeof message !== "object" || message === null) return;
@@ -224,8 +283,14 @@ class PictureView {
         this.#take(frame(meta, buffers[2 * i], buffers[2 * i + 1]));
       });
     } else if (kind === "pictures" && Array.isArray(rest.pictures)) {
+      const current = this.#model.get("current");
+      const id = typeof rest.id === "number" ? rest.id : current;
       const pictures = rest.pictures as Omit<Picture, "data">[];
-      this.#drawPictures(pictures.map((p, i) => ({ ...p, data: bytes(buffers[i]) })));
+      this.#whole = { id, pictures: pictures.map((p, i) => ({ ...p, data: bytes(buffers[i]) })) };
+      if (id === current) this.#showPictures(); // else they wait: messages may overtake traits
+    } else if (kind === "pong" && this.#stopping !== undefined) {
+      this.#stopping = "heard";
+      this.#say();
     }
   }
 
@@ -258,6 +323,7 @@ class PictureView {
 
   #follow() {
     const run = this.#model.get("run");
+    this.#answered();
     if (run.id !== this.#run.id) {
       this.#run = run;
       this.#begin();
@@ -279,9 +345,12 @@ class PictureView {
   #begin() {
     this.#player.clear();
     this.#frames = [];
-    this.#seen = 0;
+    this.#owner = this.#run.id;
+    this.#count = this.#seen = 0;
+    this.#stopping = undefined;
     this.#el.dataset.frames = "0";
-    delete this.#el.dataset.steps;
+    this.#offerSteps();
+    write(this.#where, "");
     for (const number of [this.#step, this.#sigma, this.#each, this.#left]) write(number, "–");
     for (const canvas of [this.#preview, this.#noisy, this.#clean]) wipe(canvas);
   }
@@ -295,8 +364,9 @@ class PictureView {
 
   #keep(next: Frame) {
     this.#frames.push(next);
+    thin(this.#frames, FRAMES_OF_A_RUN);
     this.#newest = performance.now();
-    this.#el.dataset.frames = String(this.#frames.length);
+    this.#el.dataset.frames = String(++this.#count);
     this.#progress.value = next.step / next.steps;
     this.#lookAtLast();
   }
@@ -304,9 +374,17 @@ class PictureView {
   #lookAtLast() {
     const count = this.#frames.length;
     this.#scrub.max = this.#scrub.value = String(count);
-    if (count > 1) this.#el.dataset.steps = "several";
-    else delete this.#el.dataset.steps;
+    this.#offerSteps();
     this.#look(count - 1);
+  }
+
+  /** The slider over the steps seen, where there are some and no run goes on. */
+  #offerSteps() {
+    const several = this.#frames.length > 1 && !this.#active;
+    // Not hidden: it may have the focus, and the next keys would go to the notebook.
+    this.#scrub.setAttribute("aria-disabled", String(!several));
+    this.#scrub.tabIndex = several ? 0 : -1;
+    write(this.#advice, several ? "drag to look back" : "");
   }
 
   /** Put the frame with that index on show; after the last of a finished run, the picture. */
@@ -321,14 +399,15 @@ class PictureView {
     this.#noisy.setAttribute("aria-label", `noisy latents, ${step}`);
     this.#clean.setAttribute("aria-label", `clean latents so far, ${step}`);
     this.#scrub.setAttribute("aria-valuetext", `${step}, noise ${level(shown.sigma)}`);
+    write(this.#where, step);
     write(this.#step, `${shown.step} of ${shown.steps}`);
     write(this.#sigma, level(shown.sigma));
     write(this.#each, duration(shown.seconds));
     const last = index === this.#frames.length - 1;
     if (!this.#active) write(this.#left, "–");
     else this.#countDown();
-    this.#el.dataset.show =
-      this.#run.state === "done" && last && this.#hasPictures ? "picture" : "preview";
+    const finished = !this.#active && this.#owner === this.#model.get("current");
+    this.#el.dataset.show = finished && last && this.#hasPictures ? "picture" : "preview";
   }
 
   get #active() {
@@ -352,11 +431,13 @@ class PictureView {
     if (state === "done") {
       const shown = this.#model.get("current");
       if (shown === id) this.#remember(id);
-      else this.#frames = this.#earlier.get(shown) ?? []; // an earlier result was called back
+      else if (this.#frames.length === 0) {
+        this.#frames = this.#earlier.get(shown) ?? []; // an earlier result was called back
+        this.#owner = shown;
+      }
     }
-    // A run that failed half-way leaves the picture before it; its steps go.
-    if (state === "error" && this.#frames.at(-1)?.step !== this.#frames.at(-1)?.steps)
-      this.#begin();
+    // A run that failed leaves the picture before it; its steps go.
+    if (state === "error" && this.#owner !== this.#model.get("current")) this.#begin();
     if (state === "idle" || state === "error") this.#el.dataset.show = "picture";
     else if (this.#frames.length === 0) this.#el.dataset.show = "picture";
     else this.#lookAtLast();
@@ -365,23 +446,37 @@ class PictureView {
 
     if (this.#active && this.#frames.length === 0) this.#progress.removeAttribute("value");
     else if (!this.#active) this.#progress.value = 0;
-    if (!this.#active) write(this.#left, "–");
+    if (!this.#active) {
+      write(this.#left, "–");
+      this.#stopping = undefined;
+    }
+    this.#offerSteps();
     this.#say();
     this.#mark();
   }
 
   #remember(id: number) {
     this.#earlier.set(id, this.#frames);
-    for (const old of this.#earlier.keys()) {
-      if (this.#earlier.size <= this.#model.get("history").length + 1) break;
+    let kept = [...this.#earlier.values()].reduce((sum, frames) => sum + size(frames), 0);
+    for (const [old, frames] of this.#earlier) {
+      const few = this.#earlier.size <= this.#model.get("history").length + 1;
+      if (old === id || (few && kept <= FRAMES_OF_ALL)) break;
+      kept -= size(frames);
       this.#earlier.delete(old);
     }
   }
 
   #say() {
     const { state, message } = this.#run;
-    write(this.#status, state === "error" ? "" : message);
+    write(this.#status, state === "error" ? "" : this.#stopWords() || message);
     write(this.#error, state === "error" ? message : "");
+  }
+
+  #stopWords() {
+    if (this.#stopping === undefined || !this.#active) return "";
+    if (this.#stopping === "unheard") return "Stopping when the cell has ended";
+    if (this.#run.state === "loading") return "Stopping once the model is loaded";
+    return "Stopping after this step";
   }
 
   // --------------------------------------------------------------------------------- pictures
@@ -396,10 +491,8 @@ class PictureView {
   #pictures: Picture[] = [];
 
   #showPictures() {
-    this.#drawPictures(this.#model.get("pictures"));
-  }
-
-  #drawPictures(pictures: Picture[]) {
+    const whole = this.#whole?.id === this.#model.get("current") ? this.#whole.pictures : undefined;
+    const pictures = whole ?? this.#model.get("pictures");
     this.#forgetPictures();
     this.#pictures = pictures;
     const columns = Math.ceil(Math.sqrt(pictures.length));
@@ -412,6 +505,11 @@ class PictureView {
         return h("img", { src: url, alt: picture.label });
       }),
     );
+    const all = pictures.every((picture) => picture.type === "image/png");
+    write(this.#download, all ? "Download PNG" : "Download JPEG");
+    this.#download.title = all
+      ? "The picture with its settings inside"
+      : "A smaller copy, without its settings";
     this.#download.setAttribute("aria-disabled", String(pictures.length === 0));
   }
 
@@ -426,6 +524,11 @@ class PictureView {
       const download = fileName(picture.prompt, picture.seed, picture.type);
       h("a", { href, download }).click();
     });
+  }
+
+  #showCurrent() {
+    if (this.#whole?.id === this.#model.get("current")) this.#showPictures();
+    this.#showHistory();
   }
 
   #showHistory() {

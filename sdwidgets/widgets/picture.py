@@ -124,7 +124,10 @@ class PictureView(anywidget.AnyWidget):
                 self._frames.send_some()
                 yield step
             self._frames.send_all()  # before a decoder takes its time
-            message = "Done" if run is None or step is None else self._show(run, step)
+            if run is not None and step is not None:
+                message = self._show(run, step)
+            else:
+                message, self.pictures, self.current = "Done", [], -1
             state = "done"
         except Exception as error:
             state, message = "error", in_words(error)

@@ -226,6 +226,13 @@ def test_a_run_that_was_watched_leaves_its_picture(model: LatentDiffusion) -> No
     assert view.run["message"].startswith("Done: 2 steps in ")
 
 
+def test_steps_without_a_run_leave_no_older_picture(model: LatentDiffusion) -> None:
+    view = PictureView()
+    list(view.watch(model.sample("a cat", steps=2, seed=7, width=16, height=16)))
+    list(view.watch(step(i) for i in range(3)))
+    assert (view.pictures, view.current) == ([], -1)
+
+
 def test_a_large_picture_is_saved_small_and_sent_whole(
     model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch, messages: list[Any]
 ) -> None:

@@ -8,8 +8,8 @@ export interface Frame {
   step: number; // finished so far, from 1
   steps: number;
   sigma: number;
-  seconds: number; // a step, on average
-  left: number; // seconds to the end of the run, estimated
+  seconds: number; // a step, on average; NaN while it is not known
+  left: number; // seconds to the end of the run, estimated; NaN likewise
   width: number;
   height: number;
   blank: [number, number]; // size of the empty corner at the lower right, in a batch's grid
@@ -30,7 +30,8 @@ export function bytes(value: unknown): Uint8Array {
 export function frame(meta: unknown, noisy: unknown, clean: unknown): Frame | undefined {
   if (typeof meta !== "object" || meta === null) return undefined;
   const m = meta as Record<string, unknown>;
-  const number = (name: string) => (typeof m[name] === "number" ? (m[name] as number) : 0);
+  const number = (name: string, otherwise = 0) =>
+    typeof m[name] === "number" ? (m[name] as number) : otherwise;
   const [width, height] = [number("width"), number("height")];
   const pictures = { noisy: bytes(noisy), clean: bytes(clean) };
   const size = width * height * 3;
@@ -43,13 +44,31 @@ export function frame(meta: unknown, noisy: unknown, clean: unknown): Frame | un
     step: number("step"),
     steps: number("steps"),
     sigma: number("sigma"),
-    seconds: number("seconds"),
-    left: number("left"),
+    seconds: number("seconds", Number.NaN),
+    left: number("left", Number.NaN),
     width,
     height,
     blank: [Number(blank[0]) || 0, Number(blank[1]) || 0],
     ...pictures,
   };
+}
+
+/** The bytes of these frames' pictures. */
+export function size(frames: Frame[]): number {
+  return frames.reduce((sum, one) => sum + one.noisy.length + one.clean.length, 0);
+}
+
+/** Takes frames out until `most` bytes are left: those closest to their neighbours, never an end. */
+export function thin(frames: Frame[], most: number) {
+  let left = size(frames);
+  while (left > most && frames.length > 2) {
+    let [closest, smallest] = [1, Number.POSITIVE_INFINITY];
+    for (let i = 1; i < frames.length - 1; i++) {
+      const gap = (frames[i + 1] as Frame).step - (frames[i - 1] as Frame).step;
+      if (gap < smallest) [closest, smallest] = [i, gap];
+    }
+    left -= size(frames.splice(closest, 1));
+  }
 }
 
 /** RGB to RGBA, opaque: what ImageData wants. */
@@ -82,7 +101,8 @@ export function wipe(canvas: HTMLCanvasElement) {
 }
 
 /**
- * Shows things one to a screen refresh, in order, so that steps that arrive together are all seen.
+ * Shows things one to a screen refresh, in order, so that steps that arrive together are all seen;
+ * several where many wait, so that what the kernel sends faster than that is not late at the end.
  * In a hidden page, where nothing is refreshed, they are shown at once.
  */
 export class Player {
@@ -114,7 +134,7 @@ export class Player {
 
   #next = () => {
     this.#timer = undefined;
-    this.#waiting.shift()?.();
+    for (const show of this.#waiting.splice(0, Math.ceil(this.#waiting.length / 10))) show();
     if (this.#waiting.length > 0) this.#timer = requestAnimationFrame(this.#next);
   };
 }

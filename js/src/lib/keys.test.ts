@@ -70,4 +70,6 @@ test("a row of buttons is one tab stop, and arrows move in it", () => {
   expect(document.activeElement).toBe(buttons[2]);
   press(row, "Home");
   expect(document.activeElement).toBe(buttons[0]);
+  oneTabStop(buttons[1]);
+  expect(stops()).toEqual(["b"]);
 });

@@ -28,14 +28,12 @@ export function keepKeys(root: HTMLElement, onRun: () => void): () => void {
 
 /**
  * One tab stop for a row of buttons; arrows, Home and End move within it.
- * Call the result after the buttons have changed.
+ * Call the result after the buttons have changed, with the one that Tab should reach.
  */
-export function roving(row: HTMLElement): () => void {
+export function roving(row: HTMLElement): (stop?: HTMLElement) => void {
   const items = () => [...row.querySelectorAll<HTMLElement>("button")];
-  const focus = (item: HTMLElement | undefined) => {
-    if (item === undefined) return;
+  const reach = (item: HTMLElement | undefined) => {
     for (const other of items()) other.tabIndex = other === item ? 0 : -1;
-    item.focus();
   };
   row.addEventListener("keydown", (event) => {
     const all = items();
@@ -45,12 +43,12 @@ export function roving(row: HTMLElement): () => void {
     ];
     if (here < 0 || next === undefined) return;
     event.preventDefault();
-    focus(all[Math.min(Math.max(next, 0), all.length - 1)]);
+    const item = all[Math.min(Math.max(next, 0), all.length - 1)];
+    reach(item);
+    item?.focus();
   });
-  return () => {
+  return (stop) => {
     const all = items();
-    if (all.length > 0 && !all.some((item) => item.tabIndex === 0)) {
-      (all[0] as HTMLElement).tabIndex = 0;
-    }
+    reach(stop ?? all.find((item) => item.tabIndex === 0) ?? all[0]);
   };
 }
