@@ -179,9 +179,9 @@ def _several(rng: random.Random) -> list[Placed]:
 # ------------------------------------------------------------------------- captions
 
 
-def article(noun: str) -> str:
-    """``noun`` with its indefinite article: "a cat", "an apple"."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+def article(word: str) -> str:
+    """``word`` with its indefinite article: "a cat", "an apple", "an orange"."""
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def plural(noun: str) -> str:
@@ -232,15 +232,15 @@ def relation_text(rng: random.Random, first: str, relation: Relation, second: st
 
 def _with_background(rng: random.Random, what: str, color: str) -> str:
     before = [
-        "on a {c} background {w}", "on {c} {w}", "{c} background, {w}", "on {c}, {w}",
-        "{c} behind {w}", "a {c} picture: {w}",
+        "on {a} background {w}", "on {c} {w}", "{c} background, {w}", "on {c}, {w}",
+        "{c} behind {w}", "{a} picture: {w}",
     ]  # fmt: skip
     after = [
-        "{w} on a {c} background", "{w} on a {c} background", "{w} on {c}",
-        "{w} with a {c} background", "{w}, {c} background", "{w}, all on {c}", "{w}, {c} behind",
+        "{w} on {a} background", "{w} on {a} background", "{w} on {c}",
+        "{w} with {a} background", "{w}, {c} background", "{w}, all on {c}", "{w}, {c} behind",
     ]  # fmt: skip
     template = rng.choice(before if rng.random() < 0.35 else after)
-    return template.format(w=what, c=color)
+    return template.format(w=what, c=color, a=article(color))
 
 
 def _with_opening(rng: random.Random, what: str) -> str:

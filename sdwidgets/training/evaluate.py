@@ -51,7 +51,7 @@ def plain_caption(scene: Scene) -> str:
         what = f"{COUNTS[len(nouns)]} {plural(nouns[0])}"
     else:
         what = article(nouns[0])
-    return f"{what} on a {scene.background} background"
+    return f"{what} on {article(scene.background)} background"
 
 
 def prompt_scenes(count: int, split: Split) -> list[Scene]:

@@ -15,7 +15,7 @@ from sdwidgets.errors import InputError
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
 from sdwidgets.models.unet import UNet
-from sdwidgets.scenes import OBJECTS, make_scene, plural, render
+from sdwidgets.scenes import OBJECTS, article, make_scene, plural, render
 from sdwidgets.training import evaluate, parts, recognizer
 from sdwidgets.training.autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
 from sdwidgets.training.data import crops, draw, scene_at
@@ -257,4 +257,4 @@ def test_test_scenes_are_worded_plainly_and_kept_apart():
     seen = evaluate.prompt_scenes(30, "seen")
     held_out = evaluate.prompt_scenes(30, "held_out")
     assert not {s.caption for s in seen} & {s.caption for s in held_out}
-    assert all(s.caption.endswith(f" on a {s.background} background") for s in seen)
+    assert all(s.caption.endswith(f" on {article(s.background)} background") for s in seen)
