@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Prediction = Literal["eps", "v", "x0"]
+Spacing = Literal["leading", "trailing", "linspace", "karras"]
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,19 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """The forward process: variances beta_1..beta_T and what the network predicts."""
+    """The forward process: variances beta_1..beta_T, what the network predicts, and its own grid.
+
+    ``spacing`` and ``offset`` say which noise levels a run visits by default, in diffusers' words;
+    "leading" with 1 is Stable Diffusion's.
+    """
 
     steps: int = 1000
     beta_start: float = 0.00085
     beta_end: float = 0.012
     kind: Literal["linear", "scaled_linear"] = "scaled_linear"  # scaled: linear in sqrt(beta)
     prediction: Prediction = "eps"
+    spacing: Spacing = "leading"
+    offset: int = 1  # training steps that "leading" begins above 0
 
 
 @dataclass(frozen=True)

@@ -227,7 +227,14 @@ class LatentDiffusion:
 
 def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:
     """The noise schedule a config describes."""
-    return NoiseSchedule.from_betas(config.steps, config.beta_start, config.beta_end, config.kind)
+    return NoiseSchedule.from_betas(
+        config.steps,
+        config.beta_start,
+        config.beta_end,
+        config.kind,
+        spacing=config.spacing,
+        offset=config.offset,
+    )
 
 
 class Run(Iterator[Step]):

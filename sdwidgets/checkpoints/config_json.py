@@ -17,6 +17,7 @@ from ..configs import (
     ModelConfig,
     Prediction,
     ScheduleConfig,
+    Spacing,
     TextConfig,
     UNetConfig,
 )
@@ -340,7 +341,13 @@ def text_to_json(config: TextConfig) -> Json:
 _PREDICTIONS: dict[str, str] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
+# diffusers' classes whose grid is "leading" where a file does not say; the others' is "linspace".
+_LEADING = ("DDIMScheduler", "DDPMScheduler", "PNDMScheduler", None)
+
+
 def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
+    """Return the noise schedule's config. An offset that a file does not have is Stable Diffusion's
+    1, on which diffusers' pipelines of it insist."""
     f = _Fields(data, where)
     f.must_be(trained_betas=None, rescale_betas_zero_snr=False)
     start = f.number("beta_start", 1e-8, 0.999, 0.0001)
@@ -348,17 +355,40 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
     kind: Any = f.choice(
         "beta_schedule", {"linear": "linear", "scaled_linear": "scaled_linear"}, "linear"
     )
-    return ScheduleConfig(
-        steps=f.integer("num_train_timesteps", 2, 10_000, 1000),
+    steps = f.integer("num_train_timesteps", 2, 10_000, 1000)
+    usual = "leading" if data.get("_class_name") in _LEADING else "linspace"
+    spacing: Any = f.choice("timestep_spacing", _same("leading", "trailing", "linspace"), usual)
+    karras: Spacing = "karras"
+    config = ScheduleConfig(
+        steps=steps,
         beta_start=start,
         beta_end=f.number("beta_end", start, 0.999, 0.02),
         kind=kind,
         prediction=prediction,
+        spacing=karras if f.flag("use_karras_sigmas", False) else spacing,
+        offset=f.integer("steps_offset", 0, steps - 1, 1),
     )
+    check_schedule(config, where)
+    return config
+
+
+def check_schedule(config: ScheduleConfig, where: str) -> None:
+    """Raise ``CheckpointError`` if a config within its bounds is no noise schedule all the same:
+    large betas leave no trace of the picture long before the last step."""
+    from ..pipeline import noise_schedule
+
+    try:
+        noise_schedule(config)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{where}: {config.steps:,} steps with beta from {config.beta_start:g} to "
+            f"{config.beta_end:g} are no noise schedule: {error}."
+        ) from None
 
 
 def schedule_to_json(config: ScheduleConfig) -> Json:
     diffusers_name = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
+    karras = {"use_karras_sigmas": True} if config.spacing == "karras" else {}
     return {
         "_class_name": "DDIMScheduler",
         "beta_end": config.beta_end,
@@ -368,8 +398,9 @@ def schedule_to_json(config: ScheduleConfig) -> Json:
         "num_train_timesteps": config.steps,
         "prediction_type": diffusers_name[config.prediction],
         "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "timestep_spacing": "leading",
+        "steps_offset": config.offset,
+        "timestep_spacing": "linspace" if karras else config.spacing,
+        **karras,
     }
 
 

@@ -38,6 +38,7 @@ def open_file(
         if inferred.assumed:
             warnings.warn(inferred.assumed, stacklevel=3)
     config_json.check_parts_fit(config, str(path))
+    config_json.check_schedule(config.schedule, str(path))
     return Layout(
         path=path,
         config=config,

@@ -27,9 +27,13 @@ class NoiseSchedule:
 
     The grids (`leading`, `ddim`, `dpmsolver`, `uniform`, `trailing`, `karras`) return the ``n + 1``
     noise levels around the ``n`` steps of a sampler, 1 <= n <= T: descending, float64 on the CPU.
+    ``spacing`` ("leading", "linspace", "trailing" or "karras") is the model's own, its `default`;
+    ``offset`` the training step at which `leading` begins.
     """
 
     sigmas: Tensor
+    spacing: str = "leading"
+    offset: int = 1
 
     def __post_init__(self) -> None:
         sigmas = self.sigmas
@@ -41,6 +45,10 @@ class NoiseSchedule:
             bool(torch.isfinite(sigmas).all()) and sigmas[0] > 0 and bool((sigmas.diff() > 0).all())
         ):
             raise ValueError("sigmas must be finite, positive and ascending")
+        if self.spacing not in SPACINGS:
+            raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}")
+        if not 0 <= self.offset < len(sigmas):
+            raise ValueError(f"offset must be 0 to {len(sigmas) - 1}, got {self.offset}")
 
     @classmethod
     def from_betas(
@@ -49,6 +57,9 @@ class NoiseSchedule:
         beta_start: float = 0.00085,
         beta_end: float = 0.012,
         kind: Literal["linear", "scaled_linear"] = "scaled_linear",
+        *,
+        spacing: str = "leading",
+        offset: int = 1,
     ) -> NoiseSchedule:
         """The schedule of variances from ``beta_start`` to ``beta_end``.
 
@@ -61,7 +72,7 @@ class NoiseSchedule:
         else:
             raise ValueError(f"kind must be 'linear' or 'scaled_linear', got {kind!r}")
         abar = torch.cumprod(1 - betas, dim=0)
-        return cls(torch.sqrt((1 - abar) / abar))
+        return cls(torch.sqrt((1 - abar) / abar), spacing, offset)
 
     def __len__(self) -> int:
         """T, the number of training steps."""
@@ -103,13 +114,17 @@ class NoiseSchedule:
 
     # -- grids -------------------------------------------------------------------------------
 
-    def leading(self, n: int) -> Tensor:
-        """t = 1, 1 + T//n, 1 + 2 (T//n) ..., then 0: Stable Diffusion's own grid.
+    def default(self, n: int) -> Tensor:
+        """The model's own grid, by its ``spacing``."""
+        return SPACINGS[self.spacing](self, n)
 
-        ("leading" spacing with ``steps_offset`` 1 in diffusers' configuration.)
+    def leading(self, n: int) -> Tensor:
+        """t = o, o + T//n, o + 2 (T//n) ..., then 0; with the offset o = 1 Stable Diffusion's own.
+
+        ("leading" spacing with ``steps_offset`` o in diffusers' configuration.)
         """
         self._check(n)
-        return self._at(1 + np.arange(n) * (len(self) // n))
+        return self._at(self.offset + np.arange(n) * (len(self) // n))
 
     def ddim(self, n: int) -> Tensor:
         """`leading`, ending at the noise of training step 0 in place of 0.
@@ -123,9 +138,9 @@ class NoiseSchedule:
         return grid
 
     def dpmsolver(self, n: int) -> Tensor:
-        """t = 1 + T//(n+1), 1 + 2 (T//(n+1)) ..., then 0: "leading" as DPM-Solver counts it."""
+        """t = o + T//(n+1), o + 2 (T//(n+1)) ..., then 0: "leading" as DPM-Solver counts it."""
         self._check(n)
-        return self._at(1 + np.arange(1, n + 1) * max(len(self) // (n + 1), 1))
+        return self._at(self.offset + np.arange(1, n + 1) * max(len(self) // (n + 1), 1))
 
     def uniform(self, n: int) -> Tensor:
         """``n`` evenly spaced t from 0 to T-1, both included, then 0 ("linspace" in diffusers)."""
@@ -160,8 +175,16 @@ class NoiseSchedule:
         return torch.from_numpy(np.append(sigmas[::-1], 0.0))
 
 
+SPACINGS: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
+    "leading": NoiseSchedule.leading,
+    "linspace": NoiseSchedule.uniform,
+    "trailing": NoiseSchedule.trailing,
+    "karras": NoiseSchedule.karras,
+}
+"""What a model's own grid may be, by the names that diffusers' configurations have for them."""
+
 SCHEDULES: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
-    "default": NoiseSchedule.leading,
+    "default": NoiseSchedule.default,
     "karras": NoiseSchedule.karras,
     "uniform": NoiseSchedule.uniform,
     "trailing": NoiseSchedule.trailing,

@@ -198,11 +198,45 @@ def test_text_encoders_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None
         {"prediction_type": "__class__"},
         {"trained_betas": [0.1]},
         {"rescale_betas_zero_snr": True},
+        {"timestep_spacing": "evenly"},
+        {"timestep_spacing": ["leading"]},
+        {"steps_offset": -1},
+        {"steps_offset": 1000},
+        {"use_karras_sigmas": "yes"},
+        {"beta_start": 0.5, "beta_end": 0.999},
     ],
     ids=str,
 )
 def test_schedules_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None:
     refused(c.schedule_from_json, c.schedule_to_json(SD1.schedule), **changes)
+
+
+def test_a_schedule_that_leaves_no_picture_says_so() -> None:
+    betas = {"beta_start": 0.5, "beta_end": 0.999}
+    with pytest.raises(CheckpointError, match=r"1,000 steps with beta from 0\.5 to 0\.999"):
+        c.schedule_from_json(c.schedule_to_json(SD1.schedule) | betas, "file")
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+def test_the_models_own_grid_goes_there_and_back(spacing: Any) -> None:
+    config = replace(SD1.schedule, spacing=spacing, offset=3)
+    assert c.schedule_from_json(c.schedule_to_json(config), "") == config
+
+
+@pytest.mark.parametrize(
+    ("given", "spacing"),
+    [
+        ({}, "leading"),
+        ({"_class_name": "PNDMScheduler"}, "leading"),
+        ({"_class_name": "EulerDiscreteScheduler"}, "linspace"),
+        ({"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}, "trailing"),
+        ({"_class_name": ["EulerDiscreteScheduler"]}, "linspace"),
+        ({"timestep_spacing": "leading", "use_karras_sigmas": True}, "karras"),
+    ],
+)
+def test_a_grid_that_is_not_said_is_the_classs(given: dict[str, Any], spacing: str) -> None:
+    config = c.schedule_from_json(given, "")
+    assert (config.spacing, config.offset) == (spacing, 1)
 
 
 @pytest.mark.parametrize("notes", [[], "x", {"guidance_scale": float("nan")}])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -71,6 +72,30 @@ def test_ddim_ends_at_the_first_training_step(schedule: NoiseSchedule) -> None:
 def test_the_default_grid_is_stable_diffusions(schedule: NoiseSchedule) -> None:
     visited = [schedule.t(float(sigma)) for sigma in schedule.leading(4)[:-1]]
     assert visited == pytest.approx([751, 501, 251, 1], abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("spacing", "grid"),
+    [("leading", "leading"), ("trailing", "trailing"), ("linspace", "uniform"), ("karras",) * 2],
+)
+def test_the_default_grid_is_the_models_own(spacing: str, grid: str) -> None:
+    schedule = NoiseSchedule.from_betas(spacing=spacing)
+    assert torch.equal(SCHEDULES["default"](schedule, 7), getattr(schedule, grid)(7))
+
+
+@pytest.mark.parametrize("offset", [0, 3, 999])
+@pytest.mark.parametrize("n", [4, 999, 1000])
+def test_the_offset_is_where_leading_begins_within_the_range(offset: int, n: int) -> None:
+    schedule = NoiseSchedule.from_betas(offset=offset)
+    visited = [schedule.t(float(sigma)) for sigma in schedule.leading(n)[:-1]]
+    first = min(offset, 999 - (n - 1) * (1000 // n))
+    assert visited[-1] == pytest.approx(first, abs=1e-9)
+
+
+@pytest.mark.parametrize("own", [{"spacing": "evenly"}, {"offset": -1}, {"offset": 1000}])
+def test_a_grid_of_its_own_must_be_one(own: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(own))):
+        NoiseSchedule.from_betas(**own)
 
 
 def test_karras_is_even_in_the_seventh_root(schedule: NoiseSchedule) -> None:

@@ -15,7 +15,7 @@ from references import autoencoder_of, copy_weights, relative_error, unet_of
 from torch import Tensor
 
 from sdwidgets.configs import SD1, SD2, AutoencoderConfig, ModelConfig
-from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.pipeline import LatentDiffusion, noise_schedule
 
 pytestmark = pytest.mark.parity
 diffusers = pytest.importorskip("diffusers")
@@ -71,7 +71,9 @@ def pair(
     return made
 
 
-def reference(kind: str, model: LatentDiffusion, networks: dict[str, Any], sampler: str) -> Any:
+def reference(
+    kind: str, model: LatentDiffusion, networks: dict[str, Any], sampler: str, **more: Any
+) -> Any:
     name, _, options = SCHEDULERS[sampler]
     config = model.config.schedule
     scheduler = getattr(diffusers, name)(
@@ -80,9 +82,7 @@ def reference(kind: str, model: LatentDiffusion, networks: dict[str, Any], sampl
         beta_end=config.beta_end,
         beta_schedule=config.kind,
         prediction_type={"eps": "epsilon", "v": "v_prediction"}[config.prediction],
-        steps_offset=1,
-        timestep_spacing="leading",
-        **options,
+        **{"steps_offset": 1, "timestep_spacing": "leading", **options, **more},
     )
     pipeline = getattr(diffusers, kind)(
         **networks,
@@ -151,6 +151,31 @@ def test_text_to_image(
         height=height,
     )
     assert latents.shape == expected.shape == (len(prompts), 4, height // 8, width // 8)
+    assert relative_error(latents, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+def test_the_models_own_grid(pair: Any, spacing: Any) -> None:
+    model, networks = pair("sd1")
+    schedule = replace(model.config.schedule, spacing=spacing)
+    more: dict[str, Any] = {"timestep_spacing": spacing}
+    if spacing == "karras":
+        more = {"timestep_spacing": "linspace", "use_karras_sigmas": True}
+    # diffusers begins these grids at sigma * noise, we at sqrt(1 + sigma^2) * noise
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    own = replace(
+        model, config=replace(model.config, schedule=schedule), schedule=noise_schedule(schedule)
+    )
+    first = float(own.schedule.default(STEPS)[0])
+    scale = 1.0 if spacing == "leading" else (1 + first**2) ** 0.5 / first
+    expected = reference("StableDiffusionPipeline", model, networks, "euler", **more)(
+        **words(model, ONE),
+        latents=noise * scale,
+        num_inference_steps=STEPS,
+        guidance_scale=4.0,
+        output_type="latent",
+    ).images
+    latents = final(own, ONE, [1], sampler="euler", latents=noise, guidance_scale=4.0)
     assert relative_error(latents, expected) < TOLERANCE
 
 
