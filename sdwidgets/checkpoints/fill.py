@@ -164,11 +164,15 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _why_not_finite(file: WeightFile, source: Source, dtype: torch.dtype) -> str:
     stored = FLOATS[file.entries[source.name].dtype]
-    tensor = file.read(source.name, torch.float32, torch.device("cpu"))
+    tensor = file.read(source.name, torch.float64, torch.device("cpu"))  # holds all other types
     if _is_finite(tensor):
+        largest = tensor.abs().max().item()
+        remedy = "Load the model with dtype='float32' or 'bfloat16'."
+        if largest > torch.finfo(torch.bfloat16).max:
+            remedy = "No network works with such values: download it again."
         return (
-            f"{file.path}: tensor {quoted(source.name)} has values up to {tensor.abs().max():.3g}, "
-            f"too large for {dtype}.\nLoad the model with dtype='float32' or 'bfloat16'."
+            f"{file.path}: tensor {quoted(source.name)} has values up to {largest:.3g}, "
+            f"too large for {dtype}.\n{remedy}"
         )
     return (
         f"{file.path}: tensor {quoted(source.name)} ({stored}) holds NaN or infinity; such a "

@@ -114,7 +114,7 @@ def _weights(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
             folder / f"{stem}{variant}.safetensors.index.json",
         ):
             if index.exists():
-                return [stack.enter_context(WeightFile(path)) for path in _shards(index)]
+                return [stack.enter_context(WeightFile(path)) for path in shards(index)]
     pickles = sorted(path.name for n in ("*.bin", "*.ckpt", "*.pt") for path in folder.glob(n))
     if pickles:
         raise CheckpointError(
@@ -123,7 +123,8 @@ def _weights(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
     raise CheckpointNotFound(f"{folder} holds no {stem}.safetensors.\nDownload the model again.")
 
 
-def _shards(index: Path) -> list[Path]:
+def shards(index: Path) -> list[Path]:
+    """The files of weights that an index lists, beside it. Raises ``CheckpointError``."""
     weight_map = read_json(index, limit=16 * 2**20).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} lists no tensors.")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import HubError, InputError
+from .folder import shards
 
 # What a model folder needs, and nothing else: no pickles, no code, no second copy in one file.
 FILES = [
@@ -107,8 +108,16 @@ def cached_tokenizer() -> Path | None:
 
 def _is_whole(folder: Path) -> bool:
     return (folder / "model_index.json").is_file() and all(
-        any((folder / part).glob("*.safetensors")) for part in ("unet", "vae", "text_encoder")
+        _has_weights(folder / part) for part in ("unet", "vae", "text_encoder")
     )
+
+
+def _has_weights(part: Path) -> bool:
+    """Whether one file with all weights is there, or every file that an index lists."""
+    if any("-of-" not in path.name for path in part.glob("*.safetensors")):
+        return True
+    indices = list(part.glob("*.safetensors.index.json"))
+    return any(all(path.is_file() for path in shards(index)) for index in indices)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -113,13 +113,17 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
 def _write_weights(
     path: Path, module: nn.Module, dtype: torch.dtype | None, rename: Callable[[str], str]
 ) -> None:
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {
         rename(name): tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in module.state_dict().items()
     }
-    save_file(tensors, path, metadata={"format": "pt"})
+    try:
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as error:  # of a full disk, too
+        raise OSError(str(error)[:200]) from error
     path.chmod(0o644)  # the library makes it readable by its owner only
     _sync(path)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import shutil
 from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
@@ -97,6 +99,23 @@ def test_half_a_model_in_the_cache_is_completed(
     calls = transport(cached=tmp_path, online=folder)
     assert hub.fetch("a/b", "v1") == folder
     assert [call["revision"] for call in calls] == ["v1", "v1"]
+
+
+def test_half_of_a_models_files_of_weights_are_completed(
+    folder: Path, tmp_path: Path, transport: Callable[..., list[Any]]
+) -> None:
+    half = tmp_path / "half"
+    shutil.copytree(folder, half)
+    stem = "diffusion_pytorch_model"
+    parts = [f"{stem}-0000{n}-of-00002.safetensors" for n in (1, 2)]
+    (half / "unet" / f"{stem}.safetensors").rename(half / "unet" / parts[0])
+    index = half / "unet" / f"{stem}.safetensors.index.json"
+    transport(cached=half, online=folder)
+    assert hub.fetch("a/b") == folder  # no index says that it is all
+    index.write_text(json.dumps({"weight_map": dict(zip("ab", parts, strict=True))}))
+    assert hub.fetch("a/b") == folder
+    shutil.copy(half / "unet" / parts[0], half / "unet" / parts[1])
+    assert hub.fetch("a/b") == half
 
 
 def test_only_safetensors_and_settings_are_fetched(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from checkpoint_files import SMALL, write_folder
 
@@ -129,6 +130,20 @@ def test_a_full_disk_leaves_the_old_model(
         save_model(replace(model, config=replace(SMALL, name="second")), path)
     monkeypatch.undo()
     assert load_model(path, device="cpu").name == "small"
+    assert os.listdir(tmp_path) == ["saved"]
+
+
+def test_an_error_of_the_library_leaves_the_old_model(
+    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_model(model, tmp_path / "saved")
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(CheckpointError, match=r"No space left(.|\n)*unchanged"):
+        save_model(model, path)
     assert os.listdir(tmp_path) == ["saved"]
 
 
