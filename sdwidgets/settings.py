@@ -227,11 +227,11 @@ def _is_number(value: object) -> bool:
 def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in known:
         return str(value)
-    near = (
-        difflib.get_close_matches(value.lower()[:50], known, 1, 0.4)
-        if isinstance(value, str)
-        else []
-    )
+    near: list[str] = []
+    if isinstance(value, str):
+        given = value.lower().replace(" ", "_")[:50]
+        longer = [one for one in known if one.startswith(given) and "_" in given]  # "euler_a"
+        near = longer or difflib.get_close_matches(given, known, 1, 0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise InputError(
         f"There is no {name} {_shown(value)}.\n{hint}Known: {', '.join(known)}.", parameter=name

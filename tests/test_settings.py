@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import subprocess
 import sys
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
+from random_values import anything, near_its_limits
 
 from sdwidgets.configs import SD1, TINY
 from sdwidgets.errors import InputError
@@ -60,6 +63,25 @@ def test_without_a_model_all_but_a_sides_multiple_is_checked(name: str, value: A
         )
 
 
+def test_random_settings_are_refused_in_words_or_plain_and_final() -> None:
+    rng, good = random.Random(0), 0
+    names = [field.name for field in fields(Settings)]
+    for _ in range(10_000):
+        given = {
+            name: near_its_limits(rng, name) if rng.random() < 0.8 else anything(rng)
+            for name in rng.sample(names, rng.randint(1, 4))
+        }
+        try:
+            settings = Settings(**given).checked(TINY)
+        except InputError as error:
+            assert error.parameter in names and len(str(error).splitlines()) <= 3, given
+            continue
+        good += 1
+        assert settings.checked(TINY) == settings
+        assert Settings(**json.loads(json.dumps(settings.as_dict()))).checked(TINY) == settings
+    assert 1000 < good < 9000
+
+
 @pytest.mark.parametrize("name", ["steps", "guidance_scale", "width", "batch_size", "seed"])
 def test_limits_themselves_are_allowed(name: str) -> None:
     low, high = LIMITS[name]
@@ -92,7 +114,9 @@ def test_numpys_numbers_become_pythons() -> None:
     [
         ("dpm2m", "dpmpp_2m"),
         ("Euler", "euler"),
-        ("euler_a", "euler"),
+        ("euler_a", "euler_ancestral"),
+        ("Euler a", "euler_ancestral"),
+        ("eular", "euler"),
         ("DDIM", "ddim"),
         ("huen", "heun"),
     ],

@@ -1,0 +1,30 @@
+"""Values that nobody would think of, for settings."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+from sdwidgets.settings import LIMITS, SAMPLERS, SCHEDULES
+
+
+def anything(rng: random.Random) -> Any:
+    """A random number, text, or something else."""
+    whole = rng.randint(-(10 ** rng.randrange(20)), 10 ** rng.randrange(20))
+    real = rng.choice((-1, 1)) * 10 ** rng.uniform(-30, 30)
+    text = "".join(map(chr, rng.choices(range(0x11000), k=rng.randrange(30))))
+    odd = rng.choice((None, True, b"cat", {}, math.nan, math.inf, 1j, object(), (), range(3)))
+    return rng.choice((whole, real, text, odd, [whole], [text, text], str(whole)))
+
+
+def near_its_limits(rng: random.Random, name: str) -> Any:
+    """A random value of the right kind, mostly of the right size."""
+    if name in ("sampler", "schedule"):
+        return rng.choice(SAMPLERS if name == "sampler" else SCHEDULES)
+    if name in ("prompt", "negative_prompt"):
+        return anything(rng) if rng.random() < 0.1 else "cat " * rng.randrange(100)
+    low, high = LIMITS[name]
+    if name in ("guidance_scale", "guidance_rescale", "strength", "eta"):
+        return rng.uniform(low - 0.1 * (high - low), high * 1.1)
+    return rng.randint(low - 2, high + 2) // rng.choice((1, 2, 10))
