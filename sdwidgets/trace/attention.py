@@ -111,6 +111,11 @@ def tokens_of(
     token, so piece i is token i + 1. Raises InputError, naming the prompt's words, if there are
     none.
     """
+    if not isinstance(word, str):
+        raise InputError(
+            f"word must be a text, got a {type(word).__name__}.\nGive a word of the prompt.",
+            parameter="word",
+        )
     pattern = r"\s+".join(map(re.escape, word.split()))
     found = []
     if pattern:
@@ -146,7 +151,7 @@ def heat_map(
     """
     if not steps or not all(steps):
         raise InputError("No attention was recorded.\nGenerate with attention=True.")
-    if layer is not None and layer not in steps[0]:
+    if layer is not None and not (isinstance(layer, str) and layer in steps[0]):
         raise InputError(
             f"There is no layer {layer!r}.\nLayers: {', '.join(steps[0])}.", parameter="layer"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 import platform
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,13 +131,9 @@ class Trace:
         Raises InputError when nothing was recorded (``generate(..., attention=True)`` records), or
         for a word, step, layer or picture that is not there.
         """
-        pictures = self.settings.batch_size
-        if not 0 <= picture < pictures:
-            raise InputError(f"picture must be 0 to {pictures - 1}, got {picture}.")
-        if step is not None and not -len(self.steps) <= step < len(self.steps):
-            raise InputError(
-                f"step must be 0 to {len(self.steps) - 1}, got {step}.", parameter="step"
-            )
+        _check_index("picture", picture, self.settings.batch_size)
+        if step is not None:
+            _check_index("step", step, len(self.steps))
         steps = self.steps if step is None else (self.steps[step],)
         spans, cut = self.tokens.words[picture], self.tokens.cut[picture]
         tokens = tokens_of(word, self.settings.prompts[picture], spans, cut)
@@ -172,6 +170,16 @@ class Trace:
 
     def _repr_png_(self) -> bytes | None:
         return self.png() if self.images else None
+
+
+def _check_index(name: str, value: object, count: int) -> None:
+    """Raise InputError unless ``value`` is a whole number that counts, from either end."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not -count <= value < count:  # type: ignore[operator]
+        raise InputError(
+            f"{name} must be a whole number from 0 to {count - 1}, got {reprlib.repr(value)}.",
+            parameter=name,
+        )
 
 
 def _versions() -> dict[str, str]:

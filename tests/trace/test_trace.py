@@ -85,6 +85,30 @@ def test_odd_prompts_run_and_are_recorded_exactly(tiny_model: LatentDiffusion, p
     assert settings["prompt"].encode() == settings["negative_prompt"].encode() == prompt.encode()
 
 
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"word": 5}, "word"),
+        ({"word": None}, "word"),
+        ({"step": 1.5}, "step"),
+        ({"step": True}, "step"),
+        ({"step": 3}, "step"),
+        ({"layer": 5}, "layer"),
+        ({"layer": ["down"]}, "layer"),
+        ({"picture": 0.0}, "picture"),
+        ({"picture": "a"}, "picture"),
+    ],
+)
+def test_a_heat_map_of_what_is_not_there(
+    tiny_model: LatentDiffusion, asked: dict[str, Any], parameter: str
+) -> None:
+    trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    with pytest.raises(InputError) as caught:
+        trace.heat_map(**{"word": "cat", **asked})
+    assert caught.value.parameter == parameter
+    assert len(str(caught.value).splitlines()) <= 3
+
+
 def test_a_notebook_shows_the_picture(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", **SETTINGS)
     assert trace._repr_png_() == trace.png()
