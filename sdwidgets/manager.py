@@ -174,8 +174,9 @@ class _Loaded:
 class ModelManager:
     """Loads models by name, keeps them while there is room, and runs jobs one after another.
 
-    ``load(name, make_room=...)`` returns a model (`checkpoints.load_model` if None); it calls
-    ``make_room(bytes, device)`` before it allocates. ``budget``: bytes of weights to keep on one
+    ``load(name, make_room=..., stop=...)`` returns a model (`checkpoints.load_model` if None); it
+    calls ``make_room(bytes, device)`` before it allocates, and may raise ``Stopped`` when
+    ``stop()`` says so. ``budget``: bytes of weights to keep on one
     device; None keeps what fits into free memory. When there is no room, the model not used for
     longest is dropped first.
 
@@ -341,8 +342,8 @@ class ModelManager:
                     return
             try:
                 self._do(self._current)
-            except BaseException as error:  # of an error that cannot be shown, for one
-                self._current.error, self._current.state = error, "error"
+            except BaseException as error:  # whatever it is, the others must not wait for ever
+                self._current.error, self._current.state = error.with_traceback(None), "error"
             finally:
                 # Only now, when no frame here holds the model any more: who waited may unload it.
                 self._current._finished.set()
@@ -385,7 +386,10 @@ class ModelManager:
             claim = (needed, str(device))
             self._make_room(name, needed, device)
 
-        model = self._loader()(name, make_room=make_room)
+        try:
+            model = self._loader()(name, make_room=make_room, stop=job._stop.is_set)
+        except Stopped:
+            return None
         if job._stop.is_set():
             return None
         with self._lock:
@@ -469,7 +473,10 @@ def _until(stop: threading.Event, run: Any) -> Iterator[Step]:
 
 def _without_frames(error: BaseException) -> str:
     """Take the frames, and with them the run's tensors, from an error; return them as text."""
-    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except BaseException:  # of someone else's __str__
+        text = f"{type(error).__name__}, which cannot be shown"
     seen: set[int] = set()
     queue: list[BaseException | None] = [error]
     while queue:

@@ -95,10 +95,12 @@ class Models:
         self.made: list[weakref.ref[FakeModel]] = []
         self.during: Callable[[str], None] = lambda name: None
 
-    def __call__(self, name: str, *, make_room: Any) -> Any:
+    def __call__(self, name: str, *, make_room: Any, stop: Any) -> Any:
         self.during(name)
         if name == "broken":
             raise CheckpointError("This file is broken.")
+        if stop():
+            raise Stopped("Stopped.")
         make_room(self.size, "cpu")
         self.loads.append(name)
         model = FakeModel(name, self.step)
@@ -276,6 +278,25 @@ def test_stop_while_loading_keeps_no_model() -> None:
     gate, models = Gate(), Models()
     models.during = lambda name: gate(0)
     with ModelManager(models) as manager:
+        job = manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+        job.cancel()
+        gate.open()
+        job.wait(LIMIT)
+        assert job.state == "stopped" and manager.loaded() == []
+        assert models.loads == []
+        assert manager.submit(request()).result(LIMIT).complete
+
+
+def test_stop_when_a_model_has_just_been_loaded_keeps_none() -> None:
+    gate, models = Gate(), Models()
+
+    def load(name: str, **options: Any) -> Any:
+        model = models(name, **options)
+        gate(0)
+        return model
+
+    with ModelManager(load) as manager:
         job = manager.submit(request())
         assert gate.reached.wait(LIMIT)
         job.cancel()
@@ -505,12 +526,12 @@ def test_room_is_made_before_a_model_is_loaded() -> None:
         gone: list[bool] = []
         load = models.__call__
 
-        def watched(name: str, *, make_room: Any) -> Any:
+        def watched(name: str, *, make_room: Any, stop: Any) -> Any:
             def room(size: int, device: Any) -> None:
                 make_room(size, device)
                 gone.append(models.made[0]() is None)
 
-            return load(name, make_room=room)
+            return load(name, make_room=room, stop=stop)
 
         manager._load = watched
         manager.load("two")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, Stopped
 from .layout import Weights
 from .names import Source
 from .recognise import family
@@ -80,19 +80,26 @@ def plan(part: Part) -> Plan:
 
 
 def fill(
-    plan: Plan, dtype: torch.dtype, device: torch.device, *, check_finite: bool = True
+    plan: Plan,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    check_finite: bool = True,
+    stop: Callable[[], bool] | None = None,
 ) -> None:
     """Read the weights into the network: ``dtype`` on ``device``, for inference.
 
     Each tensor is read once, into the memory it stays in, and becomes the parameter itself (kernels
     of convolutions, one at a time, are then laid out anew); the network had no memory before.
-    Raises ``CheckpointError`` at a NaN or infinity.
+    Raises ``CheckpointError`` at a NaN or infinity, ``Stopped`` when ``stop()`` says so.
     """
     module = plan.part.module
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     state: dict[str, Tensor] = {}
     cpu = torch.device("cpu")
     for name, (file, source) in plan.places.items():
+        if stop is not None and stop():
+            raise Stopped("Stopped while the model was loaded.")
         tensor = file.read(source.name, dtype, cpu, part=source.part, parts=source.parts)
         if check_finite and not _is_finite(tensor):
             raise CheckpointError(_why_not_finite(file, source, dtype))

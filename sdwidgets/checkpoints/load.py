@@ -51,6 +51,7 @@ def load_model(
     config: ModelConfig | None = None,
     check_finite: bool = True,
     make_room: Callable[[int, torch.device], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> LatentDiffusion:
     """Return the model of that name.
 
@@ -67,7 +68,8 @@ def load_model(
     cache serves), ``config`` the whole configuration, for models of a size of their own.
 
     ``check_finite`` False loads weights with NaN or infinity in them. ``make_room(bytes, device)``
-    is called before memory is taken, for a cache to drop something else.
+    is called before memory is taken, for a cache to drop something else. ``stop()`` is asked before
+    each tensor; when it says True, ``Stopped`` is raised and nothing is kept.
 
     Raises ``CheckpointNotFound``, ``CheckpointError`` (cut, foreign, unsafe or unfit files),
     ``HubError``, ``OutOfMemory`` or ``InputError``, all before any weight has been read, but for
@@ -92,7 +94,7 @@ def load_model(
                 layout = replace(layout, config=replace(layout.config, schedule=schedule))
             if tokenizer is not None:
                 layout = replace(layout, tokenizer=Path(tokenizer))
-            return _assemble(layout, target, number, check_finite, make_room)
+            return _assemble(layout, target, number, check_finite, make_room, stop)
     except SDWidgetsError:
         raise
     except OSError as error:  # a disk that fails, a network folder that has gone
@@ -213,6 +215,7 @@ def _assemble(
     dtype: torch.dtype,
     check_finite: bool,
     make_room: Callable[[int, torch.device], None] | None,
+    stop: Callable[[], bool] | None,
 ) -> LatentDiffusion:
     from ..models.autoencoder import Autoencoder
     from ..models.text import TextEncoder, build_text
@@ -239,7 +242,7 @@ def _assemble(
     text_config = _with_token_ids(text_config, tokenizer, layout)
     text = TextEncoder(text_config, text_model, tokenizer)
     for each in plans:
-        fill(each, dtype, device, check_finite=check_finite)
+        fill(each, dtype, device, check_finite=check_finite, stop=stop)
     if notice := _notice(layout.path, plans):
         warnings.warn(notice, stacklevel=3)
     return LatentDiffusion(

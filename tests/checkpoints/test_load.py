@@ -38,6 +38,7 @@ from sdwidgets.errors import (
     InputError,
     OutOfMemory,
     SDWidgetsError,
+    Stopped,
 )
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -522,6 +523,20 @@ def test_a_cache_is_asked_to_make_room(folder: Path) -> None:
         folder, device="cpu", make_room=lambda size, device: asked.append((size, str(device)))
     )
     assert asked == [(sum(t.nbytes for t in state(model).values()), "cpu")]
+
+
+def test_stop_acts_within_one_tensor(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, count = WeightFile.read, 0
+
+    def counted(*args: Any, **options: Any) -> Tensor:
+        nonlocal count
+        count += 1
+        return read(*args, **options)
+
+    monkeypatch.setattr(WeightFile, "read", counted)
+    with pytest.raises(Stopped):
+        load_model(folder, device="cpu", stop=lambda: count == 3)
+    assert count == 3
 
 
 # ------------------------------------------------------------------------------------------ folders
