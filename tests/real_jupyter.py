@@ -26,11 +26,6 @@ KERNEL = "tests"
 START = 120  # seconds for servers, browsers and kernels to come up; never reached
 WAIT = 60  # seconds for anything else
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
-"""None: the one that Playwright has installed."""
-
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -48,6 +43,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
 }
+
+
+def chromium() -> str | None:
+    """The path of a Chromium that starts; None for the one that Playwright has installed."""
+    for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")):
+        # Ubuntu's package is a stub that asks for snap.
+        if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
+            return path
+    return None
 
 
 class Server:
@@ -153,9 +157,10 @@ class Notebook:
         self.page = page
         self._server, self._name = server, name
         self.problems: list[str] = []  # errors of the page, and anything asked of another host
+        self._watched = {"pageerror": self._failed, "request": self._asked, "console": self._said}
         page.set_default_timeout(WAIT * 1000)
-        page.on("pageerror", self._failed)
-        page.on("request", self._asked)
+        for event, watch in self._watched.items():
+            page.on(event, watch)
 
     def _failed(self, error: Any) -> None:
         self.problems.append(f"{error}\n{error.stack}")
@@ -163,6 +168,11 @@ class Notebook:
     def _asked(self, request: Any) -> None:
         if not request.url.startswith((self._server.url, "blob:", "data:", "ws")):
             self.problems.append(f"request to {request.url}")
+
+    def _said(self, message: Any) -> None:
+        ours = "initialize model" in message.text or message.location["url"].startswith("blob:")
+        if message.type == "error" and ours:  # a widget's module is loaded from a blob
+            self.problems.append(message.text)
 
     def load(self) -> None:
         """Load the page with this notebook, anew if it is loaded, and wait for its kernel."""
@@ -194,8 +204,8 @@ class Notebook:
 
     def close(self) -> None:
         """Close it, unsaved; its kernel stays."""
-        self.page.remove_listener("pageerror", self._failed)
-        self.page.remove_listener("request", self._asked)
+        for event, watch in self._watched.items():
+            self.page.remove_listener(event, watch)
         self.page.evaluate("() => { window.panel.dispose(); }")
 
     def start(self) -> None:

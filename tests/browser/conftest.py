@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from real_jupyter import (
-    CHROMIUM,
     CHROMIUM_ARGUMENTS,
     START,
     Notebook,
     Server,
+    chromium,
     wait_for_application,
     write_notebook,
 )
@@ -33,7 +33,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS, timeout=START * 1000
+            executable_path=chromium(), args=CHROMIUM_ARGUMENTS, timeout=START * 1000
         )
         yield browser
         browser.close()
@@ -76,6 +76,7 @@ def open_notebook(
     yield open_one
     for notebook in opened:
         notebook.close()
+    assert [problem for notebook in opened for problem in notebook.problems] == []
     shared_page.set_viewport_size(WINDOW)
 
 
