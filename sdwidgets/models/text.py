@@ -85,7 +85,8 @@ class TextEncoder:
         filling = [config.pad] * (room - n)
         ids = [config.bos, *encoding.ids[:n], config.eos, *filling]
         cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
-        return ids, _readable(encoding.tokens[:n]), cut.strip(), tuple(encoding.offsets[:n])
+        cut = cut.strip() or cut  # what is a space to Python alone is a word all the same
+        return ids, _readable(encoding.tokens[:n]), cut, tuple(encoding.offsets[:n])
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Return the text states [B, length, width] float32, after the final layer norm."""

@@ -85,6 +85,10 @@ def test_a_character_cut_between_its_bytes_is_reported_whole(text: TextEncoder) 
     assert text.tokenize(["cat " * 73 + "😀"]).cut == ("😀",)
 
 
+def test_a_separator_that_is_a_token_is_not_cut_in_silence(text: TextEncoder) -> None:
+    assert text.tokenize(["cat " * 75 + "\x1c"]).cut == ("\x1c",)
+
+
 def test_the_cut_words_of_a_huge_prompt_are_all_reported(text: TextEncoder) -> None:
     tokens = text.tokenize(["cat " * 200_000])
     assert len(tokens.cut[0].split()) == 200_000 - 75
