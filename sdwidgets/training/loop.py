@@ -152,11 +152,12 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
     start = 0
     if checkpoint and checkpoint.exists():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
-        model.load_state_dict(state["model"])
-        if "optimizers" in state:  # a model that was unpacked comes without
+        whole = "optimizers" in state  # a model that was unpacked has only what is kept of one
+        model.load_state_dict(state["model"], strict=whole)
+        average.weights |= state["ema"]
+        if whole:
             for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
-        average.weights = state["ema"]
         start = state["step"]
 
     def save(step: int) -> None:

@@ -19,7 +19,7 @@ from ..scenes import Glyphs
 from ..trace import fit_preview
 from .autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
 from .data import draw, scene_at
-from .diffusion import DiffusionTask, cached_latents
+from .diffusion import DiffusionTask, WithCells, cached_latents
 from .loop import Plan, Task, averaged, placed, save_atomically
 from .recognizer import Recognizer, RecognizerTask
 from .text import Contrast, TextTask, caption_vocabulary, kept_weights
@@ -61,7 +61,8 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
     autoencoder = trained_autoencoder(config, runs, glyphs)
     absorb_shift(autoencoder)
     unet = UNet(config.unet)
-    unet.load_state_dict(averaged(_needed(runs / "diffusion.pt", "diffusion")))
+    trained = averaged(_needed(runs / "diffusion.pt", "diffusion"))
+    unet.load_state_dict(WithCells.kept(trained), strict=True)
     mean, _ = cached_latents(autoencoder, glyphs, 200, 0, runs / "latents.pt")
     model = LatentDiffusion(
         config=replace(config, autoencoder=autoencoder.config),
@@ -82,7 +83,7 @@ def unpack(model: LatentDiffusion, tokenizer: Path, runs: Path) -> None:
     weights = {
         "autoencoder": model.autoencoder.state_dict(),
         "text": {f"text.{k}": v for k, v in model.text.model.state_dict().items()},
-        "diffusion": model.unet.state_dict(),
+        "diffusion": {f"unet.{k}": v for k, v in model.unet.state_dict().items()},
     }
     files = {part: runs / f"{part}.pt" for part in weights}
     for file in [*files.values(), runs / "tokenizer"]:
@@ -130,7 +131,9 @@ def task(
         encoder = trained_autoencoder(config, runs, glyphs, device)
         mean, std = cached_latents(encoder, glyphs, scenes, plan.seed, runs / "latents.pt")
         reader = trained_text(config, runs, device)
-        unet = placed(UNet(config.unet), device)
+        unet = UNet(config.unet)
         zero_residuals(unet)
-        return DiffusionTask(unet, reader, config.schedule, mean, std, plan.seed)
+        return DiffusionTask(
+            placed(WithCells(unet), device), reader, config.schedule, mean, std, plan.seed
+        )
     raise InputError(f"There is no part called {part!r}.")

@@ -19,7 +19,7 @@ from sdwidgets.scenes import OBJECTS, article, make_scene, plural, render
 from sdwidgets.training import evaluate, parts, recognizer
 from sdwidgets.training.autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
 from sdwidgets.training.data import crops, draw, scene_at
-from sdwidgets.training.diffusion import DiffusionTask, cached_latents
+from sdwidgets.training.diffusion import DiffusionTask, WithCells, cached_latents, layout
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.text import (
     Contrast,
@@ -155,13 +155,25 @@ def test_the_denoisers_loss_falls(vocabulary, autoencoder, glyphs, tmp_path):
     mean, std = cached_latents(autoencoder, glyphs, 16, 0, tmp_path / "latents.pt")
     torch.manual_seed(0)
     unet = UNet(replace(TINY.unet, context_dim=24))
-    task = DiffusionTask(unet, encoder, EMOJI.schedule, mean, std)
+    task = DiffusionTask(WithCells(unet), encoder, EMOJI.schedule, mean, std)
     assert falls(task, steps=40, batch_size=8)
     again = cached_latents(autoencoder, {}, 16, 0, tmp_path / "latents.pt")  # read, not drawn
     assert torch.equal(again[0], mean)
     more, _ = cached_latents(autoencoder, glyphs, 24, 0, tmp_path / "latents.pt")
     assert len(more) == 24
     assert torch.equal(more[:16], mean)
+
+
+def test_the_layout_says_what_the_masks_say(glyphs):
+    for i in range(20):
+        scene = make_scene(random.Random(i))
+        masks, labels = render(scene, glyphs).masks, layout(scene, 16)
+        assert {recognizer.NOUNS[n] for n in np.unique(labels) if n != recognizer.NOTHING} == set(
+            scene.counts
+        )
+        for noun in scene.counts:
+            inside = masks[noun][4::8, 4::8][labels == recognizer.NOUNS.index(noun)]
+            assert inside.mean() > 0.7  # round glyphs leave a box's corners empty
 
 
 # ------------------------------------------------------------------------- from a model folder
@@ -179,7 +191,10 @@ def test_an_unpacked_model_is_what_training_goes_on_from(tiny_model, tokenizer, 
     runs = tmp_path / "runs"
     parts.unpack(tiny_model, tokenizer, runs)
     unet = UNet(tiny_model.config.unet)
-    task = SimpleNamespace(model=unet, loss=lambda *_: {"loss": unet.conv_in.bias.square().sum()})
+    model = WithCells(unet)
+    task = SimpleNamespace(
+        model=model, loss=lambda *_: {"loss": sum(p.square().sum() for p in model.parameters())}
+    )
     plan = Plan(steps=1, lr=0.0, matrix_lr=0.0)
     assert [step.index for step in train(task, plan, runs / "diffusion.pt")] == [0]
     for name, value in tiny_model.unet.state_dict().items():
