@@ -182,7 +182,7 @@ class PictureView {
       () => arrived.disconnect(),
       () => clearInterval(ticking),
     );
-    this.#undo.push(keepKeys(this.#el, () => this.#generate()));
+    this.#undo.push(keepKeys(this.#el));
   }
 
   #attach() {

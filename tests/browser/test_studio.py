@@ -42,7 +42,7 @@ def test_the_first_lesson_runs_and_a_click_makes_a_picture(load_notebook: Open) 
     notebook.run()
     notebook.wait_for_state("done")
     # Nothing of what the page shows is measured in time: it keeps count of the previews itself.
-    notebook.find(".sdw-seed input").fill("8")
+    notebook.find(".sdw-seed input").fill("9")
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("loading", "running")
     notebook.wait_for_state("done")

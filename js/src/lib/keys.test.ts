@@ -47,6 +47,12 @@ test.each([{ ctrlKey: true }, { metaKey: true }])(
   },
 );
 
+test("where nothing can be run, Ctrl-Enter is the notebook's", () => {
+  keepKeys(root);
+  expect(press(field, "Enter", { ctrlKey: true }).defaultPrevented).toBe(false);
+  expect(notebook).toHaveBeenCalledOnce();
+});
+
 test("undone, keys pass again", () => {
   keepKeys(root, vi.fn())();
   press(field, "d");

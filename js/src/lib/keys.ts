@@ -1,13 +1,14 @@
 // Keys pressed inside a widget belong to the widget: in the notebook `d d` deletes a cell.
 
 /**
- * Keeps plain keys from the notebook and calls `onRun` for Ctrl-Enter (Cmd-Enter).
+ * Keeps plain keys from the notebook and calls `onRun`, if given, for Ctrl-Enter (Cmd-Enter).
  * Shift-Enter and other shortcuts with Ctrl, Alt or Cmd still reach the notebook.
  * Returns the undoing.
  */
-export function keepKeys(root: HTMLElement, onRun: () => void): () => void {
+export function keepKeys(root: HTMLElement, onRun?: () => void): () => void {
   // While capturing: text fields stop their keys themselves before they bubble up to the root.
   const run = (event: KeyboardEvent) => {
+    if (onRun === undefined) return;
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
     event.preventDefault();
     event.stopPropagation();
