@@ -23,6 +23,7 @@ from . import kernel
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
     from ..settings import Settings
+    from ..trace import Trace
     from ..trace.trace import Recordable
 
 log = logging.getLogger(__name__)
@@ -144,17 +145,27 @@ class PictureView(anywidget.AnyWidget):
         whole = [
             on_page(trace.png(i), trace.settings.of_picture(i)) for i in range(len(trace.images))
         ]
+        words = report(trace, last.index + 1)
+        self.put(self.run["id"], whole, trace.settings.size, words)
+        return words
+
+    def put(
+        self, number: int, whole: list[dict[str, Any]], shape: tuple[int, int], message: str
+    ) -> None:
+        """Put finished pictures (of `on_page`) on the stage, in one update with what is said."""
         saved = [smaller(one, SAVED_PICTURE // len(whole)) for one in whole]
-        number = self.run["id"]
-        with self.hold_sync():
-            self.pictures = saved
-            self.current = number
+        self._files = None
         if saved != whole:
             words = [{name: one[name] for name in one if name != "data"} for one in whole]
-            message = {"kind": "pictures", "id": number, "pictures": words}
-            self._files = message, [one["data"] for one in whole]
+            meta = {"kind": "pictures", "id": number, "pictures": words}
+            self._files = meta, [one["data"] for one in whole]
+        with self.hold_sync():
+            self.shape = list(shape)
+            self.pictures = saved
+            self.current = number
+            self.say("done", message)
+        if self._files is not None:
             self.send(*self._files)
-        return "\n".join([f"Done: {last.index + 1} steps in {trace.total:.1f} s", *trace.notices])
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
         """A message of the page; anything that is not as it should be is ignored."""
@@ -292,6 +303,11 @@ class Frames:
         }
 
 
+def report(trace: Trace, steps: int) -> str:
+    """What to say about a finished run."""
+    return "\n".join([f"Done: {steps} steps in {trace.total:.1f} s", *trace.notices])
+
+
 def in_words(error: BaseException) -> str:
     """What the page says about an exception: three lines at most."""
     message = str(error)
@@ -302,8 +318,7 @@ def in_words(error: BaseException) -> str:
 
 def on_page(file: bytes, settings: Settings) -> dict[str, Any]:
     """A finished picture for the page: its PNG file, and words from the settings that made it."""
-    prompt = str(settings.prompt)
-    prompt = prompt if len(prompt) <= SHOWN else prompt[: SHOWN - 3] + "..."
+    prompt = shortened(str(settings.prompt))
     return {
         "data": file,
         "type": "image/png",
@@ -313,20 +328,31 @@ def on_page(file: bytes, settings: Settings) -> dict[str, Any]:
     }
 
 
+def shortened(text: str, most: int = SHOWN) -> str:
+    """The beginning of a text that may be very long."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def smaller(shown: dict[str, Any], within: int) -> dict[str, Any]:
     """The same picture; as JPEG, as large as fits, where its file has over ``within`` bytes."""
     file = shown["data"]
     if len(file) <= within:
         return shown
-    image = Image.open(io.BytesIO(file)).convert("RGB")
+    image = Image.open(io.BytesIO(file))
     side = max(image.size)
     while len(file) > within and side > 16:
-        copy, buffer = image.copy(), io.BytesIO()
-        copy.thumbnail((side, side))
-        copy.save(buffer, "JPEG", quality=85)
-        file = buffer.getvalue()
+        file = jpeg(image, side)
         side = side * 2 // 3
     return shown | {"data": file, "type": "image/jpeg"}
+
+
+def jpeg(picture: Image.Image, side: int) -> bytes:
+    """The JPEG bytes of a picture, its longer side scaled down to ``side`` pixels."""
+    copy = picture.convert("RGB")
+    copy.thumbnail((side, side))
+    buffer = io.BytesIO()
+    copy.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
 
 
 def previews(step: Step, factors: np.ndarray | None = None) -> tuple[list[bytes], dict[str, Any]]:

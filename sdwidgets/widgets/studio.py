@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import io
 import numbers
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,20 +19,14 @@ from ..errors import Busy, InputError, SDWidgetsError, Stopped
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
 from . import kernel
-from .picture import Frames, PictureView
+from .picture import Frames, PictureView, in_words, jpeg, on_page, report, shortened
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from ..manager import Job
     from ..trace import Trace
 
 HISTORY = 12  # results kept
 THUMBNAIL = 64  # pixels along the longer side
-SAVED_PICTURE = (
-    100_000  # bytes of pictures kept in the widget's saved state; larger ones go as JPEG
-)
-
 SETTINGS = (
     "prompt",
     "negative_prompt",
@@ -50,8 +43,6 @@ SETTINGS = (
 
 OWN = ("width", "height", "guidance_scale")
 """Those of them that every model has values of its own for."""
-
-SHOWN = 300  # characters of a prompt in labels, titles and the widget's saved state
 
 SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
@@ -382,6 +373,7 @@ class Studio(ipywidgets.VBox):
         c = labels
         self._count = w.Label("")
         self._count.add_class("sdw-count")
+        self._count.add_class("mathjax_ignore")  # a prompt's dollars are dollars
         ask = row("ask", c["prompt"], self._count)
         seed = row("seed-row", c["seed"], self._dice)
         rows = [
@@ -440,7 +432,7 @@ class Studio(ipywidgets.VBox):
             tokens = reader.tokenize([self.prompt])
             text = f"{len(tokens.pieces[0])} of {reader.config.length - 2} tokens"
             if tokens.cut[0]:
-                text += f", not seen: {_short(tokens.cut[0], 40)}"
+                text += f", not seen: {shortened(tokens.cut[0], 40)}"
         self._count.value = text
 
     def _reshape(self, change: Any = None) -> None:
@@ -478,24 +470,12 @@ class Studio(ipywidgets.VBox):
         if not isinstance(message, dict):
             return
         kind = message.get("kind")
-        if kind == "hello":
-            self._welcome()
-        elif kind == "generate":
+        if kind == "generate":
             self._clicked()
         elif kind == "stop":
             self.stop()
         elif kind == "recall" and isinstance(message.get("id"), int):
             self._recall(message["id"])
-
-    def _welcome(self) -> None:
-        """A page has come (again): what the traits do not hold."""
-        self.view.send({"kind": "hello"})
-        if self._goes_on():
-            self.view._frames.send_again()
-        with self._lock:  # so that no other result comes in between
-            result = self._result(self.view.current)
-            if result is not None:
-                self._send_files(result)
 
     def _recall(self, number: int) -> None:
         """Show an earlier result and load its settings."""
@@ -598,10 +578,10 @@ class Studio(ipywidgets.VBox):
             self.set_trait("trace", run.trace)
             result = self._record(run)
             with self._lock:
-                self._show(result, _report(run.trace))
+                self._show(result, report(run.trace, len(run.trace.steps)))
                 run.over = True
             self._set_state("done", None)  # last: who waits for it may start the next run
-        elif state == "error":
+        elif run.error is not None:
             run.over = True
             self._refuse(run.error)
         else:
@@ -616,15 +596,11 @@ class Studio(ipywidgets.VBox):
         if message is not None:
             self.view.say(state, message)
 
-    def _refuse(self, error: BaseException | None) -> None:
+    def _refuse(self, error: BaseException) -> None:
         """Show an error; the last picture stays."""
-        if isinstance(error, SDWidgetsError):
-            message = str(error)
-        else:
-            message = f"{type(error).__name__}: {error}"
         self.set_trait("error", error)
         self._mark(getattr(error, "parameter", None))
-        message = "\n".join(message.splitlines()[:3])[:600]
+        message = in_words(error)
         if self._goes_on():  # of a field; the run is in order
             self.view.say(self.view.run["state"], message)
         else:
@@ -655,7 +631,7 @@ class Studio(ipywidgets.VBox):
             model=run.model,
             settings=settings,
             files=tuple(trace.png(i) for i in range(len(trace.images))),
-            thumbnail=_jpeg(trace.images[0], THUMBNAIL),
+            thumbnail=jpeg(trace.images[0], THUMBNAIL),
             title=_title(run.model, settings),
         )
         with self._lock:
@@ -663,7 +639,7 @@ class Studio(ipywidgets.VBox):
             self.view.history = [
                 {
                     "id": one.id,
-                    "prompt": _short(str(one.settings.prompt)),
+                    "prompt": shortened(str(one.settings.prompt)),
                     "seed": one.settings.seed,
                     "title": one.title,
                     "thumbnail": one.thumbnail,
@@ -673,22 +649,10 @@ class Studio(ipywidgets.VBox):
         return result
 
     def _show(self, result: Result, message: str) -> None:
-        """Put a result on the stage, in one update: pictures and state belong together."""
-        pictures = list(_pictures(result, within=SAVED_PICTURE // len(result.files)))
-        with self.view.hold_sync():
-            self.view.shape = list(result.settings.size)
-            self.view.pictures = pictures
-            self.view.current = result.id
-            self.view.say("done", message)
-        self._send_files(result)
-
-    def _send_files(self, result: Result) -> None:
-        """Send the whole PNG files, where the saved state only holds smaller ones."""
-        whole = list(_pictures(result))
-        if [picture["data"] for picture in whole] == [p["data"] for p in self.view.pictures]:
-            return
-        buffers = [picture.pop("data") for picture in whole]
-        self.view.send({"kind": "pictures", "id": result.id, "pictures": whole}, buffers)
+        """Put a result on the stage."""
+        settings = result.settings
+        whole = [on_page(file, settings.of_picture(i)) for i, file in enumerate(result.files)]
+        self.view.put(result.id, whole, settings.size, message)
 
     def _offer(self, names: Iterable[str]) -> None:
         """Put the models that the manager knows into the picker, and the one that is set."""
@@ -720,23 +684,12 @@ class Studio(ipywidgets.VBox):
         return data, metadata
 
 
-def _short(text: str, most: int = SHOWN) -> str:
-    """The beginning of a text that may be very long."""
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
-def _report(trace: Trace) -> str:
-    """What to say about a finished run."""
-    lines = [f"Done: {len(trace.steps)} steps in {trace.total:.1f} s", *trace.notices]
-    return "\n".join(lines)
-
-
 def _title(model: str, settings: Settings) -> str:
     """The settings of a result in words."""
-    negative = _short(str(settings.negative_prompt))
+    negative = shortened(str(settings.negative_prompt))
     without = f"without {negative!r}" if negative else ""
     parts = [
-        _short(str(settings.prompt)) or "no prompt",
+        shortened(str(settings.prompt)) or "no prompt",
         without,
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",
@@ -745,43 +698,6 @@ def _title(model: str, settings: Settings) -> str:
         model,
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _pictures(result: Result, within: int | None = None) -> Iterator[dict[str, Any]]:
-    """The pictures of a result for the page; as JPEG where a PNG has more than ``within`` bytes."""
-    for i, file in enumerate(result.files):
-        one = result.settings.of_picture(i)
-        prompt = _short(str(one.prompt))
-        kind = "image/png"
-        if within is not None and len(file) > within:
-            file, kind = _small(file, within), "image/jpeg"
-        yield {
-            "data": file,
-            "type": kind,
-            "prompt": prompt,
-            "seed": one.seed,
-            "label": f"the picture for: {prompt or 'no prompt'}, seed {one.seed}",
-        }
-
-
-def _small(file: bytes, within: int) -> bytes:
-    """A JPEG of at most ``within`` bytes, as large as fits."""
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(file))
-    side = max(picture.size)
-    while len(smaller := _jpeg(picture, side)) > within and side > 16:
-        side = side * 2 // 3
-    return smaller
-
-
-def _jpeg(picture: Image.Image, side: int) -> bytes:
-    """The JPEG bytes of a picture, its longer side scaled down to ``side`` pixels."""
-    copy = picture.convert("RGB")
-    copy.thumbnail((side, side))
-    buffer = io.BytesIO()
-    copy.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
 
 
 _shared_lock = threading.Lock()

@@ -19,6 +19,7 @@ from sdwidgets.manager import ModelManager
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
 from sdwidgets.widgets import Studio
+from sdwidgets.widgets import picture as picture_module
 from sdwidgets.widgets import studio as studio_module
 
 WAIT = 60  # seconds, never reached
@@ -583,7 +584,7 @@ def test_a_large_picture_is_saved_small_and_sent_whole(
     def send(content: Any, buffers: Any = None) -> None:
         sent[content["kind"]] = buffers
 
-    monkeypatch.setattr(studio_module, "SAVED_PICTURE", 700)
+    monkeypatch.setattr(picture_module, "SAVED_PICTURE", 700)
     monkeypatch.setattr(studio.view, "send", send)
     studio.generate()
     trace = studio.wait(WAIT)
