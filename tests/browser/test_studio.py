@@ -190,7 +190,8 @@ def test_a_second_view_shows_the_same_run(open_notebook: Open) -> None:
 
 
 MALICE = (
-    '<img src=x data-malice onerror="window.broken=1"><script data-malice>window.broken=1</script>'
+    '$x^2$ <img src=x data-malice onerror="window.broken=1">'
+    "<script data-malice>window.broken=1</script>"
     '<a data-malice href="javascript:window.broken=1">x</a> {{7*7}} $x^2$ **b**'
 )
 
