@@ -134,7 +134,7 @@ class DiffusionTask:
     mean: Tensor
     std: Tensor
     seed: int = 0
-    naming: float = 0.1  # how much the heads' cross-entropy counts
+    naming: float = 0.5  # how much the heads' cross-entropy counts
 
     def __post_init__(self) -> None:
         self.noise = noise_schedule(self.schedule)
