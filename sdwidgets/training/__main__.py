@@ -32,7 +32,7 @@ PLANS = {
     "decoder": Plan(steps=1000, batch_size=32, ema=0.998, matrix_lr=0.005, lr=3e-4),
     "text": Plan(steps=1000, batch_size=128, ema=0.99),
     "recognizer": Plan(steps=1500, batch_size=32, ema=0.99),
-    "diffusion": Plan(steps=15000, batch_size=64, ema=0.998, checkpoint_every=200),
+    "diffusion": Plan(steps=15000, batch_size=64, ema=0.998, cooldown=0.3, checkpoint_every=200),
 }
 
 
