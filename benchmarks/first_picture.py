@@ -39,7 +39,7 @@ kind = torch.float16 if device == "cuda" else torch.float32
 pipeline = StableDiffusionPipeline.from_pretrained(folder).to(device, kind)
 pipeline.set_progress_bar_config(disable=True); mark("load")
 generator = torch.Generator().manual_seed(0)
-pipeline(prompt, num_inference_steps=20, guidance_scale=4.0, generator=generator)
+pipeline(prompt, num_inference_steps=20, guidance_scale=3.0, generator=generator)
 mark("20 guided steps and decode")
 """
 

@@ -77,7 +77,7 @@ kind = torch.float16 if device == "cuda" else torch.float32
 model = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=kind).to(device)
 modules = [model.unet, model.vae, model.text_encoder]
 """,
-    "run": "model(prompt, num_inference_steps=steps, guidance_scale=4.0)",
+    "run": "model(prompt, num_inference_steps=steps, guidance_scale=3.0)",
 }
 
 

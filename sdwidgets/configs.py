@@ -174,7 +174,7 @@ EMOJI = ModelConfig(
     # flat background a trace would show through, and be learnt in place of the colour word.
     schedule=ScheduleConfig(beta_start=0.0015, beta_end=0.0195, prediction="v"),
     size=128,
-    guidance_scale=4.0,
+    guidance_scale=3.0,
 )
 
 # For tests: every part there, nothing of any size.
