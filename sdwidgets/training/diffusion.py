@@ -5,8 +5,9 @@ config says is predicted. One caption in ten is empty, for classifier-free guida
 2207.12598); all others are worded anew each time a scene comes up.
 
 Beside it, small heads on the network's features name what stands where, and are not kept: which of
-two things goes where is a faint signal in the noise, and is asked for here in so many words (as representation alignment does with another network's features, arXiv 2410.06940). Nothing is
-asked of the attention maps.
+two things goes where is a faint signal in the noise, and is asked for here in so many words (as
+representation alignment asks for another network's features, arXiv 2410.06940). Nothing is asked of
+the attention maps.
 """
 
 from __future__ import annotations
