@@ -1,0 +1,65 @@
+"""Which of a run's attention maps make the one map of a word. Numbers and names, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which maps of a word count, and against what: from a run's attention to one map.
+
+    The map is the mean of those that count, each brought to the picture's size. ``layers`` and
+    ``chosen_steps`` say which those are; neither is ever empty, since a map of something tells
+    more than none.
+    """
+
+    reductions: tuple[int, ...] | None = None
+    """Of the latents' side: 1 is their own size, 2 half of it, and so on; None: all."""
+    places: tuple[str, ...] | None = None
+    """"down", "mid", "up"; None: all."""
+    steps: tuple[float, float] = (0.0, 1.0)
+    """Share of the run, half-open: step ``i`` of ``n`` counts when (i + 0.5) / n is inside."""
+    against: str = "none"
+    """"none": the attention as it is; "words": its share among the prompt's words."""
+
+    def layers(self, grids: Mapping[str, tuple[int, int]], latents: tuple[int, int]) -> list[str]:
+        """The names of the layers that count, in the order given.
+
+        ``grids``: every layer's name and the (h, w) of its maps; ``latents``: their (h, w). All
+        layers, if the network has none of the sizes and places that the recipe names.
+        """
+        chosen = [
+            name
+            for name, grid in grids.items()
+            if (self.places is None or place_of(name) in self.places)
+            and (self.reductions is None or reduction_of(grid, latents) in self.reductions)
+        ]
+        return chosen or list(grids)
+
+    def chosen_steps(self, count: int) -> list[int]:
+        """The indices of the steps that count in a run of ``count``; all, if none is inside."""
+        first, end = self.steps
+        chosen = [i for i in range(count) if first <= (i + 0.5) / count < end]
+        return chosen or list(range(count))
+
+
+def place_of(layer: str) -> str:
+    """ "down", "mid" or "up": where in the network the layer of that module path is."""
+    return layer.partition("_")[0]
+
+
+def reduction_of(grid: tuple[int, int], latents: tuple[int, int]) -> int:
+    """How often (as 1, 2, 4, ...) the latents' side was halved, rounding up, to reach the grid."""
+    reduction, (h, w) = 1, latents
+    while h * w > grid[0] * grid[1]:
+        reduction, h, w = 2 * reduction, (h + 1) // 2, (w + 1) // 2
+    return reduction
+
+
+DAAM = Recipe()
+"""All layers and steps, plainly averaged (Tang et al., arXiv 2210.04885, section 3)."""
+
+DEFAULT = DAAM
+"""What `Trace.heat_map` and the viewers show when nothing else is asked for."""
