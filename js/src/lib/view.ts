@@ -1,0 +1,167 @@
+// What every panel of a viewer gets: the data so far, and what is selected.
+// A panel is a function (view: View) => Panel; it computes nothing that the kernel must answer.
+
+import type { Frame } from "./reel";
+
+/** What is known of a run before and beside its steps; see `head` for what is checked. */
+export interface Head {
+  v: 1;
+  run: number; // another one with every run shown
+  model: string;
+  task: string;
+  sampler: string;
+  schedule: string;
+  steps: number; // expected
+  guidance_scale: number;
+  guided: boolean;
+  width: number; // of a picture, in pixels
+  height: number;
+  factors: [number, number, number][]; // [C + 1]: a row a channel, then the constant; RGB in [-1, 1]
+  sigmas: number[]; // [steps + 1], or [] where only the frames tell
+  schedule_sigmas: number[]; // of the training schedule, thinned, t rising; may be []
+  layers: Layer[]; // [] where attention is not recorded
+  recipe: Recipe;
+  pictures: PictureHead[]; // one for each of the batch; [] where there was no prompt
+}
+
+export interface Layer {
+  name: string;
+  label: string; // short: "down 1"
+  place: "down" | "mid" | "up";
+}
+
+/** What counts in a heat map where nothing narrower is chosen. */
+export interface Recipe {
+  layers: number[];
+  steps: [number, number]; // shares of the run, half-open, by (index + 0.5) / steps
+  against: "none" | "words";
+}
+
+export interface PictureHead {
+  prompt: string;
+  negative_prompt: string;
+  seed: number;
+  slots: number; // of the text encoder: 77
+  cut: string; // what did not fit, "" if all did
+  pieces: string[]; // token i + 1 is piece i; 0 is the start, pieces.length + 1 the end, then padding
+  words: Word[];
+}
+
+export interface Word {
+  text: string;
+  tokens: number[]; // columns of the attention
+  start: number; // in the prompt, counted in code points
+  end: number;
+}
+
+/** What is chosen, linked across viewers: the traits of these names. */
+export interface Selection {
+  step: number; // -1: the newest; else the index of a step, of which the nearest kept is shown
+  word: string; // "" none; as in Word.text, or "<start>", "<end>", "<padding>"
+  other: string; // a second word beside it
+  layer: number; // -1: as the recipe says
+  span: "run" | "step"; // the recipe's steps so far, or the step on show alone
+  guidance: number | null; // null: as the run had it
+  picture: number; // which of the batch
+  view: "clean" | "noisy" | "picture" | "change" | "";
+  opacity: number; // of the heat map, 0..1
+  colormap: "magma" | "viridis" | "grey";
+  contour: boolean;
+}
+
+/** Where the pointer is; of this page alone. */
+export interface Hover {
+  word?: string;
+  cell?: { x: number; y: number }; // shares 0..1 of the picture
+}
+
+/** The frames of one run, as far as this page has them. */
+export interface Reel {
+  readonly head: Head | undefined;
+  readonly frames: readonly Frame[]; // kept ones, in the order of the steps
+  readonly version: number; // another one with every change of the data
+  at(step: number): Frame | undefined; // the nearest kept; -1: the newest
+}
+
+export type What = "data" | "selection" | "hover";
+
+export interface View {
+  readonly reel: Reel;
+  readonly selection: Selection;
+  readonly hover: Hover;
+  select(change: Partial<Selection>): void; // sets the traits and saves them
+  peek(hover: Hover): void;
+  onChange(listener: (what: What) => void): () => void; // returns the undoing
+}
+
+export interface Panel {
+  readonly element: HTMLElement;
+  update(what: What): void;
+  remove?(): void;
+}
+
+const LONGEST = { list: 4096, layers: 256, pictures: 64, text: 100_000, size: 1 << 15 };
+
+type Record_ = Record<string, unknown>;
+
+const isRecord = (value: unknown): value is Record_ =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isText = (value: unknown): value is string =>
+  typeof value === "string" && value.length <= LONGEST.text;
+const isNumber = (value: unknown): value is number =>
+  typeof value === "number" && Number.isFinite(value);
+const isCount = (most: number) => (value: unknown) =>
+  isNumber(value) && Number.isInteger(value) && value >= 0 && value <= most;
+const isList = <T>(value: unknown, each: (one: unknown) => unknown, most = LONGEST.list) =>
+  Array.isArray(value) && value.length <= most && (value as T[]).every((one) => each(one));
+
+const isLayer = (value: unknown) =>
+  isRecord(value) &&
+  isText(value.name) &&
+  isText(value.label) &&
+  ["down", "mid", "up"].includes(String(value.place));
+
+const isRecipe = (value: unknown, layers: number) =>
+  isRecord(value) &&
+  isList(value.layers, isCount(Math.max(layers - 1, 0))) &&
+  isList(value.steps, isNumber) &&
+  (value.steps as number[]).length === 2 &&
+  (value.against === "none" || value.against === "words");
+
+const isWord = (value: unknown) =>
+  isRecord(value) &&
+  isText(value.text) &&
+  isList(value.tokens, isCount(LONGEST.list)) &&
+  isNumber(value.start) &&
+  isNumber(value.end);
+
+const isPicture = (value: unknown) =>
+  isRecord(value) &&
+  isText(value.prompt) &&
+  isText(value.negative_prompt) &&
+  isNumber(value.seed) &&
+  isCount(LONGEST.list)(value.slots) &&
+  isText(value.cut) &&
+  isList(value.pieces, isText) &&
+  isList(value.words, isWord);
+
+const isColour = (value: unknown) => isList(value, isNumber) && (value as number[]).length === 3;
+
+/** The head in a trait's value, or undefined where it is none: it may come from a file. */
+export function head(value: unknown): Head | undefined {
+  if (!isRecord(value) || value.v !== 1 || !isNumber(value.run)) return undefined;
+  const texts = ["model", "task", "sampler", "schedule"].every((name) => isText(value[name]));
+  const sizes = ["width", "height", "steps"].every((name) => isCount(LONGEST.size)(value[name]));
+  const right =
+    texts &&
+    sizes &&
+    isNumber(value.guidance_scale) &&
+    typeof value.guided === "boolean" &&
+    isList(value.factors, isColour) &&
+    isList(value.sigmas, isNumber) &&
+    isList(value.schedule_sigmas, isNumber) &&
+    isList(value.layers, isLayer, LONGEST.layers) &&
+    isRecipe(value.recipe, (value.layers as unknown[]).length) &&
+    isList(value.pictures, isPicture, LONGEST.pictures);
+  return right ? (value as unknown as Head) : undefined;
+}
