@@ -35,24 +35,33 @@ if TYPE_CHECKING:
     )
     from .manager import ModelManager, Request
     from .pipeline import Conditioning, LatentDiffusion
-    from .settings import Settings
-    from .trace import Trace
-    from .widgets import PictureView, Studio
+    from .settings import AttentionSettings, Settings
+    from .trace import Recipe, Trace, TraceStep, read_settings
+    from .widgets import Attention, Compare, Denoising, PictureView, Studio, Tokens, Viewer
 
 __version__ = "0.1.0"
 
 # public name -> (module, its name there)
 _PUBLIC = {
     "Studio": ("widgets", "Studio"),
+    "Viewer": ("widgets", "Viewer"),
+    "Denoising": ("widgets", "Denoising"),
+    "Attention": ("widgets", "Attention"),
+    "Tokens": ("widgets", "Tokens"),
+    "Compare": ("widgets", "Compare"),
     "PictureView": ("widgets", "PictureView"),
     "load": ("checkpoints", "load_model"),
     "save": ("checkpoints", "save_model"),
     "LatentDiffusion": ("pipeline", "LatentDiffusion"),
     "Conditioning": ("pipeline", "Conditioning"),
     "Settings": ("settings", "Settings"),
+    "AttentionSettings": ("settings", "AttentionSettings"),
+    "read_settings": ("trace", "read_settings"),
     "NoiseSchedule": ("diffusion", "NoiseSchedule"),
     "Step": ("diffusion", "Step"),
     "Trace": ("trace", "Trace"),
+    "TraceStep": ("trace", "TraceStep"),
+    "Recipe": ("trace", "Recipe"),
     "ModelManager": ("manager", "ModelManager"),
     "Request": ("manager", "Request"),
     "SDWidgetsError": ("errors", "SDWidgetsError"),
@@ -69,15 +78,24 @@ _PUBLIC = {
 
 __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Studio",
+    "Viewer",
+    "Denoising",
+    "Attention",
+    "Tokens",
+    "Compare",
     "PictureView",
     "load",
     "save",
     "LatentDiffusion",
     "Conditioning",
     "Settings",
+    "AttentionSettings",
+    "read_settings",
     "NoiseSchedule",
     "Step",
     "Trace",
+    "TraceStep",
+    "Recipe",
     "ModelManager",
     "Request",
     "SDWidgetsError",

@@ -9,6 +9,7 @@ with ``image`` and ``mask`` only the mask's white part is made anew.
 from __future__ import annotations
 
 import copy
+import hashlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,9 +38,11 @@ from .models.autoencoder import Autoencoder
 from .models.text import TextEncoder, Tokens
 from .models.unet import UNet
 from .pictures import PictureLike, as_mask, as_picture, fitted
-from .settings import Settings, amount, memory_needed
-from .trace import AttentionRecorder, Trace
+from .settings import AttentionSettings, Settings, amount, memory_needed
+from .trace import Trace
+from .trace.attention import AttentionRecorder
 from .trace.images import SD1_PREVIEW, fit_preview
+from .trace.tokens import PromptTokens
 
 R = TypeVar("R")
 
@@ -96,6 +99,19 @@ class LatentDiffusion:
         return next(self.unet.parameters()).dtype
 
     @cached_property
+    def fingerprint(self) -> str:
+        """64 hexadecimal digits that tell its weights from others: SHA-256 of every tensor's name,
+        shape and 16 values spread over it, so gigabytes need not be read."""
+        digest = hashlib.sha256()
+        for part in (self.unet, self.autoencoder, self.text.model):
+            for name, values in part.state_dict().items():
+                flat = values.detach().flatten()
+                some = flat[:: max(flat.numel() // 16, 1)][:16].double().cpu()
+                digest.update(f"{name} {tuple(values.shape)}".encode())
+                digest.update(some.numpy().tobytes())
+        return digest.hexdigest()
+
+    @cached_property
     def preview_factors(self) -> np.ndarray:
         """[C + 1, 3] float32 for `trace.preview_rgb`: those of the model's folder, or fitted once.
 
@@ -140,14 +156,14 @@ class LatentDiffusion:
         return posterior.mean.float(), posterior.std.float()
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> list[Image.Image]:
+    def decode(self, latents: Tensor | np.ndarray) -> list[Image.Image]:
         """The pictures of clean latents [B, C, h, w], one at a time to need little memory.
 
         Half precision can overflow in a decoder: then it is done again, once, in float32. Raises
         NumericsError if that did not help.
         """
         parameter = next(self.autoencoder.parameters())
-        latents = latents.to(parameter.device)
+        latents = torch.as_tensor(latents).to(parameter.device)
         pixels = [_decoded(self.autoencoder, one[None], parameter.dtype) for one in latents]
         if not all(_finite(one) for one in pixels):
             autoencoder = copy.deepcopy(self.autoencoder).float()
@@ -180,9 +196,9 @@ class LatentDiffusion:
         image: PictureLike | None = None,
         strength: float = 0.8,
         mask: PictureLike | None = None,
-        latents: Tensor | None = None,
+        latents: Tensor | np.ndarray | None = None,
         eta: float = 0.0,
-        attention: bool = False,
+        attention: bool | AttentionSettings = False,
     ) -> Run:
         """An iterator of the run's `Step`s, each made when asked for; ``len()`` says how many.
 
@@ -198,7 +214,7 @@ class LatentDiffusion:
         image: a picture to begin from, with ``strength`` (0 to 1) of the way from noise still to
         go. mask: what of it to make anew, white; the rest of its pixels is kept exactly.
         latents: [B, C, h, w], unit-variance noise in place of the seed's. attention: keep what the
-        words looked at in ``step.attention``.
+        words looked at in ``step.attention``; True, or `AttentionSettings` for more of it.
 
         Everything is checked before this returns: InputError (ImageError for pictures) says what
         cannot be used, OutOfMemory what cannot fit. While it runs: OutOfMemory, NumericsError.
@@ -250,25 +266,26 @@ class Run(Iterator[Step]):
         settings: Settings,
         image: PictureLike | None = None,
         mask: PictureLike | None = None,
-        latents: Tensor | None = None,
-        attention: bool = False,
+        latents: Tensor | np.ndarray | None = None,
+        attention: bool | AttentionSettings = False,
     ):
         """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
         self.model = model
         self.settings = settings
         self.image, self.mask, notices = _given(settings, image, mask)
         self.latents = _starting_noise(model, settings, latents)
-        self.attention = attention
+        self.attention = AttentionSettings.of(attention)
         skipped = settings.skipped_steps if self.image is not None else 0
         self._count = settings.steps - skipped
         _check_memory(model, settings)
         self.tokens: Tokens = model.text.tokenize(settings.prompts)
         notices += _cut_notices("prompt", self.tokens)
         self._ids = self.tokens.ids  # of all that the network is told
+        self._negative: Tokens | None = None
         if settings.guidance_scale != 1:
-            negative = model.text.tokenize(settings.negative_prompts)
-            notices += _cut_notices("negative prompt", negative)
-            self._ids = torch.cat([self._ids, negative.ids])
+            self._negative = model.text.tokenize(settings.negative_prompts)
+            notices += _cut_notices("negative prompt", self._negative)
+            self._ids = torch.cat([self._ids, self._negative.ids])
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
         self._steps = self._run(skipped)
@@ -293,6 +310,16 @@ class Run(Iterator[Step]):
     @property
     def model_name(self) -> str:
         return self.model.name
+
+    def prompt_tokens(self) -> tuple[PromptTokens, ...]:
+        """Each picture's prompt as the network reads it."""
+        return _prompt_tokens(self.settings.prompts, self.tokens)
+
+    def negative_tokens(self) -> tuple[PromptTokens, ...]:
+        """Each picture's negative prompt likewise; () without guidance."""
+        if self._negative is None:
+            return ()
+        return _prompt_tokens(self.settings.negative_prompts, self._negative)
 
     @property
     def task(self) -> str:
@@ -319,7 +346,7 @@ class Run(Iterator[Step]):
     @torch.no_grad()
     def _run(self, skipped: int) -> Generator[Step, None, None]:
         model, settings = self.model, self.settings
-        device, dtype, batch = model.device, model.dtype, settings.batch_size
+        device, dtype = model.device, model.dtype
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in settings.seeds]
         shape = _latent_shape(model.config, settings)[1:]
 
@@ -332,7 +359,14 @@ class Run(Iterator[Step]):
         network = _network(model.unet, conditioning.to(device, dtype))
         recorder = None
         if self.attention:
-            recorder = AttentionRecorder(model.unet, batch, *shape[1:])
+            negative = self._negative.pieces if self._negative else ()
+            recorder = AttentionRecorder(
+                model.unet,
+                *shape[1:],
+                lengths=[len(pieces) for pieces in self.tokens.pieces],
+                uncond_lengths=[len(pieces) for pieces in negative],
+                settings=self.attention,
+            )
             network = recorder(network)
         denoiser = Denoiser(
             network,
@@ -429,6 +463,11 @@ def _given(
     return picture, checked, first + second
 
 
+def _prompt_tokens(prompts: Sequence[str], tokens: Tokens) -> tuple[PromptTokens, ...]:
+    parts = zip(prompts, tokens.pieces, tokens.words, tokens.cut, strict=True)
+    return tuple(PromptTokens(*part, slots=tokens.ids.shape[1]) for part in parts)
+
+
 def _cut_notices(what: str, tokens: Tokens) -> tuple[str, ...]:
     cuts = [cut if len(cut) <= 200 else cut[:200] + " ..." for cut in tokens.cut if cut]
     return tuple(
@@ -443,13 +482,16 @@ def _latent_shape(config: ModelConfig, settings: Settings) -> tuple[int, int, in
 
 
 def _starting_noise(
-    model: LatentDiffusion, settings: Settings, latents: Tensor | None
+    model: LatentDiffusion, settings: Settings, latents: Tensor | np.ndarray | None
 ) -> Tensor | None:
     if latents is None:
         return None
+    if isinstance(latents, np.ndarray) and latents.dtype.kind in "iuf":
+        latents = torch.from_numpy(np.ascontiguousarray(latents))
     if not isinstance(latents, Tensor):
         raise InputError(
-            f"latents must be a tensor, got a {type(latents).__name__}.", parameter="latents"
+            f"latents must be a tensor or an array, got a {type(latents).__name__}.",
+            parameter="latents",
         )
     shape = _latent_shape(model.config, settings)
     if tuple(latents.shape) != shape or not latents.is_floating_point():

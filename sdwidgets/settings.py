@@ -185,6 +185,40 @@ class Settings:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class AttentionSettings:
+    """What is recorded of attention, beside the mean over heads for each word, layer and step.
+
+    ``heads``: each head apart, instead of their mean. ``uncond``: also the negative prompt's half
+    of a guided run. ``self_attention``: what the cells took from each other, and ``queries``: what
+    they asked for, so that `Trace.query` can answer for any word afterwards; both of the layers
+    with at most 16 x 16 cells.
+    """
+
+    heads: bool = False
+    uncond: bool = False
+    self_attention: bool = False
+    queries: bool = False
+
+    @classmethod
+    def of(cls, attention: bool | AttentionSettings) -> AttentionSettings | None:
+        """From the argument ``attention`` of a run; None for False. Raises InputError."""
+        if isinstance(attention, bool):
+            return cls() if attention else None
+        if not isinstance(attention, cls):
+            raise InputError(
+                f"attention must be True, False or AttentionSettings, got {_shown(attention)}.",
+                parameter="attention",
+            )
+        for name, value in asdict(attention).items():
+            if not isinstance(value, bool):
+                raise InputError(
+                    f"{name} of AttentionSettings must be True or False, got {_shown(value)}.",
+                    parameter="attention",
+                )
+        return attention
+
+
 def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int = 1) -> int:
     """About how many bytes a guided run takes on top of the weights, in float32.
 

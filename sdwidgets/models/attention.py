@@ -49,7 +49,11 @@ class Attention(nn.Module):
         ``x`` [B, N, C], ``context`` [B, T, D]; each row sums to one. The softmax is in float32
         whatever the weights' dtype: half precision would lose the small probabilities.
         """
-        q = self._split(self.to_q(x))  # [B, heads, N, d]
+        return self.probabilities_of(self.to_q(x), context)
+
+    def probabilities_of(self, queries: Tensor, context: Tensor) -> Tensor:
+        """The same of queries [B, N, C] that are at hand: those ``to_q`` has made of some x."""
+        q = self._split(queries)  # [B, heads, N, d]
         k = self._split(self.to_k(context))  # [B, heads, T, d]
         k = k * q.shape[-1] ** -0.5  # the few keys, rather than the many queries or the scores
         return torch.softmax(q @ k.mT, dim=-1, dtype=torch.float32)

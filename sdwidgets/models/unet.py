@@ -178,6 +178,14 @@ class UNet(nn.Module):
             if isinstance(module, Attention) and module.is_cross
         }
 
+    def self_attentions(self) -> dict[str, Attention]:
+        """Return every self-attention likewise."""
+        return {
+            name: module
+            for name, module in self.named_modules()
+            if isinstance(module, Attention) and not module.is_cross
+        }
+
 
 def zero_residuals(unet: UNet) -> None:
     """Set the last layer of every residual branch, and of the network, to zero, in place.

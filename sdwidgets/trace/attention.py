@@ -1,31 +1,33 @@
-"""What the words looked at: recording cross-attention, and turning it into heat maps.
+"""Recording cross-attention: what every cell of the picture takes from every token.
 
-The cross-attention of a latent diffusion UNet says, for every cell of the picture and every token,
-how much the cell takes from the token (Hertz et al., "Prompt-to-Prompt", arXiv 2208.01626, section
-3). A heat map is the mean of a word's maps over heads, layers and steps, each at the picture's size
-(Tang et al., "What the DAAM", arXiv 2210.04885, section 3).
+The maps of a latent diffusion UNet are those of Hertz et al., "Prompt-to-Prompt" (arXiv 2208.01626,
+section 3). Turning them into pictures is in maps.py, and needs no torch.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
-from ..errors import InputError
 from ..models.attention import Attention
+from ..settings import AttentionSettings
+from .step import Queries, StepAttention
 
-Maps = dict[str, Tensor]
-"""Layer's name -> [B, h, w, T] float16 on the CPU, the mean over heads, in forward order."""
+FEW_CELLS = 256
+"""Self-attention and queries are kept of layers with at most this many cells, 16 x 16."""
 
 
 class HasCrossAttention(Protocol):
     def cross_attentions(self) -> dict[str, Attention]: ...
+
+
+class HasAttention(HasCrossAttention, Protocol):
+    def self_attentions(self) -> dict[str, Attention]: ...
 
 
 @contextmanager
@@ -54,15 +56,33 @@ class AttentionRecorder:
 
     ``recorder(network)`` is the network to call; ``recorder.take()`` gives what was recorded since
     the last take. Taps are on only while the network runs, so nothing that ends a run, and no
-    pause in it, leaves one behind. Only the first ``batch`` rows count: of a guided call, the
-    prompt's half.
+    pause in it, leaves one behind.
+
+    ``lengths`` says how many pieces each picture's prompt has: these, the start and the end are
+    the tokens kept. Of a guided call the first half of the rows is the prompt's; the other is the
+    negative prompt's, which is kept on request, with its ``uncond_lengths``.
     """
 
-    def __init__(self, unet: HasCrossAttention, batch: int, height: int, width: int):
+    def __init__(
+        self,
+        unet: HasAttention,
+        height: int,
+        width: int,
+        lengths: Sequence[int],
+        uncond_lengths: Sequence[int] = (),
+        settings: AttentionSettings | None = None,
+    ):
         self.unet = unet
-        self.batch = batch
         self.size = (height, width)  # of the latents
-        self._maps: Maps = {}
+        self.settings = settings or AttentionSettings()
+        self._lengths, self._uncond_lengths = tuple(lengths), tuple(uncond_lengths)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._cross: dict[str, Tensor] = {}
+        self._uncond: dict[str, Tensor] = {}
+        self._cells: dict[str, Tensor] = {}
+        self._queries: dict[str, Tensor] = {}
         self._closed = False  # a call of this step has been recorded already
 
     def __call__(
@@ -71,22 +91,100 @@ class AttentionRecorder:
         def watched(x: Tensor, t: Tensor) -> Tensor:
             if self._closed:
                 return network(x, t)
-            with tapped(self.unet, self._record):
+            self._clear()  # of a call that failed
+            with tapped(self.unet, self._record), _hooked(self._hooks()):
                 out = network(x, t)
             self._closed = True
             return out
 
         return watched
 
-    def _record(self, layer: str, probabilities: Tensor) -> None:
-        mean = probabilities[: self.batch].detach().mean(1)  # [B, N, T]
-        size = grid_of(mean.shape[1], *self.size)
-        self._maps[layer] = mean.unflatten(1, size).to(torch.float16).cpu()
+    def _hooks(self) -> Iterator[Any]:
+        """Hooks for what no tap sees, where it is asked for."""
+        if self.settings.self_attention:
+            for name, layer in self.unet.self_attentions().items():
+                yield layer.register_forward_pre_hook(self._look_at_cells(name))
+        if self.settings.queries:
+            for name, layer in self.unet.cross_attentions().items():
+                yield layer.to_q.register_forward_hook(self._look_at_queries(name))
 
-    def take(self) -> Maps:
-        """The maps of the step's first call; empty when the network has no cross-attention."""
-        maps, self._maps, self._closed = self._maps, {}, False
-        return maps
+    def _record(self, layer: str, probabilities: Tensor) -> None:
+        batch = len(self._lengths)
+        self._cross[layer] = self._kept(probabilities[:batch], self._lengths)
+        if self.settings.uncond and len(probabilities) > batch:
+            self._uncond[layer] = self._kept(probabilities[batch:], self._uncond_lengths)
+
+    def _kept(self, probabilities: Tensor, lengths: Sequence[int]) -> Tensor:
+        """[B, heads, N, T] -> [B, K, n + 1, h, w] float16: the prompt's tokens, then all others."""
+        n = min(max(lengths) + 2, probabilities.shape[-1])
+        p = probabilities.detach()[..., :n]  # [B, heads, N, n]
+        if not self.settings.heads:
+            p = p.mean(1, keepdim=True)
+        if min(lengths) < max(lengths):  # a shorter prompt's padding is padding
+            ends = torch.tensor(lengths, device=p.device).view(-1, 1, 1, 1) + 2
+            p = p * (torch.arange(n, device=p.device) < ends)
+        others = (1 - p.sum(-1, keepdim=True)).clamp_min(0)
+        p = torch.cat([p, others], dim=-1).mT.to(torch.float16)  # [B, K, n + 1, N]
+        return p.unflatten(-1, grid_of(p.shape[-1], *self.size))
+
+    def _look_at_cells(self, name: str) -> Callable[[nn.Module, Any], None]:
+        def look(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+            x = args[0].detach()[: len(self._lengths)]  # [B, N, C]
+            if x.shape[1] <= FEW_CELLS and isinstance(layer, Attention):
+                self._cells[name] = layer.probabilities(x, x).mean(1).to(torch.float16)
+
+        return look
+
+    def _look_at_queries(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
+        def look(_: nn.Module, __: Any, q: Tensor) -> None:
+            if q.shape[1] <= FEW_CELLS:
+                self._queries[name] = q.detach()[: len(self._lengths)].float()  # [B, N, C]
+
+        return look
+
+    def take(self) -> StepAttention:
+        """What was recorded of the step's first call; empty without cross-attention."""
+        taken = StepAttention(
+            cross=_to_arrays(self._cross),
+            uncond=_to_arrays(self._uncond),
+            cells=_to_arrays(self._cells),
+            queries={name: _quantised(q) for name, q in _to_arrays(self._queries).items()},
+        )
+        self._clear()
+        return taken
+
+
+@contextmanager
+def _hooked(handles: Iterable[Any]) -> Iterator[None]:
+    """Takes the hooks off again, whatever happens inside."""
+    taken = []
+    try:
+        for handle in handles:
+            taken.append(handle)
+        yield
+    finally:
+        for handle in taken:
+            handle.remove()
+
+
+def _to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The same on the CPU: all in one transfer, since each would wait for the GPU."""
+    if not tensors:
+        return {}
+    flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors.values()])[:-1]
+    parts = np.split(flat, ends)
+    return {
+        name: part.reshape(tensor.shape)
+        for (name, tensor), part in zip(tensors.items(), parts, strict=True)
+    }
+
+
+def _quantised(q: np.ndarray) -> Queries:
+    """[B, N, C] in eight bits, each cell's at a scale of its own; off by at most half of it."""
+    scale = np.abs(q).max(-1, keepdims=True) / 127
+    values = np.divide(q, scale, out=np.zeros_like(q), where=scale > 0)
+    return Queries(np.rint(values).astype(np.int8), scale)
 
 
 def grid_of(cells: int, height: int, width: int) -> tuple[int, int]:
@@ -97,72 +195,3 @@ def grid_of(cells: int, height: int, width: int) -> tuple[int, int]:
     if h * w != cells:
         raise ValueError(f"no level of {height} x {width} latents has {cells} cells")
     return h, w
-
-
-def tokens_of(
-    word: str,
-    prompt: str,
-    spans: Sequence[tuple[int, int]],
-    cut: str = "",
-) -> list[int]:
-    """Which tokens of the text encoder's input are ``word`` (or several words), all occurrences.
-
-    ``spans`` are the (start, end) of each piece's characters in the prompt; token 0 is the start
-    token, so piece i is token i + 1. Raises InputError, naming the prompt's words, if there are
-    none.
-    """
-    if not isinstance(word, str):
-        raise InputError(
-            f"word must be a text, got a {type(word).__name__}.\nGive a word of the prompt.",
-            parameter="word",
-        )
-    pattern = r"\s+".join(map(re.escape, word.split()))
-    found = []
-    if pattern:
-        whole = re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)
-        for match in whole.finditer(prompt):
-            found += [
-                i + 1
-                for i, (start, end) in enumerate(spans)
-                if start < match.end() and end > match.start()
-            ]
-    if found:
-        return found
-    words = ", ".join(dict.fromkeys(re.findall(r"\w+", prompt[: spans[-1][1] if spans else 0])))
-    if pattern and cut and whole.search(cut):
-        why = f"{word!r} was cut from the prompt, which was too long."
-    else:
-        why = f"{word!r} is not a word of the prompt."
-    raise InputError(f"{why}\nIts words: {words or '(none)'}.", parameter="word")
-
-
-def heat_map(
-    steps: Sequence[Mapping[str, Tensor]],
-    tokens: Sequence[int],
-    size: tuple[int, int],
-    *,
-    picture: int = 0,
-    layer: str | None = None,
-) -> Tensor:
-    """[H, W] float32: the mean attention to ``tokens``, over steps, layers and the tokens.
-
-    Each map is brought to ``size`` (H, W) bilinearly. ``layer`` names one layer; else all count.
-    Raises InputError for a layer that is not there or when nothing was recorded.
-    """
-    if not steps or not all(steps):
-        raise InputError("No attention was recorded.\nGenerate with attention=True.")
-    if layer is not None and not (isinstance(layer, str) and layer in steps[0]):
-        raise InputError(
-            f"There is no layer {layer!r}.\nLayers: {', '.join(steps[0])}.", parameter="layer"
-        )
-    layers = [layer] if layer is not None else list(steps[0])
-    sums: dict[tuple[int, ...], Tensor] = {}  # by resolution: one resize each
-    for maps in steps:
-        for name in layers:
-            chosen = maps[name][picture].float()[..., list(tokens)].mean(-1)  # [h, w]
-            key = tuple(chosen.shape)
-            sums[key] = sums[key] + chosen if key in sums else chosen
-    total = torch.zeros(size)
-    for chosen in sums.values():
-        total += F.interpolate(chosen[None, None], size=size, mode="bilinear")[0, 0]
-    return total / (len(steps) * len(layers))

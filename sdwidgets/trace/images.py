@@ -13,18 +13,17 @@ import os
 import re
 import secrets
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, PngImagePlugin
-from torch import Tensor
-from torch.nn import functional as F
 
 from ..errors import ImageError, InputError
 from ..pictures import FORMATS
-from ..settings import PROMPT_LENGTH
+from ..settings import PROMPT_LENGTH, Settings
+from .step import as_array
 
 # Stable Diffusion 1's latents to RGB in [-1, 1], fitted by Keturn ("Decoding latents to RGB without
 # upscaling", discuss.huggingface.co/t/23204); a row a channel, then the constant.
@@ -46,28 +45,31 @@ TEXT_KEY = "sdwidgets"
 _MAX_TEXT = 3 * 6 * PROMPT_LENGTH + (1 << 16)
 
 
-def fit_preview(latents: Tensor, pictures: Tensor) -> np.ndarray:
+def fit_preview(latents: Any, pictures: Any) -> np.ndarray:
     """The preview factors [C + 1, 3] that fit best, by least squares.
 
-    latents [B, C, h, w] and the pictures [B, 3, fh, fw] in [-1, 1] they stand for.
+    latents [B, C, h, w] and the pictures [B, 3, f * h, f * w] in [-1, 1] they stand for, as
+    tensors or arrays.
     """
-    height, width = latents.shape[-2:]
-    small = F.adaptive_avg_pool2d(pictures.float(), (height, width))
-    known = latents.float().movedim(1, -1).flatten(0, -2)  # [Bhw, C]
-    known = torch.cat([known, known.new_ones(len(known), 1)], dim=1)
-    wanted = small.clamp(-1, 1).movedim(1, -1).flatten(0, -2)  # [Bhw, 3]
-    return np.linalg.lstsq(known.cpu().numpy(), wanted.cpu().numpy(), rcond=None)[0].astype(
-        np.float32
-    )
+    z, rgb = as_array(latents), as_array(pictures)
+    batch, channels, height, width = z.shape
+    factor = rgb.shape[-1] // width
+    blocks = rgb.reshape(batch, 3, height, factor, width, factor)
+    small = blocks.mean((3, 5)).clip(-1, 1)  # [B, 3, h, w]
+    known = z.transpose(0, 2, 3, 1).reshape(-1, channels)  # [Bhw, C]
+    known = np.concatenate([known, np.ones_like(known[:, :1])], axis=1)
+    wanted = small.transpose(0, 2, 3, 1).reshape(-1, 3)  # [Bhw, 3]
+    return np.linalg.lstsq(known, wanted, rcond=None)[0].astype(np.float32)
 
 
-def preview_rgb(latents: Tensor, factors: np.ndarray, *, sigma: float = 0.0) -> np.ndarray:
+def preview_rgb(latents: Any, factors: np.ndarray, *, sigma: float = 0.0) -> np.ndarray:
     """uint8 [B, h, w, 3]: a picture of latents [B, C, h, w], at their own size.
 
-    ``factors`` [C + 1, 3]: one row a channel, then the constant; red, green, blue in [-1, 1].
-    Noisy latents, ``x = x0 + sigma * noise``, are first brought to unit variance.
+    ``latents``: a tensor or an array. ``factors`` [C + 1, 3]: one row a channel, then the
+    constant; red, green, blue in [-1, 1]. Noisy latents, ``x = x0 + sigma * noise``, are first
+    brought to unit variance.
     """
-    x = latents.detach().float().cpu().numpy().transpose(0, 2, 3, 1) / math.sqrt(1 + sigma**2)
+    x = as_array(latents).transpose(0, 2, 3, 1) / math.sqrt(1 + sigma**2)
     rgb = x @ factors[:-1] + factors[-1]
     return ((np.nan_to_num(rgb) + 1) * 127.5).round().clip(0, 255).astype(np.uint8)
 
@@ -114,6 +116,22 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
     else:
         return record if isinstance(record, dict) else None
     raise ImageError(f"No settings can be read from this picture: {problem}.", parameter="image")
+
+
+def read_settings(source: str | os.PathLike[str] | bytes) -> Settings:
+    """The settings inside a PNG (path or bytes) that `Trace.save_image` or the Studio wrote.
+
+    ``model.generate(**read_settings("cat.png").as_dict())`` makes the picture again, with the model
+    that `read_record` names. Raises ImageError where there are none, InputError where they are no
+    settings that a run takes.
+    """
+    record = read_record(source)
+    given = record.get("settings") if record else None
+    if not isinstance(given, dict):
+        raise ImageError("This picture has no settings inside.", parameter="image")
+    known = {each.name for each in fields(Settings)}
+    # a file of a newer version may say more; lists are what JSON makes of tuples
+    return Settings(**{name: value for name, value in given.items() if name in known}).checked()
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Recipe:
     """Share of the run, half-open: step ``i`` of ``n`` counts when (i + 0.5) / n is inside."""
     against: str = "none"
     """"none": the attention as it is; "words": its share among the prompt's words."""
+    cells: int | None = None
+    """Of what is left, the one resolution nearest to this many cells; None: all."""
 
     def layers(self, grids: Mapping[str, tuple[int, int]], latents: tuple[int, int]) -> list[str]:
         """The names of the layers that count, in the order given.
@@ -36,6 +39,9 @@ class Recipe:
             if (self.places is None or place_of(name) in self.places)
             and (self.reductions is None or reduction_of(grid, latents) in self.reductions)
         ]
+        if self.cells is not None and chosen:
+            off = {name: abs(math.log(math.prod(grids[name]) / self.cells)) for name in chosen}
+            chosen = [name for name in chosen if off[name] == min(off.values())]
         return chosen or list(grids)
 
     def chosen_steps(self, count: int) -> list[int]:

@@ -1,28 +1,38 @@
-"""The record of a run: what was asked, every step, and the pictures."""
+"""The record of a run: what was asked, every step, and the pictures.
+
+Plain data: settings, text, numpy arrays and PIL images. Reading and showing a record needs no
+torch and no model; asking it something new (`Trace.query`, `Trace.ablate`) needs the model.
+"""
 
 from __future__ import annotations
 
+import itertools
 import numbers
 import os
 import platform
 import reprlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import sys
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
-from ..diffusion.samplers import Step
 from ..errors import InputError
-from .attention import heat_map, tokens_of
+from ..settings import Settings
 from .images import encode_png, write_file
+from .maps import heat_map, share_of_words, sizes, stretched
+from .recipe import DEFAULT, Recipe
+from .step import Maps, StepAttention, TraceStep, recorded
+from .tokens import SPECIAL, PromptTokens, Span
 
 if TYPE_CHECKING:
-    from ..models.text import Tokens
-    from ..settings import Settings
+    from ..diffusion.samplers import Step
+    from ..pipeline import LatentDiffusion
+    from .questions import Ablation
 
 
 @runtime_checkable
@@ -30,17 +40,19 @@ class Recordable(Protocol):
     """A run, as far as its record needs it: `sdwidgets.pipeline.Run`."""
 
     @property
+    def model(self) -> Any: ...
+    @property
     def model_name(self) -> str: ...
     @property
     def task(self) -> str: ...
     @property
     def settings(self) -> Settings: ...
     @property
-    def tokens(self) -> Tokens: ...
-    @property
     def notices(self) -> tuple[str, ...]: ...
     @property
     def seconds(self) -> list[float]: ...
+    def prompt_tokens(self) -> tuple[PromptTokens, ...]: ...
+    def negative_tokens(self) -> tuple[PromptTokens, ...]: ...
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Step]: ...
     def pictures(self, step: Step) -> list[Image.Image]: ...
@@ -48,18 +60,27 @@ class Recordable(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The record of one run. Tensors are those of the steps, on the run's device: do not write."""
+    """The record of one run. Arrays may be shared with the run: do not write into them."""
 
     model: str  # its name
     task: str  # "text to image", "image to image" or "inpainting"
     settings: Settings  # as they were resolved: with the seed, the size, the guidance used
-    tokens: Tokens = field(repr=False)  # the prompts as the network read them
-    steps: tuple[Step, ...] = field(repr=False)
-    images: tuple[Image.Image, ...] = field(repr=False)  # one a picture of the batch
-    seconds: tuple[float, ...] = field(repr=False)  # time each step took
+    tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # each picture's prompt
+    steps: tuple[TraceStep, ...] = field(default=(), repr=False)
+    images: tuple[Image.Image, ...] = field(default=(), repr=False)  # one a picture of the batch
+    expected: int = 0  # steps of the whole run
     complete: bool = True  # False: the run was stopped; images are the best guess so far
     notices: tuple[str, ...] = ()  # what a person should know: words cut, pictures resized
-    versions: dict[str, str] = field(default_factory=dict, repr=False)
+    versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fingerprint: str = field(default="", repr=False)  # of the model's weights
+    negative_tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # where guided
+    given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
+    given_mask: Image.Image | None = field(default=None, repr=False)
+    factors: np.ndarray | None = field(default=None, repr=False)  # of `images.preview_rgb`
+    schedule_sigmas: tuple[float, ...] = field(default=(), repr=False)  # of training, thinned
+    stored: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Of a loaded record: in what precision it was kept, and the largest errors that made."""
+    source: Any = field(default=None, repr=False)  # the model while it is there: a weak reference
 
     @classmethod
     def of(cls, steps: Iterable[Step], run: Recordable | None = None) -> Trace:
@@ -79,20 +100,39 @@ class Trace:
         except BaseException:
             taken.clear()  # an error keeps this frame alive, and out of memory it must keep nothing
             raise
-        notices = run.notices
+        record = cls.begun(run)
+        notices = record.notices
         if any(image.getcolors(1) for image in images):  # None for more than one colour
             notices += ("A picture came out in one flat colour: the settings do not suit it.",)
+        return replace(
+            record,
+            steps=tuple(_recorded(taken, run.seconds)),
+            images=images,
+            complete=bool(taken) and taken[-1].index == len(run) - 1,
+            notices=notices,
+        )
+
+    @classmethod
+    def begun(cls, run: Recordable) -> Trace:
+        """The record of a run before its first step: what was asked."""
+        model = run.model
+        sigmas = getattr(getattr(model, "schedule", None), "sigmas", ())
         return cls(
             model=run.model_name,
             task=run.task,
             settings=run.settings,
-            tokens=run.tokens,
-            steps=tuple(taken),
-            images=images,
-            seconds=tuple(run.seconds),
-            complete=bool(taken) and taken[-1].index == len(run) - 1,
-            notices=notices,
+            tokens=run.prompt_tokens(),
+            negative_tokens=run.negative_tokens(),
+            expected=len(run),
+            complete=False,
+            notices=run.notices,
             versions=_versions(),
+            fingerprint=getattr(model, "fingerprint", ""),
+            given_image=getattr(run, "image", None),
+            given_mask=getattr(run, "mask", None),
+            factors=getattr(model, "preview_factors", None),
+            schedule_sigmas=tuple(float(sigmas[i]) for i in _spread(len(sigmas), 100)),
+            source=None if model is None else weakref.ref(model),
         )
 
     @property
@@ -115,31 +155,168 @@ class Trace:
     @property
     def cut(self) -> tuple[str, ...]:
         """For each picture the words of its prompt that the network never saw; "" for none."""
-        return self.tokens.cut
+        return tuple(tokens.cut for tokens in self.tokens)
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """The time each step took."""
+        return tuple(step.seconds or 0.0 for step in self.steps)
 
     @property
     def total(self) -> float:
         """Seconds that all steps took together."""
         return sum(self.seconds)
 
-    def heat_map(
-        self, word: str, step: int | None = None, layer: str | None = None, *, picture: int = 0
-    ) -> Tensor:
-        """[H, W] float32 at the picture's size: how much each place took from the word, 0 to 1.
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers whose attention was recorded, in the order of the network; () for none."""
+        attention = self.steps[0].attention if self.steps else None
+        return tuple(attention.cross) if attention else ()
 
-        The mean over steps and layers (or of one), over the word's tokens and its occurrences.
-        Raises InputError when nothing was recorded (``generate(..., attention=True)`` records), or
-        for a word, step, layer or picture that is not there.
+    # ----------------------------------------------------------------------- where words look
+
+    def heat_map(
+        self,
+        word: str | int | Span,
+        step: int | Sequence[int] | None = None,
+        layer: str | None = None,
+        *,
+        resolution: int | None = None,
+        head: int | None = None,
+        occurrence: int | None = None,
+        against: str | None = None,
+        scale: str = "raw",
+        uncond: bool = False,
+        picture: int = 0,
+        recipe: Recipe = DEFAULT,
+    ) -> np.ndarray:
+        """[H, W] float32 at the picture's size: how much each place took from the word.
+
+        The mean over the word's tokens and its occurrences, over heads, and over the steps and
+        layers that ``recipe`` names: `recipe.DEFAULT`, which found the objects of known scenes
+        best, or `recipe.DAAM`, all of them. ``step`` (one or several), ``layer``, ``resolution``
+        (the longer side of the maps, in cells) and ``head`` (where heads were kept apart) name
+        them instead.
+
+        ``word``: a text, its number among the prompt's words, or a (start, end) of characters;
+        "<start>", "<end>" and "<padding>" are the tokens that stand for no word. ``occurrence``:
+        one of several. ``uncond``: of the negative prompt's half, and its words.
+        ``against``: "none", values are attention, each cell's sum over all tokens is 1; "words",
+        they are the share among the prompt's words, 0 to 1; None, as the recipe says (never for
+        "<start>" and the like). ``scale``: "raw", values are what was just said; "picture", they
+        are stretched from 0 at the least to 1 at the greatest.
+
+        Raises InputError when nothing was recorded (``generate(..., attention=True)`` records),
+        or for a word, step, layer or picture that is not there.
         """
         _check_index("picture", picture, self.settings.batch_size)
-        if step is not None:
-            _check_index("step", step, len(self.steps))
-        steps = self.steps if step is None else (self.steps[step],)
-        spans, cut = self.tokens.words[picture], self.tokens.cut[picture]
-        tokens = tokens_of(word, self.settings.prompts[picture], spans, cut)
+        _check_choice("scale", scale, ("raw", "picture"))
+        maps = self._maps(step, recipe, uncond)
+        names = self._layers(maps[0], layer, resolution, recipe)
+        if head is not None:
+            _check_index("head", head, min(maps[0][name].shape[1] for name in names))
+        prompt = (self.negative_tokens if uncond else self.tokens)[picture]
+        tokens = prompt.find(word, occurrence=occurrence)
+        if against is None:
+            against = "none" if word in SPECIAL else recipe.against
+        _check_choice("against", against, ("none", "words"))
         width, height = self.settings.size
-        maps = [one.attention or {} for one in steps]
-        return heat_map(maps, tokens, (height, width), picture=picture, layer=layer)
+
+        def heat(some: Sequence[int]) -> np.ndarray:
+            return heat_map(maps, some, (height, width), layers=names, picture=picture, head=head)
+
+        result = heat(tokens)
+        if against == "words":
+            others = [heat(one.tokens) for one in prompt.words]
+            own = [heat(one.tokens) for one in prompt.words if set(one.tokens) & set(tokens)]
+            result = share_of_words(np.mean(own, axis=0) if own else result, others)
+        return stretched(result) if scale == "picture" else result
+
+    def _maps(self, step: int | Sequence[int] | None, recipe: Recipe, uncond: bool) -> list[Maps]:
+        """What was recorded of the steps that count."""
+        if isinstance(step, Sequence) and not isinstance(step, str) and step:
+            chosen = list(step)
+        else:
+            chosen = recipe.chosen_steps(len(self.steps)) if step is None else [step]
+        for one in chosen:
+            _check_index("step", one, len(self.steps))
+        kept = [self.steps[one].attention or StepAttention() for one in chosen]
+        maps = [one.uncond if uncond else one.cross for one in kept]
+        if not maps or not all(maps):
+            if uncond and any(one.cross for one in kept):
+                raise InputError(
+                    "The negative prompt's attention was not recorded.\n"
+                    "Generate with attention=AttentionSettings(uncond=True), and guidance.",
+                    parameter="uncond",
+                )
+            raise InputError("No attention was recorded.\nGenerate with attention=True.")
+        return maps
+
+    def _layers(
+        self, maps: Maps, layer: str | None, resolution: int | None, recipe: Recipe
+    ) -> list[str]:
+        """The layers that count."""
+        grids = sizes(maps)
+        if layer is not None:
+            if not isinstance(layer, str) or layer not in grids:
+                raise InputError(
+                    f"There is no layer {reprlib.repr(layer)}.\nLayers: {', '.join(grids)}.",
+                    parameter="layer",
+                )
+            grids = {layer: grids[layer]}
+        if resolution is not None:
+            known = sorted({max(grid) for grid in grids.values()})
+            if resolution not in known or isinstance(resolution, bool):
+                raise InputError(
+                    f"No map has {reprlib.repr(resolution)} cells on its longer side.\n"
+                    f"Resolutions: {', '.join(map(str, known))}.",
+                    parameter="resolution",
+                )
+            grids = {name: grid for name, grid in grids.items() if max(grid) == resolution}
+        if layer is not None or resolution is not None:
+            return list(grids)
+        latents = self.steps[0].x.shape
+        return recipe.layers(grids, (latents[-2], latents[-1]))
+
+    def query(
+        self,
+        word: str,
+        *,
+        prompt: str | None = None,
+        step: int | Sequence[int] | None = None,
+        picture: int = 0,
+        model: LatentDiffusion | None = None,
+    ) -> np.ndarray:
+        """[H, W] float32, 0 to 1: where a word would have looked that was never in the prompt.
+
+        The queries of the run against the keys of another text (OVAM, Marcos-Manchón et al., arXiv
+        2403.14291, section 3): ``prompt``, in which the word must be, or the run's own with the
+        word behind it. Needs ``generate(..., attention=AttentionSettings(queries=True))`` and the
+        model: that of the run while it is loaded, else ``model``. Raises InputError.
+        """
+        from .questions import query
+
+        return query(self, word, prompt=prompt, step=step, picture=picture, model=model)
+
+    def ablate(
+        self,
+        word: str,
+        replacement: str = "",
+        *,
+        picture: int = 0,
+        model: LatentDiffusion | None = None,
+    ) -> Ablation:
+        """The same run without a word, or with another in its place, and what that changed.
+
+        Where attention says what the network looked at, this says what the word did: the picture
+        is made again from the same noise. Its change map and, where attention was recorded, the
+        correlation of the two are in the result. ``model`` as in `query`. Raises InputError.
+        """
+        from .questions import ablate
+
+        return ablate(self, word, replacement, picture=picture, model=model)
+
+    # ------------------------------------------------------------------------------ to files
 
     def record(self, picture: int = 0) -> dict[str, Any]:
         """What is written into a picture's file: model, versions and the settings of that picture,
@@ -152,8 +329,10 @@ class Trace:
             "model": self.model,
             "task": self.task,
             "settings": one.as_dict(),
-            "versions": self.versions,
+            "versions": dict(self.versions),
         }
+        if self.fingerprint:
+            record["fingerprint"] = self.fingerprint
         if self.cut[picture]:
             record["cut"] = self.cut[picture]
         if self.notices:
@@ -161,15 +340,63 @@ class Trace:
         return record
 
     def png(self, picture: int = 0) -> bytes:
-        """The bytes of a PNG with its settings inside (see `images.read_record`)."""
+        """The bytes of a PNG with its settings inside (see `read_settings`)."""
         return encode_png(self.images[picture], self.record(picture))
 
     def save_image(self, path: str | os.PathLike[str], picture: int = 0) -> Path:
         """Write that PNG, whole or not at all."""
         return write_file(path, self.png(picture))
 
+    def save(self, path: str | os.PathLike[str], *, precision: str = "8-bit") -> Path:
+        """Write the whole record into one file, whole or not at all; see `file.save`."""
+        from .file import save
+
+        return save(self, path, precision=precision)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trace:
+        """Read a record back, with neither torch nor the model; see `file.load`."""
+        from .file import load
+
+        return load(path)
+
+    def export_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write one page that plays the run in any browser, with no server and no network."""
+        from .page import export_html
+
+        return export_html(self, path)
+
+    def animation(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the run as an animation: .webp, .gif or .mp4; see `animation.animation`."""
+        from .animation import animation
+
+        return animation(self, path, **options)
+
+    def contact_sheet(self, **options: Any) -> Any:
+        """A matplotlib figure of steps x views, for papers; see `sheet.contact_sheet`."""
+        from .sheet import contact_sheet
+
+        return contact_sheet(self, **options)
+
     def _repr_png_(self) -> bytes | None:
         return self.png() if self.images else None
+
+
+def _recorded(steps: Sequence[Step], seconds: Sequence[float]) -> Iterator[TraceStep]:
+    """The records of consecutive steps, each sharing its latents with the next."""
+    before: tuple[Step, TraceStep] | None = None
+    for step, took in itertools.zip_longest(steps, seconds[: len(steps)]):
+        follows = before is not None and step.x is before[0].x_next
+        one = recorded(step, took, before[1] if before and follows else None)
+        yield one
+        before = step, one
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most ``most`` of ``count`` indices, evenly, both ends among them."""
+    if count <= most:
+        return list(range(count))
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def _check_index(name: str, value: object, count: int) -> None:
@@ -182,11 +409,20 @@ def _check_index(name: str, value: object, count: int) -> None:
         )
 
 
+def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    if value not in known:
+        raise InputError(
+            f"{name} must be one of {', '.join(map(repr, known))}, got {reprlib.repr(value)}.",
+            parameter=name,
+        )
+
+
 def _versions() -> dict[str, str]:
     from .. import __version__
 
+    torch = sys.modules.get("torch")  # it is what ran; nothing here needs it
     return {
         "sdwidgets": __version__,
-        "torch": str(torch.__version__),
+        **({"torch": str(torch.__version__)} if torch else {}),
         "python": platform.python_version(),
     }

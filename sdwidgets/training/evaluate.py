@@ -33,7 +33,8 @@ from ..scenes import (
     plural,
     render,
 )
-from ..trace.attention import grid_of, tapped, tokens_of
+from ..trace.attention import grid_of, tapped
+from ..trace.tokens import PromptTokens
 from .data import draw, scene_at, to_tensor
 from .loop import averaged, placed
 from .recognizer import Recognizer, Seen, holds, recognize
@@ -198,11 +199,12 @@ def grounding(
         picture = render(scene, glyphs)
         image = to_tensor(picture.image)
         found = attention_maps(model, scene, image, [100, 300, 500, 700, 900], generator).numpy()
-        spans = model.text.tokenize([scene.caption]).words[0]
+        tokenized = model.text.tokenize([scene.caption])
+        prompt = PromptTokens(scene.caption, tokenized.pieces[0], tokenized.words[0])
         for word, mask in picture.masks.items():
             kind = "colours" if word == scene.background else "nouns"
             many = scene.counts.get(word, 1) > 1
-            tokens = tokens_of(plural(word) if many else word, scene.caption, spans)
+            tokens = list(prompt.find(plural(word) if many else word))
             if mask.any() and not mask.all():
                 maps[kind].append((found[tokens].mean(0), mask))
     return {kind: _grounding(pairs) for kind, pairs in maps.items()}

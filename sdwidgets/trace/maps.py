@@ -1,0 +1,74 @@
+"""Heat maps: from what was recorded to one picture of where a word looked.
+
+A heat map is the mean of a word's maps over heads, layers and steps, each brought to the picture's
+size (Tang et al., "What the DAAM", arXiv 2210.04885, section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from .step import Maps
+
+
+def heat_map(
+    steps: Sequence[Maps],
+    tokens: Sequence[int],
+    size: tuple[int, int],
+    *,
+    layers: Sequence[str] | None = None,
+    picture: int = 0,
+    head: int | None = None,
+) -> np.ndarray:
+    """[H, W] float32: the mean attention to ``tokens``, over steps, layers, heads and the tokens.
+
+    Each layer's maps are brought to ``size`` (H, W) bilinearly. ``layers``: those that count, all
+    if None. ``head``: one of them, where they were kept apart.
+    """
+    names = list(steps[0]) if layers is None else list(layers)
+    heads = slice(None) if head is None else slice(head, head + 1)
+    sums: dict[tuple[int, ...], np.ndarray] = {}  # by resolution: it is linear, one resize each
+    for maps in steps:
+        for name in names:
+            chosen = maps[name][picture, heads][:, list(tokens)].astype(np.float32).mean((0, 1))
+            sums[chosen.shape] = sums.get(chosen.shape, 0) + chosen
+    total = sum(resized(one, size) for one in sums.values())
+    return np.asarray(total, np.float32) / (len(steps) * len(names))
+
+
+def share_of_words(own: np.ndarray, all_words: Sequence[np.ndarray]) -> np.ndarray:
+    """[H, W] in [0, 1]: a word's heat map as its share of those of all the prompt's words."""
+    total = np.sum(all_words, axis=0)
+    return np.divide(own, total, out=np.zeros_like(own), where=total > 0)
+
+
+def stretched(heat: np.ndarray) -> np.ndarray:
+    """The same map [H, W] with its least at 0 and its greatest at 1; a flat one is 0."""
+    low, high = float(heat.min()), float(heat.max())
+    return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[..., H, W] float32 of [..., h, w], bilinearly; edges go on beyond themselves.
+
+    Samples lie in the middle of their pixels, as in torch's ``interpolate(mode="bilinear")``.
+    """
+    rows, columns = (_weights(*sides) for sides in zip(values.shape[-2:], size, strict=True))
+    return rows @ values.astype(np.float32, copy=False) @ columns.T
+
+
+def _weights(n: int, m: int) -> np.ndarray:
+    """[m, n] float32: each of m samples as a mixture of two neighbours among n."""
+    at = np.clip((np.arange(m) + 0.5) * n / m - 0.5, 0, n - 1)
+    low = np.minimum(at.astype(int), max(n - 2, 0))
+    weights = np.zeros((m, n), np.float32)
+    weights[np.arange(m), low] = 1 - (at - low)
+    weights[np.arange(m), np.minimum(low + 1, n - 1)] += at - low
+    return weights
+
+
+def sizes(maps: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+    """Layer's name -> (h, w) of its maps."""
+    return {name: (values.shape[-2], values.shape[-1]) for name, values in maps.items()}

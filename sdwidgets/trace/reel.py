@@ -1,0 +1,189 @@
+"""A run for the page: what is known of it as plain data, and each step as bytes.
+
+Front ends (js/src/lib/reel.ts) unpack them; exported pages and saved notebooks hold them. Latents
+are float16, attention eight bits with a scale for each map, so that whatever a person chooses to
+see of a step is in the browser already.
+
+A step's bytes, little endian: the length n of a text, n bytes of JSON, then the arrays it names in
+``parts``; each of these begins at a multiple of four.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .images import SD1_PREVIEW
+from .maps import resized, sizes
+from .recipe import DEFAULT, Recipe, place_of
+from .step import Maps, TraceStep
+from .tokens import PromptTokens
+from .trace import Trace
+
+LONGEST_SIDE = 64
+"""Cells along the longer side of the latents and maps of a frame; more are averaged down."""
+
+
+def head_of(trace: Trace, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:
+    """What a page is told of a run, beside its steps: a dict for JSON.
+
+    ``run``: a number that tells this run from others in the same view. Layers are there once the
+    trace has a step.
+    """
+    settings = trace.settings
+    first = trace.steps[0] if trace.steps else None
+    width, height = settings.width or 0, settings.height or 0
+    if first is not None and not width:  # steps of someone's own loop
+        height, width = first.x.shape[-2:]
+    factors = trace.factors
+    if factors is None and first is not None:
+        factors = factors_for(first.x.shape[1])
+    return {
+        "v": 1,
+        "run": run,
+        "model": trace.model,
+        "task": trace.task,
+        "sampler": settings.sampler,
+        "schedule": settings.schedule,
+        "steps": trace.expected or len(trace.steps),
+        "guidance_scale": 1.0 if settings.guidance_scale is None else settings.guidance_scale,
+        "guided": bool(trace.negative_tokens) or (first is not None and first.cond is not None),
+        "width": width,
+        "height": height,
+        "factors": [] if factors is None else np.asarray(factors).tolist(),
+        "sigmas": [],
+        "schedule_sigmas": list(trace.schedule_sigmas),
+        **_layers(trace, recipe),
+        "pictures": [
+            _picture(tokens, negative, seed)
+            for tokens, negative, seed in zip(
+                trace.tokens,
+                settings.negative_prompts,
+                settings.seeds if settings.seed is not None else [0] * settings.batch_size,
+                strict=False,
+            )
+        ],
+    }
+
+
+def factors_for(channels: int) -> np.ndarray:
+    """[channels + 1, 3]: preview factors where a model gave none."""
+    return SD1_PREVIEW if channels == 4 else np.eye(channels + 1, 3, dtype=np.float32) / 2
+
+
+def _layers(trace: Trace, recipe: Recipe) -> dict[str, Any]:
+    """The recorded layers, and which of them a heat map counts."""
+    first = trace.steps[0] if trace.steps else None
+    maps: Maps = first.attention.cross if first is not None and first.attention else {}
+    grids = sizes(maps)
+    names = list(grids)
+    chosen = recipe.layers(grids, first.x.shape[-2:]) if first is not None and names else []
+    return {
+        "layers": [
+            {"name": name, "label": label, "place": place_of(name)}
+            for name, label in zip(names, _labels(names), strict=True)
+        ],
+        "recipe": {
+            "layers": [names.index(name) for name in chosen],
+            "steps": list(recipe.steps),
+            "against": recipe.against,
+        },
+    }
+
+
+def _labels(names: Sequence[str]) -> list[str]:
+    """Short names: "down 1", "down 2", "mid", "up 1", ..., each place counted by itself."""
+    places = [place_of(name) for name in names]
+    counts = [places[: i + 1].count(place) for i, place in enumerate(places)]
+    return [
+        f"{place} {count}" if places.count(place) > 1 else place
+        for place, count in zip(places, counts, strict=True)
+    ]
+
+
+def _picture(tokens: PromptTokens, negative: str, seed: int) -> dict[str, Any]:
+    return {
+        "prompt": tokens.prompt,
+        "negative_prompt": negative,
+        "seed": seed,
+        "slots": tokens.slots,
+        "cut": tokens.cut,
+        "pieces": list(tokens.pieces),
+        "words": [
+            {"text": w.text, "tokens": list(w.tokens), "start": w.start, "end": w.end}
+            for w in tokens.words
+        ],
+    }
+
+
+def pack(step: TraceStep, *, longest: int = LONGEST_SIDE) -> bytes:
+    """One step as bytes, its latents and maps at most ``longest`` cells along a side."""
+    latents = [("x", step.x / math.sqrt(1 + step.sigma**2)), ("denoised", step.denoised)]
+    if step.cond is not None and step.uncond is not None:
+        # the difference by itself: small, it keeps its digits, and any guidance scale its accuracy
+        latents += [("uncond", step.uncond), ("difference", step.cond - step.uncond)]
+    arrays = [_within(values, longest).astype("<f2") for _, values in latents]
+    parts = [name for name, _ in latents]
+    size = arrays[0].shape
+    grids: list[tuple[int, int]] = []
+    tokens = 0
+    if step.attention is not None and step.attention.cross:
+        parts.append("attention")
+        for maps in step.attention.cross.values():
+            means = _within(maps.astype(np.float32).mean(1), longest)  # [B, T, h, w]
+            grids.append(means.shape[-2:])
+            tokens = means.shape[1]
+            arrays += quantised(means)
+    meta = {
+        "index": step.index,
+        "sigma": step.sigma,
+        "sigma_next": step.sigma_next,
+        "seconds": step.seconds,
+        "size": size,
+        "parts": parts,
+        "grids": grids,
+        "tokens": tokens,
+    }
+    text = json.dumps(meta).encode()
+    text += b" " * (-len(text) % 4)
+    return b"".join([_length(text), text, *map(_padded, arrays)])
+
+
+def film(frames: Sequence[bytes]) -> bytes:
+    """Frames one after another, each with its length before it."""
+    return b"".join(part for frame in frames for part in (_length(frame), frame))
+
+
+def quantised(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Maps [..., h, w] from 0 up as (scale [...] float32, [..., h, w] uint8).
+
+    A map is about ``byte / 255 * scale``, its greatest value; off by at most scale / 510.
+    """
+    scale = maps.max((-2, -1)).astype("<f4")
+    safe = np.where(scale > 0, scale, 1)[..., None, None]
+    return scale, np.rint(maps * (255 / safe)).clip(0, 255).astype(np.uint8)
+
+
+def _within(values: np.ndarray, longest: int) -> np.ndarray:
+    """[..., h, w] with at most ``longest`` cells along a side, averaged down by a whole number."""
+    h, w = values.shape[-2:]
+    by = math.ceil(max(h, w) / longest)
+    if by == 1:
+        return values
+    if h % by or w % by:  # an edge that does not fill its last cell goes on beyond itself
+        values = resized(values, (math.ceil(h / by) * by, math.ceil(w / by) * by))
+        h, w = values.shape[-2:]
+    return values.reshape(*values.shape[:-2], h // by, by, w // by, by).mean((-3, -1))
+
+
+def _length(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "little")
+
+
+def _padded(values: np.ndarray) -> bytes:
+    content = values.tobytes()
+    return content + bytes(-len(content) % 4)

@@ -1,0 +1,82 @@
+"""A step of a run as plain data: numpy arrays, wherever the run was, and no torch to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ..diffusion.samplers import Step
+
+Maps = Mapping[str, np.ndarray]
+"""Layer's name -> [B, K, T, h, w] float16: attention to T tokens, in the order of the layers.
+
+K is the number of heads where they were kept apart, else 1, their mean. Token 0 is the start, then
+come the prompt's pieces and the end; the last holds what all tokens behind them have together, so
+that each cell's sum is one.
+"""
+
+
+class Queries(NamedTuple):
+    """What a layer's cells ask for, q = ``values * scale``, in eight bits."""
+
+    values: np.ndarray  # [B, N, C] int8
+    scale: np.ndarray  # [B, N, 1] float32
+
+
+@dataclass(frozen=True, eq=False)
+class StepAttention:
+    """What the words looked at in one step. What was not asked for is empty."""
+
+    cross: Maps = field(default_factory=dict, repr=False)
+    uncond: Maps = field(default_factory=dict, repr=False)  # the negative prompt's half
+    cells: Maps = field(default_factory=dict, repr=False)
+    """Self-attention: layer -> [B, hw, hw] float16, the mean over heads; each row sums to one."""
+    queries: Mapping[str, Queries] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class TraceStep:
+    """One recorded step: the fields of `diffusion.Step`, as float32 arrays [B, C, h, w].
+
+    Arrays may be shared between steps and, on the CPU, with the run: do not write into them.
+    """
+
+    index: int  # 0, 1, ...
+    sigma: float  # the noise level of x
+    x: np.ndarray = field(repr=False)  # the noisy latents, x0 + sigma * noise
+    denoised: np.ndarray = field(repr=False)  # the clean latents the network expects at x
+    sigma_next: float
+    x_next: np.ndarray = field(repr=False)  # the latents after the step, at sigma_next
+    attention: StepAttention | None = field(default=None, repr=False)
+    cond: np.ndarray | None = field(default=None, repr=False)  # denoised by the prompt alone
+    uncond: np.ndarray | None = field(default=None, repr=False)  # and by the negative prompt alone
+    seconds: float | None = None  # the time it took
+
+
+def as_array(values: Any) -> np.ndarray:
+    """float32, of a tensor anywhere or an array; shared where it can be."""
+    if hasattr(values, "detach"):
+        values = values.detach().float().cpu().numpy()
+    return np.asarray(values, dtype=np.float32)
+
+
+def recorded(
+    step: Step, seconds: float | None = None, before: TraceStep | None = None
+) -> TraceStep:
+    """The record of a step; ``before``, the record of the one before it, shares its x_next."""
+    return TraceStep(
+        index=step.index,
+        sigma=float(step.sigma),
+        x=as_array(step.x) if before is None else before.x_next,
+        denoised=as_array(step.denoised),
+        sigma_next=float(step.sigma_next),
+        x_next=as_array(step.x_next),
+        attention=step.attention,
+        cond=None if step.cond is None else as_array(step.cond),
+        uncond=None if step.uncond is None else as_array(step.uncond),
+        seconds=seconds,
+    )
