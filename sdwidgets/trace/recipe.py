@@ -25,7 +25,7 @@ class Recipe:
     against: str = "none"
     """"none": the attention as it is; "words": its share among the prompt's words."""
     cells: int | None = None
-    """Of what is left, the one resolution nearest to this many cells; None: all."""
+    """Of the resolutions left, the one nearest to this many cells alone; None: all."""
 
     def layers(self, grids: Mapping[str, tuple[int, int]], latents: tuple[int, int]) -> list[str]:
         """The names of the layers that count, in the order given.
