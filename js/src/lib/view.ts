@@ -63,7 +63,7 @@ export interface Selection {
   span: "run" | "step"; // the recipe's steps so far, or the step on show alone
   guidance: number | null; // null: as the run had it
   picture: number; // which of the batch
-  view: "clean" | "noisy" | "picture" | "change" | "";
+  view: "clean" | "noisy" | "picture" | "change"; // "picture": as it forms, at the end decoded
   opacity: number; // of the heat map, 0..1
   colormap: "magma" | "viridis" | "grey";
   contour: boolean;

@@ -1,0 +1,157 @@
+// Latents to colours: red, green and blue are about linear in them, so this is one small matrix
+// product, the same as the kernel's preview.
+
+import type { Frame } from "./reel";
+
+/** Rows of red, green, blue in [-1, 1]: one a channel, then the constant. */
+export type Factors = readonly (readonly [number, number, number])[];
+
+export interface Plane {
+  pixels: Uint8ClampedArray<ArrayBuffer>; // RGBA [h, w, 4]
+  w: number;
+  h: number;
+}
+
+type Size = Frame["size"];
+
+const GREY = 127.5;
+// The ends of the scale of signed values; its middle is grey.
+const COOL = [41, 128, 246];
+const WARM = [255, 156, 38];
+
+/** Factors for latents of so many channels where none that fit are known: the first three. */
+export function factorsFor(channels: number, known: Factors): Factors {
+  if (known.length === channels + 1) return known;
+  return Array.from({ length: channels + 1 }, (_, c) => {
+    return [0, 1, 2].map((colour) => (c === colour && c < channels ? 0.5 : 0)) as [
+      number,
+      number,
+      number,
+    ];
+  });
+}
+
+/** uncond + scale * difference: the clean latents that this guidance would have predicted. */
+export function guided(frame: Frame, scale: number): Float32Array | undefined {
+  const { uncond, difference } = frame;
+  if (uncond === undefined || difference === undefined) return undefined;
+  return uncond.map((value, i) => value + scale * (difference[i] as number));
+}
+
+/** The clean latents of a step: as the run had them, or with another guidance if it has halves. */
+export function clean(frame: Frame, guidance: number | null): Float32Array | undefined {
+  return (guidance === null ? undefined : guided(frame, guidance)) ?? frame.denoised;
+}
+
+/** RGB in [-1, 1] of one picture's latents, [h, w, 3]; without the constant for differences. */
+function colours(latents: Float32Array, size: Size, picture: number, factors: Factors, one = 1) {
+  const [, channels, h, w] = size;
+  const from = picture * channels * h * w;
+  const rows = factorsFor(channels, factors);
+  const constant = rows[channels] as readonly [number, number, number];
+  const out = new Float32Array(h * w * 3);
+  for (let colour = 0; colour < 3; colour++) {
+    const base = one * (constant[colour] as number);
+    for (let i = 0; i < h * w; i++) {
+      let sum = base;
+      for (let c = 0; c < channels; c++) {
+        sum +=
+          (latents[from + c * h * w + i] as number) *
+          ((rows[c] as readonly number[])[colour] as number);
+      }
+      out[i * 3 + colour] = sum;
+    }
+  }
+  return out;
+}
+
+/** The picture of one of a batch's latents, at their own size; x at unit variance. */
+export function preview(
+  latents: Float32Array,
+  size: Size,
+  picture: number,
+  factors: Factors,
+): Plane {
+  const rgb = colours(latents, size, picture, factors);
+  // What is no number is 0, as in the kernel's.
+  return opaque(size, (i, colour) => ((rgb[i * 3 + colour] || 0) + 1) * GREY);
+}
+
+/** What changed from one step's latents to another's, around grey, `gain` times as strong. */
+export function change(
+  after: Float32Array,
+  before: Float32Array,
+  size: Size,
+  picture: number,
+  factors: Factors,
+): Plane & { gain: number } {
+  const difference = after.map((value, i) => value - (before[i] as number));
+  const rgb = colours(difference, size, picture, factors, 0);
+  const most = rgb.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  // Powers of two, so that it does not flicker from step to step; noise is not blown up to a picture.
+  const gain = most > 0 ? 2 ** Math.min(Math.max(Math.floor(-Math.log2(most)), 0), 5) : 1;
+  const plane = opaque(size, (i, colour) => ((rgb[i * 3 + colour] as number) * gain + 1) * GREY);
+  return { ...plane, gain };
+}
+
+/** How much brighter (warm) or darker (cool) these latents make a picture; grey is no change. */
+export function signed(
+  latents: Float32Array,
+  size: Size,
+  picture: number,
+  factors: Factors,
+): Plane {
+  const rgb = colours(latents, size, picture, factors, 0);
+  const light = new Float32Array(rgb.length / 3);
+  for (let i = 0; i < light.length; i++) {
+    const [r, g, b] = rgb.subarray(3 * i, 3 * i + 3) as unknown as [number, number, number];
+    light[i] = 0.299 * r + 0.587 * g + 0.114 * b; // ITU-R BT.601
+  }
+  const most = light.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6);
+  return opaque(size, (i, colour) => {
+    const share = (light[i] as number) / most;
+    const end = (share < 0 ? COOL : WARM)[colour] as number;
+    return GREY + Math.abs(share) * (end - GREY);
+  });
+}
+
+/** One channel in greys, from black at -most to white at +most. */
+export function channel(
+  latents: Float32Array,
+  size: Size,
+  picture: number,
+  which: number,
+  most: number,
+): Plane {
+  const [, channels, h, w] = size;
+  const from = (picture * channels + which) * h * w;
+  return opaque(size, (i) => ((latents[from + i] as number) / most + 1) * GREY);
+}
+
+/** The largest value of one picture's latents, up or down, rounded up to 1, 2 or 5 times 10^n. */
+export function extent(latents: Float32Array, size: Size, picture: number): number {
+  const each = size[1] * size[2] * size[3];
+  const values = latents.subarray(picture * each, (picture + 1) * each);
+  const most = values.reduce((max, value) => Math.max(max, Math.abs(value) || 0), 0);
+  if (!(most > 0) || !Number.isFinite(most)) return 1;
+  const power = 10 ** Math.floor(Math.log10(most));
+  return ([1, 2, 5].find((nice) => nice * power >= most) ?? 10) * power;
+}
+
+function opaque(size: Size, value: (pixel: number, colour: number) => number): Plane {
+  const [, , h, w] = size;
+  const pixels = new Uint8ClampedArray(h * w * 4);
+  for (let i = 0; i < h * w; i++) {
+    for (let colour = 0; colour < 3; colour++) pixels[4 * i + colour] = value(i, colour);
+    pixels[4 * i + 3] = 255;
+  }
+  return { pixels, w, h };
+}
+
+/** Puts a plane on a canvas, which takes its size; CSS scales it up. */
+export function paint(canvas: HTMLCanvasElement, plane: Plane) {
+  const { pixels, w, h } = plane;
+  if (canvas.width !== w) canvas.width = w;
+  if (canvas.height !== h) canvas.height = h;
+  canvas.getContext("2d")?.putImageData(new ImageData(pixels, w, h), 0, 0);
+}
