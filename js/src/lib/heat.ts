@@ -1,0 +1,422 @@
+// Heat maps: how much each spot of the picture takes from a word. Equal to the kernel's.
+//
+// A word's map is the mean of the probabilities over its tokens, the chosen layers and steps, each
+// map brought to one size bilinearly. Bringing to a size is linear: maps of the same resolution are
+// summed first, and each resolution is resized once. So one map costs a millisecond or two.
+
+import type { Frame } from "./reel";
+import type { Head, PictureHead, Reel, Selection } from "./view";
+
+/** Which map. */
+export type Chosen = Pick<Selection, "picture" | "word" | "layer" | "span" | "step">;
+
+export interface Share {
+  word: string;
+  share: number; // 0..1
+}
+
+interface Grid {
+  h: number;
+  w: number;
+  values: Float32Array; // [h, w]
+}
+
+/** Sums of maps, one for each resolution. */
+interface Stack {
+  key: string; // says what is summed
+  grids: Map<number, Grid>;
+  count: number; // of the maps summed
+}
+
+export const SPECIAL = ["<start>", "<end>", "<padding>"] as const;
+const LONGEST_SIDE = 256; // of an overlay
+const MOST_NUMBERS = 8 << 20; // kept over all reels: 32 MB
+
+// ------------------------------------------------------------------------------ what is summed
+
+export const isSpecial = (word: string) => (SPECIAL as readonly string[]).includes(word);
+
+/** Words are the same in any case, as for the kernel. */
+export const sameWord = (one: string, other: string) => one.toLowerCase() === other.toLowerCase();
+
+/** The columns of the attention that belong to a word, all its occurrences; [] if it has none. */
+export function columns(picture: PictureHead, word: string, width: number): number[] {
+  const end = picture.pieces.length + 1;
+  if (word === "<start>") return [0];
+  if (word === "<end>") return end < width ? [end] : [];
+  if (word === "<padding>") {
+    return Array.from({ length: Math.max(width - end - 1, 0) }, (_, i) => end + 1 + i);
+  }
+  return picture.words
+    .filter((one) => sameWord(one.text, word))
+    .flatMap((one) => one.tokens)
+    .filter((token) => token < width);
+}
+
+/** The layers that count: the one chosen, else the recipe's, else all. */
+function layersOf(head: Head, layer: number): number[] {
+  if (layer >= 0) return [layer];
+  return head.recipe.layers.length > 0 ? head.recipe.layers : head.layers.map((_, i) => i);
+}
+
+/** The frames that count: the step on show, or the recipe's; all while none of those is there. */
+function framesOf(reel: Reel, head: Head, { span, step }: Pick<Chosen, "span" | "step">): Frame[] {
+  if (span === "step") {
+    const frame = reel.at(step);
+    return frame !== undefined && frame.tokens > 0 ? [frame] : [];
+  }
+  const [from, to] = head.recipe.steps;
+  const seen = reel.frames.filter((frame) => frame.tokens > 0);
+  const counted = seen.filter((frame) => {
+    const when = (frame.index + 0.5) / Math.max(head.steps, 1);
+    return from <= when && when < to;
+  });
+  return counted.length > 0 ? counted : seen;
+}
+
+/** Adds the mean over `tokens` of each layer's map. */
+function add(stack: Stack, frame: Frame, picture: number, layers: number[], tokens: number[]) {
+  for (const layer of layers) {
+    const attention = frame.attention(layer, picture);
+    if (attention === undefined) continue;
+    const { h, w, scales, bytes } = attention;
+    const { values } = gridOf(stack, h, w);
+    for (const token of tokens) {
+      const scale = (scales[token] ?? 0) / 255 / tokens.length;
+      const from = token * h * w;
+      for (let i = 0; i < values.length; i++) {
+        values[i] = (values[i] as number) + scale * (bytes[from + i] as number);
+      }
+    }
+    stack.count += 1;
+  }
+}
+
+function gridOf(stack: Stack, h: number, w: number): Grid {
+  const name = h * 65_536 + w;
+  let grid = stack.grids.get(name);
+  if (grid === undefined) {
+    grid = { h, w, values: new Float32Array(h * w) };
+    stack.grids.set(name, grid);
+  }
+  return grid;
+}
+
+// --------------------------------------------------------------------------- what is remembered
+
+/** Keeps what was used last, up to a number of numbers. */
+class Memory {
+  readonly #kept = new Map<string, { value: unknown; size: number }>();
+  #size = 0;
+
+  recall<T>(key: string, make: () => T, size: (made: T) => number): T {
+    const known = this.#kept.get(key);
+    const value = known === undefined ? make() : (known.value as T);
+    const now = size(value); // it may have grown
+    this.#kept.delete(key);
+    this.#kept.set(key, { value, size: now });
+    this.#size += now - (known?.size ?? 0);
+    for (const [old, entry] of this.#kept) {
+      if (this.#size <= MOST_NUMBERS || old === key) break;
+      this.#kept.delete(old);
+      this.#size -= entry.size;
+    }
+    return value;
+  }
+}
+
+const memory = new Memory();
+const numbers = new WeakMap<object, number>();
+let last = 0;
+
+/** A number of its own for each frame and reel. */
+function numberOf(thing: object): number {
+  let number = numbers.get(thing);
+  if (number === undefined) {
+    last += 1;
+    number = last;
+    numbers.set(thing, number);
+  }
+  return number;
+}
+
+const sizeOf = (stack: Stack) =>
+  [...stack.grids.values()].reduce((sum, grid) => sum + grid.values.length, 64);
+
+/** The sums over these frames. Those of a run that goes on only grow by what is new. */
+function stackOf(
+  reel: Reel,
+  frames: Frame[],
+  picture: number,
+  layers: number[],
+  tokens: number[],
+): Stack {
+  const one = frames.length === 1 ? frames[0] : undefined;
+  const key = `${numberOf(one ?? reel)} ${one ? "step" : "run"} ${picture} ${layers} ${tokens}`;
+  const empty = () => ({ key, grids: new Map<number, Grid>(), count: 0 });
+  const make = () => ({ stack: empty(), seen: new Set<Frame>() });
+  const sum = memory.recall(key, make, ({ stack }) => sizeOf(stack));
+  let fresh = frames.filter((frame) => !sum.seen.has(frame));
+  if (sum.seen.size + fresh.length !== frames.length) {
+    Object.assign(sum, make()); // some no longer count: another run
+    fresh = frames;
+  }
+  for (const frame of fresh) {
+    add(sum.stack, frame, picture, layers, tokens);
+    sum.seen.add(frame);
+  }
+  if (fresh.length > 0)
+    sum.stack.key = `${key} ${sum.seen.size} ${numberOf(frames.at(-1) as Frame)}`;
+  return sum.stack;
+}
+
+/** The sum over all words of their stacks. */
+function total(stacks: Stack[]): Stack {
+  const sum: Stack = { key: "", grids: new Map(), count: stacks[0]?.count ?? 0 };
+  for (const stack of stacks) {
+    for (const { h, w, values } of stack.grids.values()) {
+      const into = gridOf(sum, h, w).values;
+      for (let i = 0; i < into.length; i++) into[i] = (into[i] as number) + (values[i] as number);
+    }
+  }
+  return sum;
+}
+
+/** What `chosen` means for this reel; undefined where nothing was recorded for it. */
+function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
+  const { head } = reel;
+  const picture = head?.pictures[chosen.picture];
+  if (head === undefined || picture === undefined) return undefined;
+  const frames = framesOf(reel, head, chosen);
+  const width = frames[0]?.tokens ?? 0;
+  if (width === 0) return undefined;
+  const layers = layersOf(head, chosen.layer);
+  const stack = (tokens: number[]) => stackOf(reel, frames, chosen.picture, layers, tokens);
+  return { head, picture, width, stack };
+}
+
+/** One stack for each word of the prompt, in its order; occurrences apart. */
+function wordStacks({ picture, width, stack }: NonNullable<ReturnType<typeof resolve>>) {
+  return picture.words.map(({ text, tokens }) => {
+    return { text, stack: stack(tokens.filter((token) => token < width)) };
+  });
+}
+
+// ------------------------------------------------------------------------------------- the maps
+
+/** Adds a grid, brought to [height, width] bilinearly: half-pixel centres, edges clamped. */
+function addResized(out: Float32Array, width: number, height: number, grid: Grid, factor: number) {
+  const { h, w, values } = grid;
+  const row = (y: number) => {
+    const line = new Float32Array(width);
+    for (let x = 0; x < width; x++) {
+      const at = Math.max(((x + 0.5) * w) / width - 0.5, 0);
+      const left = Math.min(Math.floor(at), w - 1);
+      const right = Math.min(left + 1, w - 1);
+      const [a, b] = [values[y * w + left] as number, values[y * w + right] as number];
+      line[x] = factor * (a + (b - a) * (at - left));
+    }
+    return line;
+  };
+  const lines = Array.from({ length: h }, (_, y) => row(y));
+  for (let y = 0; y < height; y++) {
+    const at = Math.max(((y + 0.5) * h) / height - 0.5, 0);
+    const upper = Math.min(Math.floor(at), h - 1);
+    const [a, b] = [lines[upper], lines[Math.min(upper + 1, h - 1)]] as [
+      Float32Array,
+      Float32Array,
+    ];
+    for (let x = 0, i = y * width; x < width; x++, i++) {
+      const over = a[x] as number;
+      out[i] = (out[i] as number) + over + ((b[x] as number) - over) * (at - upper);
+    }
+  }
+}
+
+function mean(stack: Stack, width: number, height: number): Float32Array {
+  const out = new Float32Array(width * height);
+  for (const grid of stack.grids.values()) addResized(out, width, height, grid, 1 / stack.count);
+  return out;
+}
+
+/**
+ * [height, width] a word's map, at least 0: its attention, or by the recipe its share among the
+ * prompt's words, then at most 1. Undefined where none was recorded. Not to be written into.
+ */
+export function heat(
+  reel: Reel,
+  chosen: Chosen,
+  width: number,
+  height: number,
+): Float32Array | undefined {
+  const found = resolve(reel, chosen);
+  if (found === undefined) return undefined;
+  const tokens = columns(found.picture, chosen.word, found.width);
+  if (tokens.length === 0) return undefined;
+  const stack = found.stack(tokens);
+  if (stack.count === 0) return undefined;
+  const words = found.head.recipe.against === "words" && !isSpecial(chosen.word);
+  const key = `${stack.key} ${width} ${height} ${words}`;
+  const make = () => {
+    const map = mean(stack, width, height);
+    if (!words) return map;
+    const all = mean(total(wordStacks(found).map((word) => word.stack)), width, height);
+    return map.map((value, i) => ((all[i] as number) > 0 ? value / (all[i] as number) : 0));
+  };
+  return memory.recall(key, make, (map) => map.length);
+}
+
+/** The mean of a word's maps at a spot of the picture (shares 0..1 of its width and height). */
+function sample(stack: Stack, x: number, y: number): number {
+  let sum = 0;
+  for (const { h, w, values } of stack.grids.values()) {
+    const along = Math.min(Math.max(x * w - 0.5, 0), w - 1);
+    const down = Math.min(Math.max(y * h - 0.5, 0), h - 1);
+    const [left, upper] = [Math.floor(along), Math.floor(down)];
+    for (const [row, high] of [
+      [upper, 1 - down + upper],
+      [Math.min(upper + 1, h - 1), down - upper],
+    ] as const) {
+      for (const [column, wide] of [
+        [left, 1 - along + left],
+        [Math.min(left + 1, w - 1), along - left],
+      ] as const) {
+        sum += high * wide * (values[row * w + column] as number);
+      }
+    }
+  }
+  return stack.count > 0 ? sum / stack.count : 0;
+}
+
+/** The prompt's words by how much a spot takes from them: shares that sum to 1, largest first. */
+export function ranking(
+  reel: Reel,
+  chosen: Omit<Chosen, "word">,
+  cell: { x: number; y: number },
+): Share[] {
+  const found = resolve(reel, chosen);
+  if (found === undefined) return [];
+  const shares = new Map<string, Share>();
+  let sum = 0;
+  for (const { text, stack } of wordStacks(found)) {
+    const value = sample(stack, cell.x, cell.y);
+    sum += value;
+    const known = shares.get(text.toLowerCase());
+    if (known === undefined) shares.set(text.toLowerCase(), { word: text, share: value });
+    else known.share += value;
+  }
+  if (sum === 0) return [];
+  for (const one of shares.values()) one.share /= sum;
+  return [...shares.values()].sort((a, b) => b.share - a.share);
+}
+
+/** How one layer at one step looks at a word: undefined where that was not recorded. */
+export function glance(frame: Frame, layer: number, picture: number, tokens: number[]) {
+  const stack: Stack = { key: "", grids: new Map(), count: 0 };
+  add(stack, frame, picture, [layer], tokens);
+  const [grid] = stack.grids.values();
+  if (grid === undefined) return undefined;
+  const sum = grid.values.reduce((all, value) => all + value, 0);
+  return { h: grid.h, w: grid.w, mean: sum / grid.values.length, focus: focus(grid.values, sum) };
+}
+
+const BINS = 2048; // more than one token's 256 values, so that those are kept apart
+
+/** 0.1..1: the share of all that lies in the strongest tenth of the cells; 0.1 where it is even. */
+function focus(values: Float32Array, sum: number): number {
+  const most = values.reduce((largest, value) => Math.max(largest, value), 0);
+  if (most === 0) return 0.1;
+  const [counts, sums] = [new Float64Array(BINS), new Float64Array(BINS)];
+  for (const value of values) {
+    const bin = Math.round((value / most) * (BINS - 1));
+    counts[bin] = (counts[bin] as number) + 1;
+    sums[bin] = (sums[bin] as number) + value;
+  }
+  let [left, inside] = [values.length / 10, 0];
+  for (let bin = BINS - 1; bin >= 0 && left > 0; bin--) {
+    const count = counts[bin] as number;
+    if (count === 0) continue;
+    const taken = Math.min(left, count);
+    inside += (sums[bin] as number) * (taken / count);
+    left -= taken;
+  }
+  return inside / sum;
+}
+
+// ------------------------------------------------------------------------------------ on screen
+
+/** The size of an overlay: the picture's shape, its longer side at most 256. */
+export function canvasSize({ width, height }: Pick<Head, "width" | "height">): [number, number] {
+  const scale = Math.min(LONGEST_SIDE / Math.max(width, height, 1), 1);
+  return [Math.max(Math.round(width * scale), 1), Math.max(Math.round(height * scale), 1)];
+}
+
+/** The least and the largest. */
+export function extent(values: Float32Array): [number, number] {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (const value of values) {
+    if (value < least) least = value;
+    if (value > most) most = value;
+  }
+  return [least, most];
+}
+
+/** From the least to the largest as 0..1; all 0 where they are the same. */
+export function scaled(values: Float32Array): Float32Array {
+  const [least, most] = extent(values);
+  const range = most - least;
+  return range > 0
+    ? values.map((value) => (value - least) / range)
+    : new Float32Array(values.length);
+}
+
+// Of a square's corners (upper left 1, upper right 2, lower right 4, lower left 8) those above the
+// level, and the sides that its line then joins: 0 above, 1 right, 2 below, 3 left.
+const SIDES: readonly (readonly number[])[] = [
+  [],
+  [3, 0],
+  [0, 1],
+  [3, 1],
+  [1, 2],
+  [], // a saddle, see below
+  [0, 2],
+  [3, 2],
+  [2, 3],
+  [2, 0],
+  [],
+  [2, 1],
+  [1, 3],
+  [1, 0],
+  [0, 3],
+  [],
+];
+
+/** Where the values cross a level: x, y, x, y of one straight piece after another, in pixels. */
+export function contour(values: Float32Array, w: number, h: number, level: number): number[] {
+  const lines: number[] = [];
+  for (let y = 0; y + 1 < h; y++) {
+    for (let x = 0; x + 1 < w; x++) {
+      const i = y * w + x;
+      const a = values[i] as number;
+      const b = values[i + 1] as number;
+      const c = values[i + w + 1] as number;
+      const d = values[i + w] as number;
+      const corners =
+        (a > level ? 1 : 0) | (b > level ? 2 : 0) | (c > level ? 4 : 0) | (d > level ? 8 : 0);
+      if (corners === 0 || corners === 15) continue;
+      let sides = SIDES[corners] as readonly number[];
+      if (corners === 5 || corners === 10) {
+        const middle = (a + b + c + d) / 4 > level;
+        sides = middle === (corners === 5) ? [3, 2, 0, 1] : [3, 0, 1, 2];
+      }
+      for (const side of sides) {
+        const share = (from: number, to: number) => (level - from) / (to - from);
+        if (side === 0) lines.push(x + 0.5 + share(a, b), y + 0.5);
+        else if (side === 1) lines.push(x + 1.5, y + 0.5 + share(b, c));
+        else if (side === 2) lines.push(x + 0.5 + share(d, c), y + 1.5);
+        else lines.push(x + 0.5, y + 0.5 + share(a, d));
+      }
+    }
+  }
+  return lines;
+}

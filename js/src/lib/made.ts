@@ -1,0 +1,155 @@
+// Made-up runs for the tests: heads and frames as the kernel packs them.
+
+import type { Frame } from "./reel";
+import { reelOf, unpack } from "./reel";
+import type { Head, PictureHead, Reel, Selection } from "./view";
+
+/** Probability of a token at a spot (shares 0..1 of the picture) of a layer at a step. */
+export type Probability = (token: number, x: number, y: number, at: Place) => number;
+
+export interface Place {
+  step: number;
+  layer: number;
+  picture: number;
+}
+
+export interface Options {
+  steps?: number;
+  grids?: [number, number][];
+  labels?: string[];
+  prompts?: string[];
+  size?: [number, number]; // width and height of the picture
+  head?: Partial<Head>;
+  probability?: Probability;
+}
+
+const PADDING = 2; // columns kept of it
+const CHANNELS = 3;
+
+/** A prompt's words, split at spaces; those of more than six letters in two pieces. */
+export function pictureHead(prompt: string, seed = 7): PictureHead {
+  const pieces: string[] = [];
+  const words: PictureHead["words"] = [];
+  let at = 0;
+  for (const text of prompt.split(" ")) {
+    const parts = text.length > 6 ? [text.slice(0, 4), text.slice(4)] : [text];
+    const tokens = parts.map((part) => pieces.push(part));
+    const length = [...text].length;
+    if (/\w/u.test(text)) words.push({ text, tokens, start: at, end: at + length });
+    at += length + 1;
+  }
+  return { prompt, negative_prompt: "", seed, slots: 77, cut: "", pieces, words };
+}
+
+export function madeHead(options: Options = {}): Head {
+  const { steps = 4, grids = [[4, 4]], prompts = ["a cat"], size = [32, 32] } = options;
+  return {
+    v: 1,
+    run: 1,
+    model: "emoji",
+    task: "text to image",
+    sampler: "dpmpp_2m",
+    schedule: "default",
+    steps,
+    guidance_scale: 3,
+    guided: false,
+    width: size[0],
+    height: size[1],
+    factors: [
+      [1, 0, 0],
+      [0, 1, 0],
+      [0, 0, 1],
+      [0, 0, 0],
+    ],
+    sigmas: Array.from({ length: steps + 1 }, (_, i) => 10 * (1 - i / steps)),
+    schedule_sigmas: [],
+    layers: grids.map((_, i) => ({
+      name: `layer.${i}`,
+      label: options.labels?.[i] ?? `down ${i + 1}`,
+      place: "down",
+    })),
+    recipe: { layers: grids.map((_, i) => i), steps: [0, 1], against: "none" },
+    pictures: prompts.map((prompt, i) => pictureHead(prompt, 7 + i)),
+    ...options.head,
+  };
+}
+
+function frameBytes(head: Head, step: number, options: Options): Uint8Array<ArrayBuffer> {
+  const { grids = [[4, 4]], probability = () => 0.5 } = options;
+  const batch = head.pictures.length;
+  const tokens = Math.max(...head.pictures.map((one) => one.pieces.length)) + 2 + PADDING;
+  const size = [batch, CHANNELS, Math.round(head.height / 8), Math.round(head.width / 8)];
+  const latents = size.reduce((product, side) => product * side, 1);
+  const parts = ["x", "denoised", ...(grids.length > 0 ? ["attention"] : [])];
+  const sigma = head.sigmas[step] ?? 1;
+  const meta = { index: step, sigma, sigma_next: head.sigmas[step + 1] ?? 0, seconds: 0.03 };
+  let json = JSON.stringify({ ...meta, size, parts, grids, tokens: grids.length > 0 ? tokens : 0 });
+  while ((4 + json.length) % 4 !== 0) json += " ";
+
+  const out: number[] = [];
+  const pad = () => {
+    while (out.length % 4 !== 0) out.push(0);
+  };
+  const number = (value: number, method: "setUint32" | "setFloat32") => {
+    const view = new DataView(new ArrayBuffer(4));
+    view[method](0, value, true);
+    out.push(...new Uint8Array(view.buffer));
+  };
+  number(json.length, "setUint32");
+  out.push(...new TextEncoder().encode(json));
+  for (let i = 0; i < 2 * latents; i++) {
+    // float16: 0, 0.5 and 1 are enough
+    const half = [0, 0x3800, 0x3c00][(i + step) % 3] as number;
+    out.push(half & 255, half >> 8);
+    if (i === latents - 1) pad();
+  }
+  pad();
+  grids.forEach(([h, w], layer) => {
+    const maps: number[][] = [];
+    for (let picture = 0; picture < batch; picture++) {
+      for (let token = 0; token < tokens; token++) {
+        const map = Array.from({ length: h * w }, (_, i) => {
+          const [x, y] = [((i % w) + 0.5) / w, (Math.floor(i / w) + 0.5) / h];
+          return probability(token, x, y, { step, layer, picture });
+        });
+        maps.push(map);
+      }
+    }
+    const scales = maps.map((map) => Math.max(...map, 1e-8));
+    for (const scale of scales) number(scale, "setFloat32");
+    maps.forEach((map, i) => {
+      for (const value of map) out.push(Math.round((value / (scales[i] as number)) * 255));
+    });
+    pad();
+  });
+  return Uint8Array.from(out);
+}
+
+/** A run's head and its packed steps. */
+export function madeRun(options: Options = {}): { head: Head; frames: Uint8Array<ArrayBuffer>[] } {
+  const head = madeHead(options);
+  const frames = Array.from({ length: head.steps }, (_, i) => frameBytes(head, i, options));
+  return { head, frames };
+}
+
+export function madeReel(options: Options = {}): Reel {
+  const { head, frames } = madeRun(options);
+  return reelOf(
+    head,
+    frames.map((one) => unpack(one) as Frame),
+  );
+}
+
+export const nothingSelected: Selection = {
+  step: -1,
+  word: "",
+  other: "",
+  layer: -1,
+  span: "run",
+  guidance: null,
+  picture: 0,
+  view: "clean",
+  opacity: 0.6,
+  colormap: "magma",
+  contour: false,
+};
