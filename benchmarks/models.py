@@ -6,8 +6,9 @@ import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sdwidgets.configs import ModelConfig, TextConfig
@@ -21,15 +22,15 @@ def model_folder(name: str = "emoji") -> Iterator[Path]:
 
     "emoji": the bundled model. Where it is missing, a model of its shape with random weights,
     which takes as long. "sd1": Stable Diffusion 1's shape with random weights in float16, 2.1 GB.
-    Anything else: a path.
+    "tiny": the tests' smallest, a millisecond a step. Anything else: a path.
     """
     from sdwidgets.checkpoints.load import BUNDLED
     from sdwidgets.configs import EMOJI, SD1
 
     if name == "emoji" and (BUNDLED / "emoji" / "model_index.json").is_file():
         yield BUNDLED / "emoji"
-    elif name in ("emoji", "sd1"):
-        config = EMOJI if name == "emoji" else SD1
+    elif name in ("emoji", "sd1", "tiny"):
+        config = {"emoji": EMOJI, "sd1": SD1}.get(name) or _tiny()
         print(f"   (random weights of the shape of {config.name})", flush=True)
         with tempfile.TemporaryDirectory(prefix="sdwidgets-benchmark-") as scratch:
             folder = Path(scratch) / "model"
@@ -37,6 +38,14 @@ def model_folder(name: str = "emoji") -> Iterator[Path]:
             yield folder
     else:
         yield Path(name)
+
+
+def _tiny() -> ModelConfig:
+    """TINY, with a vocabulary that has room for every byte; see `_write_vocabulary`."""
+    from sdwidgets.configs import TINY
+
+    text = replace(TINY.text[0], vocab_size=515, bos=512, eos=513, pad=514)
+    return replace(TINY, text=(text,))
 
 
 def write_random(config: ModelConfig, folder: Path) -> None:
@@ -65,6 +74,26 @@ def write_random(config: ModelConfig, folder: Path) -> None:
         finally:
             torch.set_default_dtype(torch.float32)
         save_model(model, folder, dtype="float16")
+
+
+def diffusers_unet(ours: Any, cells: int, convolutions: bool) -> Any:
+    """diffusers' network of the same config, with the very memory of ours as its weights.
+
+    ``convolutions``: 1x1 convolutions around attention, as Stable Diffusion 1 is published; else
+    linear layers.
+    """
+    import torch
+    from diffusers import UNet2DConditionModel
+
+    from sdwidgets.checkpoints.config_json import unet_to_json
+
+    with torch.device("meta"):
+        config = {**unet_to_json(ours.config, cells), "use_linear_projection": not convolutions}
+        theirs = UNet2DConditionModel.from_config(config).eval().requires_grad_(False)
+    shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
+    weights = {name: tensor.view(shapes[name]) for name, tensor in ours.state_dict().items()}
+    theirs.load_state_dict(weights, strict=True, assign=True)
+    return theirs.requires_grad_(False)
 
 
 def _write_vocabulary(folder: Path, text: TextConfig) -> None:

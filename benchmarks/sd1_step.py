@@ -13,26 +13,19 @@ import sys
 from typing import Any
 
 from .measure import against, begin, interleaved, options, report, synchroniser
+from .models import diffusers_unet
 
 
 def networks(dtype: Any, device: str, convolutions: bool) -> tuple[Any, Any]:
     """Our UNet of Stable Diffusion 1's shape and diffusers', with the same memory as weights."""
     import torch
-    from diffusers import UNet2DConditionModel
 
-    from sdwidgets.checkpoints.config_json import unet_to_json
     from sdwidgets.configs import SD1
     from sdwidgets.models.unet import UNet
 
     torch.manual_seed(0)
     ours = UNet(SD1.unet).eval().requires_grad_(False).to(device, dtype)
-    with torch.device("meta"):
-        config = {**unet_to_json(SD1.unet, 64), "use_linear_projection": not convolutions}
-        theirs = UNet2DConditionModel.from_config(config).eval().requires_grad_(False)
-    shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
-    weights = {name: tensor.view(shapes[name]) for name, tensor in ours.state_dict().items()}
-    theirs.load_state_dict(weights, strict=True, assign=True)
-    return ours, theirs.requires_grad_(False)
+    return ours, diffusers_unet(ours, 64, convolutions)
 
 
 def main() -> int:
