@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .step import Maps
+from .tokens import PromptTokens
 
 
 def heat_map(
@@ -36,6 +37,32 @@ def heat_map(
             sums[chosen.shape] = sums.get(chosen.shape, 0) + chosen
     total = sum(resized(one, size) for one in sums.values())
     return np.asarray(total, np.float32) / (len(steps) * len(names))
+
+
+def word_map(
+    steps: Sequence[Maps],
+    prompt: PromptTokens,
+    tokens: Sequence[int],
+    size: tuple[int, int],
+    *,
+    layers: Sequence[str] | None = None,
+    picture: int = 0,
+    head: int | None = None,
+    against: str = "none",
+) -> np.ndarray:
+    """[H, W] float32: the `heat_map` of ``tokens`` of a prompt; against "words", its share.
+
+    A word counts with the mean over its tokens, as one of the prompt's words.
+    """
+
+    def heat(some: Sequence[int]) -> np.ndarray:
+        return heat_map(steps, some, size, layers=layers, picture=picture, head=head)
+
+    if against == "none":
+        return heat(tokens)
+    words = [(set(word.tokens) & set(tokens), heat(word.tokens)) for word in prompt.words]
+    own = [one for mine, one in words if mine] or [heat(tokens)]
+    return share_of_words(np.mean(own, axis=0), [one for _, one in words])
 
 
 def share_of_words(own: np.ndarray, all_words: Sequence[np.ndarray]) -> np.ndarray:

@@ -24,9 +24,9 @@ from PIL import Image
 from ..errors import InputError
 from ..settings import Settings
 from .images import encode_png, write_file
-from .maps import heat_map, share_of_words, sizes, stretched
+from .maps import sizes, stretched, word_map
 from .recipe import DEFAULT, Recipe
-from .step import Maps, StepAttention, TraceStep, recorded
+from .step import Maps, StepAttention, TraceStep, as_array, recorded
 from .tokens import SPECIAL, PromptTokens, Span
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Trace:
     negative_tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # where guided
     given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
     given_mask: Image.Image | None = field(default=None, repr=False)
+    given_latents: np.ndarray | None = field(default=None, repr=False)  # noise not from the seed
     factors: np.ndarray | None = field(default=None, repr=False)  # of `images.preview_rgb`
     schedule_sigmas: tuple[float, ...] = field(default=(), repr=False)  # of training, thinned
     stored: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -115,7 +116,7 @@ class Trace:
     @classmethod
     def begun(cls, run: Recordable) -> Trace:
         """The record of a run before its first step: what was asked."""
-        model = run.model
+        model, latents = run.model, getattr(run, "latents", None)
         sigmas = getattr(getattr(model, "schedule", None), "sigmas", ())
         return cls(
             model=run.model_name,
@@ -130,6 +131,7 @@ class Trace:
             fingerprint=getattr(model, "fingerprint", ""),
             given_image=getattr(run, "image", None),
             given_mask=getattr(run, "mask", None),
+            given_latents=None if latents is None else as_array(latents),
             factors=getattr(model, "preview_factors", None),
             schedule_sigmas=tuple(float(sigmas[i]) for i in _spread(len(sigmas), 100)),
             source=None if model is None else weakref.ref(model),
@@ -221,25 +223,21 @@ class Trace:
             against = "none" if word in SPECIAL else recipe.against
         _check_choice("against", against, ("none", "words"))
         width, height = self.settings.size
-
-        def heat(some: Sequence[int]) -> np.ndarray:
-            return heat_map(maps, some, (height, width), layers=names, picture=picture, head=head)
-
-        result = heat(tokens)
-        if against == "words":
-            others = [heat(one.tokens) for one in prompt.words]
-            own = [heat(one.tokens) for one in prompt.words if set(one.tokens) & set(tokens)]
-            result = share_of_words(np.mean(own, axis=0) if own else result, others)
+        result = word_map(
+            maps,
+            prompt,
+            tokens,
+            (height, width),
+            layers=names,
+            picture=picture,
+            head=head,
+            against=against,
+        )
         return stretched(result) if scale == "picture" else result
 
     def _maps(self, step: int | Sequence[int] | None, recipe: Recipe, uncond: bool) -> list[Maps]:
         """What was recorded of the steps that count."""
-        if isinstance(step, Sequence) and not isinstance(step, str) and step:
-            chosen = list(step)
-        else:
-            chosen = recipe.chosen_steps(len(self.steps)) if step is None else [step]
-        for one in chosen:
-            _check_index("step", one, len(self.steps))
+        chosen = chosen_steps(step, recipe, len(self.steps))
         kept = [self.steps[one].attention or StepAttention() for one in chosen]
         maps = [one.uncond if uncond else one.cross for one in kept]
         if not maps or not all(maps):
@@ -380,6 +378,17 @@ class Trace:
 
     def _repr_png_(self) -> bytes | None:
         return self.png() if self.images else None
+
+
+def chosen_steps(step: int | Sequence[int] | None, recipe: Recipe, count: int) -> list[int]:
+    """The indices asked for, of a run of ``count`` steps; the recipe's for None. InputError."""
+    if step is None:
+        return recipe.chosen_steps(count)
+    several = isinstance(step, Sequence) and not isinstance(step, (str, bytes)) and len(step) > 0
+    chosen: list[Any] = list(step) if several else [step]  # type: ignore[arg-type]
+    for one in chosen:
+        _check_index("step", one, count)
+    return chosen
 
 
 def _recorded(steps: Sequence[Step], seconds: Sequence[float]) -> Iterator[TraceStep]:

@@ -1,0 +1,155 @@
+"""Asking a model about a run after it: other words against its queries, and the run without a word.
+
+Attention is a correlation: what the network looked at. Taking a word away is an intervention: what
+the word did. Beside each other they say how far the first may be read as the second.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+from .attention import grid_of
+from .maps import sizes, word_map
+from .recipe import DEFAULT
+from .step import Maps, StepAttention
+from .tokens import PromptTokens
+from .trace import Trace, chosen_steps
+
+if TYPE_CHECKING:
+    from ..pipeline import LatentDiffusion
+
+
+@dataclass(frozen=True, eq=False)
+class Ablation:
+    """A run without a word, or with another in its place, beside the run with it."""
+
+    word: str
+    replacement: str  # "" if the word was only left out
+    trace: Trace  # the other run
+    change: np.ndarray = field(repr=False)
+    """[H, W] float32 in [0, 1]: how far each pixel moved, the mean over red, green and blue."""
+    heat: np.ndarray | None = field(default=None, repr=False)
+    """[H, W]: the word's heat map in the first run, as `Trace.heat_map` makes it, if recorded."""
+    correlation: float | None = None
+    """Pearson's, between change and heat; None where nothing was recorded or nothing changed."""
+
+
+def query(
+    trace: Trace,
+    word: str,
+    *,
+    prompt: str | None = None,
+    step: int | Sequence[int] | None = None,
+    picture: int = 0,
+    model: LatentDiffusion | None = None,
+) -> np.ndarray:
+    """[H, W] float32: see `Trace.query`."""
+    if not isinstance(word, str) or not word.strip():
+        raise InputError("Ask for a word: a text that is not empty.", parameter="word")
+    model = _model_of(trace, model)
+    settings = trace.settings.of_picture(picture)
+    text = f"{settings.prompt} {word}".strip() if prompt is None else prompt
+    tokens = _tokens(model, text)
+    found = tokens.find(word)
+    steps = [trace.steps[i] for i in chosen_steps(step, DEFAULT, len(trace.steps))]
+    kept = [one.attention or StepAttention() for one in steps]
+    if not kept or not all(one.queries for one in kept):
+        raise InputError(
+            "No queries were recorded.\n"
+            "Generate with attention=sdwidgets.AttentionSettings(queries=True)."
+        )
+    height, width = trace.steps[0].x.shape[-2:]
+    context = model.condition([text]).to(model.device, model.dtype).context
+    maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
+    layers = DEFAULT.layers(sizes(maps[0]), (height, width))
+    size = settings.size[::-1]
+    return word_map(maps, tokens, found, size, layers=layers, against=DEFAULT.against)
+
+
+@torch.no_grad()
+def _maps(
+    model: LatentDiffusion,
+    attention: StepAttention,
+    context: torch.Tensor | None,
+    picture: int,
+    latents: tuple[int, int],
+) -> Maps:
+    """Layer -> [1, 1, T, h, w] float32: the step's queries against the keys of a context."""
+    layers = model.unet.cross_attentions()
+    if context is None or not set(attention.queries) <= set(layers):
+        raise InputError("This model has other layers than the one of the run.", parameter="model")
+    maps = {}
+    for name, (values, scale) in attention.queries.items():
+        q = torch.from_numpy(values[picture : picture + 1] * scale[picture : picture + 1])
+        p = layers[name].probabilities_of(q.to(context.device, context.dtype), context)
+        mean = p.mean(1, keepdim=True).mT  # [1, 1, T, N]
+        maps[name] = mean.unflatten(-1, grid_of(mean.shape[-1], *latents)).cpu().numpy()
+    return maps
+
+
+def ablate(
+    trace: Trace,
+    word: str,
+    replacement: str = "",
+    *,
+    picture: int = 0,
+    model: LatentDiffusion | None = None,
+) -> Ablation:
+    """See `Trace.ablate`."""
+    if not isinstance(word, str) or not isinstance(replacement, str):
+        raise InputError("word and replacement must be texts.", parameter="word")
+    model = _model_of(trace, model)
+    if not trace.complete:
+        raise InputError("This run was stopped: there is no picture to compare with.")
+    one = trace.settings.of_picture(picture)
+    trace.tokens[picture].find(word)  # says so if the network never saw it
+    pattern = r"\s+".join(map(re.escape, word.split()))
+    prompt = re.sub(rf"(?<!\w){pattern}(?!\w)", lambda _: replacement, str(one.prompt), flags=re.I)
+    noise = trace.given_latents
+    other = model.generate(
+        **replace(one, prompt=" ".join(prompt.split())).as_dict(),
+        image=trace.given_image,
+        mask=trace.given_mask,
+        latents=None if noise is None else noise[picture : picture + 1],
+    )
+    pixels = [np.asarray(each, np.float32) for each in (trace.images[picture], other.image)]
+    change = np.abs(pixels[0] - pixels[1]).mean(-1) / 255
+    heat = trace.heat_map(word, picture=picture) if trace.layers else None
+    correlation = None
+    if heat is not None and heat.std() > 0 and change.std() > 0:
+        correlation = float(np.corrcoef(heat.ravel(), change.ravel())[0, 1])
+    return Ablation(word, replacement, other, change, heat, correlation)
+
+
+def _tokens(model: LatentDiffusion, prompt: Any) -> PromptTokens:
+    if not isinstance(prompt, str):
+        raise InputError("prompt must be a text.", parameter="prompt")
+    read = model.text.tokenize([prompt])
+    slots = read.ids.shape[1]
+    return PromptTokens(prompt, read.pieces[0], read.words[0], read.cut[0], slots)
+
+
+def _model_of(trace: Trace, model: LatentDiffusion | None) -> LatentDiffusion:
+    """The model to ask: the given one, or that of the run. InputError if it is not that one."""
+    if model is None and trace.source is not None:
+        model = trace.source()
+    if model is None:
+        raise InputError(
+            f"The model of this run, {trace.model!r}, is not loaded.\n"
+            "Give it: model=sdwidgets.load(...).",
+            parameter="model",
+        )
+    if trace.fingerprint and model.fingerprint != trace.fingerprint:
+        raise InputError(
+            f"{model.name!r} has other weights than {trace.model!r} had in this run.\n"
+            "Give the model that made it.",
+            parameter="model",
+        )
+    return model
