@@ -16,7 +16,14 @@ from pathlib import Path
 
 from .measure import HERE, MISSED, RESULTS, Ratio, machine_name
 
-BENCHMARKS = ("first_picture", "against_diffusers", "live_view", "memory", "sd1_step")
+BENCHMARKS = (
+    "first_picture",
+    "against_diffusers",
+    "live_view",
+    "memory",
+    "sd1_step",
+    "attention_cost",
+)
 
 
 def main() -> int:
