@@ -69,6 +69,11 @@ test("all occurrences of a word count, in any case", () => {
   close(heat(reel, { ...cat, word: "A" }, 7, 6), reference(cat, [1, 6], [0, 1, 2], [0, 1, 2]));
 });
 
+test("several words are one map, where they stand together", () => {
+  expect(columns(pictureHead("a cat by a Cat by"), " cat  BY ", 9)).toEqual([2, 3, 5, 6]);
+  expect(columns(pictureHead("a cat by a car"), "cat a", 9)).toEqual([]);
+});
+
 test("a layer and a step can be chosen, and a picture of the batch", () => {
   const one = { ...cat, layer: 1, span: "step", step: 2 } as const;
   close(heat(reel, one, 7, 6), reference(cat, [2], [1], [2]));
@@ -116,7 +121,7 @@ test("start, end and padding are never put against the words", () => {
   for (const [word, tokens] of [
     ["<start>", [0]],
     ["<end>", [8]],
-    ["<padding>", [9, 10]],
+    ["<padding>", [10]],
   ] as const) {
     const found = heat(against, { ...cat, word }, 7, 6);
     close(found, reference(cat, [...tokens], [0, 1, 2], [0, 1, 2]));
@@ -155,7 +160,8 @@ test("a spot at the very edge is a spot", () => {
 
 test("columns past the recorded ones are no tokens", () => {
   const head = pictureHead("a cat");
-  expect(columns(head, "<padding>", 6)).toEqual([4, 5]);
+  expect(columns(head, "<padding>", 6)).toEqual([5]);
+  expect(columns(head, "<padding>", 4)).toEqual([]);
   expect(columns(head, "<end>", 3)).toEqual([]);
   expect(columns(head, "cat", 2)).toEqual([]);
 });

@@ -39,18 +39,31 @@ export const isSpecial = (word: string) => (SPECIAL as readonly string[]).includ
 /** Words are the same in any case, as for the kernel. */
 export const sameWord = (one: string, other: string) => one.toLowerCase() === other.toLowerCase();
 
+/**
+ * The occurrences of a word in a prompt, each the indices of its words: one, or several where a
+ * text of several words was asked for.
+ */
+export function occurrences(picture: PictureHead, word: string): number[][] {
+  const parts = word.split(/\s+/).filter(Boolean);
+  const { words } = picture;
+  const found: number[][] = [];
+  for (let i = 0; parts.length > 0 && i + parts.length <= words.length; i++) {
+    const here = parts.map((_, k) => i + k);
+    if (here.every((at, k) => sameWord(words[at]?.text ?? "", parts[k] as string)))
+      found.push(here);
+  }
+  return found;
+}
+
 /** The columns of the attention that belong to a word, all its occurrences; [] if it has none. */
 export function columns(picture: PictureHead, word: string, width: number): number[] {
   const end = picture.pieces.length + 1;
   if (word === "<start>") return [0];
   if (word === "<end>") return end < width ? [end] : [];
-  if (word === "<padding>") {
-    return Array.from({ length: Math.max(width - end - 1, 0) }, (_, i) => end + 1 + i);
-  }
-  return picture.words
-    .filter((one) => sameWord(one.text, word))
-    .flatMap((one) => one.tokens)
-    .filter((token) => token < width);
+  if (word === "<padding>") return end + 1 < width ? [width - 1] : []; // the sum of all of it
+  const found = occurrences(picture, word).flat();
+  const tokens = found.flatMap((at) => picture.words[at]?.tokens ?? []);
+  return [...new Set(tokens)].filter((token) => token < width);
 }
 
 /** The layers that count: the one chosen, else the recipe's, else all. */
@@ -72,6 +85,13 @@ function framesOf(reel: Reel, head: Head, { span, step }: Pick<Chosen, "span" | 
     return from <= when && when < to;
   });
   return counted.length > 0 ? counted : seen;
+}
+
+/** What a map is the mean of, to say so: the frames and the layers; undefined before the head. */
+export function counted(reel: Reel, chosen: Omit<Chosen, "word" | "picture">) {
+  const { head } = reel;
+  if (head === undefined) return undefined;
+  return { frames: framesOf(reel, head, chosen), layers: layersOf(head, chosen.layer) };
 }
 
 /** Adds the mean over `tokens` of each layer's map. */
@@ -258,10 +278,13 @@ export function heat(
   const words = found.head.recipe.against === "words" && !isSpecial(chosen.word);
   const key = `${stack.key} ${width} ${height} ${words}`;
   const make = () => {
-    const map = mean(stack, width, height);
-    if (!words) return map;
-    const all = mean(total(wordStacks(found).map((word) => word.stack)), width, height);
-    return map.map((value, i) => ((all[i] as number) > 0 ? value / (all[i] as number) : 0));
+    if (!words) return mean(stack, width, height);
+    const stacks = wordStacks(found).map((word) => word.stack);
+    const own = new Set(occurrences(found.picture, chosen.word).flat());
+    const all = mean(total(stacks), width, height);
+    const some = mean(total(stacks.filter((_, i) => own.has(i))), width, height);
+    const share = (value: number, i: number) => value / own.size / ((all[i] as number) || 1);
+    return some.map(share);
   };
   return memory.recall(key, make, (map) => map.length);
 }
