@@ -9,7 +9,7 @@ const outdir = join(here, "..", "sdwidgets", "widgets", "static");
 mkdirSync(outdir, { recursive: true });
 
 const options = {
-  entryPoints: ["picture"].map((name) => join(here, "src", `${name}.ts`)),
+  entryPoints: ["picture", "viewer", "standalone"].map((name) => join(here, "src", `${name}.ts`)),
   outdir,
   bundle: true,
   format: "esm",

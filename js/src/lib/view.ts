@@ -100,6 +100,16 @@ export interface Panel {
   remove?(): void;
 }
 
+/** How many pictures the run makes at once. */
+export function batchOf({ reel }: View): number {
+  return reel.frames[0]?.size[0] ?? Math.max(reel.head?.pictures.length ?? 0, 1);
+}
+
+/** Which of them is on show. */
+export function pictureOf(view: View): number {
+  return Math.min(Math.max(Math.round(view.selection.picture), 0), batchOf(view) - 1);
+}
+
 const LONGEST = { list: 4096, layers: 256, pictures: 64, text: 100_000, size: 1 << 15 };
 
 type Record_ = Record<string, unknown>;

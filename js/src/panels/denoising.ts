@@ -1,0 +1,252 @@
+// Inside one step: noisy and clean latents, both halves of guidance, each channel, the schedule.
+
+import { symbol } from "../lib/controls";
+import { h, write } from "../lib/dom";
+import { roving } from "../lib/keys";
+import { channel, clean, extent, guided, paint, preview, signed } from "../lib/latents";
+import type { Frame } from "../lib/reel";
+import { type Panel, pictureOf, type View, type What } from "../lib/view";
+import { schedule } from "./schedule";
+
+const MOST_GUIDANCE = 20;
+
+interface Cell {
+  words: string;
+  letter: string;
+  index: string;
+  title: string;
+  latents(frame: Frame, view: View): Float32Array | undefined;
+  signed?: boolean;
+}
+
+const CELLS: Cell[] = [
+  {
+    words: "noisy",
+    letter: "x",
+    index: "t",
+    title: "The noisy latents that this step began with",
+    latents: (frame) => frame.x,
+  },
+  {
+    words: "clean",
+    letter: "x",
+    index: "0",
+    title: "The clean latents that this step predicted",
+    latents: (frame, view) => clean(frame, view.selection.guidance),
+  },
+  {
+    words: "prompt alone",
+    letter: "x",
+    index: "c",
+    title: "What it would predict with the prompt alone: guidance 1",
+    latents: (frame) => guided(frame, 1),
+  },
+  {
+    words: "without it",
+    letter: "x",
+    index: "∅",
+    title: "What it would predict without the prompt: guidance 0",
+    latents: (frame) => frame.uncond,
+  },
+  {
+    words: "difference",
+    letter: "Δ",
+    index: "",
+    title: "Prompt alone less without it; orange: the prompt makes it brighter, blue: darker",
+    latents: (frame) => frame.difference,
+    signed: true,
+  },
+];
+
+export function denoising(view: View): Panel {
+  const thumbs = CELLS.map(thumb);
+  const row = h(
+    "div",
+    { class: "sdw-v-thumbs", role: "toolbar", "aria-label": "Latents of this step" },
+    ...thumbs.map(({ button }) => button),
+  );
+  const oneTabStop = roving(row);
+  const channels = channelRow();
+  const guidance = guidanceRow(view);
+  const noise = schedule(view);
+  let chosen = 1; // the clean ones
+
+  thumbs.forEach(({ button }, i) => {
+    button.addEventListener("click", () => {
+      if (button.getAttribute("aria-disabled") === "true") return;
+      chosen = i;
+      draw();
+    });
+  });
+
+  const element = h(
+    "section",
+    { class: "sdw-v-panel sdw-denoising", "aria-label": "Denoising" },
+    h("p", { class: "sdw-title" }, "Inside the step"),
+    row,
+    guidance.element,
+    channels.element,
+    noise.element,
+  );
+
+  const draw = () => {
+    const { reel, selection } = view;
+    const frame = reel.at(selection.step);
+    const factors = reel.head?.factors ?? [];
+    const count = frame?.size[1] ?? Math.max(factors.length - 1, 0);
+    const which = pictureOf(view);
+    const negative = (reel.head?.pictures[which]?.negative_prompt ?? "") !== "";
+    element.style.setProperty("--sdw-cell", shape(frame, view));
+    CELLS.forEach((cell, i) => {
+      const { button, canvas, words } = thumbs[i] as Thumb;
+      const latents = frame && cell.latents(frame, view);
+      if (frame === undefined || latents === undefined) wipe(canvas);
+      else paint(canvas, (cell.signed ? signed : preview)(latents, frame.size, which, factors));
+      button.setAttribute("aria-disabled", String(latents === undefined));
+      button.setAttribute("aria-pressed", String(i === chosen));
+      if (cell.index === "∅") write(words, negative ? "negative" : cell.words);
+    });
+    if (!row.contains(document.activeElement)) oneTabStop(thumbs[chosen]?.button);
+    const cell = CELLS[chosen] as Cell;
+    channels.draw(cell, frame, frame && cell.latents(frame, view), which, count || 4);
+  };
+
+  const update = (what: What) => {
+    if (what === "hover") return;
+    draw();
+    guidance.update();
+    noise.update(what);
+  };
+  update("data");
+  return { element, update };
+}
+
+function shape(frame: Frame | undefined, view: View): string {
+  const { head } = view.reel;
+  if (head?.width && head.height) return `${head.width} / ${head.height}`;
+  return frame ? `${frame.size[3]} / ${frame.size[2]}` : "1";
+}
+
+function wipe(canvas: HTMLCanvasElement) {
+  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
+}
+
+interface Thumb {
+  button: HTMLButtonElement;
+  canvas: HTMLCanvasElement;
+  words: HTMLElement;
+}
+
+function thumb({ words, letter, index, title }: Cell): Thumb {
+  const canvas = h("canvas", { class: "sdw-v-small" });
+  const text = h("span", {}, words);
+  const button = h(
+    "button",
+    { type: "button", class: "sdw-v-thumb", title, tabindex: -1, "aria-pressed": "false" },
+    canvas,
+    text,
+    symbol(letter, index),
+  );
+  return { button, canvas, words: text };
+}
+
+/** The channels of some latents apart, in greys on one scale. */
+function channelRow() {
+  const label = h("p", { class: "sdw-v-label" }, "");
+  const cells = h("div", { class: "sdw-v-channels" });
+  const element = h("div", { class: "sdw-v-group" }, label, cells);
+  const canvases: HTMLCanvasElement[] = [];
+
+  const have = (count: number) => {
+    if (canvases.length === count) return;
+    canvases.splice(0, canvases.length, ...Array.from({ length: count }, () => h("canvas")));
+    cells.style.setProperty("--sdw-columns", String(Math.min(count, 8)));
+    cells.replaceChildren(
+      ...canvases.map((canvas, i) => {
+        canvas.className = "sdw-v-small";
+        canvas.setAttribute("role", "img");
+        canvas.setAttribute("aria-label", `channel ${i + 1}`);
+        return h("figure", { class: "sdw-v-channel" }, canvas, h("figcaption", {}, String(i + 1)));
+      }),
+    );
+  };
+
+  return {
+    element,
+    draw(
+      cell: Cell,
+      frame: Frame | undefined,
+      latents: Float32Array | undefined,
+      which: number,
+      count: number,
+    ) {
+      have(count);
+      if (frame === undefined || latents === undefined) {
+        for (const canvas of canvases) wipe(canvas);
+        write(label, `Channels of “${cell.words}”`);
+        return;
+      }
+      const most = extent(latents, frame.size, which);
+      canvases.forEach((canvas, c) => {
+        paint(canvas, channel(latents, frame.size, which, c, most));
+      });
+      write(label, `Channels of “${cell.words}”: black −${most}, grey 0, white ${most}`);
+    },
+  };
+}
+
+/** Another guidance for the step on show, from its two halves. */
+function guidanceRow(view: View) {
+  const label = { "aria-label": "guidance" };
+  const slider = h("input", { ...label, type: "range", min: 0, max: MOST_GUIDANCE, step: 0.1 });
+  const field = h("input", { ...label, type: "number", min: 0, max: MOST_GUIDANCE, step: 0.1 });
+  const reset = h("button", { type: "button", class: "sdw-button" }, "as run");
+  const formula = h("p", { class: "sdw-v-label" });
+  const element = h(
+    "div",
+    { class: "sdw-v-group" },
+    h(
+      "div",
+      { class: "sdw-v-guidance" },
+      h("span", { class: "sdw-v-name" }, "guidance ", symbol("g")),
+      slider,
+      field,
+      reset,
+    ),
+    formula,
+  );
+
+  const set = (value: number) => {
+    if (!Number.isFinite(value)) return;
+    view.select({ guidance: Math.min(Math.max(value, 0), MOST_GUIDANCE) });
+  };
+  slider.addEventListener("input", () => set(slider.valueAsNumber));
+  field.addEventListener("input", () => set(field.valueAsNumber));
+  field.addEventListener("change", () => update());
+  reset.addEventListener("click", () => {
+    if (view.selection.guidance !== null) view.select({ guidance: null });
+  });
+
+  const explain = h("span", {}, symbol("x", "0"), " = ", symbol("x", "∅"), " + ");
+  explain.append(symbol("g"), " · ", symbol("Δ"), ", worked out here from the two halves");
+  const update = () => {
+    const { head } = view.reel;
+    const frame = view.reel.at(view.selection.step);
+    const guidedRun = frame?.guided ?? head?.guided ?? true;
+    const asRun = head?.guidance_scale ?? 1;
+    const value = view.selection.guidance ?? asRun;
+    for (const input of [slider, field]) input.disabled = !guidedRun;
+    slider.value = String(value);
+    // Not while someone types in it.
+    if (field !== document.activeElement || field.valueAsNumber !== value) {
+      if (!(field === document.activeElement && field.value === "")) {
+        field.value = value.toFixed(1);
+      }
+    }
+    reset.setAttribute("aria-disabled", String(view.selection.guidance === null || !guidedRun));
+    reset.title = `Guidance ${asRun.toFixed(1)}, as the run had it`;
+    if (guidedRun) formula.replaceChildren(explain);
+    else write(formula, "This run had no guidance: the prompt alone led it.");
+  };
+  return { element, update };
+}

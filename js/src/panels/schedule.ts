@@ -1,0 +1,156 @@
+// The noise schedule: how much noise is left at each step, three ways to say it.
+
+import { choice, symbol } from "../lib/controls";
+import { h } from "../lib/dom";
+import type { Panel, View, What } from "../lib/view";
+import { level } from "../lib/words";
+
+type Line = "sigma" | "alpha" | "snr";
+
+interface Scale {
+  value(sigma: number): number; // of the line
+  height(value: number, range: [number, number]): number; // 0 below, 1 above
+  text(value: number): string;
+}
+
+const linear = (value: number, [low, high]: [number, number]) =>
+  high > low ? (value - low) / (high - low) : 0.5;
+
+const SCALES: Record<Line, Scale> = {
+  sigma: {
+    value: (sigma) => sigma,
+    height: (value, [low, high]) => linear(Math.log(value), [Math.log(low), Math.log(high)]),
+    text: level,
+  },
+  alpha: {
+    value: (sigma) => 1 / (1 + sigma * sigma),
+    height: (value) => value,
+    text: (value) => value.toFixed(2),
+  },
+  snr: {
+    value: (sigma) => -20 * Math.log10(sigma),
+    height: linear,
+    text: (value) => `${value.toFixed(0)} dB`.replace("-", "−"),
+  },
+};
+
+// In CSS pixels of the drawing, which is scaled with its width; strokes are not.
+const WIDE = 400;
+const HIGH = 96;
+const EDGE = 6;
+
+/** An element of a drawing. */
+function s<K extends keyof SVGElementTagNameMap>(tag: K, attributes: Record<string, string> = {}) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+export function schedule(view: View): Panel {
+  let line: Line = "sigma";
+  const lines = choice<Line>(
+    "What the plot shows",
+    [
+      { value: "sigma", label: ["noise ", symbol("σ")] },
+      { value: "alpha", label: ["signal ", symbol("ᾱ")], title: "1 / (1 + σ²)" },
+      { value: "snr", label: ["signal to noise"], title: "1 / σ² in decibels" },
+    ],
+    (value) => {
+      line = value;
+      draw();
+    },
+  );
+  const trained = s("polyline", { class: "sdw-v-trained" });
+  const path = s("polyline", { class: "sdw-v-line" });
+  const dots = s("path", { class: "sdw-v-dots" });
+  const cursor = s("line", { class: "sdw-v-cursor", y1: "0", y2: String(HIGH) });
+  const spot = s("path", { class: "sdw-v-spot" });
+  const drawing = s("svg", {
+    class: "sdw-v-plot",
+    viewBox: `0 0 ${WIDE} ${HIGH}`,
+    preserveAspectRatio: "none",
+    role: "img",
+  });
+  drawing.append(trained, path, dots, cursor, spot);
+  const [high, low] = [h("span", {}, ""), h("span", {}, "")];
+  const now = h("span", { class: "sdw-v-now" }, "");
+  const element = h(
+    "div",
+    { class: "sdw-v-group" },
+    h("div", { class: "sdw-v-bar" }, lines.element, now),
+    h(
+      "div",
+      { class: "sdw-v-graph" },
+      h("div", { class: "sdw-v-axis", "aria-hidden": "true" }, high, low),
+      drawing,
+    ),
+  );
+
+  /** The noise levels known by step: of the grid, else of the frames. */
+  const known = (): Map<number, number> => {
+    const { head, frames } = view.reel;
+    const grid = head?.sigmas.slice(0, -1) ?? [];
+    const levels = new Map(grid.map((sigma, i) => [i, sigma]));
+    for (const frame of frames) levels.set(frame.index, frame.sigma);
+    return levels;
+  };
+
+  const draw = () => {
+    const { reel, selection } = view;
+    const scale = SCALES[line];
+    const levels = [...known()].filter(([, sigma]) => sigma > 0);
+    const training = (reel.head?.schedule_sigmas ?? []).filter((sigma) => sigma > 0);
+    const all = [...levels.map(([, sigma]) => sigma), ...training];
+    lines.show(line);
+    element.dataset.line = line;
+    if (all.length === 0) {
+      for (const one of [trained, path]) one.setAttribute("points", "");
+      dots.setAttribute("d", "");
+      for (const one of [high, low, now]) one.textContent = "";
+      for (const one of [cursor, spot]) one.setAttribute("visibility", "hidden");
+      drawing.setAttribute("aria-label", "no noise levels yet");
+      return;
+    }
+    const values = all.map(scale.value);
+    const range: [number, number] =
+      line === "alpha" ? [0, 1] : [Math.min(...values), Math.max(...values)];
+    const last = Math.max((reel.head?.steps ?? 0) - 1, ...levels.map(([step]) => step), 1);
+    const x = (share: number) => EDGE + share * (WIDE - 2 * EDGE);
+    const y = (sigma: number) =>
+      EDGE + (1 - scale.height(scale.value(sigma), range)) * (HIGH - 2 * EDGE);
+    const points = levels
+      .sort(([a], [b]) => a - b)
+      .map(([step, sigma]) => [x(step / last), y(sigma)]);
+
+    path.setAttribute("points", points.map((point) => point.join()).join(" "));
+    // Time in training runs from no noise to much: here it runs as sampling does.
+    const backwards = [...training].reverse();
+    const share = (i: number) => i / Math.max(backwards.length - 1, 1);
+    trained.setAttribute(
+      "points",
+      backwards.map((sigma, i) => `${x(share(i))},${y(sigma)}`).join(" "),
+    );
+    // Points of no length have the round ends of their stroke, which is not scaled.
+    dots.setAttribute("d", points.map(([cx, cy]) => `M${cx},${cy}h0`).join(""));
+    high.textContent = scale.text(range[1]);
+    low.textContent = scale.text(range[0]);
+
+    const frame = reel.at(selection.step);
+    const seen = frame !== undefined && frame.sigma > 0;
+    for (const one of [cursor, spot]) one.setAttribute("visibility", seen ? "visible" : "hidden");
+    now.textContent = "";
+    if (!seen) return;
+    const at = String(x(frame.index / last));
+    cursor.setAttribute("x1", at);
+    cursor.setAttribute("x2", at);
+    spot.setAttribute("d", `M${at},${y(frame.sigma)}h0`);
+    now.textContent = scale.text(scale.value(frame.sigma));
+    drawing.setAttribute("aria-label", `step ${frame.index + 1}: ${now.textContent}`);
+  };
+
+  const update = (what: What) => {
+    if (what !== "hover") draw();
+  };
+  update("data");
+  return { element, update };
+}

@@ -1,0 +1,149 @@
+// Through the steps: play, a slider over those that are kept, keys and the wheel.
+
+import { h } from "../lib/dom";
+import type { Frame } from "../lib/reel";
+import type { Show } from "../lib/store";
+import type { Head, Panel } from "../lib/view";
+import { level } from "../lib/words";
+
+const TICK = 125; // ms: eight steps a second
+const REST = 8; // ticks on the last step before it begins again
+const NOTCH = 30; // pixels of the wheel for a step
+
+const PLAY = "M4 2.5v11l9-5.5z";
+const PAUSE = "M4 2.500h3v11h-3zM9 2.500h3v11h-3z";
+
+export function stepWords(frame: Frame, head: Head | undefined): string {
+  const steps = Math.max(head?.steps ?? 0, frame.index + 1);
+  return `step ${frame.index + 1} of ${steps}`;
+}
+
+export function transport(view: Show): Panel {
+  const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
+  slider.setAttribute("aria-label", "step on show");
+  const progress = h("progress", { class: "sdw-v-progress", max: 1, value: 0 });
+  progress.setAttribute("aria-label", "progress of the run");
+  const sign = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  icon.setAttribute("viewBox", "0 0 16 16");
+  icon.append(sign);
+  const button = h("button", { type: "button", class: "sdw-button sdw-v-play" }, icon);
+  const element = h(
+    "div",
+    { class: "sdw-v-transport" },
+    button,
+    h("div", { class: "sdw-v-track" }, slider, progress),
+  );
+
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let rested = 0;
+
+  const frames = () => view.reel.frames;
+  const place = () => {
+    const shown = view.reel.at(view.selection.step);
+    return shown === undefined ? -1 : frames().indexOf(shown);
+  };
+  /** The last place is "the newest": there a run is followed, and at its end the picture shown. */
+  const go = (to: number) => {
+    const last = frames().length - 1;
+    const frame = frames()[Math.min(Math.max(to, 0), last)];
+    if (frame === undefined) return;
+    const step = frame === frames()[last] ? -1 : frame.index;
+    if (step !== view.selection.step) view.select({ step });
+    update();
+  };
+  const move = (to: number) => {
+    pause();
+    go(to);
+  };
+
+  const tick = () => {
+    const [at, last] = [place(), frames().length - 1];
+    if (last < 1) pause();
+    else if (at < last) go(at + 1);
+    else if (view.state !== "running" && ++rested >= REST) go(0);
+    if (at < last) rested = 0;
+  };
+  const play = () => {
+    if (frames().length < 2 || timer !== undefined) return;
+    rested = 0;
+    timer = setInterval(tick, TICK);
+    if (place() === frames().length - 1 && view.state !== "running") go(0);
+    update();
+  };
+  const pause = () => {
+    clearInterval(timer);
+    timer = undefined;
+    update();
+  };
+  const toggle = () => (timer === undefined ? play() : pause());
+
+  const update = () => {
+    const shown = view.reel.at(view.selection.step);
+    const last = frames().at(-1);
+    const several = frames().length > 1;
+    const steps = Math.max(view.reel.head?.steps ?? 0, (last?.index ?? 0) + 1);
+    slider.max = String(Math.max(steps - 1, 1));
+    slider.value = String(shown?.index ?? 0);
+    // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
+    slider.setAttribute("aria-disabled", String(!several));
+    button.setAttribute("aria-disabled", String(!several));
+    const words = shown ? `${stepWords(shown, view.reel.head)}, noise ${level(shown.sigma)}` : "";
+    slider.setAttribute("aria-valuetext", words || "no steps yet");
+    const playing = timer !== undefined;
+    button.setAttribute("aria-label", playing ? "pause" : "play the steps");
+    button.title = playing ? "Pause (space)" : "Play (space)";
+    sign.setAttribute("d", playing ? PAUSE : PLAY);
+    element.dataset.running = String(view.state === "running");
+    if (view.state === "running" && last === undefined) progress.removeAttribute("value");
+    else progress.value = last === undefined ? 0 : (last.index + 1) / steps;
+  };
+
+  slider.addEventListener("input", () => {
+    const wanted = Number(slider.value);
+    const frame = view.reel.at(wanted);
+    if (frame !== undefined) move(frames().indexOf(frame));
+  });
+  button.addEventListener("click", toggle);
+  element.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const far = Math.max(Math.round(frames().length / 10), 2);
+    const to = {
+      ArrowLeft: place() - 1,
+      ArrowDown: place() - 1,
+      ArrowRight: place() + 1,
+      ArrowUp: place() + 1,
+      PageDown: place() - far,
+      PageUp: place() + far,
+      Home: 0,
+      End: frames().length - 1,
+    }[event.key];
+    if (to !== undefined) move(to);
+    else if (event.key === " " && event.target !== button) toggle();
+    else return;
+    event.preventDefault();
+  });
+  let rolled = 0;
+  element.addEventListener(
+    "wheel",
+    (event) => {
+      if (frames().length < 2 || event.ctrlKey) return;
+      event.preventDefault();
+      const line = event.deltaMode === 0 ? 1 : NOTCH;
+      rolled += (event.deltaY || event.deltaX) * line;
+      if (Math.abs(rolled) < NOTCH) return;
+      move(place() + Math.sign(rolled));
+      rolled = 0;
+    },
+    { passive: false },
+  );
+
+  update();
+  return {
+    element,
+    update,
+    remove() {
+      clearInterval(timer);
+    },
+  };
+}

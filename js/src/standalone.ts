@@ -1,0 +1,74 @@
+// The host of an exported page: widgets from the data in it, with no kernel and no network.
+
+import type { AnyModel } from "@anywidget/types";
+import { h } from "./lib/dom";
+import viewer from "./viewer";
+import "./standalone.css";
+
+type State = Record<string, unknown>;
+type Handler = (...values: unknown[]) => void;
+
+interface Widget {
+  initialize?(props: object): unknown;
+  render(props: object): unknown;
+}
+
+const WIDGETS: Record<string, Widget> = { viewer: viewer as unknown as Widget };
+
+function decoded(base64: string): Uint8Array {
+  return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+}
+
+/** The value with each {"$bytes": base64} in it as bytes. */
+export function withBytes(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withBytes);
+  if (typeof value !== "object" || value === null) return value;
+  if ("$bytes" in value) return decoded(String(value.$bytes));
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withBytes(one)]));
+}
+
+/** What a widget needs of its model; what it sets stays in the page. */
+export function pageModel(state: State): AnyModel {
+  const handlers = new Map<string, Set<Handler>>();
+  const tell = (name: string) => {
+    for (const handler of [...(handlers.get(name) ?? [])]) handler();
+  };
+  const model = {
+    get: (name: string) => state[name],
+    set(name: string, value: unknown) {
+      if (state[name] === value) return;
+      state[name] = value;
+      tell(`change:${name}`);
+      tell("change");
+    },
+    on(name: string, handler: Handler) {
+      handlers.set(name, (handlers.get(name) ?? new Set()).add(handler));
+    },
+    off(name: string, handler: Handler) {
+      handlers.get(name)?.delete(handler);
+    },
+    save_changes() {},
+    send() {},
+  };
+  return model as unknown as AnyModel;
+}
+
+/** Draw every widget whose data is in the page into its <main id="sdw">. */
+export function start(page: Document) {
+  const main = page.querySelector("main#sdw");
+  for (const data of page.querySelectorAll('script[type="application/json"][id="sdw-data"]')) {
+    const { widget, state } = JSON.parse(data.textContent ?? "") as {
+      widget: string;
+      state: State;
+    };
+    const found = Object.hasOwn(WIDGETS, widget) ? WIDGETS[widget] : undefined;
+    if (found === undefined || main === null) continue;
+    const model = pageModel(withBytes(state) as State);
+    const el = h("div");
+    main.append(el);
+    found.initialize?.({ model });
+    found.render({ model, el });
+  }
+}
+
+start(document);

@@ -1,0 +1,69 @@
+// A run looked at from inside: its steps, its words, its noise; while it goes on and afterwards.
+
+import type { Initialize, Render } from "@anywidget/types";
+import { h } from "./lib/dom";
+import { keepKeys } from "./lib/keys";
+import { forget, type Model, type Show, storeOf } from "./lib/store";
+import type { Panel, What } from "./lib/view";
+import { denoising } from "./panels/denoising";
+import { onStage, stage } from "./panels/stage";
+import "./viewer.css";
+
+const PANELS: Record<string, (view: Show) => Panel> = { denoising };
+
+/** Put on the root what tests and styles look at. */
+function mark(root: HTMLElement, view: Show) {
+  const { reel, state, selection } = view;
+  const data = {
+    state,
+    frames: reel.frames.length,
+    step: reel.at(selection.step)?.index ?? -1,
+    view: onStage(view),
+    run: reel.head?.run ?? -1,
+  };
+  for (const [name, value] of Object.entries(data)) {
+    if (root.dataset[name] !== String(value)) root.dataset[name] = String(value);
+  }
+}
+
+/** Draws a view into the root; returns the undoing. */
+export function show(root: HTMLElement, view: Show, names: readonly string[]): () => void {
+  const main = stage(view);
+  const panels = names.flatMap((name) => PANELS[name]?.(view) ?? []);
+  const all = [main, ...panels];
+  root.classList.add("sdw", "sdw-viewer");
+  const side = h("div", { class: "sdw-v-side" }, ...panels.map(({ element }) => element));
+  root.replaceChildren(h("div", { class: "sdw-v-body" }, main.element, side));
+  root.dataset.panels = names.join(" ");
+  mark(root, view);
+  const update = (what: What) => {
+    for (const panel of all) panel.update(what);
+    mark(root, view);
+  };
+  const undo = [view.onChange(update), keepKeys(root)];
+  return () => {
+    for (const each of undo) each();
+    for (const panel of all) panel.remove?.();
+  };
+}
+
+const initialize: Initialize<Model> = ({ model }) => {
+  storeOf(model);
+  return () => forget(model);
+};
+
+const render: Render<Model> = ({ model, el }) => {
+  const view = storeOf(model);
+  let undo = show(el, view, model.get("panels") ?? []);
+  const again = () => {
+    undo();
+    undo = show(el, view, model.get("panels") ?? []);
+  };
+  model.on("change:panels", again);
+  return () => {
+    model.off("change:panels", again);
+    undo();
+  };
+};
+
+export default { initialize, render };
