@@ -9,7 +9,6 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -18,6 +17,7 @@ import traitlets
 from PIL import Image
 
 from ..errors import SDWidgetsError
+from ..frontend import bundle
 from . import kernel
 
 if TYPE_CHECKING:
@@ -44,20 +44,6 @@ SAVED_PICTURE = 100_000
 """Bytes of pictures kept in the widget's saved state; what has more is kept there as JPEG."""
 
 SHOWN = 300  # characters of a prompt in labels
-
-_STATIC = Path(__file__).parent / "static"
-
-
-def bundle(name: str) -> Path:
-    """The path of a built front-end file; SDWidgetsError where the package was never built."""
-    path = _STATIC / name
-    if not path.is_file():
-        raise SDWidgetsError(
-            f"The front end of sdwidgets is not built: {path} is missing.\n"
-            "In a source checkout run: python hatch_build.py\n"
-            "Otherwise install the package again."
-        )
-    return path
 
 
 class PictureView(anywidget.AnyWidget):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from sdwidgets.diffusion import Step
-from sdwidgets.errors import InputError, SDWidgetsError
+from sdwidgets.errors import InputError
+from sdwidgets.frontend import bundle
 from sdwidgets.trace import read_record
 from sdwidgets.widgets import PictureView, picture
 
@@ -284,14 +284,6 @@ def test_messages_that_are_not_understood_are_ignored(message: Any, messages: li
     assert messages == []
 
 
-def test_a_bundle_that_was_never_built_says_how_to_build_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(picture, "_STATIC", tmp_path)
-    with pytest.raises(SDWidgetsError, match=r"hatch_build\.py"):
-        picture.bundle("picture.js")
-
-
 def test_the_bundle_is_small() -> None:
     # It is copied into the saved state of every widget.
-    assert sum(picture.bundle(f"picture.{kind}").stat().st_size for kind in ("js", "css")) <= 60_000
+    assert sum(bundle(f"picture.{kind}").stat().st_size for kind in ("js", "css")) <= 60_000
