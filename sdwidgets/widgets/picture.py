@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -131,7 +132,7 @@ class PictureView(anywidget.AnyWidget):
         whole = [
             on_page(trace.png(i), trace.settings.of_picture(i)) for i in range(len(trace.images))
         ]
-        words = report(trace, last.index + 1)
+        words = report(trace, last.index + 1, sum(run.seconds))
         self.put(self.run["id"], whole, trace.settings.size, words)
         return words
 
@@ -199,7 +200,7 @@ class Frames:
             self._first: tuple[int, float] | None = None
             self._sent = self._kept = 0.0  # when the last message, the last trait went out
             self.newest: tuple[dict[str, Any], list[bytes]] | None = None
-            self._failed = False
+            self._harmless = Harmless()
 
     def add(self, step: Step) -> None:
         """Take a step that has just been made."""
@@ -238,14 +239,14 @@ class Frames:
         buffers: list[bytes] = []
         for step, when in waiting:
             numbers = self._numbers(step, when)
-            with self._harmless():
+            with self._harmless:
                 pictures, size = previews(step, self.factors)
                 metas.append(numbers | size)
                 buffers += pictures
         if not metas:
             return
         self.newest = metas[-1], buffers[-2:]
-        with self._harmless():
+        with self._harmless:
             self._view.send({"kind": "frames", "frames": metas}, buffers)
         if time.perf_counter() > self._kept + TRAIT_INTERVAL:
             self._keep()
@@ -253,19 +254,9 @@ class Frames:
     def _keep(self) -> None:
         if self.newest is not None:
             meta, (noisy, clean) = self.newest
-            with self._harmless():
+            with self._harmless:
                 self._view.frame = meta | {"noisy": noisy, "clean": clean}
             self._kept = time.perf_counter()
-
-    @contextlib.contextmanager
-    def _harmless(self) -> Iterator[None]:
-        """A run does not fail because it cannot be shown: said once in the log."""
-        try:
-            yield
-        except Exception:
-            if not self._failed:
-                log.warning("A step cannot be shown; the run goes on.", exc_info=True)
-            self._failed = True
 
     def _numbers(self, step: Step, when: float) -> dict[str, Any]:
         """What the page says about a step: ``seconds`` a step so far, ``left`` seconds to go.
@@ -289,9 +280,34 @@ class Frames:
         }
 
 
-def report(trace: Trace, steps: int) -> str:
-    """What to say about a finished run."""
-    return "\n".join([f"Done: {steps} steps in {trace.total:.1f} s", *trace.notices])
+class Harmless(contextlib.AbstractContextManager[None]):
+    """``with`` this a run does not fail because it cannot be shown: that is said once in the log.
+
+    What ends a run, an interrupt, passes.
+    """
+
+    def __init__(self) -> None:
+        self._said = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        if not self._said:
+            log.warning("A step cannot be shown; the run goes on.", exc_info=error)
+        self._said = True
+        return True
+
+
+def report(trace: Trace, steps: int, seconds: float | None = None) -> str:
+    """What to say about a finished run of so many steps; ``seconds`` where its record has not
+    all of them."""
+    took = trace.total if seconds is None else seconds
+    return "\n".join([f"Done: {steps} steps in {took:.1f} s", *trace.notices])
 
 
 def in_words(error: BaseException) -> str:
