@@ -128,11 +128,15 @@ test("start, end and padding are never put against the words", () => {
   }
 });
 
+test("a layer or picture that this run lacks is as if none was chosen, or the last one", () => {
+  expect(heat(reel, { ...cat, layer: 9 }, 7, 6)).toBe(heat(reel, cat, 7, 6));
+  const dog = { ...cat, word: "dog", picture: 1 };
+  expect(heat(reel, { ...dog, picture: 5 }, 7, 6)).toBe(heat(reel, dog, 7, 6));
+});
+
 test("there is no map of what is not there", () => {
   expect(heat(reel, { ...cat, word: "dog" }, 7, 6)).toBeUndefined();
   expect(heat(reel, { ...cat, word: "" }, 7, 6)).toBeUndefined();
-  expect(heat(reel, { ...cat, layer: 9 }, 7, 6)).toBeUndefined();
-  expect(heat(reel, { ...cat, picture: 2 }, 7, 6)).toBeUndefined();
   expect(heat(reelOf(reel.head, []), cat, 7, 6)).toBeUndefined();
   expect(heat(reelOf(undefined, reel.frames), cat, 7, 6)).toBeUndefined();
   expect(heat(madeReel({ grids: [] }), cat, 7, 6)).toBeUndefined();

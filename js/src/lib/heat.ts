@@ -66,9 +66,14 @@ export function columns(picture: PictureHead, word: string, width: number): numb
   return [...new Set(tokens)].filter((token) => token < width);
 }
 
+/** The picture of the batch that is chosen; the nearest where there are fewer. */
+export function pictureAt(head: Head | undefined, picture: number): number {
+  return Math.min(Math.max(Math.round(picture), 0), Math.max((head?.pictures.length ?? 0) - 1, 0));
+}
+
 /** The layers that count: the one chosen, else the recipe's, else all. */
 function layersOf(head: Head, layer: number): number[] {
-  if (layer >= 0) return [layer];
+  if (head.layers[layer] !== undefined) return [layer];
   return head.recipe.layers.length > 0 ? head.recipe.layers : head.layers.map((_, i) => i);
 }
 
@@ -205,13 +210,14 @@ function total(stacks: Stack[]): Stack {
 /** What `chosen` means for this reel; undefined where nothing was recorded for it. */
 function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
   const { head } = reel;
-  const picture = head?.pictures[chosen.picture];
+  const which = pictureAt(head, chosen.picture);
+  const picture = head?.pictures[which];
   if (head === undefined || picture === undefined) return undefined;
   const frames = framesOf(reel, head, chosen);
   const width = frames[0]?.tokens ?? 0;
   if (width === 0) return undefined;
   const layers = layersOf(head, chosen.layer);
-  const stack = (tokens: number[]) => stackOf(reel, frames, chosen.picture, layers, tokens);
+  const stack = (tokens: number[]) => stackOf(reel, frames, which, layers, tokens);
   return { head, picture, width, stack };
 }
 

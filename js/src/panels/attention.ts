@@ -1,0 +1,385 @@
+// Where the words looked: a map over the picture, the prompt to choose from, words at a spot.
+
+import { type Colormap, coloured, colours } from "../lib/colours";
+import { choice } from "../lib/controls";
+import { h, write } from "../lib/dom";
+import {
+  canvasSize,
+  contour,
+  counted,
+  extent,
+  heat,
+  pictureAt,
+  ranking,
+  sameWord,
+  scaled,
+} from "../lib/heat";
+import type { Head, Panel, PictureHead, Selection, View, What } from "../lib/view";
+import { chips, type Part, specialParts } from "./chips";
+import { matrix } from "./matrix";
+import "../attention.css";
+
+const LEVEL = 0.5; // of a contour: half-way from the least to the greatest
+const FINER = 2; // a contour's pixels to one of the map
+const RANKED = 5;
+const NUDGE = 1 / 16; // of the picture, by one press of an arrow key
+const POINT = "Point at the picture to see which words it took from there";
+
+/** The word on show: pointed at, else pinned. */
+export const shownWord = (view: View) => view.hover.word ?? view.selection.word;
+
+/** The map of a word on show for this view; undefined where there is none. */
+function mapOf(view: View, word: string): WordMap | undefined {
+  const { reel, selection } = view;
+  if (reel.head === undefined || word === "") return undefined;
+  const [width, height] = canvasSize(reel.head);
+  const values = heat(reel, { ...selection, word }, width, height);
+  return values && { values, width, height };
+}
+
+interface WordMap {
+  values: Float32Array;
+  width: number;
+  height: number;
+}
+
+/** Draws a map in colours, from its least to its greatest; nothing where there is none. */
+function paintMap(canvas: HTMLCanvasElement, map: WordMap | undefined, colormap: Colormap) {
+  const context = canvas.getContext("2d");
+  if (map === undefined) {
+    context?.clearRect(0, 0, canvas.width, canvas.height);
+    return;
+  }
+  const { values, width, height } = map;
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  context?.putImageData(new ImageData(coloured(scaled(values), colormap), width, height), 0, 0);
+}
+
+/** Draws the line around what is above half; light on dark, so that any picture shows it. */
+function paintContour(canvas: HTMLCanvasElement, map: WordMap | undefined) {
+  const context = canvas.getContext("2d");
+  if (map === undefined) {
+    context?.clearRect(0, 0, canvas.width, canvas.height);
+    return;
+  }
+  canvas.width = map.width * FINER; // which also empties it
+  canvas.height = map.height * FINER;
+  if (context === null) return;
+  const lines = contour(scaled(map.values), map.width, map.height, LEVEL);
+  context.beginPath();
+  for (let i = 0; i < lines.length; i += 4) {
+    const [x, y, u, v] = lines.slice(i, i + 4).map((at) => at * FINER);
+    context.moveTo(x as number, y as number);
+    context.lineTo(u as number, v as number);
+  }
+  for (const [style, thick] of [
+    ["#000b", 5],
+    ["#fff", 2],
+  ] as const) {
+    context.strokeStyle = style;
+    context.lineWidth = (thick * Math.max(canvas.width, canvas.height)) / 512;
+    context.lineCap = "round";
+    context.stroke();
+  }
+}
+
+/**
+ * The map over the picture: its element fills the positioned element it is put in. The pixels of
+ * its canvas are the colour map's; how far the picture shines through is CSS's affair. With the
+ * focus on it, arrow keys point at a spot.
+ */
+export function heatOverlay(view: View): Panel {
+  const map = h("canvas", { class: "sdw-heat-map" });
+  const line = h("canvas", { class: "sdw-heat-line" });
+  const spot = h("div", { class: "sdw-heat-spot" });
+  const element = h("div", { class: "sdw-heat", role: "img", tabindex: -1 }, map, line, spot);
+  let drawn: unknown[] = [];
+
+  element.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
+      event.key
+    ];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { word, cell = { x: 0.5, y: 0.5 } } = view.hover;
+    const move = (at: number, steps = 0) => Math.min(Math.max(at + steps * NUDGE, 0), 1);
+    const kept = word === undefined ? {} : { word };
+    if (by) view.peek({ ...kept, cell: { x: move(cell.x, by[0]), y: move(cell.y, by[1]) } });
+    else if (event.key === "Escape") view.peek(kept);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+
+  const update = () => {
+    const { selection, hover, reel } = view;
+    const word = shownWord(view);
+    const found = mapOf(view, word);
+    const recorded = (reel.head?.layers.length ?? 0) > 0;
+    element.tabIndex = recorded ? 0 : -1;
+    element.dataset.word = found ? word : "";
+    element.dataset.contour = String(selection.contour);
+    element.style.setProperty("--sdw-opacity", String(Math.min(Math.max(selection.opacity, 0), 1)));
+    const name = found ? `heat map of ${word}` : "no heat map";
+    element.setAttribute("aria-label", `${name}${recorded ? "; arrow keys point at a spot" : ""}`);
+
+    spot.hidden = hover.cell === undefined;
+    if (hover.cell) {
+      spot.style.left = `${100 * hover.cell.x}%`;
+      spot.style.top = `${100 * hover.cell.y}%`;
+    }
+
+    const now = [found?.values, selection.colormap, selection.contour];
+    if (now.every((one, i) => one === drawn[i]) && drawn.length > 0) return;
+    drawn = now;
+    paintMap(map, found, selection.colormap);
+    paintContour(line, selection.contour ? found : undefined);
+  };
+  update();
+  return { element, update };
+}
+
+/** The prompt as words, two words' maps, the words at a spot, how maps are shown, the matrix. */
+export function attention(view: View): Panel {
+  const words = chips(view, "Words of the prompt");
+  const special = chips(view, "Tokens that stand for no word");
+  const maps = [
+    figure("Point at a word"),
+    figure("A second word: Shift-click, or press b"),
+  ] as const;
+  const said = h("p", { class: "sdw-said" });
+  const list = rankingList();
+  const settings = controls(view);
+  const compare = compareSelect(view);
+  const cells = matrix(view);
+  const element = h(
+    "section",
+    { class: "sdw-attention", "aria-label": "Attention" },
+    h(
+      "div",
+      { class: "sdw-attention-head" },
+      h("p", { class: "sdw-title" }, "words"),
+      h("p", { class: "sdw-hint-quiet" }, "point to look, click to keep"),
+    ),
+    h("div", { class: "sdw-prompt-words" }, words.element, special.element),
+    h("div", { class: "sdw-attention-body" }, ...maps.map((one) => one.element), list.element),
+    said,
+    h("div", { class: "sdw-attention-controls" }, ...settings.elements, compare.element),
+    cells.element,
+    h(
+      "p",
+      { class: "sdw-unrecorded" },
+      "Attention was not recorded: generate with ",
+      h("code", {}, "attention=True"),
+      " to see where the words looked.",
+    ),
+  );
+
+  const update = (what: What) => {
+    const { reel, selection } = view;
+    const { head } = reel;
+    const unrecorded = reel.frames.length > 0 && head?.layers.length === 0;
+    element.dataset.recorded = String(!unrecorded);
+    const picture = head?.pictures[pictureAt(head, selection.picture)];
+    if (what !== "hover") {
+      words.fill(promptParts(picture));
+      special.fill(specialParts());
+      settings.update();
+      compare.update(picture);
+      write(said, saidOf(view));
+    }
+    cells.update(what);
+    words.mark();
+    special.mark();
+    const shown = shownWord(view);
+    // Pointing at a word must not hide the one beside it.
+    maps[0].update(view, shown);
+    maps[1].update(view, sameWord(selection.other, shown) ? "" : selection.other);
+    list.update(view);
+  };
+  update("data");
+  return { element, update };
+}
+
+/** The prompt in order: its words, and what stands between them. */
+export function promptParts(picture: PictureHead | undefined): Part[] {
+  if (picture === undefined) return [{ text: "The prompt comes here" }];
+  const letters = [...picture.prompt]; // code points, as Python counts
+  const parts: Part[] = [];
+  let at = 0;
+  for (const { text, start, end } of picture.words) {
+    const between = letters.slice(at, start).join("").trim();
+    if (between) parts.push({ text: between });
+    parts.push({ text, word: text });
+    at = Math.max(end, at);
+  }
+  return parts.length > 0 ? parts : [{ text: "an empty prompt" }];
+}
+
+/** What the maps are the mean of. */
+function saidOf({ reel, selection }: View): string {
+  const found = counted(reel, selection);
+  const { head } = reel;
+  if (head === undefined || found === undefined || found.frames.length === 0) return "";
+  const { frames, layers } = found;
+  const [first] = frames;
+  const steps =
+    selection.span === "step" && first
+      ? `step ${first.index + 1}`
+      : `mean of ${frames.length} of ${Math.max(head.steps, frames.length)} steps`;
+  const [layer] = layers;
+  const one = layers.length === 1 && layer !== undefined ? head.layers[layer]?.label : undefined;
+  const where = one ?? `${layers.length} of ${head.layers.length} layers`;
+  const against = head.recipe.against === "words" ? ", as a share among the words" : "";
+  return `${steps}, ${where}${against}`;
+}
+
+const percent = (share: number) => {
+  const of = 100 * share;
+  return of > 0 && of < 9.95 ? of.toFixed(1) : of.toFixed(0);
+};
+
+/** A small map with its word and its values' range; as large before there is one. */
+function figure(hint: string) {
+  const canvas = h("canvas", { class: "sdw-map", role: "img" });
+  const empty = h("span", { class: "sdw-map-hint" }, hint);
+  const word = h("bdi", { class: "sdw-map-word" });
+  const range = h("span", { class: "sdw-map-range" });
+  const bar = h("span", { class: "sdw-map-bar", "aria-hidden": "true" });
+  const element = h(
+    "figure",
+    { class: "sdw-map-figure" },
+    h("div", { class: "sdw-map-frame" }, canvas, empty),
+    h("figcaption", {}, word, range),
+    bar,
+  );
+  let drawn: unknown[] = [];
+  return {
+    element,
+    update(view: View, name: string) {
+      const { colormap } = view.selection;
+      const map = mapOf(view, name);
+      const { head } = view.reel;
+      if (head) element.style.setProperty("--sdw-map-shape", shape(head));
+      const now = [map?.values, name, colormap];
+      if (drawn.length > 0 && now.every((one, i) => one === drawn[i])) return;
+      drawn = now;
+      element.dataset.word = map ? name : "";
+      write(word, map ? name.replace(/^<(.*)>$/, "$1") : "");
+      canvas.setAttribute("aria-label", map ? `heat map of ${name}` : "no heat map");
+      const [least, most] = map ? extent(map.values) : [0, 0];
+      write(range, map ? `${percent(least)} to ${percent(most)} %` : "");
+      paintMap(canvas, map, colormap);
+      bar.style.backgroundImage = `linear-gradient(to right, ${stops(colormap)})`;
+    },
+  };
+}
+
+const shape = ({ width, height }: Head) => `${Math.max(width, 1)} / ${Math.max(height, 1)}`;
+
+function stops(colormap: Colormap): string {
+  const table = colours(colormap);
+  return Array.from({ length: 9 }, (_, i) => {
+    const at = 3 * Math.round((i / 8) * 255);
+    return `rgb(${table.subarray(at, at + 3).join(" ")})`;
+  }).join(", ");
+}
+
+/** The words that a spot takes most from: always as many rows. */
+function rankingList() {
+  const rows = Array.from({ length: RANKED }, () => {
+    const word = h("bdi", { class: "sdw-rank-word" });
+    const fill = h("span", {});
+    const share = h("span", { class: "sdw-rank-share" });
+    const bar = h("span", { class: "sdw-rank-bar", "aria-hidden": "true" }, fill);
+    return { word, fill, share, item: h("li", {}, word, bar, share) };
+  });
+  const hint = h("p", { class: "sdw-rank-hint" }, POINT);
+  const list = h("ol", { "aria-label": "Words at this spot" }, ...rows.map(({ item }) => item));
+  const element = h("div", { class: "sdw-ranking" }, list, hint);
+  return {
+    element,
+    update(view: View) {
+      const { cell } = view.hover;
+      const found = cell ? ranking(view.reel, view.selection, cell) : [];
+      element.dataset.empty = String(found.length === 0);
+      rows.forEach(({ word, fill, share, item }, i) => {
+        const one = found[i];
+        item.toggleAttribute("data-none", one === undefined);
+        item.toggleAttribute(
+          "data-shown",
+          one !== undefined && sameWord(one.word, shownWord(view)),
+        );
+        write(word, one?.word ?? "");
+        write(share, one ? `${(100 * one.share).toFixed(0)} %` : "");
+        fill.style.width = one ? `${100 * one.share}%` : "0";
+      });
+    },
+  };
+}
+
+/** How maps are shown. */
+function controls(view: View) {
+  const span = choice<Selection["span"]>(
+    "Which steps",
+    [
+      { value: "run", label: ["whole run"], title: "The mean over the run, as far as it has come" },
+      { value: "step", label: ["this step"], title: "Only the step on show" },
+    ],
+    (value) => view.select({ span: value }),
+  );
+  const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05 });
+  opacity.addEventListener("input", () => view.select({ opacity: Number(opacity.value) }));
+  const maps: Colormap[] = ["magma", "viridis", "grey"];
+  const colormap = h(
+    "select",
+    { class: "sdw-select" },
+    ...maps.map((name) => h("option", { value: name }, name)),
+  );
+  colormap.addEventListener("change", () => view.select({ colormap: colormap.value as Colormap }));
+  const line = h("input", { type: "checkbox" });
+  line.addEventListener("change", () => view.select({ contour: line.checked }));
+  return {
+    elements: [
+      span.element,
+      h("label", { class: "sdw-field" }, "opacity", opacity),
+      h("label", { class: "sdw-field" }, "colours", colormap),
+      h("label", { class: "sdw-field", title: "A line half-way up" }, line, "contour"),
+    ],
+    update() {
+      const { selection } = view;
+      span.show(selection.span);
+      if (Number(opacity.value) !== selection.opacity) opacity.value = String(selection.opacity);
+      opacity.setAttribute("aria-valuetext", `${Math.round(100 * selection.opacity)} %`);
+      colormap.value = selection.colormap;
+      line.checked = selection.contour;
+    },
+  };
+}
+
+/** The second word, for those who know no shortcut. */
+function compareSelect(view: View) {
+  const select = h("select", { class: "sdw-select" });
+  let filled = "";
+  select.addEventListener("change", () => {
+    const word = select.value;
+    // With nothing pinned there is nothing to be beside.
+    view.select(view.selection.word === "" ? { word, other: "" } : { other: word });
+  });
+  return {
+    element: h("label", { class: "sdw-field sdw-compare-with" }, "compare with", select),
+    update(picture: PictureHead | undefined) {
+      const texts = new Map(picture?.words.map(({ text }) => [text.toLowerCase(), text]));
+      const words = [...texts.values(), "<start>", "<end>", "<padding>"];
+      if (filled !== words.join("\n")) {
+        filled = words.join("\n");
+        select.replaceChildren(
+          h("option", { value: "" }, "–"),
+          ...words.map((word) => h("option", { value: word }, word.replace(/^<(.*)>$/, "$1"))),
+        );
+      }
+      const { other } = view.selection;
+      select.value = words.find((word) => sameWord(word, other)) ?? "";
+    },
+  };
+}

@@ -1,0 +1,227 @@
+// Step by layer: where and when the network looked for the pinned word, each cell a door to its map.
+
+import { h, write } from "../lib/dom";
+import { columns, glance, isSpecial, pictureAt } from "../lib/heat";
+import type { Frame } from "../lib/reel";
+import type { Head, Panel, View, What } from "../lib/view";
+import "../attention.css";
+
+const MOST_COLUMNS = 64; // frames a reel keeps
+const NAME = "how focused";
+const MEANING =
+  "How focused: the share of a word's attention that lies in the strongest tenth of the picture. " +
+  "10 % is even, 100 % is all in one spot.";
+
+type Glance = NonNullable<ReturnType<typeof glance>>;
+
+interface Cell {
+  element: HTMLElement;
+  frame: Frame | undefined; // that its value is of
+  value: Glance | undefined;
+}
+
+/** One cell a step and layer. Arrows move, Enter opens; the names of layers choose a layer alone. */
+export function matrix(view: View): Panel {
+  const grid = h("div", { class: "sdw-matrix-grid", role: "grid", "aria-label": NAME });
+  const cursor = h("div", { class: "sdw-matrix-cursor", "aria-hidden": "true" });
+  const all = h("button", { type: "button", class: "sdw-button sdw-matrix-all" }, "all layers");
+  const hint = h("p", { class: "sdw-matrix-hint" });
+  const read = h("p", { class: "sdw-said" });
+  const element = h(
+    "section",
+    { class: "sdw-matrix", "aria-label": "Step by layer" },
+    h(
+      "div",
+      { class: "sdw-attention-head" },
+      h("p", { class: "sdw-title", title: MEANING }, `step × layer: ${NAME}`),
+      all,
+    ),
+    h("div", { class: "sdw-matrix-body" }, grid, hint),
+    read,
+  );
+  let rows: { name: HTMLElement; cells: Cell[] }[] = [];
+  let built: unknown; // the layers and columns that the rows are for
+  let filled = ""; // the word and picture that the values are of
+  let active: [number, number] = [0, 0]; // row and column that Tab reaches
+
+  const count = (head: Head) => Math.max(Math.min(head.steps, MOST_COLUMNS), 1);
+  const columnOf = (frame: Frame, head: Head) =>
+    Math.min(Math.floor((frame.index * count(head)) / Math.max(head.steps, 1)), count(head) - 1);
+
+  const open = (row: number, column: number) => {
+    const frame = rows[row]?.cells[column]?.frame;
+    if (frame !== undefined) view.select({ layer: row, step: frame.index, span: "step" });
+  };
+  /** Tab reaches this cell; the others only arrows. */
+  const reach = (row: number, column: number, focus = false) => {
+    rows[active[0]]?.cells[active[1]]?.element.setAttribute("tabindex", "-1");
+    active = [
+      Math.min(Math.max(row, 0), rows.length - 1),
+      Math.min(Math.max(column, 0), (rows[0]?.cells.length ?? 1) - 1),
+    ];
+    const cell = rows[active[0]]?.cells[active[1]]?.element;
+    cell?.setAttribute("tabindex", "0");
+    if (focus) cell?.focus();
+  };
+  const placeOf = (target: EventTarget | null): [number, number] | undefined => {
+    const cell = target instanceof Element && target.closest<HTMLElement>(".sdw-cell");
+    return cell ? [Number(cell.dataset.layer), Number(cell.dataset.column)] : undefined;
+  };
+
+  grid.addEventListener("click", (event) => {
+    const place = placeOf(event.target);
+    if (place === undefined) return;
+    reach(...place);
+    open(...place);
+  });
+  grid.addEventListener("pointerover", (event) => say(placeOf(event.target)));
+  grid.addEventListener("pointerleave", () => say(undefined));
+  grid.addEventListener("focusin", (event) => say(placeOf(event.target)));
+  grid.addEventListener("focusout", () => say(undefined));
+  grid.addEventListener("keydown", (event) => {
+    const place = placeOf(event.target);
+    if (place === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    const [row, column] = place;
+    const to: [number, number] | undefined = {
+      ArrowUp: [row - 1, column] as [number, number],
+      ArrowDown: [row + 1, column] as [number, number],
+      ArrowLeft: [row, column - 1] as [number, number],
+      ArrowRight: [row, column + 1] as [number, number],
+      Home: [row, 0] as [number, number],
+      End: [row, Number.POSITIVE_INFINITY] as [number, number],
+    }[event.key];
+    if (to) reach(...to, true);
+    else if (event.key === "Enter" || event.key === " ") open(row, column);
+    else return;
+    event.preventDefault();
+  });
+  all.addEventListener("click", () => view.select({ layer: -1, span: "run" }));
+
+  /** A row a layer, a column a step: of final size before any value is there. */
+  const build = (head: Head) => {
+    const now = JSON.stringify([head.run, count(head), head.layers.map(({ label }) => label)]);
+    if (now === built) return;
+    built = now;
+    filled = "";
+    grid.style.setProperty("--sdw-columns", String(count(head)));
+    grid.setAttribute("aria-colcount", String(count(head)));
+    rows = head.layers.map(({ label, name }, layer) => {
+      const button = h(
+        "button",
+        { type: "button", class: "sdw-matrix-name", title: name, "aria-pressed": "false" },
+        h("span", {}, label),
+        h("span", { class: "sdw-matrix-size" }),
+      );
+      button.addEventListener("click", () => {
+        const alone = view.selection.layer === layer && view.selection.span === "run";
+        view.select({ layer: alone ? -1 : layer, span: "run" });
+      });
+      const cells = Array.from({ length: count(head) }, (_, column) => {
+        const cell = h("div", { class: "sdw-cell", role: "gridcell", tabindex: -1 });
+        cell.dataset.layer = String(layer);
+        cell.dataset.column = String(column);
+        return { element: cell, frame: undefined, value: undefined };
+      });
+      return { name: button, cells };
+    });
+    grid.replaceChildren(
+      ...rows.map(({ name, cells }) =>
+        h(
+          "div",
+          { class: "sdw-matrix-row", role: "row" },
+          h("div", { role: "rowheader" }, name),
+          ...cells.map((cell) => cell.element),
+        ),
+      ),
+      cursor,
+    );
+    reach(...active);
+  };
+
+  /** Values for the frames that are new; all of them for another word. */
+  const fill = (head: Head) => {
+    const { reel, selection } = view;
+    const which = pictureAt(head, selection.picture);
+    const picture = head.pictures[which];
+    const now = JSON.stringify([selection.word, which]);
+    const anew = now !== filled;
+    filled = now;
+    const there = new Map(reel.frames.map((frame) => [columnOf(frame, head), frame]));
+    for (const [layer, { name, cells }] of rows.entries()) {
+      const [h_, w_] = reel.frames[0]?.grids[layer] ?? [];
+      if (h_ !== undefined) write(name.lastElementChild as HTMLElement, `${w_} × ${h_}`);
+      for (const [column, cell] of cells.entries()) {
+        const frame = there.get(column);
+        if (!anew && frame === cell.frame) continue;
+        cell.frame = frame;
+        const tokens = frame && picture ? columns(picture, selection.word, frame.tokens) : [];
+        cell.value = frame && tokens.length > 0 ? glance(frame, layer, which, tokens) : undefined;
+        paint(cell, head.layers[layer]?.label ?? "");
+      }
+    }
+  };
+
+  const paint = ({ element: cell, frame, value }: Cell, label: string) => {
+    // The square root: most of the difference is among cells that are not very focused.
+    const strength = value ? Math.sqrt(Math.max((value.focus - 0.1) / 0.9, 0)) : 0;
+    cell.style.setProperty("--sdw-strength", strength.toFixed(3));
+    cell.toggleAttribute("data-value", value !== undefined);
+    const step = frame ? `step ${frame.index + 1}` : "no step yet";
+    const words = value ? `: ${Math.round(100 * value.focus)} %` : "";
+    cell.setAttribute("aria-label", `${label}, ${step}${words}`);
+  };
+
+  /** The numbers of a cell, or what the numbers mean. */
+  const say = (place: [number, number] | undefined) => {
+    const cell = place && rows[place[0]]?.cells[place[1]];
+    const label = place && view.reel.head?.layers[place[0]]?.label;
+    if (cell?.frame === undefined || cell.value === undefined) write(read, MEANING);
+    else {
+      const { focus, mean } = cell.value;
+      const here = `${label}, step ${cell.frame.index + 1}`;
+      const takes = `the word takes ${(100 * mean).toFixed(1)} % of all attention`;
+      write(read, `${here}: ${Math.round(100 * focus)} % in its strongest tenth; ${takes}.`);
+    }
+  };
+
+  const mark = (head: Head) => {
+    const { reel, selection } = view;
+    const shown = reel.at(selection.step);
+    const column = shown ? columnOf(shown, head) : -1;
+    cursor.hidden = column < 0 || rows.length === 0;
+    cursor.style.setProperty("--sdw-column", String(column));
+    const { layers } = head.recipe;
+    const everything = layers.length === 0 || layers.length === head.layers.length;
+    write(all, everything ? "all layers" : "usual layers");
+    const none = head.layers[selection.layer] === undefined;
+    all.setAttribute("aria-pressed", String(none));
+    for (const [layer, { name, cells }] of rows.entries()) {
+      const chosen = selection.layer === layer;
+      name.setAttribute("aria-pressed", String(chosen));
+      name.toggleAttribute("data-counts", none && (everything || layers.includes(layer)));
+      for (const [i, cell] of cells.entries()) {
+        const opened = chosen && selection.span === "step" && i === column;
+        if (opened) cell.element.setAttribute("aria-selected", "true");
+        else cell.element.removeAttribute("aria-selected");
+      }
+    }
+  };
+
+  const update = (what: What) => {
+    if (what === "hover") return;
+    const { head } = view.reel;
+    const { word } = view.selection;
+    const named = isSpecial(word) ? word.slice(1, -1) : word;
+    write(hint, word === "" ? "Click a word to see how it was looked for" : "");
+    grid.setAttribute("aria-label", word ? `${NAME}: ${named}, step by layer` : NAME);
+    element.dataset.word = word;
+    element.dataset.layers = String(head?.layers.length ?? 0);
+    if (head === undefined) return;
+    build(head);
+    fill(head);
+    mark(head);
+  };
+  say(undefined);
+  update("data");
+  return { element, update };
+}

@@ -1,0 +1,111 @@
+// The slots of the text encoder: what the prompt became, and what did not fit.
+
+import { h, write } from "../lib/dom";
+import { pictureAt } from "../lib/heat";
+import type { Panel, PictureHead, View, What } from "../lib/view";
+import { TITLES, wordButton, wordRow } from "./chips";
+import "../attention.css";
+
+interface Slot {
+  text: string;
+  token: number;
+}
+
+/** Pieces of one word together; those of no word, the start, the end and the padding by themselves. */
+interface Group {
+  word: string; // "" for a piece that belongs to none
+  slots: Slot[];
+  kind: "word" | "start" | "end" | "padding" | "piece";
+}
+
+export function groups(picture: PictureHead): Group[] {
+  const { pieces, words, slots } = picture;
+  const owner = new Map(
+    words.flatMap((word) => word.tokens.map((token) => [token, word] as const)),
+  );
+  const out: Group[] = [{ word: "<start>", slots: [{ text: "start", token: 0 }], kind: "start" }];
+  let before: unknown;
+  pieces.forEach((text, i) => {
+    const word = owner.get(i + 1);
+    const slot = { text, token: i + 1 };
+    if (word !== undefined && word === before) out.at(-1)?.slots.push(slot);
+    else if (word) out.push({ word: word.text, slots: [slot], kind: "word" });
+    else out.push({ word: "", slots: [slot], kind: "piece" });
+    before = word;
+  });
+  const end = pieces.length + 1;
+  out.push({ word: "<end>", slots: [{ text: "end", token: end }], kind: "end" });
+  const rest = Array.from({ length: Math.max(slots - end - 1, 0) }, (_, k) => end + 1 + k);
+  if (rest.length > 0) {
+    const padding = rest.map((token) => ({ text: "", token }));
+    out.push({ word: "<padding>", slots: padding, kind: "padding" });
+  }
+  return out;
+}
+
+/** Every slot in order; pieces of one word are joined, and pointed at and pinned like words. */
+export function tokens(view: View): Panel {
+  const row = wordRow(view, "Slots of the text encoder", "sdw-slots");
+  const count = h("p", { class: "sdw-hint-quiet" });
+  const cut = h("bdi", { class: "sdw-cut-text" });
+  const note = h("p", { class: "sdw-said" });
+  const element = h(
+    "section",
+    { class: "sdw-tokens", "aria-label": "Tokens" },
+    h("div", { class: "sdw-attention-head" }, h("p", { class: "sdw-title" }, "tokens"), count),
+    row.element,
+    h("p", { class: "sdw-cut" }, "cut, the network never saw it: ", cut),
+    note,
+  );
+
+  const update = (what: What) => {
+    const { reel, selection } = view;
+    const picture = reel.head?.pictures[pictureAt(reel.head, selection.picture)];
+    if (what !== "hover") {
+      row.fill(JSON.stringify(picture ?? ""), () => (picture ? groups(picture).map(group) : []));
+      write(count, picture ? countWords(picture) : "");
+      write(cut, picture?.cut.trim() ?? "");
+      element.toggleAttribute("data-cut", Boolean(picture?.cut.trim()));
+      write(note, picture ? splitWords(picture) : "");
+    }
+    row.mark();
+  };
+  update("data");
+  return { element, update };
+}
+
+function group({ word, slots, kind }: Group): HTMLElement {
+  const boxes = slots.map(({ text, token }) => {
+    const slot = h(
+      "span",
+      { class: "sdw-slot" },
+      h("bdi", {}, text),
+      h("small", {}, String(token)),
+    );
+    return kind === "padding" ? h("span", { class: "sdw-slot-empty" }) : slot;
+  });
+  if (word === "") return h("span", { class: "sdw-group", "data-kind": kind }, ...boxes);
+  const button = wordButton(word, "sdw-group", ...boxes);
+  button.dataset.kind = kind;
+  button.setAttribute("aria-label", nameOf(word, slots));
+  button.title = TITLES[word as keyof typeof TITLES] ?? nameOf(word, slots);
+  return button;
+}
+
+function nameOf(word: string, slots: Slot[]): string {
+  const [first, last] = [slots[0]?.token, slots.at(-1)?.token];
+  const where = first === last ? `slot ${first}` : `slots ${first} to ${last}`;
+  return `${word.replace(/^<(.*)>$/, "$1")}, ${where}`;
+}
+
+/** "12 of 75 tokens": the start and the end always take two. */
+function countWords({ pieces, slots }: PictureHead): string {
+  return `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`;
+}
+
+/** How words became pieces, for those that became several. */
+function splitWords({ words }: PictureHead): string {
+  const split = words.filter((word) => word.tokens.length > 1).length;
+  if (split === 0) return words.length > 0 ? "Every word is one token." : "";
+  return `${split} of ${words.length} words became several tokens.`;
+}
