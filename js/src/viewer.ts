@@ -4,12 +4,15 @@ import type { Initialize, Render } from "@anywidget/types";
 import { h } from "./lib/dom";
 import { keepKeys } from "./lib/keys";
 import { forget, type Model, type Show, storeOf } from "./lib/store";
-import type { Panel, What } from "./lib/view";
+import type { What } from "./lib/view";
+import { attention, heatOverlay } from "./panels/attention";
 import { denoising } from "./panels/denoising";
 import { onStage, stage } from "./panels/stage";
+import { tokens } from "./panels/tokens";
 import "./viewer.css";
 
-const PANELS: Record<string, (view: Show) => Panel> = { denoising };
+const PANELS = { attention, denoising, tokens };
+const ORDER = ["attention", "denoising", "tokens"] as const; // the first stands beside the stage
 
 /** Put on the root what tests and styles look at. */
 function mark(root: HTMLElement, view: Show) {
@@ -28,12 +31,20 @@ function mark(root: HTMLElement, view: Show) {
 
 /** Draws a view into the root; returns the undoing. */
 export function show(root: HTMLElement, view: Show, names: readonly string[]): () => void {
-  const main = stage(view);
-  const panels = names.flatMap((name) => PANELS[name]?.(view) ?? []);
+  const main = stage(view, names.includes("attention") ? heatOverlay(view) : undefined);
+  const panels = ORDER.filter((name) => names.includes(name)).map((name) => PANELS[name](view));
   const all = [main, ...panels];
   root.classList.add("sdw", "sdw-viewer");
-  const side = h("div", { class: "sdw-v-side" }, ...panels.map(({ element }) => element));
-  root.replaceChildren(h("div", { class: "sdw-v-body" }, main.element, side));
+  const [beside, ...below] = panels.map(({ element }) => element);
+  root.replaceChildren(
+    h(
+      "div",
+      { class: "sdw-v-body" },
+      main.element,
+      h("div", { class: "sdw-v-side" }, ...(beside ? [beside] : [])),
+      h("div", { class: "sdw-v-below" }, ...below),
+    ),
+  );
   root.dataset.panels = names.join(" ");
   mark(root, view);
   const update = (what: What) => {

@@ -128,14 +128,15 @@ export function channel(
   return opaque(size, (i) => ((latents[from + i] as number) / most + 1) * GREY);
 }
 
-/** The largest value of one picture's latents, up or down, rounded up to 1, 2 or 5 times 10^n. */
+/** The largest value of one picture's latents, up or down, rounded up to a plain number. */
 export function extent(latents: Float32Array, size: Size, picture: number): number {
   const each = size[1] * size[2] * size[3];
   const values = latents.subarray(picture * each, (picture + 1) * each);
   const most = values.reduce((max, value) => Math.max(max, Math.abs(value) || 0), 0);
   if (!(most > 0) || !Number.isFinite(most)) return 1;
   const power = 10 ** Math.floor(Math.log10(most));
-  return ([1, 2, 5].find((nice) => nice * power >= most) ?? 10) * power;
+  const nice = [1, 1.5, 2, 3, 4, 5, 6, 8].find((each) => each * power >= most) ?? 10;
+  return Number((nice * power).toPrecision(2));
 }
 
 function opaque(size: Size, value: (pixel: number, colour: number) => number): Plane {

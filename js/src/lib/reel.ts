@@ -35,114 +35,160 @@ export interface Frame {
   attention(layer: number, picture: number): Attention | undefined;
 }
 
-const ORDER = ["x", "denoised", "uncond", "difference", "attention"] as const;
+const ORDER = ["x", "denoised", "uncond", "difference", "attention"];
 const LARGEST = { json: 1 << 16, batch: 256, channels: 64, side: 4096, tokens: 4096, layers: 256 };
 
+/** What a frame says of itself, checked. */
+interface Meta {
+  index: number;
+  sigma: number;
+  sigma_next: number;
+  seconds: number | null;
+  size: [number, number, number, number];
+  parts: string[];
+  grids: [number, number][];
+  tokens: number;
+}
+
 const padded = (length: number) => Math.ceil(length / 4) * 4;
-const isWhole = (value: unknown, most: number): value is number =>
-  Number.isInteger(value) && (value as number) > 0 && (value as number) <= most;
 const isNumber = (value: unknown): value is number =>
   typeof value === "number" && Number.isFinite(value);
+const isWhole = (value: unknown, most: number, least = 1): value is number =>
+  Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
+const areWhole = <T extends number[]>(values: unknown, most: T): values is T =>
+  Array.isArray(values) &&
+  values.length === most.length &&
+  values.every((value, i) => isWhole(value, most[i] as number));
 
-function meta(data: Uint8Array): Record<string, unknown> | undefined {
-  if (data.length < 8) return undefined;
-  const length = new DataView(data.buffer, data.byteOffset, 4).getUint32(0, true);
-  if (length > LARGEST.json || 4 + length > data.length || (4 + length) % 4 !== 0) return undefined;
+/** The JSON at the beginning, and where it ends. */
+function text(data: Uint8Array): { value: Record<string, unknown>; end: number } | undefined {
+  if (data.length < 4) return undefined;
+  const end = 4 + new DataView(data.buffer, data.byteOffset, 4).getUint32(0, true);
+  if (end > LARGEST.json || end > data.length || end % 4 !== 0) return undefined;
   try {
-    const value: unknown = JSON.parse(new TextDecoder().decode(data.subarray(4, 4 + length)));
-    if (typeof value !== "object" || value === null) return undefined;
-    return { ...value, start: 4 + length };
+    const value: unknown = JSON.parse(new TextDecoder().decode(data.subarray(4, end)));
+    const isRecord = typeof value === "object" && value !== null;
+    return isRecord ? { value: value as Record<string, unknown>, end } : undefined;
   } catch {
     return undefined;
+  }
+}
+
+function checked(value: Record<string, unknown>): Meta | undefined {
+  const { index, sigma, sigma_next, seconds, size, tokens } = value;
+  const { batch, channels, side } = LARGEST;
+  const limits: Meta["size"] = [batch, channels, side, side];
+  if (!isWhole(index, Number.MAX_SAFE_INTEGER, 0) || !areWhole(size, limits)) return undefined;
+  if (!isNumber(sigma) || !isNumber(sigma_next)) return undefined;
+
+  const parts = Array.isArray(value.parts) ? value.parts.map(String) : [];
+  if (parts.join() !== ORDER.filter((part) => parts.includes(part)).join()) return undefined;
+  if (parts.includes("uncond") !== parts.includes("difference")) return undefined;
+
+  const time = isNumber(seconds) ? seconds : null;
+  const latents = { index, sigma, sigma_next, seconds: time, size, parts };
+  if (!parts.includes("attention")) return { ...latents, grids: [], tokens: 0 };
+  const grids = value.grids as [number, number][];
+  if (!Array.isArray(grids) || grids.length > LARGEST.layers) return undefined;
+  if (!grids.every((grid) => areWhole(grid, [side, side]))) return undefined;
+  return isWhole(tokens, LARGEST.tokens) ? { ...latents, grids, tokens } : undefined;
+}
+
+class Packed implements Frame {
+  readonly index: number;
+  readonly sigma: number;
+  readonly sigma_next: number;
+  readonly seconds: number | null;
+  readonly size: Meta["size"];
+  readonly grids: Meta["grids"];
+  readonly tokens: number;
+  readonly end: number; // of the last part
+  readonly #data: Uint8Array;
+  readonly #starts = new Map<string, number>(); // of each part of latents
+  readonly #layers: number[] = []; // where the attention of each begins
+  readonly #floats = new Map<Part, Float32Array>();
+
+  constructor(data: Uint8Array, meta: Meta, start: number) {
+    this.#data = data;
+    this.index = meta.index;
+    this.sigma = meta.sigma;
+    this.sigma_next = meta.sigma_next;
+    this.seconds = meta.seconds;
+    this.size = meta.size;
+    this.grids = meta.grids;
+    this.tokens = meta.tokens;
+    let at = start;
+    for (const part of meta.parts) {
+      if (part === "attention") continue;
+      this.#starts.set(part, at);
+      at += padded(2 * this.#count);
+    }
+    for (const [h, w] of meta.grids) {
+      this.#layers.push(at);
+      at += this.size[0] * this.tokens * 4 + padded(this.size[0] * this.tokens * h * w);
+    }
+    this.end = at;
+  }
+
+  get #count() {
+    return this.size.reduce((product, side) => product * side, 1);
+  }
+
+  get guided() {
+    return this.#starts.has("difference");
+  }
+
+  get x() {
+    return this.#latents("x");
+  }
+
+  get denoised() {
+    return this.#latents("denoised");
+  }
+
+  get uncond() {
+    return this.#latents("uncond");
+  }
+
+  get difference() {
+    return this.#latents("difference");
+  }
+
+  #latents(part: Part) {
+    const start = this.#starts.get(part);
+    if (start === undefined) return undefined;
+    let floats = this.#floats.get(part);
+    if (floats === undefined) {
+      floats = halves(this.#data.subarray(start, start + 2 * this.#count));
+      this.#floats.set(part, floats);
+    }
+    return floats;
+  }
+
+  attention(layer: number, picture: number): Attention | undefined {
+    const [batch, T] = [this.size[0], this.tokens];
+    const [start, grid] = [this.#layers[layer], this.grids[layer]];
+    if (start === undefined || grid === undefined || !isWhole(picture, batch - 1, 0)) {
+      return undefined;
+    }
+    const [h, w] = grid;
+    const { buffer, byteOffset } = this.#data;
+    const numbers = new DataView(buffer, byteOffset + start + picture * T * 4, T * 4);
+    // One by one: the bytes may begin anywhere, which a view as floats must not.
+    const scales = Float32Array.from({ length: T }, (_, t) => numbers.getFloat32(4 * t, true));
+    const from = start + batch * T * 4 + picture * T * h * w;
+    return { scales, bytes: this.#data.subarray(from, from + T * h * w), h, w };
   }
 }
 
 /** The step in these bytes, or undefined where anything in them disagrees. */
 export function unpack(value: unknown): Frame | undefined {
   const data = bytes(value);
-  const m = meta(data);
-  if (m === undefined || !Number.isInteger(m.index) || (m.index as number) < 0) return undefined;
-  if (!isNumber(m.sigma) || !isNumber(m.sigma_next)) return undefined;
-
-  if (!Array.isArray(m.size) || m.size.length !== 4) return undefined;
-  const limits = [LARGEST.batch, LARGEST.channels, LARGEST.side, LARGEST.side];
-  if (!m.size.every((side, i) => isWhole(side, limits[i] as number))) return undefined;
-  const size = m.size as [number, number, number, number];
-  const [batch, channels, height, width] = size;
-
-  const parts = Array.isArray(m.parts) ? m.parts.map(String) : [];
-  if (parts.join() !== ORDER.filter((part) => parts.includes(part)).join()) return undefined;
-  if (parts.includes("uncond") !== parts.includes("difference")) return undefined;
-
-  const withAttention = parts.includes("attention");
-  const grids = withAttention && Array.isArray(m.grids) ? (m.grids as [number, number][]) : [];
-  const isGrid = (grid: unknown) =>
-    Array.isArray(grid) && grid.length === 2 && grid.every((side) => isWhole(side, LARGEST.side));
-  if (grids.length > LARGEST.layers || !grids.every(isGrid)) return undefined;
-  const tokens = withAttention ? m.tokens : 0;
-  if (withAttention && !isWhole(tokens, LARGEST.tokens)) return undefined;
-  const T = tokens as number;
-
-  // Where each part begins.
-  let end = m.start as number;
-  const starts = new Map<string, number>();
-  const latents = batch * channels * height * width;
-  for (const part of parts) {
-    if (part === "attention") continue;
-    starts.set(part, end);
-    end += padded(2 * latents);
-  }
-  const layers = grids.map(([h, w]) => {
-    const start = end;
-    end += 4 * batch * T + padded(batch * T * h * w);
-    return { start, h, w };
-  });
-  if (end !== data.length) return undefined;
-
-  const known = new Map<Part, Float32Array>();
-  const read = (part: Part) => {
-    const start = starts.get(part);
-    if (start === undefined) return undefined;
-    let values = known.get(part);
-    if (values === undefined) {
-      values = halves(data.subarray(start, start + 2 * latents));
-      known.set(part, values);
-    }
-    return values;
-  };
-
-  return {
-    index: m.index as number,
-    sigma: m.sigma,
-    sigma_next: m.sigma_next,
-    seconds: isNumber(m.seconds) ? m.seconds : null,
-    size,
-    grids,
-    tokens: T,
-    guided: starts.has("difference"),
-    get x() {
-      return read("x");
-    },
-    get denoised() {
-      return read("denoised");
-    },
-    get uncond() {
-      return read("uncond");
-    },
-    get difference() {
-      return read("difference");
-    },
-    attention(layer, picture) {
-      const of = layers[layer];
-      if (of === undefined || picture < 0 || picture >= batch) return undefined;
-      const { start, h, w } = of;
-      const scales = new Float32Array(T); // the bytes may begin anywhere, a view could not
-      const numbers = new DataView(data.buffer, data.byteOffset + start + 4 * T * picture, 4 * T);
-      for (let t = 0; t < T; t++) scales[t] = numbers.getFloat32(4 * t, true);
-      const from = start + 4 * batch * T + picture * T * h * w;
-      return { scales, bytes: data.subarray(from, from + T * h * w), h, w };
-    },
-  };
+  const found = text(data);
+  const meta = found && checked(found.value);
+  if (found === undefined || meta === undefined) return undefined;
+  const frame = new Packed(data, meta, found.end);
+  return frame.end === data.length ? frame : undefined;
 }
 
 /** The frames of a film: one after another, each after its length as uint32. */

@@ -110,6 +110,12 @@ export function pictureOf(view: View): number {
   return Math.min(Math.max(Math.round(view.selection.picture), 0), batchOf(view) - 1);
 }
 
+/** Puts a step on show; the newest is followed, and at the end of a run gives way to the picture. */
+export function showStep(view: View, frame: Frame) {
+  const step = frame === view.reel.frames.at(-1) ? -1 : frame.index;
+  if (step !== view.selection.step) view.select({ step });
+}
+
 const LONGEST = { list: 4096, layers: 256, pictures: 64, text: 100_000, size: 1 << 15 };
 
 type Record_ = Record<string, unknown>;

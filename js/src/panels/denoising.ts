@@ -35,14 +35,14 @@ const CELLS: Cell[] = [
     latents: (frame, view) => clean(frame, view.selection.guidance),
   },
   {
-    words: "prompt alone",
+    words: "prompt",
     letter: "x",
     index: "c",
     title: "What it would predict with the prompt alone: guidance 1",
     latents: (frame) => guided(frame, 1),
   },
   {
-    words: "without it",
+    words: "no prompt",
     letter: "x",
     index: "∅",
     title: "What it would predict without the prompt: guidance 0",
@@ -83,10 +83,8 @@ export function denoising(view: View): Panel {
     "section",
     { class: "sdw-v-panel sdw-denoising", "aria-label": "Denoising" },
     h("p", { class: "sdw-title" }, "Inside the step"),
-    row,
-    guidance.element,
-    channels.element,
-    noise.element,
+    h("div", { class: "sdw-v-half" }, row, channels.element),
+    h("div", { class: "sdw-v-half" }, guidance.element, noise.element),
   );
 
   const draw = () => {

@@ -2,7 +2,7 @@
 
 import { choice, symbol } from "../lib/controls";
 import { h } from "../lib/dom";
-import type { Panel, View, What } from "../lib/view";
+import { type Panel, showStep, type View, type What } from "../lib/view";
 import { level } from "../lib/words";
 
 type Line = "sigma" | "alpha" | "snr";
@@ -53,7 +53,11 @@ export function schedule(view: View): Panel {
     [
       { value: "sigma", label: ["noise ", symbol("σ")] },
       { value: "alpha", label: ["signal ", symbol("ᾱ")], title: "1 / (1 + σ²)" },
-      { value: "snr", label: ["signal to noise"], title: "1 / σ² in decibels" },
+      {
+        value: "snr",
+        label: ["signal to noise ", symbol("ᾱ/(1−ᾱ)")],
+        title: "1 / σ², in decibels",
+      },
     ],
     (value) => {
       line = value;
@@ -86,6 +90,20 @@ export function schedule(view: View): Panel {
     ),
   );
 
+  const lastStep = () => Math.max((view.reel.head?.steps ?? 0) - 1, ...known().keys(), 1);
+
+  const point = (event: PointerEvent) => {
+    if (event.type === "pointerdown") drawing.setPointerCapture(event.pointerId);
+    else if (!drawing.hasPointerCapture(event.pointerId)) return;
+    const { left, width } = drawing.getBoundingClientRect();
+    const at = ((event.clientX - left) / Math.max(width, 1)) * WIDE;
+    const share = Math.min(Math.max((at - EDGE) / (WIDE - 2 * EDGE), 0), 1);
+    const frame = view.reel.at(Math.round(share * lastStep()));
+    if (frame !== undefined) showStep(view, frame);
+  };
+  drawing.addEventListener("pointerdown", point);
+  drawing.addEventListener("pointermove", point);
+
   /** The noise levels known by step: of the grid, else of the frames. */
   const known = (): Map<number, number> => {
     const { head, frames } = view.reel;
@@ -114,7 +132,7 @@ export function schedule(view: View): Panel {
     const values = all.map(scale.value);
     const range: [number, number] =
       line === "alpha" ? [0, 1] : [Math.min(...values), Math.max(...values)];
-    const last = Math.max((reel.head?.steps ?? 0) - 1, ...levels.map(([step]) => step), 1);
+    const last = lastStep();
     const x = (share: number) => EDGE + share * (WIDE - 2 * EDGE);
     const y = (sigma: number) =>
       EDGE + (1 - scale.height(scale.value(sigma), range)) * (HIGH - 2 * EDGE);

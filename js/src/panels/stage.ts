@@ -181,7 +181,7 @@ function paintFrame(
     const plane = change(now, then, frame.size, which, factors);
     paint(canvas, plane);
     if (before === undefined) return "the first step: nothing to compare";
-    return `since step ${before.index + 1}${plane.gain > 1 ? `, ${plane.gain} × as strong` : ""}`;
+    return `since step ${before.index + 1}${plane.gain > 1 ? `, shown ${plane.gain} × as strong` : ""}`;
   }
   const latents = clean(frame, selection.guidance);
   if (latents) paint(canvas, preview(latents, frame.size, which, factors));

@@ -3,7 +3,7 @@
 import { h } from "../lib/dom";
 import type { Frame } from "../lib/reel";
 import type { Show } from "../lib/store";
-import type { Head, Panel } from "../lib/view";
+import { type Head, type Panel, showStep } from "../lib/view";
 import { level } from "../lib/words";
 
 const TICK = 125; // ms: eight steps a second
@@ -43,13 +43,9 @@ export function transport(view: Show): Panel {
     const shown = view.reel.at(view.selection.step);
     return shown === undefined ? -1 : frames().indexOf(shown);
   };
-  /** The last place is "the newest": there a run is followed, and at its end the picture shown. */
   const go = (to: number) => {
-    const last = frames().length - 1;
-    const frame = frames()[Math.min(Math.max(to, 0), last)];
-    if (frame === undefined) return;
-    const step = frame === frames()[last] ? -1 : frame.index;
-    if (step !== view.selection.step) view.select({ step });
+    const frame = frames()[Math.min(Math.max(to, 0), frames().length - 1)];
+    if (frame !== undefined) showStep(view, frame);
     update();
   };
   const move = (to: number) => {
