@@ -19,6 +19,7 @@ export interface Options {
   labels?: string[];
   prompts?: string[];
   size?: [number, number]; // width and height of the picture
+  guided?: boolean; // with both halves of guidance
   head?: Partial<Head>;
   probability?: Probability;
 }
@@ -52,7 +53,7 @@ export function madeHead(options: Options = {}): Head {
     schedule: "default",
     steps,
     guidance_scale: 3,
-    guided: false,
+    guided: options.guided ?? false,
     width: size[0],
     height: size[1],
     factors: [
@@ -75,12 +76,13 @@ export function madeHead(options: Options = {}): Head {
 }
 
 function frameBytes(head: Head, step: number, options: Options): Uint8Array<ArrayBuffer> {
-  const { grids = [[4, 4]], probability = () => 0.5 } = options;
+  const { grids = [[4, 4]], probability = () => 0.5, guided = false } = options;
   const batch = head.pictures.length;
   const tokens = Math.max(...head.pictures.map((one) => one.pieces.length)) + 2 + PADDING;
   const size = [batch, CHANNELS, Math.round(head.height / 8), Math.round(head.width / 8)];
   const latents = size.reduce((product, side) => product * side, 1);
-  const parts = ["x", "denoised", ...(grids.length > 0 ? ["attention"] : [])];
+  const of = ["x", "denoised", ...(guided ? ["uncond", "difference"] : [])];
+  const parts = [...of, ...(grids.length > 0 ? ["attention"] : [])];
   const sigma = head.sigmas[step] ?? 1;
   const meta = { index: step, sigma, sigma_next: head.sigmas[step + 1] ?? 0, seconds: 0.03 };
   let json = JSON.stringify({ ...meta, size, parts, grids, tokens: grids.length > 0 ? tokens : 0 });
@@ -97,13 +99,14 @@ function frameBytes(head: Head, step: number, options: Options): Uint8Array<Arra
   };
   number(json.length, "setUint32");
   out.push(...new TextEncoder().encode(json));
-  for (let i = 0; i < 2 * latents; i++) {
-    // float16: 0, 0.5 and 1 are enough
-    const half = [0, 0x3800, 0x3c00][(i + step) % 3] as number;
-    out.push(half & 255, half >> 8);
-    if (i === latents - 1) pad();
-  }
-  pad();
+  of.forEach((_, part) => {
+    for (let i = 0; i < latents; i++) {
+      // float16: 0, 0.5 and 1 are enough
+      const half = [0, 0x3800, 0x3c00][(part * latents + i + step) % 3] as number;
+      out.push(half & 255, half >> 8);
+    }
+    pad();
+  });
   grids.forEach(([h, w], layer) => {
     const maps: number[][] = [];
     for (let picture = 0; picture < batch; picture++) {

@@ -82,7 +82,7 @@ export function denoising(view: View): Panel {
   const element = h(
     "section",
     { class: "sdw-v-panel sdw-denoising", "aria-label": "Denoising" },
-    h("p", { class: "sdw-title" }, "Inside the step"),
+    h("p", { class: "sdw-title" }, "inside the step"),
     h("div", { class: "sdw-v-half" }, row, channels.element),
     h("div", { class: "sdw-v-half" }, guidance.element, noise.element),
   );
