@@ -1,9 +1,21 @@
-"""Views of a run in a notebook: the Studio, and the picture as it forms.
+"""Views of a run in a notebook: the Studio, the picture as it forms, and all that is inside.
 
 Importing this imports ipywidgets and anywidget, but not torch.
 """
 
+from .attention import Attention
+from .denoising import Denoising
 from .picture import PictureView
 from .studio import Studio
+from .tokens import Tokens
+from .viewer import Viewer, link
 
-__all__ = ["PictureView", "Studio"]
+__all__ = [
+    "Attention",
+    "Denoising",
+    "PictureView",
+    "Studio",
+    "Tokens",
+    "Viewer",
+    "link",
+]

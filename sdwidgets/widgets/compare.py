@@ -1,0 +1,181 @@
+"""Runs beside each other, locked to one step and one word."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeVar
+
+import anywidget
+import traitlets
+
+from ..errors import InputError
+from ..frontend import bundle
+from ..trace.reel import LONGEST_SIDE, film, head_of, pack
+from ..trace.trace import Trace
+from . import kernel
+from .picture import SAVED_PICTURE, shortened
+from .selection import Selections
+from .viewer import SAVED, SAVED_AS, SLOTS, check_known, every, finished, on_paper, thinned
+
+AnyCompare = TypeVar("AnyCompare", bound="Compare")
+
+FEWEST, MOST = 2, 6
+FILMS = tuple(f"film{i}" for i in range(MOST))
+
+
+class Compare(Selections, anywidget.AnyWidget):
+    """Two to six runs at the same step, with the same word: another seed, prompt, sampler, scale.
+
+    Example::
+
+        traces = [model.generate("a cat", seed=7, guidance_scale=g) for g in (1, 3, 9)]
+        sdw.Compare(*traces, step=4)
+    """
+
+    _esm = bundle("compare.js")
+    _css = bundle("compare.css")
+
+    uid = traitlets.Unicode(read_only=True).tag(sync=True)
+    """Tells this widget from others: the views of one share what they have read."""
+
+    heads: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    """What is known of each run beside its steps (`trace.reel.head_of`)."""
+
+    labels: traitlets.List[str] = traitlets.List().tag(sync=True)
+    """What tells each run from the others, in words: "seed 7, guidance 3"."""
+
+    pictures: traitlets.List[list[dict[str, Any]]] = traitlets.List().tag(sync=True)
+    """For each run its final pictures, ``data`` and ``type`` of each of its batch."""
+
+    # film0 to film5: the steps of each run, one after another. See `Viewer` on why traits, and why
+    # more than one.
+    locals().update({name: traitlets.Bytes().tag(sync=True) for name in FILMS})
+
+    def __init__(self, *traces: Trace, **selections: Any):
+        check_known(self, selections)
+        _check_count(traces)
+        self._traces: tuple[Trace, ...] = ()
+        self._whole: list[bytes] = []  # films, where the traits hold smaller ones
+        self._run = 0
+        super().__init__(**selections)
+        self.set_trait("uid", secrets.token_hex(8))
+        self.on_msg(self._receive)
+        kernel.unpin(self)
+        kernel.replace_in_cell(self)
+        self.show(*traces)
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """The records on show."""
+        return self._traces
+
+    def show(self: AnyCompare, *traces: Trace) -> AnyCompare:
+        """Show other runs; returns the widget itself. Raises InputError unless they are 2 to 6."""
+        _check_count(traces)
+        whole = _films(traces, LONGEST_SIDE, 1)
+        small = whole
+        for longest, by in SAVED_AS:
+            if sum(map(len, small)) <= SAVED:
+                break
+            small = _films(traces, longest, by)
+        if sum(map(len, small)) > SAVED:
+            small = [b""] * len(traces)
+        first = self._run + 1
+        self._run += len(traces)
+        saved = {"saved": True} if small != whole else {}
+        self._traces, self._whole = traces, whole if saved else []
+        with self.hold_sync():
+            self.heads = [head_of(one, first + i) | saved for i, one in enumerate(traces)]
+            self.labels = _labels(traces)
+            self.pictures = [finished(one, SAVED_PICTURE // len(traces)) for one in traces]
+            for name, content in itertools.zip_longest(FILMS, small, fillvalue=b""):
+                setattr(self, str(name), content)
+        return self
+
+    def close(self) -> None:
+        """Take the widget off every page."""
+        self.layout.close()  # a widget, too, and nothing else closes it
+        super().close()
+
+    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+        """A page asks for the films as they are where the traits hold smaller ones."""
+        if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
+            names = list(FILMS[: len(self._whole)])
+            run = self.heads[0]["run"]
+            self.send({"kind": "frames", "run": run, "names": names}, self._whole)
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "A Compare belongs to its notebook: it can be neither copied nor sent.\n"
+            "Save the traces it shows, and compare those there."
+        )
+
+    def __repr__(self) -> str:
+        return f"Compare: {'; '.join(self.labels)}"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget; and where none can be shown, the first run on a sheet, and a line of text."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        data = {**data, "text/plain": repr(self)}
+        still = on_paper(self._traces[0], self.word, self.picture) if self._traces else None
+        if still is not None:
+            data["image/png"] = base64.b64encode(still).decode()
+        return data, metadata
+
+
+def _check_count(traces: Sequence[object]) -> None:
+    for one in traces:
+        if not isinstance(one, Trace):
+            raise InputError(
+                f"Compare takes traces, got a {type(one).__name__}.\n"
+                "model.generate(...) and sdw.Trace.load(...) give them.",
+                parameter="traces",
+            )
+    if not FEWEST <= len(traces) <= MOST:
+        raise InputError(
+            f"Compare takes {FEWEST} to {MOST} traces, got {len(traces)}.", parameter="traces"
+        )
+
+
+def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
+    """Each run's steps as bytes: at most SLOTS of them, of these every ``by``-th."""
+    return [
+        film([pack(step, longest=longest) for step in thinned(_kept(trace), by)])
+        for trace in traces
+    ]
+
+
+def _kept(trace: Trace) -> list[Any]:
+    return thinned(trace.steps, every(len(trace.steps), SLOTS))
+
+
+_DIFFERENCES: tuple[Callable[[Trace], str], ...] = (
+    lambda trace: shortened(str(trace.settings.prompt), 60) or "no prompt",
+    lambda trace: f"without {shortened(str(trace.settings.negative_prompt), 60)!r}",
+    lambda trace: f"seed {trace.settings.seed}",
+    lambda trace: f"guidance {1 if (g := trace.settings.guidance_scale) is None else g:g}",
+    lambda trace: f"rescaled by {trace.settings.guidance_rescale:g}",
+    lambda trace: f"{trace.settings.steps} steps",
+    lambda trace: trace.settings.sampler,
+    lambda trace: f"schedule {trace.settings.schedule}",
+    lambda trace: f"{trace.settings.width} x {trace.settings.height}",
+    lambda trace: f"eta {trace.settings.eta:g}",
+    lambda trace: f"strength {trace.settings.strength:g}",
+    lambda trace: trace.task,
+    lambda trace: trace.model,
+)
+"""What runs may differ in, in words."""
+
+
+def _labels(traces: Sequence[Trace]) -> list[str]:
+    """For each run what is not the same in all of them; its number where all is the same."""
+    labels: list[list[str]] = [[] for _ in traces]
+    for say in _DIFFERENCES:
+        said = [say(trace) for trace in traces]
+        if len(set(said)) > 1:
+            for label, words in zip(labels, said, strict=True):
+                label.append(words)
+    return [", ".join(filter(None, label)) or f"run {i}" for i, label in enumerate(labels, start=1)]
