@@ -170,12 +170,18 @@ test("columns past the recorded ones are no tokens", () => {
   expect(columns(head, "cat", 2)).toEqual([]);
 });
 
-test("the strongest tenth has a tenth where all is even, all where there is one spot", () => {
+test("a layer at a step has a mean, and a peak: the mean of its strongest tenth", () => {
   const even = madeReel({ grids: [[8, 8]] }).frames[0];
-  expect(even && glance(even, 0, 0, [2])?.focus).toBeCloseTo(0.1);
-  expect(even && glance(even, 0, 0, [2])?.mean).toBeCloseTo(0.5);
-  const spot = madeReel({ grids: [[8, 8]], probability: (_, x, y) => (x + y < 0.2 ? 1 : 0) });
-  expect(spot.frames[0] && glance(spot.frames[0], 0, 0, [2])?.focus).toBeCloseTo(1);
+  expect(even && glance(even, 0, 0, [2])).toEqual({
+    mean: expect.closeTo(0.5),
+    peak: expect.closeTo(0.5),
+  });
+  // Three of 64 cells are 1: of the strongest 6.4, the rest is 0.
+  const spot = madeReel({ grids: [[8, 8]], probability: (_, x, y) => (x + y < 0.3 ? 1 : 0) });
+  expect(spot.frames[0] && glance(spot.frames[0], 0, 0, [2])).toEqual({
+    mean: expect.closeTo(3 / 64),
+    peak: expect.closeTo(3 / 6.4),
+  });
   expect(spot.frames[0] && glance(spot.frames[0], 3, 0, [2])).toBeUndefined();
 });
 

@@ -339,37 +339,42 @@ export function ranking(
   return [...shares.values()].sort((a, b) => b.share - a.share);
 }
 
-/** How one layer at one step looks at a word: undefined where that was not recorded. */
+/**
+ * How much one layer at one step takes from a word, as shares of all attention: in the mean over
+ * the picture, and over its strongest tenth. Undefined where that was not recorded.
+ */
 export function glance(frame: Frame, layer: number, picture: number, tokens: number[]) {
   const stack: Stack = { key: "", grids: new Map(), count: 0 };
   add(stack, frame, picture, [layer], tokens);
   const [grid] = stack.grids.values();
   if (grid === undefined) return undefined;
-  const sum = grid.values.reduce((all, value) => all + value, 0);
-  return { h: grid.h, w: grid.w, mean: sum / grid.values.length, focus: focus(grid.values, sum) };
+  const { values } = grid;
+  const sum = values.reduce((all, value) => all + value, 0);
+  return { mean: sum / values.length, peak: strongest(values) };
 }
 
-const BINS = 2048; // more than one token's 256 values, so that those are kept apart
+const BINS = 2048; // more than the 256 values of one token, so that those are kept apart
 
-/** 0.1..1: the share of all that lies in the strongest tenth of the cells; 0.1 where it is even. */
-function focus(values: Float32Array, sum: number): number {
+/** The mean of the largest tenth of the values, in one pass over them instead of sorting. */
+function strongest(values: Float32Array): number {
   const most = values.reduce((largest, value) => Math.max(largest, value), 0);
-  if (most === 0) return 0.1;
-  const [counts, sums] = [new Float64Array(BINS), new Float64Array(BINS)];
+  if (most === 0) return 0;
+  const [counts, sums] = [new Uint32Array(BINS), new Float64Array(BINS)];
   for (const value of values) {
     const bin = Math.round((value / most) * (BINS - 1));
     counts[bin] = (counts[bin] as number) + 1;
     sums[bin] = (sums[bin] as number) + value;
   }
-  let [left, inside] = [values.length / 10, 0];
+  const tenth = values.length / 10;
+  let [left, inside] = [tenth, 0];
   for (let bin = BINS - 1; bin >= 0 && left > 0; bin--) {
     const count = counts[bin] as number;
     if (count === 0) continue;
     const taken = Math.min(left, count);
-    inside += (sums[bin] as number) * (taken / count);
+    inside += ((sums[bin] as number) * taken) / count;
     left -= taken;
   }
-  return inside / sum;
+  return inside / tenth;
 }
 
 // ------------------------------------------------------------------------------------ on screen

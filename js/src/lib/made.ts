@@ -2,7 +2,8 @@
 
 import type { Frame } from "./reel";
 import { reelOf, unpack } from "./reel";
-import type { Head, PictureHead, Reel, Selection } from "./view";
+import type { Show } from "./store";
+import type { Head, Hover, PictureHead, Reel, Selection, What } from "./view";
 
 /** Probability of a token at a spot (shares 0..1 of the picture) of a layer at a step. */
 export type Probability = (token: number, x: number, y: number, at: Place) => number;
@@ -102,7 +103,7 @@ function frameBytes(head: Head, step: number, options: Options): Uint8Array<Arra
   of.forEach((_, part) => {
     for (let i = 0; i < latents; i++) {
       // float16: 0, 0.5 and 1 are enough
-      const half = [0, 0x3800, 0x3c00][(part * latents + i + step) % 3] as number;
+      const half = [0, 0x3800, 0x3c00][(part + i + step) % 3] as number;
       out.push(half & 255, half >> 8);
     }
     pad();
@@ -156,3 +157,38 @@ export const nothingSelected: Selection = {
   colormap: "magma",
   contour: false,
 };
+
+/** A view of a reel: what is selected and pointed at is kept, and all are told. */
+export class MadeView implements Show {
+  selection: Selection;
+  hover: Hover = {};
+  state = "done" as const;
+  message = "";
+  pictures = [];
+  reel: Reel;
+  readonly #listeners = new Set<(what: What) => void>();
+
+  constructor(reel: Reel, selected: Partial<Selection> = {}) {
+    this.reel = reel;
+    this.selection = { ...nothingSelected, ...selected };
+  }
+
+  select(change: Partial<Selection>) {
+    this.selection = { ...this.selection, ...change };
+    this.tell("selection");
+  }
+
+  peek(hover: Hover) {
+    this.hover = hover;
+    this.tell("hover");
+  }
+
+  onChange(listener: (what: What) => void) {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  tell(what: What) {
+    for (const listener of this.#listeners) listener(what);
+  }
+}

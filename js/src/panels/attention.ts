@@ -144,7 +144,7 @@ export function attention(view: View): Panel {
   const words = chips(view, "Words of the prompt");
   const special = chips(view, "Tokens that stand for no word");
   const maps = [
-    figure("Point at a word"),
+    figure("Point at a word; click to keep it"),
     figure("A second word: Shift-click, or press b"),
   ] as const;
   const said = h("p", { class: "sdw-said" });
@@ -159,12 +159,12 @@ export function attention(view: View): Panel {
       "div",
       { class: "sdw-attention-head" },
       h("p", { class: "sdw-title" }, "words"),
-      h("p", { class: "sdw-hint-quiet" }, "point to look, click to keep"),
+      special.element,
     ),
-    h("div", { class: "sdw-prompt-words" }, words.element, special.element),
+    words.element,
     h("div", { class: "sdw-attention-body" }, ...maps.map((one) => one.element), list.element),
-    said,
-    h("div", { class: "sdw-attention-controls" }, ...settings.elements, compare.element),
+    h("div", { class: "sdw-attention-said" }, said, compare.element),
+    h("div", { class: "sdw-attention-controls" }, ...settings.elements),
     cells.element,
     h(
       "p",
@@ -333,7 +333,7 @@ function controls(view: View) {
   const maps: Colormap[] = ["magma", "viridis", "grey"];
   const colormap = h(
     "select",
-    { class: "sdw-select" },
+    { class: "sdw-select", "aria-label": "colours of the maps" },
     ...maps.map((name) => h("option", { value: name }, name)),
   );
   colormap.addEventListener("change", () => view.select({ colormap: colormap.value as Colormap }));
@@ -343,7 +343,7 @@ function controls(view: View) {
     elements: [
       span.element,
       h("label", { class: "sdw-field" }, "opacity", opacity),
-      h("label", { class: "sdw-field" }, "colours", colormap),
+      colormap,
       h("label", { class: "sdw-field", title: "A line half-way up" }, line, "contour"),
     ],
     update() {

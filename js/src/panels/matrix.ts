@@ -7,10 +7,9 @@ import type { Head, Panel, View, What } from "../lib/view";
 import "../attention.css";
 
 const MOST_COLUMNS = 64; // frames a reel keeps
-const NAME = "how focused";
+const NAME = "attention at its strongest";
 const MEANING =
-  "How focused: the share of a word's attention that lies in the strongest tenth of the picture. " +
-  "10 % is even, 100 % is all in one spot.";
+  "Each cell: how much the tenth of the picture that looks at the word most takes from it";
 
 type Glance = NonNullable<ReturnType<typeof glance>>;
 
@@ -19,6 +18,8 @@ interface Cell {
   frame: Frame | undefined; // that its value is of
   value: Glance | undefined;
 }
+
+const percent = (share: number) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
 /** One cell a step and layer. Arrows move, Enter opens; the names of layers choose a layer alone. */
 export function matrix(view: View): Panel {
@@ -42,6 +43,7 @@ export function matrix(view: View): Panel {
   let rows: { name: HTMLElement; cells: Cell[] }[] = [];
   let built: unknown; // the layers and columns that the rows are for
   let filled = ""; // the word and picture that the values are of
+  let most = 0; // the largest value
   let active: [number, number] = [0, 0]; // row and column that Tab reaches
 
   const count = (head: Head) => Math.max(Math.min(head.steps, MOST_COLUMNS), 1);
@@ -144,6 +146,7 @@ export function matrix(view: View): Panel {
     const which = pictureAt(head, selection.picture);
     const picture = head.pictures[which];
     const now = JSON.stringify([selection.word, which]);
+    most = 0;
     const anew = now !== filled;
     filled = now;
     const there = new Map(reel.frames.map((frame) => [columnOf(frame, head), frame]));
@@ -152,22 +155,24 @@ export function matrix(view: View): Panel {
       if (h_ !== undefined) write(name.lastElementChild as HTMLElement, `${w_} × ${h_}`);
       for (const [column, cell] of cells.entries()) {
         const frame = there.get(column);
-        if (!anew && frame === cell.frame) continue;
-        cell.frame = frame;
-        const tokens = frame && picture ? columns(picture, selection.word, frame.tokens) : [];
-        cell.value = frame && tokens.length > 0 ? glance(frame, layer, which, tokens) : undefined;
-        paint(cell, head.layers[layer]?.label ?? "");
+        if (anew || frame !== cell.frame) {
+          cell.frame = frame;
+          const tokens = frame && picture ? columns(picture, selection.word, frame.tokens) : [];
+          cell.value = frame && tokens.length > 0 ? glance(frame, layer, which, tokens) : undefined;
+          paint(cell, head.layers[layer]?.label ?? "");
+        }
+        most = Math.max(most, cell.value?.peak ?? 0);
       }
     }
+    grid.style.setProperty("--sdw-most", Math.max(most, 1e-3).toFixed(4));
+    if (!grid.contains(document.activeElement)) say(undefined);
   };
 
   const paint = ({ element: cell, frame, value }: Cell, label: string) => {
-    // The square root: most of the difference is among cells that are not very focused.
-    const strength = value ? Math.sqrt(Math.max((value.focus - 0.1) / 0.9, 0)) : 0;
-    cell.style.setProperty("--sdw-strength", strength.toFixed(3));
+    cell.style.setProperty("--sdw-peak", (value?.peak ?? 0).toFixed(4));
     cell.toggleAttribute("data-value", value !== undefined);
     const step = frame ? `step ${frame.index + 1}` : "no step yet";
-    const words = value ? `: ${Math.round(100 * value.focus)} %` : "";
+    const words = value ? `: ${percent(value.peak)}` : "";
     cell.setAttribute("aria-label", `${label}, ${step}${words}`);
   };
 
@@ -175,12 +180,13 @@ export function matrix(view: View): Panel {
   const say = (place: [number, number] | undefined) => {
     const cell = place && rows[place[0]]?.cells[place[1]];
     const label = place && view.reel.head?.layers[place[0]]?.label;
-    if (cell?.frame === undefined || cell.value === undefined) write(read, MEANING);
-    else {
-      const { focus, mean } = cell.value;
+    if (cell?.frame === undefined || cell.value === undefined) {
+      write(read, most > 0 ? `${MEANING}; ${percent(most)} at most.` : `${MEANING}.`);
+    } else {
+      const { peak, mean } = cell.value;
       const here = `${label}, step ${cell.frame.index + 1}`;
-      const takes = `the word takes ${(100 * mean).toFixed(1)} % of all attention`;
-      write(read, `${here}: ${Math.round(100 * focus)} % in its strongest tenth; ${takes}.`);
+      const all = `${percent(mean)} over the whole picture`;
+      write(read, `${here}: ${percent(peak)} where it is strongest, ${all}.`);
     }
   };
 
@@ -212,10 +218,14 @@ export function matrix(view: View): Panel {
     const { head } = view.reel;
     const { word } = view.selection;
     const named = isSpecial(word) ? word.slice(1, -1) : word;
-    write(hint, word === "" ? "Click a word to see how it was looked for" : "");
+    const waiting = head === undefined || head.layers.length === 0;
+    write(
+      hint,
+      waiting ? "Steps and layers come here" : word === "" ? "Click a word to fill it" : "",
+    );
     grid.setAttribute("aria-label", word ? `${NAME}: ${named}, step by layer` : NAME);
     element.dataset.word = word;
-    element.dataset.layers = String(head?.layers.length ?? 0);
+    element.dataset.waiting = String(waiting);
     if (head === undefined) return;
     build(head);
     fill(head);

@@ -48,14 +48,12 @@ export function tokens(view: View): Panel {
   const row = wordRow(view, "Slots of the text encoder", "sdw-slots");
   const count = h("p", { class: "sdw-hint-quiet" });
   const cut = h("bdi", { class: "sdw-cut-text" });
-  const note = h("p", { class: "sdw-said" });
   const element = h(
     "section",
     { class: "sdw-tokens", "aria-label": "Tokens" },
     h("div", { class: "sdw-attention-head" }, h("p", { class: "sdw-title" }, "tokens"), count),
     row.element,
     h("p", { class: "sdw-cut" }, "cut, the network never saw it: ", cut),
-    note,
   );
 
   const update = (what: What) => {
@@ -63,10 +61,9 @@ export function tokens(view: View): Panel {
     const picture = reel.head?.pictures[pictureAt(reel.head, selection.picture)];
     if (what !== "hover") {
       row.fill(JSON.stringify(picture ?? ""), () => (picture ? groups(picture).map(group) : []));
-      write(count, picture ? countWords(picture) : "");
+      write(count, picture ? `${countWords(picture)}${splitWords(picture)}` : "");
       write(cut, picture?.cut.trim() ?? "");
       element.toggleAttribute("data-cut", Boolean(picture?.cut.trim()));
-      write(note, picture ? splitWords(picture) : "");
     }
     row.mark();
   };
@@ -103,9 +100,9 @@ function countWords({ pieces, slots }: PictureHead): string {
   return `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`;
 }
 
-/** How words became pieces, for those that became several. */
+/** How many words became several pieces. */
 function splitWords({ words }: PictureHead): string {
   const split = words.filter((word) => word.tokens.length > 1).length;
-  if (split === 0) return words.length > 0 ? "Every word is one token." : "";
-  return `${split} of ${words.length} words became several tokens.`;
+  if (words.length === 0) return "";
+  return split === 0 ? "; every word is one" : `; ${split} of ${words.length} words are several`;
 }
