@@ -139,7 +139,7 @@ const isLayer = (value: unknown) =>
 
 const isRecipe = (value: unknown, layers: number) =>
   isRecord(value) &&
-  isList(value.layers, isCount(Math.max(layers - 1, 0))) &&
+  isList(value.layers, isCount(layers - 1)) &&
   isList(value.steps, isNumber) &&
   (value.steps as number[]).length === 2 &&
   (value.against === "none" || value.against === "words");
