@@ -94,7 +94,7 @@ ONLY_IN = {
     "anywidget": {"widgets"},
     "traitlets": {"widgets"},
     "IPython": {"widgets"},
-    "safetensors": {"checkpoints", "training"},
+    "safetensors": {"checkpoints", "trace", "training"},
     "huggingface_hub": {"checkpoints"},
     "matplotlib": {"trace"},
     "imageio_ffmpeg": {"trace"},

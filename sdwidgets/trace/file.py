@@ -1,0 +1,253 @@
+"""Records in files, ``.sdtrace``: written whole or not at all, and not trusted when they are read.
+
+A safetensors file (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the length
+of the header, little endian; the header, JSON; the tensors' bytes. Its note "sdtrace" is a JSON
+text, whose first field, "sha256", is the digest of the whole file as it is with 64 zeros in that
+place. What the rest of it and the tensors are is in packing.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ..errors import InputError
+from ..settings import amount
+from .images import write_file
+from .packing import PRECISIONS, packed, stored
+from .trace import Trace
+from .unpacking import unpacked
+
+FORMAT = 1
+"""Grows when an older version could misread a file; what can be ignored needs no new number."""
+FILE_LIMIT = 10**9  # bytes
+HEADER_LIMIT = 16 * 2**20
+
+_NO_DIGEST = "0" * 64
+_BEFORE_DIGEST = b'"sdtrace":"{\\"sha256\\":\\"'  # nothing else has bare quotes around that name
+
+
+def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit") -> Path:
+    """Write a record into one file that `load` reads; return its path.
+
+    Latents are float16 at unit variance: off by at most 1/2048 of themselves, the prompt's half of
+    guidance by that of its two terms. ``precision``, of attention: "8-bit", off by at most 1/510 of
+    a map's (of self-attention, a row's) greatest value and 1/2048 of itself, where maps of more
+    than 32 cells along a side are the means of blocks of 2 x 2 cells (or more: at most 32 are
+    left); or "float16", as it was recorded. Pictures are kept exactly.
+
+    The largest errors are measured and written down, see `Trace.stored`: "latents" at unit
+    variance; "attention"; and "averaging", how far a cell is from its block's mean. A loaded record
+    that is saved again as it was stays the same.
+
+    Everything is read back before the file is touched, and an older file of that name is there
+    until the new one is on the disk. Raises InputError for what cannot be kept or written.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(
+            f"There is no precision {precision!r}.\nKnown: {', '.join(PRECISIONS)}.",
+            parameter="precision",
+        )
+    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced: a device, say
+        raise InputError(f"{_shown(path)} is no file that could be replaced.", parameter="path")
+    try:
+        record, tensors = packed(trace, precision)
+        again = unpacked(json.loads(_json(record)), tensors)
+        record["stored"] = stored(trace, again, precision)
+        content = _sealed(record, tensors)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"This record cannot be saved: {_sentence(error)}") from error
+    return write_file(path, content)
+
+
+def load(path: str | os.PathLike[str]) -> Trace:
+    """Read a record that `save` wrote; needs neither torch nor a model.
+
+    What a newer version wrote beside the known is left out, and steps that are missing are, too;
+    `Trace.notices` says so. Raises InputError for everything else that is not as it was written.
+    """
+    path = Path(path)
+    try:
+        return unpacked(*_unsealed(*_read(path)))
+    except _Unreadable as error:
+        message = f"{_shown(path)} {error}."
+    except ValueError as error:
+        message = f"{_shown(path)} is damaged: {_sentence(error)}"
+    except OSError as error:
+        message = f"{_shown(path)} cannot be read: {error.strerror or error}."
+    raise InputError(message, parameter="path")
+
+
+class _Unreadable(ValueError):
+    """Its text fits behind the file's name."""
+
+
+def _shown(path: str | os.PathLike[str]) -> str:
+    return repr(os.fspath(path))
+
+
+def _sentence(error: Exception) -> str:
+    """An error's text, at most two lines and a full stop."""
+    return "\n".join(str(error).splitlines()[:2]).rstrip(".") + "."
+
+
+def _json(record: dict[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False, separators=(",", ":"))
+
+
+# -------------------------------------------------------------------------------------- writing
+
+
+def _sealed(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
+    """The bytes of the file."""
+    from safetensors.numpy import save as to_bytes
+
+    text = _json({"sha256": _NO_DIGEST, "format": FORMAT, **record})
+    content = to_bytes(tensors, metadata={"sdtrace": text})
+    header = int.from_bytes(content[:8], "little")
+    if header > HEADER_LIMIT or len(content) > FILE_LIMIT:
+        raise ValueError(
+            f"it would have {amount(len(content))} with a header of {amount(header)};\n"
+            f"at most {amount(FILE_LIMIT)} and {amount(HEADER_LIMIT)} can be read again"
+        )
+    digest = _digest(content)
+    start = _digest_place(content)
+    return b"".join((content[:start], digest.encode(), content[start + len(digest) :]))
+
+
+def _digest_place(content: bytes) -> int:
+    """Where the digest begins; ValueError if there is none."""
+    header = int.from_bytes(content[:8], "little")
+    start = content.find(_BEFORE_DIGEST, 8, 8 + header)
+    if start < 0:
+        raise _Unreadable("is a safetensors file, but no recording")
+    return start + len(_BEFORE_DIGEST)
+
+
+def _digest(content: bytes) -> str:
+    start = _digest_place(content)
+    view = memoryview(content)
+    digest = hashlib.sha256(view[:start])
+    digest.update(_NO_DIGEST.encode())
+    digest.update(view[start + len(_NO_DIGEST) :])
+    return digest.hexdigest()
+
+
+# -------------------------------------------------------------------------------------- reading
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """(The whole content, its header), once its beginning has promised a record of that size."""
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        head = file.read(512)
+        length = int.from_bytes(head[:8], "little")
+        if head[8:9] != b"{" or length > min(HEADER_LIMIT, size - 8):
+            raise _Unreadable(_why_not(head, size, length))
+        if size > FILE_LIMIT:
+            raise _Unreadable(f"has {amount(size)}; a recording has at most {amount(FILE_LIMIT)}")
+        header = head + file.read(8 + length - len(head))
+        _digest_place(header)
+        parsed = _parsed(header[8 : 8 + length])
+        promised = 8 + length + _body(parsed)
+        if promised != size:
+            what = "is cut" if size < promised else "is damaged"
+            raise _Unreadable(f"{what}: it has {size:,} bytes, its header promises {promised:,}")
+        return header + file.read(size - len(header)), parsed
+
+
+def _opened(path: Path) -> BinaryIO:
+    """A regular file, never waiting (a pipe would)."""
+    # Looked at before it is opened, since opening a device can already do something.
+    if "\0" in str(path) or not stat.S_ISREG(os.stat(path).st_mode):
+        raise _Unreadable("is a folder, pipe or device, and no recording")
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise _Unreadable("is a folder, pipe or device, and no recording")
+    return file
+
+
+def _why_not(head: bytes, size: int, length: int) -> str:
+    """What a file is that does not begin as safetensors files do."""
+    for beginning, what in _FOREIGN:
+        if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(beginning):
+            return f"is {what}, and no recording"
+    if head[8:9] == b"{" and length <= HEADER_LIMIT:
+        return f"is cut: it has {size:,} bytes, its header alone {length:,}"
+    return f"is no recording: of its {size:,} bytes the first are not a recording's"
+
+
+_FOREIGN = (
+    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
+    (b"pk\x03\x04", "a zip archive (as .npz and .ckpt files are)"),
+    (b"\x93numpy", "a NumPy array"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"\x89png", "a PNG picture (read_settings reads those)"),
+    (b"<", "a web page (perhaps a login or an error)"),
+    (b"{", "a JSON text"),
+)
+
+
+def _parsed(text: str | bytes) -> dict[str, Any]:
+    """A JSON object, read strictly; ValueError."""
+
+    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a name stands in it twice")
+        return dict(pairs)
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON number")
+
+    try:
+        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deeply") from None
+    if not isinstance(value, dict):
+        raise ValueError("its JSON is no object")
+    return value
+
+
+def _body(header: dict[str, Any]) -> int:
+    """The bytes that its tensors take."""
+    tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+    try:
+        return int(max((tensor["data_offsets"][1] for tensor in tensors), default=0))
+    except (LookupError, TypeError, ValueError, OverflowError):
+        raise ValueError("its header does not say where a tensor is") from None
+
+
+def _unsealed(
+    content: bytes, header: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The record and the tensors of content that is as it was written."""
+    from safetensors.numpy import load as from_bytes
+
+    start = _digest_place(content)
+    if content[start : start + len(_NO_DIGEST)] != _digest(content).encode():
+        raise ValueError("it is not what was written (its SHA-256 is another)")
+    notes = header.get("__metadata__")
+    text = notes.get("sdtrace") if isinstance(notes, dict) else None
+    record = _parsed(text) if isinstance(text, str) else {}
+    version = record.get("format")
+    if type(version) is not int or version < 1:
+        raise ValueError("it does not say its format")
+    if version > FORMAT:
+        raise _Unreadable(
+            f"was made by a newer version of sdwidgets: format {version}, this one reads {FORMAT}"
+        )
+    try:
+        return record, from_bytes(content)
+    except Exception as error:  # the library has errors of its own
+        raise ValueError(f"its tensors are not laid out right ({error})") from None

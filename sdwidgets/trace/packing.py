@@ -1,0 +1,238 @@
+"""A trace as JSON and small tensors, the content of a file; unpacking.py is the way back.
+
+Tensors of step i and of layer n, in the order of the JSON's list for that kind of attention:
+
+    steps.i.x, .denoised, .uncond, .difference, .x_next    [B, C, h, w] float16, at unit variance
+    steps.i.attention.cross.n, .attention.uncond.n         [B, K, T, h, w] } float16, or uint8 and
+    steps.i.attention.cells.n                              [B, N, N]       } a .scale for each map
+    steps.i.attention.queries.n                            [B, N, C] int8 and a .scale [B, N, 1]
+    images.k, given_image, given_mask                      [bytes] uint8, a PNG
+    factors                                                [C + 1, 3] float32
+
+The difference is the prompt's half of guidance less the other half. A step's x_next is the next
+step's x, and has a tensor of its own only where it is not. The JSON lists the parts of each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .images import encode_png
+from .reel import quantised
+from .step import Queries, StepAttention, TraceStep
+from .trace import Trace
+
+PRECISIONS = ("8-bit", "float16")
+LATENTS = ("x", "denoised", "uncond", "difference", "x_next")
+MAPS = ("cross", "uncond")
+KINDS = (*MAPS, "cells", "queries")
+MODES = ("L", "RGB", "RGBA")
+"""Of pictures."""
+CELLS = 32
+"""Along the longer side of an 8-bit map; a larger one is averaged down."""
+
+Grid = tuple[int, int]
+Grids = Mapping[str, Mapping[str, Grid]]
+"""Kind of attention -> layer -> the last two sizes of its arrays."""
+
+
+def packed(trace: Trace, precision: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """(The record for JSON, the tensors by name.) Raises ValueError for what cannot be kept."""
+    tensors: dict[str, np.ndarray] = {}
+    layers = grids_of(trace.steps)
+    steps = []
+    for step, after in zip_longest(trace.steps, trace.steps[1:]):
+        latents, attention = _latents(step, after), _attention(step, layers, precision)
+        tensors.update(
+            (f"steps.{step.index}.{name}", a) for name, a in (latents | attention).items()
+        )
+        kinds = [f"attention.{kind}" for kind in KINDS if attention_of(step, kind)]
+        steps.append(
+            {
+                "index": step.index,
+                "sigma": float(step.sigma),
+                "sigma_next": float(step.sigma_next),
+                "seconds": None if step.seconds is None else float(step.seconds),
+                "parts": [*latents, *kinds],
+            }
+        )
+    pictures = {f"images.{number}": image for number, image in enumerate(trace.images)}
+    if trace.given_image is not None:
+        pictures["given_image"] = trace.given_image
+    if trace.given_mask is not None:
+        pictures["given_mask"] = trace.given_mask
+    tensors.update((name, _png(image, name)) for name, image in pictures.items())
+    if trace.factors is not None:
+        tensors["factors"] = np.ascontiguousarray(trace.factors, np.float32)
+    record = {
+        "model": trace.model,
+        "task": trace.task,
+        "settings": trace.settings.as_dict(),
+        "tokens": [asdict(tokens) for tokens in trace.tokens],
+        "negative_tokens": [asdict(tokens) for tokens in trace.negative_tokens],
+        "expected": trace.expected,
+        "complete": trace.complete,
+        "notices": list(trace.notices),
+        "versions": dict(trace.versions),
+        "fingerprint": trace.fingerprint,
+        "schedule_sigmas": list(trace.schedule_sigmas),
+        "latents": list(trace.steps[0].x.shape) if trace.steps else [],
+        "layers": layers,
+        "steps": steps,
+        "pictures": list(pictures),
+        "stored": {"precision": precision, "largest errors": {}, "averaged": {}},
+    }
+    return record, tensors
+
+
+def _latents(step: TraceStep, after: TraceStep | None) -> dict[str, np.ndarray]:
+    """Part -> [B, C, h, w] float16."""
+    parts = {"x": step.x / deviation(step.sigma), "denoised": step.denoised}
+    if step.uncond is not None:
+        parts["uncond"] = step.uncond
+    if step.cond is not None:  # the difference by itself: small, it keeps its digits
+        parts["difference"] = step.cond if step.uncond is None else step.cond - step.uncond
+    if after is None or not _follows(step, after):
+        parts["x_next"] = step.x_next / deviation(step.sigma_next)
+    return {part: _float16(a, f"{part} of step {step.index}") for part, a in parts.items()}
+
+
+def _follows(step: TraceStep, after: TraceStep) -> bool:
+    """Whether the one step begins where the other ends."""
+    if (after.index, after.sigma) != (step.index + 1, step.sigma_next):
+        return False
+    return after.x is step.x_next or np.array_equal(after.x, step.x_next)
+
+
+def deviation(sigma: float) -> float:
+    """The standard deviation of ``x = x0 + sigma * noise``, for x0 of unit variance."""
+    return math.sqrt(1 + sigma**2)
+
+
+def _float16(values: np.ndarray, what: str) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        small = np.ascontiguousarray(values, np.float16)
+    if not np.isfinite(small).all():
+        raise ValueError(f"{what} has NaN, infinity or numbers beyond 65,504")
+    return small
+
+
+def attention_of(step: TraceStep, kind: str) -> Mapping[str, Any]:
+    """Layer -> what was recorded of it; empty if nothing was."""
+    return getattr(step.attention or StepAttention(), kind)
+
+
+def grids_of(steps: Sequence[TraceStep]) -> dict[str, dict[str, Grid]]:
+    """Of every layer that any of the steps has."""
+    grids: dict[str, dict[str, Grid]] = {}
+    for step in steps:
+        for kind in KINDS:
+            for layer, held in attention_of(step, kind).items():
+                h, w = (held.values if isinstance(held, Queries) else held).shape[-2:]
+                grids.setdefault(kind, {}).setdefault(layer, (h, w))
+    return grids
+
+
+def _attention(step: TraceStep, grids: Grids, precision: str) -> dict[str, np.ndarray]:
+    """The tensors of all layers, by kind and number."""
+    tensors = {}
+    for kind in KINDS:
+        layers = attention_of(step, kind)
+        if layers and list(layers) != list(grids[kind]):
+            raise ValueError(f"step {step.index} has the attention of other layers than the rest")
+        for number, held in enumerate(layers.values()):
+            name = f"attention.{kind}.{number}"
+            if isinstance(held, Queries):
+                scale, values = held.scale.astype(np.float32), held.values.astype(np.int8)
+            else:
+                maps = _float16(held, f"{name} of step {step.index}")
+                if precision == "float16":
+                    tensors[name] = maps
+                    continue
+                scale, values = _levels(maps, kind)
+            tensors[name] = np.ascontiguousarray(values)
+            tensors[f"{name}.scale"] = np.ascontiguousarray(scale)
+    return tensors
+
+
+def _levels(maps: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """(scale float32, uint8): eight bits, with a scale for each map, of cells for each row."""
+    if kind == "cells":
+        scale, levels = quantised(maps[..., None, :])
+        return scale, levels[..., 0, :]
+    # the means are rounded as they are when they are loaded: saved again, they stay the same
+    return quantised(averaged(maps, block(maps.shape[-2:])).astype(np.float16))
+
+
+def block(grid: Sequence[int]) -> int:
+    """The side of the blocks of cells that an 8-bit map has the means of; 1 if it has them all."""
+    return math.ceil(max(grid) / CELLS)
+
+
+def averaged(maps: np.ndarray, by: int) -> np.ndarray:
+    """[..., h, w] -> [..., ceil(h / by), ceil(w / by)] float32: the means of blocks of cells.
+
+    A block that hangs over the edge repeats the cells of the edge.
+    """
+    if by == 1:
+        return maps.astype(np.float32)
+    h, w = maps.shape[-2:]
+    beyond = [*[(0, 0)] * (maps.ndim - 2), (0, -h % by), (0, -w % by)]
+    maps = np.pad(maps, beyond, mode="edge")
+    blocks = maps.reshape(*maps.shape[:-2], -(-h // by), by, -(-w // by), by)
+    return blocks.mean((-3, -1), dtype=np.float32)
+
+
+def _png(image: Image.Image, what: str) -> np.ndarray:
+    if image.mode not in MODES:
+        raise ValueError(f"{what} is a picture of mode {image.mode}, not of {', '.join(MODES)}")
+    bare = image.copy()
+    bare.info = {}  # where a photograph was taken, and such
+    return np.frombuffer(encode_png(bare), np.uint8)
+
+
+def stored(trace: Trace, again: Trace, precision: str) -> dict[str, Any]:
+    """`Trace.stored` of a file, of what went in and what comes out again.
+
+    A trace that was loaded itself has errors already; they are added.
+    """
+    largest = {"latents": 0.0, "attention": 0.0, "averaging": 0.0}
+    blocks = dict(trace.stored.get("averaged", {}))
+    for kind in MAPS if precision == "8-bit" else ():
+        layers = grids_of(trace.steps).get(kind, {})
+        blocks |= {layer: block(grid) for layer, grid in layers.items() if block(grid) > 1}
+    for step, other in zip(trace.steps, again.steps, strict=True):
+        for what, error in _errors(step, other, precision):
+            largest[what] = max(largest[what], error)
+    before = trace.stored.get("largest errors", {})
+    return {
+        "precision": precision,
+        "largest errors": {what: error + before.get(what, 0.0) for what, error in largest.items()},
+        "averaged": blocks,
+    }
+
+
+def _errors(one: TraceStep, other: TraceStep, precision: str) -> Iterator[tuple[str, float]]:
+    """(What, the largest absolute error) of each array of a step; latents' at unit variance."""
+    deviations = {"x": deviation(one.sigma), "x_next": deviation(one.sigma_next)}
+    for name in ("x", "denoised", "cond", "uncond", "x_next"):
+        if (values := getattr(one, name)) is not None:
+            yield "latents", _largest(values, getattr(other, name)) / deviations.get(name, 1.0)
+    for kind in (*MAPS, "cells"):
+        for layer, maps in attention_of(one, kind).items():
+            back = attention_of(other, kind)[layer]
+            by = block(maps.shape[-2:]) if kind in MAPS and precision == "8-bit" else 1
+            yield "attention", _largest(averaged(maps, by), averaged(back, by))
+            if by > 1:
+                yield "averaging", _largest(maps, back)
+
+
+def _largest(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.abs(np.subtract(one, other, dtype=np.float32)).max(initial=0))

@@ -1,0 +1,438 @@
+"""A trace out of the JSON and tensors of packing.py, none of which is believed unseen.
+
+Whatever is wrong raises ValueError in words that fit behind "it is damaged: ".
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import reprlib
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise, zip_longest
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..pictures import MAX_PIXELS
+from ..settings import LIMITS, PROMPT_LENGTH, Settings
+from .packing import CELLS, KINDS, LATENTS, MODES, PRECISIONS, Grid, Grids, block, deviation
+from .step import Queries, StepAttention, TraceStep
+from .tokens import PromptTokens
+from .trace import Trace
+
+MEMORY_LIMIT = 4 * 10**9
+"""Bytes that the arrays and pictures of a trace may take."""
+STEP_LIMIT = 10_000
+LAYER_LIMIT = 1_000
+PIECE_LIMIT = 1_000  # of a prompt; also slots, heads, channels
+SIDE_LIMIT = 4096  # of latents and maps
+BATCH_LIMIT = LIMITS["batch_size"][1]
+SIGMA_LIMIT = 1e6
+
+_FIELDS = {
+    "sha256", "format", "model", "task", "settings", "tokens", "negative_tokens", "expected",
+    "complete", "notices", "versions", "fingerprint", "schedule_sigmas", "latents", "layers",
+    "steps", "pictures", "stored",
+}  # fmt: skip
+_PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
+_GIVEN = ("given_image", "given_mask")
+_ERRORS = ("latents", "attention", "averaging")
+
+
+def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Trace:
+    """The trace. Notices say which steps lack a tensor, and are left out, and what is unknown."""
+    settings, unknown = _settings(record)
+    tokens = _prompts(record, "tokens", settings.batch_size)
+    negative = _prompts(record, "negative_tokens", settings.batch_size)
+    infos = [_StepInfo.of(given) for given in _objects(record, "steps", STEP_LIMIT)]
+    if any(after.index <= info.index for info, after in pairwise(infos)):
+        raise ValueError("its steps are out of order")
+    stored = _stored(record)
+    source = _Source(
+        tensors,
+        shape=_shape(record, settings.batch_size) if infos else (),
+        grids=_grids(record, infos),
+        precision=stored["precision"],
+        columns={"cross": _columns(tokens), "uncond": _columns(negative)},
+    )
+    pictures = _picture_names(record)
+    steps, missing = _steps(infos, source)
+    images = {name: source.picture(name) for name in pictures if name in tensors}
+    lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
+    known = {"factors", *pictures}.union(*map(source.names, infos))
+    unknown += sorted({*record, *tensors} - known - _FIELDS)
+    notices = _texts(record, "notices", 1_000)
+    if lost:
+        notices += (f"Missing in the file: {_few(lost)}.",)
+    if unknown:
+        notices += (f"The file has what this version does not know: {_few(unknown)}.",)
+    versions = _object(record, "versions")
+    return Trace(
+        model=_text(record, "model"),
+        task=_text(record, "task"),
+        settings=settings,
+        tokens=tokens,
+        steps=steps,
+        images=tuple(images[name] for name in pictures if name in images and name not in _GIVEN),
+        expected=_whole(record, "expected", 0, STEP_LIMIT),
+        complete=_flag(record, "complete") and not lost,
+        notices=notices,
+        versions={name: _text(versions, name) for name in versions},
+        fingerprint=_text(record, "fingerprint"),
+        negative_tokens=negative,
+        given_image=images.get("given_image"),
+        given_mask=images.get("given_mask"),
+        factors=source.factors(),
+        schedule_sigmas=_sigmas(record),
+        stored=stored,
+    )
+
+
+def _steps(infos: Sequence[_StepInfo], source: _Source) -> tuple[tuple[TraceStep, ...], list[int]]:
+    """(The steps that are whole, the indices of the others.) Neighbours share their latents."""
+    noisy = [source.noisy(f"steps.{info.index}.x", info.sigma) for info in infos]
+    steps, missing = [], []
+    for info, x, after, x_after in zip_longest(infos, noisy, infos[1:], noisy[1:]):
+        x_next = x_after if after is not None and after.index == info.index + 1 else None
+        if "x_next" in info.parts:
+            x_next = source.noisy(f"steps.{info.index}.x_next", info.sigma_next)
+        if x is None or x_next is None or not source.names(info) <= source.tensors.keys():
+            missing.append(info.index)
+        else:
+            steps.append(source.step(info, x, x_next))
+    return tuple(steps), missing
+
+
+# ------------------------------------------------------------------------------------ tensors
+
+
+@dataclass(frozen=True)
+class _StepInfo:
+    """What the JSON says of one step."""
+
+    index: int
+    sigma: float
+    sigma_next: float
+    seconds: float | None
+    parts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> _StepInfo:
+        parts = _texts(given, "parts", len(_PARTS))
+        if not {"x", "denoised"} <= set(parts) <= _PARTS:
+            raise ValueError(f"parts of a step are {reprlib.repr(parts)}")
+        return cls(
+            index=_whole(given, "index", 0, STEP_LIMIT - 1),
+            sigma=_real(given, "sigma", SIGMA_LIMIT),
+            sigma_next=_real(given, "sigma_next", SIGMA_LIMIT),
+            seconds=None if given.get("seconds") is None else _real(given, "seconds", 1e9),
+            parts=parts,
+        )
+
+
+@dataclass
+class _Source:
+    """The tensors of a file as arrays and pictures: each checked, all within `MEMORY_LIMIT`."""
+
+    tensors: Mapping[str, np.ndarray]
+    shape: tuple[int, ...]  # of latents, [B, C, h, w]; () without steps
+    grids: Grids
+    precision: str
+    columns: Mapping[str, int]  # kind of maps -> how many the prompts have at least
+    left: int = MEMORY_LIMIT
+
+    def names(self, info: _StepInfo) -> set[str]:
+        """The tensors that a step has when it is whole."""
+        names = set()
+        for part in info.parts:
+            name, kind = f"steps.{info.index}.{part}", part.removeprefix("attention.")
+            if part in LATENTS:
+                names.add(name)
+                continue
+            layers = {f"{name}.{number}" for number in range(len(self.grids[kind]))}
+            scaled = kind == "queries" or self.precision == "8-bit"
+            names |= layers | ({f"{layer}.scale" for layer in layers} if scaled else set())
+        return names
+
+    def step(self, info: _StepInfo, x: np.ndarray, x_next: np.ndarray) -> TraceStep:
+        parts = {
+            part: self._latents(f"steps.{info.index}.{part}")
+            for part in ("denoised", "uncond", "difference")
+            if part in info.parts
+        }
+        cond, uncond = parts.get("difference"), parts.get("uncond")
+        if cond is not None and uncond is not None:
+            cond = uncond + cond
+        return TraceStep(
+            index=info.index,
+            sigma=info.sigma,
+            x=x,
+            denoised=parts["denoised"],
+            sigma_next=info.sigma_next,
+            x_next=x_next,
+            attention=self._attention(info),
+            cond=cond,
+            uncond=uncond,
+            seconds=info.seconds,
+        )
+
+    def noisy(self, name: str, sigma: float) -> np.ndarray | None:
+        """Latents at that noise level; None if they are not there."""
+        return self._latents(name) * deviation(sigma) if name in self.tensors else None
+
+    def _latents(self, name: str) -> np.ndarray:
+        self._reserve(4 * math.prod(self.shape))
+        return self._take(name, np.float16, self.shape).astype(np.float32)
+
+    def _attention(self, info: _StepInfo) -> StepAttention | None:
+        kept = {
+            kind: {
+                layer: self._layer(f"steps.{info.index}.attention.{kind}.{number}", kind, grid)
+                for number, (layer, grid) in enumerate(self.grids[kind].items())
+            }
+            for kind in KINDS
+            if f"attention.{kind}" in info.parts
+        }
+        return StepAttention(**kept) if kept else None  # type: ignore[arg-type]
+
+    def _layer(self, name: str, kind: str, grid: Grid) -> np.ndarray | Queries:
+        batch = self.shape[0]
+        if kind == "queries":
+            values = self._take(name, np.int8, (batch, *grid))
+            return Queries(values, self._take(f"{name}.scale", np.float32, (batch, grid[0], 1)))
+        if kind == "cells":
+            return self._maps(name, (batch, grid[0]), grid[1:])
+        given = self.tensors[name].shape
+        heads, columns = given[1:3] if len(given) == 5 else (0, 0)
+        if not (1 <= heads <= PIECE_LIMIT and self.columns[kind] <= columns <= PIECE_LIMIT + 3):
+            raise ValueError(f"{name} has the shape {[*given]}")
+        count = (batch, heads, columns)
+        if self.precision == "float16":
+            return self._maps(name, count, grid)
+        by = block(grid)
+        self._reserve(2 * math.prod(count) * (grid[0] + by) * (grid[1] + by))
+        small = self._maps(name, count, (-(-grid[0] // by), -(-grid[1] // by)))
+        # at their own size again, by which a layer is known: the cells of a block are alike
+        return small.repeat(by, axis=-2).repeat(by, axis=-1)[..., : grid[0], : grid[1]]
+
+    def _maps(self, name: str, count: tuple[int, ...], each: tuple[int, ...]) -> np.ndarray:
+        """[*count, *each] float16. If from eight bits, 255 stands for the scale, [*count]."""
+        self._reserve(2 * math.prod(count) * math.prod(each))
+        if self.precision == "float16":
+            return self._take(name, np.float16, (*count, *each))
+        levels = self._take(name, np.uint8, (*count, *each))
+        scale = self._take(f"{name}.scale", np.float32, count)
+        if scale.min() < 0 or scale.max() > np.finfo(np.float16).max:
+            raise ValueError(f"{name}.scale is not within 0 and 65,504")
+        return (levels * (scale / 255).reshape(*count, *(1 for _ in each))).astype(np.float16)
+
+    def factors(self) -> np.ndarray | None:
+        if "factors" not in self.tensors:
+            return None
+        channels = len(self.tensors["factors"]) if self.tensors["factors"].ndim else 0
+        if not 2 <= channels <= PIECE_LIMIT + 1:
+            raise ValueError(f"factors has {channels} rows")
+        return self._take("factors", np.float32, (channels, 3))
+
+    def picture(self, name: str) -> Image.Image:
+        values = self.tensors[name]
+        content = self._take(name, np.uint8, (values.size,)).tobytes()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # Pillow's own size warning; our limit is lower
+                with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
+                    if opened.mode not in MODES or opened.width * opened.height > MAX_PIXELS:
+                        raise ValueError(f"{opened.width} x {opened.height}, {opened.mode}")
+                    self._reserve(opened.width * opened.height * len(opened.mode))
+                    picture = opened.copy()
+        except Exception as error:  # decoders raise nearly everything on broken files
+            raise ValueError(f"{name} is no picture of use: {error}") from None
+        picture.info = {}
+        return picture
+
+    def _take(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+        """A tensor of that type and shape; finite."""
+        values = self.tensors[name]
+        if values.dtype != dtype or values.shape != shape:
+            raise ValueError(f"{name} is {values.dtype} {[*values.shape]}, not {[*shape]}")
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise ValueError(f"{name} has NaN or infinity")
+        return values
+
+    def _reserve(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f"it would take more than {MEMORY_LIMIT / 1e9:g} GB of memory")
+
+
+def _shape(record: Mapping[str, Any], batch: int) -> tuple[int, ...]:
+    """Of all latents; there may be more than the settings say in a loop of someone's own."""
+    shape = record.get("latents")
+    highest = (BATCH_LIMIT, PIECE_LIMIT, SIDE_LIMIT, SIDE_LIMIT)
+    if not _are_whole(shape, (batch, 1, 1, 1), highest):
+        raise ValueError(f"latents is {reprlib.repr(shape)}")
+    return tuple(shape)  # type: ignore[arg-type]
+
+
+def _grids(record: Mapping[str, Any], infos: Iterable[_StepInfo]) -> dict[str, dict[str, Grid]]:
+    """The layers of every kind of attention that steps have."""
+    given = _object(record, "layers")
+    grids: dict[str, dict[str, Grid]] = {}
+    for kind in KINDS:
+        layers = _object(given, kind) if kind in given else {}
+        if len(layers) > LAYER_LIMIT:
+            raise ValueError(f"it lists {len(layers):,} layers")
+        for layer, grid in layers.items():
+            right = _are_whole(grid, (1, 1), (SIDE_LIMIT, SIDE_LIMIT))
+            if not right or (kind == "cells" and grid[0] != grid[1]):
+                raise ValueError(f"the size of {reprlib.repr(layer)} is {reprlib.repr(grid)}")
+            grids.setdefault(kind, {})[layer] = (grid[0], grid[1])
+    for part in {part for info in infos for part in info.parts} - set(LATENTS):
+        if part.removeprefix("attention.") not in grids:
+            raise ValueError(f"it lists no layers of {part}")
+    return grids
+
+
+# ---------------------------------------------------------------------------------------- JSON
+
+
+def _settings(record: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+    """The settings, checked, and the names of those that are not known."""
+    given = _object(record, "settings")
+    known = {each.name for each in fields(Settings)}
+    settings = Settings(**{name: value for name, value in given.items() if name in known})
+    checked = settings.checked()
+    if settings.seed is None:  # nobody knew it, and none must be drawn
+        checked = replace(checked, seed=None)
+    return checked, sorted(f"settings.{name}" for name in set(given) - known)
+
+
+def _prompts(record: Mapping[str, Any], name: str, batch: int) -> tuple[PromptTokens, ...]:
+    """One for each picture of the batch, or none."""
+    prompts = tuple(map(_prompt, _objects(record, name, BATCH_LIMIT)))
+    if len(prompts) not in (0, batch):
+        raise ValueError(f"{name} are of {len(prompts)} pictures, not {batch}")
+    return prompts
+
+
+def _prompt(given: Mapping[str, Any]) -> PromptTokens:
+    prompt, pieces = _text(given, "prompt"), _texts(given, "pieces", PIECE_LIMIT)
+    spans = given.get("spans")
+    highest = (len(prompt), len(prompt))
+    if (
+        not isinstance(spans, list)
+        or len(spans) != len(pieces)
+        or not all(_are_whole(span, (0, 0), highest) and span[0] <= span[1] for span in spans)
+    ):
+        raise ValueError(f"spans of a prompt are {reprlib.repr(spans)}")
+    return PromptTokens(
+        prompt,
+        pieces,
+        tuple((start, end) for start, end in spans),
+        _text(given, "cut"),
+        _whole(given, "slots", 0, PIECE_LIMIT + 2),
+    )
+
+
+def _columns(prompts: Sequence[PromptTokens]) -> int:
+    """Of attention: the start, the longest prompt's pieces, the end, and what is behind it."""
+    return max((len(prompt.pieces) + 3 for prompt in prompts), default=1)
+
+
+def _picture_names(record: Mapping[str, Any]) -> tuple[str, ...]:
+    names = _texts(record, "pictures", BATCH_LIMIT + len(_GIVEN))
+    images = [name for name in names if name not in _GIVEN]
+    if len(set(names)) < len(names) or images != [f"images.{i}" for i in range(len(images))]:
+        raise ValueError(f"pictures is {reprlib.repr(names)}")
+    return names
+
+
+def _stored(record: Mapping[str, Any]) -> dict[str, Any]:
+    given = _object(record, "stored")
+    if given.get("precision") not in PRECISIONS:
+        raise ValueError(f"precision is {reprlib.repr(given.get('precision'))}")
+    errors, blocks = _object(given, "largest errors"), _object(given, "averaged")
+    return {
+        "precision": given["precision"],
+        "largest errors": {name: _real(errors, name, 1e9) for name in _ERRORS if name in errors},
+        "averaged": {name: _whole(blocks, name, 1, SIDE_LIMIT // CELLS) for name in blocks},
+    }
+
+
+def _sigmas(record: Mapping[str, Any]) -> tuple[float, ...]:
+    given = record.get("schedule_sigmas")
+    if not isinstance(given, list) or len(given) > STEP_LIMIT:
+        raise ValueError(f"schedule_sigmas is {reprlib.repr(given)}")
+    return tuple(_real({"schedule_sigmas": one}, "schedule_sigmas", SIGMA_LIMIT) for one in given)
+
+
+def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = given.get(name)
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return value
+
+
+def _objects(given: Mapping[str, Any], name: str, most: int) -> list[dict[str, Any]]:
+    value = given.get(name)
+    if (
+        not isinstance(value, list)
+        or len(value) > most
+        or not all(isinstance(each, dict) for each in value)
+    ):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return value
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    return _texts({name: [given.get(name)]}, name, 1)[0]
+
+
+def _texts(given: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
+    value = given.get(name)
+    if (
+        not isinstance(value, list)
+        or len(value) > most
+        or not all(isinstance(each, str) and len(each) <= PROMPT_LENGTH for each in value)
+    ):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return tuple(value)
+
+
+def _flag(given: Mapping[str, Any], name: str) -> bool:
+    value = given.get(name)
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return value
+
+
+def _whole(given: Mapping[str, Any], name: str, low: int, high: int) -> int:
+    value = given.get(name)
+    if not _are_whole([value], (low,), (high,)):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return int(value)  # type: ignore[arg-type]
+
+
+def _are_whole(values: Any, low: Sequence[int], high: Sequence[int]) -> bool:
+    """Whether it is a list of as many whole numbers, each within its limits."""
+    if not isinstance(values, list) or len(values) != len(low):
+        return False
+    parts = zip(values, low, high, strict=True)
+    return all(type(value) is int and least <= value <= most for value, least, most in parts)
+
+
+def _real(given: Mapping[str, Any], name: str, high: float) -> float:
+    value = given.get(name)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return float(value)
+
+
+def _few(names: Sequence[str], most: int = 8) -> str:
+    """The first of some names, each short and printable, and how many more there are."""
+    shown = ", ".join(ascii(name)[1:-1][:60] for name in names[:most])
+    return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")
