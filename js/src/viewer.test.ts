@@ -8,6 +8,7 @@ type Handler = (...values: unknown[]) => void;
 /** What a widget needs of its model, with the listeners counted. */
 class FakeModel {
   listeners = new Map<string, Set<Handler>>();
+  sent: object[] = [];
   saved: number[] = []; // the step at each message to the kernel
   kernel = true;
   state: State;
@@ -40,6 +41,10 @@ class FakeModel {
     for (const name of names) this.emit(`change:${name}`);
     if (names.length > 0) this.emit("change");
   }
+  send(message: object) {
+    if (!this.kernel) throw new Error("no kernel");
+    this.sent.push(message);
+  }
   save_changes() {
     if (!this.kernel) throw new Error("no kernel");
     this.saved.push(this.state.step as number);
@@ -50,8 +55,8 @@ class FakeModel {
   off(name: string, listener: Handler) {
     this.listeners.get(name)?.delete(listener);
   }
-  emit(name: string) {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) listener();
+  emit(name: string, ...values: unknown[]) {
+    for (const listener of [...(this.listeners.get(name) ?? [])]) listener(...values);
   }
   get listening() {
     return [...this.listeners.values()].reduce((sum, some) => sum + some.size, 0);
@@ -158,7 +163,7 @@ afterEach(() => {
 
 test("before the first run everything is in its place, and nothing is on show", () => {
   expect({ ...el.dataset }).toMatchObject({ state: "idle", frames: "0", step: "-1", run: "-1" });
-  expect(find(".sdw-v-main").dataset.show).toBe("nothing");
+  expect(find(".sdw-v-stage").dataset.show).toBe("nothing");
   expect(all(".sdw-v-thumb")).toHaveLength(5);
   expect(all(".sdw-v-channel")).toHaveLength(4);
   expect(slider().getAttribute("aria-disabled")).toBe("true");
@@ -207,6 +212,49 @@ test("a head that comes again with what the first step told keeps the steps", ()
   expect(el.dataset.frames).toBe("1");
 });
 
+// In the saved state a large run is smaller: here every other step, and the message with all.
+const smaller = () => {
+  const { frame1: _, frame3: __, head, ...few } = traits();
+  return { ...few, head: { ...(head as object), saved: true }, frame1: new DataView(none) };
+};
+const whole = (run = 1) => {
+  const { frames } = madeRun();
+  const names = frames.map((__, i) => `frame${i}`);
+  model.emit("msg:custom", { kind: "frames", run, names }, frames);
+};
+
+test("who saw the steps come keeps them when the saved state gets smaller ones", () => {
+  model.change(traits());
+  model.change({ ...smaller(), frame3: new DataView(none) });
+  expect([el.dataset.frames, model.sent.length]).toEqual(["4", 0]);
+});
+
+test("who comes later asks once for all the steps, and shows the smaller ones meanwhile", () => {
+  model.change(smaller());
+  model.change(done);
+  expect(model.sent).toEqual([{ kind: "frames" }]);
+  expect(el.dataset.frames).toBe("2");
+  whole(9);
+  expect(el.dataset.frames).toBe("2");
+  whole();
+  expect(el.dataset.frames).toBe("4");
+});
+
+test("with no kernel to ask, the smaller steps play", () => {
+  model.kernel = false;
+  model.change(smaller());
+  scrub(0);
+  expect([el.dataset.frames, step()]).toEqual(["2", 0]);
+});
+
+test("messages that are not understood change nothing", () => {
+  model.change(smaller());
+  for (const message of [null, 5, {}, { kind: "frames" }, { kind: "frames", run: 1, names: 3 }]) {
+    model.emit("msg:custom", message, [new DataView(none)]);
+  }
+  expect(el.dataset.frames).toBe("2");
+});
+
 test.each([
   ["no head", { head: { v: 2 } }],
   ["a head of other types", { head: { ...madeRun().head, layers: [{ name: "<b>" }] } }],
@@ -249,13 +297,11 @@ test("at its end the slider follows the newest", () => {
   expect(step()).toBe(2);
 });
 
-test("one who looks back in mid-run stays there, until the next run begins", () => {
+test("one who looks back in mid-run stays there", () => {
   model.change({ ...traits({}, 2), ...running });
   scrub(0);
   model.change({ frame2: madeRun().frames[2] });
   expect(step()).toBe(0);
-  model.change({ ...traits({ head: { run: 2 } }, 2), ...running });
-  expect([step(), model.state.step]).toEqual([1, -1]);
 });
 
 test("keys move step by step, to both ends, and no further", () => {

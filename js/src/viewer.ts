@@ -7,7 +7,8 @@ import { forget, type Model, type Show, storeOf } from "./lib/store";
 import type { What } from "./lib/view";
 import { attention, heatOverlay } from "./panels/attention";
 import { denoising } from "./panels/denoising";
-import { onStage, stage } from "./panels/stage";
+import { onStage } from "./panels/screen";
+import { stage } from "./panels/stage";
 import { tokens } from "./panels/tokens";
 import "./viewer.css";
 

@@ -13,7 +13,8 @@ import {
   type What,
 } from "./view";
 
-export const SLOTS = 64; // frame0 .. frame63
+const SLOTS = 64;
+const SLOT_NAMES = Array.from({ length: SLOTS }, (_, i) => `frame${i}`);
 const SAVE_INTERVAL = 100; // ms from one message of selections to the kernel to the next, at least
 
 export type RunState = "idle" | "running" | "done" | "stopped" | "error";
@@ -77,6 +78,8 @@ class Slots implements Reel {
   head: Head | undefined;
   frames: Frame[] = [];
   version = 0;
+  lacking = false; // the traits hold smaller frames than there were, and these are not here
+  #whole = false; // they hold smaller ones, and the frames here are as they were
   #raw: unknown; // value of the trait `head` that was read
   readonly #seen: unknown[] = new Array(SLOTS).fill(undefined);
   readonly #slots: (Frame | undefined)[] = new Array(SLOTS).fill(undefined);
@@ -93,23 +96,47 @@ class Slots implements Reel {
       this.#raw = raw;
       const next = head(raw);
       // The traits may still hold frames of the run before: what was seen stays seen.
-      if (next?.run !== this.head?.run) this.#slots.fill(undefined);
+      if (next?.run !== this.head?.run) {
+        this.#slots.fill(undefined);
+        this.#whole = false;
+      }
       this.head = next;
+      // Who saw the steps as they came has more than the traits are about to hold.
+      if (next?.saved && this.#slots.some(Boolean)) this.#whole = true;
+      this.lacking = next?.saved === true && !this.#whole;
       changed = true;
     }
-    for (let i = 0; i < SLOTS; i++) {
-      const value = get(`frame${i}`);
+    for (const [i, name] of SLOT_NAMES.entries()) {
+      const value = get(name);
       if (value === this.#seen[i]) continue;
       this.#seen[i] = value;
+      if (this.#whole) continue;
       this.#slots[i] = unpack(value);
       changed = true;
     }
-    if (!changed) return false;
+    if (changed) this.#line();
+    return changed;
+  }
+
+  /** Take the frames as they were, asked for; returns whether they are of this run. */
+  receive(run: unknown, names: unknown, buffers: readonly unknown[]): boolean {
+    if (run !== this.head?.run || !Array.isArray(names) || !this.lacking) return false;
+    names.forEach((name, i) => {
+      const slot = SLOT_NAMES.indexOf(name);
+      const frame = unpack(buffers[i]);
+      if (slot >= 0 && frame !== undefined) this.#slots[slot] = frame;
+    });
+    this.#whole = true;
+    this.lacking = false;
+    this.#line();
+    return true;
+  }
+
+  #line() {
     this.version++;
     const there = this.#slots.filter((frame) => frame !== undefined);
     there.sort((a, b) => a.index - b.index);
     this.frames = there.filter((frame, i) => frame.index !== there[i - 1]?.index);
-    return true;
   }
 }
 
@@ -131,11 +158,14 @@ export class Store implements Show {
     this.selection = selection((name) => model.get(name));
     this.#read();
     model.on("change", this.#changed);
+    model.on("msg:custom", this.#receive);
+    this.#ask();
   }
 
   /** Forget the model; what waits to be saved is saved. */
   remove() {
     this.#model.off("change" as "change:head", this.#changed);
+    this.#model.off("msg:custom", this.#receive);
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#unsaved) this.#save();
@@ -165,18 +195,28 @@ export class Store implements Show {
   }
 
   readonly #changed = () => {
-    const run = this.reel.head?.run;
-    if (this.#read()) {
-      // A new run is followed, also by one who looked back in the run before.
-      const began = run !== undefined && this.reel.head?.run !== run && this.state === "running";
-      if (began && this.selection.step >= 0) this.select({ step: -1 });
-      this.#tell("data");
-    }
+    if (this.#read()) this.#tell("data");
+    this.#ask();
     const next = selection((name) => this.#model.get(name));
     if (NAMES.some((name) => next[name] !== this.selection[name])) {
       this.selection = next;
       this.#tell("selection");
     }
+  };
+
+  #asked = -1; // run whose frames were asked for
+
+  /** Ask for the frames as they were where the traits hold smaller ones; those do meanwhile. */
+  #ask() {
+    const { lacking, head } = this.reel;
+    if (!lacking || head === undefined || head.run === this.#asked) return;
+    this.#asked = head.run;
+    quietly(() => this.#model.send({ kind: "frames" }));
+  }
+
+  readonly #receive = (message: unknown, buffers: readonly unknown[] = []) => {
+    const { kind, run, names } = Object(message) as Record<string, unknown>;
+    if (kind === "frames" && this.reel.receive(run, names, buffers)) this.#tell("data");
   };
 
   /** Read all but the selection; returns whether anything is new. */
@@ -203,17 +243,21 @@ export class Store implements Show {
       return;
     }
     this.#unsaved = false;
-    try {
-      // A notebook without a kernel plays all the same: nobody needs to hear of it.
-      const saved = this.#model.save_changes() as unknown;
-      if (saved instanceof Promise) saved.catch(() => {});
-    } catch {
-      // as above
-    }
+    quietly(() => this.#model.save_changes());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       if (this.#unsaved) this.#save();
     }, SAVE_INTERVAL);
+  }
+}
+
+/** A notebook without a kernel plays all the same: that nobody hears is no error. */
+function quietly(say: () => unknown) {
+  try {
+    const said = say();
+    if (said instanceof Promise) said.catch(() => {});
+  } catch {
+    // as said
   }
 }
 

@@ -7,6 +7,7 @@ import type { Frame } from "./reel";
 export interface Head {
   v: 1;
   run: number; // another one with every run shown
+  saved?: boolean; // the traits hold smaller frames than there were
   model: string;
   task: string;
   sampler: string;
