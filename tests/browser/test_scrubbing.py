@@ -43,7 +43,8 @@ def test_every_step_has_its_frame_and_the_work_of_its_handler(
         (found,) = scrubbing.scrub(page, page_file(tmp_path, "true"), rounds=1, passes=2)
     back_and_forth = [1, 2, 3, 4, 3, 2, 1, 0]
     assert json.loads(found["said"]) == 2 * back_and_forth  # the first round does not count
-    assert len(found["work"]) == len(found["stamps"]) == len(back_and_forth)
+    measured = [len(found[name]) for name in ("work", "shown", "stamps")]
+    assert measured == 3 * [len(back_and_forth)]
     assert min(found["work"]) > 4.9  # ms: the handler returns no sooner
     assert sorted(set(found["stamps"])) == found["stamps"]  # a frame for each
 
@@ -54,3 +55,11 @@ def test_without_a_pinned_word_nothing_is_measured(browser: Browser, tmp_path: P
         pytest.raises(SystemExit, match="'cat' could not be pinned"),
     ):
         scrubbing.scrub(page, page_file(tmp_path, "false"), rounds=1, passes=1)
+
+
+def test_the_rate_is_of_the_frames_that_came() -> None:
+    found = [{"work": [5.0] * 4, "shown": [8.0] * 4, "stamps": [0.0, 20.0, 40.0, 60.0]}]
+    ratios = {ratio.what: ratio for ratio in scrubbing.ratios_of(found)}
+    assert ratios["Frames while scrubbing"].ours == "50.0 a second"
+    assert ratios["Frames while scrubbing"].met is False
+    assert ratios["A scrubbed step's work, 95th percentile"].ours == "5.00 ms"
