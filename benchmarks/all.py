@@ -23,6 +23,7 @@ BENCHMARKS = (
     "memory",
     "sd1_step",
     "attention_cost",
+    "attention_truth",
     "scrubbing",
 )
 
