@@ -1,0 +1,173 @@
+"""A run as a moving picture: one frame a step, the finished picture held at the end."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from .images import write_file
+from .stills import VIEWS, Stills, check_choice, check_real, check_whole, evenly, overlaid
+from .trace import Trace
+
+MOST_FRAMES = 100
+"""Steps shown; of a longer run, that many spread evenly."""
+
+SHORTEST = 0.02
+"""Seconds of a frame, at least: browsers show a shorter one for longer."""
+
+LARGEST_SIDE = 1024
+"""Pixels of the picture's longer side, unless asked otherwise."""
+
+GAP = 8  # pixels between two views side by side
+
+
+def animation(
+    trace: Trace,
+    path: str | os.PathLike[str],
+    *,
+    view: str = "clean",
+    seconds: float = 4.0,
+    hold: float = 1.0,
+    side: int | None = None,
+    word: str | None = None,
+    picture: int = 0,
+) -> Path:
+    """Write the run as an animation that loops, whole or not at all; its name's ending says how.
+
+    ``path``: .webp (the smallest), .gif, or .mp4 (H.264, with ``pip install 'sdwidgets[video]'``;
+    players decide whether it loops). ``view``: "clean", what the network expected at each step;
+    "noisy", what it was given; "both", side by side. ``seconds`` for the steps, 0.1 to 600, and
+    ``hold``, 0 to 600, for the picture behind them. ``side``: pixels of the longer side of the
+    picture, 16 to 2048; its own by default, up to 1024. ``word``: its heat map at each step over
+    the clean picture, or over the noisy one where that is alone. ``picture``: which of the batch.
+
+    The steps are `preview_rgb` of the latents, brought to the picture's size smoothly; at most 100
+    are shown, spread evenly. Raises InputError.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in ENCODERS:
+        raise InputError(
+            f"An animation cannot be written as {kind or 'a file without an ending'!r}.\n"
+            f"Known: {', '.join(ENCODERS)}.",
+            parameter="path",
+        )
+    check_choice("view", view, (*VIEWS, "both"))
+    check_real("seconds", seconds, 0.1, 600)
+    check_real("hold", hold, 0, 600)
+    if side is not None:
+        check_whole("side", side, 16, 2048)
+    stills = Stills(trace, picture, side, even=kind == ".mp4")
+    if side is None and max(stills.size) > LARGEST_SIDE:
+        stills = Stills(trace, picture, LARGEST_SIDE, even=kind == ".mp4")
+    chosen = evenly(len(trace.steps), min(MOST_FRAMES, int(seconds / SHORTEST)))
+    frames = [_frame(stills, view, word, index) for index in chosen]
+    if hold and stills.final is not None:
+        last = stills.final
+        frames.append(_beside(stills.end, last) if view == "both" else last)
+    held = hold if len(frames) > len(chosen) else 0.0
+    return write_file(path, ENCODERS[kind](frames, seconds, held))
+
+
+def _frame(stills: Stills, view: str, word: str | None, index: int) -> Image.Image:
+    """What is seen of a step."""
+    frame = stills.view("clean" if view == "both" else view, index)
+    if word is not None:
+        frame = overlaid(frame, stills.heat(word, index))
+    return _beside(stills.noisy(index), frame) if view == "both" else frame
+
+
+def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (2 * left.width + GAP, left.height), "white")
+    both.paste(left, (0, 0))
+    both.paste(right, (left.width + GAP, 0))
+    return both
+
+
+def _webp(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
+    return _pillow(frames, "WEBP", seconds, held, quality=85, method=4)
+
+
+def _gif(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
+    return _pillow([_in_256_colours(frame) for frame in frames], "GIF", seconds, held)
+
+
+def _in_256_colours(frame: Image.Image) -> Image.Image:
+    """The frame in colours that suit it, mixed where one is missing: soft edges show no bands."""
+    # an octree takes a hundredth of the time of Pillow's own choice, a median cut
+    palette = frame.quantize(256, Image.Quantize.FASTOCTREE)
+    return frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+
+
+def _pillow(
+    frames: Sequence[Image.Image], kind: str, seconds: float, held: float, **options: int
+) -> bytes:
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer,
+        kind,
+        save_all=True,
+        append_images=list(frames[1:]),
+        duration=durations(len(frames), seconds, held),
+        loop=0,
+        **options,
+    )
+    return buffer.getvalue()
+
+
+def durations(frames: int, seconds: float, held: float) -> list[int]:
+    """How long each frame is shown, in ms: all but a held last one share ``seconds``.
+
+    Whole hundredths of a second, as a GIF has them; together they are as long as asked.
+    """
+    shared = frames - 1 if held else frames
+    ends = [round(100 * seconds * i / shared) for i in range(shared + 1)]
+    each = [10 * (end - start) for start, end in itertools.pairwise(ends)]
+    return each + ([max(10 * round(100 * held), 10)] if held else [])
+
+
+def _mp4(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
+    """Frames of equal length; a held one is many."""
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise InputError(
+            "Writing .mp4 needs a package that is not installed.\n"
+            "Install it (pip install 'sdwidgets[video]'), or write .webp or .gif.",
+            parameter="path",
+        ) from None
+    rate = (len(frames) - bool(held)) / seconds
+    again = max(round(held * rate), 1) - 1 if held else 0
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "run.mp4"
+        try:
+            writer = imageio_ffmpeg.write_frames(
+                str(file),
+                frames[0].size,
+                fps=rate,
+                codec="libx264",
+                pix_fmt_out="yuv420p",  # what browsers and slides play
+                quality=7,
+                macro_block_size=2,
+                ffmpeg_log_level="error",
+                output_params=["-movflags", "+faststart"],
+            )
+            writer.send(None)  # starts it
+            for frame in [*frames, *[frames[-1]] * again]:
+                writer.send(np.asarray(frame).tobytes())
+            writer.close()
+            return file.read_bytes()
+        except (OSError, RuntimeError) as error:
+            problem = str(error).strip().partition("\n")[0]
+    raise InputError(f"The video could not be encoded: {problem}.", parameter="path")
+
+
+ENCODERS = {".webp": _webp, ".gif": _gif, ".mp4": _mp4}
+"""A file name's ending -> frames, their seconds, the seconds of a held last one -> bytes."""

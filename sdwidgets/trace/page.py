@@ -1,0 +1,129 @@
+"""A run as one page that plays anywhere: its data and the viewer's script in one file, no network.
+
+Nothing a person wrote can become markup: the data are JSON without a single ``<``, and the title is
+escaped. Nor can the page fetch or run anything else: its own policy allows the one script it has,
+known by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..frontend import bundle
+from .images import encode_jpeg, write_file
+from .reel import head_of, pack
+from .sheet import sheet_png
+from .stills import evenly
+from .trace import Trace
+
+MOST_STEPS = 64
+"""Steps on a page, as many as the viewer keeps; a longer run is thinned evenly."""
+
+LARGEST_RUN = 12_000_000
+"""Bytes of all steps together; the latents and maps of a larger run are averaged down."""
+
+LARGEST_PICTURE = 2_000_000
+"""Bytes of a picture; a larger one is a JPEG."""
+
+LONGEST_TITLE = 200  # characters
+
+PAGE = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main id="sdw"></main>
+<noscript>
+<p>This run of a diffusion model can be played where scripts may run. Some of its steps:</p>
+<img src="data:image/png;base64,{sheet}" alt="{description}" style="max-width: 100%">
+</noscript>
+<script type="application/json" id="sdw-data">{data}</script>
+<script type="module">{script}</script>
+</body>
+</html>
+"""
+
+POLICY = (
+    "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+    "img-src blob: data:; base-uri 'none'; form-action 'none'"
+)
+
+
+def export_html(trace: Trace, path: str | os.PathLike[str]) -> Path:
+    """Write a page that plays the run in any browser, from a file and offline; whole or not at all.
+
+    Of a run of more than 64 steps it has 64, spread evenly. Where scripts are off it shows the
+    contact sheet. Raises InputError for a record without steps or a path that cannot be written,
+    and SDWidgetsError where the front end was never built.
+    """
+    script = bundle("standalone.js").read_text("utf-8")
+    style = bundle("standalone.css").read_text("utf-8")
+    sheet = sheet_png(trace)  # refuses a record without steps
+    prompt = " ".join(trace.prompt.split())
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    page = PAGE.format(
+        policy=POLICY.format(digest=digest),
+        title=html.escape(f"{prompt[:LONGEST_TITLE] or 'A run'} – sdwidgets"),
+        description=html.escape(f"Steps and picture for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
+        style=style,
+        sheet=base64.b64encode(sheet).decode(),
+        data=_as_json({"widget": "viewer", "state": _state(trace)}),
+        script=script,
+    )
+    return write_file(path, page.encode("utf-8", "replace"))
+
+
+def _state(trace: Trace) -> dict[str, Any]:
+    """The viewer's traits; those that are missing here are as they always begin."""
+    steps = [trace.steps[i] for i in evenly(len(trace.steps), MOST_STEPS)]
+    longest = 64
+    frames = [pack(step, longest=longest) for step in steps]
+    while sum(map(len, frames)) > LARGEST_RUN and longest > 8:
+        longest //= 2
+        frames = [pack(step, longest=longest) for step in steps]
+    message = f"{len(trace.steps)} steps in {trace.total:.1f} s"
+    return {
+        "head": head_of(trace, 1),
+        **{f"frame{i}": frame for i, frame in enumerate(frames)},
+        "pictures": [_picture(trace, i) for i in range(len(trace.images))],
+        "state": "done" if trace.complete else "stopped",
+        "message": "\n".join([message, *trace.notices][:3]),
+        "panels": ["denoising", "attention", "tokens"],
+    }
+
+
+def _picture(trace: Trace, index: int) -> dict[str, Any]:
+    file = trace.png(index)
+    if len(file) <= LARGEST_PICTURE:
+        return {"data": file, "type": "image/png"}
+    return {"data": encode_jpeg(trace.images[index].convert("RGB")), "type": "image/jpeg"}
+
+
+def _as_json(value: Mapping[str, Any]) -> str:
+    """JSON that can stand in a script element: ASCII, and no character that HTML knows.
+
+    Bytes become {"$bytes": base64}.
+    """
+    text = json.dumps(value, default=_as_base64, separators=(",", ":"))
+    for letter in "<>&":
+        text = text.replace(letter, f"\\u{ord(letter):04x}")
+    return text
+
+
+def _as_base64(value: object) -> dict[str, str]:
+    if isinstance(value, bytes):
+        return {"$bytes": base64.b64encode(value).decode()}
+    raise TypeError(f"a {type(value).__name__} is no JSON")

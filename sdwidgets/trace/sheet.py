@@ -1,0 +1,240 @@
+"""A run on one sheet: steps beside each other, ways to look at them below each other."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from ..errors import InputError
+from .stills import VIEWS, Stills, check_choice, check_real, check_whole, evenly, overlaid
+from .trace import Trace
+
+if TYPE_CHECKING:
+    from .figure import Sheet
+
+LABELS = {"noisy": "noisy\n$x_t$", "clean": "clean so far\n$\\hat{x}_0$"}
+"""Of the rows: plain words, and the symbol of the papers."""
+
+WIDTH = 6.75
+"""Inches: the text of a page. One column of two is about 3.3."""
+
+LONGEST_WORD = 14  # characters of a word in a label
+CAPTION_LINES = 3
+
+# In ems, the size of the text.
+LETTER = 0.56  # width of a letter, about, with the space around it
+LINE = 1.35  # from a line to the next
+GAP = 0.4  # between pictures
+TOP = 3.1  # room for the titles
+
+
+def contact_sheet(
+    trace: Trace,
+    *,
+    steps: int | Sequence[int] = 6,
+    views: str | Sequence[str] = ("noisy", "clean"),
+    words: str | Sequence[str] = (),
+    picture: int = 0,
+    width: float = WIDTH,
+) -> Sheet:
+    """A matplotlib figure of steps x views, light and with its text as text, for papers.
+
+    ``steps``: how many, spread evenly over the run, or which ones (0, 1, ...); each has a column,
+    and the last column is the picture itself. ``views``: "noisy" and "clean", a row each.
+    ``words``: a row each with the word's heat map over the clean picture, and in the last column
+    that of the whole run over the picture; the run must have been made with ``attention=True``.
+    ``picture``: which of the batch. ``width``: in inches, 2 to 20.
+
+    ``trace.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
+    """
+    stills = Stills(trace, picture)
+    chosen = _chosen(steps, len(trace.steps))
+    views, words = _as_list(views), _as_list(words)
+    for view in views:
+        check_choice("view", view, tuple(VIEWS))
+    if not views and not words:
+        raise InputError("The sheet is empty.\nGive views or words.", parameter="views")
+    check_real("width", width, 2, 20)
+    rows = [_view_row(stills, view, chosen, last=view == views[-1]) for view in views]
+    rows += [_heat_row(stills, word, chosen) for word in words]
+    titles = [
+        f"step {trace.steps[i].index + 1}\nσ {_level(trace.steps[i].sigma)}" for i in chosen
+    ] + ["picture" if trace.complete else "best guess"] * (stills.final is not None)
+    return _drawn(rows, titles, _caption(trace, picture), float(width))
+
+
+def sheet_png(
+    trace: Trace, *, steps: int = 5, words: Sequence[str] = (), picture: int = 0, width: int = 560
+) -> bytes:
+    """The sheet as a small PNG, ``width`` pixels wide, in few colours.
+
+    It is what notebooks and pages show where no script runs. Raises InputError.
+    """
+    sheet = contact_sheet(trace, steps=steps, words=words, picture=picture, width=width / 100)
+    buffer = io.BytesIO()
+    sheet.savefig(buffer, format="png", dpi=100)
+    image = Image.open(buffer).convert("RGB")
+    palette = image.reduce(2).quantize(256)  # a quarter of the pixels, a tenth of the time
+    buffer = io.BytesIO()
+    image.quantize(palette=palette, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    pictures: list[Image.Image | None]  # None leaves a gap
+    math: bool  # whether the label has symbols; a person's words never do
+
+
+def _view_row(stills: Stills, view: str, chosen: Sequence[int], *, last: bool) -> _Row:
+    """A view of each step; the picture itself ends the last of these rows."""
+    pictures: list[Image.Image | None] = [stills.view(view, i) for i in chosen]
+    return _Row(LABELS[view], [*pictures, stills.final if last else None], math=True)
+
+
+def _heat_row(stills: Stills, word: str, chosen: Sequence[int]) -> _Row:
+    pictures: list[Image.Image | None] = [
+        overlaid(stills.clean(i), stills.heat(word, i)) for i in chosen
+    ]
+    if stills.final is not None:
+        pictures.append(overlaid(stills.final, stills.heat(word)))
+    shown = _plain(word)
+    if len(shown) > LONGEST_WORD:
+        shown = shown[: LONGEST_WORD - 1] + "…"
+    return _Row(f"heat of\n“{shown}”", pictures, math=False)
+
+
+def _chosen(steps: object, count: int) -> list[int]:
+    if isinstance(steps, (list, tuple, range)):
+        for step in steps:
+            check_whole("step", step, 0, count - 1)
+        if steps:
+            return list(steps)
+    check_whole("steps", steps, 1, 50)
+    return evenly(count, steps)  # type: ignore[arg-type]
+
+
+def _as_list(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _level(sigma: float) -> str:
+    """A noise level as the viewers write it."""
+    return f"{sigma:.2f}" if sigma < 100 else f"{sigma:.0f}"
+
+
+def _caption(trace: Trace, picture: int) -> tuple[str, str]:
+    """What was asked, and what else it takes to make the picture again, as far as it is known."""
+    settings = trace.settings
+    prompt = _plain(settings.prompts[picture] if trace.images else trace.prompt)
+    known = [trace.model, settings.sampler, f"{trace.expected or len(trace.steps)} steps"]
+    if settings.guidance_scale is not None:
+        known.append(f"guidance {settings.guidance_scale:g}")
+    if settings.seed is not None:
+        known.append(f"seed {settings.seeds[picture]}")
+    return f"“{prompt}”" if prompt else "", _plain(", ".join(part for part in known if part))
+
+
+def _plain(text: str) -> str:
+    """A text on one line, of characters that the figure's font has; □ for others."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    letters = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return "".join(c if font.get_char_index(ord(c)) else "□" for c in letters)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where things are, in inches from the upper left corner."""
+
+    width: float
+    points: float  # of the text
+    left: float  # where the pictures begin
+    side: float  # width of a picture
+    high: float  # its height
+    below: float  # where the caption begins
+
+    @classmethod
+    def of(cls, rows: Sequence[_Row], columns: int, width: float) -> _Layout:
+        """The one that fills the width. InputError where pictures are narrower than titles."""
+        points = 8.0 if width >= 5 else 6.0
+        em = points / 72
+        longest = max(len(line) for row in rows for line in row.label.split("\n"))
+        left = LETTER * em * longest + 0.5 * em
+        side = (width - left - GAP * em * (columns - 1)) / columns
+        if side < 4 * em:
+            needed = left + columns * (4 + GAP) * em
+            raise InputError(
+                f"{columns} columns are too many for {width:g} inches.\n"
+                f"Give fewer steps, or a width of {needed + 0.05:.1f} or more.",
+                parameter="width",
+            )
+        first = next(picture for row in rows for picture in row.pictures if picture is not None)
+        high = side * first.height / first.width
+        below = (TOP + 0.6) * em + len(rows) * (high + GAP * em)
+        return cls(width, points, left, side, high, below)
+
+    @property
+    def em(self) -> float:
+        """The text's size."""
+        return self.points / 72
+
+    @property
+    def letters(self) -> int:
+        """How many fit into a line."""
+        return int(self.width / (LETTER * self.em))
+
+    def cell(self, row: int, column: int) -> tuple[float, float]:
+        """The upper left corner of a picture."""
+        gap = GAP * self.em
+        return self.left + column * (self.side + gap), TOP * self.em + row * (self.high + gap)
+
+
+def _drawn(
+    rows: Sequence[_Row], titles: Sequence[str], caption: tuple[str, str], width: float
+) -> Sheet:
+    """The figure: one pair of axes over all of it."""
+    from .figure import Sheet
+
+    layout = _Layout.of(rows, len(titles), width)
+    em = layout.em
+    asked = textwrap.wrap(caption[0], layout.letters, max_lines=CAPTION_LINES, placeholder=" …")
+    height = layout.below + LINE * em * (len(asked) + 1)
+    sheet = Sheet(figsize=(width, height), dpi=200, facecolor="white")
+    axes = sheet.add_axes((0, 0, 1, 1))
+
+    def write(
+        x: float,
+        y: float,
+        text: str,
+        *,
+        ha: str = "left",
+        va: str = "top",
+        color: str = "black",
+        math: bool = False,
+    ) -> None:
+        look = {"ha": ha, "va": va, "color": color, "size": layout.points}
+        axes.text(x, y, text, look, parse_math=math, usetex=False)
+
+    untitled = dict(enumerate(titles))
+    for r, row in enumerate(rows):
+        middle = layout.cell(r, 0)[1] + layout.high / 2
+        write(0.1 * em, middle, row.label, math=row.math, va="center")
+        for c, picture in enumerate(row.pictures):
+            if picture is not None:
+                x, y = layout.cell(r, c)
+                axes.imshow(picture, extent=(x, x + layout.side, y + layout.high, y))
+                title = untitled.pop(c, "")  # above the first of its column
+                write(x + layout.side / 2, y - GAP * em, title, ha="center", va="bottom")
+    write(0.1 * em, layout.below, "\n".join(asked))
+    write(0.1 * em, layout.below + LINE * em * len(asked), caption[1], color="0.35")
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return sheet

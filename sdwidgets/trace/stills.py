@@ -1,0 +1,148 @@
+"""Steps as pictures at the picture's own size: what animations and contact sheets are made of."""
+
+from __future__ import annotations
+
+import numbers
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from PIL import Image
+
+from ..errors import InputError
+from .images import preview_rgb
+from .maps import resized
+from .reel import factors_for
+from .trace import Trace
+
+OPACITY = 0.6
+"""Of a heat map over a picture."""
+
+
+@dataclass(frozen=True)
+class Stills:
+    """One picture of a run at every step. InputError where there is no step or no such picture."""
+
+    trace: Trace
+    picture: int = 0
+    side: int | None = None  # pixels of the longer side; None: those of the picture
+    even: bool = False  # whether both sides must be even
+
+    def __post_init__(self) -> None:
+        if not self.trace.steps:
+            raise InputError("This record has no steps: the run was stopped before its first.")
+        check_whole("picture", self.picture, 0, self.trace.steps[0].x.shape[0] - 1)
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels of every still."""
+        width, height = self._own_size
+        scale = 1 if self.side is None else self.side / max(width, height)
+        unit = 2 if self.even else 1
+        return (
+            max(round(width * scale / unit), 1) * unit,
+            max(round(height * scale / unit), 1) * unit,
+        )
+
+    @property
+    def _own_size(self) -> tuple[int, int]:
+        if self.trace.images:
+            return self.trace.images[self.picture].size
+        settings = self.trace.settings
+        if settings.width and settings.height:
+            return settings.width, settings.height
+        height, width = self.trace.steps[0].x.shape[-2:]
+        return 8 * width, 8 * height  # someone's own steps: as of the usual autoencoder
+
+    @cached_property
+    def final(self) -> Image.Image | None:
+        """The picture itself; None where the record has none."""
+        images = self.trace.images
+        if not images:
+            return None
+        return images[self.picture].convert("RGB").resize(self.size, Image.Resampling.LANCZOS)
+
+    def noisy(self, index: int) -> Image.Image:
+        """The noisy latents that step began with."""
+        step = self.trace.steps[index]
+        return self._preview(step.x, step.sigma)
+
+    def clean(self, index: int) -> Image.Image:
+        """The clean latents that the network expected there."""
+        return self._preview(self.trace.steps[index].denoised)
+
+    def view(self, name: str, index: int) -> Image.Image:
+        """One of `VIEWS`."""
+        return VIEWS[name](self, index)
+
+    @property
+    def end(self) -> Image.Image:
+        """The latents after the last step."""
+        step = self.trace.steps[-1]
+        return self._preview(step.x_next, step.sigma_next)
+
+    def _preview(self, latents: np.ndarray, sigma: float = 0.0) -> Image.Image:
+        factors = self.trace.factors
+        if factors is None:
+            factors = factors_for(latents.shape[1])
+        one = latents[self.picture][None]
+        preview = Image.fromarray(preview_rgb(one, factors, sigma=sigma)[0])
+        return preview.resize(self.size, Image.Resampling.BICUBIC)
+
+    def heat(self, word: str, index: int | None = None) -> Image.Image:
+        """A word's heat map in colours, from its least to its greatest: of a step or the run."""
+        from matplotlib import colormaps
+
+        heat = self.trace.heat_map(word, step=index, picture=self.picture, scale="picture")
+        width, height = self.size
+        colours = colormaps["magma"](resized(heat, (height, width)))[..., :3]
+        return Image.fromarray((colours * 255).round().astype(np.uint8))
+
+
+VIEWS = {"noisy": Stills.noisy, "clean": Stills.clean}
+"""Ways to look at a step."""
+
+
+def overlaid(picture: Image.Image, heat: Image.Image) -> Image.Image:
+    """The picture with a heat map over it."""
+    return Image.blend(picture, heat, OPACITY)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most ``most`` (1 or more) of ``count`` indices, spread evenly, the last among them."""
+    if count <= most:
+        return list(range(count))
+    if most == 1:
+        return [count - 1]
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raise InputError unless ``value`` is one of ``known``."""
+    if not isinstance(value, str) or value not in known:
+        raise InputError(
+            f"There is no {name} {reprlib.repr(value)}.\nKnown: {', '.join(known)}.",
+            parameter=name,
+        )
+
+
+def check_whole(name: str, value: object, low: int, high: int) -> None:
+    """Raise InputError unless ``value`` is a whole number from ``low`` to ``high``."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:  # type: ignore[operator]
+        raise InputError(
+            f"{name} must be a whole number from {low} to {high}, got {reprlib.repr(value)}.",
+            parameter=name,
+        )
+
+
+def check_real(name: str, value: object, low: float, high: float) -> None:
+    """Raise InputError unless ``value`` is a number from ``low`` to ``high``."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not low <= value <= high:  # type: ignore[operator]
+        raise InputError(
+            f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}.",
+            parameter=name,
+        )

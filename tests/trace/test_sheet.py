@@ -1,0 +1,149 @@
+"""The contact sheet: what is on it, and what can never become something else."""
+
+from __future__ import annotations
+
+import io
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sdwidgets.configs import TINY, ModelConfig
+from sdwidgets.errors import InputError
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import Settings
+from sdwidgets.trace import Trace
+from sdwidgets.trace.sheet import contact_sheet, sheet_png
+
+
+@pytest.fixture(scope="module")
+def trace(make_model: Callable[[ModelConfig], LatentDiffusion]) -> Trace:
+    return make_model(TINY).generate(
+        "a cat", steps=5, seed=1, attention=True, batch_size=2, height=24
+    )
+
+
+def texts(sheet: Any) -> list[str]:
+    return [text.get_text() for text in sheet.axes[0].texts]
+
+
+def test_every_step_has_a_column_and_every_view_a_row(trace: Trace) -> None:
+    sheet = contact_sheet(trace, steps=3, words=["cat"])
+    assert len(sheet.axes[0].images) == 3 * 3 + 2  # the picture, and the word's heat over it
+    written = texts(sheet)
+    titles = [text.split("\n")[0] for text in written if text.startswith("step")]
+    assert titles == ["step 1", "step 3", "step 5"]
+    assert written.count("picture") == 1
+    assert {"noisy\n$x_t$", "clean so far\n$\\hat{x}_0$", "heat of\n“cat”"} <= set(written)
+    assert "“a cat”" in written
+    assert written[-1] == "tiny, dpmpp_2m, 5 steps, guidance 3, seed 1"
+
+
+def test_titles_say_the_noise(trace: Trace) -> None:
+    written = texts(contact_sheet(trace, steps=[2]))
+    assert f"step 3\nσ {trace.steps[2].sigma:.2f}" in written
+
+
+def test_the_last_column_is_the_picture(trace: Trace) -> None:
+    sheet = contact_sheet(trace, steps=2, views="clean", picture=1)
+    shown = sheet.axes[0].images[-1].get_array()
+    assert np.array_equal(shown, np.asarray(trace.images[1]))
+    assert texts(sheet)[-1].endswith("seed 2")
+
+
+def test_it_is_as_wide_as_asked_with_pictures_of_their_shape(trace: Trace) -> None:
+    sheet = contact_sheet(trace, width=5)
+    assert sheet.get_figwidth() == 5
+    left, right, bottom, top = sheet.axes[0].images[0].get_extent()
+    assert (bottom - top) / (right - left) == pytest.approx(24 / 16)
+    for image in sheet.axes[0].images:
+        assert 0 <= image.get_extent()[0] < image.get_extent()[1] <= 5 + 1e-6
+
+
+def test_more_steps_than_there_are_is_all_of_them(trace: Trace) -> None:
+    titles = [text for text in texts(contact_sheet(trace, steps=9)) if text.startswith("step")]
+    assert len(titles) == 5
+
+
+def test_a_stopped_runs_picture_is_called_a_guess(trace: Trace) -> None:
+    assert "best guess" in texts(contact_sheet(replace(trace, complete=False)))
+
+
+def test_steps_of_someones_own_loop_have_a_sheet(trace: Trace) -> None:
+    own = Trace("", "", Settings(sampler="", schedule=""), steps=trace.steps, expected=5)
+    sheet = contact_sheet(own, steps=2, picture=1)
+    assert len(sheet.axes[0].images) == 4
+    assert texts(sheet)[-1] == "5 steps"
+
+
+@pytest.mark.parametrize(
+    "prompt", ["$x^2$ costs $5", "$\\frac{", "a\n\nb\0\u202ec", "猫 😀 " * 200]
+)
+def test_a_prompt_is_text_and_never_mathematics(trace: Trace, prompt: str) -> None:
+    asked = replace(trace, settings=replace(trace.settings, prompt=prompt, seed=3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of letters that the font has not
+        sheet_png(asked)
+    shown = next(text for text in texts(contact_sheet(asked)) if text.startswith("“"))
+    assert shown.count("$") == prompt.count("$")
+    assert len(shown.split("\n")) <= 3
+
+
+def test_a_word_with_a_dollar_is_text(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("$ cat $", steps=2, seed=1, attention=True)
+    assert "heat of\n“$”" in texts(contact_sheet(trace, words="$"))
+    sheet_png(trace, words="$")
+
+
+def test_nothing_global_is_touched(trace: Trace, monkeypatch: pytest.MonkeyPatch) -> None:
+    import matplotlib
+
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it would raise
+    before = dict(dict.items(matplotlib.rcParams))
+    sheet_png(trace)
+    assert dict(dict.items(matplotlib.rcParams)) == before
+
+
+def test_a_notebook_shows_it(trace: Trace) -> None:
+    shown = Image.open(io.BytesIO(contact_sheet(trace)._repr_png_()))
+    assert shown.size[0] == 1350
+
+
+def test_the_small_one_is_small(trace: Trace) -> None:
+    data = sheet_png(trace, width=480)
+    assert Image.open(io.BytesIO(data)).size[0] == 480
+    assert len(data) < 60_000
+
+
+@pytest.mark.parametrize(
+    ("options", "parameter"),
+    [
+        ({"views": ["sharp"]}, "view"),
+        ({"views": (), "words": ()}, "views"),
+        ({"words": ["dog"]}, "word"),
+        ({"steps": 0}, "steps"),
+        ({"steps": "all"}, "steps"),
+        ({"steps": []}, "steps"),
+        ({"steps": [5]}, "step"),
+        ({"picture": 2}, "picture"),
+        ({"width": float("nan")}, "width"),
+        ({"width": 2, "steps": [0] * 20}, "width"),
+    ],
+)
+def test_what_is_not_there_is_refused(
+    trace: Trace, options: dict[str, Any], parameter: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        contact_sheet(trace, **options)
+    assert caught.value.parameter == parameter
+    assert len(str(caught.value).splitlines()) <= 3
+
+
+def test_a_run_without_steps_has_no_sheet(trace: Trace) -> None:
+    with pytest.raises(InputError, match="no steps"):
+        contact_sheet(replace(trace, steps=()))
