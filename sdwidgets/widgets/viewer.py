@@ -133,9 +133,8 @@ class Viewer(Selections, anywidget.AnyWidget):
         if self._trace is None:
             return None
         kept = tuple(step for _, step in self._slots.steps())
-        return (
-            self._trace if len(self._trace.steps) > len(kept) else replace(self._trace, steps=kept)
-        )
+        whole = len(self._trace.steps) >= len(kept)
+        return self._trace if whole else replace(self._trace, steps=kept)
 
     def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
         """The same steps, each shown as it passes; at the end of a model's run, its picture, too.
@@ -157,10 +156,8 @@ class Viewer(Selections, anywidget.AnyWidget):
                 yield last
             if run is not None and last is not None and self._run == number:
                 self.flush(everything=True)  # before a decoder takes its time
-                with self._harmless:
-                    result = Trace.of((last,), run)
-                    message = report(result, count, sum(run.seconds))
-            if isinstance(result, str):
+                result, message = _decoded(run, last, count)
+            else:
                 result, message = "done", f"Done: {count} steps"
         except Exception as error:
             result, message = "error", in_words(error)
@@ -175,9 +172,9 @@ class Viewer(Selections, anywidget.AnyWidget):
             self.begin(trace)
             for step in trace.steps:
                 self.add(step, step.seconds)
-            self._slots.finish()
-            self.flush(everything=True)
-        self.end(trace)
+            self._conclude(trace, "")
+        with self._harmless:
+            self._fit()
         return self
 
     def close(self) -> None:
@@ -232,6 +229,12 @@ class Viewer(Selections, anywidget.AnyWidget):
 
     def end(self, result: Trace | str, message: str = "") -> None:
         """The run is over. ``result``: its record; or "done", "stopped" or "error" without one."""
+        self._conclude(result, message)
+        with self._harmless:
+            self._fit()
+
+    def _conclude(self, result: Trace | str, message: str) -> None:
+        """The last step, the pictures, the state."""
         self._slots.finish()
         self.flush(everything=True)
         pictures: list[dict[str, Any]] = []
@@ -247,8 +250,6 @@ class Viewer(Selections, anywidget.AnyWidget):
             if self._trace is not None and not self._trace.expected:  # nobody knew before
                 self._trace = replace(self._trace, expected=self._slots.count)
                 self.head = head_of(self._trace, self._run)
-        with self._harmless:
-            self._fit()
 
     def _put(self, empty: Sequence[int], new: Sequence[Kept]) -> None:
         """Set the traits of slots whose step was let go, and of new steps."""
@@ -281,10 +282,10 @@ class Viewer(Selections, anywidget.AnyWidget):
         whole = {name: getattr(self, name) for name in FRAMES if getattr(self, name)}
         if sum(map(len, whole.values())) <= SAVED:
             return
+        sent = [(FRAMES[slot], step) for slot, step in self._slots.steps() if FRAMES[slot] in whole]
         small: dict[str, bytes] = {}
         for longest, by in SAVED_AS:
-            chosen = thinned(self._slots.steps(), by)
-            frames = {FRAMES[slot]: pack(step, longest=longest) for slot, step in chosen}
+            frames = {name: pack(step, longest=longest) for name, step in thinned(sent, by)}
             if sum(map(len, frames.values())) <= SAVED:
                 small = frames
                 break
@@ -491,6 +492,19 @@ def _asked(steps: object) -> Trace:
         complete=False,
         factors=getattr(model, "preview_factors", None),
     )
+
+
+def _decoded(run: Recordable, last: Step, count: int) -> tuple[Trace | str, str]:
+    """How a run of so many steps has ended, and what to say: its record, with its picture.
+
+    The loop is not this file's: that its picture cannot be made is said, and ends nothing.
+    """
+    try:
+        trace = Trace.of((last,), run)
+    except Exception as error:
+        log.warning("The picture of a run cannot be shown.", exc_info=True)
+        return "error", in_words(error)
+    return trace, report(trace, count, sum(run.seconds))
 
 
 def _said(trace: Trace) -> str:

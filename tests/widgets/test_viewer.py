@@ -1,0 +1,747 @@
+"""The viewers without a browser: what is sent and how often, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import json
+import logging
+import pickle
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import numpy as np
+import pytest
+import torch
+from ipywidgets.widgets.widget import _remove_buffers
+from PIL import Image
+
+import sdwidgets
+from sdwidgets.diffusion import Step
+from sdwidgets.errors import InputError, NumericsError
+from sdwidgets.frontend import bundle
+from sdwidgets.settings import Settings
+from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep
+from sdwidgets.widgets import Attention, Denoising, Tokens, Viewer, kernel, link
+from sdwidgets.widgets import viewer as viewer_module
+from sdwidgets.widgets.selection import SELECTIONS
+from sdwidgets.widgets.viewer import FRAMES, SAVED, SLOTS, Slots
+
+if TYPE_CHECKING:
+    from sdwidgets.pipeline import LatentDiffusion
+
+Wire = list[tuple[dict[str, Any], list[Any]]]
+
+ASKED: dict[str, Any] = {"steps": 5, "seed": 7, "width": 16, "height": 24}
+
+
+def step(index: int, shape: tuple[int, ...] = (1, 4, 2, 2)) -> Step:
+    x = torch.full(shape, float(index))
+    return Step(index, 2.0, x, x, 1.0, x)
+
+
+def steps(count: int) -> list[Step]:
+    return [step(index) for index in range(count)]
+
+
+def shown(viewer: Viewer) -> list[dict[str, Any]]:
+    """What the frames say that a page loaded now would find, in the order of the steps."""
+    state = viewer.get_state()
+    known = [meta(state[name]) for name in FRAMES if state[name]]
+    return sorted(known, key=lambda one: one["index"])
+
+
+def indices(viewer: Viewer) -> list[int]:
+    return [one["index"] for one in shown(viewer)]
+
+
+def meta(frame: bytes) -> dict[str, Any]:
+    return json.loads(frame[4 : 4 + int.from_bytes(frame[:4], "little")])
+
+
+def frames_in(message: tuple[dict[str, Any], list[Any]]) -> dict[str, bytes]:
+    """The frames that a message brings."""
+    content, buffers = message
+    paths = content.get("buffer_paths", [])
+    named = {path[0]: bytes(buffer) for path, buffer in zip(paths, buffers, strict=True)}
+    return {name: frame for name, frame in named.items() if name in FRAMES and frame}
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """All that goes to the page from now on."""
+    sent: Wire = []
+
+    def send(self: Any, content: dict[str, Any], buffers: Any = None) -> None:
+        sent.append((content, list(buffers or ())))
+
+    monkeypatch.setattr(Viewer, "_send", send)
+    return sent
+
+
+class Clock:
+    """Seconds by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(viewer_module, "time", clock)
+    return clock
+
+
+@pytest.fixture(scope="module")
+def trace(model: LatentDiffusion) -> Trace:
+    """A run of the tiny model with attention."""
+    return model.generate("a cat on the dog", attention=True, **ASKED)
+
+
+def large(count: int = 12, side: int = 64) -> Trace:
+    """A run of the size of Stable Diffusion's, made up."""
+    random = np.random.default_rng(0)
+    latents = random.normal(size=(1, 4, side, side)).astype(np.float32)
+    maps = {
+        f"up_blocks.{i}": random.random((1, 1, 8, side >> i, side >> i)).astype(np.float16)
+        for i in range(3)
+    }
+    made = [
+        TraceStep(i, 2.0, latents, latents, 1.0, latents, StepAttention(maps), latents, latents)
+        for i in range(count)
+    ]
+    picture = Image.new("RGB", (8 * side, 8 * side))
+    settings = Settings(steps=count, seed=1, width=8 * side, height=8 * side)
+    tokens = (PromptTokens("a cat", ("a", "cat"), ((0, 1), (2, 5))),)
+    return Trace("made up", "text to image", settings, tokens, tuple(made), (picture,))
+
+
+# ------------------------------------------------------------------------------- what is sent
+
+
+def test_each_frame_is_sent_once(model: LatentDiffusion, wire: Wire) -> None:
+    viewer = Viewer()
+    list(viewer.watch(model.sample("a cat", attention=True, **ASKED)))
+    times = Counter(name for message in wire for name in frames_in(message))
+    assert set(times.values()) == {1}
+    assert len(times) == 5
+
+
+def test_all_bytes_sent_are_those_of_the_frames(wire: Wire) -> None:
+    viewer = Viewer()
+    list(viewer.watch(steps(50)))
+    sent = sum(len(frame) for message in wire for frame in frames_in(message).values())
+    assert sent == sum(len(getattr(viewer, name)) for name in FRAMES)
+
+
+def test_steps_that_come_fast_go_together(wire: Wire, clock: Clock) -> None:
+    viewer = Viewer()
+    for _ in viewer.watch(steps(60)):
+        clock.now += 0.001
+    with_frames = [len(frames_in(message)) for message in wire if frames_in(message)]
+    assert with_frames == [1, 59]
+
+
+def test_at_most_twenty_messages_a_second(wire: Wire, clock: Clock) -> None:
+    viewer = Viewer()
+    wire.clear()
+    for _ in viewer.watch(steps(1000)):
+        clock.now += 0.002  # two seconds in all
+    assert len(wire) <= 40
+
+
+def test_a_slow_run_sends_each_step_as_it_comes(wire: Wire, clock: Clock) -> None:
+    viewer = Viewer()
+    for _ in viewer.watch(steps(10)):
+        clock.now += 1
+    assert sum(1 for message in wire if frames_in(message)) == 10
+
+
+def test_steps_that_are_not_kept_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[int] = []
+    whole = viewer_module.pack
+
+    def pack(one: TraceStep, **options: Any) -> bytes:
+        packed.append(one.index)
+        return whole(one, **options)
+
+    monkeypatch.setattr(viewer_module, "pack", pack)
+    list(Viewer().watch(steps(500)))
+    assert len(packed) <= SLOTS
+
+
+def test_the_first_steps_tell_which_layers_there_are(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    watched = viewer.watch(model.sample("a cat", attention=True, **ASKED))
+    next(watched)
+    assert viewer.head["layers"]
+    assert viewer.head["pictures"][0]["pieces"] == ["a", "cat"]
+    assert viewer.state == "running"
+
+
+def test_begin_and_state_come_in_one_message(wire: Wire) -> None:
+    viewer = Viewer()
+    wire.clear()
+    watched = viewer.watch(steps(3))
+    next(watched)
+    (first, _), *_ = wire
+    assert {"head", "state", "message"} <= set(first["state"])
+    assert first["state"]["state"] == "running"
+
+
+def test_steps_may_be_added_by_another_thread() -> None:
+    viewer = Viewer()
+    viewer.begin(Trace("m", "t", Settings(), expected=60))
+    worker = threading.Thread(target=lambda: [viewer.add(one) for one in steps(60)])
+    worker.start()
+    while worker.is_alive():
+        viewer.flush()
+    viewer.end("done", "Done")
+    assert indices(viewer) == list(range(60))
+    assert (viewer.state, viewer.message) == ("done", "Done")
+
+
+def test_flush_says_how_long_to_wait(clock: Clock) -> None:
+    viewer = Viewer()
+    viewer.begin(Trace("m", "t", Settings(), expected=2))
+    viewer.add(step(0))
+    viewer.flush()
+    viewer.add(step(1))
+    clock.now += 0.25 * viewer_module.INTERVAL
+    assert viewer.flush() == pytest.approx(0.75 * viewer_module.INTERVAL)
+    assert indices(viewer) == [0]
+    clock.now += viewer_module.INTERVAL
+    viewer.flush()
+    assert indices(viewer) == [0, 1]
+
+
+# ------------------------------------------------------------------------ what a page may find
+
+
+def test_a_page_that_comes_in_the_middle_finds_all_so_far(clock: Clock) -> None:
+    viewer = Viewer()
+    watched = viewer.watch(steps(20))
+    for _ in range(3):
+        next(watched)
+        clock.now += 1
+    assert indices(viewer) == [0, 1, 2]
+    assert viewer.get_state()["state"] == "running"
+
+
+def test_a_run_that_is_over_is_in_the_traits(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    run = model.sample("a cat", **ASKED)
+    assert [one.index for one in viewer.watch(run)] == [0, 1, 2, 3, 4]
+    state = viewer.get_state()
+    assert indices(viewer) == [0, 1, 2, 3, 4]
+    assert state["state"] == "done"
+    assert state["message"].startswith("Done: 5 steps in ")
+    assert (state["head"]["width"], state["head"]["height"]) == (16, 24)
+    (picture,) = state["pictures"]
+    assert picture["type"] == "image/png"
+    assert [one["seconds"] for one in shown(viewer)] == run.seconds
+
+
+@pytest.mark.parametrize("asked", [{"attention": True}, {"guidance_scale": 1.0}, {"batch_size": 3}])
+def test_any_run_can_be_watched(model: LatentDiffusion, asked: dict[str, Any]) -> None:
+    viewer = Viewer()
+    list(viewer.watch(model.sample("a cat", **ASKED, **asked)))
+    first = shown(viewer)[0]
+    assert ("attention" in first["parts"]) == bool(asked.get("attention"))
+    assert (
+        ("difference" in first["parts"]) == viewer.head["guided"] == ("guidance_scale" not in asked)
+    )
+    assert first["size"][0] == len(viewer.pictures) == asked.get("batch_size", 1)
+    assert len(viewer.head["layers"]) == len(first["grids"])
+
+
+def test_a_second_run_takes_the_place_of_the_first(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    list(viewer.watch(model.sample("a cat", **ASKED)))
+    viewer.step, viewer.guidance, viewer.word = 3, 7.5, "cat"
+    before = viewer.head["run"]
+    watched = viewer.watch(model.sample("a dog", **ASKED))
+    next(watched)
+    assert indices(viewer) == [0]
+    assert viewer.head["run"] != before
+    assert viewer.pictures == []
+    assert (viewer.step, viewer.guidance, viewer.word) == (-1, None, "cat")
+
+
+def test_a_loop_that_was_left_no_longer_shows_in_the_next_run() -> None:
+    viewer = Viewer()
+    left = viewer.watch(steps(3))
+    next(left)
+    list(viewer.watch(steps(2)))
+    assert len(list(left)) == 2
+    assert indices(viewer) == [0, 1]
+    assert viewer.message == "Done: 2 steps"
+
+
+def test_showing_a_record_is_as_watching_it(trace: Trace, model: LatentDiffusion) -> None:
+    watched, shown_ = Viewer(), Viewer(trace)
+    list(watched.watch(model.sample("a cat on the dog", attention=True, **ASKED)))
+    ours, theirs = (
+        [{k: v for k, v in one.items() if k != "seconds"} for one in shown(viewer)]
+        for viewer in (watched, shown_)
+    )
+    assert ours == theirs
+    assert watched.head == shown_.head
+    assert [one["data"] for one in watched.pictures] == [one["data"] for one in shown_.pictures]
+    assert shown_.state == "done"
+
+
+def test_a_record_is_shown_in_one_message(trace: Trace, wire: Wire) -> None:
+    viewer = Viewer()
+    wire.clear()
+    assert viewer.show(trace) is viewer
+    (message,) = wire
+    assert len(frames_in(message)) == 5
+    assert message[0]["state"]["state"] == "done"
+
+
+def test_a_record_of_a_stopped_run_says_so(model: LatentDiffusion) -> None:
+    run = model.sample("a cat", **ASKED)
+    viewer = Viewer(Trace.of([next(run), next(run)], run))
+    assert (viewer.state, viewer.message) == ("stopped", "Stopped after step 2")
+    assert len(viewer.pictures) == 1
+
+
+def test_selections_may_be_given_with_the_record(trace: Trace) -> None:
+    viewer = Viewer(trace, step=3, word="cat", view="clean")
+    assert (viewer.step, viewer.word, viewer.view) == (3, "cat", "clean")
+
+
+def test_the_record_of_what_was_watched(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    assert viewer.trace is None
+    list(viewer.watch(model.sample("a cat", attention=True, **ASKED)))
+    assert viewer.trace is not None
+    assert len(viewer.trace.steps) == 5
+    assert viewer.trace.heat_map("cat").shape == (24, 16)
+
+
+# ------------------------------------------------------------------------------ own loops, ends
+
+
+def test_steps_of_someone_s_own_loop_need_no_run() -> None:
+    viewer = Viewer()
+    own = steps(3)
+    assert list(viewer.watch(one for one in own)) == own
+    assert viewer.head["pictures"] == []
+    assert viewer.head["sampler"] == ""
+    assert viewer.head["steps"] == 3
+    assert (viewer.state, viewer.message) == ("done", "Done: 3 steps")
+
+
+def test_steps_of_a_record_can_be_watched(trace: Trace) -> None:
+    viewer = Viewer()
+    assert len(list(viewer.watch(trace.steps))) == 5  # type: ignore[arg-type]
+    assert "attention" in shown(viewer)[0]["parts"]
+
+
+def test_nothing_to_watch_is_no_error() -> None:
+    viewer = Viewer()
+    assert list(viewer.watch([])) == []
+    assert viewer.state == "done"
+
+
+def test_leaving_the_loop_is_a_stop(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    for one in viewer.watch(model.sample("a cat", **ASKED)):
+        if one.index == 2:
+            break
+    gc.collect()
+    assert (viewer.state, viewer.message) == ("stopped", "Stopped after step 3")
+    assert indices(viewer) == [0, 1, 2]
+    assert viewer.pictures == []
+
+
+def test_an_interrupt_in_the_loop_is_a_stop() -> None:
+    viewer = Viewer()
+    with pytest.raises(KeyboardInterrupt):
+        for one in viewer.watch(steps(5)):
+            if one.index == 2:
+                raise KeyboardInterrupt
+    gc.collect()
+    assert viewer.state == "stopped"
+    assert indices(viewer) == [0, 1, 2]
+
+
+def test_an_interrupt_in_a_step_is_a_stop() -> None:
+    def interrupted() -> Iterator[Step]:
+        yield step(0)
+        raise KeyboardInterrupt
+
+    viewer = Viewer()
+    with pytest.raises(KeyboardInterrupt):
+        list(viewer.watch(interrupted()))
+    assert viewer.state == "stopped"
+
+
+def test_what_the_steps_raise_is_said_and_raised() -> None:
+    def broken() -> Iterator[Step]:
+        yield step(0)
+        raise InputError("one\ntwo\nthree\nfour")
+
+    viewer = Viewer()
+    with pytest.raises(InputError):
+        list(viewer.watch(broken()))
+    assert (viewer.state, viewer.message) == ("error", "one\ntwo\nthree")
+
+
+def test_what_cannot_be_packed_ends_no_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = viewer_module.pack
+
+    def pack(one: TraceStep, **options: Any) -> bytes:
+        if one.index < 3:
+            raise ValueError("no bytes")
+        return whole(one, **options)
+
+    monkeypatch.setattr(viewer_module, "pack", pack)
+    viewer = Viewer()
+    with caplog.at_level(logging.WARNING, "sdwidgets"):
+        assert len(list(viewer.watch(steps(5)))) == 5
+    assert indices(viewer) == [3, 4]
+    assert viewer.state == "done"
+    assert len(caplog.records) == 1
+
+
+def test_steps_that_are_none_end_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    viewer = Viewer()
+    own: Any = ["not", "a", "step"]
+    assert list(viewer.watch(own)) == own
+    assert indices(viewer) == []
+    assert viewer.state == "done"
+
+
+def test_a_picture_that_cannot_be_decoded_ends_no_loop(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise NumericsError("NaN")
+
+    viewer = Viewer()
+    run = model.sample("a cat", **ASKED)
+    monkeypatch.setattr(run, "pictures", broken)
+    assert len(list(viewer.watch(run))) == 5
+    assert indices(viewer) == [0, 1, 2, 3, 4]
+    assert viewer.state == "error"
+    assert viewer.pictures == []
+
+
+# ------------------------------------------------------------------------- which steps are kept
+
+
+@pytest.mark.parametrize("count", [1, 2, 63, 64, 65, 66, 127, 128, 200, 1000])
+@pytest.mark.parametrize("known", [True, False])
+def test_long_runs_are_thinned_evenly(count: int, known: bool) -> None:
+    slots = Slots(count if known else 0)
+    for one in steps(count):
+        slots.add(one, None)
+        _, new = slots.take()
+        for kept in new:
+            kept.record()
+    slots.finish()
+    for kept in slots.take()[1]:
+        kept.record()
+    kept_ones = [one.index for _, one in slots.steps()]
+    gaps = {b - a for a, b in itertools.pairwise(kept_ones[:-1])}
+    assert len(kept_ones) <= SLOTS
+    assert (kept_ones[0], kept_ones[-1]) == (0, count - 1)
+    assert kept_ones == sorted(set(kept_ones))
+    assert len(gaps) <= 1
+    if count <= SLOTS:
+        assert len(kept_ones) == count
+
+
+def test_a_run_of_two_hundred_keeps_both_ends(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    list(viewer.watch(steps(200)))
+    kept = indices(viewer)
+    assert len(kept) <= SLOTS
+    assert (kept[0], kept[-1]) == (0, 199)
+    assert viewer.head["steps"] == 200
+
+
+def test_a_run_of_unknown_length_empties_slots_that_it_uses_again(clock: Clock) -> None:
+    viewer = Viewer()
+    for _ in viewer.watch(iter(steps(100))):
+        clock.now += 1
+    kept = indices(viewer)
+    assert kept == [*range(0, 100, 2), 99]
+    assert viewer.head["steps"] == 100
+
+
+# ------------------------------------------------------------------------------ what is selected
+
+
+SELECTED: dict[str, Any] = {
+    "step": 4, "word": "cat", "other": "<start>", "layer": 2, "span": "step", "guidance": 7.5,
+    "picture": 1, "view": "noisy", "opacity": 0.25, "colormap": "grey", "contour": True,
+}  # fmt: skip
+
+
+def test_every_selection_is_tested() -> None:
+    assert set(SELECTED) == set(SELECTIONS)
+
+
+@pytest.mark.parametrize("name", SELECTED)
+def test_a_selection_is_set_from_either_side(name: str, wire: Wire) -> None:
+    viewer, page = Viewer(), Viewer()
+    wire.clear()
+    setattr(viewer, name, SELECTED[name])
+    assert wire[-1][0]["state"] == {name: SELECTED[name]}
+    page.set_state({name: SELECTED[name]})
+    assert getattr(page, name) == SELECTED[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("step", -2), ("step", 1.5), ("step", "3"), ("step", True), ("step", None), ("step", 2**60),
+     ("word", 3), ("word", None), ("word", "x" * 2000), ("layer", -2), ("span", "all"),
+     ("guidance", float("nan")), ("guidance", "7"), ("guidance", 1e9), ("picture", -1),
+     ("view", "latents"), ("view", ["clean"]), ("opacity", 1.1), ("opacity", None),
+     ("colormap", "jet"), ("contour", 1)],
+)  # fmt: skip
+def test_what_cannot_be_selected_is_refused(name: str, value: Any) -> None:
+    viewer = Viewer()
+    before = getattr(viewer, name)
+    with pytest.raises(InputError) as refused:
+        setattr(viewer, name, value)
+    assert refused.value.parameter == name
+    viewer.set_state({name: value})
+    assert getattr(viewer, name) == before
+
+
+def test_numbers_may_be_numpy_s() -> None:
+    viewer = Viewer(step=np.int64(3), opacity=np.float32(0.5))
+    assert json.dumps([viewer.step, viewer.opacity]) == "[3, 0.5]"
+
+
+def test_selecting_computes_nothing(trace: Trace, wire: Wire) -> None:
+    viewer = Viewer(trace)
+    wire.clear()
+    for name, value in SELECTED.items():
+        setattr(viewer, name, value)
+    assert not any(frames_in(message) for message in wire)
+    assert len(wire) == len(SELECTED)
+
+
+def test_a_page_can_set_nothing_but_selections(trace: Trace) -> None:
+    viewer = Viewer(trace)
+    before = viewer.get_state()
+    viewer.set_state(
+        {"head": {}, "frame0": b"", "pictures": [], "state": "idle", "message": "x", "uid": "x",
+         "panels": [], "_esm": "alert(1)", "layout": None}
+    )  # fmt: skip
+    assert viewer.get_state() == before
+
+
+def test_ten_thousand_messages_that_are_not_understood(
+    trace: Trace, caplog: pytest.LogCaptureFixture, wire: Wire
+) -> None:
+    viewer = Viewer(trace)
+    before = viewer.get_state()
+    wire.clear()
+    wrong: list[Any] = [None, 5, [], "step", {"step": "x"}, {"view": {}}, {3: 4}, {"frame0": 1}]
+    messages: list[Any] = [None, 5, [], "frames", {}, {"kind": []}, {"kind": "frames", "run": {}}]
+    with caplog.at_level(logging.WARNING, "sdwidgets"):
+        for i in range(5_000):
+            viewer.set_state(wrong[i % len(wrong)])
+            viewer._handle_custom_msg(messages[i % len(messages)], [])
+    assert viewer.get_state() == before
+    assert wire == []
+    assert len(caplog.records) == 1
+
+
+def test_what_is_right_in_a_message_is_taken() -> None:
+    viewer = Viewer()
+    viewer.set_state({"step": "x", "word": "cat", "nothing": 1})
+    assert (viewer.step, viewer.word) == (-1, "cat")
+
+
+def test_an_argument_that_is_no_trait_is_named() -> None:
+    with pytest.raises(TypeError, match="'wort'"):
+        Viewer(wort="cat")
+
+
+def test_viewers_are_linked_in_the_page() -> None:
+    first, second, third = Viewer(), Denoising(), Attention()
+    links = link(first, second, third, traits=["step", "word"])
+    assert [(one.source, one.target) for one in links] == [
+        ((first, "step"), (second, "step")),
+        ((first, "word"), (second, "word")),
+        ((first, "step"), (third, "step")),
+        ((first, "word"), (third, "word")),
+    ]
+    ipywidgets.jslink((first, "layer"), (second, "layer"))  # as with any other widget
+
+
+def test_only_selections_of_several_viewers_are_linked() -> None:
+    with pytest.raises(InputError, match="two or more"):
+        link(Viewer())
+    with pytest.raises(InputError, match="'head'"):
+        link(Viewer(), Viewer(), traits=["head"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "panels"),
+    [(Viewer, ["denoising", "attention", "tokens"]), (Denoising, ["denoising"]),
+     (Attention, ["attention"]), (Tokens, ["tokens"])],
+)  # fmt: skip
+def test_each_viewer_has_its_panels(kind: type[Viewer], panels: list[str]) -> None:
+    assert kind().get_state()["panels"] == panels
+
+
+# ------------------------------------------------------------------------------- what is saved
+
+
+def saved_size(widget: Any) -> int:
+    """Characters that the widget adds to a notebook: its state as JSON, bytes in base64."""
+    state, _, buffers = _remove_buffers(widget.get_state())
+    return len(json.dumps(state)) + sum(100 + 4 * (len(buffer) + 2) // 3 for buffer in buffers)
+
+
+def test_a_run_of_the_bundled_model_takes_a_megabyte_of_a_notebook() -> None:
+    model = sdwidgets.load()
+    viewer = Viewer()
+    prompt = "a cat left of a car on a blue background"
+    list(viewer.watch(model.sample(prompt, steps=20, seed=7, attention=True)))
+    assert "saved" not in viewer.head
+    assert indices(viewer) == list(range(20))
+    assert saved_size(viewer) <= 1_000_000
+
+
+def test_a_large_run_is_saved_smaller(wire: Wire) -> None:
+    viewer = Viewer(large())
+    assert viewer.head["saved"] is True
+    assert sum(len(getattr(viewer, name)) for name in FRAMES) <= SAVED
+    assert max(shown(viewer)[0]["size"]) < 64
+    assert [indices(viewer)[0], indices(viewer)[-1]] == [0, 11]
+    whole, small = (frames_in(message) for message in wire if frames_in(message))
+    assert sum(map(len, whole.values())) > SAVED
+    assert meta(whole["frame0"])["size"] == [1, 4, 64, 64]
+    assert set(small) <= set(whole)
+
+
+def test_a_page_that_comes_late_may_ask_for_a_large_run_as_it_was(wire: Wire) -> None:
+    viewer = Viewer(large())
+    wire.clear()
+    viewer._handle_custom_msg({"kind": "frames"}, [])
+    ((message, buffers),) = wire
+    content = message["content"]
+    assert content["run"] == viewer.head["run"]
+    assert content["names"] == [f"frame{i}" for i in range(12)]
+    assert [meta(frame)["index"] for frame in buffers] == list(range(12))
+    assert meta(buffers[0])["size"] == [1, 4, 64, 64]
+
+
+def test_a_run_that_is_saved_whole_is_not_sent_again(trace: Trace, wire: Wire) -> None:
+    viewer = Viewer(trace)
+    wire.clear()
+    viewer._handle_custom_msg({"kind": "frames"}, [])
+    assert wire == []
+
+
+def test_a_step_of_a_large_batch_is_averaged_down() -> None:
+    one = large(1)
+    many = np.repeat(one.steps[0].x, 40, axis=0)
+    step_ = replace(one.steps[0], x=many, denoised=many, attention=None, cond=None, uncond=None)
+    viewer = Viewer()
+    viewer.begin(replace(one, steps=()))
+    viewer.add(step_)
+    viewer.flush()
+    assert len(viewer.frame0) <= viewer_module.LARGEST_FRAME
+    assert shown(viewer)[0]["size"][0] == 40
+
+
+def test_large_pictures_are_kept_as_jpeg() -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
+    viewer = Viewer(replace(large(1), images=(Image.fromarray(pixels),)))
+    (picture,) = viewer.pictures
+    assert picture["type"] == "image/jpeg"
+    assert len(picture["data"]) <= 100_000
+
+
+def test_the_bundle_is_small() -> None:
+    assert bundle("viewer.js").stat().st_size <= 60_000  # it is in the state of every viewer
+
+
+# ------------------------------------------------------------------------ output, end of a widget
+
+
+def test_before_a_run_the_output_is_a_line_of_text() -> None:
+    data, _ = Viewer()._repr_mimebundle_()
+    assert data["text/plain"] == "Viewer: no run yet"
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert "image/png" not in data
+
+
+def test_where_no_script_runs_there_is_a_sheet_of_the_run(trace: Trace) -> None:
+    data, _ = Viewer(trace)._repr_mimebundle_()
+    plain, pinned = data, Viewer(trace, word="cat")._repr_mimebundle_()[0]
+    assert data["text/plain"] == "Viewer: 5 steps of 'a cat on the dog', done"
+    assert plain["image/png"] != pinned["image/png"]
+
+
+def test_a_word_that_is_not_in_the_prompt_spoils_no_output(trace: Trace) -> None:
+    assert Viewer(trace, word="zebra", picture=9)._repr_mimebundle_()[0]["image/png"]
+
+
+def test_steps_without_a_run_spoil_no_output() -> None:
+    viewer = Viewer()
+    list(viewer.watch(steps(3)))
+    assert viewer._repr_mimebundle_()[0]["text/plain"] == "Viewer: 3 steps, done"
+
+
+def test_a_viewer_cannot_be_sent() -> None:
+    with pytest.raises(InputError, match="belongs to its notebook"):
+        pickle.dumps(Viewer())
+
+
+def test_a_viewer_closed_in_the_middle_ends_no_run(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    seen = 0
+    for _ in viewer.watch(model.sample("a cat", **ASKED)):
+        seen += 1
+        if seen == 2:
+            viewer.close()
+    assert seen == 5
+
+
+def test_running_the_cell_again_closes_its_viewers(monkeypatch: pytest.MonkeyPatch) -> None:
+    execution = iter(["first", "second"])
+    monkeypatch.setattr(kernel, "_made", {})
+    monkeypatch.setattr(kernel, "current_cell", lambda: kernel.Cell("cell", next(execution)))
+    old, new = Viewer(), Viewer()
+    assert (old.comm is None, new.comm is None) == (True, False)
+
+
+def test_closing_leaves_no_widget_behind() -> None:
+    from ipywidgets.widgets.widget import _instances
+
+    known = set(_instances)
+    Viewer().close()
+    assert set(_instances) == known
+
+
+def test_a_record_is_shown_without_torch() -> None:
+    code = (
+        "import sys, sdwidgets as sdw; from sdwidgets.widgets import Viewer, Tokens;"
+        "from sdwidgets.trace import Trace; from sdwidgets.settings import Settings;"
+        "Viewer(Trace('m', 't', Settings())); Tokens(); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
