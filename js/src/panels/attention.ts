@@ -319,7 +319,7 @@ function rankingList() {
 }
 
 /** How maps are shown. */
-function controls(view: View) {
+export function controls(view: View) {
   const span = choice<Selection["span"]>(
     "Which steps",
     [

@@ -144,7 +144,7 @@ function paintFrame(
 }
 
 /** The box has the picture's shape from the start of the run. */
-function shape(box: HTMLElement, head: Head | undefined, frame: Frame | undefined) {
+export function shape(box: HTMLElement, head: Head | undefined, frame: Frame | undefined) {
   const [, , rows, columns] = frame?.size ?? [1, 1, 1, 1];
   const [width, height] = head?.width && head.height ? [head.width, head.height] : [columns, rows];
   box.style.setProperty("--sdw-shape", `${width} / ${height}`);

@@ -1,0 +1,211 @@
+// Runs beside each other, locked to one step and one word.
+
+import type { Initialize, Render } from "@anywidget/types";
+import { choice, symbol } from "./lib/controls";
+import { h, write } from "./lib/dom";
+import { isSpecial, occurrences, pictureAt, sameWord } from "./lib/heat";
+import { keepKeys } from "./lib/keys";
+import { type Column, forget, type Model, type Traces, tracesOf } from "./lib/traces";
+import type { Panel, Selection, View, What } from "./lib/view";
+import { level } from "./lib/words";
+import { controls, heatOverlay, promptParts, shownWord } from "./panels/attention";
+import { chips, type Part, specialParts } from "./panels/chips";
+import { difference } from "./panels/difference";
+import { screen } from "./panels/screen";
+import { stepWords, transport } from "./panels/transport";
+import "./compare.css";
+
+interface Said {
+  words: string;
+  always: boolean; // also where it is the same in all runs
+}
+
+/** What is known of a run, in plain words. */
+function settings(column: Column): Said[] {
+  const { head } = column.reel;
+  if (head === undefined) return [];
+  const picture = pictureHead(column);
+  const { width, height } = head;
+  return [
+    { words: picture?.negative_prompt ? `without ${picture.negative_prompt}` : "", always: true },
+    { words: picture ? `seed ${picture.seed}` : "", always: true },
+    { words: `guidance ${Number(head.guidance_scale.toFixed(2))}`, always: true },
+    { words: head.sampler, always: true },
+    { words: `${head.steps} steps`, always: true },
+    { words: `schedule ${head.schedule}`, always: false },
+    { words: `${width} × ${height}`, always: false },
+    { words: head.task, always: false },
+    { words: head.model, always: true },
+  ];
+}
+
+/** The prompt and the settings, with what is not the same in all runs in bold. */
+function caption(column: Column, all: readonly Column[]): (Node | string)[] {
+  const others = all.map(settings);
+  const words = settings(column).flatMap(({ words, always }, i) => {
+    const same = others.every((one) => one[i]?.words === words);
+    if (words === "" || (same && !always)) return [];
+    return [same ? h("span", {}, words) : h("strong", {}, words)];
+  });
+  const prompts = all.map(pictureHead);
+  const parts = promptParts(pictureHead(column)).map(({ text, word }) => {
+    const everywhere =
+      word === undefined || prompts.every((one) => one && occurrences(one, word).length > 0);
+    return everywhere ? `${text} ` : h("strong", {}, `${text} `);
+  });
+  return [
+    h("p", { class: "sdw-c-prompt", dir: "auto" }, ...parts),
+    h("p", { class: "sdw-c-settings" }, ...words),
+  ];
+}
+
+function pictureHead(column: Column) {
+  const { head } = column.reel;
+  return head?.pictures[pictureAt(head, column.selection.picture)];
+}
+
+/** The first prompt in order, then what other prompts have beside it. */
+function allWords(columns: readonly Column[]): Part[] {
+  const parts = promptParts(columns[0] && pictureHead(columns[0]));
+  for (const column of columns.slice(1)) {
+    for (const { text } of pictureHead(column)?.words ?? []) {
+      const known = parts.some(({ word }) => word !== undefined && sameWord(word, text));
+      if (!known) parts.push({ text, word: text });
+    }
+  }
+  return parts;
+}
+
+/** One run: its picture with the heat over it, the step, what it is. */
+function figure(column: Column, all: Traces): Panel {
+  const stage = screen(column, heatOverlay(column));
+  const where = h("span", {});
+  const note = h("span", { class: "sdw-c-note" });
+  const about = h("div", { class: "sdw-c-about" });
+  const element = h(
+    "figure",
+    { class: "sdw-c-run" },
+    stage.element,
+    h("figcaption", {}, h("p", { class: "sdw-c-where" }, where, note), about),
+  );
+  let said = "";
+  const update = (what: What) => {
+    stage.update(what);
+    const { reel, selection } = column;
+    const word = shownWord(column);
+    const picture = pictureHead(column);
+    const absent =
+      word !== "" && !isSpecial(word) && picture && occurrences(picture, word).length === 0;
+    element.dataset.absent = String(Boolean(absent));
+    write(note, absent ? `no “${word}” here` : stage.note);
+    if (what === "hover") return;
+    const frame = reel.at(selection.step);
+    element.dataset.step = String(frame?.index ?? -1);
+    write(where, frame ? `${stepWords(frame, reel.head)} · σ ${level(frame.sigma)}` : "");
+    const now = JSON.stringify(all.columns.map((one) => [settings(one), pictureHead(one)?.prompt]));
+    if (now !== said) about.replaceChildren(...caption(column, all.columns));
+    said = now;
+    element.setAttribute("aria-label", column.label);
+  };
+  return { element, update, remove: () => stage.remove?.() };
+}
+
+/** What all show: of the steps, and of the words. */
+function looks(view: View): Panel {
+  const views = choice<Selection["view"]>(
+    "What the pictures show",
+    [
+      { value: "noisy", label: ["noisy ", symbol("x", "t")] },
+      { value: "clean", label: ["clean so far ", symbol("x", "0")] },
+      { value: "change", label: ["change ", symbol("Δx", "0")] },
+      { value: "picture", label: ["picture"] },
+    ],
+    (value) => view.select(value === "picture" ? { view: value, step: -1 } : { view: value }),
+  );
+  return {
+    element: views.element,
+    update(what) {
+      if (what !== "hover") views.show(view.selection.view);
+    },
+  };
+}
+
+/** Draws all of them into the root; returns the undoing. */
+export function show(root: HTMLElement, all: Traces): () => void {
+  root.classList.add("sdw", "sdw-compare");
+  const words = chips(all, "Words of the prompts");
+  const special = chips(all, "Tokens that stand for no word");
+  const how = controls(all);
+  const shared = looks(all);
+  const runs = h("div", { class: "sdw-c-runs" });
+  const below = h("div", { class: "sdw-c-below" });
+  let panels: Panel[] = [];
+  let moving: Panel | undefined;
+  let drawn = -1; // how many columns are
+
+  root.replaceChildren(
+    h("div", { class: "sdw-c-bar" }, shared.element),
+    runs,
+    below,
+    h(
+      "div",
+      { class: "sdw-c-words" },
+      h(
+        "div",
+        { class: "sdw-attention-head" },
+        h("p", { class: "sdw-title" }, "words"),
+        special.element,
+      ),
+      words.element,
+      h("div", { class: "sdw-attention-controls" }, ...how.elements),
+    ),
+  );
+
+  const clear = () => {
+    for (const panel of panels) panel.remove?.();
+    panels = [];
+  };
+  /** Anew where another number of runs is shown; else what is there is filled anew. */
+  const build = () => {
+    if (drawn === all.columns.length) return;
+    drawn = all.columns.length;
+    clear();
+    const figures = all.columns.map((column) => figure(column, all));
+    const [first, second] = all.columns;
+    const two = first && second && drawn === 2 ? [difference(first, second)] : [];
+    moving = transport(all);
+    runs.replaceChildren(...[...figures, ...two].map(({ element }) => element));
+    below.replaceChildren(moving.element);
+    panels = [...figures, ...two, moving];
+  };
+
+  const update = (what: What) => {
+    build();
+    for (const panel of [shared, ...panels]) panel.update(what);
+    if (what !== "hover") {
+      words.fill(allWords(all.columns));
+      special.fill(specialParts());
+      how.update();
+      const { lead, selection } = all;
+      root.dataset.step = String(lead.reel.at(selection.step)?.index ?? -1);
+      root.dataset.runs = String(all.columns.length);
+      root.dataset.frames = all.columns.map(({ reel }) => reel.frames.length).join(" ");
+    }
+    words.mark();
+    special.mark();
+  };
+  update("data");
+  const undo = [all.onChange(update), keepKeys(root), clear];
+  return () => {
+    for (const each of undo) each();
+  };
+}
+
+const initialize: Initialize<Model> = ({ model }) => {
+  tracesOf(model);
+  return () => forget(model);
+};
+
+const render: Render<Model> = ({ model, el }) => show(el, tracesOf(model));
+
+export default { initialize, render };

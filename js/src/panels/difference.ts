@@ -1,0 +1,118 @@
+// What is not the same in two runs at the step on show.
+
+import { h, write } from "../lib/dom";
+import { bytes } from "../lib/frames";
+import { change, clean, paint } from "../lib/latents";
+import type { Frame } from "../lib/reel";
+import type { Picture, Show } from "../lib/store";
+import { type Panel, pictureOf, type What } from "../lib/view";
+import { onStage, shape } from "./screen";
+
+const GREY = 127.5;
+
+/** The second run's picture less the first's, around grey; nothing where they differ in size. */
+export function difference(first: Show, second: Show): Panel {
+  const canvas = h("canvas", { class: "sdw-c-map", role: "img", "aria-label": "difference" });
+  const words = h("p", { class: "sdw-c-note" });
+  const element = h(
+    "figure",
+    { class: "sdw-c-difference" },
+    h("div", { class: "sdw-v-stage" }, h("div", { class: "sdw-v-picture" }, canvas)),
+    h("figcaption", {}, h("p", { class: "sdw-c-where" }, "difference"), words),
+  );
+  let asked = 0; // decoding takes its time: only the last one asked for is shown
+
+  const say = (found: string | undefined) => {
+    element.dataset.found = String(found !== undefined);
+    write(words, found ?? "The two have different sizes here.");
+  };
+  const update = (what: What) => {
+    if (what === "hover") return;
+    asked += 1;
+    const head = first.reel.head;
+    shape(element, head, first.reel.frames[0]);
+    const names = [onStage(first), onStage(second)];
+    if (names.every((name) => name === "picture")) {
+      const now = asked;
+      const pictures = [first, second].map((one) => one.pictures[pictureOf(one)]);
+      Promise.all(pictures.map(pixels)).then(([a, b]) => {
+        if (now === asked) say(a && b && paintPixels(canvas, a, b));
+      });
+    } else say(paintLatents(canvas, first, second));
+  };
+  update("data");
+  return { element, update };
+}
+
+/** `share` of the range of colours, on average; drawn `gain` times as strong. */
+function explained(share: number, gain: number): string {
+  const stronger = gain > 1 ? `, shown ${gain} × as strong` : "";
+  return `right less left${stronger}; grey is the same. On average ${(100 * share).toFixed(1)} %.`;
+}
+
+function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {
+  const [a, b] = [first, second].map((one) => one.reel.at(one.selection.step));
+  if (a === undefined || b === undefined) return undefined;
+  const of = (frame: Frame) =>
+    first.selection.view === "noisy" ? frame.x : clean(frame, first.selection.guidance);
+  const [before, after] = [of(a), of(b)];
+  const [channels, h_, w_] = a.size.slice(1);
+  const same = [channels, h_, w_].join() === b.size.slice(1).join();
+  if (before === undefined || after === undefined || !same) return undefined;
+  const cut = (values: Float32Array, which: number) => {
+    const each = (channels as number) * (h_ as number) * (w_ as number);
+    return values.subarray(which * each, (which + 1) * each);
+  };
+  const size = [1, channels, h_, w_] as [number, number, number, number];
+  const factors = first.reel.head?.factors ?? [];
+  const plane = change(
+    cut(after, pictureOf(second)),
+    cut(before, pictureOf(first)),
+    size,
+    0,
+    factors,
+  );
+  paint(canvas, plane);
+  return explained(meanOf(plane.pixels) / plane.gain, plane.gain);
+}
+
+function paintPixels(canvas: HTMLCanvasElement, a: ImageData, b: ImageData) {
+  if (a.width !== b.width || a.height !== b.height) return undefined;
+  const out = new Uint8ClampedArray(a.data.length);
+  for (let i = 0; i < out.length; i++) {
+    const shift = ((b.data[i] as number) - (a.data[i] as number)) / 2;
+    out[i] = i % 4 === 3 ? 255 : GREY + shift;
+  }
+  paint(canvas, { pixels: out, w: a.width, h: a.height });
+  return explained(meanOf(out), 1);
+}
+
+/** How far the colours are from grey, 0..1, on average. */
+function meanOf(pixels: Uint8ClampedArray): number {
+  let sum = 0;
+  for (let i = 0; i < pixels.length; i++) {
+    if (i % 4 !== 3) sum += Math.abs((pixels[i] as number) - GREY);
+  }
+  return sum / GREY / Math.max((pixels.length * 3) / 4, 1);
+}
+
+const decoded = new WeakMap<Picture, Promise<ImageData | undefined>>();
+
+/** A file's pixels; undefined where it cannot be read. */
+function pixels(picture: Picture | undefined): Promise<ImageData | undefined> {
+  if (picture === undefined) return Promise.resolve(undefined);
+  let found = decoded.get(picture);
+  if (found === undefined) {
+    found = decode(picture).catch(() => undefined);
+    decoded.set(picture, found);
+  }
+  return found;
+}
+
+async function decode({ data, type }: Picture): Promise<ImageData | undefined> {
+  const image = await createImageBitmap(new Blob([new Uint8Array(bytes(data))], { type }));
+  const canvas = h("canvas", { width: image.width, height: image.height });
+  const context = canvas.getContext("2d");
+  context?.drawImage(image, 0, 0);
+  return context?.getImageData(0, 0, image.width, image.height);
+}
