@@ -15,6 +15,7 @@ export interface Plane {
 type Size = Frame["size"];
 
 const GREY = 127.5;
+const BT601 = [0.299, 0.587, 0.114]; // how bright red, green and blue are
 // The ends of the scale of signed values; its middle is grey.
 const COOL = [41, 128, 246];
 const WARM = [255, 156, 38];
@@ -102,11 +103,9 @@ export function signed(
   factors: Factors,
 ): Plane {
   const rgb = colours(latents, size, picture, factors, 0);
-  const light = new Float32Array(rgb.length / 3);
-  for (let i = 0; i < light.length; i++) {
-    const [r, g, b] = rgb.subarray(3 * i, 3 * i + 3) as unknown as [number, number, number];
-    light[i] = 0.299 * r + 0.587 * g + 0.114 * b; // ITU-R BT.601
-  }
+  const light = Float32Array.from({ length: rgb.length / 3 }, (_, i) =>
+    BT601.reduce((sum, part, colour) => sum + part * (rgb[3 * i + colour] as number), 0),
+  );
   const most = light.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6);
   return opaque(size, (i, colour) => {
     const share = (light[i] as number) / most;
