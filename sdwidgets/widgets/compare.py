@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -17,7 +16,7 @@ from ..trace.reel import LONGEST_SIDE, film, head_of, pack
 from ..trace.trace import Trace
 from . import kernel
 from .picture import SAVED_PICTURE, shortened
-from .selection import Selections
+from .selection import OF_A_RUN, SELECTIONS, Selections
 from .viewer import SAVED, SAVED_AS, SLOTS, check_known, every, finished, on_paper, thinned
 
 AnyCompare = TypeVar("AnyCompare", bound="Compare")
@@ -66,6 +65,8 @@ class Compare(Selections, anywidget.AnyWidget):
         kernel.unpin(self)
         kernel.replace_in_cell(self)
         self.show(*traces)
+        for name, value in selections.items():
+            setattr(self, name, value)
 
     @property
     def traces(self) -> tuple[Trace, ...]:
@@ -75,24 +76,23 @@ class Compare(Selections, anywidget.AnyWidget):
     def show(self: AnyCompare, *traces: Trace) -> AnyCompare:
         """Show other runs; returns the widget itself. Raises InputError unless they are 2 to 6."""
         _check_count(traces)
-        whole = _films(traces, LONGEST_SIDE, 1)
-        small = whole
-        for longest, by in SAVED_AS:
-            if sum(map(len, small)) <= SAVED:
-                break
-            small = _films(traces, longest, by)
-        if sum(map(len, small)) > SAVED:
-            small = [b""] * len(traces)
+        whole = films = _films(traces, LONGEST_SIDE, 1)
+        ways = iter(SAVED_AS)
+        while sum(map(len, films)) > SAVED:
+            way = next(ways, None)
+            films = _films(traces, *way) if way else [b""] * len(traces)
+        saved = {} if films == whole else {"saved": True}
+        self._traces, self._whole = traces, whole if saved else []
         first = self._run + 1
         self._run += len(traces)
-        saved = {"saved": True} if small != whole else {}
-        self._traces, self._whole = traces, whole if saved else []
         with self.hold_sync():
+            for name in OF_A_RUN:
+                setattr(self, name, SELECTIONS[name].default_value)
             self.heads = [head_of(one, first + i) | saved for i, one in enumerate(traces)]
             self.labels = _labels(traces)
             self.pictures = [finished(one, SAVED_PICTURE // len(traces)) for one in traces]
-            for name, content in itertools.zip_longest(FILMS, small, fillvalue=b""):
-                setattr(self, str(name), content)
+            for i, name in enumerate(FILMS):
+                setattr(self, name, films[i] if i < len(films) else b"")
         return self
 
     def close(self) -> None:
@@ -141,15 +141,10 @@ def _check_count(traces: Sequence[object]) -> None:
 
 
 def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
-    """Each run's steps as bytes: at most SLOTS of them, of these every ``by``-th."""
-    return [
-        film([pack(step, longest=longest) for step in thinned(_kept(trace), by)])
-        for trace in traces
-    ]
-
-
-def _kept(trace: Trace) -> list[Any]:
-    return thinned(trace.steps, every(len(trace.steps), SLOTS))
+    """Each run's steps as bytes, at most ``longest`` cells along a side: every ``by``-th of those
+    that a viewer would keep."""
+    kept = [thinned(trace.steps, every(len(trace.steps), SLOTS)) for trace in traces]
+    return [film([pack(step, longest=longest) for step in thinned(one, by)]) for one in kept]
 
 
 _DIFFERENCES: tuple[Callable[[Trace], str], ...] = (

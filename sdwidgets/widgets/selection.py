@@ -157,3 +157,6 @@ SELECTIONS: dict[str, Choice] = {
     name: trait for name, trait in Selections.class_traits().items() if isinstance(trait, Choice)
 }
 """The name and the trait of each."""
+
+OF_A_RUN = ("step", "layer", "guidance", "picture")
+"""Selections that mean something else in another run, and begin anew with it."""

@@ -28,7 +28,7 @@ from ..trace.step import TraceStep, recorded
 from ..trace.trace import Recordable, Trace
 from . import kernel
 from .picture import INTERVAL, SAVED_PICTURE, Harmless, in_words, report, shortened, smaller
-from .selection import SELECTIONS, Selections
+from .selection import OF_A_RUN, SELECTIONS, Selections
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
@@ -54,9 +54,6 @@ SAVED_AS = ((32, 1), (16, 1), (16, 2), (16, 4), (8, 4), (8, 8), (8, 16), (8, SLO
 """How: at most so many cells along a side, and every so-many-th step; the first that fits."""
 
 PANELS = ("denoising", "attention", "tokens")
-
-OF_A_RUN = ("step", "layer", "guidance", "picture")
-"""Selections that mean something else in another run, and begin anew with it."""
 
 
 class Viewer(Selections, anywidget.AnyWidget):

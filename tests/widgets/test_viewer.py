@@ -19,7 +19,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
-from ipywidgets.widgets.widget import _remove_buffers
+from made_runs import large, saved_size
 from PIL import Image
 
 import sdwidgets
@@ -27,7 +27,7 @@ from sdwidgets.diffusion import Step
 from sdwidgets.errors import InputError, NumericsError
 from sdwidgets.frontend import bundle
 from sdwidgets.settings import Settings
-from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep
+from sdwidgets.trace import Trace, TraceStep
 from sdwidgets.widgets import Attention, Denoising, Tokens, Viewer, kernel, link
 from sdwidgets.widgets import viewer as viewer_module
 from sdwidgets.widgets.selection import SELECTIONS
@@ -106,24 +106,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def trace(model: LatentDiffusion) -> Trace:
     """A run of the tiny model with attention."""
     return model.generate("a cat on the dog", attention=True, **ASKED)
-
-
-def large(count: int = 12, side: int = 64) -> Trace:
-    """A run of the size of Stable Diffusion's, made up."""
-    random = np.random.default_rng(0)
-    latents = random.normal(size=(1, 4, side, side)).astype(np.float32)
-    maps = {
-        f"up_blocks.{i}": random.random((1, 1, 8, side >> i, side >> i)).astype(np.float16)
-        for i in range(3)
-    }
-    made = [
-        TraceStep(i, 2.0, latents, latents, 1.0, latents, StepAttention(maps), latents, latents)
-        for i in range(count)
-    ]
-    picture = Image.new("RGB", (8 * side, 8 * side))
-    settings = Settings(steps=count, seed=1, width=8 * side, height=8 * side)
-    tokens = (PromptTokens("a cat", ("a", "cat"), ((0, 1), (2, 5))),)
-    return Trace("made up", "text to image", settings, tokens, tuple(made), (picture,))
 
 
 # ------------------------------------------------------------------------------- what is sent
@@ -607,12 +589,6 @@ def test_each_viewer_has_its_panels(kind: type[Viewer], panels: list[str]) -> No
 
 
 # ------------------------------------------------------------------------------- what is saved
-
-
-def saved_size(widget: Any) -> int:
-    """Characters that the widget adds to a notebook: its state as JSON, bytes in base64."""
-    state, _, buffers = _remove_buffers(widget.get_state())
-    return len(json.dumps(state)) + sum(100 + 4 * (len(buffer) + 2) // 3 for buffer in buffers)
 
 
 def test_a_run_of_the_bundled_model_takes_a_megabyte_of_a_notebook() -> None:
