@@ -2,7 +2,7 @@
 
 import { h, write } from "../lib/dom";
 import { bytes } from "../lib/frames";
-import { change, clean, paint } from "../lib/latents";
+import { change, clean, paint, preview } from "../lib/latents";
 import type { Frame } from "../lib/reel";
 import type { Picture, Show } from "../lib/store";
 import { type Panel, pictureOf, type What } from "../lib/view";
@@ -73,7 +73,10 @@ function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {
     factors,
   );
   paint(canvas, plane);
-  return explained(meanOf(plane.pixels) / plane.gain, plane.gain);
+  const [left, right] = [before, after].map((values, i) =>
+    preview(values, (i === 0 ? a : b).size, pictureOf(i === 0 ? first : second), factors),
+  );
+  return left && right && explained(apart(left.pixels, right.pixels), plane.gain);
 }
 
 function paintPixels(canvas: HTMLCanvasElement, a: ImageData, b: ImageData) {
@@ -84,16 +87,16 @@ function paintPixels(canvas: HTMLCanvasElement, a: ImageData, b: ImageData) {
     out[i] = i % 4 === 3 ? 255 : GREY + shift;
   }
   paint(canvas, { pixels: out, w: a.width, h: a.height });
-  return explained(meanOf(out), 1);
+  return explained(apart(a.data, b.data), 1);
 }
 
-/** How far the colours are from grey, 0..1, on average. */
-function meanOf(pixels: Uint8ClampedArray): number {
+/** How far apart two pictures' colours are, 0..1, on average. */
+function apart(some: ArrayLike<number>, others: ArrayLike<number>): number {
   let sum = 0;
-  for (let i = 0; i < pixels.length; i++) {
-    if (i % 4 !== 3) sum += Math.abs((pixels[i] as number) - GREY);
+  for (let i = 0; i < some.length; i++) {
+    if (i % 4 !== 3) sum += Math.abs((some[i] as number) - (others[i] as number));
   }
-  return sum / GREY / Math.max((pixels.length * 3) / 4, 1);
+  return sum / 255 / Math.max((some.length * 3) / 4, 1);
 }
 
 const decoded = new WeakMap<Picture, Promise<ImageData | undefined>>();
