@@ -9,7 +9,9 @@ const outdir = join(here, "..", "sdwidgets", "widgets", "static");
 mkdirSync(outdir, { recursive: true });
 
 const options = {
-  entryPoints: ["picture", "viewer", "standalone"].map((name) => join(here, "src", `${name}.ts`)),
+  entryPoints: ["picture", "viewer", "compare", "standalone"].map((name) =>
+    join(here, "src", `${name}.ts`),
+  ),
   outdir,
   bundle: true,
   format: "esm",

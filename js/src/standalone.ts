@@ -1,6 +1,7 @@
 // The host of an exported page: widgets from the data in it, with no kernel and no network.
 
 import type { AnyModel } from "@anywidget/types";
+import compare from "./compare";
 import { h } from "./lib/dom";
 import viewer from "./viewer";
 import "./standalone.css";
@@ -13,7 +14,7 @@ interface Widget {
   render(props: object): unknown;
 }
 
-const WIDGETS: Record<string, Widget> = { viewer: viewer as unknown as Widget };
+const WIDGETS = { viewer, compare } as unknown as Record<string, Widget>;
 
 function decoded(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
