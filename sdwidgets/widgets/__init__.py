@@ -4,6 +4,7 @@ Importing this imports ipywidgets and anywidget, but not torch.
 """
 
 from .attention import Attention
+from .compare import Compare
 from .denoising import Denoising
 from .picture import PictureView
 from .studio import Studio
@@ -12,6 +13,7 @@ from .viewer import Viewer, link
 
 __all__ = [
     "Attention",
+    "Compare",
     "Denoising",
     "PictureView",
     "Studio",

@@ -15,9 +15,9 @@ from made_runs import large, saved_size
 from sdwidgets.errors import InputError
 from sdwidgets.frontend import bundle
 from sdwidgets.trace import Trace
-from sdwidgets.widgets import Viewer
+from sdwidgets.widgets import Compare, Viewer
 from sdwidgets.widgets import compare as compare_module
-from sdwidgets.widgets.compare import FILMS, Compare
+from sdwidgets.widgets.compare import FILMS
 from sdwidgets.widgets.viewer import SAVED, SLOTS
 
 if TYPE_CHECKING:
