@@ -152,7 +152,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
             raise _Unreadable(_why_not(head, size, length))
         if size > FILE_LIMIT:
             raise _Unreadable(f"has {amount(size)}; a recording has at most {amount(FILE_LIMIT)}")
-        header = head + file.read(8 + length - len(head))
+        header = head + file.read(max(8 + length - len(head), 0))
         _digest_place(header)
         parsed = _parsed(header[8 : 8 + length])
         promised = 8 + length + _body(parsed)

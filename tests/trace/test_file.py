@@ -1,0 +1,913 @@
+"""Records in files: kept to the precision stated, never half written, never believed unseen."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import hashlib
+import io
+import json
+import os
+import pickle
+import random
+import subprocess
+import sys
+import textwrap
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import sdwidgets
+from sdwidgets.configs import TINY, ModelConfig
+from sdwidgets.errors import InputError
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import AttentionSettings, Settings
+from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, images, reel
+from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT
+from sdwidgets.trace.maps import resized
+from sdwidgets.trace.packing import averaged
+
+SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler", "attention": True}
+ALL = AttentionSettings(heads=True, uncond=True, self_attention=True, queries=True)
+
+posix = pytest.mark.skipif(os.name != "posix", reason="processes, pipes and limits of POSIX")
+
+
+@pytest.fixture(scope="module")
+def trace(make_model: Callable[[ModelConfig], LatentDiffusion]) -> Trace:
+    """Of three steps, with attention. Its model is gone."""
+    return make_model(TINY).generate("a cat", negative_prompt="dog", **SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def content(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return trace.save(tmp_path_factory.mktemp("records") / "run.sdtrace").read_bytes()
+
+
+@pytest.fixture
+def path(content: bytes, tmp_path: Path) -> Path:
+    """A file of that trace, alone in its folder."""
+    path = tmp_path / "run.sdtrace"
+    path.write_bytes(content)
+    return path
+
+
+def again(trace: Trace, folder: Path, **options: Any) -> Trace:
+    return Trace.load(trace.save(folder / "again.sdtrace", **options))
+
+
+def apart(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The JSON and the tensors of a file, by the format's description alone."""
+    from safetensors.numpy import load
+
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return json.loads(header["__metadata__"]["sdtrace"]), load(content)
+
+
+def together(record: Any, tensors: Mapping[str, np.ndarray]) -> bytes:
+    """A file's bytes with the digest that belongs to them, whatever the record says."""
+    from safetensors.numpy import save
+
+    text = json.dumps({**record, "sha256": "0" * 64}, separators=(",", ":"))
+    content = save(dict(tensors), metadata={"sdtrace": text})
+    return content.replace(b"0" * 64, hashlib.sha256(content).hexdigest().encode(), 1)
+
+
+def changed(path: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]], Any]) -> Path:
+    record, tensors = apart(path.read_bytes())
+    change(record, tensors)
+    path.write_bytes(together(record, tensors))
+    return path
+
+
+def synthetic(
+    *, layers: Mapping[str, int], side: int, steps: int, columns: int, batch: int = 1
+) -> Trace:
+    """A guided run of a network of that shape, of smooth random arrays; layer -> side of its maps.
+
+    Noise would not compress, and neither does what is kept here: nothing is compressed.
+    """
+    rng = np.random.default_rng(0)
+
+    def latents() -> np.ndarray:
+        return rng.normal(size=(batch, 4, side, side)).astype(np.float32)
+
+    def maps(cells: int) -> np.ndarray:
+        coarse = rng.random((batch, 1, columns, 4, 4), dtype=np.float32)
+        smooth = resized(coarse, (cells, cells))
+        return (smooth / smooth.sum(2, keepdims=True)).astype(np.float16)
+
+    taken, x = [], latents()
+    for i in range(steps):
+        x_next, cond, uncond = latents(), latents(), latents()
+        kept = StepAttention(cross={name: maps(cells) for name, cells in layers.items()})
+        denoised = uncond + 7.5 * (cond - uncond)
+        sigmas = float(steps - i), float(steps - i - 1)
+        taken.append(
+            TraceStep(i, sigmas[0], x, denoised, sigmas[1], x_next, kept, cond, uncond, 0.5)
+        )
+        x = x_next
+    prompt = " ".join("word" for _ in range(columns - 3))
+    words = tuple((5 * i, 5 * i + 4) for i in range(columns - 3))
+    tokens = PromptTokens(prompt, ("word",) * (columns - 3), words)
+    pixels = rng.integers(0, 256, (8 * side, 8 * side, 3), dtype=np.uint8)
+    asked = Settings(prompt=prompt, seed=0, steps=steps, width=8 * side, height=8 * side)
+    return Trace(
+        model="synthetic",
+        task="text to image",
+        settings=asked.checked(),
+        tokens=(tokens,),
+        steps=tuple(taken),
+        images=(Image.fromarray(pixels),),
+        expected=steps,
+    )
+
+
+SD1_LAYERS = {f"down.{i}": 64 >> (i // 2) for i in range(6)} | {"mid": 8}
+SD1_LAYERS |= {f"up.{i}": 16 << (i // 3) for i in range(9)}
+
+
+# -- what is kept ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["8-bit", "float16"])
+def test_all_that_is_no_array_comes_back(trace: Trace, tmp_path: Path, precision: str) -> None:
+    back = again(trace, tmp_path, precision=precision)
+    for name in (
+        "model", "task", "settings", "tokens", "negative_tokens", "expected", "complete", "notices",
+        "versions", "fingerprint", "schedule_sigmas", "seconds", "layers", "prompt", "cut",
+    ):  # fmt: skip
+        assert getattr(back, name) == getattr(trace, name), name
+    for one, other in zip(trace.steps, back.steps, strict=True):
+        assert (one.index, one.sigma, one.sigma_next) == (
+            other.index,
+            other.sigma,
+            other.sigma_next,
+        )
+    assert np.array_equal(back.factors, trace.factors)
+
+
+@pytest.mark.parametrize("precision", ["8-bit", "float16"])
+def test_latents_are_off_by_what_is_stated(trace: Trace, tmp_path: Path, precision: str) -> None:
+    back = again(trace, tmp_path, precision=precision)
+    largest = 0.0
+    for one, other in zip(trace.steps, back.steps, strict=True):
+        for name in ("x", "denoised", "cond", "uncond", "x_next"):
+            values, kept = getattr(one, name), getattr(other, name)
+            assert kept.dtype == np.float32
+            unit = {"x": 1 + one.sigma**2, "x_next": 1 + one.sigma_next**2}.get(name, 1) ** 0.5
+            largest = max(largest, float(np.abs(values - kept).max() / unit))
+            if name != "cond":  # which is the sum of two that are kept
+                assert (np.abs(values - kept) <= np.abs(values) / 2047 + 1e-7 * unit).all()
+    assert back.stored["precision"] == precision
+    assert back.stored["largest errors"]["latents"] == pytest.approx(largest, rel=1e-3)
+
+
+def test_steps_share_their_latents(trace: Trace, tmp_path: Path) -> None:
+    steps = again(trace, tmp_path).steps
+    assert all(one.x_next is other.x for one, other in pairwise(steps))
+
+
+@pytest.mark.parametrize("attention", [True, ALL], ids=["mean", "all"])
+def test_eight_bits_of_attention_are_off_by_what_is_stated(
+    tiny_model: LatentDiffusion, tmp_path: Path, attention: bool | AttentionSettings
+) -> None:
+    trace = tiny_model.generate(["a cat", "dog"], **{**SETTINGS, "attention": attention})
+    back = again(trace, tmp_path)
+    largest = 0.0
+    for one, other in zip(trace.steps, back.steps, strict=True):
+        for kind in ("cross", "uncond", "cells"):
+            assert list(getattr(one.attention, kind)) == list(getattr(other.attention, kind))
+            for layer, maps in getattr(one.attention, kind).items():
+                kept = getattr(other.attention, kind)[layer]
+                assert kept.dtype == np.float16 and kept.shape == maps.shape
+                off = np.abs(maps.astype(np.float32) - kept)
+                axes = -1 if kind == "cells" else (-2, -1)
+                top = maps.max(axes, keepdims=True).astype(np.float32)
+                assert (off <= top / 510 + top / 2047 + 1e-7).all()
+                largest = max(largest, float(off.max()))
+    assert back.stored["largest errors"]["attention"] == pytest.approx(largest)
+    assert back.stored["averaged"] == {} and back.stored["largest errors"]["averaging"] == 0
+
+
+def test_float16_keeps_attention_as_it_was(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    trace = tiny_model.generate("a cat", **{**SETTINGS, "attention": ALL})
+    back = again(trace, tmp_path, precision="float16")
+    for one, other in zip(trace.steps, back.steps, strict=True):
+        for kind in ("cross", "uncond", "cells"):
+            for layer, maps in getattr(one.attention, kind).items():
+                assert np.array_equal(getattr(other.attention, kind)[layer], maps)
+    assert back.stored["largest errors"]["attention"] == 0
+
+
+def test_queries_are_kept_as_they_were(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    trace = tiny_model.generate("a cat", **{**SETTINGS, "attention": ALL})
+    back = again(trace, tmp_path)
+    for one, other in zip(trace.steps, back.steps, strict=True):
+        assert one.attention.queries.keys() == other.attention.queries.keys() != set()
+        for layer, queries in one.attention.queries.items():
+            kept = other.attention.queries[layer]
+            assert kept.values.dtype == np.int8 and np.array_equal(kept.values, queries.values)
+            assert np.array_equal(kept.scale, queries.scale)
+
+
+def test_pictures_are_kept_exactly(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (4, 4, 12, 12))
+    trace = tiny_model.generate("a cat", image=picture, mask=mask, batch_size=2, **SETTINGS)
+    back = again(trace, tmp_path)
+    pairs = zip(
+        (*trace.images, trace.given_image, trace.given_mask),
+        (*back.images, back.given_image, back.given_mask),
+        strict=True,
+    )
+    for one, other in pairs:
+        assert (one.mode, one.size, one.tobytes()) == (other.mode, other.size, other.tobytes())
+    assert back.task == "inpainting"
+
+
+def test_what_a_trace_does_a_loaded_one_does(trace: Trace, tmp_path: Path) -> None:
+    back = again(trace, tmp_path)
+    assert back.png() == trace.png() and back.record() == trace.record()
+    assert np.abs(back.heat_map("cat") - trace.heat_map("cat")).max() < 1 / 510
+    shares = [one.heat_map("cat", against="words") for one in (back, trace)]
+    assert np.abs(np.subtract(*shares)).max() < 0.05
+    assert len(reel.pack(back.steps[0])) == len(reel.pack(trace.steps[0]))
+    assert reel.head_of(back, 1) == reel.head_of(trace, 1)
+
+
+@pytest.mark.parametrize("precision", ["8-bit", "float16"])
+@pytest.mark.parametrize("side", [16, 22, 136])
+def test_saved_again_a_record_stays_the_same(
+    tiny_model: LatentDiffusion, tmp_path: Path, precision: str, side: int
+) -> None:
+    asked = {**SETTINGS, "attention": ALL, "steps": 2, "width": side}
+    first = tiny_model.generate("a cat", **asked).save(tmp_path / "a.sdtrace", precision=precision)
+    second = Trace.load(first).save(tmp_path / "b.sdtrace", precision=precision)
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_errors_of_both_savings_are_stated(trace: Trace, tmp_path: Path) -> None:
+    once = again(trace, tmp_path)
+    twice = again(once, tmp_path, precision="float16")
+    assert twice.stored["precision"] == "float16"
+    assert twice.stored["largest errors"] == once.stored["largest errors"]
+
+
+def test_large_maps_have_their_blocks_means(tmp_path: Path) -> None:
+    layers = {"down.0": 64, "down.1": 45, "mid": 32}
+    trace = synthetic(layers=layers, side=64, steps=1, columns=5)
+    rng = np.random.default_rng(1)
+    noisy = {
+        name: rng.random(maps.shape).astype(np.float16)
+        for name, maps in trace.steps[0].attention.cross.items()
+    }
+    step = replace(trace.steps[0], attention=StepAttention(cross=noisy))
+    back = again(replace(trace, steps=(step,)), tmp_path)
+    assert back.stored["averaged"] == {"down.0": 2, "down.1": 2}
+    largest = 0.0
+    for name, maps in noisy.items():
+        kept = back.steps[0].attention.cross[name]
+        assert kept.shape == maps.shape  # a recipe knows a layer by its size
+        largest = max(largest, float(np.abs(maps.astype(np.float32) - kept).max()))
+        by = back.stored["averaged"].get(name, 1)
+        assert np.abs(averaged(maps, by) - averaged(kept, by)).max() < 0.0023
+    assert back.stored["largest errors"]["averaging"] == pytest.approx(largest)
+    assert back.stored["largest errors"]["attention"] < 0.0023
+
+
+def test_blocks_of_cells_are_averaged() -> None:
+    maps = np.arange(15, dtype=np.float16).reshape(1, 3, 5)
+    assert averaged(maps, 2)[0].tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
+    assert averaged(maps, 1).tolist() == maps.tolist()
+
+
+def test_a_run_that_was_stopped(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    back = again(Trace.of([next(run), next(run)], run), tmp_path)
+    assert not back.complete and len(back.steps) == 2 and back.expected == 3
+    assert back.notices == ()
+
+
+def test_a_run_that_was_stopped_before_its_first_step(
+    tiny_model: LatentDiffusion, tmp_path: Path
+) -> None:
+    back = again(Trace.of([], tiny_model.sample("a cat", **SETTINGS)), tmp_path)
+    assert back.steps == () == back.images and not back.complete
+    assert back.prompt == "a cat"
+
+
+def test_steps_of_someones_own_loop(tmp_path: Path) -> None:
+    def latents(value: float) -> np.ndarray:
+        return np.full((2, 3, 5, 7), value, np.float32)
+
+    steps = (
+        TraceStep(0, 2.0, latents(1), latents(2), 1.0, latents(3), seconds=None),
+        TraceStep(4, 1.0, latents(4), latents(5), 0.0, latents(6), cond=latents(7)),
+        TraceStep(5, 0.5, latents(8), latents(9), 0.0, latents(10), uncond=latents(11)),
+    )
+    back = again(Trace("mine", "", Settings(), steps=steps), tmp_path)
+    assert back.settings == Settings()  # no seed is drawn
+    assert [step.index for step in back.steps] == [0, 4, 5]
+    for one, other in zip(steps, back.steps, strict=True):
+        for name in ("x", "denoised", "x_next", "cond", "uncond"):
+            values, kept = getattr(one, name), getattr(other, name)
+            assert (values is None) == (kept is None)
+            assert values is None or np.allclose(values, kept, rtol=1e-3)
+    assert back.steps[0].seconds is None
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "",
+        "nul \0 cat",
+        "bidi \u202e",
+        "👨‍👩‍👧 cat",
+        '"sdtrace":"{\\"sha256\\":\\"' + "0" * 64,
+        "<script>",
+        "\0" * 100_000,
+    ],
+    ids=["empty", "nul", "bidi", "zwj", "digest", "html", "longest"],
+)
+def test_odd_prompts_come_back(tiny_model: LatentDiffusion, tmp_path: Path, prompt: str) -> None:
+    asked = {**SETTINGS, "steps": 1}
+    trace = tiny_model.generate(prompt, negative_prompt=prompt, **asked)
+    back = again(replace(trace, notices=(prompt, "half \udcff")), tmp_path)
+    assert back.settings == trace.settings and back.tokens == trace.tokens
+    assert back.notices == (prompt, "half \udcff")
+
+
+def test_the_file_is_a_safetensors_file(path: Path, trace: Trace) -> None:
+    from safetensors.numpy import load_file
+
+    tensors = load_file(path)
+    assert tensors["steps.0.x"].dtype == np.float16
+    assert tensors["steps.0.x"].shape == trace.steps[0].x.shape
+    assert tensors["steps.0.attention.cross.0"].dtype == np.uint8
+    assert bytes(tensors["images.0"][:4]) == b"\x89PNG"
+
+
+def test_the_same_trace_is_the_same_file(trace: Trace, tmp_path: Path) -> None:
+    one, other = trace.save(tmp_path / "a.sdtrace"), trace.save(tmp_path / "b.sdtrace")
+    assert one.read_bytes() == other.read_bytes()
+
+
+# -- how large it is -------------------------------------------------------------------------
+
+
+def test_fifty_steps_of_stable_diffusion_take_at_most_20_mb(tmp_path: Path) -> None:
+    assert sorted(SD1_LAYERS.values()) == [8] + 5 * [16] + 5 * [32] + 5 * [64]
+    trace = synthetic(layers=SD1_LAYERS, side=64, steps=50, columns=15)
+    path = trace.save(tmp_path / "run.sdtrace")
+    assert path.stat().st_size <= 20e6
+    assert Trace.load(path).heat_map("word", occurrence=0).shape == (512, 512)
+
+
+def test_twenty_steps_of_the_bundled_models_shape_take_at_most_1_mb(tmp_path: Path) -> None:
+    sides = {"down.0": 16, "down.1": 8, "down.2": 4, "mid": 4}
+    sides |= {"up.0": 4, "up.1": 4, "up.2": 8, "up.3": 8, "up.4": 16, "up.5": 16}
+    layers = {f"{name}.attentions.0.transformer_blocks.0.attn2": n for name, n in sides.items()}
+    trace = synthetic(layers=layers, side=16, steps=20, columns=13)
+    assert trace.save(tmp_path / "run.sdtrace").stat().st_size <= 1e6
+
+
+# -- what needs nothing ----------------------------------------------------------------------
+
+
+def python(code: str, *arguments: object) -> str:
+    """What a fresh Python prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=Path(sdwidgets.__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_reading_and_writing_import_neither_torch_nor_transformers(path: Path) -> None:
+    code = """
+        import sys
+        import sdwidgets as sdw
+        trace = sdw.Trace.load(sys.argv[1])
+        trace.save(sys.argv[1] + ".again")
+        print({"torch", "transformers", "diffusers", "ipywidgets"} & set(sys.modules))
+    """
+    assert python(code, path) == "set()"
+
+
+def test_a_record_is_read_where_there_is_no_torch(path: Path) -> None:
+    code = """
+        import sys
+        for name in ("torch", "transformers", "diffusers", "tokenizers", "accelerate"):
+            sys.modules[name] = None  # importing it raises
+        import sdwidgets as sdw
+        from sdwidgets.trace import reel
+        trace = sdw.Trace.load(sys.argv[1])
+        trace.save(sys.argv[1] + ".again")
+        parts = (trace.heat_map("cat").shape, len(trace.steps), trace.image.size)
+        print(*parts, len(trace.png()) > 0, len(reel.pack(trace.steps[0])) > 0)
+    """
+    assert python(code, path) == "(16, 16) 3 (16, 16) True True"
+
+
+# -- whole or not at all ---------------------------------------------------------------------
+
+
+def test_a_precision_that_is_not_there(trace: Trace, tmp_path: Path) -> None:
+    for precision in ("4-bit", "", 8, None):
+        with pytest.raises(InputError, match="Known: 8-bit, float16") as caught:
+            trace.save(tmp_path / "a.sdtrace", precision=precision)  # type: ignore[arg-type]
+        assert caught.value.parameter == "precision"
+    assert list(tmp_path.iterdir()) == []
+
+
+UNSAVABLE = (
+    "NaN", "beyond", "other layers", "CMYK", "out of order", "steps.0.denoised", "sigma", "sampler",
+)  # fmt: skip
+
+
+def unsavable(trace: Trace) -> dict[str, Trace]:
+    first = trace.steps[0]
+    nan, huge = np.full_like(first.x, np.nan), np.full_like(first.x, 1e6)
+    other = {"elsewhere": next(iter(first.attention.cross.values()))}
+    picture = trace.image.convert("CMYK")
+
+    def having(**changes: Any) -> Trace:
+        return replace(trace, steps=(replace(first, **changes), *trace.steps[1:]))
+
+    return {
+        "NaN": having(denoised=nan),
+        "beyond": having(denoised=huge),
+        "other layers": having(attention=StepAttention(cross=other)),
+        "CMYK": replace(trace, images=(picture,)),
+        "out of order": replace(trace, steps=trace.steps[::-1]),
+        "steps.0.denoised": having(denoised=first.denoised[..., 1:]),
+        "sigma": having(sigma=float("nan")),
+        "sampler": replace(trace, settings=replace(trace.settings, sampler="mine")),
+    }
+
+
+@pytest.mark.parametrize("what", UNSAVABLE)
+def test_what_could_not_be_read_is_not_written(trace: Trace, path: Path, what: str) -> None:
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="cannot be saved") as caught:
+        unsavable(trace)[what].save(path)
+    assert len(str(caught.value).splitlines()) <= 3
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", ["fsync", "replace"])
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ESTALE, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_fails_leaves_the_older_file(
+    trace: Trace, path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, number: int
+) -> None:
+    before = path.read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patched, pytest.raises(InputError, match="could not be written"):
+        patched.setattr(os, broken, fail)
+        replace(trace, model="another").save(path)
+    assert path.read_bytes() == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full here")
+def test_a_full_disk_leaves_the_older_file(
+    trace: Trace, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = path.read_bytes()
+    full = functools.partial(open, "/dev/full", "wb")
+    with monkeypatch.context() as patched, pytest.raises(InputError, match="No space left"):
+        patched.setattr(images, "open", lambda *_: full(), raising=False)
+        replace(trace, model="another").save(path)
+    assert path.read_bytes() == before
+
+
+@posix
+def test_a_limit_of_file_size_leaves_the_older_file(path: Path) -> None:
+    code = """
+        import resource, sys
+        from dataclasses import replace
+        import sdwidgets as sdw
+        trace = sdw.Trace.load(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+        try:
+            replace(trace, model="another").save(sys.argv[1])
+        except sdw.InputError as error:
+            print(error.parameter, sdw.Trace.load(sys.argv[1]).model, trace.heat_map("cat").shape)
+    """
+    assert python(code, path) == "path tiny (16, 16)"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_a_folder_that_is_gone(trace: Trace, tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    path = trace.save(folder / "a.sdtrace")
+    path.unlink()
+    folder.rmdir()
+    with pytest.raises(InputError, match="could not be written") as caught:
+        trace.save(path)
+    assert caught.value.parameter == "path"
+
+
+@posix
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_is_no_file_is_never_replaced(trace: Trace, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.sdtrace"
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/null"),
+        "folder": path.mkdir,
+    }[kind]()
+    mode = path.lstat().st_mode
+    with pytest.raises(InputError, match="no file that could be replaced"):
+        trace.save(path)
+    assert path.lstat().st_mode == mode
+
+
+@posix
+def test_a_link_is_replaced_and_what_it_names_is_left(trace: Trace, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    (tmp_path / "a.sdtrace").symlink_to(other)
+    trace.save(tmp_path / "a.sdtrace")
+    assert other.read_text() == "precious"
+    assert Trace.load(tmp_path / "a.sdtrace").model == "tiny"
+
+
+@posix
+def test_killed_at_any_moment_there_is_a_whole_record(path: Path) -> None:
+    code = """
+        import itertools, os, random, signal, sys, time
+        from dataclasses import replace
+        import sdwidgets as sdw
+        path = sys.argv[1]
+        trace = sdw.Trace.load(path)
+        seen, tell = os.pipe()
+        for trial in range(40):
+            child = os.fork()
+            if not child:
+                for number in itertools.count():
+                    replace(trace, model=f"{trial} {number}").save(path)
+                    os.write(tell, b"." if number == 0 else b"")
+            os.read(seen, 1)
+            time.sleep(random.uniform(0, 0.02))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            found = sdw.Trace.load(path)
+            assert found.model.split()[0] == str(trial) and len(found.steps) == 3
+        print("whole")
+    """
+    assert python(code, path) == "whole"
+
+
+@posix
+def test_of_two_that_write_one_name_one_wins(path: Path) -> None:
+    code = """
+        import os, sys
+        from dataclasses import replace
+        import sdwidgets as sdw
+        path = sys.argv[1]
+        trace = sdw.Trace.load(path)
+        children = []
+        for name in ("one", "other"):
+            children.append(os.fork())
+            if not children[-1]:
+                mine = replace(trace, model=name, steps=trace.steps[: 2 + (name == "one")])
+                for _ in range(40):
+                    mine.save(path)
+                os._exit(0)
+        seen = set()
+        while children:
+            done, _ = os.waitpid(children[0], os.WNOHANG)
+            children = children[1:] if done else children
+            found = sdw.Trace.load(path)
+            seen.add((found.model, len(found.steps)))
+        print(seen <= {("tiny", 3), ("one", 3), ("other", 2)}, found.model != "tiny")
+    """
+    assert python(code, path) == "True True"
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+# -- nothing is believed ---------------------------------------------------------------------
+
+
+def unreadable(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        Trace.load(path)
+    assert caught.value.parameter == "path"
+    message = str(caught.value)
+    assert len(message.splitlines()) <= 3 and path.name in message
+    return message
+
+
+def test_every_changed_byte_is_found(content: bytes, path: Path) -> None:
+    rng = random.Random(0)
+    with open(path, "r+b", buffering=0) as file:
+        for _ in range(10_000):
+            # half of them in the header, where most is decided
+            place = rng.randrange(rng.choice((len(content), int.from_bytes(content[:8], "little"))))
+            file.seek(place)
+            file.write(bytes([content[place] ^ rng.randrange(1, 256)]))
+            with pytest.raises(InputError):
+                Trace.load(path)
+            file.seek(place)
+            file.write(content[place : place + 1])
+    assert len(Trace.load(path).steps) == 3
+
+
+def test_a_file_that_was_cut_is_told_so(content: bytes, path: Path) -> None:
+    header = 8 + int.from_bytes(content[:8], "little")
+    for length in (header, header + 1, (header + len(content)) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        said = f"is cut: it has {length:,} bytes, its header promises {len(content):,}"
+        assert said in unreadable(path)
+    for length in (600, header - 1):
+        path.write_bytes(content[:length])
+        assert f"is cut: it has {length:,} bytes, its header alone" in unreadable(path)
+    for length in (0, 1, 7, 8, 9):
+        path.write_bytes(content[:length])
+        assert "run.sdtrace' is " in unreadable(path)
+
+
+def test_a_file_that_goes_on_is_damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"more")
+    assert "its header promises" in unreadable(path)
+
+
+def foreign() -> dict[str, bytes]:
+    objects, arrays, tensors = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    np.savez(objects, x=np.array([{}], dtype=object))
+    np.save(arrays, np.zeros(3))
+    Image.new("RGB", (2, 2)).save(tensors, "PNG")
+    from safetensors.numpy import save
+
+    return {
+        "a Python pickle": pickle.dumps({"x": 1}),
+        "a zip archive": objects.getvalue(),
+        "a NumPy array": arrays.getvalue(),
+        "a PNG picture": tensors.getvalue(),
+        "a web page": b"\n <!DOCTYPE html><html>Log in" + b" " * 600,
+        "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "a JSON text": b'{"nbformat": 4}',
+        "a safetensors file, but no recording": save({"x": np.zeros(3)}, {"format": "pt"}),
+        "no recording": bytes(600),
+    }
+
+
+@pytest.mark.parametrize("what", foreign())
+def test_another_kind_of_file_is_named(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "run.sdtrace"
+    path.write_bytes(foreign()[what])
+    assert f"is {what}" in unreadable(path)
+
+
+@posix
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing", "loop", "\0"])
+def test_only_a_file_is_read_and_nothing_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"run{kind if kind == chr(0) else ''}.sdtrace"
+    {
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "loop": lambda: path.symlink_to(path),
+    }.get(kind, lambda: None)()
+    with pytest.raises(InputError, match="run") as caught:
+        Trace.load(path)
+    assert caught.value.parameter == "path"
+
+
+@pytest.mark.parametrize("size", [FILE_LIMIT + 1])
+def test_a_file_that_is_too_large_is_not_read(path: Path, size: int) -> None:
+    os.truncate(path, size)  # a hole: it takes no space
+    assert "has 1 GB; a recording has at most 1 GB" in unreadable(path)
+
+
+def test_a_header_that_is_too_large_is_not_read(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes((HEADER_LIMIT + 1).to_bytes(8, "little") + content[8:])
+    os.truncate(path, HEADER_LIMIT + 100)
+    assert "no recording" in unreadable(path)
+
+
+def test_a_newer_version_is_told(path: Path) -> None:
+    changed(path, lambda record, _: record.update(format=2))
+    assert "newer version of sdwidgets: format 2, this one reads 1" in unreadable(path)
+
+
+def test_what_a_newer_version_added_is_left_out(path: Path, trace: Trace) -> None:
+    def add(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
+        record["mood"] = {"happy": True}
+        record["settings"]["clip_skip"] = 2
+        tensors["../../etc/passwd"] = tensors["/steps.0.x"] = np.zeros(3, np.float32)
+
+    back = Trace.load(changed(path, add))
+    (notice,) = back.notices
+    for name in ("mood", "settings.clip_skip", "../../etc/passwd", "/steps.0.x"):
+        assert name in notice
+    assert back.settings == trace.settings and back.complete
+
+
+@pytest.mark.parametrize(
+    ("lost", "played", "said"),
+    [
+        ("steps.2.denoised", [0, 1], "step 2."),
+        ("steps.2.x", [0], "step 1, step 2."),
+        ("steps.2.x_next", [0, 1], "step 2."),
+        ("steps.0.uncond", [1, 2], "step 0."),
+        ("steps.1.attention.cross.0.scale", [0, 2], "step 1."),
+        ("images.0", [0, 1, 2], "images.0."),
+    ],
+)
+def test_what_is_missing_is_told_and_the_rest_is_played(
+    path: Path, lost: str, played: list[int], said: str
+) -> None:
+    back = Trace.load(changed(path, lambda _, tensors: tensors.pop(lost)))
+    assert [step.index for step in back.steps] == played
+    assert back.notices == (f"Missing in the file: {said}",) and not back.complete
+    assert back.heat_map("cat").shape == (16, 16)
+
+
+def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]:
+    """Files that are well formed and whole, and lie."""
+    png = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(png, "PNG")
+    bomb = np.frombuffer(png.getvalue(), np.uint8).copy()
+    bomb[16:24] = [0, 0, 0x80, 0, 0, 0, 0x80, 0]  # width and height
+    bomb[29:33] = list(zlib.crc32(bomb[12:29].tobytes()).to_bytes(4, "big"))
+    deep = json.loads("[" * 100 + "]" * 100)
+
+    def step(**changes: Any) -> Callable[[dict[str, Any], Any], Any]:
+        return lambda record, _: record["steps"][0].update(changes)
+
+    def top(**changes: Any) -> Callable[[dict[str, Any], Any], Any]:
+        return lambda record, _: record.update(changes)
+
+    def tensor(name: str, value: np.ndarray) -> Callable[[Any, dict[str, np.ndarray]], Any]:
+        return lambda _, tensors: tensors.update({name: value})
+
+    def grid(size: Any) -> Callable[[dict[str, Any], Any], Any]:
+        return lambda record, _: record["layers"]["cross"].update(
+            dict.fromkeys(record["layers"]["cross"], size)
+        )
+
+    return {
+        "format": top(format="1"),
+        "no settings": top(settings=None),
+        "steps of settings": lambda record, _: record["settings"].update(steps=10**6),
+        "prompt": lambda record, _: record["settings"].update(prompt=5),
+        "long model": top(model="x" * 100_001),
+        "notices": top(notices=["x"] * 2000),
+        "deep notices": top(notices=deep),
+        "versions": top(versions={"a": 1}),
+        "complete": top(complete=1),
+        "expected": top(expected=10_001),
+        "many steps": top(steps=[{}] * 10_001),
+        "no such parts": step(parts=["x", "denoised", "__class__"]),
+        "no denoised": step(parts=["x"]),
+        "negative index": step(index=-1),
+        "same index": step(index=1),
+        "index": step(index=True),
+        "sigma": step(sigma=-1.0),
+        "huge sigma": step(sigma=1e300),
+        "text": step(sigma="1"),
+        "seconds": step(seconds=-1),
+        "batch": top(latents=[65, 4, 8, 8]),
+        "latents": top(latents=[1, 4, 8]),
+        "huge latents": top(latents=[1, 4, 10**6, 10**6]),
+        "no layers": top(layers={}),
+        "grid": grid([2, 0]),
+        "grid of text": grid("2"),
+        "huge grid": grid([4096, 4096]),
+        "tokens": lambda record, _: record["tokens"].append(record["tokens"][0]),
+        "spans": lambda record, _: record["tokens"][0].update(spans=[[0, 99], [2, 5]]),
+        "one span": lambda record, _: record["tokens"][0].update(spans=[[0, 1]]),
+        "pieces": lambda record, _: record["tokens"][0].update(
+            pieces=["a"] * 9, spans=[[0, 1]] * 9
+        ),
+        "pictures": top(pictures=["images.1"]),
+        "twice": top(pictures=["images.0", "images.0"]),
+        "stored": top(stored={"precision": "4-bit"}),
+        "averaged": lambda record, _: record["stored"].update(averaged={"down": 0}),
+        "schedule": top(schedule_sigmas=[1, "2"]),
+        "bomb": tensor("images.0", bomb),
+        "no picture": tensor("images.0", np.zeros(9, np.uint8)),
+        "no bytes": tensor("images.0", np.zeros(9, np.float32)),
+        "factors": tensor("factors", np.zeros((5, 4), np.float32)),
+        "rank of factors": tensor("factors", np.zeros((), np.float32)),
+        "type": tensor("steps.0.x", np.zeros((1, 4, 8, 8), np.float32)),
+        "shape": tensor("steps.0.x", np.zeros((1, 4, 8, 9), np.float16)),
+        "infinity": tensor("steps.0.x", np.full((1, 4, 8, 8), np.inf, np.float16)),
+        "rank": tensor("steps.0.attention.cross.0", np.zeros((1, 64), np.uint8)),
+        "scale": tensor("steps.0.attention.cross.0.scale", np.full((1, 1, 5), -1, np.float32)),
+        "NaN": tensor("steps.0.attention.cross.0.scale", np.full((1, 1, 5), np.nan, np.float32)),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("what", wrong())
+def test_a_record_that_lies_is_refused(path: Path, what: str) -> None:
+    changed(path, wrong()[what])
+    assert "is damaged: " in unreadable(path)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}',
+        b'{"a":{"dtype":"F32","shape":[1]}',
+        b'{"a":{"data_offsets":[0,1e999]}',
+        b'{"a":{"data_offsets":[0,"4"]}',
+        b'{"a":[]',
+        b'{"a":NaN',
+        b'{"a":' + b"[" * 100_000 + b"]" * 100_000,
+        b'{"a":' + b"9" * 10_000,
+    ],
+    ids=["tensor", "no place", "infinity", "text", "list", "nan", "deep", "digits"],
+)
+def test_a_header_that_lies_is_refused(tmp_path: Path, header: bytes) -> None:
+    header += b',"__metadata__":{"sdtrace":"{\\"sha256\\":\\"' + b"0" * 64 + b'\\"}"}}'
+    path = tmp_path / "run.sdtrace"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    unreadable(path)
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths to everything inside a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, each in inside:
+        found.append((*at, key))
+        if isinstance(each, (dict, list)):
+            found += places(each, (*at, key))
+    return found
+
+
+ODD = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+    | st.sampled_from([-1, 0, 2**63, 10**400, 1e308, "images.0", "x", "float16", "8-bit"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)  # fmt: skip
+
+
+@settings(
+    max_examples=200,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_whatever_a_record_says_it_is_read_or_refused(path: Path, data: st.DataObject) -> None:
+    record, tensors = apart(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 3))):
+        *way, last = data.draw(st.sampled_from(places(record)))
+        inside = record
+        for key in way:
+            inside = inside[key]
+        inside[last] = data.draw(ODD)
+    odd = path.with_name("odd.sdtrace")
+    odd.write_bytes(together(record, tensors))
+    try:
+        back = Trace.load(odd)
+    except InputError:
+        return
+    for step in back.steps:
+        assert np.isfinite(step.x).all() and step.x.shape == back.steps[0].x.shape
+
+
+def test_no_path_user_or_token_is_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from checkpoint_files import write_folder
+
+    from sdwidgets.checkpoints import load_model
+
+    for name in ("USER", "LOGNAME", "HOME", "HF_TOKEN"):
+        monkeypatch.setenv(name, f"/secret{name}")
+    folder = write_folder(tmp_path / "private" / "model")
+    picture = Image.new("RGB", (16, 16), "red")
+    picture.info["comment"] = picture.info["icc_profile"] = b"secretGPS"
+    trace = load_model(folder).generate("a cat", image=picture, **SETTINGS)
+    content = trace.save(tmp_path / "private" / "run.sdtrace").read_bytes()
+    for private in (b"private", b"secret", str(tmp_path).encode(), str(Path.cwd()).encode()):
+        assert private not in content
