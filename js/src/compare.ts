@@ -5,7 +5,7 @@ import { choice, symbol } from "./lib/controls";
 import { h, write } from "./lib/dom";
 import { isSpecial, occurrences, pictureAt, sameWord } from "./lib/heat";
 import { keepKeys } from "./lib/keys";
-import { type Column, forget, type Model, type Traces, tracesOf } from "./lib/traces";
+import { type Column, type Model, type Traces, traces } from "./lib/traces";
 import type { Panel, Selection, View, What } from "./lib/view";
 import { level } from "./lib/words";
 import { controls, heatOverlay, promptParts, shownWord } from "./panels/attention";
@@ -202,10 +202,10 @@ export function show(root: HTMLElement, all: Traces): () => void {
 }
 
 const initialize: Initialize<Model> = ({ model }) => {
-  tracesOf(model);
-  return () => forget(model);
+  traces.of(model);
+  return () => traces.forget(model);
 };
 
-const render: Render<Model> = ({ model, el }) => show(el, tracesOf(model));
+const render: Render<Model> = ({ model, el }) => show(el, traces.of(model));
 
 export default { initialize, render };

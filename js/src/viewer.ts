@@ -3,7 +3,7 @@
 import type { Initialize, Render } from "@anywidget/types";
 import { h } from "./lib/dom";
 import { keepKeys } from "./lib/keys";
-import { forget, type Model, type Show, storeOf } from "./lib/store";
+import { type Model, type Show, stores } from "./lib/store";
 import type { What } from "./lib/view";
 import { attention, heatOverlay } from "./panels/attention";
 import { denoising } from "./panels/denoising";
@@ -60,12 +60,12 @@ export function show(root: HTMLElement, view: Show, names: readonly string[]): (
 }
 
 const initialize: Initialize<Model> = ({ model }) => {
-  storeOf(model);
-  return () => forget(model);
+  stores.of(model);
+  return () => stores.forget(model);
 };
 
 const render: Render<Model> = ({ model, el }) => {
-  const view = storeOf(model);
+  const view = stores.of(model);
   let undo = show(el, view, model.get("panels") ?? []);
   const again = () => {
     undo();

@@ -1,13 +1,12 @@
 // Several finished runs, locked to one step and one word: what the views of Compare share.
 
 import type { AnyModel } from "@anywidget/types";
-import type { Binary } from "./frames";
 import { reelOf, unfilm } from "./reel";
-import { type Picture, type Show, selection } from "./store";
-import { type Head, type Hover, head, type Reel, type Selection, type What } from "./view";
+import { oneForEach, Shared } from "./shared";
+import type { Picture, Show } from "./store";
+import { type Hover, head, type Reel, type Selection, type What } from "./view";
 
 export const MOST = 6; // traces; their films are film0 .. film5
-const SAVE_INTERVAL = 100; // ms from one message of selections to the kernel to the next, at least
 
 /** The traits of the kernel's Compare beside film0 .. film5. */
 export interface Model extends Selection {
@@ -58,35 +57,15 @@ export class Column implements Show {
 }
 
 /** All of them. The selection's step is one of the lead's: the trace with the most steps. */
-export class Traces implements Show {
+export class Traces extends Shared implements Show {
   readonly state = "done";
   readonly message = "";
   columns: Column[] = [];
-  selection: Selection;
-  hover: Hover = {};
-  readonly #model: AnyModel<Model>;
-  readonly #listeners = new Set<(what: What) => void>();
   #read: unknown[] = []; // values of the traits that the columns are of
-  #whole: unknown; // the run whose whole films were asked for
-  #timer: ReturnType<typeof setTimeout> | undefined; // until the next message may go
-  #unsaved = false;
 
-  constructor(model: AnyModel<Model>) {
-    this.#model = model;
-    this.selection = selection((name) => model.get(name));
-    this.#readAll();
-    model.on("change", this.#changed);
-    model.on("msg:custom", this.#receive);
-  }
-
-  remove() {
-    this.#model.off("change" as "change:heads", this.#changed);
-    this.#model.off("msg:custom", this.#receive);
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#unsaved) this.#save();
-    clearTimeout(this.#timer);
-    this.#listeners.clear();
+  constructor(model: AnyModel) {
+    super(model);
+    this.follow();
   }
 
   /** The trace with the most steps, the first of several. */
@@ -104,45 +83,9 @@ export class Traces implements Show {
     return this.lead.pictures;
   }
 
-  select(change: Partial<Selection>) {
-    for (const [name, value] of Object.entries(change)) {
-      if (value !== undefined) this.#model.set(name as keyof Selection, value);
-    }
-    this.#changed(); // hosts tell of it, too, but not all at once
-    this.#save();
-  }
-
-  peek(hover: Hover) {
-    const { word, cell } = this.hover;
-    if (hover.word === word && hover.cell?.x === cell?.x && hover.cell?.y === cell?.y) return;
-    this.hover = hover;
-    this.#tell("hover");
-  }
-
-  onChange(listener: (what: What) => void) {
-    this.#listeners.add(listener);
-    return () => void this.#listeners.delete(listener);
-  }
-
-  #tell(what: What) {
-    for (const listener of this.#listeners) listener(what);
-  }
-
-  readonly #changed = () => {
-    if (this.#readAll()) this.#tell("data");
-    const next = selection((name) => this.#model.get(name));
-    const names = Object.keys(next) as (keyof Selection)[];
-    if (names.some((name) => next[name] !== this.selection[name])) {
-      this.selection = next;
-      this.#tell("selection");
-    }
-  };
-
-  /** Read all but the selection; returns whether anything is new. */
-  #readAll(): boolean {
-    const get = (name: string) => this.#model.get(name as keyof Model) as unknown;
-    const films = Array.from({ length: MOST }, (_, i) => get(`film${i}`));
-    const now = [get("heads"), get("labels"), get("pictures"), ...films];
+  protected override read(): boolean {
+    const films = Array.from({ length: MOST }, (_, i) => this.get(`film${i}`));
+    const now = [this.get("heads"), this.get("labels"), this.get("pictures"), ...films];
     if (now.every((value, i) => value === this.#read[i])) return false;
     this.#read = now;
     const list = (value: unknown) => (Array.isArray(value) ? (value as unknown[]) : []);
@@ -154,71 +97,20 @@ export class Traces implements Show {
       column.pictures = list(list(now[2])[i]) as Picture[];
       return column;
     });
-    this.#askForWhole(list(now[0])[0]);
+    const [first] = heads;
+    if (first?.saved) this.ask(first.run);
     return true;
   }
 
-  /** Where the traits hold smaller films, for saved notebooks, a kernel has the whole ones. */
-  #askForWhole(first: unknown) {
-    const { run, saved } = (first ?? {}) as { run?: unknown; saved?: unknown };
-    if (saved !== true || run === this.#whole) return;
-    this.#whole = run;
-    try {
-      this.#model.send({ kind: "frames" });
-    } catch {
-      // no kernel: the smaller ones stay
-    }
-  }
-
-  readonly #receive = (message: unknown, buffers: Binary[] = []) => {
-    if (typeof message !== "object" || message === null) return;
-    const { kind, run, names } = message as Record<string, unknown>;
-    const now: Head | undefined = this.columns[0]?.reel.head;
-    if (kind !== "frames" || run !== now?.run || !Array.isArray(names)) return;
+  protected override receive({ run, names }: Record<string, unknown>, buffers: readonly unknown[]) {
+    if (run !== this.columns[0]?.reel.head?.run || !Array.isArray(names)) return false;
     names.forEach((name, i) => {
       const column = this.columns[Number(/^film(\d)$/.exec(String(name))?.[1] ?? -1)];
       const frames = unfilm(buffers[i]);
       if (column && frames.length > 0) column.reel = reelOf(column.reel.head, frames);
     });
-    this.#tell("data");
-  };
-
-  /** Send the selection to the kernel: at once, but not more often than it can take. */
-  #save() {
-    if (this.#timer !== undefined) {
-      this.#unsaved = true;
-      return;
-    }
-    this.#unsaved = false;
-    try {
-      // A notebook without a kernel plays all the same: nobody needs to hear of it.
-      const saved = this.#model.save_changes() as unknown;
-      if (saved instanceof Promise) saved.catch(() => {});
-    } catch {
-      // as above
-    }
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      if (this.#unsaved) this.#save();
-    }, SAVE_INTERVAL);
+    return true;
   }
 }
 
-const known = new Map<unknown, Traces>();
-
-/** The traces of a model: one set for all its views. */
-export function tracesOf(model: AnyModel<Model>): Traces {
-  const key = model.get("uid") || model;
-  let traces = known.get(key);
-  if (traces === undefined) {
-    traces = new Traces(model);
-    known.set(key, traces);
-  }
-  return traces;
-}
-
-export function forget(model: AnyModel<Model>) {
-  const key = model.get("uid") || model;
-  known.get(key)?.remove();
-  known.delete(key);
-}
+export const traces = oneForEach((model: AnyModel<Model>) => new Traces(model));
