@@ -230,31 +230,31 @@ function wordStacks({ picture, width, stack }: NonNullable<ReturnType<typeof res
 
 // ------------------------------------------------------------------------------------- the maps
 
+let lines = new Float32Array(0); // room to work in
+
 /** Adds a grid, brought to [height, width] bilinearly: half-pixel centres, edges clamped. */
 function addResized(out: Float32Array, width: number, height: number, grid: Grid, factor: number) {
   const { h, w, values } = grid;
-  const row = (y: number) => {
-    const line = new Float32Array(width);
-    for (let x = 0; x < width; x++) {
-      const at = Math.max(((x + 0.5) * w) / width - 0.5, 0);
-      const left = Math.min(Math.floor(at), w - 1);
-      const right = Math.min(left + 1, w - 1);
-      const [a, b] = [values[y * w + left] as number, values[y * w + right] as number];
-      line[x] = factor * (a + (b - a) * (at - left));
+  if (lines.length < h * width) lines = new Float32Array(h * width);
+  for (let x = 0; x < width; x++) {
+    const at = Math.max(((x + 0.5) * w) / width - 0.5, 0);
+    const left = Math.min(Math.floor(at), w - 1);
+    const right = Math.min(left + 1, w - 1);
+    for (let y = 0; y < h; y++) {
+      const a = values[y * w + left] as number;
+      const b = values[y * w + right] as number;
+      lines[y * width + x] = factor * (a + (b - a) * (at - left));
     }
-    return line;
-  };
-  const lines = Array.from({ length: h }, (_, y) => row(y));
+  }
   for (let y = 0; y < height; y++) {
     const at = Math.max(((y + 0.5) * h) / height - 0.5, 0);
     const upper = Math.min(Math.floor(at), h - 1);
-    const [a, b] = [lines[upper], lines[Math.min(upper + 1, h - 1)]] as [
-      Float32Array,
-      Float32Array,
-    ];
-    for (let x = 0, i = y * width; x < width; x++, i++) {
-      const over = a[x] as number;
-      out[i] = (out[i] as number) + over + ((b[x] as number) - over) * (at - upper);
+    const share = at - upper;
+    let a = upper * width;
+    let b = Math.min(upper + 1, h - 1) * width;
+    for (let i = y * width; i < (y + 1) * width; i++, a++, b++) {
+      const over = lines[a] as number;
+      out[i] = (out[i] as number) + over + ((lines[b] as number) - over) * share;
     }
   }
 }
@@ -289,8 +289,10 @@ export function heat(
     const own = new Set(occurrences(found.picture, chosen.word).flat());
     const all = mean(total(stacks), width, height);
     const some = mean(total(stacks.filter((_, i) => own.has(i))), width, height);
-    const share = (value: number, i: number) => value / own.size / ((all[i] as number) || 1);
-    return some.map(share);
+    for (let i = 0; i < some.length; i++) {
+      some[i] = (some[i] as number) / own.size / ((all[i] as number) || 1);
+    }
+    return some;
   };
   return memory.recall(key, make, (map) => map.length);
 }

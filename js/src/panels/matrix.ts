@@ -44,6 +44,7 @@ export function matrix(view: View): Panel {
   let built: unknown; // the layers and columns that the rows are for
   let filled = ""; // the word and picture that the values are of
   let most = 0; // the largest value
+  let opened: HTMLElement | undefined;
   let active: [number, number] = [0, 0]; // row and column that Tab reaches
 
   const count = (head: Head) => Math.max(Math.min(head.steps, MOST_COLUMNS), 1);
@@ -201,16 +202,13 @@ export function matrix(view: View): Panel {
     write(all, everything ? "all layers" : "usual layers");
     const none = head.layers[selection.layer] === undefined;
     all.setAttribute("aria-pressed", String(none));
-    for (const [layer, { name, cells }] of rows.entries()) {
-      const chosen = selection.layer === layer;
-      name.setAttribute("aria-pressed", String(chosen));
+    for (const [layer, { name }] of rows.entries()) {
+      name.setAttribute("aria-pressed", String(selection.layer === layer));
       name.toggleAttribute("data-counts", none && (everything || layers.includes(layer)));
-      for (const [i, cell] of cells.entries()) {
-        const opened = chosen && selection.span === "step" && i === column;
-        if (opened) cell.element.setAttribute("aria-selected", "true");
-        else cell.element.removeAttribute("aria-selected");
-      }
     }
+    opened?.removeAttribute("aria-selected");
+    opened = selection.span === "step" ? rows[selection.layer]?.cells[column]?.element : undefined;
+    opened?.setAttribute("aria-selected", "true");
   };
 
   const update = (what: What) => {
