@@ -28,7 +28,17 @@ from typing import Any
 from unittest.mock import patch
 
 from . import peers
-from .measure import Options, Ratio, against, begin, interleaved, options, report, synchroniser
+from .measure import (
+    Options,
+    Ratio,
+    against,
+    begin,
+    duration,
+    interleaved,
+    options,
+    report,
+    synchroniser,
+)
 from .models import PROMPT, diffusers_unet, model_folder
 
 MODELS = {"tiny": "tiny network", "emoji": "bundled model", "sd1": "SD1-size network"}
@@ -340,8 +350,8 @@ def time_ratios(
                 f"The recorder's own share of a step ({label})",
                 statistics.median(shares),
                 0.01 if name == "sd1" else None,
-                f"recorder {statistics.median(own) * 1e3:.3g} ms",
-                f"step {statistics.median(seconds[ATTENTION]) * 1e3:.4g} ms",
+                f"recorder {duration(statistics.median(own))}",
+                f"step {duration(statistics.median(seconds[ATTENTION]))}",
             )
         )
     ratios += [
