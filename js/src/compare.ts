@@ -175,6 +175,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
     const two = first && second && drawn === 2 ? [difference(first, second)] : [];
     moving = transport(all);
     runs.replaceChildren(...[...figures, ...two].map(({ element }) => element));
+    runs.style.setProperty("--sdw-columns", String([0, 1, 3, 3, 4, 5, 3][drawn]));
     below.replaceChildren(moving.element);
     panels = [...figures, ...two, moving];
   };

@@ -189,6 +189,13 @@ test("it says what the maps are the mean of", () => {
   expect(text(".sdw-said")).toBe("step 3, down 2");
 });
 
+test("a map's values are said, also of one that is the same everywhere", () => {
+  chip("car").click();
+  expect(text(".sdw-map-range")).toMatch(/^[\d.]+ to \d+ %$/);
+  show(new MadeView(madeReel({ prompts: ["a cat"] }), { word: "cat" }));
+  expect(text(".sdw-map-range")).toBe("50 % everywhere");
+});
+
 test("a run that goes on is shown as far as it has come, and the focus stays", () => {
   const { head, frames } = madeRun(options);
   const unpacked = frames.map((each) => unpack(each) as Frame);

@@ -239,6 +239,9 @@ const percent = (share: number) => {
   return of > 0 && of < 9.95 ? of.toFixed(1) : of.toFixed(0);
 };
 
+const rangeWords = (least: string, most: string) =>
+  least === most ? `${most} % everywhere` : `${least} to ${most} %`;
+
 /** A small map with its word and its values' range; as large before there is one. */
 function figure(hint: string) {
   const canvas = h("canvas", { class: "sdw-map", role: "img" });
@@ -268,7 +271,7 @@ function figure(hint: string) {
       write(word, map ? name.replace(/^<(.*)>$/, "$1") : "");
       canvas.setAttribute("aria-label", map ? `heat map of ${name}` : "no heat map");
       const [least, most] = map ? extent(map.values) : [0, 0];
-      write(range, map ? `${percent(least)} to ${percent(most)} %` : "");
+      write(range, map ? rangeWords(percent(least), percent(most)) : "");
       paintMap(canvas, map, colormap);
       bar.style.backgroundImage = `linear-gradient(to right, ${stops(colormap)})`;
     },

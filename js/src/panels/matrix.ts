@@ -34,7 +34,7 @@ export function matrix(view: View): Panel {
     h(
       "div",
       { class: "sdw-attention-head" },
-      h("p", { class: "sdw-title", title: MEANING }, `step × layer: ${NAME}`),
+      h("p", { class: "sdw-title", title: NAME }, "step × layer"),
       all,
     ),
     h("div", { class: "sdw-matrix-body" }, grid, hint),
