@@ -45,11 +45,12 @@ PAGE = """\
 <style>{style}</style>
 </head>
 <body>
-<main id="sdw"></main>
+<main id="sdw">
 <noscript>
 <p>This run of a diffusion model can be played where scripts may run. Some of its steps:</p>
 <img src="data:image/png;base64,{sheet}" alt="{description}" style="max-width: 100%">
 </noscript>
+</main>
 <script type="application/json" id="sdw-data">{data}</script>
 <script type="module">{script}</script>
 </body>

@@ -120,6 +120,12 @@ def test_the_small_one_is_small(trace: Trace) -> None:
     assert len(data) < 60_000
 
 
+def test_the_small_one_keeps_its_paper_white_and_its_ink_black(trace: Trace) -> None:
+    pixels = np.asarray(Image.open(io.BytesIO(sheet_png(trace))).convert("RGB"))
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert (pixels == 0).all(-1).any()
+
+
 @pytest.mark.parametrize(
     ("options", "parameter"),
     [
