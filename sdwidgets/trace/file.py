@@ -55,7 +55,10 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
             parameter="precision",
         )
     if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced: a device, say
-        raise InputError(f"{_shown(path)} is no file that could be replaced.", parameter="path")
+        raise InputError(
+            f"{_shown(path)} is no file that could be replaced.\nGive another name.",
+            parameter="path",
+        )
     try:
         record, tensors = packed(trace, precision)
         again = unpacked(json.loads(_json(record)), tensors)
@@ -78,7 +81,7 @@ def load(path: str | os.PathLike[str]) -> Trace:
     except _Unreadable as error:
         message = f"{_shown(path)} {error}."
     except ValueError as error:
-        message = f"{_shown(path)} is damaged: {_sentence(error)}"
+        message = f"{_shown(path)} is damaged: {_sentence(error)}\nTake another copy of it."
     except OSError as error:
         message = f"{_shown(path)} cannot be read: {error.strerror or error}."
     raise InputError(message, parameter="path")
@@ -151,7 +154,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
         if head[8:9] != b"{" or length > min(HEADER_LIMIT, size - 8):
             raise _Unreadable(_why_not(head, size, length))
         if size > FILE_LIMIT:
-            raise _Unreadable(f"has {amount(size)}; a recording has at most {amount(FILE_LIMIT)}")
+            raise _Unreadable(f"has {size:,} bytes; a recording has at most {FILE_LIMIT:,}")
         header = head + file.read(max(8 + length - len(head), 0))
         _digest_place(header)
         parsed = _parsed(header[8 : 8 + length])
@@ -177,11 +180,12 @@ def _opened(path: Path) -> BinaryIO:
 
 def _why_not(head: bytes, size: int, length: int) -> str:
     """What a file is that does not begin as safetensors files do."""
+    # First what is surely one: eight bytes of length may look like the start of anything.
+    if head[8:10] == b'{"' and length <= HEADER_LIMIT:
+        return f"is cut: it has {size:,} bytes, its header alone {length:,}"
     for beginning, what in _FOREIGN:
         if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(beginning):
             return f"is {what}, and no recording"
-    if head[8:9] == b"{" and length <= HEADER_LIMIT:
-        return f"is cut: it has {size:,} bytes, its header alone {length:,}"
     return f"is no recording: of its {size:,} bytes the first are not a recording's"
 
 

@@ -9,9 +9,9 @@ import io
 import math
 import reprlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise, zip_longest
+from itertools import pairwise, takewhile, zip_longest
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from .trace import Trace
 MEMORY_LIMIT = 4 * 10**9
 """Bytes that the arrays and pictures of a trace may take."""
 STEP_LIMIT = 10_000
-LAYER_LIMIT = 1_000
+LAYER_LIMIT = 10**6  # of all steps together
 PIECE_LIMIT = 1_000  # of a prompt; also slots, heads, channels
 SIDE_LIMIT = 4096  # of latents and maps
 BATCH_LIMIT = LIMITS["batch_size"][1]
@@ -77,7 +77,8 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
         settings=settings,
         tokens=tokens,
         steps=steps,
-        images=tuple(images[name] for name in pictures if name in images and name not in _GIVEN),
+        # up to the first that is lost: picture i of the batch has that place
+        images=tuple(images[name] for name in takewhile(images.__contains__, _images(pictures))),
         expected=_whole(record, "expected", 0, STEP_LIMIT),
         complete=_flag(record, "complete") and not lost,
         notices=notices,
@@ -211,9 +212,9 @@ class _Source:
         if not (1 <= heads <= PIECE_LIMIT and self.columns[kind] <= columns <= PIECE_LIMIT + 3):
             raise ValueError(f"{name} has the shape {[*given]}")
         count = (batch, heads, columns)
-        if self.precision == "float16":
+        by = block(grid) if self.precision == "8-bit" else 1
+        if by == 1:
             return self._maps(name, count, grid)
-        by = block(grid)
         self._reserve(2 * math.prod(count) * (grid[0] + by) * (grid[1] + by))
         small = self._maps(name, count, (-(-grid[0] // by), -(-grid[1] // by)))
         # at their own size again, by which a layer is known: the cells of a block are alike
@@ -278,15 +279,12 @@ def _shape(record: Mapping[str, Any], batch: int) -> tuple[int, ...]:
     return tuple(shape)  # type: ignore[arg-type]
 
 
-def _grids(record: Mapping[str, Any], infos: Iterable[_StepInfo]) -> dict[str, dict[str, Grid]]:
+def _grids(record: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, dict[str, Grid]]:
     """The layers of every kind of attention that steps have."""
     given = _object(record, "layers")
     grids: dict[str, dict[str, Grid]] = {}
     for kind in KINDS:
-        layers = _object(given, kind) if kind in given else {}
-        if len(layers) > LAYER_LIMIT:
-            raise ValueError(f"it lists {len(layers):,} layers")
-        for layer, grid in layers.items():
+        for layer, grid in (_object(given, kind) if kind in given else {}).items():
             right = _are_whole(grid, (1, 1), (SIDE_LIMIT, SIDE_LIMIT))
             if not right or (kind == "cells" and grid[0] != grid[1]):
                 raise ValueError(f"the size of {reprlib.repr(layer)} is {reprlib.repr(grid)}")
@@ -294,6 +292,9 @@ def _grids(record: Mapping[str, Any], infos: Iterable[_StepInfo]) -> dict[str, d
     for part in {part for info in infos for part in info.parts} - set(LATENTS):
         if part.removeprefix("attention.") not in grids:
             raise ValueError(f"it lists no layers of {part}")
+    count = len(infos) * sum(map(len, grids.values()))
+    if count > LAYER_LIMIT:
+        raise ValueError(f"its steps would have {count:,} layers")
     return grids
 
 
@@ -345,10 +346,14 @@ def _columns(prompts: Sequence[PromptTokens]) -> int:
 
 def _picture_names(record: Mapping[str, Any]) -> tuple[str, ...]:
     names = _texts(record, "pictures", BATCH_LIMIT + len(_GIVEN))
-    images = [name for name in names if name not in _GIVEN]
+    images = _images(names)
     if len(set(names)) < len(names) or images != [f"images.{i}" for i in range(len(images))]:
         raise ValueError(f"pictures is {reprlib.repr(names)}")
     return names
+
+
+def _images(names: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in _GIVEN]
 
 
 def _stored(record: Mapping[str, Any]) -> dict[str, Any]:
