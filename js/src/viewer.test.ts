@@ -558,6 +558,16 @@ test("the channels are those of the latents chosen", () => {
   expect(firsts).toEqual([255, 128, 191]);
 });
 
+test("another word or opacity draws no latents again", () => {
+  model.change({ ...traits({ guided: true }), ...done });
+  const thumb = find(".sdw-v-thumb canvas");
+  const before = painted.get(thumb as HTMLCanvasElement);
+  model.change({ word: "cat", opacity: 0.2 });
+  expect(painted.get(thumb as HTMLCanvasElement)).toBe(before);
+  scrub(0);
+  expect(painted.get(thumb as HTMLCanvasElement)).not.toBe(before);
+});
+
 test("without a prompt means with the negative one, where there is one", () => {
   const { head, ...frames } = traits({ guided: true });
   const pictures = (head as { pictures: object[] }).pictures.map((one) => {

@@ -70,6 +70,7 @@ export function denoising(view: View): Panel {
   const guidance = guidanceRow(view);
   const noise = schedule(view);
   let chosen = 1; // the clean ones
+  let drawn: unknown[] = []; // what is on show was drawn from
 
   thumbs.forEach(({ button }, i) => {
     button.addEventListener("click", () => {
@@ -94,6 +95,10 @@ export function denoising(view: View): Panel {
     const count = frame?.size[1] ?? Math.max(factors.length - 1, 0);
     const which = pictureOf(view);
     const negative = (reel.head?.pictures[which]?.negative_prompt ?? "") !== "";
+    // Another word or opacity changes nothing here.
+    const now = [reel.version, frame, which, selection.guidance, chosen];
+    if (drawn.length > 0 && now.every((value, i) => value === drawn[i])) return;
+    drawn = now;
     element.style.setProperty("--sdw-cell", shape(frame, view));
     CELLS.forEach((cell, i) => {
       const { button, canvas, words } = thumbs[i] as Thumb;
