@@ -282,19 +282,20 @@ def _shape(record: Mapping[str, Any], batch: int) -> tuple[int, ...]:
 def _grids(record: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, dict[str, Grid]]:
     """The layers of every kind of attention that steps have."""
     given = _object(record, "layers")
-    grids: dict[str, dict[str, Grid]] = {}
-    for kind in KINDS:
-        for layer, grid in (_object(given, kind) if kind in given else {}).items():
+    layers = {kind: _object(given, kind) for kind in KINDS if kind in given}
+    count = max(len(infos), 1) * sum(map(len, layers.values()))
+    if count > LAYER_LIMIT:
+        raise ValueError(f"its steps would have {count:,} layers")
+    grids: dict[str, dict[str, Grid]] = {kind: {} for kind in layers}
+    for kind, sizes in layers.items():
+        for layer, grid in sizes.items():
             right = _are_whole(grid, (1, 1), (SIDE_LIMIT, SIDE_LIMIT))
             if not right or (kind == "cells" and grid[0] != grid[1]):
                 raise ValueError(f"the size of {reprlib.repr(layer)} is {reprlib.repr(grid)}")
-            grids.setdefault(kind, {})[layer] = (grid[0], grid[1])
+            grids[kind][layer] = (grid[0], grid[1])
     for part in {part for info in infos for part in info.parts} - set(LATENTS):
-        if part.removeprefix("attention.") not in grids:
+        if not grids.get(part.removeprefix("attention.")):
             raise ValueError(f"it lists no layers of {part}")
-    count = len(infos) * sum(map(len, grids.values()))
-    if count > LAYER_LIMIT:
-        raise ValueError(f"its steps would have {count:,} layers")
     return grids
 
 

@@ -795,7 +795,7 @@ def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]
         "huge latents": top(latents=[1, 4, 10**6, 10**6]),
         "no layers": top(layers={}),
         "many layers": lambda record, _: record["layers"].update(
-            cross={str(i): [2, 2] for i in range(400_000)}
+            cross={str(i): [2, 2] for i in range(334_000)}
         ),
         "grid": grid([2, 0]),
         "grid of text": grid("2"),
