@@ -491,23 +491,6 @@ def answer(scores: list[Score], best_possible: Score) -> tuple[str, list[Ratio]]
     ]  # fmt: skip
 
 
-def plain_numbers(scores: Sequence[Score]) -> list[dict[str, Any]]:
-    """All rows for the results file, rounded."""
-    return [
-        {
-            "layers": one.row.what,
-            "recipe": vars(one.row.recipe) if one.row.layer is None else None,
-            "steps": one.row.recipe.steps,
-            "against": one.row.recipe.against,
-            "refined": one.row.refined,
-            "threshold": round(one.threshold, 3),
-            "miou": {group: round(value, 4) for group, value in one.miou.items()},
-            "auc": {group: round(value, 4) for group, value in one.auc.items()},
-        }
-        for one in scores
-    ]
-
-
 def measure(given: Options) -> int:
     question = "Do the words look where they mean?"
     described = begin(question, given)
@@ -515,13 +498,11 @@ def measure(given: Options) -> int:
     model = load_model("emoji", device=given.device)
     began = time.perf_counter()
     samples = all_samples(model, given.more.scenes, given.more.pictures, given.more.heads)
+    groups = list(dict.fromkeys(sample.group for sample in samples))
     nouns = {
-        group: sum(s.kinds.count("noun") for s in samples if s.group == group)
-        for group in dict.fromkeys(s.group for s in samples)
+        name: sum(s.kinds.count("noun") for s in samples if s.group == name) for name in groups
     }
-    print(
-        "   nouns: " + ", ".join(f"{group} {count}" for group, count in nouns.items()), flush=True
-    )
+    print(f"   nouns: {nouns}", flush=True)
     rows = rows_of(samples[0])
     scores = score(samples, rows)
     text, ratios = answer(scores, ceiling(samples))
@@ -536,8 +517,8 @@ def measure(given: Options) -> int:
         described,
         nouns=nouns,
         levels=LEVELS,
-        rows=plain_numbers(scores),
-        colours=plain_numbers(colours),
+        rows=table(scores).splitlines(),
+        colours=table(colours).splitlines(),
     )
 
 
