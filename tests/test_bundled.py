@@ -59,7 +59,7 @@ def test_another_seed_makes_another_picture_and_the_same_seed_the_same(model):
 def test_a_noun_looks_at_its_object(model):
     trace = model.generate("a cat left of a car on a blue background", seed=7, attention=True)
     columns = {word: trace.heat_map(word).mean(0) for word in ("cat", "car")}
-    x = torch.arange(128.0)
+    x = np.arange(128.0)
     centre = {w: float((c * x).sum() / c.sum()) for w, c in columns.items()}
     assert centre["cat"] < centre["car"]
 

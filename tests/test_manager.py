@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -37,7 +38,7 @@ class Weight:
 class FakeRun:
     """A run whose step i is made by ``step(i)``; the record's interface around it."""
 
-    model_name, task, notices, tokens = "fake", "text to image", (), None
+    model_name, task, notices, model = "fake", "text to image", (), None
 
     def __init__(self, count: int, settings: Settings, step: Callable[[int], None]):
         self.count, self.settings, self.step = count, settings, step
@@ -49,7 +50,16 @@ class FakeRun:
         big = Weight()  # what an error's frames would keep
         TENSORS.append(weakref.ref(big))
         self.step(i)
-        return SimpleNamespace(index=i, seed=self.settings.seed)
+        x = np.zeros((1, 1, 1, 1), np.float32)
+        latents = {name: x for name in ("x", "denoised", "x_next")}
+        nothing = {name: None for name in ("attention", "cond", "uncond")}
+        levels = {"sigma": 1.0, "sigma_next": 0.0}
+        return SimpleNamespace(index=i, seed=self.settings.seed, **latents, **nothing, **levels)
+
+    def prompt_tokens(self) -> tuple[()]:
+        return ()
+
+    negative_tokens = prompt_tokens
 
     def __len__(self) -> int:
         return self.count

@@ -1,89 +1,204 @@
+"""What is recorded, in every case a run may be, is what an explicit softmax says."""
+
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
+from sdwidgets.configs import SD1, SD2, SDXL, TINY, ModelConfig, UNetConfig
 from sdwidgets.errors import InputError
+from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.trace import Trace, heat_map, tapped
-from sdwidgets.trace.attention import grid_of, tokens_of
+from sdwidgets.settings import AttentionSettings
+from sdwidgets.trace import DAAM, Recipe, Trace
+from sdwidgets.trace.attention import AttentionRecorder, grid_of, tapped
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
+EVERYTHING = AttentionSettings(heads=True, uncond=True, self_attention=True, queries=True)
 
 
 def taps(model: LatentDiffusion) -> list[Any]:
     return [layer.tap for layer in model.unet.cross_attentions().values()]
 
 
-# -- recording -------------------------------------------------------------------------------
+def hooks(model: LatentDiffusion) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.unet.modules())
 
 
-@pytest.mark.parametrize("sampler", ["euler", "heun"])
-def test_looking_does_not_change_the_picture(tiny_model: LatentDiffusion, sampler: str) -> None:
-    settings = {**SETTINGS, "sampler": sampler}
-    plain = tiny_model.generate("a cat", **settings)
-    looked = tiny_model.generate("a cat", attention=True, **settings)
-    assert torch.equal(plain.steps[-1].x_next, looked.steps[-1].x_next)
-    assert plain.steps[0].attention is None
+@contextmanager
+def reference(unet: UNet) -> Iterator[list[dict[str, Tensor]]]:
+    """For each call of the network, each layer's softmax [B, heads, N, T], computed on its own."""
+    calls: list[dict[str, Tensor]] = []
+    handles = [unet.register_forward_pre_hook(lambda *_: calls.append({}))]
+    for name, layer in unet.cross_attentions().items():
+
+        def look(module: Any, args: tuple[Tensor, Tensor], name: str = name) -> None:
+            q, k = module.to_q(args[0]), module.to_k(args[1])
+            q, k = (x.unflatten(-1, (module.heads, -1)).movedim(2, 1).double() for x in (q, k))
+            scores = torch.einsum("bhnd,bhtd->bhnt", q, k) / q.shape[-1] ** 0.5
+            calls[-1][name] = torch.softmax(scores, -1)
+
+        handles.append(layer.register_forward_pre_hook(look))
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
-def test_every_step_has_every_layer_of_every_picture(
-    tiny_model: LatentDiffusion, guidance: float
+def columns(probabilities: Tensor, lengths: list[int]) -> Tensor:
+    """[B, ..., T] -> [B, ..., n + 1]: start, pieces, end of each prompt; then all the rest."""
+    n = max(lengths) + 2
+    kept = torch.zeros(*probabilities.shape[:-1], n + 1, dtype=probabilities.dtype)
+    for row, length in enumerate(lengths):
+        kept[row, ..., : length + 2] = probabilities[row, ..., : length + 2]
+        kept[row, ..., n] = probabilities[row, ..., length + 2 :].sum(-1)
+    return kept
+
+
+# -- the matrix ------------------------------------------------------------------------------
+
+SIZES = {"square": {}, "wide": {"width": 22, "height": 10}}
+GUIDANCE = {"guided": {"guidance_scale": 3.0}, "unguided": {"guidance_scale": 1.0}}
+BATCHES: dict[str, dict[str, Any]] = {
+    "one": {"prompt": "a cat"},
+    "several pictures": {"prompt": "a cat", "batch_size": 3},
+    "several prompts": {"prompt": ["a cat", "the dog and a bird"], "negative_prompt": ["", "cat"]},
+}
+PICTURE = Image.effect_noise((16, 16), 60)
+TASKS: dict[str, dict[str, Any]] = {
+    "text": {},
+    "image": {"image": PICTURE, "strength": 0.7},
+    "inpainting": {"image": PICTURE, "mask": Image.new("L", (16, 16), 255), "strength": 1.0},
+}
+SAMPLERS = {"one call": {"sampler": "dpmpp_2m"}, "two calls": {"sampler": "heun"}}
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("guidance", GUIDANCE)
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_recorded_is_an_explicit_softmax(
+    tiny_model: LatentDiffusion, size: str, guidance: str, batch: str, task: str, sampler: str
 ) -> None:
-    trace = tiny_model.generate(
-        "a cat",
-        attention=True,
-        batch_size=2,
-        width=22,
-        height=10,
-        guidance_scale=guidance,
-        **SETTINGS,
-    )
-    layers = list(tiny_model.unet.cross_attentions())
-    for step in trace.steps:
-        assert list(step.attention) == layers
-        sizes = {tuple(maps.shape) for maps in step.attention.values()}
-        assert sizes == {(2, 5, 11, 77), (2, 3, 6, 77)}  # odd sizes are halved rounding up
-        assert all(maps.dtype == torch.float16 for maps in step.attention.values())
+    settings = {
+        "steps": 3, "seed": 1, **SIZES[size], **GUIDANCE[guidance], **BATCHES[batch],
+        **TASKS[task], **SAMPLERS[sampler],
+    }  # fmt: skip
+    plain = list(tiny_model.sample(**settings))
+    with reference(tiny_model.unet) as calls:
+        run = tiny_model.sample(attention=EVERYTHING, **settings)
+        steps = list(run)
+    lengths = [len(tokens.pieces) for tokens in run.prompt_tokens()]
+    negative = [len(tokens.pieces) for tokens in run.negative_tokens()]
+    each = 2 if sampler == "two calls" else 1  # Heun's last step has but one
+    for step, call, bare in zip(steps, calls[::each], plain, strict=True):
+        assert torch.equal(step.x_next, bare.x_next)
+        assert list(step.attention.cross) == list(tiny_model.unet.cross_attentions())
+        halves = [(step.attention.cross, slice(0, len(lengths)), lengths)]
+        if negative:
+            halves.append((step.attention.uncond, slice(len(lengths), None), negative))
+        for maps, rows, counts in halves:
+            for name, recorded in maps.items():
+                wanted = columns(call[name][rows], counts).mT  # [B, heads, n + 1, N]
+                assert recorded.shape[-2] * recorded.shape[-1] == wanted.shape[-1]
+                difference = recorded.reshape(wanted.shape) - wanted.numpy()
+                assert np.abs(difference).max() <= 1 / 255
+    assert bool(steps[0].attention.uncond) == bool(negative)
 
 
-def test_each_cells_attention_sums_to_one(tiny_model: LatentDiffusion) -> None:
-    trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
-    for maps in trace.steps[0].attention.values():
-        assert torch.allclose(maps.float().sum(-1), torch.ones(()), atol=1e-2)
+def small(unet: UNetConfig, *, heads: int = 2) -> UNetConfig:
+    """The same network with few channels: levels, depths and attention are its own."""
+    channels = tuple(8 * (i + 1) for i in range(len(unet.channels)))
+    counts = tuple(heads for _ in unet.heads)
+    return replace(
+        unet, channels=channels, heads=counts, context_dim=24, norm_groups=4,
+        vector_dim=unet.vector_dim and 64,
+    )  # fmt: skip
 
 
-def test_it_is_the_prompts_half_that_is_kept(tiny_model: LatentDiffusion) -> None:
-    guided = tiny_model.generate("a cat", attention=True, guidance_scale=3.0, **SETTINGS)
-    alone = tiny_model.generate("a cat", attention=True, guidance_scale=1.0, **SETTINGS)
-    for layer, maps in guided.steps[0].attention.items():
-        assert torch.allclose(maps.float(), alone.steps[0].attention[layer].float(), atol=1e-3)
+@pytest.mark.parametrize("config", [SD1, SD2, SDXL], ids=lambda config: config.name)
+def test_networks_of_every_published_shape(config: ModelConfig) -> None:
+    torch.manual_seed(0)
+    unet = UNet(small(config.unet)).eval().requires_grad_(False)
+    x, t, context = torch.randn(2, 4, 16, 24), torch.tensor([500.0]), torch.randn(2, 77, 24)
+    vector = torch.randn(2, 64) if config.unet.vector_dim else None
+    recorder = AttentionRecorder(unet, 16, 24, [5], [0], AttentionSettings(uncond=True))
+    with reference(unet) as calls:
+        plain = unet(x, t, context, vector)
+        looked = recorder(lambda x, t: unet(x, t, context, vector))(x, t)
+    assert torch.equal(plain, looked)
+    taken = recorder.take()
+    assert len(taken.cross) == len(calls[1]) > 0
+    for name, probabilities in calls[1].items():
+        wanted = columns(probabilities[:1], [5]).mean(1, keepdim=True).mT
+        difference = taken.cross[name].reshape(wanted.shape) - wanted.numpy()
+        assert np.abs(difference).max() <= 1 / 255
+        assert taken.uncond[name].shape[2] == 3  # start, end, the rest
 
 
-def test_of_heuns_two_calls_the_first_is_the_steps(tiny_model: LatentDiffusion) -> None:
-    euler = tiny_model.generate("a cat", attention=True, **SETTINGS)
-    heun = tiny_model.generate("a cat", attention=True, **{**SETTINGS, "sampler": "heun"})
-    for layer, maps in heun.steps[0].attention.items():
-        assert torch.equal(maps, euler.steps[0].attention[layer])
-    assert len(heun.steps[1].attention) == len(heun.steps[0].attention)
+def test_a_prompt_that_fills_every_slot_has_no_padding(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("cat " * 80, attention=True, **SETTINGS)
+    assert {maps.shape[2] for maps in trace.steps[0].attention.cross.values()} == {78}
+    assert trace.heat_map("<padding>").max() < 1e-2
 
 
-def test_taps_are_off_between_steps_and_after_a_fault(tiny_model: LatentDiffusion) -> None:
-    run = tiny_model.sample("a cat", attention=True, **SETTINGS)
+def test_two_runs_in_a_row_do_not_mix(tiny_model: LatentDiffusion) -> None:
+    first = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    tiny_model.generate("the dog", attention=True, **{**SETTINGS, "seed": 5})
+    again = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    for one, other in zip(first.steps, again.steps, strict=True):
+        for name, maps in one.attention.cross.items():
+            assert np.array_equal(maps, other.attention.cross[name])
+
+
+# -- however a run ends ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
+def test_after_a_fault_in_the_network_nothing_is_left(
+    tiny_model: LatentDiffusion, fault: type[BaseException]
+) -> None:
+    before = hooks(tiny_model)
+    run = tiny_model.sample("a cat", attention=EVERYTHING, **SETTINGS)
     next(run)
-    assert taps(tiny_model) == [None] * len(taps(tiny_model))
+    assert taps(tiny_model) == [None] * len(taps(tiny_model)) and hooks(tiny_model) == before
 
     def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
+        raise fault
 
-    tiny_model.unet.mid_block.register_forward_hook(interrupt)
-    with pytest.raises(KeyboardInterrupt):
+    handle = tiny_model.unet.mid_block.register_forward_hook(interrupt)
+    with pytest.raises(fault):
         next(run)
-    assert taps(tiny_model) == [None] * len(taps(tiny_model))
+    handle.remove()
+    assert taps(tiny_model) == [None] * len(taps(tiny_model)) and hooks(tiny_model) == before
+    fresh = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    wanted = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    assert np.array_equal(fresh.heat_map("cat"), wanted.heat_map("cat"))
+
+
+def test_an_early_stop_leaves_nothing_either(tiny_model: LatentDiffusion) -> None:
+    before = hooks(tiny_model)
+    for _ in itertools.islice(tiny_model.sample("a cat", attention=EVERYTHING, **SETTINGS), 1):
+        break
+    assert taps(tiny_model) == [None] * len(taps(tiny_model)) and hooks(tiny_model) == before
+
+
+def test_a_stopped_run_has_heat_maps_too(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", attention=True, **SETTINGS)
+    trace = Trace.of([next(run)], run)
+    assert not trace.complete
+    assert trace.heat_map("cat").shape == (16, 16)
 
 
 def test_a_tap_gives_way_and_comes_back(tiny_model: LatentDiffusion) -> None:
@@ -97,6 +212,63 @@ def test_a_tap_gives_way_and_comes_back(tiny_model: LatentDiffusion) -> None:
     assert first.tap == mine.append and mine == []
 
 
+# -- what is kept ----------------------------------------------------------------------------
+
+
+def test_heads_are_averaged_unless_asked_for(tiny_model: LatentDiffusion) -> None:
+    apart = tiny_model.generate("a cat", attention=AttentionSettings(heads=True), **SETTINGS)
+    mean = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    for name, maps in mean.steps[0].attention.cross.items():
+        heads = apart.steps[0].attention.cross[name]
+        assert (
+            maps.shape[1] == 1 and heads.shape[1] == tiny_model.unet.cross_attentions()[name].heads
+        )
+        assert np.allclose(heads.astype(np.float32).mean(1, keepdims=True), maps, atol=1e-3)
+
+
+def test_without_asking_nothing_is_recorded(tiny_model: LatentDiffusion) -> None:
+    assert tiny_model.generate("a cat", **SETTINGS).steps[0].attention is None
+    attention = tiny_model.generate("a cat", attention=True, **SETTINGS).steps[0].attention
+    assert not attention.uncond and not attention.cells and not attention.queries
+
+
+def test_self_attention_is_what_the_fused_kernel_computes(tiny_model: LatentDiffusion) -> None:
+    calls: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    layers = tiny_model.unet.self_attentions()
+    for name, layer in layers.items():
+        seen = calls.setdefault(name, [])
+        layer.register_forward_hook(lambda _, args, out, seen=seen: seen.append((args[0], out)))
+        with torch.no_grad():  # heads that look alike, so that their mean is each of them
+            for project in (layer.to_q, layer.to_k):
+                head = project.weight[: len(project.weight) // layer.heads]
+                project.weight.copy_(head.repeat(layer.heads, 1))
+    settings = AttentionSettings(self_attention=True)
+    trace = tiny_model.generate("a cat", attention=settings, guidance_scale=1.0, **SETTINGS)
+    assert list(trace.steps[0].attention.cells) == list(layers)
+    for name, cells in trace.steps[0].attention.cells.items():
+        x, out = calls[name][0]
+        attended = torch.from_numpy(cells.astype(np.float32)) @ layers[name].to_v(x)
+        assert torch.allclose(out, layers[name].to_out[0](attended), atol=5e-3)
+
+
+def test_large_layers_keep_neither_cells_nor_queries(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate(
+        "a cat", attention=EVERYTHING, width=40, height=40, **{**SETTINGS, "steps": 1}
+    )
+    attention = trace.steps[0].attention
+    sides = {maps.shape[-1] for maps in attention.cross.values()}
+    assert sides == {20, 10}
+    assert {maps.shape[-1] for maps in attention.cells.values()} == {100}
+    assert {one.values.shape[1] for one in attention.queries.values()} == {100}
+
+
+@pytest.mark.parametrize("wrong", [1, None, "yes", AttentionSettings(heads=1)])  # type: ignore[arg-type]
+def test_attention_is_a_switch_or_its_settings(tiny_model: LatentDiffusion, wrong: Any) -> None:
+    with pytest.raises(InputError, match="True") as caught:
+        tiny_model.sample("a cat", attention=wrong)
+    assert caught.value.parameter == "attention"
+
+
 def test_levels_are_told_from_their_number_of_cells() -> None:
     assert grid_of(64 * 40, 64, 40) == (64, 40)
     assert grid_of(16 * 10, 64, 40) == (16, 10)
@@ -105,99 +277,86 @@ def test_levels_are_told_from_their_number_of_cells() -> None:
         grid_of(100, 64, 40)
 
 
-# -- words and their tokens ------------------------------------------------------------------
+# -- heat maps of a run ----------------------------------------------------------------------
 
 
-def spans_of(model: LatentDiffusion, prompt: str) -> tuple[tuple[int, int], ...]:
-    return model.text.tokenize([prompt]).words[0]
-
-
-def test_a_words_tokens_are_all_its_pieces(tiny_model: LatentDiffusion) -> None:
-    prompt = "a bird and a cat"  # the vocabulary spells "bird" and knows "cat"
-    spans = spans_of(tiny_model, prompt)
-    assert len(tokens_of("bird", prompt, spans)) == 4
-    assert len(tokens_of("cat", prompt, spans)) == 1
-    found = [prompt[slice(*spans[token - 1])].strip() for token in tokens_of("bird", prompt, spans)]
-    assert found == list("bird")
-
-
-def test_all_occurrences_of_whole_words_count(tiny_model: LatentDiffusion) -> None:
-    prompt = "Cat, catcat; cat"
-    tokens = tokens_of("cat", prompt, spans_of(tiny_model, prompt))
-    assert len(tokens) == 2
-
-
-def test_several_words_may_be_asked_for(tiny_model: LatentDiffusion) -> None:
-    prompt = "the cat  and the dog"
-    tokens = tokens_of("the cat", prompt, spans_of(tiny_model, prompt))
-    assert tokens == tokens_of("the", prompt, spans_of(tiny_model, prompt))[:1] + tokens_of(
-        "cat", prompt, spans_of(tiny_model, prompt)
-    )
-
-
-@pytest.mark.parametrize("word", ["bird", "ca", "", "   ", "(", "a b"])
-def test_a_word_that_is_not_there_names_those_that_are(
-    tiny_model: LatentDiffusion, word: str
-) -> None:
-    with pytest.raises(InputError, match="Its words: the, cat"):
-        tokens_of(word, "the cat", spans_of(tiny_model, "the cat"))
-
-
-def test_a_word_that_was_cut_is_told_so(tiny_model: LatentDiffusion) -> None:
-    tokens = tiny_model.text.tokenize(["cat " * 75 + "dog"])
-    with pytest.raises(InputError, match="was cut"):
-        tokens_of("dog", "cat " * 75 + "dog", tokens.words[0], tokens.cut[0])
-
-
-# -- heat maps -------------------------------------------------------------------------------
-
-
-def maps_with(token: int, cell: tuple[int, int]) -> dict[str, Tensor]:
-    small, large = torch.zeros(1, 2, 2, 5), torch.zeros(1, 4, 4, 5)
-    small[0, cell[0] // 2, cell[1] // 2, token] = 1
-    large[0, cell[0], cell[1], token] = 1
-    return {"small": small.half(), "large": large.half()}
-
-
-def test_a_heat_map_is_hot_where_the_word_was_looked_at() -> None:
-    steps = [maps_with(3, (0, 3)), maps_with(3, (0, 3))]
-    heat = heat_map(steps, [3], (16, 16))
-    assert heat.shape == (16, 16) and heat.dtype == torch.float32
-    row, column = divmod(int(heat.argmax()), 16)
-    assert row < 4 and column >= 12
-    assert heat_map(steps, [2], (16, 16)).max() == 0
-
-
-def test_a_heat_map_is_the_mean_over_steps_layers_and_tokens() -> None:
-    one, other = maps_with(3, (0, 3)), maps_with(4, (2, 1))
-    size = (8, 8)
-    parts = [heat_map([s], [t], size, layer=n) for s in (one, other) for t in (3, 4) for n in one]
-    assert torch.allclose(heat_map([one, other], [3, 4], size), torch.stack(parts).mean(0))
-
-
-def test_even_attention_gives_an_even_map_of_any_shape() -> None:
-    maps = {"a": torch.full((1, 3, 5, 2), 0.25), "b": torch.full((1, 6, 10, 2), 0.25)}
-    assert torch.allclose(heat_map([maps], [1], (48, 80)), torch.full((48, 80), 0.25))
-
-
-def test_heat_maps_of_a_run(tiny_model: LatentDiffusion) -> None:
+def test_a_heat_map_is_the_mean_of_those_of_steps_and_layers(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate(["a cat", "the dog"], attention=True, width=22, **SETTINGS)
-    whole = trace.heat_map("cat")
-    assert whole.shape == (16, 22)
-    steps = torch.stack([trace.heat_map("cat", step=i) for i in range(3)])
-    assert torch.allclose(whole, steps.mean(0), atol=1e-6)
-    layers = torch.stack([trace.heat_map("cat", layer=n) for n in trace.steps[0].attention])
-    assert torch.allclose(whole, layers.mean(0), atol=1e-6)
+    whole = trace.heat_map("cat", recipe=DAAM)
+    assert whole.shape == (16, 22) and whole.dtype == np.float32
+    steps = [trace.heat_map("cat", i, recipe=DAAM) for i in range(3)]
+    assert np.allclose(whole, np.mean(steps, axis=0), atol=1e-6)
+    assert np.allclose(whole, trace.heat_map("cat", range(3), recipe=DAAM))
+    layers = [trace.heat_map("cat", layer=name, recipe=DAAM) for name in trace.layers]
+    assert np.allclose(whole, np.mean(layers, axis=0), atol=1e-6)
     assert trace.heat_map("dog", picture=1).shape == (16, 22)
 
 
-def test_what_a_heat_map_cannot_show(tiny_model: LatentDiffusion) -> None:
+def test_a_resolution_is_the_mean_of_its_layers(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
-    for wrong in ({"step": 3}, {"step": -4}, {"layer": "nowhere"}, {"picture": 1}):
-        with pytest.raises(InputError):
-            trace.heat_map("cat", **wrong)
-    with pytest.raises(InputError, match="not a word of the prompt"):
-        trace.heat_map("dog")
+    maps = trace.steps[0].attention.cross
+    names = [name for name, one in maps.items() if one.shape[-1] == 4]
+    layers = [trace.heat_map("cat", layer=name, recipe=DAAM) for name in names]
+    heat = trace.heat_map("cat", resolution=4, recipe=DAAM)
+    assert np.allclose(heat, np.mean(layers, axis=0), atol=1e-6)
+
+
+def test_a_recipe_names_layers_and_steps(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    mid = [name for name in trace.layers if name.startswith("mid")]
+    heat = trace.heat_map("cat", recipe=Recipe(places=("mid",), steps=(0.5, 1.0)))
+    wanted = [trace.heat_map("cat", i, layer=mid[0], recipe=DAAM) for i in (1, 2)]
+    assert np.allclose(heat, np.mean(wanted, axis=0), atol=1e-6)
+
+
+def test_all_tokens_of_a_cell_have_one_together(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    words = ("<start>", "a", "cat", "<end>", "<padding>")
+    total = sum(trace.heat_map(word, recipe=DAAM) for word in words)
+    assert np.allclose(total, 1, atol=1e-2)
+
+
+def test_against_the_other_words_it_is_a_share(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("the cat", attention=True, **SETTINGS)
+    shares = [trace.heat_map(word, against="words") for word in ("the", "cat")]
+    assert np.allclose(sum(shares), 1, atol=1e-6)
+
+
+def test_on_request_it_is_stretched_over_the_picture(tiny_model: LatentDiffusion) -> None:
+    heat = tiny_model.generate("the cat", attention=True, **SETTINGS).heat_map(
+        "cat", scale="picture"
+    )
+    assert heat.min() == 0 and heat.max() == 1
+
+
+def test_the_negative_prompts_words_have_maps_on_request(tiny_model: LatentDiffusion) -> None:
+    settings = AttentionSettings(uncond=True)
+    trace = tiny_model.generate("a cat", negative_prompt="dog", attention=settings, **SETTINGS)
+    assert trace.heat_map("dog", uncond=True).shape == (16, 16)
+    with pytest.raises(InputError, match="not a word"):
+        trace.heat_map("cat", uncond=True)
+    plain = tiny_model.generate("a cat", negative_prompt="dog", attention=True, **SETTINGS)
+    with pytest.raises(InputError, match="uncond=True"):
+        plain.heat_map("dog", uncond=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"step": 3}, "step"), ({"step": -4}, "step"), ({"step": [0, 3]}, "step"),
+        ({"step": []}, "step"), ({"step": "0"}, "step"), ({"layer": "nowhere"}, "layer"),
+        ({"picture": 1}, "picture"), ({"head": 1}, "head"), ({"resolution": 7}, "resolution"),
+        ({"resolution": True}, "resolution"), ({"scale": "log"}, "scale"),
+        ({"against": "all"}, "against"), ({"word": "dog"}, "word"),
+    ],
+)  # fmt: skip
+def test_what_a_heat_map_cannot_show(
+    tiny_model: LatentDiffusion, asked: dict[str, Any], parameter: str
+) -> None:
+    trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    with pytest.raises(InputError) as caught:
+        trace.heat_map(**{"word": "cat", **asked})
+    assert caught.value.parameter == parameter
 
 
 def test_nothing_recorded_raises(tiny_model: LatentDiffusion) -> None:
@@ -206,8 +365,11 @@ def test_nothing_recorded_raises(tiny_model: LatentDiffusion) -> None:
         trace.heat_map("cat")
 
 
-def test_a_stopped_run_has_heat_maps_too(tiny_model: LatentDiffusion) -> None:
-    run = tiny_model.sample("a cat", attention=True, **SETTINGS)
-    trace = Trace.of([next(run)], run)
-    assert not trace.complete
-    assert trace.heat_map("cat").shape == (16, 16)
+def test_a_network_without_words_records_nothing(
+    make_model: Callable[[ModelConfig], LatentDiffusion],
+) -> None:
+    unet = replace(TINY.unet, context_dim=0)
+    trace = make_model(replace(TINY, unet=unet)).generate("a cat", attention=True, **SETTINGS)
+    assert trace.layers == ()
+    with pytest.raises(InputError, match="No attention"):
+        trace.heat_map("cat")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,7 +20,8 @@ def test_a_trace_says_what_was_asked_and_what_came(tiny_model: LatentDiffusion) 
     assert (trace.prompt, trace.negative_prompt, trace.model) == ("a cat", "dog", "tiny")
     assert trace.task == "text to image"
     assert trace.settings.seeds == (1,) and trace.settings.guidance_scale == 3.0
-    assert trace.tokens.pieces == (("a", "cat"),)
+    assert [tokens.pieces for tokens in trace.tokens] == [("a", "cat")]
+    assert [tokens.pieces for tokens in trace.negative_tokens] == [("dog",)]
     assert len(trace.steps) == len(trace.seconds) == 3
     assert trace.total == pytest.approx(sum(trace.seconds))
     assert trace.complete
@@ -60,7 +62,7 @@ def test_the_record_in_a_png_makes_the_picture_again(tiny_model: LatentDiffusion
     assert settings.prompt == "the dog 👨‍👩‍👧" and settings.seed == 2
     again = tiny_model.generate(**settings.as_dict())
     difference = again.steps[-1].x_next - batch.steps[-1].x_next[1:]
-    assert difference.abs().max() < 1e-4
+    assert np.abs(difference).max() < 1e-4
 
 
 def test_the_record_in_a_png_says_what_was_cut(tiny_model: LatentDiffusion) -> None:

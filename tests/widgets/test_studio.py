@@ -162,7 +162,7 @@ def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
 def test_the_prompt_s_tokens_are_counted_and_what_is_cut_is_said(studio: Studio) -> None:
     studio.generate()
     trace = studio.wait(WAIT)
-    assert studio._count.value == f"{len(trace.tokens.pieces[0])} of 75 tokens"
+    assert studio._count.value == f"{len(trace.tokens[0].pieces)} of 75 tokens"
     studio._controls["prompt"].value = "a " * 75 + "zebra"
     assert studio._count.value == "75 of 75 tokens, not seen: zebra"
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sdwidgets.errors import InputError
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.trace import PromptTokens
+
+
+def read(model: LatentDiffusion, prompt: str) -> PromptTokens:
+    (tokens,) = model.sample(prompt, steps=1, seed=0).prompt_tokens()
+    return tokens
+
+
+def test_a_words_tokens_are_all_its_pieces(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "a bird and a cat")  # the vocabulary spells "bird" and knows "cat"
+    bird = tokens.find("bird")
+    assert [tokens.pieces[token - 1] for token in bird] == list("bird")
+    assert len(tokens.find("cat")) == 1
+
+
+def test_all_occurrences_of_whole_words_count(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "Cat, catcat; cat")
+    assert len(tokens.find("cat")) == 2
+
+
+def test_one_occurrence_may_be_asked_for(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "cat the cat")
+    assert tokens.find("cat", occurrence=0) == (1,)
+    assert tokens.find("cat", occurrence=-1) == tokens.find("cat", occurrence=1) == (3,)
+
+
+def test_several_words_may_be_asked_for(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "the cat  and the dog")
+    assert tokens.find("the cat") == tokens.find("the", occurrence=0) + tokens.find("cat")
+
+
+def test_a_word_may_be_a_number_or_a_span(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "the cat the dog")
+    assert [word.text for word in tokens.words] == ["the", "cat", "the", "dog"]
+    assert tokens.find(1) == tokens.find((4, 7)) == tokens.find("cat")
+    assert tokens.find(-2) == tokens.find("the", occurrence=1)
+
+
+def test_start_end_and_padding_are_tokens_too(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "the cat")
+    assert [tokens.find(name) for name in ("<start>", "<end>", "<padding>")] == [(0,), (3,), (-1,)]
+    assert tokens.slots == 77
+
+
+def test_every_piece_belongs_to_a_word(tiny_model: LatentDiffusion) -> None:
+    tokens = read(tiny_model, "don't: 👨‍👩‍👧, the cat's (bird) שלום")
+    found = [token for word in tokens.words for token in word.tokens]
+    assert set(found) == set(range(1, len(tokens.pieces) + 1))
+    assert "don't" in [word.text for word in tokens.words]
+
+
+@pytest.mark.parametrize("word", ["bird", "ca", "", "   ", "(", "a b"])
+def test_a_word_that_is_not_there_names_those_that_are(
+    tiny_model: LatentDiffusion, word: str
+) -> None:
+    with pytest.raises(InputError, match="Its words: the, cat"):
+        read(tiny_model, "the cat").find(word)
+
+
+def test_a_word_that_was_cut_is_told_so(tiny_model: LatentDiffusion) -> None:
+    with pytest.raises(InputError, match="was cut"):
+        read(tiny_model, "cat " * 75 + "dog").find("dog")
+
+
+@pytest.mark.parametrize(
+    ("asked", "parameter"),
+    [
+        ({"word": 5.0}, "word"),
+        ({"word": True}, "word"),
+        ({"word": 2}, "word"),
+        ({"word": -3}, "word"),
+        ({"word": (7, 9)}, "word"),
+        ({"word": (1, 2, 3)}, "word"),
+        ({"occurrence": 1}, "occurrence"),
+        ({"occurrence": True}, "occurrence"),
+        ({"occurrence": "first"}, "occurrence"),
+    ],
+)
+def test_what_cannot_be_found(
+    tiny_model: LatentDiffusion, asked: dict[str, Any], parameter: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tiny_model, "the cat").find(**{"word": "cat", **asked})
+    assert caught.value.parameter == parameter
+    assert len(str(caught.value).splitlines()) <= 3
