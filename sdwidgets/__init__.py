@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from .pipeline import Conditioning, LatentDiffusion
     from .settings import AttentionSettings, Settings
     from .trace import Recipe, Trace, TraceStep, read_settings
-    from .widgets import Attention, Compare, Denoising, PictureView, Studio, Tokens, Viewer
+    from .widgets import Attention, Compare, Denoising, PictureView, Studio, Tokens, Viewer, link
 
 __version__ = "0.1.0"
 
@@ -49,6 +49,7 @@ _PUBLIC = {
     "Attention": ("widgets", "Attention"),
     "Tokens": ("widgets", "Tokens"),
     "Compare": ("widgets", "Compare"),
+    "link": ("widgets", "link"),
     "PictureView": ("widgets", "PictureView"),
     "load": ("checkpoints", "load_model"),
     "save": ("checkpoints", "save_model"),
@@ -83,6 +84,7 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Attention",
     "Tokens",
     "Compare",
+    "link",
     "PictureView",
     "load",
     "save",

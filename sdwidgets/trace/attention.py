@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..models.attention import Attention
 from ..settings import AttentionSettings
-from .step import Queries, StepAttention
+from .step import Maps, Queries, StepAttention
 
 FEW_CELLS = 256
 """Self-attention and queries are kept of layers with at most this many cells, 16 x 16."""
@@ -109,23 +109,35 @@ class AttentionRecorder:
                 yield layer.to_q.register_forward_hook(self._look_at_queries(name))
 
     def _record(self, layer: str, probabilities: Tensor) -> None:
+        # Little is done here, at every layer; what can wait is done once, for all of them together.
         batch = len(self._lengths)
-        self._cross[layer] = self._kept(probabilities[:batch], self._lengths)
+        self._cross[layer] = self._tokens(probabilities[:batch], self._lengths)
         if self.settings.uncond and len(probabilities) > batch:
-            self._uncond[layer] = self._kept(probabilities[batch:], self._uncond_lengths)
+            self._uncond[layer] = self._tokens(probabilities[batch:], self._uncond_lengths)
 
-    def _kept(self, probabilities: Tensor, lengths: Sequence[int]) -> Tensor:
-        """[B, heads, N, T] -> [B, K, n + 1, h, w] float16: the prompt's tokens, then all others."""
-        n = min(max(lengths) + 2, probabilities.shape[-1])
-        p = probabilities.detach()[..., :n]  # [B, heads, N, n]
-        if not self.settings.heads:
-            p = p.mean(1, keepdim=True)
-        if min(lengths) < max(lengths):  # a shorter prompt's padding is padding
-            ends = torch.tensor(lengths, device=p.device).view(-1, 1, 1, 1) + 2
-            p = p * (torch.arange(n, device=p.device) < ends)
-        others = (1 - p.sum(-1, keepdim=True)).clamp_min(0)
-        p = torch.cat([p, others], dim=-1).mT.to(torch.float16)  # [B, K, n + 1, N]
-        return p.unflatten(-1, grid_of(p.shape[-1], *self.size))
+    def _tokens(self, probabilities: Tensor, lengths: Sequence[int]) -> Tensor:
+        """[B, heads, N, T] -> [B, K, N, n]: the start, the pieces and the end."""
+        p = probabilities.detach()[..., : max(lengths) + 2]
+        return p if self.settings.heads else p.mean(1, keepdim=True)
+
+    def _finished(self, layers: Mapping[str, Tensor], lengths: Sequence[int]) -> Maps:
+        """Layers' [B, K, N, n] as maps [B, K, n + 1, h, w] float16: with what all others have."""
+        maps: dict[str, np.ndarray] = {}
+        for heads in {p.shape[1] for p in layers.values()}:
+            names = [name for name, p in layers.items() if p.shape[1] == heads]
+            cells = [layers[name].shape[2] for name in names]
+            p = torch.cat([layers[name] for name in names], dim=2)  # [B, K, all N, n]
+            if min(lengths) < max(lengths):  # a shorter prompt's padding is padding
+                ends = torch.tensor(lengths, device=p.device).view(-1, 1, 1, 1) + 2
+                p = p * (torch.arange(p.shape[-1], device=p.device) < ends)
+            others = (1 - p.sum(-1, keepdim=True)).clamp_min(0)
+            p = torch.cat([p, others], dim=-1).mT.to(torch.float16)  # [B, K, n + 1, all N]
+            # one transfer, since each would wait for the GPU
+            parts = np.split(p.cpu().numpy(), np.cumsum(cells)[:-1], axis=-1)
+            for name, part in zip(names, parts, strict=True):
+                grid = grid_of(part.shape[-1], *self.size)
+                maps[name] = part.reshape(*part.shape[:-1], *grid)
+        return {name: maps[name] for name in layers}
 
     def _look_at_cells(self, name: str) -> Callable[[nn.Module, Any], None]:
         def look(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -145,10 +157,10 @@ class AttentionRecorder:
     def take(self) -> StepAttention:
         """What was recorded of the step's first call; empty without cross-attention."""
         taken = StepAttention(
-            cross=_to_arrays(self._cross),
-            uncond=_to_arrays(self._uncond),
-            cells=_to_arrays(self._cells),
-            queries={name: _quantised(q) for name, q in _to_arrays(self._queries).items()},
+            cross=self._finished(self._cross, self._lengths),
+            uncond=self._finished(self._uncond, self._uncond_lengths),
+            cells={name: p.cpu().numpy() for name, p in self._cells.items()},
+            queries={name: _quantised(q.cpu().numpy()) for name, q in self._queries.items()},
         )
         self._clear()
         return taken
@@ -165,19 +177,6 @@ def _hooked(handles: Iterable[Any]) -> Iterator[None]:
     finally:
         for handle in taken:
             handle.remove()
-
-
-def _to_arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """The same on the CPU: all in one transfer, since each would wait for the GPU."""
-    if not tensors:
-        return {}
-    flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).cpu().numpy()
-    ends = np.cumsum([tensor.numel() for tensor in tensors.values()])[:-1]
-    parts = np.split(flat, ends)
-    return {
-        name: part.reshape(tensor.shape)
-        for (name, tensor), part in zip(tensors.items(), parts, strict=True)
-    }
 
 
 def _quantised(q: np.ndarray) -> Queries:

@@ -9,21 +9,37 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from ..errors import InputError
-from .attention import grid_of
+from ..models.text import TextEncoder
+from .attention import HasCrossAttention, grid_of
 from .maps import sizes, word_map
 from .recipe import DEFAULT
 from .step import Maps, StepAttention
 from .tokens import PromptTokens
-from .trace import Trace, chosen_steps
+from .trace import Trace
 
-if TYPE_CHECKING:
-    from ..pipeline import LatentDiffusion
+
+class Askable(Protocol):
+    """A model, as far as it is asked something here: `sdwidgets.LatentDiffusion`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+    @property
+    def unet(self) -> HasCrossAttention: ...
+    @property
+    def text(self) -> TextEncoder: ...
+    def generate(self, prompt: str, **settings: Any) -> Trace: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +64,7 @@ def query(
     prompt: str | None = None,
     step: int | Sequence[int] | None = None,
     picture: int = 0,
-    model: LatentDiffusion | None = None,
+    model: Askable | None = None,
 ) -> np.ndarray:
     """[H, W] float32: see `Trace.query`."""
     if not isinstance(word, str) or not word.strip():
@@ -58,7 +74,7 @@ def query(
     text = f"{settings.prompt} {word}".strip() if prompt is None else prompt
     tokens = _tokens(model, text)
     found = tokens.find(word)
-    steps = [trace.steps[i] for i in chosen_steps(step, DEFAULT, len(trace.steps))]
+    steps = [trace.steps[i] for i in trace.chosen_steps(step, DEFAULT)]
     kept = [one.attention or StepAttention() for one in steps]
     if not kept or not all(one.queries for one in kept):
         raise InputError(
@@ -66,7 +82,7 @@ def query(
             "Generate with attention=sdwidgets.AttentionSettings(queries=True)."
         )
     height, width = trace.steps[0].x.shape[-2:]
-    context = model.condition([text]).to(model.device, model.dtype).context
+    context = model.text.encode([text]).to(model.device, model.dtype)
     maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
     layers = DEFAULT.layers(sizes(maps[0]), (height, width))
     size = settings.size[::-1]
@@ -75,15 +91,15 @@ def query(
 
 @torch.no_grad()
 def _maps(
-    model: LatentDiffusion,
+    model: Askable,
     attention: StepAttention,
-    context: torch.Tensor | None,
+    context: torch.Tensor,
     picture: int,
     latents: tuple[int, int],
 ) -> Maps:
     """Layer -> [1, 1, T, h, w] float32: the step's queries against the keys of a context."""
     layers = model.unet.cross_attentions()
-    if context is None or not set(attention.queries) <= set(layers):
+    if not set(attention.queries) <= set(layers):
         raise InputError("This model has other layers than the one of the run.", parameter="model")
     maps = {}
     for name, (values, scale) in attention.queries.items():
@@ -100,7 +116,7 @@ def ablate(
     replacement: str = "",
     *,
     picture: int = 0,
-    model: LatentDiffusion | None = None,
+    model: Askable | None = None,
 ) -> Ablation:
     """See `Trace.ablate`."""
     if not isinstance(word, str) or not isinstance(replacement, str):
@@ -128,7 +144,7 @@ def ablate(
     return Ablation(word, replacement, other, change, heat, correlation)
 
 
-def _tokens(model: LatentDiffusion, prompt: Any) -> PromptTokens:
+def _tokens(model: Askable, prompt: Any) -> PromptTokens:
     if not isinstance(prompt, str):
         raise InputError("prompt must be a text.", parameter="prompt")
     read = model.text.tokenize([prompt])
@@ -136,7 +152,7 @@ def _tokens(model: LatentDiffusion, prompt: Any) -> PromptTokens:
     return PromptTokens(prompt, read.pieces[0], read.words[0], read.cut[0], slots)
 
 
-def _model_of(trace: Trace, model: LatentDiffusion | None) -> LatentDiffusion:
+def _model_of(trace: Trace, model: Askable | None) -> Askable:
     """The model to ask: the given one, or that of the run. InputError if it is not that one."""
     if model is None and trace.source is not None:
         model = trace.source()

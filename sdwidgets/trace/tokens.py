@@ -11,7 +11,7 @@ import reprlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import InputError
 
@@ -70,26 +70,10 @@ class PromptTokens:
         characters. Also "<start>", "<end>" and "<padding>". Raises InputError, naming the
         prompt's words, when there is none.
         """
-        if isinstance(word, str):
-            found = self._of_text(word)
-        elif isinstance(word, numbers.Integral) and not isinstance(word, bool):
-            if not -len(self.words) <= word < len(self.words):
-                raise self._unknown(f"There is no word {word}: there are {len(self.words)}.")
-            found = [self.words[word].tokens]
-        elif _is_span(word):
-            found = [self._within(*word)]
-            if not found[0]:
-                raise self._unknown(f"No token has characters {word[0]} to {word[1]}.")
-        else:
-            raise InputError(
-                f"word must be a text, a number or a (start, end), got {reprlib.repr(word)}.\n"
-                "Give a word of the prompt.",
-                parameter="word",
-            )
+        found = self._occurrences(word)
         if occurrence is None:
             return tuple(dict.fromkeys(token for tokens in found for token in tokens))
-        whole = isinstance(occurrence, numbers.Integral) and not isinstance(occurrence, bool)
-        if not whole or not -len(found) <= occurrence < len(found):
+        if not _is_whole(occurrence) or not -len(found) <= occurrence < len(found):
             raise InputError(
                 f"occurrence must be a whole number from 0 to {len(found) - 1}, "
                 f"got {reprlib.repr(occurrence)}.",
@@ -97,10 +81,28 @@ class PromptTokens:
             )
         return found[occurrence]
 
+    def _occurrences(self, word: Any) -> list[tuple[int, ...]]:
+        if isinstance(word, str):
+            return self._of_text(word)
+        if _is_whole(word):
+            if not -len(self.words) <= word < len(self.words):
+                raise self._unknown(f"There is no word {word}: there are {len(self.words)}.")
+            return [self.words[word].tokens]
+        if isinstance(word, (tuple, list)) and len(word) == 2 and all(map(_is_whole, word)):
+            tokens = self._within(*word)
+            if not tokens:
+                raise self._unknown(f"No token has characters {word[0]} to {word[1]}.")
+            return [tokens]
+        raise InputError(
+            f"word must be a text, a number or a (start, end), got {reprlib.repr(word)}.\n"
+            "Give a word of the prompt.",
+            parameter="word",
+        )
+
     def _of_text(self, text: str) -> list[tuple[int, ...]]:
         """The tokens of each occurrence of a text, as whole words, upper or lower case."""
-        end = len(self.pieces) + 1
-        special = {"<start>": (0,), "<end>": (end,), "<padding>": (end + 1,)}
+        end = len(self.pieces) + 1  # the padding of all, also of shorter prompts, is the last
+        special = {"<start>": (0,), "<end>": (end,), "<padding>": (-1,)}
         if text in special:
             return [special[text]]
         pattern = r"\s+".join(map(re.escape, text.split()))
@@ -120,10 +122,8 @@ class PromptTokens:
         return InputError(f"{why}\nIts words: {_shortened(words)}.", parameter="word")
 
 
-def _is_span(value: object) -> bool:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        return False
-    return all(isinstance(v, numbers.Integral) and not isinstance(v, bool) for v in value)
+def _is_whole(value: object) -> bool:
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _shortened(text: str, most: int = 300) -> str:

@@ -31,8 +31,7 @@ from .tokens import SPECIAL, PromptTokens, Span
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
-    from ..pipeline import LatentDiffusion
-    from .questions import Ablation
+    from .questions import Ablation, Askable
 
 
 @runtime_checkable
@@ -237,7 +236,7 @@ class Trace:
 
     def _maps(self, step: int | Sequence[int] | None, recipe: Recipe, uncond: bool) -> list[Maps]:
         """What was recorded of the steps that count."""
-        chosen = chosen_steps(step, recipe, len(self.steps))
+        chosen = self.chosen_steps(step, recipe)
         kept = [self.steps[one].attention or StepAttention() for one in chosen]
         maps = [one.uncond if uncond else one.cross for one in kept]
         if not maps or not all(maps):
@@ -249,6 +248,21 @@ class Trace:
                 )
             raise InputError("No attention was recorded.\nGenerate with attention=True.")
         return maps
+
+    def chosen_steps(self, step: int | Sequence[int] | None, recipe: Recipe) -> list[int]:
+        """The indices of the steps asked for; the recipe's for None, by its share of the whole run.
+
+        Of a run that was stopped before that, all there are. Raises InputError.
+        """
+        count = len(self.steps)
+        if step is None:
+            inside = [i for i in recipe.chosen_steps(self.expected or count) if i < count]
+            return inside or list(range(count))
+        several = isinstance(step, Sequence) and not isinstance(step, (str, bytes)) and len(step)
+        chosen: list[Any] = list(step) if several else [step]  # type: ignore[arg-type]
+        for one in chosen:
+            _check_index("step", one, count)
+        return chosen
 
     def _layers(
         self, maps: Maps, layer: str | None, resolution: int | None, recipe: Recipe
@@ -283,7 +297,7 @@ class Trace:
         prompt: str | None = None,
         step: int | Sequence[int] | None = None,
         picture: int = 0,
-        model: LatentDiffusion | None = None,
+        model: Askable | None = None,
     ) -> np.ndarray:
         """[H, W] float32, 0 to 1: where a word would have looked that was never in the prompt.
 
@@ -302,7 +316,7 @@ class Trace:
         replacement: str = "",
         *,
         picture: int = 0,
-        model: LatentDiffusion | None = None,
+        model: Askable | None = None,
     ) -> Ablation:
         """The same run without a word, or with another in its place, and what that changed.
 
@@ -378,17 +392,6 @@ class Trace:
 
     def _repr_png_(self) -> bytes | None:
         return self.png() if self.images else None
-
-
-def chosen_steps(step: int | Sequence[int] | None, recipe: Recipe, count: int) -> list[int]:
-    """The indices asked for, of a run of ``count`` steps; the recipe's for None. InputError."""
-    if step is None:
-        return recipe.chosen_steps(count)
-    several = isinstance(step, Sequence) and not isinstance(step, (str, bytes)) and len(step) > 0
-    chosen: list[Any] = list(step) if several else [step]  # type: ignore[arg-type]
-    for one in chosen:
-        _check_index("step", one, count)
-    return chosen
 
 
 def _recorded(steps: Sequence[Step], seconds: Sequence[float]) -> Iterator[TraceStep]:
