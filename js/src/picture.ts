@@ -208,8 +208,9 @@ class PictureView {
 
   /** Say of the controls, which are not ours, what their classes only show. */
   #describe() {
-    const more = this.#root?.querySelector(".sdw-more");
-    more?.setAttribute("aria-expanded", String(more.classList.contains("mod-active")));
+    for (const fold of this.#root?.querySelectorAll(".sdw-more, .sdw-look") ?? []) {
+      fold.setAttribute("aria-expanded", String(fold.classList.contains("mod-active")));
+    }
     const fields = ".sdw-row :is(input, textarea, select)";
     for (const field of this.#root?.querySelectorAll(fields) ?? []) {
       if (field.closest(".sdw-wrong")) field.setAttribute("aria-invalid", "true");

@@ -54,11 +54,6 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
             f"There is no precision {precision!r}.\nKnown: {', '.join(PRECISIONS)}.",
             parameter="precision",
         )
-    if os.path.exists(path) and not os.path.isfile(path):  # it would be replaced: a device, say
-        raise InputError(
-            f"{_shown(path)} is no file that could be replaced.\nGive another name.",
-            parameter="path",
-        )
     try:
         record, tensors = packed(trace, precision)
         again = unpacked(json.loads(_json(record)), tensors)

@@ -140,6 +140,11 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
     Raises InputError, with the path and the reason.
     """
     path = Path(path)
+    if _is_special(path):
+        raise InputError(
+            f"{str(path)!r} is no file that could be replaced.\nGive another name.",
+            parameter="path",
+        )
     temporary = path.parent / f".{path.name[:50]}.{secrets.token_hex(8)}"
     try:
         try:
@@ -162,3 +167,11 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
         finally:
             os.close(folder)
     return path
+
+
+def _is_special(path: Path) -> bool:
+    """Whether there is something of that name, a folder or a device, that is no file."""
+    try:
+        return path.exists() and not path.is_file()
+    except (OSError, ValueError):  # said when it is written
+        return False

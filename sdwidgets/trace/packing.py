@@ -8,6 +8,7 @@ Tensors of step i and of layer n, in the order of the JSON's list for that kind 
     steps.i.attention.queries.n                            [B, N, C] int8 and a .scale [B, N, 1]
     images.k, given_image, given_mask                      [bytes] uint8, a PNG
     factors                                                [C + 1, 3] float32
+    given_latents                                          [B, C, h, w] float32
 
 The difference is the prompt's half of guidance less the other half. A step's x_next is the next
 step's x, and has a tensor of its own only where it is not. The JSON lists the parts of each step.
@@ -71,6 +72,8 @@ def packed(trace: Trace, precision: str) -> tuple[dict[str, Any], dict[str, np.n
     tensors.update((name, _png(image, name)) for name, image in pictures.items())
     if trace.factors is not None:
         tensors["factors"] = np.ascontiguousarray(trace.factors, np.float32)
+    if trace.given_latents is not None:
+        tensors["given_latents"] = np.ascontiguousarray(trace.given_latents, np.float32)
     record = {
         "model": trace.model,
         "task": trace.task,

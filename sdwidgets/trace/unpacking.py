@@ -63,7 +63,7 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
     steps, missing = _steps(infos, source)
     images = {name: source.picture(name) for name in pictures if name in tensors}
     lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
-    known = {"factors", *pictures}.union(*map(source.names, infos))
+    known = {"factors", "given_latents", *pictures}.union(*map(source.names, infos))
     unknown += sorted({*record, *tensors} - known - _FIELDS)
     notices = _texts(record, "notices", 1_000)
     if lost:
@@ -87,6 +87,7 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
         negative_tokens=negative,
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
+        given_latents=source.given_latents(),
         factors=source.factors(),
         schedule_sigmas=_sigmas(record),
         stored=stored,
@@ -238,6 +239,11 @@ class _Source:
         if not 2 <= channels <= PIECE_LIMIT + 1:
             raise ValueError(f"factors has {channels} rows")
         return self._take("factors", np.float32, (channels, 3))
+
+    def given_latents(self) -> np.ndarray | None:
+        if not self.shape or "given_latents" not in self.tensors:
+            return None
+        return self._take("given_latents", np.float32, self.shape)
 
     def picture(self, name: str) -> Image.Image:
         values = self.tensors[name]

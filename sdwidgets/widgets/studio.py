@@ -19,13 +19,17 @@ from ..errors import Busy, InputError, SDWidgetsError, Stopped
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
 from . import kernel
+from .inside import Inside
 from .picture import Frames, PictureView, in_words, jpeg, on_page, report, shortened
 
 if TYPE_CHECKING:
+    from ..diffusion import Step
     from ..manager import Job
     from ..trace import Trace
+    from .viewer import Viewer
 
 HISTORY = 12  # results kept
+TRACES = 4  # of the newest of them, to be looked at from inside
 THUMBNAIL = 64  # pixels along the longer side
 SETTINGS = (
     "prompt",
@@ -88,6 +92,7 @@ class Result:
     files: tuple[bytes, ...]
     thumbnail: bytes
     title: str
+    trace: Trace | None  # of the newest alone: it has every step
 
 
 @dataclass
@@ -163,6 +168,9 @@ class Studio(ipywidgets.VBox):
     batch_size = Setting(1)
     """How many pictures a run makes, of the seeds seed, seed + 1, ..."""
 
+    inside = traitlets.Bool(False)
+    """Whether every step and every word of a run is shown: a `Viewer`, see `viewer`."""
+
     state = traitlets.Unicode("idle", read_only=True)
     """idle, loading, running, done, stopped or error."""
 
@@ -178,6 +186,7 @@ class Studio(ipywidgets.VBox):
     _closed = False
 
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
+        self._inside = Inside()  # first: a widget that is refused is closed, too
         known = {"model", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
         if unknown:
@@ -192,7 +201,8 @@ class Studio(ipywidgets.VBox):
         self._wrong: dict[str, InputError] = {}  # what stands in a control and can be no setting
         self.view = PictureView()
         self._controls: dict[str, Any] = {}
-        super().__init__(self._rows(), **settings)
+        self._outside = self._rows()
+        super().__init__(self._outside, **settings)
         self.add_class("sdw-studio")
         self._bind()
         kernel.unpin(self, *self._parts)  # all of them, or a value and a click could change places
@@ -213,6 +223,11 @@ class Studio(ipywidgets.VBox):
         if self._manager is None:
             self._manager = shared_manager()
         return self._manager
+
+    @property
+    def viewer(self) -> Viewer | None:
+        """What shows a run from inside: its ``step``, ``word`` and so on; None until opened."""
+        return self._inside.viewer
 
     def generate(self) -> None:
         """Start a run with the current settings and return at once.
@@ -319,6 +334,7 @@ class Studio(ipywidgets.VBox):
                     part.close()
         for widget in self._parts:
             widget.close()
+        self._inside.close()
         super().close()
 
     # -------------------------------------------------------------------------------- the rows
@@ -332,6 +348,9 @@ class Studio(ipywidgets.VBox):
         self._stop_button = w.Button(description="Stop", tooltip="Stop within a step")
         self._dice = w.Button(tooltip="A new random seed")
         self._more = w.ToggleButton(description="More", tooltip="Sampler, size, model, batch")
+        self._look = w.ToggleButton(
+            description="See inside", tooltip="Every step, and where each word looks"
+        )
         labels = {
             "prompt": w.Textarea(
                 description="prompt", rows=2, placeholder="a cat left of a car on a blue background"
@@ -361,6 +380,7 @@ class Studio(ipywidgets.VBox):
             (self._stop_button, "stop"),
             (self._dice, "dice"),
             (self._more, "more"),
+            (self._look, "look"),
         ):
             button.add_class(f"sdw-{name}")
 
@@ -378,13 +398,14 @@ class Studio(ipywidgets.VBox):
         seed = row("seed-row", c["seed"], self._dice)
         rows = [
             row("top", ask, self._generate_button, self._stop_button),
-            row("main", c["negative_prompt"], seed, c["steps"], c["guidance_scale"], self._more),
+            row("main", c["negative_prompt"], seed, c["steps"], c["guidance_scale"],
+                self._more, self._look),
             row("rest", *(c[n] for n in ("model", "sampler", "schedule")),
                 *(c[n] for n in ("width", "height", "batch_size"))),
         ]  # fmt: skip
         self._rest = rows[2]
         self._rest.add_class("sdw-folded")
-        buttons = (self._generate_button, self._stop_button, self._dice, self._more)
+        buttons = (self._generate_button, self._stop_button, self._dice, self._more, self._look)
         self._parts = (*labels.values(), *buttons, self._count, ask, seed, *rows, self.view)
         return [*rows, self.view]
 
@@ -399,6 +420,10 @@ class Studio(ipywidgets.VBox):
         self.observe(self._reshape, ["width", "height"])
         self._reshape()
         self._more.observe(self._fold, "value")
+        self.observe(lambda _: self._open_or_close(), "inside")
+        self._look.observe(lambda change: self.set_trait("inside", change.new), "value")
+        if self.inside:
+            self._open_or_close()
         self._dice.on_click(lambda _: self._roll())
         self._generate_button.on_click(lambda _: self._clicked())
         self._stop_button.on_click(lambda _: self.stop())
@@ -447,6 +472,19 @@ class Studio(ipywidgets.VBox):
         else:
             self._rest.add_class("sdw-folded")
 
+    def _open_or_close(self) -> None:
+        """Put the viewer in the place of the stage, or take it away."""
+        self._look.value = self.inside
+        if self.inside:
+            viewer = self._inside.open(self.trace)
+            kernel.unpin(self, *self._parts)
+            self.children = [*self._outside, viewer]
+            self.add_class("sdw-inside")
+        else:
+            self._inside.opened = False
+            self.children = self._outside
+            self.remove_class("sdw-inside")
+
     def _roll(self) -> None:
         self.seed = None
 
@@ -492,6 +530,8 @@ class Studio(ipywidgets.VBox):
                 return
             self._mark(None)
             self.view.begin("")
+            if result.trace is not None:
+                self._inside.show(result.trace)
             self._show(result, "An earlier picture; its settings are loaded")
         self.set_trait("error", None)
         self._set_state("done", None)
@@ -514,6 +554,7 @@ class Studio(ipywidgets.VBox):
         try:
             frames.send_all()
             self._finish(run, state)
+            self._inside.end(run.trace, state, self.view.run["message"])
         except BaseException as error:
             run.error, run.over = run.error or error, True
             with contextlib.suppress(Exception):
@@ -534,6 +575,7 @@ class Studio(ipywidgets.VBox):
                     model = manager.load(run.model)
                     configs.append(model.config)
                     frames.factors = model.preview_factors
+                    self._inside.begin(model, run.settings)
             finally:
                 states.append(state)
                 run.changed.set()
@@ -541,8 +583,13 @@ class Studio(ipywidgets.VBox):
         self._offer(manager.available())
         if run.stopping.is_set():
             raise Stopped("Stopped before the first step.")
-        request = Request(model=run.model, settings=run.settings)
-        run.job = job = manager.submit(request, on_step=frames.add, on_state=on_state)
+
+        def on_step(step: Step) -> None:
+            frames.add(step)
+            self._inside.add(step)
+
+        request = Request(model=run.model, settings=run.settings, attention=True)
+        run.job = job = manager.submit(request, on_step=on_step, on_state=on_state)
         if run.stopping.is_set():
             job.cancel()
         words = {
@@ -565,7 +612,7 @@ class Studio(ipywidgets.VBox):
             run.changed.wait(pause)  # steps wait for their message, states and Stop do not
             run.changed.clear()
             pass_on()
-            pause = frames.send_some()
+            pause = min(frames.send_some(), self._inside.flush())
         pass_on()  # a short run may be over before its states have been looked at
         run.trace = job.result()
         return "done"
@@ -633,9 +680,11 @@ class Studio(ipywidgets.VBox):
             files=tuple(trace.png(i) for i in range(len(trace.images))),
             thumbnail=jpeg(trace.images[0], THUMBNAIL),
             title=_title(run.model, settings),
+            trace=trace,
         )
         with self._lock:
             self._results = [*self._results, result][-HISTORY:]
+            self._results[:-TRACES] = [replace(old, trace=None) for old in self._results[:-TRACES]]
             self.view.history = [
                 {
                     "id": one.id,

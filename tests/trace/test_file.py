@@ -913,3 +913,13 @@ def test_no_path_user_or_token_is_in_a_file(
     content = trace.save(tmp_path / "private" / "run.sdtrace").read_bytes()
     for private in (b"private", b"secret", str(tmp_path).encode(), str(Path.cwd()).encode()):
         assert private not in content
+
+
+def test_noise_that_is_not_from_the_seed_is_kept(
+    tiny_model: LatentDiffusion, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
+    path = tiny_model.generate("a cat", steps=2, seed=0, latents=noise).save(tmp_path / "a.sdtrace")
+    loaded = Trace.load(path)
+    assert np.array_equal(loaded.given_latents, noise)
+    assert loaded.ablate("cat", "cat", model=tiny_model).change.max() == 0

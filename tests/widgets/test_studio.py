@@ -18,9 +18,10 @@ from sdwidgets.errors import Busy, InputError, OutOfMemory, SDWidgetsError
 from sdwidgets.manager import ModelManager
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
-from sdwidgets.widgets import Studio
+from sdwidgets.widgets import Studio, Viewer
 from sdwidgets.widgets import picture as picture_module
 from sdwidgets.widgets import studio as studio_module
+from sdwidgets.widgets.viewer import FRAMES
 
 WAIT = 60  # seconds, never reached
 
@@ -696,3 +697,104 @@ def test_importing_and_drawing_the_studio_needs_no_torch() -> None:
         "sdw.Studio(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=WAIT)
+
+
+# -- see inside ------------------------------------------------------------------------------
+
+
+def steps_in(viewer: Viewer) -> int:
+    return sum(bool(getattr(viewer, name)) for name in FRAMES)
+
+
+def test_a_closed_inside_costs_no_widget(studio: Studio) -> None:
+    studio.generate()
+    studio.wait(60)
+    assert studio.viewer is None and len(studio.children) == 4
+
+
+def test_opened_it_follows_a_run_step_by_step(
+    make_studio: Callable[..., Studio], gate: Any
+) -> None:
+    studio = make_studio(inside=True)
+    gate.closed = True
+    studio.generate()
+    gate.allow(2)
+    until(lambda: studio.viewer.head and steps_in(studio.viewer) >= 1)
+    assert studio.viewer.state == "running" and studio.viewer.pictures == []
+    gate.open()
+    trace = studio.wait(60)
+    until(lambda: studio.viewer.state == "done")
+    assert steps_in(studio.viewer) == 4 and len(studio.viewer.pictures) == 1
+    assert studio.viewer.trace is trace
+    assert [picture["prompt"] for picture in studio.viewer.head["pictures"]] == ["a cat"]
+    assert len(studio.viewer.head["layers"]) == len(trace.layers) > 0
+
+
+def test_opened_afterwards_it_shows_the_last_run(studio: Studio) -> None:
+    studio.generate()
+    trace = studio.wait(60)
+    studio.inside = True
+    assert studio.viewer.trace is trace and steps_in(studio.viewer) == 4
+    assert studio.children[-1] is studio.viewer
+    studio.inside = False
+    assert studio.viewer not in studio.children
+
+
+def test_opened_in_the_middle_it_shows_the_run_at_its_end(studio: Studio, gate: Any) -> None:
+    gate.closed = True
+    studio.generate()
+    gate.allow(1)
+    until(lambda: studio.state == "running")
+    studio.inside = True
+    gate.open()
+    trace = studio.wait(60)
+    until(lambda: studio.viewer.trace is trace)
+    assert steps_in(studio.viewer) == 4
+
+
+def test_the_button_and_the_trait_are_one(studio: Studio) -> None:
+    studio._look.value = True
+    assert studio.inside and studio.viewer in studio.children
+    studio.inside = False
+    assert studio._look.value is False
+
+
+def test_a_stopped_run_stays_as_far_as_it_came(
+    make_studio: Callable[..., Studio], gate: Any
+) -> None:
+    studio = make_studio(inside=True)
+    gate.closed = True
+    studio.generate()
+    gate.allow(2)
+    until(lambda: steps_in(studio.viewer) >= 1)
+    studio.stop()
+    gate.open()
+    assert studio.wait(60) is None
+    until(lambda: studio.viewer.state == "stopped")
+    assert steps_in(studio.viewer) < 4
+
+
+def test_an_earlier_result_is_shown_from_inside_again(studio: Studio) -> None:
+    studio.inside = True
+    studio.generate()
+    first = studio.wait(60)
+    studio.seed = 99
+    studio.generate()
+    second = studio.wait(60)
+    until(lambda: studio.viewer.trace is second)
+    studio._recall(studio.view.history[0]["id"])
+    assert studio.viewer.trace is first
+
+
+def test_only_the_newest_results_keep_their_steps(studio: Studio) -> None:
+    for _ in range(6):
+        studio.generate()
+        studio.wait(60)
+    assert [one.trace is not None for one in studio._results] == [False] * 2 + [True] * 4
+
+
+def test_closing_the_studio_closes_the_viewer(studio: Studio) -> None:
+    studio.inside = True
+    viewer = studio.viewer
+    studio.close()
+    assert viewer.comm is None
