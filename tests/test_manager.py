@@ -51,8 +51,8 @@ class FakeRun:
         TENSORS.append(weakref.ref(big))
         self.step(i)
         x = np.zeros((1, 1, 1, 1), np.float32)
-        latents = {name: x for name in ("x", "denoised", "x_next")}
-        nothing = {name: None for name in ("attention", "cond", "uncond")}
+        latents = dict.fromkeys(("x", "denoised", "x_next"), x)
+        nothing = dict.fromkeys(("attention", "cond", "uncond"))
         levels = {"sigma": 1.0, "sigma_next": 0.0}
         return SimpleNamespace(index=i, seed=self.settings.seed, **latents, **nothing, **levels)
 

@@ -1,0 +1,154 @@
+"""What the page is told of a run: heads and frames, read here by the words of reel.py alone."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import AttentionSettings
+from sdwidgets.trace import DAAM, Recipe, Trace, TraceStep
+from sdwidgets.trace.reel import film, head_of, pack, quantised
+
+SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
+
+
+def unpack(frame: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray], list[np.ndarray]]:
+    """(The JSON, latents by name, the maps of each layer [B, T, h, w])."""
+    n = int.from_bytes(frame[:4], "little")
+    meta = json.loads(frame[4 : 4 + n])
+    at = 4 + n
+    assert at % 4 == 0
+
+    def take(dtype: str, shape: list[int]) -> np.ndarray:
+        nonlocal at
+        count = math.prod(shape)
+        values = np.frombuffer(frame, dtype, count, at).reshape(shape)
+        at += -(-values.nbytes // 4) * 4
+        return values
+
+    latents = {name: take("<f2", meta["size"]) for name in meta["parts"] if name != "attention"}
+    maps = []
+    for grid in meta["grids"]:
+        scale = take("<f4", [meta["size"][0], meta["tokens"]])
+        levels = take("<u1", [*scale.shape, *grid])
+        maps.append(levels / 255 * scale[..., None, None])
+    assert at == len(frame)
+    return meta, latents, maps
+
+
+@pytest.fixture
+def trace(tiny_model: LatentDiffusion) -> Trace:
+    return tiny_model.generate(
+        ["a cat", "the dog"], negative_prompt="bird", attention=True, width=22, **SETTINGS
+    )
+
+
+def test_a_frame_has_the_latents_of_a_step(trace: Trace) -> None:
+    step = trace.steps[1]
+    meta, latents, _ = unpack(pack(step))
+    assert (meta["index"], meta["sigma"], meta["seconds"]) == (1, step.sigma, step.seconds)
+    assert meta["size"] == list(step.x.shape)
+    assert list(latents) == ["x", "denoised", "uncond", "difference"]
+    near = {"atol": 2e-3, "rtol": 1e-3}
+    assert np.allclose(latents["x"], step.x / math.sqrt(1 + step.sigma**2), **near)
+    assert np.allclose(latents["denoised"], step.denoised, **near)
+    assert np.allclose(latents["uncond"], step.uncond, **near)
+    assert np.allclose(latents["difference"], step.cond - step.uncond, **near)
+
+
+def test_guidance_of_any_scale_is_a_line_through_the_halves(trace: Trace) -> None:
+    step = trace.steps[1]
+    _, latents, _ = unpack(pack(step))
+    guided = latents["uncond"].astype(np.float32) + 3 * latents["difference"]
+    assert np.allclose(guided, step.denoised, atol=5e-3)
+
+
+def test_a_frame_has_every_layers_maps_in_eight_bits(trace: Trace) -> None:
+    step = trace.steps[2]
+    meta, _, maps = unpack(pack(step))
+    assert len(maps) == len(meta["grids"]) == len(trace.layers)
+    for recorded, packed in zip(step.attention.cross.values(), maps, strict=True):
+        wanted = recorded.astype(np.float32).mean(1)
+        assert np.abs(packed - wanted).max() <= wanted.max() / 510 + 1e-6
+
+
+def test_heads_apart_are_averaged_for_the_page(tiny_model: LatentDiffusion) -> None:
+    settings = AttentionSettings(heads=True)
+    trace = tiny_model.generate("a cat", attention=settings, **SETTINGS)
+    _, _, maps = unpack(pack(trace.steps[0]))
+    first = trace.steps[0].attention.cross[trace.layers[0]]
+    assert maps[0].shape == (1, *first.shape[2:])
+
+
+def test_without_guidance_and_attention_a_frame_has_less(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", guidance_scale=1.0, **SETTINGS)
+    meta, latents, maps = unpack(pack(trace.steps[0]))
+    assert list(latents) == ["x", "denoised"] and maps == [] and meta["tokens"] == 0
+
+
+@pytest.mark.parametrize(("size", "small"), [((64, 40), (32, 20)), ((33, 50), (17, 25))])
+def test_what_is_too_large_is_averaged_down(size: tuple[int, int], small: tuple[int, int]) -> None:
+    x = np.ones((1, 4, *size), np.float32)
+    meta, latents, _ = unpack(pack(TraceStep(0, 0.0, x, x, 0.0, x), longest=32))
+    assert meta["size"] == [1, 4, *small]
+    assert (latents["x"] == 1).all()
+
+
+def test_eight_bits_keep_the_greatest_value_and_nothing() -> None:
+    scale, levels = quantised(np.array([[[0.0, 0.5]], [[0.0, 0.0]]], np.float32))
+    assert scale.tolist() == [0.5, 0] and levels.tolist() == [[[0, 255]], [[0, 0]]]
+
+
+def test_a_film_is_frames_with_their_lengths(trace: Trace) -> None:
+    frames = [pack(step) for step in trace.steps]
+    content = film(frames)
+    found = []
+    while content:
+        n = int.from_bytes(content[:4], "little")
+        found.append(content[4 : 4 + n])
+        content = content[4 + n :]
+    assert found == frames
+
+
+# -- heads -----------------------------------------------------------------------------------
+
+
+def test_a_head_says_what_was_asked(trace: Trace) -> None:
+    head = json.loads(json.dumps(head_of(trace, 5)))
+    assert (head["v"], head["run"], head["model"], head["steps"]) == (1, 5, "tiny", 3)
+    assert (head["width"], head["height"]) == (22, 16)
+    assert head["guided"] and head["guidance_scale"] == 3.0
+    assert np.allclose(head["factors"], trace.factors)
+    assert [picture["prompt"] for picture in head["pictures"]] == ["a cat", "the dog"]
+    assert [picture["seed"] for picture in head["pictures"]] == [1, 2]
+    assert head["pictures"][0]["words"][1] == {"text": "cat", "tokens": [2], "start": 2, "end": 5}
+    assert len(head["schedule_sigmas"]) == 100
+
+
+def test_a_head_names_layers_and_those_of_the_recipe(trace: Trace) -> None:
+    head = head_of(trace, 1, recipe=Recipe(places=("mid",), steps=(0.5, 1.0)))
+    assert [layer["name"] for layer in head["layers"]] == list(trace.layers)
+    assert len({layer["label"] for layer in head["layers"]}) == len(trace.layers)
+    chosen = [head["layers"][i]["place"] for i in head["recipe"]["layers"]]
+    assert chosen == ["mid"] and head["recipe"]["steps"] == [0.5, 1.0]
+    every = head_of(trace, 1, recipe=DAAM)["recipe"]["layers"]
+    assert every == list(range(len(trace.layers)))
+
+
+def test_before_the_first_step_a_head_has_no_layers(tiny_model: LatentDiffusion) -> None:
+    head = head_of(Trace.begun(tiny_model.sample("a cat", attention=True, **SETTINGS)), 1)
+    assert head["layers"] == [] and head["steps"] == 3 and head["guided"]
+
+
+def test_of_steps_without_a_run_the_head_knows_their_size() -> None:
+    from sdwidgets.settings import Settings
+
+    x = np.zeros((1, 3, 6, 8), np.float32)
+    head = head_of(Trace("", "", Settings(), steps=(TraceStep(0, 1.0, x, x, 0.0, x),)), 1)
+    assert (head["width"], head["height"], len(head["factors"])) == (8, 6, 4)
+    assert not head["guided"] and head["pictures"] == []
