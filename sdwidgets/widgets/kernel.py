@@ -12,7 +12,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import traitlets
+
+if TYPE_CHECKING:
+    AnyTrait = traitlets.TraitType[Any, Any]
+else:
+    AnyTrait = traitlets.TraitType  # before traitlets 5.10 it takes no types
 
 
 class Closable(Protocol):

@@ -16,13 +16,14 @@ from typing import Any
 import traitlets
 
 from ..errors import InputError
+from .kernel import AnyTrait
 
 log = logging.getLogger(__name__)
 
 LONGEST_WORD = 1000  # characters
 
 
-class Choice(traitlets.TraitType[Any, Any]):
+class Choice(AnyTrait):
     """A trait whose value ``check`` gives back, as it is kept, or refuses with a ValueError.
 
     Refused values raise InputError, which names the trait and says ``wanted``.

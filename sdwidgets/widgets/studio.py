@@ -51,7 +51,7 @@ OWN = ("width", "height", "guidance_scale")
 SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
 
-class Setting(traitlets.TraitType[Any, Any]):
+class Setting(kernel.AnyTrait):
     """A setting: of the right kind at once, within its limits when a run starts.
 
     So a person may type 33 into a field and is told what is wrong with it by Generate, while
