@@ -125,7 +125,7 @@ def environment(job):
 
 
 def demo():
-    """Execute the first lesson into out/demo; with a terminal, open it in JupyterLab."""
+    """Execute the lessons into out/demo; with a terminal, open the first in JupyterLab."""
     import hatch_build
 
     hatch_build.build()
@@ -178,6 +178,34 @@ def module(*arguments):
     return lambda: run(VENV_PYTHON, "-m", *arguments)
 
 
+# What Google Colab has, and the oldest that pyproject.toml allows.
+OLDEST_WIDGETS = ("ipywidgets==7.7.1", "traitlets==5.7.1", "ipython==7.34.0", "ipykernel==6.17.1")
+
+
+def oldest_widgets():
+    """The widgets' tests with old versions of what draws them; all else is that of .venv."""
+    if sys.version_info >= (3, 13):  # these versions know no newer one
+        say("    left out: they need Python 3.12 or older")
+        return True
+    folder = os.path.join(ROOT, ".venv-oldest")
+    python = os.path.join(folder, os.path.relpath(VENV_PYTHON, VENV))
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    made = run(VENV_PYTHON, "-m", "venv", folder) and run(
+        python, "-m", "pip", "install", *quiet, *OLDEST_WIDGETS, "anywidget==0.9.19"
+    )
+    if not made:
+        return False
+    where = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"
+    places = [
+        subprocess.check_output([each, "-c", where]).decode() for each in (VENV_PYTHON, python)
+    ]
+    # The last on the path: what is not in this environment comes from the other.
+    with open(os.path.join(places[1], "zz_all_else.pth"), "w") as file:
+        file.write(places[0])
+    tests = ["-W", "ignore::DeprecationWarning", "tests/widgets"]
+    return run(python, "-m", "pytest", "-q", *tests)
+
+
 def test():
     """Every check there is, each with its time; all run, also after one has failed."""
     # The tests' tensors are tiny: threads would mostly wait for each other.
@@ -192,6 +220,7 @@ def test():
         ("types: tsc", npm_script("typecheck")),
         ("tests: front end", npm_script("test")),
         ("tests: unit", module("pytest", "-q", "-m", "not parity and not browser")),
+        ("tests: widgets of the oldest kernels", oldest_widgets),
         ("tests: parity with diffusers", module("pytest", "-q", "-m", "parity")),
         ("tests: browser", module("pytest", "-q", "-m", "browser")),
     ]
