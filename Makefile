@@ -1,4 +1,4 @@
-# make demo   environment, install, the first lesson executed into out/demo (and JupyterLab, at a terminal)
+# make demo   environment, install, the lessons executed into out/demo (and JupyterLab, at a terminal)
 # make test   environment, everything the tests need, lint, types, unit, parity and browser tests
 # Both can be run again at any time; another Python: make PYTHON=python3.12 test
 

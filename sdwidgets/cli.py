@@ -1,4 +1,4 @@
-"""The command ``sdwidgets``: ``sdwidgets demo`` opens the first lesson in JupyterLab."""
+"""The command ``sdwidgets``: ``sdwidgets demo`` opens the lessons in JupyterLab."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-LESSON = "01_first_picture.ipynb"
+LESSONS = ("01_first_picture.ipynb", "02_denoising.ipynb", "03_cross_attention.ipynb")
 
 
-def lesson() -> Path:
-    """The path of the first lesson: inside the installed package, or beside it in a checkout."""
+def lesson(name: str = LESSONS[0]) -> Path:
+    """The path of a lesson: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "notebooks", package.parent / "notebooks"):
-        if (folder / LESSON).is_file():
-            return folder / LESSON
-    raise FileNotFoundError(f"The lesson {LESSON} is not part of this installation of sdwidgets.")
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"The lesson {name} is not part of this installation of sdwidgets.")
 
 
 def execute(notebook: Path) -> tuple[Path, Path | None]:
@@ -67,9 +67,9 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
 
 
 def set_aside_if_edited(notebook: Path) -> Path | None:
-    """Give a notebook whose cells are not the lesson's another name; returns that, if it did."""
+    """Give a notebook whose cells are not those of its lesson another name; returns that, if so."""
     try:
-        same = _sources(notebook) == _sources(lesson())
+        same = _sources(notebook) == _sources(lesson(notebook.name))
     except (ValueError, KeyError, TypeError):  # no notebook any more, but somebody's file
         same = False
     if same:
@@ -86,38 +86,47 @@ def _sources(notebook: Path) -> list[str]:
 
 
 def demo(out: Path, *, run: bool, terminal: bool) -> int:
-    """Copy the first lesson to ``out``; execute it if ``run``; open it if at a ``terminal``."""
+    """Copy the lessons to ``out``; execute them if ``run``; open the first if at a ``terminal``."""
     # The kernel must be this environment's, whatever else is installed for the user.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     out.mkdir(parents=True, exist_ok=True)
-    notebook = out / LESSON
-    if notebook.exists() and run and (kept := set_aside_if_edited(notebook)):
-        print(f"Your edited {LESSON} is kept as {kept}.", flush=True)
-    if run or not notebook.exists():
-        shutil.copyfile(lesson(), notebook)
+    notebooks = [out / name for name in LESSONS]
+    for notebook in notebooks:
+        if notebook.exists() and run and (kept := set_aside_if_edited(notebook)):
+            print(f"Your edited {notebook.name} is kept as {kept}.", flush=True)
+        if run or not notebook.exists():
+            shutil.copyfile(lesson(notebook.name), notebook)
 
     if run:
-        print(f"Executing {LESSON} on the bundled model, on this machine alone ...", flush=True)
-        started = time.perf_counter()
-        html, picture = execute(notebook)
-        print(f"Done in {time.perf_counter() - started:.0f} s:")
-        for name, path in (("notebook", notebook), ("page", html), ("picture", picture)):
-            if path is not None:
-                print(f"  {name:9} {path}")
+        print("Executing the lessons on the bundled model, on this machine alone ...", flush=True)
+        for notebook in notebooks:
+            _executed(notebook)
 
     if not terminal:
         return 0
-    print(f"Opening {notebook} in JupyterLab; Ctrl-C twice ends it.", flush=True)
-    return subprocess.call([sys.executable, "-m", "jupyterlab", str(notebook)])
+    print(f"Opening {notebooks[0]} in JupyterLab; Ctrl-C twice ends it.", flush=True)
+    return subprocess.call([sys.executable, "-m", "jupyterlab", str(notebooks[0])])
+
+
+def _executed(notebook: Path) -> None:
+    """Execute a lesson and say what came of it."""
+    started = time.perf_counter()
+    html, picture = execute(notebook)
+    print(f"{notebook.name}, {time.perf_counter() - started:.0f} s:")
+    for name, path in (("notebook", notebook), ("page", html), ("picture", picture)):
+        if path is not None:
+            print(f"  {name:9} {path}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sdwidgets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    about = "open the first lesson in JupyterLab; without a terminal, execute it instead"
+    about = "open the lessons in JupyterLab; without a terminal, execute them instead"
     command = commands.add_parser("demo", help=about, description=about)
-    command.add_argument("--out", type=Path, default=Path("sdwidgets-demo"), help="where to put it")
-    command.add_argument("--execute", action="store_true", help="execute it before opening it")
+    command.add_argument(
+        "--out", type=Path, default=Path("sdwidgets-demo"), help="where to put them"
+    )
+    command.add_argument("--execute", action="store_true", help="execute them before opening them")
     options = parser.parse_args(arguments)
 
     terminal = sys.stdin.isatty() and sys.stdout.isatty()

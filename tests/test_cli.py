@@ -29,8 +29,13 @@ def notebook(path: Path, *cells: str) -> Path:
 PICTURE = "from PIL import Image\nImage.new('RGB', (3, 2), 'red')"
 
 
-def test_the_lesson_is_found() -> None:
-    assert cli.lesson().name == cli.LESSON
+@pytest.mark.parametrize("name", cli.LESSONS)
+def test_a_lesson_is_found(name: str) -> None:
+    assert cli.lesson(name).name == name
+
+
+def test_every_lesson_is_part_of_the_demo() -> None:
+    assert sorted(path.name for path in cli.lesson().parent.glob("*.ipynb")) == [*cli.LESSONS]
 
 
 def test_executing_leaves_notebook_page_and_picture(tmp_path: Path) -> None:
@@ -60,7 +65,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     done: list[str] = []
 
     def execute(path: Path) -> tuple[Path, Path]:
-        done.append("execute")
+        done.append(path.name)
         return path.with_suffix(".html"), path.with_suffix(".png")
 
     def call(command: list[Any]) -> int:
@@ -76,10 +81,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "terminal", "expected"),
     [
-        ([], False, ["execute"]),
+        ([], False, [*cli.LESSONS]),
         ([], True, ["jupyterlab"]),
-        (["--execute"], True, ["execute", "jupyterlab"]),
-        (["--execute"], False, ["execute"]),
+        (["--execute"], True, [*cli.LESSONS, "jupyterlab"]),
+        (["--execute"], False, [*cli.LESSONS]),
     ],
 )
 def test_with_a_terminal_it_opens_without_it_executes(
@@ -94,27 +99,28 @@ def test_with_a_terminal_it_opens_without_it_executes(
     monkeypatch.setattr(cli.sys.stdout, "isatty", lambda: terminal, raising=False)
     assert cli.main(["demo", "--out", str(tmp_path / "out"), *arguments]) == 0
     assert calls == expected
-    assert (tmp_path / "out" / cli.LESSON).is_file()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [*cli.LESSONS]
 
 
 def test_opening_again_keeps_what_was_changed(calls: list[str], tmp_path: Path) -> None:
-    mine = notebook(tmp_path / cli.LESSON, "'mine'")
+    mine = notebook(tmp_path / cli.LESSONS[1], "'mine'")
     cli.demo(tmp_path, run=False, terminal=True)
     assert "mine" in mine.read_text()
 
 
+@pytest.mark.parametrize("name", cli.LESSONS)
 def test_executing_again_sets_aside_what_was_changed(
-    calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    name: str, calls: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for expected in ("01_first_picture_1.ipynb", "01_first_picture_2.ipynb"):
-        notebook(tmp_path / cli.LESSON, "'mine'")
+    for expected in (name.replace(".", "_1."), name.replace(".", "_2.")):
+        notebook(tmp_path / name, "'mine'")
         cli.demo(tmp_path, run=True, terminal=False)
         assert "mine" in (tmp_path / expected).read_text()
         assert expected in capsys.readouterr().out
-        assert cli._sources(tmp_path / cli.LESSON) == cli._sources(cli.lesson())
+        assert cli._sources(tmp_path / name) == cli._sources(cli.lesson(name))
 
 
-def test_executing_again_leaves_no_copies_of_the_lesson(calls: list[str], tmp_path: Path) -> None:
+def test_executing_again_leaves_no_copies_of_the_lessons(calls: list[str], tmp_path: Path) -> None:
     for _ in range(2):
         cli.demo(tmp_path, run=True, terminal=False)
-    assert [path.name for path in tmp_path.iterdir()] == [cli.LESSON]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*cli.LESSONS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,12 @@ import pytest
 from PIL import Image
 
 from sdwidgets.checkpoints.load import BUNDLED, DEFAULT
-from sdwidgets.trace import read_record
+from sdwidgets.trace import Trace, read_settings
 
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
+VIEWERS = ("Viewer", "Denoising", "Attention", "Tokens", "Compare")
 LESSONS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
 pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
@@ -68,13 +70,33 @@ def test_nothing_is_said_on_stderr_but_progress(lesson: Path, executed: Any) -> 
     assert said == []
 
 
-def test_it_leaves_a_picture_with_its_settings(lesson: Path, executed: Any) -> None:
+def test_it_leaves_a_picture_or_a_record_that_can_be_used_again(
+    lesson: Path, executed: Any
+) -> None:
     folder, _ = executed(lesson)
-    pictures = [*folder.glob("*.png")]
-    assert pictures
+    pictures, records = [*folder.glob("*.png")], [*folder.glob("*.sdtrace")]
+    assert pictures or records
     for picture in pictures:
         assert Image.open(picture).getcolors(1) is None  # more than one colour
-        assert read_record(picture)["settings"]["prompt"]
+        assert read_settings(picture).prompt
+    for record in records:
+        assert Trace.load(record).complete
+
+
+def test_a_viewer_of_a_finished_run_has_a_picture_for_where_no_script_runs(
+    lesson: Path, executed: Any
+) -> None:
+    _, content = executed(lesson)
+    results = [
+        output.data
+        for cell in content.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "execute_result"
+    ]
+    viewers = [data for data in results if data["text/plain"].partition(":")[0] in VIEWERS]
+    if not viewers:
+        pytest.skip("no cell of this lesson ends in a viewer")
+    assert all("image/png" in data for data in viewers)
 
 
 def test_it_is_kept_without_outputs(lesson: Path) -> None:
@@ -91,3 +113,17 @@ def test_a_projector_can_show_it(lesson: Path) -> None:
     code = [cell for cell in content.cells if cell.cell_type == "code"]
     assert [cell.id for cell in code if len(cell.source.splitlines()) > 15] == []
     assert [line for cell in code for line in cell.source.splitlines() if len(line) > 90] == []
+
+
+def test_its_cells_have_names_of_their_own(lesson: Path) -> None:
+    content = nbformat.read(lesson, as_version=4)
+    names = [cell.id for cell in content.cells]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in names)  # none is made up
+
+
+def test_it_ends_in_questions_to_try(lesson: Path) -> None:
+    last = nbformat.read(lesson, as_version=4).cells[-1]
+    assert last.cell_type == "markdown"
+    assert last.source.startswith("## Questions to try\n")
+    assert len(re.findall(r"^\d\. .*\?", last.source, re.MULTILINE)) >= 5

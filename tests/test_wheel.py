@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from sdwidgets.cli import LESSONS
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -51,7 +53,7 @@ def test_a_wheel_holds_every_bundle(wheel: list[str], hatch_build: ModuleType) -
         "sdwidgets/weights/emoji/vae/diffusion_pytorch_model.safetensors",
         "sdwidgets/weights/emoji/text_encoder/model.safetensors",
         "sdwidgets/weights/emoji/tokenizer/vocab.json",
-        "sdwidgets/notebooks/01_first_picture.ipynb",
+        *(f"sdwidgets/notebooks/{name}" for name in LESSONS),
     ],
 )
 def test_a_wheel_holds_what_the_demo_needs(wheel: list[str], name: str) -> None:
