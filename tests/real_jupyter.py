@@ -6,6 +6,7 @@ browser resolves no other name: a widget that needed the net would fail.
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -42,6 +43,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # attach every cell: the default leaves those off the screen unpainted
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+    "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
 }
 
 
@@ -201,6 +203,32 @@ class Notebook:
     def kernel(self) -> str:
         """The id of its kernel."""
         return self.page.evaluate("() => window.panel.sessionContext.session.kernel.id")
+
+    @property
+    def file(self) -> Path:
+        """Where it is saved."""
+        return self._server.root / self._name
+
+    def save(self) -> None:
+        """Save it with its outputs and the state of its widgets."""
+        self.page.evaluate("() => window.panel.context.save()")
+
+    def shut_down(self) -> None:
+        """End its kernel."""
+        self.page.evaluate("() => window.panel.sessionContext.shutdown()")
+
+    def ask(self, expression: str) -> Any:
+        """The value of a Python expression in its kernel, as JSON has it; raises what it raises."""
+        answer = self.page.evaluate(
+            """async (text) => {
+                const kernel = window.panel.sessionContext.session.kernel;
+                const asked = {code: '', silent: true, user_expressions: {it: text}};
+                return (await kernel.requestExecute(asked).done).content.user_expressions.it;
+            }""",
+            f"__import__('json').dumps({expression})",
+        )
+        assert answer["status"] == "ok", "\n".join(answer.get("traceback", ()))
+        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
     def close(self) -> None:
         """Close it, unsaved; its kernel stays."""

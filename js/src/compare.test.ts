@@ -176,16 +176,35 @@ test("only what differs is bold", () => {
   expect(texts(".sdw-c-settings")[0]).toBe("seed 7guidance 3dpmpp_2m5 stepsemoji");
 });
 
+test("a prompt stands there as it was written, also what did not fit", () => {
+  undo();
+  const prompt = "a well-known cat, and more";
+  const words = [
+    ["a", 0],
+    ["well", 2],
+    ["-", 6],
+    ["known", 7],
+    ["cat", 13],
+  ].map(([text, start], i) => {
+    return { text, start, end: Number(start) + String(text).length, tokens: [i + 1] };
+  });
+  const picture = { ...made(1, { prompts: [prompt] }).head.pictures[0], words };
+  const head = { pictures: [picture] as never };
+  show(made(1, { prompts: [prompt], head }), made(2, { prompts: ["a cat"] }));
+  expect(texts(".sdw-c-prompt")[0]).toBe(prompt);
+  expect(texts(".sdw-c-run:first-child strong")).toEqual(["well", "-", "known"]);
+});
+
 test("text of a prompt stays text", () => {
   undo();
   show(made(1, { prompts: ["<img src=x>"] }), made(2, { prompts: ["<b>cat</b>"] }));
   expect(all("img[src=x], b")).toEqual([]);
-  expect(texts(".sdw-c-prompt")).toEqual(["<img src=x> ", "<b>cat</b> "]);
+  expect(texts(".sdw-c-prompt")).toEqual(["<img src=x>", "<b>cat</b>"]);
 });
 
 test("two runs have their difference beside them, three have none", () => {
   const said = () => texts(".sdw-c-difference .sdw-c-note")[0];
-  expect(said()).toBe("right less left; grey is the same. On average 0.0 %.");
+  expect(said()).toBe("right less left; grey is the same. On average 0.0\u00a0%.");
   model.set("film1", film(madeRun({ grids: [[4, 4]], steps: 5 }).frames.slice(1)));
   model.set("step", 0); // of which the second now lacks the frame
   expect(said()).not.toContain(" 0.0 %");

@@ -6,7 +6,7 @@ import { h, write } from "./lib/dom";
 import { isSpecial, occurrences, pictureAt, sameWord } from "./lib/heat";
 import { keepKeys } from "./lib/keys";
 import { type Column, type Model, type Traces, traces } from "./lib/traces";
-import type { Panel, Selection, View, What } from "./lib/view";
+import type { Panel, PictureHead, Selection, View, What } from "./lib/view";
 import { level } from "./lib/words";
 import { controls, heatOverlay, promptParts, shownWord } from "./panels/attention";
 import { chips, type Part, specialParts } from "./panels/chips";
@@ -39,6 +39,17 @@ function settings(column: Column): Said[] {
   ];
 }
 
+/** The prompt letter for letter: its words, and what stands between and behind them. */
+function written(picture: PictureHead | undefined): { text: string; word?: string }[] {
+  const letters = [...(picture?.prompt ?? "")]; // code points, as Python counts
+  const words = picture?.words ?? [];
+  const parts = words.flatMap(({ text, start, end }, i) => [
+    { text: letters.slice(words[i - 1]?.end ?? 0, start).join("") },
+    { text: letters.slice(start, end).join(""), word: text },
+  ]);
+  return [...parts, { text: letters.slice(words.at(-1)?.end ?? 0).join("") }];
+}
+
 /** The prompt and the settings, with what is not the same in all runs in bold. */
 function caption(column: Column, all: readonly Column[]): (Node | string)[] {
   const others = all.map(settings);
@@ -48,10 +59,10 @@ function caption(column: Column, all: readonly Column[]): (Node | string)[] {
     return [same ? h("span", {}, words) : h("strong", {}, words)];
   });
   const prompts = all.map(pictureHead);
-  const parts = promptParts(pictureHead(column)).map(({ text, word }) => {
+  const parts = written(pictureHead(column)).map(({ text, word }) => {
     const everywhere =
       word === undefined || prompts.every((one) => one && occurrences(one, word).length > 0);
-    return everywhere ? `${text} ` : h("strong", {}, `${text} `);
+    return everywhere ? text : h("strong", {}, text);
   });
   return [
     h("p", { class: "sdw-c-prompt", dir: "auto" }, ...parts),

@@ -166,7 +166,7 @@ test("on the map arrow keys point at a spot, Escape at none", () => {
 test("the controls set how maps are shown, and show what was set elsewhere", () => {
   const [opacity] = all(".sdw-field input[type=range]") as HTMLInputElement[];
   const [contour] = all(".sdw-field input[type=checkbox]") as HTMLInputElement[];
-  const [colours] = all(".sdw-attention-controls select") as HTMLSelectElement[];
+  const [colours] = all("[aria-label='colours of the maps']") as HTMLSelectElement[];
   if (!opacity || !contour || !colours) throw new Error("no controls");
   opacity.value = "0.3";
   fire(opacity, "input");
@@ -193,7 +193,10 @@ test("a map's values are said, also of one that is the same everywhere", () => {
   chip("car").click();
   expect(text(".sdw-map-range")).toMatch(/^[\d.]+ to \d+ %$/);
   show(new MadeView(madeReel({ prompts: ["a cat"] }), { word: "cat" }));
-  expect(text(".sdw-map-range")).toBe("50 % everywhere");
+  expect(text(".sdw-map-range")).toBe("all 50 %");
+  const probability = (_: number, x: number) => 1e-4 * x;
+  show(new MadeView(madeReel({ prompts: ["a cat"], probability }), { word: "cat" }));
+  expect(text(".sdw-map-range")).toBe("under 0.1 %");
 });
 
 test("a run that goes on is shown as far as it has come, and the focus stays", () => {

@@ -150,6 +150,7 @@ export function attention(view: View): Panel {
   const said = h("p", { class: "sdw-said" });
   const list = rankingList();
   const settings = controls(view);
+  const [span, ...looks] = settings.elements;
   const compare = compareSelect(view);
   const cells = matrix(view);
   const element = h(
@@ -163,8 +164,9 @@ export function attention(view: View): Panel {
     ),
     words.element,
     h("div", { class: "sdw-attention-body" }, ...maps.map((one) => one.element), list.element),
-    h("div", { class: "sdw-attention-said" }, said, compare.element),
-    h("div", { class: "sdw-attention-controls" }, ...settings.elements),
+    said,
+    h("div", { class: "sdw-attention-controls" }, span, compare.element),
+    h("div", { class: "sdw-attention-controls" }, ...looks),
     cells.element,
     h(
       "p",
@@ -239,8 +241,11 @@ const percent = (share: number) => {
   return of > 0 && of < 9.95 ? of.toFixed(1) : of.toFixed(0);
 };
 
-const rangeWords = (least: string, most: string) =>
-  least === most ? `${most} % everywhere` : `${least} to ${most} %`;
+function rangeWords([least, most]: readonly [number, number]): string {
+  if (most > 0 && most < 0.0005) return "under 0.1 %";
+  const [from, to] = [percent(least), percent(most)];
+  return from === to ? `all ${to} %` : `${from} to ${to} %`;
+}
 
 /** A small map with its word and its values' range; as large before there is one. */
 function figure(hint: string) {
@@ -270,8 +275,7 @@ function figure(hint: string) {
       element.dataset.word = map ? name : "";
       write(word, map ? name.replace(/^<(.*)>$/, "$1") : "");
       canvas.setAttribute("aria-label", map ? `heat map of ${name}` : "no heat map");
-      const [least, most] = map ? extent(map.values) : [0, 0];
-      write(range, map ? rangeWords(percent(least), percent(most)) : "");
+      write(range, map ? rangeWords(extent(map.values)) : "");
       paintMap(canvas, map, colormap);
       bar.style.backgroundImage = `linear-gradient(to right, ${stops(colormap)})`;
     },
@@ -342,13 +346,14 @@ export function controls(view: View) {
   colormap.addEventListener("change", () => view.select({ colormap: colormap.value as Colormap }));
   const line = h("input", { type: "checkbox" });
   line.addEventListener("change", () => view.select({ contour: line.checked }));
+  const elements: [HTMLElement, ...HTMLElement[]] = [
+    span.element,
+    h("label", { class: "sdw-field sdw-opacity" }, "opacity", opacity),
+    colormap,
+    h("label", { class: "sdw-field", title: "A line half-way up" }, line, "contour"),
+  ];
   return {
-    elements: [
-      span.element,
-      h("label", { class: "sdw-field" }, "opacity", opacity),
-      colormap,
-      h("label", { class: "sdw-field", title: "A line half-way up" }, line, "contour"),
-    ],
+    elements,
     update() {
       const { selection } = view;
       span.show(selection.span);

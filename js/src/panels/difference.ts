@@ -47,7 +47,7 @@ export function difference(first: Show, second: Show): Panel {
 /** `share` of the range of colours, on average; drawn `gain` times as strong. */
 function explained(share: number, gain: number): string {
   const stronger = gain > 1 ? `, shown ${gain} × as strong` : "";
-  return `right less left${stronger}; grey is the same. On average ${(100 * share).toFixed(1)} %.`;
+  return `right less left${stronger}; grey is the same. On average ${(100 * share).toFixed(1)}\u00a0%.`;
 }
 
 function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {

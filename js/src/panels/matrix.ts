@@ -9,7 +9,7 @@ import "../attention.css";
 const MOST_COLUMNS = 64; // frames a reel keeps
 const NAME = "attention at its strongest";
 const MEANING =
-  "Each cell: how much the tenth of the picture that looks at the word most takes from it";
+  "Each cell: attention to the word in the tenth of the picture where it is strongest";
 
 type Glance = NonNullable<ReturnType<typeof glance>>;
 

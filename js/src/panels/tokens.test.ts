@@ -39,7 +39,7 @@ test("pieces of one word are joined", () => {
 });
 
 test("it counts the tokens, without start and end", () => {
-  expect(one(".sdw-hint-quiet").textContent).toBe("4 of 75 tokens; 1 of 2 words are several");
+  expect(one(".sdw-hint-quiet").textContent).toBe("4 of 75 tokens; 1 of 2 words took several");
 });
 
 test("words are pointed at and pinned here, too; a piece of no word is no button", () => {

@@ -104,5 +104,5 @@ function countWords({ pieces, slots }: PictureHead): string {
 function splitWords({ words }: PictureHead): string {
   const split = words.filter((word) => word.tokens.length > 1).length;
   if (words.length === 0) return "";
-  return split === 0 ? "; every word is one" : `; ${split} of ${words.length} words are several`;
+  return split === 0 ? "; every word is one" : `; ${split} of ${words.length} words took several`;
 }
