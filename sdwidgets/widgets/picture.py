@@ -212,7 +212,7 @@ class Frames:
         """Send what waits if the time has come; returns the seconds until it will have."""
         now = time.perf_counter()
         if now < self._sent + INTERVAL:
-            return self._sent + INTERVAL - now
+            return max(self._sent + INTERVAL - now, 0.002)  # no shorter: waiting costs, too
         with self._lock:
             waiting, self._waiting = self._waiting, []
         if waiting:
