@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import copy
 import itertools
 import json
 import os
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 LESSONS = ("01_first_picture.ipynb", "02_denoising.ipynb", "03_cross_attention.ipynb")
 
@@ -34,7 +36,6 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
     """
     import nbformat
     from nbclient import NotebookClient
-    from nbconvert import HTMLExporter
 
     content = nbformat.read(notebook, as_version=4)
     client = NotebookClient(
@@ -49,9 +50,8 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
     finally:  # a failed cell is easier to understand in the notebook
         nbformat.write(content, notebook)
 
-    page, _ = HTMLExporter().from_notebook_node(content)
     html = notebook.with_suffix(".html")
-    html.write_text(page, encoding="utf-8")
+    html.write_text(_page(content), encoding="utf-8")
 
     pictures = [
         output["data"]["image/png"]
@@ -64,6 +64,22 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
     picture = notebook.with_suffix(".png")
     picture.write_bytes(base64.b64decode(pictures[-1]))
     return html, picture
+
+
+def _page(content: Any) -> str:
+    """The HTML of an executed notebook; where a widget left a still, that in the widget's place.
+
+    The widget itself would need scripts that nbconvert's pages fetch from the network.
+    """
+    from nbconvert import HTMLExporter
+
+    content = copy.deepcopy(content)
+    for cell in content.cells:
+        for output in cell.get("outputs", ()):
+            if "image/png" in output.get("data", ()):
+                output.data.pop("application/vnd.jupyter.widget-view+json", None)
+    page, _ = HTMLExporter().from_notebook_node(content)
+    return page
 
 
 def set_aside_if_edited(notebook: Path) -> Path | None:

@@ -50,6 +50,17 @@ def test_executing_leaves_notebook_page_and_picture(tmp_path: Path) -> None:
     assert outputs[0]["text"] == ["42\n"]
 
 
+def test_a_page_has_a_widgets_still_and_needs_no_script_for_it(tmp_path: Path) -> None:
+    shown = (
+        "from IPython.display import display\n"
+        "view = {'model_id': 'a', 'version_major': 2, 'version_minor': 0}\n"
+        "bundle = {'application/vnd.jupyter.widget-view+json': view, 'image/png': 'U3RpbGw='}\n"
+        "display(bundle, raw=True)"
+    )
+    html, _ = cli.execute(notebook(tmp_path / "lesson.ipynb", shown))
+    assert "data:image/png;base64,U3RpbGw=" in html.read_text()
+
+
 def test_a_failing_cell_is_kept_in_the_notebook(tmp_path: Path) -> None:
     from nbclient.exceptions import CellExecutionError
 

@@ -1,0 +1,48 @@
+"""The examples in the docstrings of widgets run as they stand."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import sdwidgets as sdw
+from sdwidgets.checkpoints.load import BUNDLED, DEFAULT
+
+SHOWN: list[Callable[..., Any]] = [
+    sdw.Studio,
+    sdw.PictureView,
+    sdw.Viewer,
+    sdw.Denoising,
+    sdw.Attention,
+    sdw.Tokens,
+    sdw.Compare,
+    sdw.link,
+]
+
+
+def example(shown: Callable[..., Any]) -> str:
+    """The code under "Example::" in a docstring; "" for none."""
+    found = re.search(r"Example::\n\n((?: +.*\n|\n)+)", inspect.getdoc(shown) + "\n")
+    return textwrap.dedent(found[1]) if found else ""
+
+
+@pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.__name__)
+def test_there_is_an_example_that_runs(
+    shown: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not (BUNDLED / DEFAULT / "model_index.json").is_file():
+        pytest.skip("the bundled model's weights are not in this checkout")
+    monkeypatch.chdir(tmp_path)
+    model = sdw.load()
+    cat, dog = (model.generate(f"a {noun}", steps=2, attention=True) for noun in ("cat", "dog"))
+    cat.save("cat.sdtrace")
+    code = example(shown)
+    assert f"{shown.__name__}(" in code
+    names = {"sdw": sdw, shown.__name__: shown, "model": model, "cat": cat, "dog": dog}
+    exec(code, {**names, "display": lambda *_: None})
