@@ -176,6 +176,14 @@ test("only what differs is bold", () => {
   expect(texts(".sdw-c-settings")[0]).toBe("seed 7guidance 3dpmpp_2m5 stepsemoji");
 });
 
+test("a run without attention says why it has no map", () => {
+  undo();
+  show(made(1, { grids: [] }), made(2, {}));
+  expect(texts(".sdw-c-where .sdw-c-note")).toEqual(["", ""]);
+  chip("cat")?.click();
+  expect(texts(".sdw-c-where .sdw-c-note")).toEqual(["attention not recorded", ""]);
+});
+
 test("a prompt stands there as it was written, also what did not fit", () => {
   undo();
   const prompt = "a well-known cat, and more";

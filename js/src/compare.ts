@@ -108,7 +108,9 @@ function figure(column: Column, all: Traces): Panel {
     const absent =
       word !== "" && !isSpecial(word) && picture && occurrences(picture, word).length === 0;
     element.dataset.absent = String(Boolean(absent));
-    write(note, absent ? `no “${word}” here` : stage.note);
+    const unrecorded = word !== "" && reel.head?.layers.length === 0;
+    const why = unrecorded ? "attention not recorded" : stage.note;
+    write(note, absent ? `no “${word}” here` : why);
     if (what === "hover") return;
     const frame = reel.at(selection.step);
     element.dataset.step = String(frame?.index ?? -1);

@@ -28,6 +28,7 @@ from sdwidgets.widgets.selection import SELECTIONS
 model = sdw.load()
 trace = model.generate("a cat left of a car on a blue background", seed=7, attention=True)
 dog = model.generate("a dog left of a car on a blue background", seed=7, attention=True)
+wide = model.generate("a cat", seed=7, width=256, height=64, steps=2, attention=True)
 long = model.generate("a hippopotamus " * 30 + "penguin", seed=7, steps=2)
 """
 
@@ -39,6 +40,7 @@ CELLS = (
     "right",
     "compare = sdw.Compare(trace, dog)\ncompare",
     "tokens = sdw.Tokens(long)\ntokens",
+    "sdw.Attention(wide)",
     """
 def anew():
     for widget in (viewer, left, right, compare, tokens):
@@ -51,7 +53,7 @@ def guided(step, scale):
     return preview_rgb(latents, trace.factors)[0].tolist()
 """,
 )
-FIRST, SECOND, LEFT, RIGHT, COMPARE, TOKENS = 1, 2, 4, 5, 6, 7  # the cells with a widget
+FIRST, SECOND, LEFT, RIGHT, COMPARE, TOKENS, WIDE = 1, 2, 4, 5, 6, 7, 8  # the cells with a widget
 
 # Half a second a step, so that a test can look on.
 SLOW = """
@@ -349,7 +351,7 @@ def test_nothing_sticks_out(runs: Notebook, viewer: View, width: int) -> None:
     runs.ask("viewer.set_trait('word', 'cat')")
     try:
         fit(runs.page, viewer, width)
-        for cell in (FIRST, LEFT, COMPARE, TOKENS):
+        for cell in (FIRST, LEFT, COMPARE, TOKENS, WIDE):
             out = view_in(runs, cell).root.evaluate("""root => {
                 const right = root.getBoundingClientRect().right + 0.5;
                 return [...root.querySelectorAll('*')]

@@ -197,6 +197,9 @@ test("a map's values are said, also of one that is the same everywhere", () => {
   const probability = (_: number, x: number) => 1e-4 * x;
   show(new MadeView(madeReel({ prompts: ["a cat"], probability }), { word: "cat" }));
   expect(text(".sdw-map-range")).toBe("under 0.1 %");
+  const rising = (_: number, x: number) => (x < 0.5 ? 1e-4 : 0.01);
+  show(new MadeView(madeReel({ prompts: ["a cat"], probability: rising }), { word: "cat" }));
+  expect(text(".sdw-map-range")).toBe("0 to 1.0 %");
 });
 
 test("a run that goes on is shown as far as it has come, and the focus stays", () => {

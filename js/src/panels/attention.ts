@@ -238,7 +238,7 @@ function saidOf({ reel, selection }: View): string {
 
 const percent = (share: number) => {
   const of = 100 * share;
-  return of > 0 && of < 9.95 ? of.toFixed(1) : of.toFixed(0);
+  return of >= 0.05 && of < 9.95 ? of.toFixed(1) : of.toFixed(0);
 };
 
 function rangeWords([least, most]: readonly [number, number]): string {
