@@ -41,7 +41,7 @@ from .pictures import PictureLike, as_mask, as_picture, fitted
 from .settings import AttentionSettings, Settings, amount, memory_needed
 from .trace import Trace
 from .trace.attention import AttentionRecorder
-from .trace.images import SD1_PREVIEW, fit_preview
+from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
 from .trace.tokens import PromptTokens
 
 R = TypeVar("R")
@@ -130,6 +130,14 @@ class LatentDiffusion:
             parameter = next(self.autoencoder.parameters())
             pictures = self.autoencoder.decode(latents.to(parameter.device, parameter.dtype))
         return fit_preview(latents, pictures.cpu())
+
+    def previews(self, latents: Tensor | np.ndarray, *, sigma: float = 0.0) -> list[Image.Image]:
+        """Quick pictures, a pixel a cell, of latents [B, C, h, w] at noise level ``sigma``.
+
+        Linear in the latents: what `decode` makes of them costs a network.
+        """
+        pictures = preview_rgb(latents, self.preview_factors, sigma=sigma)
+        return [Image.fromarray(one) for one in pictures]
 
     def condition(self, prompts: Sequence[str]) -> Conditioning:
         """The text states [B, T, D] float32 of the prompts."""

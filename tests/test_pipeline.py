@@ -26,7 +26,7 @@ from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
 from sdwidgets.models import text
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import SCHEDULES, memory_needed
-from sdwidgets.trace import Trace
+from sdwidgets.trace import Trace, preview_rgb
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 
@@ -630,6 +630,14 @@ def test_preview_factors_are_fitted_once(tiny_model: LatentDiffusion) -> None:
     factors = tiny_model.preview_factors
     assert factors.shape == (5, 3) and np.isfinite(factors).all()
     assert tiny_model.preview_factors is factors
+
+
+def test_a_preview_is_a_pixel_a_cell(tiny_model: LatentDiffusion) -> None:
+    step = next(tiny_model.sample("a cat", width=22, **SETTINGS))
+    (preview,) = tiny_model.previews(step.x, sigma=step.sigma)
+    assert preview.size == (11, 8)
+    expected = preview_rgb(step.x, tiny_model.preview_factors, sigma=step.sigma)[0]
+    assert np.array_equal(np.asarray(preview), expected)
 
 
 def test_given_preview_factors_are_used(tiny_model: LatentDiffusion) -> None:

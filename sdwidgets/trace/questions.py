@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,6 +22,9 @@ from .recipe import DEFAULT
 from .step import Maps, StepAttention
 from .tokens import PromptTokens
 from .trace import Trace
+
+if TYPE_CHECKING:
+    from .figure import Sheet
 
 
 class Askable(Protocol):
@@ -48,6 +51,7 @@ class Ablation:
 
     word: str
     replacement: str  # "" if the word was only left out
+    before: Trace = field(repr=False)  # the run with it
     trace: Trace  # the other run
     change: np.ndarray = field(repr=False)
     """[H, W] float32 in [0, 1]: how far each pixel moved, the mean over red, green and blue."""
@@ -55,6 +59,13 @@ class Ablation:
     """[H, W]: the word's heat map in the first run, as `Trace.heat_map` makes it, if recorded."""
     correlation: float | None = None
     """Pearson's, between change and heat; None where nothing was recorded or nothing changed."""
+    picture: int = 0  # which of the first run's batch
+
+    def figure(self, *, width: float = 6.75) -> Sheet:
+        """A matplotlib figure, ``width`` inches: both pictures, the change, and the heat map."""
+        from .sheet import ablation_sheet
+
+        return ablation_sheet(self, width=width)
 
 
 def query(
@@ -141,7 +152,7 @@ def ablate(
     correlation = None
     if heat is not None and heat.std() > 0 and change.std() > 0:
         correlation = float(np.corrcoef(heat.ravel(), change.ravel())[0, 1])
-    return Ablation(word, replacement, other, change, heat, correlation)
+    return Ablation(word, replacement, trace, other, change, heat, correlation, picture)
 
 
 def _tokens(model: Askable, prompt: Any) -> PromptTokens:

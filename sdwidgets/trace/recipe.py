@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -54,6 +54,16 @@ class Recipe:
 def place_of(layer: str) -> str:
     """ "down", "mid" or "up": where in the network the layer of that module path is."""
     return layer.partition("_")[0]
+
+
+def labels(names: Sequence[str]) -> list[str]:
+    """Short names: "down 1", "down 2", "mid", "up 1", ..., each place counted by itself."""
+    places = [place_of(name) for name in names]
+    counts = [places[: i + 1].count(place) for i, place in enumerate(places)]
+    return [
+        f"{place} {count}" if places.count(place) > 1 else place
+        for place, count in zip(places, counts, strict=True)
+    ]
 
 
 def reduction_of(grid: tuple[int, int], latents: tuple[int, int]) -> int:

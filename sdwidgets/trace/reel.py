@@ -19,7 +19,7 @@ import numpy as np
 
 from .images import SD1_PREVIEW
 from .maps import resized, sizes
-from .recipe import DEFAULT, Recipe, place_of
+from .recipe import DEFAULT, Recipe, labels, place_of
 from .step import Maps, TraceStep
 from .tokens import PromptTokens
 from .trace import Trace
@@ -85,7 +85,7 @@ def _layers(trace: Trace, recipe: Recipe) -> dict[str, Any]:
     return {
         "layers": [
             {"name": name, "label": label, "place": place_of(name)}
-            for name, label in zip(names, _labels(names), strict=True)
+            for name, label in zip(names, labels(names), strict=True)
         ],
         "recipe": {
             "layers": [names.index(name) for name in chosen],
@@ -93,16 +93,6 @@ def _layers(trace: Trace, recipe: Recipe) -> dict[str, Any]:
             "against": recipe.against,
         },
     }
-
-
-def _labels(names: Sequence[str]) -> list[str]:
-    """Short names: "down 1", "down 2", "mid", "up 1", ..., each place counted by itself."""
-    places = [place_of(name) for name in names]
-    counts = [places[: i + 1].count(place) for i, place in enumerate(places)]
-    return [
-        f"{place} {count}" if places.count(place) > 1 else place
-        for place, count in zip(places, counts, strict=True)
-    ]
 
 
 def _picture(tokens: PromptTokens, negative: str, seed: int) -> dict[str, Any]:

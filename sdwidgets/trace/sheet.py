@@ -12,11 +12,13 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
+from .maps import stretched
 from .stills import VIEWS, Stills, check_choice, check_real, check_whole, evenly, overlaid
 from .trace import Trace
 
 if TYPE_CHECKING:
     from .figure import Sheet
+    from .questions import Ablation
 
 LABELS = {"noisy": "noisy\n$x_t$", "clean": "clean so far\n$\\hat{x}_0$"}
 """Of the rows: plain words, and the symbol of the papers."""
@@ -68,6 +70,26 @@ def contact_sheet(
         f"step {trace.steps[i].index + 1}\nσ {_level(trace.steps[i].sigma)}" for i in chosen
     ] + ["picture" if trace.complete else "best guess"] * (stills.final is not None)
     return _drawn(rows, titles, _caption(trace, picture), float(width))
+
+
+def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
+    """What a word did, in a row: the picture with it and without, the change, where it looked."""
+    check_real("width", width, 2, 20)
+    before = Stills(ablation.before, ablation.picture)
+    after = Stills(ablation.trace)
+    word, other = _plain(ablation.word), _plain(ablation.replacement)
+    cells = [
+        (f"with “{word}”", before.final),
+        (f"with “{other}”" if other else "without", after.final),
+        ("what changed", before.coloured(stretched(ablation.change))),
+    ]
+    if ablation.heat is not None:
+        cells.append((f"where “{word}” looked", before.coloured(stretched(ablation.heat))))
+    said = "" if ablation.correlation is None else f"correlation {ablation.correlation:.2f}"
+    row = _Row("", [picture for _, picture in cells], math=False)
+    prompts = f"“{_plain(ablation.before.settings.prompts[ablation.picture])}”"
+    titles = [textwrap.shorten(title, 24, placeholder="…") for title, _ in cells]
+    return _drawn([row], titles, (prompts, said), float(width))
 
 
 def sheet_png(

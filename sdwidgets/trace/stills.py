@@ -93,9 +93,13 @@ class Stills:
 
     def heat(self, word: str, index: int | None = None) -> Image.Image:
         """A word's heat map in colours, from its least to its greatest: of a step or the run."""
+        heat = self.trace.heat_map(word, step=index, picture=self.picture, scale="picture")
+        return self.coloured(heat)
+
+    def coloured(self, heat: np.ndarray) -> Image.Image:
+        """A map [H, W] of values from 0 to 1 in colours."""
         from matplotlib import colormaps
 
-        heat = self.trace.heat_map(word, step=index, picture=self.picture, scale="picture")
         width, height = self.size
         colours = colormaps["magma"](resized(heat, (height, width)))[..., :3]
         return Image.fromarray((colours * 255).round().astype(np.uint8))

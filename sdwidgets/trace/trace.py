@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..settings import Settings
 from .images import encode_png, write_file
 from .maps import sizes, stretched, word_map
-from .recipe import DEFAULT, Recipe
+from .recipe import DEFAULT, Recipe, labels
 from .step import Maps, StepAttention, TraceStep, as_array, recorded
 from .tokens import SPECIAL, PromptTokens, Span
 
@@ -180,7 +180,7 @@ class Trace:
         self,
         word: str | int | Span,
         step: int | Sequence[int] | None = None,
-        layer: str | None = None,
+        layer: str | int | None = None,
         *,
         resolution: int | None = None,
         head: int | None = None,
@@ -197,7 +197,8 @@ class Trace:
         layers that ``recipe`` names: `recipe.DEFAULT`, which found the objects of known scenes
         best, or `recipe.DAAM`, all of them. ``step`` (one or several), ``layer``, ``resolution``
         (the longer side of the maps, in cells) and ``head`` (where heads were kept apart) name
-        them instead.
+        them instead; a layer by its
+        name, its number, or as the viewers show it ("up 4").
 
         ``word``: a text, its number among the prompt's words, or a (start, end) of characters;
         "<start>", "<end>" and "<padding>" are the tokens that stand for no word. ``occurrence``:
@@ -265,17 +266,13 @@ class Trace:
         return chosen
 
     def _layers(
-        self, maps: Maps, layer: str | None, resolution: int | None, recipe: Recipe
+        self, maps: Maps, layer: str | int | None, resolution: int | None, recipe: Recipe
     ) -> list[str]:
         """The layers that count."""
         grids = sizes(maps)
         if layer is not None:
-            if not isinstance(layer, str) or layer not in grids:
-                raise InputError(
-                    f"There is no layer {reprlib.repr(layer)}.\nLayers: {', '.join(grids)}.",
-                    parameter="layer",
-                )
-            grids = {layer: grids[layer]}
+            name = self._layer(layer, list(grids))
+            grids = {name: grids[name]}
         if resolution is not None:
             known = sorted({max(grid) for grid in grids.values()})
             if resolution not in known or isinstance(resolution, bool):
@@ -289,6 +286,20 @@ class Trace:
             return list(grids)
         latents = self.steps[0].x.shape
         return recipe.layers(grids, (latents[-2], latents[-1]))
+
+    def _layer(self, layer: str | int, names: list[str]) -> str:
+        """The layer of that name, number or label."""
+        if isinstance(layer, str):
+            known = dict(zip(labels(names), names, strict=True)) | {name: name for name in names}
+            if layer not in known:
+                raise InputError(
+                    f"There is no layer {reprlib.repr(layer)}.\n"
+                    f"Layers: {', '.join(labels(names))}; or their full names, trace.layers.",
+                    parameter="layer",
+                )
+            return known[layer]
+        _check_index("layer", layer, len(names))
+        return names[layer]
 
     def query(
         self,

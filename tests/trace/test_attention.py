@@ -292,6 +292,18 @@ def test_a_heat_map_is_the_mean_of_those_of_steps_and_layers(tiny_model: LatentD
     assert trace.heat_map("dog", picture=1).shape == (16, 22)
 
 
+def test_a_layer_has_a_name_a_number_and_a_label(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
+    second = [name for name in trace.layers if name.startswith("up")][1]
+    by_name = trace.heat_map("cat", layer=second)
+    for layer in (
+        "up 2",
+        trace.layers.index(second),
+        trace.layers.index(second) - len(trace.layers),
+    ):
+        assert np.array_equal(trace.heat_map("cat", layer=layer), by_name)
+
+
 def test_a_resolution_is_the_mean_of_its_layers(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", attention=True, **SETTINGS)
     maps = trace.steps[0].attention.cross
@@ -345,6 +357,7 @@ def test_the_negative_prompts_words_have_maps_on_request(tiny_model: LatentDiffu
     [
         ({"step": 3}, "step"), ({"step": -4}, "step"), ({"step": [0, 3]}, "step"),
         ({"step": []}, "step"), ({"step": "0"}, "step"), ({"layer": "nowhere"}, "layer"),
+        ({"layer": 99}, "layer"), ({"layer": 1.0}, "layer"),
         ({"picture": 1}, "picture"), ({"head": 1}, "head"), ({"resolution": 7}, "resolution"),
         ({"resolution": True}, "resolution"), ({"scale": "log"}, "scale"),
         ({"against": "all"}, "against"), ({"word": "dog"}, "word"),

@@ -146,3 +146,15 @@ def test_another_models_weights_are_refused(
     other.unet.conv_in.bias.data += 1
     with pytest.raises(InputError, match="other weights"):
         trace.ablate("cat", model=other)
+
+
+def test_its_figure_shows_pictures_change_and_heat(
+    tiny_model: LatentDiffusion,
+) -> None:
+    gone = tiny_model.generate("the $cat$", attention=True, **SETTINGS).ablate("cat", "dog")
+    axes = gone.figure().axes[0]
+    words = [text.get_text() for text in axes.texts]
+    assert {"with “cat”", "with “dog”", "what changed", "where “cat” looked"} <= set(words)
+    assert len(axes.images) == 4
+    bare = tiny_model.generate("the cat", **SETTINGS).ablate("cat").figure()
+    assert len(bare.axes[0].images) == 3

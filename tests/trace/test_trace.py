@@ -95,7 +95,7 @@ def test_odd_prompts_run_and_are_recorded_exactly(tiny_model: LatentDiffusion, p
         ({"step": 1.5}, "step"),
         ({"step": True}, "step"),
         ({"step": 3}, "step"),
-        ({"layer": 5}, "layer"),
+        ({"layer": 50}, "layer"),
         ({"layer": ["down"]}, "layer"),
         ({"picture": 0.0}, "picture"),
         ({"picture": "a"}, "picture"),
