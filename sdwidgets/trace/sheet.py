@@ -92,6 +92,14 @@ def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
     return _drawn([row], titles, (prompts, said), float(width))
 
 
+def comparison_png(traces: Sequence[Trace], labels: Sequence[str], *, width: int = 560) -> bytes:
+    """The pictures of several runs in a row, each under its label, as a small PNG. InputError."""
+    stills = [Stills(trace) for trace in traces]
+    row = _Row("", [one.final or one.end for one in stills], math=False)
+    titles = [textwrap.fill(_plain(label), 64 // len(traces), max_lines=2) for label in labels]
+    return _small(_drawn([row], titles, ("", ""), width / 100))
+
+
 def sheet_png(
     trace: Trace, *, steps: int = 5, words: Sequence[str] = (), picture: int = 0, width: int = 560
 ) -> bytes:
@@ -99,7 +107,12 @@ def sheet_png(
 
     It is what notebooks and pages show where no script runs. Raises InputError.
     """
-    sheet = contact_sheet(trace, steps=steps, words=words, picture=picture, width=width / 100)
+    return _small(
+        contact_sheet(trace, steps=steps, words=words, picture=picture, width=width / 100)
+    )
+
+
+def _small(sheet: Sheet) -> bytes:
     buffer = io.BytesIO()
     sheet.savefig(buffer, format="png", dpi=100)
     image = _in_256_colours(Image.open(buffer).convert("RGB"))

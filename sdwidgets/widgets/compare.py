@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
@@ -17,7 +18,9 @@ from ..trace.trace import Trace
 from . import kernel
 from .picture import SAVED_PICTURE, shortened
 from .selection import OF_A_RUN, SELECTIONS, Selections
-from .viewer import SAVED, SAVED_AS, SLOTS, check_known, every, finished, on_paper, thinned
+from .viewer import SAVED, SAVED_AS, SLOTS, check_known, every, finished, thinned
+
+log = logging.getLogger(__name__)
 
 AnyCompare = TypeVar("AnyCompare", bound="Compare")
 
@@ -117,12 +120,16 @@ class Compare(Selections, anywidget.AnyWidget):
         return f"Compare: {'; '.join(self.labels)}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; and where none can be shown, the first run on a sheet, and a line of text."""
+        """The widget; and where none can be shown, the pictures in a row, and a line of text."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         data = {**data, "text/plain": repr(self)}
-        still = on_paper(self._traces[0], self.word, self.picture) if self._traces else None
-        if still is not None:
+        try:
+            from ..trace.sheet import comparison_png
+
+            still = comparison_png(self._traces, self.labels)
             data["image/png"] = base64.b64encode(still).decode()
+        except Exception:  # of someone's own steps little is known; matplotlib may be missing
+            log.debug("No sheet can be drawn.", exc_info=True)
         return data, metadata
 
 

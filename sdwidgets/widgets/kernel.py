@@ -63,6 +63,27 @@ def current_cell() -> Cell | None:
         return None
 
 
+def without_page() -> bool:
+    """Whether code is executed with no page to show it: nbclient's requests name no cell."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return getattr(shell, "kernel", None) is not None and current_cell() is None and not in_colab()
+
+
+def display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
+    """Put output down, under a name by which it can be replaced."""
+    from IPython.display import display as put
+
+    put(data, metadata=metadata, raw=True, display_id=name)
+
+
+def update_display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
+    """Replace the output of that name. A page draws it anew, and may jump."""
+    from IPython.display import update_display as replace
+
+    replace(data, metadata=metadata, raw=True, display_id=name)
+
+
 _made: dict[str, tuple[str, list[weakref.ref[Closable]]]] = {}  # by cell: execution, its widgets
 _made_lock = threading.Lock()
 

@@ -8,7 +8,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Generator, Iterable, Iterator, Sized
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,7 @@ class PictureView(anywidget.AnyWidget):
 
     Example::
 
-        view = PictureView()
+        view = sdw.PictureView()
         display(view)
         for step in view.watch(model.sample("a cat left of a car", seed=7)):
             pass
@@ -91,13 +91,18 @@ class PictureView(anywidget.AnyWidget):
     def set_state(self, sync_data: Any) -> None:
         """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
 
-    def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
-        """The same steps, each shown as it passes; at the end of a model's run, its picture."""
-        from ..trace.trace import Recordable
+    def watch(self, steps: Iterable[Step]) -> Watched:
+        """The same steps, each shown as it passes; at the end of a model's run, its picture.
 
+        A progress bar may be on either side: ``tqdm(view.watch(run))``, ``view.watch(tqdm(run))``.
+        """
+        return Watched(steps, self._watched(steps))
+
+    def _watched(self, steps: Iterable[Step]) -> Generator[Step, None, None]:
         total = len(steps) if isinstance(steps, Sized) else 0
-        run = steps if isinstance(steps, Recordable) else None
-        factors = getattr(getattr(steps, "model", None), "preview_factors", None)
+        run = run_of(steps)
+        model = getattr(steps if run is None else run, "model", None)
+        factors = getattr(model, "preview_factors", None)
         if run is not None:
             self.shape = list(run.settings.size)
         self._files = None
@@ -175,6 +180,33 @@ class PictureView(anywidget.AnyWidget):
     def say(self, state: str, message: str) -> None:
         """Set the state of the current run, and what is said about it."""
         self.run = {"id": self.run["id"], "state": state, "message": message}
+
+
+class Watched(Iterator["Step"]):
+    """Steps that pass through a view; as many, as far as ``steps`` knows their number."""
+
+    def __init__(self, steps: Iterable[Step], passing: Generator[Step, None, None]):
+        self._steps, self._passing = steps, passing
+
+    def __next__(self) -> Step:
+        return next(self._passing)
+
+    def __len__(self) -> int:
+        return len(self._steps)  # type: ignore[arg-type]  # TypeError, as of any generator
+
+    def close(self) -> None:
+        """End the watching, and with it the run, here."""
+        self._passing.close()
+
+
+def run_of(steps: object) -> Recordable | None:
+    """The run that steps are of, also behind a progress bar of tqdm's; None for other steps."""
+    from ..trace.trace import Recordable
+
+    for one in (steps, getattr(steps, "iterable", None)):
+        if isinstance(one, Recordable):
+            return one
+    return None
 
 
 class Frames:

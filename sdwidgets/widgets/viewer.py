@@ -12,7 +12,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Generator, Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -27,7 +27,17 @@ from ..trace.reel import LONGEST_SIDE, head_of, pack
 from ..trace.step import TraceStep, recorded
 from ..trace.trace import Recordable, Trace
 from . import kernel
-from .picture import INTERVAL, SAVED_PICTURE, Harmless, in_words, report, shortened, smaller
+from .picture import (
+    INTERVAL,
+    SAVED_PICTURE,
+    Harmless,
+    Watched,
+    in_words,
+    report,
+    run_of,
+    shortened,
+    smaller,
+)
 from .selection import OF_A_RUN, SELECTIONS, Selections
 
 if TYPE_CHECKING:
@@ -99,7 +109,7 @@ class Viewer(Selections, anywidget.AnyWidget):
     # whole with each of them; so each is sent once.
     locals().update({name: traitlets.Bytes().tag(sync=True) for name in FRAMES})
 
-    def __init__(self, trace: Trace | None = None, **selections: Any):
+    def __init__(self, trace: Trace | Recordable | None = None, **selections: Any):
         check_known(self, selections)
         self._slots = Slots()
         self._harmless = Harmless()
@@ -108,7 +118,7 @@ class Viewer(Selections, anywidget.AnyWidget):
         self._longest = LONGEST_SIDE
         self._run = 0
         self._sent = 0.0  # when the last message with frames went out
-        self._closed = False
+        self._closed = self._displayed = False
         super().__init__(**selections)
         self.set_trait("uid", secrets.token_hex(8))
         self.on_msg(self._receive)
@@ -133,13 +143,17 @@ class Viewer(Selections, anywidget.AnyWidget):
         whole = len(self._trace.steps) >= len(kept)
         return self._trace if whole else replace(self._trace, steps=kept)
 
-    def watch(self, steps: Iterable[Step]) -> Iterator[Step]:
+    def watch(self, steps: Iterable[Step]) -> Watched:
         """The same steps, each shown as it passes; at the end of a model's run, its picture, too.
 
         ``steps``: a run (``model.sample(...)``), which knows its prompt, or any other iterable of
-        steps. What fails in showing them is said in the log, and ends no run.
+        steps. What fails in showing them is said in the log, and ends no run. A progress bar may
+        be on either side: ``tqdm(viewer.watch(run))``, ``viewer.watch(tqdm(run))``.
         """
-        run = steps if isinstance(steps, Recordable) else None
+        return Watched(steps, self._watched(steps))
+
+    def _watched(self, steps: Iterable[Step]) -> Generator[Step, None, None]:
+        run = run_of(steps)
         number = self.begin(_asked(steps))
         result: Trace | str = "stopped"
         message, last, count = "Stopped before the first step", None, 0
@@ -163,8 +177,13 @@ class Viewer(Selections, anywidget.AnyWidget):
             if self._run == number:
                 self.end(result, message)
 
-    def show(self: AnyViewer, trace: Trace) -> AnyViewer:
-        """Show a finished run, also one read from a file; returns the viewer itself."""
+    def show(self: AnyViewer, trace: Trace | Recordable) -> AnyViewer:
+        """Show a finished run, also one read from a file; returns the viewer itself.
+
+        Of a run that has not begun, ``viewer.show(model.sample(...))``, its words and tokens.
+        """
+        if not isinstance(trace, Trace):
+            trace = Trace.begun(trace)
         with self.hold_sync():
             self.begin(trace)
             for step in trace.steps:
@@ -229,6 +248,8 @@ class Viewer(Selections, anywidget.AnyWidget):
         self._conclude(result, message)
         with self._harmless:
             self._fit()
+            if self._displayed and kernel.without_page():  # it was put down before the run
+                kernel.update_display(*self._repr_mimebundle_(), self.uid)
 
     def _conclude(self, result: Trace | str, message: str) -> None:
         """The last step, the pictures, the state."""
@@ -240,7 +261,7 @@ class Viewer(Selections, anywidget.AnyWidget):
             message = message or _said(result)
             with self._harmless:
                 pictures = finished(result, SAVED_PICTURE)
-            result = "done" if result.complete else "stopped"
+            result = "done" if result.complete else "stopped" if result.steps else "idle"
         with self._harmless, self.hold_sync():
             self.pictures = pictures
             self.state, self.message = result, message
@@ -312,6 +333,10 @@ class Viewer(Selections, anywidget.AnyWidget):
             return f"{name}: no run yet"
         prompt = f" of {shortened(trace.prompt, 60)!r}" if trace.prompt else ""
         return f"{name}: {len(trace.steps)} steps{prompt}, {self.state}"
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        kernel.display(*self._repr_mimebundle_(), self.uid)
+        self._displayed = True
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget; and where none can be shown, the run on one sheet, or a line of text."""
@@ -477,8 +502,9 @@ def check_known(widget: traitlets.HasTraits, selections: dict[str, Any]) -> None
 
 def _asked(steps: object) -> Trace:
     """What is known of steps before the first: of a run its settings, of others their number."""
-    if isinstance(steps, Recordable):
-        return Trace.begun(steps)
+    run = run_of(steps)
+    if run is not None:
+        return Trace.begun(run)
     model = getattr(steps, "model", None)
     expected = len(steps) if isinstance(steps, Sized) else 0
     return Trace(
@@ -506,4 +532,6 @@ def _decoded(run: Recordable, last: Step, count: int) -> tuple[Trace | str, str]
 
 def _said(trace: Trace) -> str:
     steps = len(trace.steps)
+    if not steps and not trace.complete:
+        return ""
     return report(trace, steps) if trace.complete else f"Stopped after step {steps}"

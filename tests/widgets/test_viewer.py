@@ -76,7 +76,7 @@ def frames_in(message: tuple[dict[str, Any], list[Any]]) -> dict[str, bytes]:
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     """All that goes to the page from now on."""
-    if ipywidgets.version_info < (8,):
+    if ipywidgets.__version__.startswith("7."):
         pytest.skip("this ipywidgets sends nothing where there is no kernel")
     sent: Wire = []
 
@@ -727,3 +727,36 @@ def test_a_record_is_shown_without_torch() -> None:
         "Viewer(Trace('m', 't', Settings())); Tokens(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_progress_bar_may_be_on_either_side(model: LatentDiffusion) -> None:
+    from tqdm import tqdm
+
+    viewer = Viewer()
+    watched = viewer.watch(model.sample("a cat", **ASKED))
+    assert len(watched) == len(list(watched)) == 5
+    list(viewer.watch(tqdm(model.sample("a dog", **ASKED), disable=True)))
+    assert viewer.head["pictures"][0]["prompt"] == "a dog" and len(viewer.pictures) == 1
+
+
+def test_a_run_that_has_not_begun_shows_its_tokens(model: LatentDiffusion) -> None:
+    viewer = Tokens(model.sample("a cat", **ASKED))
+    assert viewer.head["pictures"][0]["pieces"] == ["a", "cat"]
+    assert (viewer.state, viewer.message, indices(viewer)) == ("idle", "", [])
+
+
+def test_without_a_page_the_output_has_the_run_when_it_is_over(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[tuple[str, dict[str, Any], str]] = []
+    for what in ("display", "update_display"):
+        monkeypatch.setattr(kernel, what, lambda data, _, name, w=what: put.append((w, data, name)))
+    monkeypatch.setattr(kernel, "without_page", lambda: True)
+    viewer = Viewer()
+    list(viewer.watch(model.sample("a cat", **ASKED)))  # not on any output yet
+    viewer._ipython_display_()
+    list(viewer.watch(model.sample("a cat", **ASKED)))
+    assert [(what, name) for what, _, name in put] == [
+        ("display", viewer.uid), ("update_display", viewer.uid),
+    ]  # fmt: skip
+    assert "5 steps" in put[1][1]["text/plain"] and "image/png" in put[1][1]
