@@ -380,3 +380,23 @@ def test_notebook_7(load_notebook: Open, tmp_path_factory: pytest.TempPathFactor
         assert int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0) >= 5
     finally:
         server.stop()
+
+
+def test_inside_takes_the_place_of_the_stage_and_gives_it_back(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    look = notebook.find(".sdw-look")
+    expect(look).to_have_attribute("aria-expanded", "false")
+    look.click()
+    viewer = notebook.find(".sdw-studio .sdw-viewer")
+    expect(viewer).to_be_visible()
+    expect(notebook.find(".sdw-studio .sdw-stage")).to_be_hidden()
+    expect(look).to_have_attribute("aria-expanded", "true")
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    expect(viewer).to_have_attribute("data-state", "done")
+    expect(viewer.locator(".sdw-chip[data-word=cat]")).to_be_visible()
+    look.click()
+    expect(notebook.find(".sdw-studio .sdw-stage")).to_be_visible()
+    expect(notebook.find(".sdw-results img")).to_be_visible()
+    assert notebook.problems == []
