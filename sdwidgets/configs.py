@@ -11,7 +11,7 @@ presets.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Prediction = Literal["eps", "v", "x0"]
 Spacing = Literal["leading", "trailing", "linspace", "karras"]
@@ -42,7 +42,11 @@ class UNetConfig:
 
 @dataclass(frozen=True)
 class AutoencoderConfig:
-    """The KL autoencoder: H x W x 3 pixels to H/f x W/f x ``latent_channels``."""
+    """The autoencoder: H x W x 3 pixels to H/f x W/f x ``latent_channels``.
+
+    ``channels`` has one entry a level; level 0 works at the pixels' resolution, each further level
+    at half of the one before.
+    """
 
     channels: tuple[int, ...]
     blocks_per_level: int = 2
@@ -52,11 +56,18 @@ class AutoencoderConfig:
     mid_attention: bool = True
     scaling_factor: float = 0.18215  # latents are multiplied by it, to have unit variance outside
     shift_factor: float = 0.0  # and are centred by it first
+    attention_levels: tuple[int, ...] = ()  # levels with attention after each residual block
+    codes: int = 0  # VQ: each latent cell is one of so many codes; 0: KL
 
     @property
     def factor(self) -> int:
         """f, the number of pixels along one side of a latent cell."""
         return 2 ** (len(self.channels) - 1)
+
+    @property
+    def moments(self) -> int:
+        """Channels that the encoder gives: a mean and a log-variance for each latent's; VQ: one."""
+        return self.latent_channels if self.codes else 2 * self.latent_channels
 
 
 @dataclass(frozen=True)
@@ -148,6 +159,36 @@ SDXL = ModelConfig(
     size=1024,
     guidance_scale=5.0,
 )
+
+
+def _first_stage(
+    multiples: tuple[int, ...], latent_channels: int, *, scaling_factor: float = 1.0, **rest: Any
+) -> AutoencoderConfig:
+    return AutoencoderConfig(
+        channels=tuple(128 * n for n in multiples),
+        latent_channels=latent_channels,
+        scaling_factor=scaling_factor,
+        **rest,
+    )
+
+
+# The autoencoders published with the latent-diffusion paper (its table 8), by their names there and
+# as in models/first_stage_models/*/config.yaml of its code. That lists attention by resolution, of
+# pictures of 256 pixels: 32, 16 and 8 are levels 3, 4 and 5. The scales are those of the diffusion
+# models trained on them: of KL-f8 Stable Diffusion's, of KL-f16 that of retrieval-augmented
+# diffusion, and 1 of the VQ ones; for KL-f4 and KL-f32 none is published, and 1 is no more than a
+# start: measure their latents' deviation on your own pictures before training on them.
+FIRST_STAGES = {
+    "KL-f4": _first_stage((1, 2, 4), 3),
+    "KL-f8": _SD_AUTOENCODER,
+    "KL-f16": _first_stage((1, 1, 2, 2, 4), 16, attention_levels=(4,), scaling_factor=0.22765929),
+    "KL-f32": _first_stage((1, 1, 2, 2, 4, 4), 64, attention_levels=(4, 5)),
+    "VQ-f4": _first_stage((1, 2, 4), 3, codes=8192),
+    "VQ-f4-noattn": _first_stage((1, 2, 4), 3, codes=8192, mid_attention=False),
+    "VQ-f8": _first_stage((1, 2, 2, 4), 4, codes=16384, attention_levels=(3,)),
+    "VQ-f8-n256": _first_stage((1, 2, 2, 4), 4, codes=256, attention_levels=(3,)),
+    "VQ-f16": _first_stage((1, 1, 2, 2, 4), 8, codes=16384, attention_levels=(4,)),
+}
 
 # The bundled model: Stable Diffusion at small scale, trained on emoji scenes (see scenes.py).
 # Its norms have few groups: normalising takes a group's mean over the picture away, so with two

@@ -51,10 +51,10 @@ def infer_config(
     try:
         if is_compvis(shapes):
             unet, text = _compvis_unet(shapes), _compvis_text(shapes)
-            autoencoder = _compvis_autoencoder(shapes)
+            autoencoder = infer_autoencoder(shapes, AUTOENCODER)
         else:
             unet, text = _diffusers_unet(shapes), _clip(shapes, "text_encoder.")
-            autoencoder = _diffusers_autoencoder(shapes)
+            autoencoder = infer_autoencoder(shapes, "vae.")
     except (KeyError, IndexError, ValueError) as error:  # no name, or one of another rank
         missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
         raise CheckpointError(
@@ -160,33 +160,42 @@ def _diffusers_unet(shapes: Shapes) -> UNetConfig:
     return _unet(shapes, "unet.", levels, ("conv_in.weight", "conv_out.weight"))
 
 
-def _autoencoder(shapes: Shapes, prefix: str, block: str, attention: str) -> AutoencoderConfig:
-    """``block`` is the pattern of the encoder's residual blocks, level and number left open."""
-    first = prefix + block + ".conv1.weight"
-    levels = _number_of(shapes, first.replace("<level>", "{}").replace("<n>", "0"))
+def infer_autoencoder(shapes: Shapes, prefix: str) -> AutoencoderConfig:
+    """Return the config of an autoencoder whose tensors' names begin with ``prefix``.
+
+    Groups of the norms and the latents' scale and shift stay at their defaults: shapes do not say
+    them. Raises ``KeyError``, ``IndexError`` or ``ValueError`` for names or ranks that are missing.
+    """
+    if has_compvis_autoencoder(shapes, prefix):
+        level, block, attention = "encoder.down.<level>", "block", "attn.0.norm"
+        middle = "encoder.mid.attn_1.norm"
+    else:
+        level, block, attention = (
+            "encoder.down_blocks.<level>",
+            "resnets",
+            "attentions.0.group_norm",
+        )
+        middle = "encoder.mid_block.attentions.0.group_norm"
+
+    def name(number: int | str, rest: str) -> str:
+        return f"{prefix}{level}.{rest}".replace("<level>", str(number))
+
+    levels = range(_number_of(shapes, name("{}", f"{block}.0.conv1.weight")))
+    codes = shapes.get(f"{prefix}quantize.embedding.weight", (0,))
     return AutoencoderConfig(
-        channels=tuple(
-            shapes[first.replace("<level>", str(level)).replace("<n>", "0")][0]
-            for level in range(levels)
-        ),
-        blocks_per_level=_number_of(shapes, first.replace("<level>", "0").replace("<n>", "{}")),
-        latent_channels=shapes[prefix + "post_quant_conv.weight"][0],
-        in_channels=shapes[prefix + "encoder.conv_in.weight"][1],
-        mid_attention=f"{prefix}encoder.{attention}.weight" in shapes,
+        channels=tuple(shapes[name(i, f"{block}.0.conv1.weight")][0] for i in levels),
+        blocks_per_level=_number_of(shapes, name(0, block + ".{}.conv1.weight")),
+        latent_channels=shapes[f"{prefix}post_quant_conv.weight"][0],
+        in_channels=shapes[f"{prefix}encoder.conv_in.weight"][1],
+        mid_attention=f"{prefix}{middle}.weight" in shapes,
+        attention_levels=tuple(i for i in levels if name(i, f"{attention}.weight") in shapes),
+        codes=codes[0],
     )
 
 
-def _compvis_autoencoder(shapes: Shapes) -> AutoencoderConfig:
-    return _autoencoder(shapes, AUTOENCODER, "encoder.down.<level>.block.<n>", "mid.attn_1.norm")
-
-
-def _diffusers_autoencoder(shapes: Shapes) -> AutoencoderConfig:
-    return _autoencoder(
-        shapes,
-        "vae.",
-        "encoder.down_blocks.<level>.resnets.<n>",
-        "mid_block.attentions.0.group_norm",
-    )
+def has_compvis_autoencoder(shapes: Shapes, prefix: str) -> bool:
+    """Whether an autoencoder has CompVis's names (otherwise it is taken to have diffusers')."""
+    return f"{prefix}encoder.down.0.block.0.conv1.weight" in shapes
 
 
 def _compvis_text(shapes: Shapes) -> TextConfig:

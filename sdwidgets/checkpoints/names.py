@@ -66,8 +66,8 @@ def compvis_unet_names(config: UNetConfig) -> Lookup:
     return _from_modules(_unet_modules(config), UNET)
 
 
-def compvis_autoencoder_names(config: AutoencoderConfig) -> Lookup:
-    return _from_modules(_autoencoder_modules(config), AUTOENCODER)
+def compvis_autoencoder_names(config: AutoencoderConfig, prefix: str = AUTOENCODER) -> Lookup:
+    return _from_modules(_autoencoder_modules(config), prefix)
 
 
 def open_clip_names(config: TextConfig) -> Lookup:
@@ -161,6 +161,13 @@ def _autoencoder_modules(config: AutoencoderConfig) -> Iterator[tuple[str, str]]
         yield ours, theirs
         yield f"{ours}.conv_shortcut", f"{theirs}.nin_shortcut"
 
+    def attention(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
+        yield f"{ours}.group_norm", f"{theirs}.norm"
+        yield f"{ours}.to_q", f"{theirs}.q"
+        yield f"{ours}.to_k", f"{theirs}.k"
+        yield f"{ours}.to_v", f"{theirs}.v"
+        yield f"{ours}.to_out.0", f"{theirs}.proj_out"
+
     for half, blocks in (
         ("encoder", config.blocks_per_level),
         ("decoder", config.blocks_per_level + 1),
@@ -170,12 +177,7 @@ def _autoencoder_modules(config: AutoencoderConfig) -> Iterator[tuple[str, str]]
         yield f"{half}.conv_out", f"{half}.conv_out"
         for i in range(2):
             yield from resnet(f"{half}.mid_block.resnets.{i}", f"{half}.mid.block_{i + 1}")
-        attention, theirs = f"{half}.mid_block.attentions.0", f"{half}.mid.attn_1"
-        yield f"{attention}.group_norm", f"{theirs}.norm"
-        yield f"{attention}.to_q", f"{theirs}.q"
-        yield f"{attention}.to_k", f"{theirs}.k"
-        yield f"{attention}.to_v", f"{theirs}.v"
-        yield f"{attention}.to_out.0", f"{theirs}.proj_out"
+        yield from attention(f"{half}.mid_block.attentions.0", f"{half}.mid.attn_1")
         for level in range(levels):
             if half == "encoder":
                 ours, theirs = f"encoder.down_blocks.{level}", f"encoder.down.{level}"
@@ -185,8 +187,10 @@ def _autoencoder_modules(config: AutoencoderConfig) -> Iterator[tuple[str, str]]
                 yield f"{ours}.upsamplers.0.conv", f"{theirs}.upsample.conv"
             for i in range(blocks):
                 yield from resnet(f"{ours}.resnets.{i}", f"{theirs}.block.{i}")
+                yield from attention(f"{ours}.attentions.{i}", f"{theirs}.attn.{i}")
     yield "quant_conv", "quant_conv"
     yield "post_quant_conv", "post_quant_conv"
+    yield "quantize", "quantize"
 
 
 def _open_clip_modules(config: TextConfig) -> Iterator[tuple[str, str]]:

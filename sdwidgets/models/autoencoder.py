@@ -1,4 +1,4 @@
-"""The KL autoencoder: pictures to latents of unit variance, and back.
+"""The autoencoders, KL and VQ: pictures to latents of unit variance, and back.
 
 Source: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv
 2112.10752, section 3.1 and appendix G). The latents' scale and shift live in here: everything
@@ -7,14 +7,18 @@ outside sees latents of (about) unit variance.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..configs import AutoencoderConfig
+from ..errors import InputError
 from .attention import PixelAttention
 from .layers import Downsample, ResnetBlock, Upsample, norm_silu
+from .quantizer import Quantizer
 
 EPS = 1e-6
 
@@ -53,6 +57,32 @@ class Posterior:
         return 0.5 * (mean.square() + std.square() - 1 - 2 * std.log()).flatten(1).sum(1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Codes(Posterior):
+    """What a VQ encoder makes of pictures: a posterior that is sure, so ``std`` is zero.
+
+    ``mean`` are the latents before they are quantised, which is what diffusion runs on (decoding
+    quantises); ``quantized`` [B, C, h, w] are the codes in their place, in the same scale, with
+    gradients straight through; ``indices`` [B, h, w] (int64) says which of the ``codes``; ``loss``
+    [] is that of `Quantizer`.
+    """
+
+    indices: Tensor
+    quantized: Tensor
+    loss: Tensor
+    codes: int
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Return the latents [B, C, h, w] before they are quantised: there is no chance in them."""
+        return self.mean
+
+    def kl(self) -> Tensor:
+        """Return KL(q || uniform over all codes) [B] in nats, summed over a sample: log K a cell,
+        a constant (arXiv 1711.00937, section 3.1)."""
+        nats = self.indices[0].numel() * math.log(self.codes)
+        return torch.full((len(self.indices),), nats, device=self.indices.device)
+
+
 class MidBlock(nn.Module):
     """x [B, C, h, w] -> [B, C, h, w]: residual, attention over all pixels (optional), residual."""
 
@@ -70,42 +100,75 @@ class MidBlock(nn.Module):
         return self.resnets[1](x)
 
 
-class DownBlock(nn.Module):
-    """x [B, in, h, w] -> [B, out, h/2, w/2] ([B, out, h, w] in the last level)."""
+class Level(nn.Module):
+    """x [B, in, h, w] -> [B, out, h, w]: residual blocks, with attention after each or none."""
 
-    def __init__(self, in_channels: int, channels: int, blocks: int, groups: int, last: bool):
+    def __init__(self, in_channels: int, channels: int, blocks: int, groups: int, attention: bool):
         super().__init__()
+        self.attentions = nn.ModuleList(
+            PixelAttention(channels, groups) for _ in range(blocks if attention else 0)
+        )
         self.resnets = nn.ModuleList(
             ResnetBlock(channels if i else in_channels, channels, groups=groups, eps=EPS)
             for i in range(blocks)
         )
-        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels, asymmetric=True)])
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in (*self.resnets, *self.downsamplers):
-            x = layer(x)
+        for i, resnet in enumerate(self.resnets):
+            x = resnet(x)
+            if self.attentions:
+                x = self.attentions[i](x)
         return x
 
 
-class UpBlock(nn.Module):
+class DownBlock(Level):
+    """x [B, in, h, w] -> [B, out, h/2, w/2] ([B, out, h, w] in the last level)."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        blocks: int,
+        groups: int,
+        *,
+        attention: bool,
+        last: bool,
+    ):
+        super().__init__(in_channels, channels, blocks, groups, attention)
+        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels, asymmetric=True)])
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = super().forward(x)
+        for downsample in self.downsamplers:
+            x = downsample(x)
+        return x
+
+
+class UpBlock(Level):
     """x [B, in, h, w] -> [B, out, 2h, 2w] ([B, out, h, w] in the last level)."""
 
-    def __init__(self, in_channels: int, channels: int, blocks: int, groups: int, last: bool):
-        super().__init__()
-        self.resnets = nn.ModuleList(
-            ResnetBlock(channels if i else in_channels, channels, groups=groups, eps=EPS)
-            for i in range(blocks)
-        )
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        blocks: int,
+        groups: int,
+        *,
+        attention: bool,
+        last: bool,
+    ):
+        super().__init__(in_channels, channels, blocks, groups, attention)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(channels)])
 
     def forward(self, x: Tensor) -> Tensor:
-        for layer in (*self.resnets, *self.upsamplers):
-            x = layer(x)
+        x = super().forward(x)
+        for upsample in self.upsamplers:
+            x = upsample(x)
         return x
 
 
 class Encoder(nn.Module):
-    """image [B, 3, H, W] -> mean and log-variance, together [B, 2C, H/f, W/f]."""
+    """image [B, 3, H, W] -> [B, 2C, H/f, W/f], mean and log-variance; VQ: the C latents alone."""
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
@@ -117,13 +180,14 @@ class Encoder(nn.Module):
                 channels[i],
                 config.blocks_per_level,
                 groups,
+                attention=i in config.attention_levels,
                 last=i == len(channels) - 1,
             )
             for i in range(len(channels))
         )
         self.mid_block = MidBlock(channels[-1], groups, config.mid_attention)
         self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(channels[-1], 2 * config.latent_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(channels[-1], config.moments, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
         h = self.conv_in(image)  # [B, channels[0], H, W]
@@ -147,6 +211,7 @@ class Decoder(nn.Module):
                 channels[i],
                 config.blocks_per_level + 1,
                 groups,
+                attention=len(channels) - 1 - i in config.attention_levels,
                 last=i == len(channels) - 1,
             )
             for i in range(len(channels))
@@ -164,7 +229,8 @@ class Decoder(nn.Module):
 class Autoencoder(nn.Module):
     """Pictures to unit-variance latents and back (arXiv 2112.10752, section 3.1).
 
-    Parameter names are those of diffusers' ``AutoencoderKL``.
+    Parameter names are those of diffusers' ``AutoencoderKL`` and, with codes, ``VQModel``. Fully
+    convolutional: pictures may have any size that f divides; see `reconstruct` for all others.
     """
 
     def __init__(self, config: AutoencoderConfig):
@@ -172,24 +238,72 @@ class Autoencoder(nn.Module):
         self.config = config
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
-        self.quant_conv = nn.Conv2d(2 * config.latent_channels, 2 * config.latent_channels, 1)
+        self.quant_conv = nn.Conv2d(config.moments, config.moments, 1)
         self.post_quant_conv = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
+        self.quantize = Quantizer(config.codes, config.latent_channels) if config.codes else None
 
     def encode(self, image: Tensor) -> Posterior:
         """Return the posterior over latents [B, C, H/f, W/f] of ``image`` [B, 3, H, W] in [-1, 1].
 
-        H and W are multiples of f = ``config.factor``. The variance is clamped to e^-30..e^20.
+        H and W are multiples of f = ``config.factor``. With codes it is a `Codes`; else a Gaussian
+        with its variance clamped to e^-30..e^20.
         """
         scale, shift = self.config.scaling_factor, self.config.shift_factor
-        mean, log_variance = self.quant_conv(self.encoder(image)).chunk(2, dim=1)
-        std = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
-        return Posterior((mean - shift) * scale, std * scale, scale, shift)
+        moments = self.quant_conv(self.encoder(image))
+        if self.quantize is None:
+            mean, log_variance = moments.chunk(2, dim=1)
+            std = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
+            return Posterior((mean - shift) * scale, std * scale, scale, shift)
+        quantized, indices, loss = self.quantize(moments)
+        mean = (moments - shift) * scale
+        return Codes(
+            mean,
+            torch.zeros_like(mean),
+            scale,
+            shift,
+            indices=indices,
+            quantized=(quantized - shift) * scale,
+            loss=loss,
+            codes=self.config.codes,
+        )
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return images [B, 3, fh, fw], about in [-1, 1], of unit-variance latents [B, C, h, w]."""
+        """Return images [B, 3, fh, fw], about in [-1, 1], of unit-variance latents [B, C, h, w].
+
+        With codes the latents are quantised first: a network that draws them need not hit codes.
+        """
         z = latents / self.config.scaling_factor + self.config.shift_factor
+        if self.quantize is not None:
+            z = self.quantize(z).latents
         return self.decoder(self.post_quant_conv(z))
+
+    def decode_codes(self, indices: Tensor) -> Tensor:
+        """Return images [B, 3, fh, fw] of codes: ``indices`` [B, h, w], 0 to K - 1.
+
+        Raises ``InputError`` for indices that are no codes, and if there are no codes at all.
+        """
+        if self.quantize is None:
+            raise InputError("A KL autoencoder has no codes: decode latents.", parameter="indices")
+        low, high = (int(end) for end in torch.aminmax(indices))
+        if low < 0 or high >= self.config.codes:
+            raise InputError(
+                f"Codes are 0 to {self.config.codes - 1:,}; the indices are {low:,} to {high:,}.",
+                parameter="indices",
+            )
+        return self.decoder(self.post_quant_conv(self.quantize.look_up(indices)))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the reconstruction [B, 3, H, W] of ``image`` [B, 3, H, W] through the mode."""
         return self.decode(self.encode(image).mode())
+
+    def reconstruct(self, image: Tensor) -> Tensor:
+        """The same for any H and W: see `padded`; what was added is cropped off again."""
+        height, width = image.shape[-2:]
+        return self(padded(image, self.config.factor))[..., :height, :width]
+
+
+def padded(image: Tensor, factor: int) -> Tensor:
+    """Return ``image`` [B, C, H, W] with H and W made multiples of ``factor``, by repeating its
+    last row and column: at the bottom and right only, so that a latent cell stays where it was."""
+    height, width = image.shape[-2:]
+    return F.pad(image, (0, -width % factor, 0, -height % factor), mode="replicate")

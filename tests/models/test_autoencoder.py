@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from sdwidgets import configs
-from sdwidgets.models.autoencoder import Autoencoder, Posterior
+from sdwidgets.configs import AutoencoderConfig
+from sdwidgets.errors import InputError
+from sdwidgets.models.autoencoder import Autoencoder, Codes, Posterior, padded
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -70,3 +74,124 @@ def test_the_middle_attention_is_optional() -> None:
     autoencoder = Autoencoder(replace(CONFIG, mid_attention=False))
     assert not any("attentions" in name for name in autoencoder.state_dict())
     assert autoencoder(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
+
+
+# --------------------------------------------------------------------------------- vector quantised
+
+VQ = replace(CONFIG, codes=30)
+
+
+def encode(autoencoder: Autoencoder, image: Tensor) -> Codes:
+    codes = autoencoder.encode(image)
+    assert isinstance(codes, Codes)
+    return codes
+
+
+def vq_autoencoder(config: AutoencoderConfig = VQ) -> Autoencoder:
+    autoencoder = Autoencoder(config)
+    assert autoencoder.quantize is not None
+    torch.nn.init.normal_(autoencoder.quantize.embedding.weight, std=0.3)
+    return autoencoder
+
+
+@torch.no_grad()
+def test_a_vq_posterior_is_sure() -> None:
+    autoencoder = vq_autoencoder()
+    codes = encode(autoencoder, torch.rand(2, 3, 8, 12))
+    generator = torch.Generator().manual_seed(1)
+    before = generator.get_state()
+    assert torch.equal(codes.sample(generator), codes.mode())
+    assert torch.equal(generator.get_state(), before)
+    assert not codes.std.any()
+    assert codes.indices.shape == (2, 4, 6) and codes.quantized.shape == codes.mean.shape
+    torch.testing.assert_close(codes.kl(), torch.full((2,), 24 * math.log(30)))
+
+
+@torch.no_grad()
+def test_vq_decoding_quantises_first() -> None:
+    autoencoder = vq_autoencoder(replace(VQ, scaling_factor=0.5, shift_factor=0.25))
+    codes = encode(autoencoder, torch.rand(1, 3, 8, 8))
+    decoded = autoencoder.decode(codes.mode())
+    torch.testing.assert_close(autoencoder.decode(codes.quantized), decoded)
+    torch.testing.assert_close(autoencoder.decode_codes(codes.indices), decoded)
+
+
+@torch.no_grad()
+def test_the_scale_of_vq_latents_is_undone_in_decoding() -> None:
+    plain = vq_autoencoder(replace(VQ, scaling_factor=1.0))
+    scaled = Autoencoder(replace(VQ, scaling_factor=0.25, shift_factor=0.5))
+    scaled.load_state_dict(plain.state_dict())
+    image = torch.rand(1, 3, 8, 8) * 2 - 1
+    one, other = encode(plain, image), encode(scaled, image)
+    torch.testing.assert_close(other.mean, (one.mean - 0.5) * 0.25)
+    torch.testing.assert_close(other.quantized, (one.quantized - 0.5) * 0.25)
+    torch.testing.assert_close(other.loss, one.loss)
+    assert torch.equal(other.indices, one.indices)
+    torch.testing.assert_close(scaled.decode(other.mean), plain.decode(one.mean))
+
+
+@pytest.mark.parametrize("attention", [(), (0, 1)])
+def test_every_parameter_of_a_vq_autoencoder_gets_a_gradient(attention: tuple[int, ...]) -> None:
+    autoencoder = vq_autoencoder(replace(VQ, attention_levels=attention, codes=2))
+    codes = encode(autoencoder, torch.rand(4, 3, 16, 16))
+    (autoencoder.decode(codes.sample()).square().mean() + codes.loss).backward()
+    named = {n: p for n, p in autoencoder.named_parameters() if not n.endswith("to_k.bias")}
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in named.values())
+
+
+def test_a_codebook_learns_what_it_is_given() -> None:
+    autoencoder = vq_autoencoder(replace(VQ, codes=8))
+    image = torch.rand(2, 3, 16, 16) * 2 - 1
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(30):
+        codes = encode(autoencoder, image)
+        loss = (autoencoder.decode(codes.mode()) - image).abs().mean() + codes.loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_indices_that_are_no_codes() -> None:
+    with pytest.raises(InputError, match=r"0 to 29; the indices are 0 to 30"):
+        vq_autoencoder().decode_codes(torch.tensor([[[0, 30]]]))
+    with pytest.raises(InputError, match="no codes"):
+        Autoencoder(CONFIG).decode_codes(torch.zeros(1, 2, 2, dtype=torch.int64))
+
+
+# --------------------------------------------------------------------------------- levels and sizes
+
+
+def test_attention_stands_in_the_levels_that_the_config_names() -> None:
+    autoencoder = Autoencoder(replace(CONFIG, channels=(8, 16, 32), attention_levels=(2,)))
+    down = [len(level.attentions) for level in autoencoder.encoder.down_blocks]
+    up = [len(level.attentions) for level in autoencoder.decoder.up_blocks]
+    assert (down, up) == ([0, 0, 1], [2, 0, 0])  # one after each residual block
+
+
+@pytest.mark.parametrize("config", [CONFIG, VQ], ids=["KL", "VQ"])
+@pytest.mark.parametrize("size", [(8, 8), (7, 9), (1, 1), (5, 8)])
+@torch.no_grad()
+def test_a_reconstruction_has_the_pictures_size(
+    config: AutoencoderConfig, size: tuple[int, int]
+) -> None:
+    assert Autoencoder(config).reconstruct(torch.rand(2, 3, *size)).shape == (2, 3, *size)
+
+
+@torch.no_grad()
+def test_a_size_that_f_divides_is_reconstructed_as_it_is() -> None:
+    autoencoder = Autoencoder(CONFIG)
+    image = torch.rand(1, 3, 8, 12)
+    assert torch.equal(autoencoder.reconstruct(image), autoencoder(image))
+
+
+def test_padding_repeats_the_edge_at_the_bottom_and_right() -> None:
+    image = torch.arange(6.0).view(1, 1, 2, 3)
+    assert padded(image, 4)[0, 0].tolist() == [
+        [0, 1, 2, 2],
+        [3, 4, 5, 5],
+        [3, 4, 5, 5],
+        [3, 4, 5, 5],
+    ]
