@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .imports import quick_imports
 
 if TYPE_CHECKING:
+    from .checkpoints import load_autoencoder, save_autoencoder
     from .checkpoints import load_model as load
     from .checkpoints import save_model as save
     from .diffusion import NoiseSchedule, Step
@@ -53,6 +54,8 @@ _PUBLIC = {
     "PictureView": ("widgets", "PictureView"),
     "load": ("checkpoints", "load_model"),
     "save": ("checkpoints", "save_model"),
+    "load_autoencoder": ("checkpoints", "load_autoencoder"),
+    "save_autoencoder": ("checkpoints", "save_autoencoder"),
     "LatentDiffusion": ("pipeline", "LatentDiffusion"),
     "Conditioning": ("pipeline", "Conditioning"),
     "Settings": ("settings", "Settings"),
@@ -88,6 +91,8 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "PictureView",
     "load",
     "save",
+    "load_autoencoder",
+    "save_autoencoder",
     "LatentDiffusion",
     "Conditioning",
     "Settings",

@@ -41,23 +41,25 @@ def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
 
 
 def autoencoder_of(config: AutoencoderConfig) -> Any:
-    """diffusers' ``AutoencoderKL`` of ``config``."""
-    from diffusers import AutoencoderKL
+    """diffusers' ``AutoencoderKL`` of ``config``, or its ``VQModel``, which knows no shift."""
+    from diffusers import AutoencoderKL, VQModel
 
-    levels = len(config.channels)
-    return AutoencoderKL(
-        in_channels=config.in_channels,
-        out_channels=config.in_channels,
-        block_out_channels=config.channels,
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        layers_per_block=config.blocks_per_level,
-        latent_channels=config.latent_channels,
-        norm_num_groups=config.norm_groups,
-        scaling_factor=config.scaling_factor,
-        shift_factor=config.shift_factor,
-        mid_block_add_attention=config.mid_attention,
-    ).eval()
+    attention = [level in config.attention_levels for level in range(len(config.channels))]
+    both = {
+        "in_channels": config.in_channels,
+        "out_channels": config.in_channels,
+        "block_out_channels": config.channels,
+        "down_block_types": tuple("Attn" * has + "DownEncoderBlock2D" for has in attention),
+        "up_block_types": tuple("Attn" * has + "UpDecoderBlock2D" for has in attention[::-1]),
+        "layers_per_block": config.blocks_per_level,
+        "latent_channels": config.latent_channels,
+        "norm_num_groups": config.norm_groups,
+        "scaling_factor": config.scaling_factor,
+        "mid_block_add_attention": config.mid_attention,
+    }
+    if config.codes:
+        return VQModel(num_vq_embeddings=config.codes, **both).eval()
+    return AutoencoderKL(shift_factor=config.shift_factor, **both).eval()
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:

@@ -3,7 +3,7 @@
 What comes in is a stranger's file: every number has bounds, every class must be on the list, and a
 field that would change the computation in a way that our networks do not know is refused by name
 rather than ignored. Field names and defaults are those of diffusers' ``UNet2DConditionModel``,
-``AutoencoderKL`` and schedulers, and of transformers' ``CLIPTextConfig``.
+``AutoencoderKL``, ``VQModel`` and schedulers, and of transformers' ``CLIPTextConfig``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Json = dict[str, Any]
 # The classes a model_index.json may name. Nothing is ever imported by a name from a file.
 _CLASSES = {
     "unet": {("diffusers", "UNet2DConditionModel")},
-    "vae": {("diffusers", "AutoencoderKL")},
+    "vae": {("diffusers", "AutoencoderKL"), ("diffusers", "VQModel")},
     "text_encoder": {("transformers", "CLIPTextModel")},
     "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
     "scheduler": {
@@ -240,29 +240,43 @@ def unet_to_json(config: UNetConfig, sample_size: int) -> Json:
     }
 
 
+# Without and with attention.
+_DOWN_BLOCKS = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
+_UP_BLOCKS = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
+
+
 def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderConfig:
     f = _Fields(data, where)
     f.must_be(
         act_fn="silu", latents_mean=None, latents_std=None, use_quant_conv=True,
-        use_post_quant_conv=True,
+        use_post_quant_conv=True, norm_type="group", lookup_from_codebook=False,
     )  # fmt: skip
+    is_vq = f.choice("_class_name", _same("AutoencoderKL", "VQModel"), "AutoencoderKL") == "VQModel"
     channels = f.integers("block_out_channels", 1, 8192)
-    for key, kind in (
-        ("down_block_types", "DownEncoderBlock2D"),
-        ("up_block_types", "UpDecoderBlock2D"),
+    down = data.get("down_block_types")
+    kinds = {kind: has_attention for has_attention, kind in enumerate(_DOWN_BLOCKS)}
+    if (
+        not isinstance(down, list)
+        or len(down) != len(channels)
+        or not all(isinstance(kind, str) and kind in kinds for kind in down)
     ):
-        if data.get(key) != [kind] * len(channels):
-            raise f.error(key, f"{len(channels)} times {kind}")
+        raise f.error("down_block_types", f"a list of {len(channels)} of {', '.join(kinds)}")
+    up = [_UP_BLOCKS[kinds[kind]] for kind in reversed(down)]
+    if data.get("up_block_types") != up:
+        raise f.error("up_block_types", f"the mirror image of down_block_types, {up},")
     config = AutoencoderConfig(
         channels=channels,
         blocks_per_level=f.integer("layers_per_block", 1, 8, 1),
-        latent_channels=f.integer("latent_channels", 1, 64, 4),
+        latent_channels=f.integer("latent_channels", 1, 64, 3 if is_vq else 4),
         in_channels=f.integer("in_channels", 1, 16, 3),
         norm_groups=f.integer("norm_num_groups", 1, 1024, 32),
         mid_attention=f.flag("mid_block_add_attention", True),
         scaling_factor=f.number("scaling_factor", 1e-4, 1e4, 0.18215),
         shift_factor=f.number("shift_factor", -1e4, 1e4, 0.0),
+        attention_levels=tuple(level for level, kind in enumerate(down) if kinds[kind]),
+        codes=f.integer("num_vq_embeddings", 1, 1_000_000, 256) if is_vq else 0,
     )
+    f.must_be(vq_embed_dim=config.latent_channels)
     _check_divisible(f, "norm_num_groups", channels, (config.norm_groups,) * len(channels))
     if data.get("out_channels", 3) != config.in_channels:
         raise f.error("out_channels", f"{config.in_channels}, as many as in_channels,")
@@ -270,12 +284,17 @@ def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderCon
 
 
 def autoencoder_to_json(config: AutoencoderConfig, size: int) -> Json:
-    levels = len(config.channels)
+    """The inverse of ``autoencoder_from_json``; ``size`` is the pictures' side."""
+    attention = [level in config.attention_levels for level in range(len(config.channels))]
+    own: Json = {"shift_factor": config.shift_factor or None}
+    if config.codes:  # diffusers' class knows no shift, and would say so
+        own = own if config.shift_factor else {}
+        own |= {"num_vq_embeddings": config.codes, "vq_embed_dim": config.latent_channels}
     return {
-        "_class_name": "AutoencoderKL",
+        "_class_name": autoencoder_class(config),
         "act_fn": "silu",
         "block_out_channels": list(config.channels),
-        "down_block_types": ["DownEncoderBlock2D"] * levels,
+        "down_block_types": [_DOWN_BLOCKS[has] for has in attention],
         "force_upcast": False,
         "in_channels": config.in_channels,
         "latent_channels": config.latent_channels,
@@ -285,9 +304,14 @@ def autoencoder_to_json(config: AutoencoderConfig, size: int) -> Json:
         "out_channels": config.in_channels,
         "sample_size": size,
         "scaling_factor": config.scaling_factor,
-        "shift_factor": config.shift_factor or None,
-        "up_block_types": ["UpDecoderBlock2D"] * levels,
+        "up_block_types": [_UP_BLOCKS[has] for has in reversed(attention)],
+        **own,
     }
+
+
+def autoencoder_class(config: AutoencoderConfig) -> str:
+    """diffusers' class for it."""
+    return "VQModel" if config.codes else "AutoencoderKL"
 
 
 def text_from_json(data: Mapping[str, Any], where: str) -> TextConfig:
@@ -418,7 +442,7 @@ def model_index(config: ModelConfig) -> Json:
         "text_encoder": ["transformers", "CLIPTextModel"],
         "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", "AutoencoderKL"],
+        "vae": ["diffusers", autoencoder_class(config.autoencoder)],
     }
 
 

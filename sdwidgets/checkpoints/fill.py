@@ -128,6 +128,17 @@ def extras(plans: Sequence[Plan]) -> list[str]:
     ]
 
 
+def conversions(plans: Sequence[Plan]) -> list[str]:
+    """What is lost, or was, in the type that the weights are stored in, each as half a sentence."""
+    notes = []
+    stored = set().union(*(plan.stored_as() for plan in plans))
+    if "F64" in stored:
+        notes.append("float64 weights were converted to a smaller type")
+    if any(code.startswith("F8") for code in stored):
+        notes.append("some weights have 8 bits only")
+    return notes
+
+
 def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, source: Source) -> None:
     entry = file.entries[source.name]
     if entry.dtype not in FLOATS:

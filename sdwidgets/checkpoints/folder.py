@@ -53,14 +53,14 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         config=config,
         weights=(
             Weights(
-                _weights(folder / "unet", "diffusion_pytorch_model", stack),
+                weight_files(folder / "unet", "diffusion_pytorch_model", stack),
                 names.diffusers_names(),
             ),
             Weights(
-                _weights(folder / "vae", "diffusion_pytorch_model", stack),
+                weight_files(folder / "vae", "diffusion_pytorch_model", stack),
                 names.diffusers_names(),
             ),
-            Weights(_weights(folder / "text_encoder", "model", stack), names.clip_names()),
+            Weights(weight_files(folder / "text_encoder", "model", stack), names.clip_names()),
         ),
         tokenizer=folder / "tokenizer",
         pad_from_tokenizer=True,
@@ -103,8 +103,11 @@ def _refuse_code(folder: Path) -> None:
         )
 
 
-def _weights(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
-    """Open the weights of one part: one file, or shards listed by an index."""
+def weight_files(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
+    """Open the weights of one part, until ``stack`` closes: one file, or shards listed by an index.
+
+    Raises ``CheckpointNotFound`` or, for pickles only, ``CheckpointError``.
+    """
     for variant in ("", ".fp16"):
         path = folder / f"{stem}{variant}.safetensors"
         if path.exists():

@@ -21,16 +21,16 @@ from ..errors import (
     CheckpointError,
     CheckpointNotFound,
     InputError,
-    OutOfMemory,
     SDWidgetsError,
 )
 from ..imports import quick_imports
 from ..memory import check_memory
 from . import config_json, hub
-from .fill import Part, Plan, extras, fill, plan
+from .fill import Part, Plan, conversions, extras, fill, plan
 from .folder import open_folder
 from .layout import Layout
 from .single_file import open_file
+from .target import device_of, dtype_of, why_not_loaded
 from .weights import quoted
 
 if TYPE_CHECKING:
@@ -75,8 +75,8 @@ def load_model(
     ``HubError``, ``OutOfMemory`` or ``InputError``, all before any weight has been read, but for
     those about the values themselves.
     """
-    target = _device(device)
-    number = _dtype(dtype, target)
+    target = device_of(device)
+    number = dtype_of(dtype, target)
     wanted = _prediction(prediction)
     path, label = _locate(name, revision)
     if path.is_dir() and config is not None:
@@ -97,67 +97,11 @@ def load_model(
             return _assemble(layout, target, number, check_finite, make_room, stop)
     except SDWidgetsError:
         raise
-    except OSError as error:  # a disk that fails, a network folder that has gone
-        why = f"{path} could not be read: {error.strerror or type(error).__name__}."
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+    except (OSError, MemoryError, RuntimeError) as error:
+        failure = why_not_loaded(error, path, target)
+        if failure is None:
             raise
-        why = ""
-    # Raised out here: the error above would keep alive what was read so far.
-    raise (
-        CheckpointError(why)
-        if why
-        else OutOfMemory(
-            f"The memory of {target} did not suffice for {path}.\n"
-            "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
-        )
-    )
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        result = torch.device(device)
-    except (RuntimeError, TypeError):
-        result = torch.device("meta")
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if result.type not in there:
-        raise InputError(
-            f"There is no device {quoted(str(device))}. Known: auto, cpu, cuda, mps.",
-            parameter="device",
-        )
-    if not there[result.type] or (
-        result.type == "cuda" and (result.index or 0) >= torch.cuda.device_count()
-    ):
-        raise InputError(
-            f"This machine has no device {result}. Take device='auto'.", parameter="device"
-        )
-    return result
-
-
-_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
-
-
-def _dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    if dtype == "auto":
-        return torch.float16 if device.type == "cuda" else torch.float32
-    found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if found is None or found not in _DTYPES.values():
-        raise InputError(
-            f"There is no dtype {quoted(str(dtype))} here. Known: auto, {', '.join(_DTYPES)}.",
-            parameter="dtype",
-        )
-    if found == torch.float16 and device.type == "cpu":
-        warnings.warn("float16 is slow on a CPU: the model is loaded in float32.", stacklevel=3)
-        return torch.float32
-    return found
+    raise failure  # out here: the error above would keep alive what was read so far
 
 
 def _prediction(prediction: str | None) -> Prediction | None:
@@ -285,24 +229,13 @@ def _with_token_ids(config: TextConfig, tokenizer: Any, layout: Layout) -> TextC
     return replace(config, bos=bos, eos=eos, pad=pad)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    # CUDA has a class of its own; other devices raise plain RuntimeErrors.
-    said = str(error).lower()
-    signs = ("out of memory", "defaultcpuallocator", "can't allocate memory")
-    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
-
-
 def _notice(path: Path, plans: Sequence[Plan]) -> str:
     """One line about what was left out or converted with a loss; "" if nothing was."""
-    notes = []
+    notes = conversions(plans)
     if unused := extras(plans):
-        notes.append(
+        notes.insert(
+            0,
             f"{len(unused):,} tensors that the model has no place for were left out, such as "
-            f"{quoted(min(unused))}"
+            f"{quoted(min(unused))}",
         )
-    stored = set().union(*(each.stored_as() for each in plans))
-    if "F64" in stored:
-        notes.append("float64 weights were converted to a smaller type")
-    if any(code.startswith("F8") for code in stored):
-        notes.append("some weights have 8 bits only")
     return f"{path.name}: {'; '.join(notes)}." if notes else ""

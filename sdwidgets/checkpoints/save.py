@@ -1,4 +1,4 @@
-"""``save_model``: a model -> a folder in the diffusers layout, whole or not at all."""
+"""``save_model``, ``save_autoencoder``: a folder in the diffusers layout, whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ..errors import CheckpointError, InputError
 from . import config_json
 
 if TYPE_CHECKING:
+    from ..models.autoencoder import Autoencoder
     from ..pipeline import LatentDiffusion
 
 
@@ -36,11 +37,42 @@ def save_model(
     Raises ``InputError`` if something else stands there, ``CheckpointError`` if the disk is full or
     may not be written to; what was there before is then still there.
     """
-    target = Path(folder)
+    stored = _stored(dtype)
+    return _placed(Path(folder), "model_index.json", lambda new: _write(model, new, stored))
+
+
+def save_autoencoder(
+    autoencoder: Autoencoder,
+    folder: str | os.PathLike[str],
+    *,
+    dtype: str | torch.dtype | None = None,
+) -> Path:
+    """Write ``autoencoder`` alone to ``folder``, as `save_model` does with a whole model.
+
+    `load_autoencoder` and diffusers (``AutoencoderKL``, ``VQModel``) read it.
+    """
+    stored = _stored(dtype)
+    settings = config_json.autoencoder_to_json(autoencoder.config, size=256)
+
+    def write(new: Path) -> None:
+        _write_json(new / "config.json", settings)
+        _write_weights(new / "diffusion_pytorch_model.safetensors", autoencoder, stored, str)
+        _sync(new)
+
+    return _placed(Path(folder), "config.json", write)
+
+
+def _stored(dtype: str | torch.dtype | None) -> torch.dtype | None:
     stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
     if dtype is not None and stored not in (torch.float16, torch.bfloat16, torch.float32):
         raise InputError(f"There is no dtype {dtype!r} for weights.", parameter="dtype")
-    if target.exists() and not _may_replace(target):
+    return stored
+
+
+def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
+    """Have ``write`` fill a new folder, then move it to ``target``; in the place of a folder only
+    if that is empty or has the file ``marker``."""
+    if target.exists() and not _may_replace(target, marker):
         raise InputError(
             f"{target} holds something other than a model and was left alone.\n"
             "Give a new or empty folder.",
@@ -50,7 +82,7 @@ def save_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
             new = Path(scratch) / "new"
-            _write(model, new, stored)
+            write(new)
             if target.exists():
                 _keep_other_files(target, new)
                 os.replace(target, Path(scratch) / "old")
@@ -69,10 +101,8 @@ def save_model(
     return target
 
 
-def _may_replace(target: Path) -> bool:
-    return target.is_dir() and (
-        (target / "model_index.json").is_file() or not any(target.iterdir())
-    )
+def _may_replace(target: Path, marker: str) -> bool:
+    return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
 
 
 def _keep_other_files(old: Path, new: Path) -> None:

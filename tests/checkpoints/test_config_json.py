@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sdwidgets.checkpoints import config_json as c
-from sdwidgets.configs import EMOJI, SD1, SD2, SDXL, TINY, ModelConfig
+from sdwidgets.configs import EMOJI, FIRST_STAGES, SD1, SD2, SDXL, TINY, ModelConfig
 from sdwidgets.errors import CheckpointError
 
 CONFIGS = pytest.mark.parametrize("config", [SD1, SD2, EMOJI, TINY], ids=lambda config: config.name)
@@ -34,6 +34,13 @@ def test_configs_go_there_and_back(config: ModelConfig) -> None:
     text = config.text[0]  # its tokens are the tokenizer's to say
     again = replace(c.text_from_json(there[3], ""), bos=text.bos, eos=text.eos, pad=text.pad)
     assert again == text
+
+
+@pytest.mark.parametrize("name", FIRST_STAGES)
+def test_first_stages_go_there_and_back(name: str) -> None:
+    there = json.loads(json.dumps(c.autoencoder_to_json(FIRST_STAGES[name], 256)))
+    assert c.autoencoder_from_json(there, "") == FIRST_STAGES[name]
+    assert there["_class_name"] == ("VQModel" if name.startswith("VQ") else "AutoencoderKL")
 
 
 @CONFIGS
@@ -158,11 +165,30 @@ def test_networks_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None:
         {"down_block_types": ["DownBlock2D"] * 4},
         {"out_channels": 4},
         {"block_out_channels": [10**6] * 4},
+        {"_class_name": "AutoencoderTiny"},
+        {"down_block_types": ["DownEncoderBlock2D"] * 3 + ["AttnDownEncoderBlock2D"]},
+        {"up_block_types": ["AttnUpDecoderBlock2D"] * 4},
     ],
     ids=str,
 )
 def test_autoencoders_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None:
     refused(c.autoencoder_from_json, c.autoencoder_to_json(SD1.autoencoder, 512), **changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"num_vq_embeddings": 0},
+        {"num_vq_embeddings": 10**9},
+        {"vq_embed_dim": 5},
+        {"norm_type": "spatial"},
+        {"lookup_from_codebook": True},
+    ],
+    ids=str,
+)
+def test_vq_autoencoders_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None:
+    config = c.autoencoder_to_json(FIRST_STAGES["VQ-f8"], 256)
+    refused(c.autoencoder_from_json, config, **changes)
 
 
 @pytest.mark.parametrize(

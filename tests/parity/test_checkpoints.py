@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 from checkpoint_files import compvis_tensors, networks, save_tensors, write_tokenizer
-from references import autoencoder_of, copy_weights, unet_of
+from references import autoencoder_of, copy_weights, relative_error, unet_of
 from torch import Tensor
 
-from sdwidgets import LatentDiffusion, load, save
+from sdwidgets import LatentDiffusion, load, load_autoencoder, save, save_autoencoder
 from sdwidgets.checkpoints import names
-from sdwidgets.configs import SD1, SD2, AutoencoderConfig, ModelConfig
+from sdwidgets.configs import FIRST_STAGES, SD1, SD2, AutoencoderConfig, ModelConfig
+from sdwidgets.models.autoencoder import Autoencoder
 
 pytestmark = pytest.mark.parity
 diffusers = pytest.importorskip("diffusers")
@@ -168,6 +169,27 @@ def test_the_folder_we_save_makes_diffusers_say_nothing(
     diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "ours", local_files_only=True)
     said = capfd.readouterr().err
     assert not re.search(r"not expected|unexpected|missing|newly initialized|mismatch", said, re.I)
+
+
+@pytest.mark.parametrize("name", ["KL-f16", "VQ-f8"])
+@torch.no_grad()
+def test_an_autoencoder_saved_by_us_is_diffusers_own(
+    name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = FIRST_STAGES[name]
+    channels = tuple(n // 16 for n in config.channels)
+    config = replace(config, channels=channels, norm_groups=4, codes=min(config.codes, 50))
+    ours = Autoencoder(config).eval()
+    kind = diffusers.VQModel if config.codes else diffusers.AutoencoderKL
+    theirs = kind.from_pretrained(save_autoencoder(ours, tmp_path / "saved"))
+    assert not re.search(r"not expected|unexpected|missing", capfd.readouterr().err, re.I)
+    latents = torch.randn(1, config.latent_channels, 2, 3)
+    expected = theirs.decode(latents / config.scaling_factor).sample
+    assert relative_error(ours.decode(latents), expected) < 1e-5
+    theirs.save_pretrained(tmp_path / "theirs")
+    again = load_autoencoder(tmp_path / "theirs", device="cpu")
+    assert again.config == config
+    assert relative_error(again.decode(latents), expected) < 1e-5
 
 
 # --------------------------------------------------------------------------------- tables of names

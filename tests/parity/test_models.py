@@ -11,8 +11,8 @@ from references import autoencoder_of, copy_weights, relative_error, shapes, une
 from torch import Tensor
 
 from sdwidgets import configs
-from sdwidgets.configs import AutoencoderConfig, ModelConfig, UNetConfig
-from sdwidgets.models.autoencoder import Autoencoder
+from sdwidgets.configs import FIRST_STAGES, AutoencoderConfig, ModelConfig, UNetConfig
+from sdwidgets.models.autoencoder import Autoencoder, Codes
 from sdwidgets.models.layers import timestep_embedding
 from sdwidgets.models.text import build_text, text_states
 from sdwidgets.models.unet import UNet
@@ -93,6 +93,52 @@ def test_autoencoder(mid_attention: bool, size: tuple[int, int], batch: int) -> 
     latents = torch.randn_like(posterior.mean)
     decoded = theirs.decode(latents / 0.3 + 0.1).sample
     assert relative_error(ours.decode(latents), decoded) < 1e-5
+
+
+@pytest.mark.parametrize("name", FIRST_STAGES)
+def test_first_stage_names_and_shapes(name: str) -> None:
+    with torch.device("meta"):
+        ours, theirs = Autoencoder(FIRST_STAGES[name]), autoencoder_of(FIRST_STAGES[name])
+    assert shapes(ours) == shapes(theirs)
+
+
+def small(name: str) -> AutoencoderConfig:
+    """A published first stage with few channels and codes."""
+    config = FIRST_STAGES[name]
+    channels = tuple(n // 16 for n in config.channels)
+    return replace(config, channels=channels, norm_groups=4, codes=min(config.codes, 50))
+
+
+@pytest.mark.parametrize("name", [name for name in FIRST_STAGES if name.startswith("KL")])
+@torch.no_grad()
+def test_kl_first_stages(name: str) -> None:
+    config = small(name)
+    ours, theirs = Autoencoder(config).eval(), autoencoder_of(config)
+    copy_weights(ours, theirs)
+    image = torch.rand(2, 3, config.factor, 2 * config.factor) * 2 - 1
+    posterior, reference = ours.encode(image), theirs.encode(image).latent_dist
+    assert relative_error(posterior.mean, reference.mean * config.scaling_factor) < 1e-5
+    assert relative_error(ours(image), theirs(image).sample) < 1e-5
+
+
+@pytest.mark.parametrize("name", [name for name in FIRST_STAGES if name.startswith("VQ")])
+@torch.no_grad()
+def test_vq_first_stages(name: str) -> None:
+    config = small(name)
+    ours, theirs = Autoencoder(config).eval(), autoencoder_of(config)
+    assert ours.quantize is not None
+    torch.nn.init.normal_(ours.quantize.embedding.weight)
+    copy_weights(ours, theirs)
+    theirs.quantize.legacy = False  # the paper's order of the loss's terms, as ours
+    image = torch.rand(2, 3, config.factor, 2 * config.factor) * 2 - 1
+    codes, reference = ours.encode(image), theirs.encode(image).latents
+    assert isinstance(codes, Codes)
+    assert relative_error(codes.mode(), reference) < 1e-5
+    quantized, loss, (_, _, indices) = theirs.quantize(reference)
+    assert torch.equal(codes.indices.flatten(), indices)
+    assert relative_error(codes.quantized, quantized) < 1e-5
+    torch.testing.assert_close(codes.loss, loss)
+    assert relative_error(ours.decode(codes.mode()), theirs.decode(reference).sample) < 1e-5
 
 
 @pytest.mark.parametrize("model", [configs.SD1, configs.SD2], ids=lambda m: m.name)

@@ -1,0 +1,194 @@
+"""``load_autoencoder``: an autoencoder alone, above all one of the published first stages."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..configs import FIRST_STAGES, AutoencoderConfig
+from ..errors import CheckpointError, InputError, SDWidgetsError
+from ..memory import check_memory
+from . import config_json, infer, names
+from .fill import Part, Plan, conversions, extras, fill, plan
+from .folder import weight_files
+from .layout import Weights
+from .recognise import foreign_names
+from .target import device_of, dtype_of, why_not_loaded
+from .weights import WeightFile, quoted, read_json
+
+if TYPE_CHECKING:
+    from ..models.autoencoder import Autoencoder
+
+_PREFIXES = ("", names.AUTOENCODER, "vae.")  # alone, or in the file of a whole model
+_OF_TRAINING = ("loss.", "model_ema.")  # discriminator, perceptual loss, a running mean of weights
+
+
+def load_autoencoder(
+    path: str | os.PathLike[str],
+    config: str | AutoencoderConfig | None = None,
+    *,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
+    check_finite: bool = True,
+) -> Autoencoder:
+    """Return the autoencoder in a safetensors file, or in a folder with its config.json.
+
+    A file may have CompVis's names (the latent-diffusion paper's nine first stages, converted from
+    their model.ckpt) or diffusers', and may be that of a whole model. Which of the nine it is shows
+    in its shapes; ``config`` may say so ("VQ-f4"; ``configs.FIRST_STAGES`` has them all), and must
+    be an ``AutoencoderConfig`` for any other. Shapes do not tell the latents' scale: that of KL-f8
+    is Stable Diffusion 1's and 2's; for XL's pass ``configs.SDXL.autoencoder``.
+
+    All tensors of the autoencoder must have their place; what only its training used
+    (discriminator, perceptual loss) is left out, with a warning.
+
+    ``device`` and ``dtype`` as for `load`; float32 unless something else is asked for, since half
+    precision can overflow in a decoder.
+
+    Raises ``CheckpointNotFound``, ``CheckpointError`` (cut, foreign, unsafe or unfit files),
+    ``OutOfMemory`` or ``InputError``; but for values that are not finite, before any weight is
+    read.
+    """
+    target = device_of(device)
+    number = dtype_of(dtype, target)
+    wanted = _wanted(config)
+    place = Path(path)
+    try:
+        with ExitStack() as stack:
+            if place.is_dir():
+                if wanted is not None:
+                    raise InputError(
+                        "config= is for single files; a folder has its own.", parameter="config"
+                    )
+                found, weights = _open_folder(place, stack)
+            else:
+                found, weights = _open_file(place, wanted, stack)
+            return _assemble(place, found, weights, target, number, check_finite)
+    except SDWidgetsError:
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        failure = why_not_loaded(error, place, target)
+        if failure is None:
+            raise
+    raise failure  # out here: the error above would keep alive what was read so far
+
+
+def name_of(config: AutoencoderConfig) -> str | None:
+    """Which of `FIRST_STAGES` a config is, whatever its scale and shift; None if it is none."""
+    alike = (
+        name
+        for name, preset in FIRST_STAGES.items()
+        if replace(preset, scaling_factor=1.0, shift_factor=0.0)
+        == replace(config, scaling_factor=1.0, shift_factor=0.0)
+    )
+    return next(alike, None)
+
+
+def _wanted(config: str | AutoencoderConfig | None) -> AutoencoderConfig | None:
+    if config is None or isinstance(config, AutoencoderConfig):
+        return config
+    if isinstance(config, str) and config in FIRST_STAGES:
+        return FIRST_STAGES[config]
+    raise InputError(
+        f"There is no autoencoder {quoted(config)}.\nKnown: {', '.join(FIRST_STAGES)}; for any "
+        "other pass an AutoencoderConfig.",
+        parameter="config",
+    )
+
+
+def _open_folder(folder: Path, stack: ExitStack) -> tuple[AutoencoderConfig, Weights]:
+    if (folder / "model_index.json").is_file():
+        folder = folder / "vae"
+    path = folder / "config.json"
+    config = config_json.autoencoder_from_json(read_json(path), str(path))
+    files = weight_files(folder, "diffusion_pytorch_model", stack)
+    return config, Weights(files, names.diffusers_names())
+
+
+def _open_file(
+    path: Path, config: AutoencoderConfig | None, stack: ExitStack
+) -> tuple[AutoencoderConfig, Weights]:
+    file = stack.enter_context(WeightFile(path))
+    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    prefix = next((p for p in _PREFIXES if f"{p}encoder.conv_in.weight" in shapes), None)
+    if prefix is None:
+        what = foreign_names(shapes) or "a model without one that is known"
+        raise CheckpointError(f"{path} holds no autoencoder: it is {what}.")
+    if config is None:
+        config = _recognised(shapes, prefix, path)
+    if infer.has_compvis_autoencoder(shapes, prefix):
+        return config, Weights([file], names.compvis_autoencoder_names(config, prefix))
+    return config, Weights([file], names.diffusers_names(prefix))
+
+
+def _recognised(shapes: infer.Shapes, prefix: str, path: Path) -> AutoencoderConfig:
+    try:
+        config = infer.infer_autoencoder(shapes, prefix)
+    except (KeyError, IndexError, ValueError) as error:  # no name, or one of another rank
+        missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
+        raise CheckpointError(
+            f"{path} is no whole autoencoder: {ascii(missing)[:100]} is missing."
+        ) from None
+    name = name_of(config)
+    if name is None:
+        raise CheckpointError(
+            f"{path} has the shape of none of {', '.join(FIRST_STAGES)}: {_described(config)}.\n"
+            "Pass config=AutoencoderConfig(...)."
+        )
+    return FIRST_STAGES[name]
+
+
+def _described(config: AutoencoderConfig) -> str:
+    """A config in half a sentence, for messages."""
+    kind = f"VQ with {config.codes:,} codes" if config.codes else "KL"
+    levels = str(list(config.channels[:8]))
+    return f"{kind}, levels {levels}, {config.latent_channels:,} latent channels"
+
+
+def _assemble(
+    path: Path,
+    config: AutoencoderConfig,
+    weights: Weights,
+    device: torch.device,
+    dtype: torch.dtype,
+    check_finite: bool,
+) -> Autoencoder:
+    from ..models.autoencoder import Autoencoder
+
+    with torch.device("meta"):  # shapes, and no memory
+        autoencoder = Autoencoder(config)
+    planned = plan(Part("autoencoder", autoencoder, weights))
+    notice = _notice(path, config, planned)
+    check_memory(planned.numbers * dtype.itemsize, device, f"The autoencoder {path.name}")
+    fill(planned, dtype, device, check_finite=check_finite)
+    if notice:
+        warnings.warn(notice, stacklevel=3)
+    return autoencoder
+
+
+def _notice(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
+    """One line about what was left out or converted with a loss; "" if nothing was.
+
+    Raises ``CheckpointError`` if tensors of the autoencoder itself have no place.
+    """
+    first = planned.part.weights.lookup("encoder.conv_in.weight")[0].name
+    prefix = first.removesuffix("encoder.conv_in.weight")
+    unused = [name.removeprefix(prefix) for name in extras([planned]) if name.startswith(prefix)]
+    training = [name for name in unused if name.startswith(_OF_TRAINING)]
+    if stray := sorted(set(unused) - set(training)):
+        raise CheckpointError(
+            f"{path}: the autoencoder ({_described(config)}) has no place for {len(stray):,} of "
+            f"the tensors, such as {quoted(stray[0])}.\n"
+            "Leave config= out to have its kind recognised; nothing was loaded."
+        )
+    notes = conversions([planned])
+    if training:
+        count = f"{len(training):,} tensors that only training used"
+        notes.insert(0, f"{count} (such as {quoted(min(training))}) were left out")
+    return f"{path.name}: {'; '.join(notes)}." if notes else ""

@@ -1,0 +1,86 @@
+"""Where weights go, device and type, and what may go wrong on the way there."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import torch
+
+from ..errors import CheckpointError, InputError, OutOfMemory, SDWidgetsError
+from .weights import quoted
+
+
+def device_of(device: str | torch.device) -> torch.device:
+    """Return the device of that name; "auto": an NVIDIA GPU, Apple's, or the CPU, in this order.
+
+    Raises ``InputError`` for one that is not known, or not here.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        result = torch.device(device)
+    except (RuntimeError, TypeError):
+        result = torch.device("meta")
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if result.type not in there:
+        raise InputError(
+            f"There is no device {quoted(str(device))}. Known: auto, cpu, cuda, mps.",
+            parameter="device",
+        )
+    if not there[result.type] or (
+        result.type == "cuda" and (result.index or 0) >= torch.cuda.device_count()
+    ):
+        raise InputError(
+            f"This machine has no device {result}. Take device='auto'.", parameter="device"
+        )
+    return result
+
+
+_DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32}
+
+
+def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
+    """Return the type of that name; "auto": float16 on an NVIDIA GPU, float32 elsewhere.
+
+    float16 on a CPU becomes float32, with a warning. Raises ``InputError`` for any other.
+    """
+    if dtype == "auto":
+        return torch.float16 if device.type == "cuda" else torch.float32
+    found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if found is None or found not in _DTYPES.values():
+        raise InputError(
+            f"There is no dtype {quoted(str(dtype))} here. Known: auto, {', '.join(_DTYPES)}.",
+            parameter="dtype",
+        )
+    if found == torch.float16 and device.type == "cpu":
+        warnings.warn("float16 is slow on a CPU: the model is loaded in float32.", stacklevel=3)
+        return torch.float32
+    return found
+
+
+def why_not_loaded(error: Exception, path: Path, device: torch.device) -> SDWidgetsError | None:
+    """What a disk or a memory raised while ``path`` was read, as an error of ours; None if it was
+    neither. It holds no reference to ``error``, which keeps alive what was read so far."""
+    if isinstance(error, OSError):  # a disk that fails, a network folder that has gone
+        reason = error.strerror or type(error).__name__
+        return CheckpointError(f"{path} could not be read: {reason}.")
+    if _is_out_of_memory(error):
+        return OutOfMemory(
+            f"The memory of {device} did not suffice for {path}.\n"
+            "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
+        )
+    return None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # CUDA has a class of its own; other devices raise plain RuntimeErrors.
+    said = str(error).lower()
+    signs = ("out of memory", "defaultcpuallocator", "can't allocate memory")
+    return isinstance(error, MemoryError) or any(sign in said for sign in signs)
