@@ -396,6 +396,7 @@ class Run(Iterator[Step]):
         else:
             x = torch.add(known, start, alpha=grid[0])
         denoise: Denoise = denoiser
+        mask: Tensor | None = None
         if known is not None and self.mask is not None:
             mask = _latent_mask(self.mask, model.config.autoencoder.factor).to(device)
             denoise = inpainting(denoiser, known, start, mask, grid[0])
@@ -405,6 +406,10 @@ class Run(Iterator[Step]):
             if not _finite(step.x_next):
                 raise NumericsError(self._numerics_message(step, conditioning))
             cond, uncond = denoiser.take_halves()
+            if mask is not None and known is not None and cond is not None and uncond is not None:
+                # what is kept is kept in both: so guidance of any scale keeps it, too
+                cond = torch.where(mask > 0, cond, known)
+                uncond = torch.where(mask > 0, uncond, known)
             attention = recorder.take() if recorder else None
             yield replace(step, cond=cond, uncond=uncond, attention=attention)
 

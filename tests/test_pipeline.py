@@ -623,6 +623,21 @@ def test_a_default_dtype_of_float64_changes_nothing(tiny_model: LatentDiffusion)
     assert torch.equal(latents_of(trace), wanted)
 
 
+@pytest.mark.parametrize("task", ["text", "image", "inpainting"])
+def test_the_guided_step_lies_on_a_line_through_its_halves(
+    tiny_model: LatentDiffusion, task: str
+) -> None:
+    image = Image.effect_noise((16, 16), 60)
+    mask = Image.new("L", (16, 16), 0)
+    mask.paste(255, (0, 0, 8, 16))
+    given: dict[str, Any] = {
+        "text": {}, "image": {"image": image}, "inpainting": {"image": image, "mask": mask},
+    }[task]  # fmt: skip
+    for step in tiny_model.sample("a cat", guidance_scale=5.0, **given, **SETTINGS):
+        guided = step.uncond + 5.0 * (step.cond - step.uncond)
+        assert torch.allclose(guided, step.denoised, atol=1e-4)
+
+
 # -- previews --------------------------------------------------------------------------------
 
 

@@ -511,6 +511,15 @@ test("guidance is weighed here: the stage and the small picture show without + g
   expect(text(".sdw-v-note")).toBe("guidance 0.5 instead of 3.0");
 });
 
+test("rescaled guidance cannot be weighed again, and says so", () => {
+  const head = { guidance_rescale: 0.7 };
+  model.change({ ...traits({ guided: true, head }), ...done, step: 0, guidance: 9 });
+  expect(guidance().disabled).toBe(true);
+  expect(guidance().value).toBe("3");
+  expect(text(".sdw-v-note")).toBe("");
+  expect(text(".sdw-v-guidance + .sdw-v-label")).toContain("by 0.7");
+});
+
 test("another guidance takes the place of the picture, until it is as the run had it", () => {
   model.change({ ...traits({ guided: true }), ...done });
   const reset = find(".sdw-v-guidance .sdw-button");

@@ -51,6 +51,7 @@ def head_of(trace: Trace, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, An
         "schedule": settings.schedule,
         "steps": trace.expected or len(trace.steps),
         "guidance_scale": 1.0 if settings.guidance_scale is None else settings.guidance_scale,
+        "guidance_rescale": settings.guidance_rescale,
         "guided": bool(trace.negative_tokens) or (first is not None and first.cond is not None),
         "width": width,
         "height": height,

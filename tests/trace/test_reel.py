@@ -122,7 +122,7 @@ def test_a_head_says_what_was_asked(trace: Trace) -> None:
     head = json.loads(json.dumps(head_of(trace, 5)))
     assert (head["v"], head["run"], head["model"], head["steps"]) == (1, 5, "tiny", 3)
     assert (head["width"], head["height"]) == (22, 16)
-    assert head["guided"] and head["guidance_scale"] == 3.0
+    assert head["guided"] and head["guidance_scale"] == 3.0 and head["guidance_rescale"] == 0
     assert np.allclose(head["factors"], trace.factors)
     assert [picture["prompt"] for picture in head["pictures"]] == ["a cat", "the dog"]
     assert [picture["seed"] for picture in head["pictures"]] == [1, 2]

@@ -14,6 +14,7 @@ export interface Head {
   schedule: string;
   steps: number; // expected
   guidance_scale: number;
+  guidance_rescale?: number; // above 0 the guided latents are no line through the two halves
   guided: boolean;
   width: number; // of a picture, in pixels
   height: number;
@@ -109,6 +110,11 @@ export function batchOf({ reel }: View): number {
 /** Which of them is on show. */
 export function pictureOf(view: View): number {
   return Math.min(Math.max(Math.round(view.selection.picture), 0), batchOf(view) - 1);
+}
+
+/** The other guidance that was chosen; null: the run's own, also where no other can be had. */
+export function guidanceOf(view: View): number | null {
+  return (view.reel.head?.guidance_rescale ?? 0) > 0 ? null : view.selection.guidance;
 }
 
 /** Puts a step on show; the newest is followed, and at the end of a run gives way to the picture. */

@@ -5,7 +5,7 @@ import { h, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import { channel, clean, extent, guided, paint, preview, signed } from "../lib/latents";
 import type { Frame } from "../lib/reel";
-import { type Panel, pictureOf, type View, type What } from "../lib/view";
+import { guidanceOf, type Panel, pictureOf, type View, type What } from "../lib/view";
 import { schedule } from "./schedule";
 
 const MOST_GUIDANCE = 20;
@@ -32,7 +32,7 @@ const CELLS: Cell[] = [
     letter: "x",
     index: "0",
     title: "The clean latents that this step predicted",
-    latents: (frame, view) => clean(frame, view.selection.guidance),
+    latents: (frame, view) => clean(frame, guidanceOf(view)),
   },
   {
     words: "prompt",
@@ -96,7 +96,7 @@ export function denoising(view: View): Panel {
     const which = pictureOf(view);
     const negative = (reel.head?.pictures[which]?.negative_prompt ?? "") !== "";
     // Another word or opacity changes nothing here.
-    const now = [reel.version, frame, which, selection.guidance, chosen];
+    const now = [reel.version, frame, which, guidanceOf(view), chosen];
     if (drawn.length > 0 && now.every((value, i) => value === drawn[i])) return;
     drawn = now;
     element.style.setProperty("--sdw-cell", shape(frame, view));
@@ -237,8 +237,10 @@ function guidanceRow(view: View) {
     const frame = view.reel.at(view.selection.step);
     const guidedRun = frame?.guided ?? head?.guided ?? true;
     const asRun = head?.guidance_scale ?? 1;
-    const value = view.selection.guidance ?? asRun;
-    for (const input of [slider, field]) input.disabled = !guidedRun;
+    const value = guidanceOf(view) ?? asRun;
+    const rescale = head?.guidance_rescale ?? 0;
+    const works = guidedRun && rescale === 0;
+    for (const input of [slider, field]) input.disabled = !works;
     slider.value = String(value);
     // Not while someone types in it.
     if (field !== document.activeElement || field.valueAsNumber !== value) {
@@ -246,9 +248,11 @@ function guidanceRow(view: View) {
         field.value = value.toFixed(1);
       }
     }
-    reset.setAttribute("aria-disabled", String(view.selection.guidance === null || !guidedRun));
+    reset.setAttribute("aria-disabled", String(guidanceOf(view) === null || !works));
     reset.title = `Guidance ${asRun.toFixed(1)}, as the run had it`;
-    if (guidedRun) formula.replaceChildren(explain);
+    if (works) formula.replaceChildren(explain);
+    else if (guidedRun)
+      write(formula, `This run rescaled its guidance, by ${rescale}: it is fixed.`);
     else write(formula, "This run had no guidance: the prompt alone led it.");
   };
   return { element, update };

@@ -5,7 +5,7 @@ import { bytes } from "../lib/frames";
 import { change, clean, paint, preview } from "../lib/latents";
 import type { Frame } from "../lib/reel";
 import type { Picture, Show } from "../lib/store";
-import { type Panel, pictureOf, type What } from "../lib/view";
+import { guidanceOf, type Panel, pictureOf, type What } from "../lib/view";
 import { onStage, shape } from "./screen";
 
 const GREY = 127.5;
@@ -54,7 +54,7 @@ function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {
   const [a, b] = [first, second].map((one) => one.reel.at(one.selection.step));
   if (a === undefined || b === undefined) return undefined;
   const of = (frame: Frame) =>
-    first.selection.view === "noisy" ? frame.x : clean(frame, first.selection.guidance);
+    first.selection.view === "noisy" ? frame.x : clean(frame, guidanceOf(first));
   const [before, after] = [of(a), of(b)];
   const [channels, h_, w_] = a.size.slice(1);
   const same = [channels, h_, w_].join() === b.size.slice(1).join();

@@ -5,7 +5,14 @@ import { bytes } from "../lib/frames";
 import { change, clean, paint, preview } from "../lib/latents";
 import type { Frame } from "../lib/reel";
 import type { Show } from "../lib/store";
-import { type Head, type Panel, pictureOf, type Selection, type What } from "../lib/view";
+import {
+  guidanceOf,
+  type Head,
+  type Panel,
+  pictureOf,
+  type Selection,
+  type What,
+} from "../lib/view";
 import { stepWords } from "./transport";
 
 export type ViewName = Selection["view"];
@@ -34,7 +41,7 @@ export function onStage(view: Show): ViewName {
 
 /** Whether the clean latents on show are those of another guidance than the run's. */
 function otherGuidance(view: Show, frame: Frame | undefined): boolean {
-  return view.selection.guidance !== null && frame?.guided === true;
+  return guidanceOf(view) !== null && frame?.guided === true;
 }
 
 /** The screen, in the picture's shape; `over`, a heat map, lies above its picture. */
@@ -136,7 +143,7 @@ function paintFrame(
     if (before === undefined) return "the first step: nothing to compare";
     return `since step ${before.index + 1}${plane.gain > 1 ? `, shown ${plane.gain} × as strong` : ""}`;
   }
-  const latents = clean(frame, selection.guidance);
+  const latents = clean(frame, guidanceOf(view));
   if (latents) paint(canvas, preview(latents, frame.size, which, factors));
   if (!otherGuidance(view, frame)) return "";
   const asRun = reel.head?.guidance_scale ?? 1;
