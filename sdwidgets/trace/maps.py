@@ -96,6 +96,20 @@ def _weights(n: int, m: int) -> np.ndarray:
     return weights
 
 
+def averaged(maps: np.ndarray, by: int) -> np.ndarray:
+    """[..., h, w] -> [..., ceil(h / by), ceil(w / by)] float32: the means of blocks of cells.
+
+    A block that hangs over the edge repeats the cells of the edge.
+    """
+    if by == 1:
+        return maps.astype(np.float32, copy=False)
+    h, w = maps.shape[-2:]
+    beyond = [*[(0, 0)] * (maps.ndim - 2), (0, -h % by), (0, -w % by)]
+    maps = np.pad(maps, beyond, mode="edge")
+    blocks = maps.reshape(*maps.shape[:-2], -(-h // by), by, -(-w // by), by)
+    return blocks.mean((-3, -1), dtype=np.float32)
+
+
 def sizes(maps: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
     """Layer's name -> (h, w) of its maps."""
     return {name: (values.shape[-2], values.shape[-1]) for name, values in maps.items()}

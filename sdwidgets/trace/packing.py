@@ -26,6 +26,7 @@ import numpy as np
 from PIL import Image
 
 from .images import encode_png
+from .maps import averaged
 from .reel import quantised
 from .step import Queries, StepAttention, TraceStep
 from .trace import Trace
@@ -177,20 +178,6 @@ def _levels(maps: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
 def block(grid: Sequence[int]) -> int:
     """The side of the blocks of cells that an 8-bit map has the means of; 1 if it has them all."""
     return math.ceil(max(grid) / CELLS)
-
-
-def averaged(maps: np.ndarray, by: int) -> np.ndarray:
-    """[..., h, w] -> [..., ceil(h / by), ceil(w / by)] float32: the means of blocks of cells.
-
-    A block that hangs over the edge repeats the cells of the edge.
-    """
-    if by == 1:
-        return maps.astype(np.float32)
-    h, w = maps.shape[-2:]
-    beyond = [*[(0, 0)] * (maps.ndim - 2), (0, -h % by), (0, -w % by)]
-    maps = np.pad(maps, beyond, mode="edge")
-    blocks = maps.reshape(*maps.shape[:-2], -(-h // by), by, -(-w // by), by)
-    return blocks.mean((-3, -1), dtype=np.float32)
 
 
 def _png(image: Image.Image, what: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .images import SD1_PREVIEW
-from .maps import resized, sizes
+from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
 from .step import Maps, TraceStep
 from .tokens import PromptTokens
@@ -161,14 +161,7 @@ def quantised(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _within(values: np.ndarray, longest: int) -> np.ndarray:
     """[..., h, w] with at most ``longest`` cells along a side, averaged down by a whole number."""
-    h, w = values.shape[-2:]
-    by = math.ceil(max(h, w) / longest)
-    if by == 1:
-        return values
-    if h % by or w % by:  # an edge that does not fill its last cell goes on beyond itself
-        values = resized(values, (math.ceil(h / by) * by, math.ceil(w / by) * by))
-        h, w = values.shape[-2:]
-    return values.reshape(*values.shape[:-2], h // by, by, w // by, by).mean((-3, -1))
+    return averaged(values, math.ceil(max(values.shape[-2:]) / longest))
 
 
 def _length(content: bytes) -> bytes:

@@ -33,8 +33,7 @@ from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings, Settings
 from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, images, reel
 from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT
-from sdwidgets.trace.maps import resized
-from sdwidgets.trace.packing import averaged
+from sdwidgets.trace.maps import averaged, resized
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler", "attention": True}
 ALL = AttentionSettings(heads=True, uncond=True, self_attention=True, queries=True)
@@ -285,12 +284,6 @@ def test_large_maps_have_their_blocks_means(tmp_path: Path) -> None:
         assert np.abs(averaged(maps, by) - averaged(kept, by)).max() < 0.0023
     assert back.stored["largest errors"]["averaging"] == pytest.approx(largest)
     assert back.stored["largest errors"]["attention"] < 0.0023
-
-
-def test_blocks_of_cells_are_averaged() -> None:
-    maps = np.arange(15, dtype=np.float16).reshape(1, 3, 5)
-    assert averaged(maps, 2)[0].tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
-    assert averaged(maps, 1).tolist() == maps.tolist()
 
 
 def test_a_run_that_was_stopped(tiny_model: LatentDiffusion, tmp_path: Path) -> None:

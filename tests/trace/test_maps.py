@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from sdwidgets.trace import PromptTokens, heat_map
-from sdwidgets.trace.maps import resized, stretched, word_map
+from sdwidgets.trace.maps import averaged, resized, stretched, word_map
 
 
 def maps_with(token: int, cell: tuple[int, int]) -> dict[str, np.ndarray]:
@@ -55,6 +55,12 @@ def test_resizing_is_torchs(small: tuple[int, int], large: tuple[int, int]) -> N
     values = np.random.default_rng(0).random((3, *small)).astype(np.float32)
     theirs = F.interpolate(torch.from_numpy(values)[None], size=large, mode="bilinear")[0]
     assert np.allclose(resized(values, large), theirs.numpy(), atol=1e-6)
+
+
+def test_blocks_of_cells_are_averaged() -> None:
+    maps = np.arange(15, dtype=np.float16).reshape(1, 3, 5)
+    assert averaged(maps, 2)[0].tolist() == [[3, 5, 6.5], [10.5, 12.5, 14]]
+    assert averaged(maps, 1).tolist() == maps.tolist()
 
 
 def test_stretching_leaves_a_flat_map_flat() -> None:
