@@ -11,7 +11,7 @@ is decoded. A peer that cannot be had, or no longer runs, is left out with a wor
 
 A step of Stable Diffusion 1's size takes seconds on a CPU, and from one to the next they differ by
 more than recording takes. There the recorder's own time is measured as well, by a clock that runs
-in the taps and wherever else the recorder is at work: this share of the step is held to the target
+in its looks and wherever else the recorder is at work: this share of the step is held to the target
 of 1 %, and the ratio of two whole runs is told.
 """
 
@@ -87,25 +87,18 @@ class Clock:
 
 @contextmanager
 def recorder_on(clock: Clock) -> Iterator[None]:
-    """Meanwhile the clock runs whenever a recorder is at work: in taps, and around the network."""
-    from sdwidgets.models.attention import Attention
+    """Meanwhile the clock runs whenever a recorder is at work: in its looks, around the network."""
     from sdwidgets.trace.attention import AttentionRecorder
 
-    wrap, take = AttentionRecorder.__call__, AttentionRecorder.take
+    wrap = AttentionRecorder.__call__
 
     def wrapped(recorder: Any, network: Callable[..., Any]) -> Callable[..., Any]:
         return clock.runs_in(wrap(recorder, clock.stands_in(network)))
 
-    def tap_of(layer: Any) -> Any:
-        tap = vars(layer)["tap"]
-        return tap and clock.runs_in(tap)
-
-    # A property takes precedence over what stands in the layers themselves.
-    tap = property(tap_of, lambda layer, tap: vars(layer).__setitem__("tap", tap))
     with (
         patch.object(AttentionRecorder, "__call__", wrapped),
-        patch.object(AttentionRecorder, "take", clock.runs_in(take)),
-        patch.object(Attention, "tap", tap, create=True),
+        patch.object(AttentionRecorder, "_look", clock.runs_in(AttentionRecorder._look)),
+        patch.object(AttentionRecorder, "take", clock.runs_in(AttentionRecorder.take)),
     ):
         yield
 

@@ -27,8 +27,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sdwidgets.checkpoints import load_model
+from sdwidgets.models.attention import looking
 from sdwidgets.scenes import SIZE, Glyphs, Scene, load_glyphs, plural, render
-from sdwidgets.trace.attention import grid_of, tapped
+from sdwidgets.trace.attention import grid_of
 from sdwidgets.trace.recipe import DAAM, DEFAULT, Recipe
 from sdwidgets.trace.tokens import PromptTokens
 from sdwidgets.training.data import scene_at, to_tensor
@@ -84,26 +85,18 @@ class Recording:
     def of(self, unet: Any) -> Iterator[None]:
         """Record what runs inside."""
 
-        def look(name: str, probabilities: Tensor) -> None:
-            self.cross[name].append(probabilities[: self.rows].float().cpu())
+        cross = {layer: name for name, layer in unet.cross_attentions().items()}
+        own = {layer: name for name, layer in unet.self_attentions().items()}
 
-        def hook(name: str) -> Any:
-            def own(layer: Any, inputs: tuple[Tensor, ...]) -> None:
-                x = inputs[0][: self.rows]
-                self.own[name].append(layer.probabilities(x, x).mean(1).cpu())
+        def look(layer: Any, queries: Tensor, context: Tensor, found: Tensor | None) -> None:
+            if found is not None and layer in cross:
+                self.cross[cross[layer]].append(found[: self.rows].float().cpu())
+            elif layer in own:
+                p = layer.probabilities_of(queries[: self.rows], context[: self.rows])
+                self.own[own[layer]].append(p.mean(1).cpu())
 
-            return own
-
-        handles = [
-            layer.register_forward_pre_hook(hook(name))
-            for name, layer in unet.self_attentions().items()
-        ]
-        try:
-            with torch.no_grad(), tapped(unet, look):
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with torch.no_grad(), looking(look):
+            yield
 
     def sample(
         self,

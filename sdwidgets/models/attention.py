@@ -8,13 +8,39 @@ arXiv 2112.10752, section 3.3 and appendix E.2.1); GEGLU of "GLU Variants Improv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Tap = Callable[[Tensor], None]
+Look: TypeAlias = "Callable[[Attention, Tensor, Tensor, Tensor | None], None]"
+"""Called with the layer, its queries [B, N, C], what its keys and values are made of [B, T, D]
+and, of cross-attention, its probabilities [B, heads, N, T] in float32; else None."""
+
+LOOK: ContextVar[Look | None] = ContextVar("LOOK", default=None)
+"""Who looks on: each thread's (and each asyncio task's) own, so that they may share a model."""
+
+
+@contextmanager
+def looking(look: Look) -> Iterator[None]:
+    """While inside, ``look`` is called in every attention's forward pass, in this thread alone.
+
+    It may read what it is given, and must not change it. Whoever looked before waits meanwhile.
+    Nobody can look into a compiled network (torch.compile): its graph is the same for all.
+    """
+    before = LOOK.set(look)
+    try:
+        yield
+    finally:
+        LOOK.reset(before)
+
+
+def _looking_on() -> Look | None:
+    return None if torch.compiler.is_compiling() else LOOK.get()
 
 
 class Attention(nn.Module):
@@ -23,9 +49,7 @@ class Attention(nn.Module):
     Without a context (``context_width`` None) x attends to itself, through torch's fused kernel.
     With one, the pixels attend to a few dozen tokens: then the probabilities are always computed
     in the open, which costs no more at that size, and looking at them cannot change the picture.
-
-    ``tap``, if set on a cross-attention, is called with the probabilities [B, heads, N, T]
-    (float32) of every forward pass. It may read them, and must not change them.
+    Who wants those of self-attention, too, has `probabilities_of` what `looking` is shown.
     """
 
     def __init__(
@@ -34,7 +58,6 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.is_cross = context_width is not None
-        self.tap: Tap | None = None
         self.to_q = nn.Linear(width, width, bias=bias)
         self.to_k = nn.Linear(context_width or width, width, bias=bias)
         self.to_v = nn.Linear(context_width or width, width, bias=bias)
@@ -60,14 +83,17 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return [B, N, C] of ``x`` [B, N, C] and, for cross-attention, ``context`` [B, T, D]."""
+        q, look = self.to_q(x), _looking_on()
         if context is not None:
-            p = self.probabilities(x, context)  # [B, heads, N, T]
-            if self.tap is not None:
-                self.tap(p)
+            p = self.probabilities_of(q, context)  # [B, heads, N, T]
+            if look is not None:
+                look(self, q, context, p)
             v = self._split(self.to_v(context))  # [B, heads, T, d]
             h = p.to(v.dtype) @ v  # [B, heads, N, d]
         else:
-            q, k, v = (self._split(project(x)) for project in (self.to_q, self.to_k, self.to_v))
+            if look is not None:
+                look(self, q, x, None)
+            q, k, v = (self._split(one) for one in (q, self.to_k(x), self.to_v(x)))
             h = F.scaled_dot_product_attention(q, k, v)  # [B, heads, N, d]
         return self.to_out[0](h.transpose(1, 2).flatten(2))  # [B, N, C]
 

@@ -6,15 +6,16 @@ section 3). Turning them into pictures is in maps.py, and needs no torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..models.attention import Attention
+from ..errors import InputError
+from ..models.attention import Attention, looking
 from ..settings import AttentionSettings
 from .step import Maps, Queries, StepAttention
 
@@ -32,31 +33,25 @@ class HasAttention(HasCrossAttention, Protocol):
 
 @contextmanager
 def tapped(unet: HasCrossAttention, look: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """While inside, ``look(layer, probabilities [B, heads, N, T])`` is called at each layer's pass.
+    """While inside, in this thread, ``look(layer, probabilities [B, heads, N, T])`` is called at
+    the pass of each of this network's cross-attentions. See `models.attention.looking`."""
+    names = {layer: name for name, layer in unet.cross_attentions().items()}
 
-    What was tapped before is tapped again afterwards, whatever happened inside.
-    """
-    layers = unet.cross_attentions()
-    before = {name: layer.tap for name, layer in layers.items()}
-    try:
-        for name, layer in layers.items():
-            layer.tap = _named(name, look)
+    def named(layer: Attention, _: Tensor, __: Tensor, probabilities: Tensor | None) -> None:
+        if probabilities is not None and layer in names:
+            look(names[layer], probabilities)
+
+    with looking(named):
         yield
-    finally:
-        for name, layer in layers.items():
-            layer.tap = before[name]
-
-
-def _named(name: str, look: Callable[[str, Tensor], None]) -> Callable[[Tensor], None]:
-    return lambda probabilities: look(name, probabilities)
 
 
 class AttentionRecorder:
     """Wraps a network's calls and keeps the attention of the first call of each step.
 
     ``recorder(network)`` is the network to call; ``recorder.take()`` gives what was recorded since
-    the last take. Taps are on only while the network runs, so nothing that ends a run, and no
-    pause in it, leaves one behind.
+    the last take. It looks only while the network runs, and only in the thread that runs it: so
+    nothing that ends a run, and no pause in it, leaves anything behind, and other threads may use
+    the same network.
 
     ``lengths`` says how many pieces each picture's prompt has: these, the start and the end are
     the tokens kept. Of a guided call the first half of the rows is the prompt's; the other is the
@@ -72,9 +67,12 @@ class AttentionRecorder:
         uncond_lengths: Sequence[int] = (),
         settings: AttentionSettings | None = None,
     ):
-        self.unet = unet
         self.size = (height, width)  # of the latents
         self.settings = settings or AttentionSettings()
+        layers = unet.cross_attentions()
+        if self.settings.self_attention:
+            layers = layers | unet.self_attentions()
+        self._names = {layer: name for name, layer in layers.items()}
         self._lengths, self._uncond_lengths = tuple(lengths), tuple(uncond_lengths)
         self._clear()
 
@@ -92,33 +90,43 @@ class AttentionRecorder:
             if self._closed:
                 return network(x, t)
             self._clear()  # of a call that failed
-            with tapped(self.unet, self._record), _hooked(self._hooks()):
+            with looking(self._look):
                 out = network(x, t)
+            if self._names and not self._cross:
+                raise InputError(
+                    "A compiled network does not show its attention.\n"
+                    "Run it as it was loaded, or without attention.",
+                    parameter="attention",
+                )
             self._closed = True
             return out
 
         return watched
 
-    def _hooks(self) -> Iterator[Any]:
-        """Hooks for what no tap sees, where it is asked for."""
-        if self.settings.self_attention:
-            for name, layer in self.unet.self_attentions().items():
-                yield layer.register_forward_pre_hook(self._look_at_cells(name))
-        if self.settings.queries:
-            for name, layer in self.unet.cross_attentions().items():
-                yield layer.to_q.register_forward_hook(self._look_at_queries(name))
-
-    def _record(self, layer: str, probabilities: Tensor) -> None:
+    def _look(
+        self, layer: Attention, queries: Tensor, context: Tensor, probabilities: Tensor | None
+    ) -> None:
         # Little is done here, at every layer; what can wait is done once, for all of them together.
-        batch = len(self._lengths)
-        self._cross[layer] = self._tokens(probabilities[:batch], self._lengths)
+        name, batch = self._names.get(layer), len(self._lengths)
+        if name is None:
+            return
+        few = queries.shape[1] <= FEW_CELLS
+        if probabilities is None:
+            if few:
+                p = layer.probabilities_of(queries[:batch], context[:batch])
+                self._cells[name] = p.detach().mean(1).to(torch.float16)
+            return
+        self._cross[name] = self._tokens(probabilities[:batch], self._lengths)
         if self.settings.uncond and len(probabilities) > batch:
-            self._uncond[layer] = self._tokens(probabilities[batch:], self._uncond_lengths)
+            self._uncond[name] = self._tokens(probabilities[batch:], self._uncond_lengths)
+        if self.settings.queries and few:
+            self._queries[name] = queries.detach()[:batch].float()  # [B, N, C]
 
     def _tokens(self, probabilities: Tensor, lengths: Sequence[int]) -> Tensor:
         """[B, heads, N, T] -> [B, K, N, n]: the start, the pieces and the end."""
         p = probabilities.detach()[..., : max(lengths) + 2]
-        return p if self.settings.heads else p.mean(1, keepdim=True)
+        # a copy: a view would keep the probabilities of all tokens
+        return p.clone() if self.settings.heads else p.mean(1, keepdim=True)
 
     def _finished(self, layers: Mapping[str, Tensor], lengths: Sequence[int]) -> Maps:
         """Layers' [B, K, N, n] as maps [B, K, n + 1, h, w] float16: with what all others have."""
@@ -132,51 +140,33 @@ class AttentionRecorder:
                 p = p * (torch.arange(p.shape[-1], device=p.device) < ends)
             others = (1 - p.sum(-1, keepdim=True)).clamp_min(0)
             p = torch.cat([p, others], dim=-1).mT.to(torch.float16)  # [B, K, n + 1, all N]
-            # one transfer, since each would wait for the GPU
+            # one transfer for all of these layers, since each would wait for the GPU
             parts = np.split(p.cpu().numpy(), np.cumsum(cells)[:-1], axis=-1)
             for name, part in zip(names, parts, strict=True):
                 grid = grid_of(part.shape[-1], *self.size)
                 maps[name] = part.reshape(*part.shape[:-1], *grid)
         return {name: maps[name] for name in layers}
 
-    def _look_at_cells(self, name: str) -> Callable[[nn.Module, Any], None]:
-        def look(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-            x = args[0].detach()[: len(self._lengths)]  # [B, N, C]
-            if x.shape[1] <= FEW_CELLS and isinstance(layer, Attention):
-                self._cells[name] = layer.probabilities(x, x).mean(1).to(torch.float16)
-
-        return look
-
-    def _look_at_queries(self, name: str) -> Callable[[nn.Module, Any, Tensor], None]:
-        def look(_: nn.Module, __: Any, q: Tensor) -> None:
-            if q.shape[1] <= FEW_CELLS:
-                self._queries[name] = q.detach()[: len(self._lengths)].float()  # [B, N, C]
-
-        return look
-
     def take(self) -> StepAttention:
         """What was recorded of the step's first call; empty without cross-attention."""
         taken = StepAttention(
             cross=self._finished(self._cross, self._lengths),
             uncond=self._finished(self._uncond, self._uncond_lengths),
-            cells={name: p.cpu().numpy() for name, p in self._cells.items()},
-            queries={name: _quantised(q.cpu().numpy()) for name, q in self._queries.items()},
+            cells=_arrays(self._cells),
+            queries={name: _quantised(q) for name, q in _arrays(self._queries).items()},
         )
         self._clear()
         return taken
 
 
-@contextmanager
-def _hooked(handles: Iterable[Any]) -> Iterator[None]:
-    """Takes the hooks off again, whatever happens inside."""
-    taken = []
-    try:
-        for handle in handles:
-            taken.append(handle)
-        yield
-    finally:
-        for handle in taken:
-            handle.remove()
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """The same as arrays, by one transfer: each would wait for the GPU."""
+    if not tensors:
+        return {}
+    flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).cpu().numpy()
+    ends = np.cumsum([tensor.numel() for tensor in tensors.values()])
+    parts = zip(tensors.items(), np.split(flat, ends[:-1]), strict=True)
+    return {name: part.reshape(tensor.shape) for (name, tensor), part in parts}
 
 
 def _quantised(q: np.ndarray) -> Queries:

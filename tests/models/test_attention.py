@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sdwidgets.models.attention import Attention
+from sdwidgets.models.attention import LOOK, Attention, looking
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -32,10 +34,31 @@ def test_the_open_path_is_the_fused_kernel() -> None:
 def test_looking_does_not_change_the_result() -> None:
     attention, x, context = cross_attention()
     plain = attention(x, context)
-    seen: list[Tensor] = []
-    attention.tap = seen.append
-    assert torch.equal(attention(x, context), plain)
-    assert torch.equal(seen[0], attention.probabilities(x, context))
+    seen: list[tuple[Any, ...]] = []
+    with looking(lambda *what: seen.append(what)):
+        assert torch.equal(attention(x, context), plain)
+    ((layer, queries, keys, p),) = seen
+    assert layer is attention and keys is context
+    assert torch.equal(queries, attention.to_q(x))
+    assert torch.equal(p, attention.probabilities(x, context))
+
+
+def test_self_attention_shows_what_its_probabilities_are_made_of() -> None:
+    attention, x = Attention(8, 2), torch.randn(3, 20, 8)
+    plain = attention(x)
+    seen: list[tuple[Any, ...]] = []
+    with looking(lambda *what: seen.append(what)):
+        assert torch.equal(attention(x), plain)
+    ((layer, queries, keys, p),) = seen
+    assert layer is attention and p is None
+    again = attention.probabilities_of(queries, keys)
+    assert torch.equal(again, attention.probabilities(x, x))
+
+
+def test_after_a_fault_nobody_looks() -> None:
+    with pytest.raises(KeyError), looking(lambda *_: None):
+        raise KeyError
+    assert LOOK.get() is None
 
 
 def test_probabilities_are_float32_under_half_precision_weights() -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from sdwidgets import configs
 from sdwidgets.configs import UNetConfig
 from sdwidgets.errors import InputError
+from sdwidgets.models.attention import looking
 from sdwidgets.models.unet import UNet, zero_residuals
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -84,9 +84,9 @@ def test_every_parameter_gets_a_gradient(unet: UNet) -> None:
 def test_cross_attentions_are_named_in_the_order_they_run(unet: UNet) -> None:
     seen: list[str] = []
     cross = unet.cross_attentions()
-    for name, attention in cross.items():
-        attention.tap = partial(lambda name, p: seen.append(name), name)
-    unet(*inputs())
+    names = {attention: name for name, attention in cross.items()}
+    with looking(lambda layer, *_: seen.append(names[layer]) if layer in names else None):
+        unet(*inputs())
     assert seen == list(cross)
     assert all(unet.get_submodule(name) is attention for name, attention in cross.items())
 
@@ -96,9 +96,8 @@ def test_recording_does_not_change_the_image(unet: UNet) -> None:
     x, t, context = inputs((5, 7))
     plain = unet(x, t, context)
     shapes = []
-    for attention in unet.cross_attentions().values():
-        attention.tap = lambda p: shapes.append(p.shape)
-    assert torch.equal(unet(x, t, context), plain)
+    with looking(lambda *what: None if what[-1] is None else shapes.append(what[-1].shape)):
+        assert torch.equal(unet(x, t, context), plain)
     assert shapes[0] == (2, CONFIG.heads[0], 5 * 7, 7)
     assert shapes[1] == (2, CONFIG.heads[1], 3 * 4, 7)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from sdwidgets.configs import SD1, SD2, SDXL, TINY, ModelConfig, UNetConfig
 from sdwidgets.errors import InputError
+from sdwidgets.models.attention import LOOK
 from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings
@@ -26,12 +29,14 @@ SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 EVERYTHING = AttentionSettings(heads=True, uncond=True, self_attention=True, queries=True)
 
 
-def taps(model: LatentDiffusion) -> list[Any]:
-    return [layer.tap for layer in model.unet.cross_attentions().values()]
-
-
-def hooks(model: LatentDiffusion) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.unet.modules())
+def left_behind(model: LatentDiffusion) -> list[Any]:
+    """What still looks on: at this thread's attention, or as a hook of any of the modules."""
+    hooks = [
+        hook
+        for module in model.unet.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
+    return hooks if LOOK.get() is None else [LOOK.get(), *hooks]
 
 
 @contextmanager
@@ -169,10 +174,9 @@ def test_two_runs_in_a_row_do_not_mix(tiny_model: LatentDiffusion) -> None:
 def test_after_a_fault_in_the_network_nothing_is_left(
     tiny_model: LatentDiffusion, fault: type[BaseException]
 ) -> None:
-    before = hooks(tiny_model)
     run = tiny_model.sample("a cat", attention=EVERYTHING, **SETTINGS)
     next(run)
-    assert taps(tiny_model) == [None] * len(taps(tiny_model)) and hooks(tiny_model) == before
+    assert left_behind(tiny_model) == []
 
     def interrupt(*_: Any) -> None:
         raise fault
@@ -181,17 +185,16 @@ def test_after_a_fault_in_the_network_nothing_is_left(
     with pytest.raises(fault):
         next(run)
     handle.remove()
-    assert taps(tiny_model) == [None] * len(taps(tiny_model)) and hooks(tiny_model) == before
+    assert left_behind(tiny_model) == []
     fresh = tiny_model.generate("a cat", attention=True, **SETTINGS)
     wanted = tiny_model.generate("a cat", attention=True, **SETTINGS)
     assert np.array_equal(fresh.heat_map("cat"), wanted.heat_map("cat"))
 
 
 def test_an_early_stop_leaves_nothing_either(tiny_model: LatentDiffusion) -> None:
-    before = hooks(tiny_model)
     for _ in itertools.islice(tiny_model.sample("a cat", attention=EVERYTHING, **SETTINGS), 1):
         break
-    assert taps(tiny_model) == [None] * len(taps(tiny_model)) and hooks(tiny_model) == before
+    assert left_behind(tiny_model) == []
 
 
 def test_a_stopped_run_has_heat_maps_too(tiny_model: LatentDiffusion) -> None:
@@ -201,15 +204,77 @@ def test_a_stopped_run_has_heat_maps_too(tiny_model: LatentDiffusion) -> None:
     assert trace.heat_map("cat").shape == (16, 16)
 
 
-def test_a_tap_gives_way_and_comes_back(tiny_model: LatentDiffusion) -> None:
-    first = next(iter(tiny_model.unet.cross_attentions().values()))
-    mine: list[Tensor] = []
-    first.tap = mine.append
+def test_a_look_gives_way_and_comes_back(tiny_model: LatentDiffusion) -> None:
+    x, t, context = torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1, 77, 24)
+    outer: list[str] = []
+    inner: list[str] = []
+    layers = list(tiny_model.unet.cross_attentions())
+    with torch.no_grad(), tapped(tiny_model.unet, lambda layer, _: outer.append(layer)):
+        with tapped(tiny_model.unet, lambda layer, _: inner.append(layer)):
+            tiny_model.unet(x, t, context)
+        assert (outer, inner) == ([], layers)
+        tiny_model.unet(x, t, context)
+    assert (outer, inner) == (layers, layers)
+
+
+def test_a_compiled_network_says_that_it_cannot_be_looked_into(tiny_model: LatentDiffusion) -> None:
+    compiled = torch.compile(tiny_model.unet, backend="eager")
+    x, t, context = torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1, 77, 24)
+    recorder = AttentionRecorder(tiny_model.unet, 8, 8, [2])
+    with torch.no_grad(), pytest.raises(InputError, match="compiled"):
+        recorder(lambda x, t: compiled(x, t, context))(x, t)
+
+
+# -- beside other threads --------------------------------------------------------------------
+
+
+def everything_of(step: Any) -> list[np.ndarray]:
+    """The latents of a step and all that was recorded of it."""
+    found = [step.x_next.numpy()]
+    if step.attention is not None:
+        found += step.attention.cross.values()
+        found += step.attention.uncond.values()
+        found += step.attention.cells.values()
+        found += (part for one in step.attention.queries.values() for part in one)
+    return found
+
+
+@pytest.mark.parametrize("other", [False, EVERYTHING], ids=["bare", "recorded"])
+def test_beside_another_thread_a_run_is_as_it_is_alone(
+    tiny_model: LatentDiffusion, other: Any
+) -> None:
+    asked = [("a cat", EVERYTHING), ("the dog and a bird", other)]
+
+    def steps_of(prompt: str, attention: Any) -> list[list[np.ndarray]]:
+        run = tiny_model.sample(prompt, attention=attention, **SETTINGS)
+        return [everything_of(step) for step in run]
+
+    alone = [steps_of(*each) for each in asked]
+    barrier = threading.Barrier(2, timeout=30)
+
+    def meet(*_: Any) -> None:
+        barrier.wait()
+
+    handle = tiny_model.unet.mid_block.register_forward_hook(meet)  # in the middle of every pass
+    with ThreadPoolExecutor(2) as pool:
+        beside = list(pool.map(steps_of, *zip(*asked, strict=True)))
+    handle.remove()
+    for one, same in zip(alone, beside, strict=True):
+        for step, again in zip(one, same, strict=True):
+            assert len(step) == len(again) > 0
+            assert all(map(np.array_equal, step, again))
+    assert left_behind(tiny_model) == []
+
+
+def test_another_thread_is_not_looked_at(tiny_model: LatentDiffusion) -> None:
+    x, t, context = torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1, 77, 24)
     seen: list[str] = []
-    with tapped(tiny_model.unet, lambda layer, probabilities: seen.append(layer)):
-        tiny_model.unet(torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1, 77, 24))
-    assert seen == list(tiny_model.unet.cross_attentions())
-    assert first.tap == mine.append and mine == []
+    with (
+        tapped(tiny_model.unet, lambda layer, _: seen.append(layer)),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        pool.submit(tiny_model.unet, x, t, context).result()
+    assert seen == []
 
 
 # -- what is kept ----------------------------------------------------------------------------
@@ -224,6 +289,17 @@ def test_heads_are_averaged_unless_asked_for(tiny_model: LatentDiffusion) -> Non
             maps.shape[1] == 1 and heads.shape[1] == tiny_model.unet.cross_attentions()[name].heads
         )
         assert np.allclose(heads.astype(np.float32).mean(1, keepdims=True), maps, atol=1e-3)
+
+
+def test_heads_apart_keep_no_more_than_their_tokens(tiny_model: LatentDiffusion) -> None:
+    unet, settings = tiny_model.unet, AttentionSettings(heads=True)
+    x, t, context = torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1, 77, 24)
+    recorder = AttentionRecorder(unet, 8, 8, [2], settings=settings)
+    with torch.no_grad():
+        recorder(lambda x, t: unet(x, t, context))(x, t)
+    for held in recorder._cross.values():
+        assert held.shape[-1] == 4  # start, two pieces, end: of 77
+        assert held.untyped_storage().nbytes() == held.numel() * held.element_size()
 
 
 def test_without_asking_nothing_is_recorded(tiny_model: LatentDiffusion) -> None:
