@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .. import checks
 from ..errors import InputError
 from .images import write_file
-from .stills import VIEWS, Stills, check_choice, check_real, check_whole, evenly, overlaid
+from .stills import VIEWS, Stills, overlaid
+from .thinning import evenly
+from .tokens import Span
 from .trace import Trace
 
 MOST_FRAMES = 100
@@ -37,7 +40,7 @@ def animation(
     seconds: float = 4.0,
     hold: float = 1.0,
     side: int | None = None,
-    word: str | None = None,
+    word: str | int | Span | None = None,
     picture: int = 0,
 ) -> Path:
     """Write the run as an animation that loops, whole or not at all; its name's ending says how.
@@ -46,29 +49,30 @@ def animation(
     players decide whether it loops). ``view``: "clean", what the network expected at each step;
     "noisy", what it was given; "both", side by side. ``seconds`` for the steps, 0.1 to 600, and
     ``hold``, 0 to 600, for the picture behind them. ``side``: pixels of the longer side of the
-    picture, 16 to 2048; its own by default, up to 1024. ``word``: its heat map at each step over
-    the clean picture, or over the noisy one where that is alone. ``picture``: which of the batch.
+    picture, 16 to 2048; its own by default, up to 1024. ``word``, as `Trace.heat_map` takes it: its
+    heat map at each step over the clean picture, or over the noisy one where that is alone.
+    ``picture``: which of the batch.
 
     The steps are `preview_rgb` of the latents, brought to the picture's size smoothly; at most 100
     are shown, spread evenly. Raises InputError.
     """
     kind = Path(path).suffix.lower()
     if kind not in ENCODERS:
+        said = checks.shown(kind) if kind else "a file without an ending"
         raise InputError(
-            f"An animation cannot be written as {kind or 'a file without an ending'!r}.\n"
-            f"Known: {', '.join(ENCODERS)}.",
+            f"An animation cannot be written as {said}.\nKnown: {', '.join(ENCODERS)}.",
             parameter="path",
         )
-    check_choice("view", view, (*VIEWS, "both"))
-    check_real("seconds", seconds, 0.1, 600)
-    check_real("hold", hold, 0, 600)
+    view = checks.choice("view", view, (*VIEWS, "both"))
+    seconds = checks.real("seconds", seconds, 0.1, 600)
+    hold = checks.real("hold", hold, 0, 600)
     if side is not None:
-        check_whole("side", side, 16, 2048)
+        side = checks.whole("side", side, 16, 2048)
     stills = Stills(trace, picture, side, even=kind == ".mp4")
     if side is None and max(stills.size) > LARGEST_SIDE:
         stills = Stills(trace, picture, LARGEST_SIDE, even=kind == ".mp4")
     chosen = evenly(len(trace.steps), min(MOST_FRAMES, int(seconds / SHORTEST)))
-    frames = [_frame(stills, view, word, index) for index in chosen]
+    frames = [_frame(stills, view, word, place) for place in chosen]
     if hold and stills.final is not None:
         last = stills.final
         frames.append(_beside(stills.end, last) if view == "both" else last)
@@ -76,12 +80,12 @@ def animation(
     return write_file(path, ENCODERS[kind](frames, seconds, held))
 
 
-def _frame(stills: Stills, view: str, word: str | None, index: int) -> Image.Image:
+def _frame(stills: Stills, view: str, word: str | int | Span | None, place: int) -> Image.Image:
     """What is seen of a step."""
-    frame = stills.view("clean" if view == "both" else view, index)
+    frame = stills.view("clean" if view == "both" else view, place)
     if word is not None:
-        frame = overlaid(frame, stills.heat(word, index))
-    return _beside(stills.noisy(index), frame) if view == "both" else frame
+        frame = overlaid(frame, stills.heat(word, place))
+    return _beside(stills.noisy(place), frame) if view == "both" else frame
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
@@ -96,10 +100,10 @@ def _webp(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
 
 
 def _gif(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
-    return _pillow([_in_256_colours(frame) for frame in frames], "GIF", seconds, held)
+    return _pillow([_dithered(frame) for frame in frames], "GIF", seconds, held)
 
 
-def _in_256_colours(frame: Image.Image) -> Image.Image:
+def _dithered(frame: Image.Image) -> Image.Image:
     """The frame in colours that suit it, mixed where one is missing: soft edges show no bands."""
     # an octree takes a hundredth of the time of Pillow's own choice, a median cut
     palette = frame.quantize(256, Image.Quantize.FASTOCTREE)

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .. import checks
 from ..errors import InputError
 from ..settings import amount
 from .images import write_file
@@ -49,11 +50,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
     Everything is read back before the file is touched, and an older file of that name is there
     until the new one is on the disk. Raises InputError for what cannot be kept or written.
     """
-    if precision not in PRECISIONS:
-        raise InputError(
-            f"There is no precision {precision!r}.\nKnown: {', '.join(PRECISIONS)}.",
-            parameter="precision",
-        )
+    precision = checks.choice("precision", precision, PRECISIONS)
     try:
         record, tensors = packed(trace, precision)
         again = unpacked(json.loads(_json(record)), tensors)

@@ -20,7 +20,7 @@ from ..frontend import bundle
 from .images import encode_jpeg, write_file
 from .reel import head_of, pack
 from .sheet import sheet_png
-from .stills import evenly
+from .thinning import evenly
 from .trace import Trace
 
 MOST_STEPS = 64

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from .. import checks
 from ..errors import InputError
 from .maps import stretched
-from .stills import VIEWS, Stills, check_choice, check_real, check_whole, evenly, overlaid
+from .stills import VIEWS, Stills, overlaid
+from .thinning import evenly
+from .tokens import Span
 from .trace import Trace
 
 if TYPE_CHECKING:
@@ -41,55 +44,56 @@ def contact_sheet(
     *,
     steps: int | Sequence[int] = 6,
     views: str | Sequence[str] = ("noisy", "clean"),
-    words: str | Sequence[str] = (),
+    words: str | int | Span | Sequence[str | int | Span] = (),
     picture: int = 0,
     width: float = WIDTH,
 ) -> Sheet:
     """A matplotlib figure of steps x views, light and with its text as text, for papers.
 
-    ``steps``: how many, spread evenly over the run, or which ones (0, 1, ...); each has a column,
-    and the last column is the picture itself. ``views``: "noisy" and "clean", a row each.
-    ``words``: a row each with the word's heat map at that step over the clean picture, and in the
-    last column that of the run over the picture itself, each as `Trace.heat_map` gives it; the run
-    must have been made with ``attention=True``.
+    ``steps``: how many, spread evenly over the run, or a list of which ones, by their number in
+    the run (`TraceStep.index`: 0, 1, ...); each has a column, and the last column is the picture
+    itself. ``views``: "noisy" and "clean", a row each.
+    ``words``: a word as `Trace.heat_map` takes it, or a list of them; (2, 5) are characters, [2, 5]
+    two words. A row each with the word's heat map at that step over the clean picture, and in the
+    last column that of the run over the picture itself; the run must have been made with
+    ``attention=True``.
     ``picture``: which of the batch. ``width``: in inches, 2 to 20.
 
     ``trace.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
     """
     stills = Stills(trace, picture)
-    chosen = _chosen(steps, len(trace.steps))
-    views, words = _as_list(views), _as_list(words)
-    for view in views:
-        check_choice("view", view, tuple(VIEWS))
+    chosen = _chosen(steps, [step.index for step in trace.steps])
+    views = [checks.choice("view", view, tuple(VIEWS)) for view in _several(views)]
+    words = _several(words)
     if not views and not words:
         raise InputError("The sheet is empty.\nGive views or words.", parameter="views")
-    check_real("width", width, 2, 20)
+    width = checks.real("width", width, 2, 20)
     rows = [_view_row(stills, view, chosen, last=view == views[-1]) for view in views]
     rows += [_heat_row(stills, word, chosen) for word in words]
     titles = [
         f"step {trace.steps[i].index + 1}\nσ {_level(trace.steps[i].sigma)}" for i in chosen
     ] + ["picture" if trace.complete else "best guess"] * (stills.final is not None)
-    return _drawn(rows, titles, _caption(trace, picture), float(width))
+    return _drawn(rows, titles, _caption(trace, stills.picture), width)
 
 
 def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
     """What a word did, in a row: the picture with it and without, the change, where it looked."""
-    check_real("width", width, 2, 20)
+    width = checks.real("width", width, 2, 20)
     before = Stills(ablation.before, ablation.picture)
     after = Stills(ablation.trace)
     word, other = _plain(ablation.word), _plain(ablation.replacement)
     cells = [
-        (f"with “{word}”", before.final),
-        (f"with “{other}”" if other else "without", after.final),
+        (f"with “{word}”", before.final or before.end),
+        (f"with “{other}”" if other else "without", after.final or after.end),
         ("what changed", before.coloured(stretched(ablation.change))),
     ]
     if ablation.heat is not None:
         cells.append((f"where “{word}” looked", before.coloured(stretched(ablation.heat))))
     said = "" if ablation.correlation is None else f"correlation {ablation.correlation:.2f}"
     row = _Row("", [picture for _, picture in cells], math=False)
-    prompts = f"“{_plain(ablation.before.settings.prompts[ablation.picture])}”"
+    prompt = _plain(ablation.before.settings.prompts[before.picture])
     titles = [textwrap.shorten(title, 24, placeholder="…") for title, _ in cells]
-    return _drawn([row], titles, (prompts, said), float(width))
+    return _drawn([row], titles, (f"“{prompt}”", said), width)
 
 
 def comparison_png(traces: Sequence[Trace], labels: Sequence[str], *, width: int = 560) -> bytes:
@@ -101,7 +105,12 @@ def comparison_png(traces: Sequence[Trace], labels: Sequence[str], *, width: int
 
 
 def sheet_png(
-    trace: Trace, *, steps: int = 5, words: Sequence[str] = (), picture: int = 0, width: int = 560
+    trace: Trace,
+    *,
+    steps: int = 5,
+    words: Sequence[str | int | Span] = (),
+    picture: int = 0,
+    width: int = 560,
 ) -> bytes:
     """The sheet as a small PNG, ``width`` pixels wide, in few colours.
 
@@ -115,13 +124,13 @@ def sheet_png(
 def _small(sheet: Sheet) -> bytes:
     buffer = io.BytesIO()
     sheet.savefig(buffer, format="png", dpi=100)
-    image = _in_256_colours(Image.open(buffer).convert("RGB"))
+    image = _few_colours(Image.open(buffer).convert("RGB"))
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def _in_256_colours(image: Image.Image) -> Image.Image:
+def _few_colours(image: Image.Image) -> Image.Image:
     """The image in 16 greys, so that paper and ink stay what they are, and in 240 colours."""
     palette = image.reduce(2).quantize(240)  # a quarter of the pixels, a tenth of the time
     few = image.quantize(palette=palette, dither=Image.Dither.NONE)
@@ -150,30 +159,51 @@ def _view_row(stills: Stills, view: str, chosen: Sequence[int], *, last: bool) -
     return _Row(LABELS[view], [*pictures, stills.final if last else None], math=True)
 
 
-def _heat_row(stills: Stills, word: str, chosen: Sequence[int]) -> _Row:
+def _heat_row(stills: Stills, word: str | int | Span, chosen: Sequence[int]) -> _Row:
     pictures: list[Image.Image | None] = [
         overlaid(stills.clean(i), stills.heat(word, i)) for i in chosen
     ]
     if stills.final is not None:
         pictures.append(overlaid(stills.final, stills.heat(word)))
-    shown = _plain(word)
+    shown = _plain(_written(word, stills))
     if len(shown) > LONGEST_WORD:
         shown = shown[: LONGEST_WORD - 1] + "…"
     return _Row(f"heat of\n“{shown}”", pictures, math=False)
 
 
-def _chosen(steps: object, count: int) -> list[int]:
-    if isinstance(steps, (list, tuple, range)):
-        for step in steps:
-            check_whole("step", step, 0, count - 1)
-        if steps:
-            return list(steps)
-    check_whole("steps", steps, 1, 50)
-    return evenly(count, steps)  # type: ignore[arg-type]
+def _written(word: str | int | Span, stills: Stills) -> str:
+    """A word that there is, as it is written in the prompt."""
+    tokens = stills.trace.tokens[stills.picture]
+    if isinstance(word, str):
+        return word
+    if checks.is_whole(word):
+        return tokens.words[word].text  # type: ignore[index]
+    start, end = word  # type: ignore[misc]
+    return tokens.prompt[start:end]
 
 
-def _as_list(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _chosen(steps: object, known: Sequence[int]) -> list[int]:
+    """The places of the steps asked for, among steps of these indices."""
+    if isinstance(steps, np.ndarray):
+        steps = steps.tolist()
+    if not isinstance(steps, (list, tuple, range)) or not steps:
+        return evenly(len(known), checks.whole("steps", steps, 1, 50))
+    for step in steps:
+        if not checks.is_whole(step) or step not in known:
+            raise InputError(
+                f"There is no step {checks.shown(step)} in this record.\n"
+                f"Its steps: {checks.shortened(', '.join(map(str, known)), 200)}.",
+                parameter="step",
+            )
+    return [known.index(step) for step in steps]
+
+
+def _several(given: Any) -> list[Any]:
+    """What was given as one or several; a pair of numbers is one, the characters of a word."""
+    is_span = isinstance(given, tuple) and len(given) == 2 and all(map(checks.is_whole, given))
+    if is_span or isinstance(given, str) or not isinstance(given, Iterable):
+        return [given]
+    return list(given)
 
 
 def _level(sigma: float) -> str:
@@ -184,12 +214,13 @@ def _level(sigma: float) -> str:
 def _caption(trace: Trace, picture: int) -> tuple[str, str]:
     """What was asked, and what else it takes to make the picture again, as far as it is known."""
     settings = trace.settings
-    prompt = _plain(settings.prompts[picture] if trace.images else trace.prompt)
+    own = picture if picture < settings.batch_size else 0  # someone's own loop may make more
+    prompt = _plain(settings.prompts[own])
     known = [trace.model, settings.sampler, f"{trace.expected or len(trace.steps)} steps"]
     if settings.guidance_scale is not None:
         known.append(f"guidance {settings.guidance_scale:g}")
     if settings.seed is not None:
-        known.append(f"seed {settings.seeds[picture]}")
+        known.append(f"seed {settings.seeds[own]}")
     return f"“{prompt}”" if prompt else "", _plain(", ".join(part for part in known if part))
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import numbers
-import reprlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
 
+from .. import checks
 from ..errors import InputError
 from .images import preview_rgb
 from .maps import resized
 from .reel import factors_for
+from .tokens import Span
 from .trace import Trace
 
 OPACITY = 0.6
@@ -23,17 +22,21 @@ OPACITY = 0.6
 
 @dataclass(frozen=True)
 class Stills:
-    """One picture of a run at every step. InputError where there is no step or no such picture."""
+    """One picture of a run at every step. InputError where there is no step or no such picture.
+
+    Steps are given by their place among the record's steps.
+    """
 
     trace: Trace
-    picture: int = 0
+    picture: int = 0  # of the batch; from 0 once it is here, where it was counted from the end
     side: int | None = None  # pixels of the longer side; None: those of the picture
     even: bool = False  # whether both sides must be even
 
     def __post_init__(self) -> None:
         if not self.trace.steps:
             raise InputError("This record has no steps: the run was stopped before its first.")
-        check_whole("picture", self.picture, 0, self.trace.steps[0].x.shape[0] - 1)
+        picture = checks.index("picture", self.picture, self.trace.steps[0].x.shape[0])
+        object.__setattr__(self, "picture", picture)
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -49,7 +52,7 @@ class Stills:
     @property
     def _own_size(self) -> tuple[int, int]:
         if self.trace.images:
-            return self.trace.images[self.picture].size
+            return self.trace.images[0].size
         settings = self.trace.settings
         if settings.width and settings.height:
             return settings.width, settings.height
@@ -58,24 +61,24 @@ class Stills:
 
     @cached_property
     def final(self) -> Image.Image | None:
-        """The picture itself; None where the record has none."""
+        """The picture itself; None where the record has no picture of that number."""
         images = self.trace.images
-        if not images:
+        if self.picture >= len(images):
             return None
         return images[self.picture].convert("RGB").resize(self.size, Image.Resampling.LANCZOS)
 
-    def noisy(self, index: int) -> Image.Image:
+    def noisy(self, place: int) -> Image.Image:
         """The noisy latents that step began with."""
-        step = self.trace.steps[index]
+        step = self.trace.steps[place]
         return self._preview(step.x, step.sigma)
 
-    def clean(self, index: int) -> Image.Image:
+    def clean(self, place: int) -> Image.Image:
         """The clean latents that the network expected there."""
-        return self._preview(self.trace.steps[index].denoised)
+        return self._preview(self.trace.steps[place].denoised)
 
-    def view(self, name: str, index: int) -> Image.Image:
+    def view(self, name: str, place: int) -> Image.Image:
         """One of `VIEWS`."""
-        return VIEWS[name](self, index)
+        return VIEWS[name](self, place)
 
     @property
     def end(self) -> Image.Image:
@@ -91,9 +94,10 @@ class Stills:
         preview = Image.fromarray(preview_rgb(one, factors, sigma=sigma)[0])
         return preview.resize(self.size, Image.Resampling.BICUBIC)
 
-    def heat(self, word: str, index: int | None = None) -> Image.Image:
+    def heat(self, word: str | int | Span, place: int | None = None) -> Image.Image:
         """A word's heat map in colours, from its least to its greatest: of a step or the run."""
-        heat = self.trace.heat_map(word, step=index, picture=self.picture, scale="picture")
+        step = None if place is None else self.trace.steps[place].index
+        heat = self.trace.heat_map(word, step=step, picture=self.picture, scale="picture")
         return self.coloured(heat)
 
     def coloured(self, heat: np.ndarray) -> Image.Image:
@@ -112,41 +116,3 @@ VIEWS = {"noisy": Stills.noisy, "clean": Stills.clean}
 def overlaid(picture: Image.Image, heat: Image.Image) -> Image.Image:
     """The picture with a heat map over it."""
     return Image.blend(picture, heat, OPACITY)
-
-
-def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` (1 or more) of ``count`` indices, spread evenly, the last among them."""
-    if count <= most:
-        return list(range(count))
-    if most == 1:
-        return [count - 1]
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
-
-
-def check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    """Raise InputError unless ``value`` is one of ``known``."""
-    if not isinstance(value, str) or value not in known:
-        raise InputError(
-            f"There is no {name} {reprlib.repr(value)}.\nKnown: {', '.join(known)}.",
-            parameter=name,
-        )
-
-
-def check_whole(name: str, value: object, low: int, high: int) -> None:
-    """Raise InputError unless ``value`` is a whole number from ``low`` to ``high``."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not low <= value <= high:  # type: ignore[operator]
-        raise InputError(
-            f"{name} must be a whole number from {low} to {high}, got {reprlib.repr(value)}.",
-            parameter=name,
-        )
-
-
-def check_real(name: str, value: object, low: float, high: float) -> None:
-    """Raise InputError unless ``value`` is a number from ``low`` to ``high``."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not low <= value <= high:  # type: ignore[operator]
-        raise InputError(
-            f"{name} must be a number from {low:g} to {high:g}, got {reprlib.repr(value)}.",
-            parameter=name,
-        )

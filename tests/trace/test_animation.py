@@ -17,7 +17,8 @@ from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.trace import Trace, preview_rgb
 from sdwidgets.trace.animation import animation, durations
-from sdwidgets.trace.stills import Stills, evenly
+from sdwidgets.trace.stills import Stills
+from sdwidgets.trace.thinning import evenly
 
 KINDS = ["webp", "gif", "mp4"]
 
@@ -111,6 +112,36 @@ def test_heat_is_brightest_where_the_word_is(trace: Trace) -> None:
     assert heat[np.unravel_index(map_.argmin(), map_.shape)] == heat.min()
 
 
+@pytest.mark.parametrize("word", [1, (2, 5)])
+def test_a_word_is_what_a_heat_map_takes(trace: Trace, tmp_path: Path, word: Any) -> None:
+    one = animation(trace, tmp_path / "a.webp", word=word).read_bytes()
+    assert one == animation(trace, tmp_path / "b.webp", word="cat").read_bytes()
+
+
+def test_the_heat_is_that_of_the_step_on_show(trace: Trace) -> None:
+    kept = replace(trace, steps=trace.steps[::2])
+    assert Stills(kept).heat("cat", 2) == Stills(trace).heat("cat", 4)
+
+
+@pytest.mark.parametrize("kind", ["webp", "gif"])
+def test_a_picture_that_was_lost_is_not_held(trace: Trace, tmp_path: Path, kind: str) -> None:
+    lost = replace(trace, images=trace.images[:1])
+    frames, _ = opened(animation(lost, tmp_path / f"run.{kind}", picture=1))
+    assert len(frames) == 5
+
+
+def test_a_picture_may_be_counted_from_the_end(trace: Trace) -> None:
+    last, second = Stills(trace, picture=-1), Stills(trace, picture=1)
+    assert last.final == second.final
+    assert last.clean(2) == second.clean(2)
+
+
+def test_a_long_ending_is_said_shortly(trace: Trace, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        animation(trace, tmp_path / ("run." + "a" * 10_000))
+    assert all(len(line) < 100 for line in str(caught.value).splitlines())
+
+
 def test_of_a_long_run_a_hundred_steps_are_shown(trace: Trace, tmp_path: Path) -> None:
     long = replace(trace, steps=trace.steps * 41)
     frames, shown = opened(animation(long, tmp_path / "run.webp", seconds=10, hold=1))
@@ -150,7 +181,9 @@ def test_indices_are_spread_with_both_ends() -> None:
         ({"side": 5}, "side"),
         ({"side": 64.5}, "side"),
         ({"word": "dog"}, "word"),
+        ({"word": 2}, "word"),
         ({"picture": 2}, "picture"),
+        ({"picture": -3}, "picture"),
         ({"path": "nowhere/run.gif"}, "path"),
     ],
 )

@@ -81,6 +81,58 @@ def test_steps_of_someones_own_loop_have_a_sheet(trace: Trace) -> None:
     assert texts(sheet)[-1] == "5 steps"
 
 
+def test_steps_are_chosen_by_their_number_in_the_run(trace: Trace) -> None:
+    kept = replace(trace, steps=trace.steps[::2])  # 0, 2 and 4
+    sheet = contact_sheet(kept, steps=[4, 2], words="cat")
+    assert [text.split("\n")[0] for text in texts(sheet)[1:3]] == ["step 5", "step 3"]
+    whole = contact_sheet(trace, steps=[4, 2], words="cat")
+    for one, other in zip(sheet.axes[0].images[:4], whole.axes[0].images[:4], strict=True):
+        assert np.array_equal(one.get_array(), other.get_array())
+
+
+def test_the_steps_that_there_are_are_named(trace: Trace) -> None:
+    with pytest.raises(InputError, match=r"no step 1 in this record\.\nIts steps: 0, 2, 4\."):
+        contact_sheet(replace(trace, steps=trace.steps[::2]), steps=[0, 1])
+
+
+def test_an_array_of_steps_will_do(trace: Trace) -> None:
+    written = texts(contact_sheet(trace, steps=np.array([1, 3])))  # type: ignore[arg-type]
+    titles = [text.split("\n")[0] for text in written if text.startswith("step")]
+    assert titles == ["step 2", "step 4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "labels"),
+    [
+        ("cat", ["cat"]),
+        (1, ["cat"]),
+        (-1, ["cat"]),
+        ((2, 5), ["cat"]),
+        ([0, 1], ["a", "cat"]),
+        (("a", "cat"), ["a", "cat"]),
+        ([(0, 1), 1, "<start>"], ["a", "cat", "<start>"]),
+    ],
+)
+def test_words_are_those_of_a_heat_map(trace: Trace, words: Any, labels: list[str]) -> None:
+    written = texts(contact_sheet(trace, steps=1, words=words))
+    assert [text for text in written if text.startswith("heat")] == [
+        f"heat of\n“{label}”" for label in labels
+    ]
+
+
+def test_a_picture_may_be_counted_from_the_end(trace: Trace) -> None:
+    last, second = (contact_sheet(trace, steps=1, picture=which) for which in (-1, 1))
+    assert texts(last) == texts(second)
+    for one, other in zip(last.axes[0].images, second.axes[0].images, strict=True):
+        assert np.array_equal(one.get_array(), other.get_array())
+
+
+def test_a_picture_that_was_lost_has_a_sheet_of_its_steps(trace: Trace) -> None:
+    sheet = contact_sheet(replace(trace, images=trace.images[:1]), steps=2, picture=1)
+    assert len(sheet.axes[0].images) == 4
+    assert texts(sheet)[-1].endswith("seed 2")
+
+
 @pytest.mark.parametrize(
     "prompt", ["$x^2$ costs $5", "$\\frac{", "a\n\nb\0\u202ec", "猫 😀 " * 200]
 )
@@ -132,11 +184,19 @@ def test_the_small_one_keeps_its_paper_white_and_its_ink_black(trace: Trace) -> 
         ({"views": ["sharp"]}, "view"),
         ({"views": (), "words": ()}, "views"),
         ({"words": ["dog"]}, "word"),
+        ({"words": None}, "word"),
+        ({"words": [2]}, "word"),
+        ({"words": (7, 9)}, "word"),
+        ({"views": None}, "view"),
         ({"steps": 0}, "steps"),
         ({"steps": "all"}, "steps"),
         ({"steps": []}, "steps"),
         ({"steps": [5]}, "step"),
+        ({"steps": [1.0]}, "step"),
+        ({"steps": [True]}, "step"),
+        ({"steps": np.array(2.5)}, "steps"),
         ({"picture": 2}, "picture"),
+        ({"picture": -3}, "picture"),
         ({"width": float("nan")}, "width"),
         ({"width": 2, "steps": [0] * 20}, "width"),
     ],
