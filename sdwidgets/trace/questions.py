@@ -7,7 +7,6 @@ the word did. Beside each other they say how far the first may be read as the se
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +20,7 @@ from .maps import sizes, word_map
 from .recipe import DEFAULT
 from .step import Maps, StepAttention
 from .tokens import PromptTokens
-from .trace import Trace
+from .trace import StepNumbers, Trace
 
 if TYPE_CHECKING:
     from .figure import Sheet
@@ -73,7 +72,7 @@ def query(
     word: str,
     *,
     prompt: str | None = None,
-    step: int | Sequence[int] | None = None,
+    step: StepNumbers = None,
     picture: int = 0,
     model: Askable | None = None,
 ) -> np.ndarray:
@@ -85,8 +84,7 @@ def query(
     text = f"{settings.prompt} {word}".strip() if prompt is None else prompt
     tokens = _tokens(model, text)
     found = tokens.find(word)
-    steps = [trace.steps[i] for i in trace.chosen_steps(step, DEFAULT)]
-    kept = [one.attention or StepAttention() for one in steps]
+    kept = [one.attention or StepAttention() for one in trace.chosen_steps(step)]
     if not kept or not all(one.queries for one in kept):
         raise InputError(
             "No queries were recorded.\n"

@@ -6,21 +6,19 @@ torch and no model; asking it something new (`Trace.query`, `Trace.ablate`) need
 
 from __future__ import annotations
 
-import itertools
-import numbers
 import os
 import platform
-import reprlib
 import sys
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from PIL import Image
 
+from .. import checks
 from ..errors import InputError
 from ..settings import Settings
 from .images import encode_png, write_file
@@ -33,28 +31,42 @@ if TYPE_CHECKING:
     from ..diffusion.samplers import Step
     from .questions import Ablation, Askable
 
+StepNumbers: TypeAlias = "int | Sequence[int] | np.ndarray | None"
+"""One or several of `TraceStep.index`; None: those that a recipe names."""
+
 
 @runtime_checkable
 class Recordable(Protocol):
-    """A run, as far as its record needs it: `sdwidgets.pipeline.Run`."""
+    """A run, as far as its record needs it: `sdwidgets.pipeline.Run`, whose members these are.
+
+    What it began from, its ``image``, ``mask`` and ``latents``, is recorded where it has them.
+    """
 
     @property
-    def model(self) -> Any: ...
+    def model(self) -> Any: ...  # kept by a weak reference
     @property
     def model_name(self) -> str: ...
     @property
     def task(self) -> str: ...
     @property
-    def settings(self) -> Settings: ...
+    def settings(self) -> Settings: ...  # resolved
     @property
     def notices(self) -> tuple[str, ...]: ...
     @property
-    def seconds(self) -> list[float]: ...
+    def seconds(self) -> list[float]: ...  # of the steps taken so far, by their index
     def prompt_tokens(self) -> tuple[PromptTokens, ...]: ...
     def negative_tokens(self) -> tuple[PromptTokens, ...]: ...
-    def __len__(self) -> int: ...
-    def __iter__(self) -> Iterator[Step]: ...
-    def pictures(self, step: Step) -> list[Image.Image]: ...
+    def __len__(self) -> int: ...  # steps of the whole run
+    def __iter__(self) -> Iterator[Step]: ...  # those that are left
+    def pictures(self, step: Step) -> list[Image.Image]: ...  # one for each of the batch
+
+
+def run_of(steps: object) -> Recordable | None:
+    """The run that steps are of, also behind a progress bar of tqdm's; None for other steps."""
+    for one in (steps, getattr(steps, "iterable", None)):
+        if isinstance(one, Recordable):
+            return one
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +80,9 @@ class Trace:
     steps: tuple[TraceStep, ...] = field(default=(), repr=False)
     images: tuple[Image.Image, ...] = field(default=(), repr=False)  # one a picture of the batch
     expected: int = 0  # steps of the whole run
-    complete: bool = True  # False: the run was stopped; images are the best guess so far
+    complete: bool = True
+    """Whether ``images`` are final, however many of the steps are kept; False: the run was stopped,
+    they are its best guess so far."""
     notices: tuple[str, ...] = ()  # what a person should know: words cut, pictures resized
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
     fingerprint: str = field(default="", repr=False)  # of the model's weights
@@ -80,19 +94,20 @@ class Trace:
     schedule_sigmas: tuple[float, ...] = field(default=(), repr=False)  # of training, thinned
     stored: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Of a loaded record: in what precision it was kept, and the largest errors that made."""
+    run_seconds: float | None = field(default=None, repr=False)  # of all steps, kept or not
     source: Any = field(default=None, repr=False)  # the model while it is there: a weak reference
 
     @classmethod
     def of(cls, steps: Iterable[Step], run: Recordable | None = None) -> Trace:
         """The record of a run: takes all steps that are left of it, then decodes the last.
 
-        ``Trace.of(model.sample(...))``; or ``Trace.of(steps, run)`` with steps already taken from
-        the run, perhaps not all of them: then the pictures are of the last step's clean latents.
+        ``Trace.of(model.sample(...))``, or of a progress bar around it; or ``Trace.of(steps, run)``
+        with steps already taken from the run, perhaps not all of them. Is the run's last step not
+        among them, the pictures are of the last one's clean latents.
         """
+        run = run_of(steps) if run is None else run
         if run is None:
-            if not isinstance(steps, Recordable):
-                raise TypeError("steps alone do not say what was asked: give the run, too")
-            run = steps
+            raise TypeError("steps alone do not say what was asked: give the run, too")
         taken: list[Step] = []
         try:
             taken.extend(steps)
@@ -110,6 +125,7 @@ class Trace:
             images=images,
             complete=bool(taken) and taken[-1].index == len(run) - 1,
             notices=notices,
+            run_seconds=sum(run.seconds),
         )
 
     @classmethod
@@ -160,13 +176,33 @@ class Trace:
 
     @property
     def seconds(self) -> tuple[float, ...]:
-        """The time each step took."""
+        """The time each step took; 0 where it is not known."""
         return tuple(step.seconds or 0.0 for step in self.steps)
 
     @property
     def total(self) -> float:
-        """Seconds that all steps took together."""
-        return sum(self.seconds)
+        """Seconds that all steps of the run took; of those kept, where no more is known."""
+        return sum(self.seconds) if self.run_seconds is None else self.run_seconds
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of each picture in pixels; of someone's own steps 8 times the latents'.
+
+        Raises InputError for a record of nothing.
+        """
+        if self.images:
+            return self.images[0].size
+        if self.settings.width and self.settings.height:
+            return self.settings.width, self.settings.height
+        if not self.steps:
+            raise InputError("This record has no steps and no picture: nothing has a size.")
+        height, width = self.steps[0].x.shape[-2:]
+        return 8 * width, 8 * height  # as of the usual autoencoder
+
+    @property
+    def batch_size(self) -> int:
+        """How many pictures were made at once."""
+        return self.steps[0].x.shape[0] if self.steps else self.settings.batch_size
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -179,7 +215,7 @@ class Trace:
     def heat_map(
         self,
         word: str | int | Span,
-        step: int | Sequence[int] | None = None,
+        step: StepNumbers = None,
         layer: str | int | None = None,
         *,
         resolution: int | None = None,
@@ -193,36 +229,42 @@ class Trace:
     ) -> np.ndarray:
         """[H, W] float32 at the picture's size: how much each place took from the word.
 
-        The mean over the word's tokens and its occurrences, over heads, and over the steps and
+        The mean over the word's tokens, of all its occurrences, over heads, and over the steps and
         layers that ``recipe`` names: `recipe.DEFAULT`, which found the objects of known scenes
-        best, or `recipe.DAAM`, all of them. ``step`` (one or several), ``layer``, ``resolution``
-        (the longer side of the maps, in cells) and ``head`` (where heads were kept apart) name
-        them instead; a layer by its
-        name, its number, or as the viewers show it ("up 4").
+        best, or `recipe.DAAM`, all of them. Other arguments name them instead: ``step``, one or
+        several, each a `TraceStep.index`, or -1 for the last that is kept, and so on; ``layer``, by
+        its name, its number, or as the viewers show it ("up 4"); ``resolution``, the longer side of
+        the maps in cells; ``head``, its number, where heads were kept apart.
 
         ``word``: a text, its number among the prompt's words, or a (start, end) of characters;
         "<start>", "<end>" and "<padding>" are the tokens that stand for no word. ``occurrence``:
         one of several. ``uncond``: of the negative prompt's half, and its words.
         ``against``: "none", values are attention, each cell's sum over all tokens is 1; "words",
-        they are the share among the prompt's words, 0 to 1; None, as the recipe says (never for
-        "<start>" and the like). ``scale``: "raw", values are what was just said; "picture", they
-        are stretched from 0 at the least to 1 at the greatest.
+        they are the share among the prompt's words, 0 to 1: that of all the word's occurrences
+        together, so that the shares of different words sum to 1. None, as the recipe says; "none"
+        for "<start>" and the like, which have no share. ``scale``: "raw", values are what was just
+        said; "picture", they are stretched from 0 at the least to 1 at the greatest.
 
         Raises InputError when nothing was recorded (``generate(..., attention=True)`` records),
-        or for a word, step, layer or picture that is not there.
+        or for a word, step, layer, head or picture that is not there.
         """
-        _check_index("picture", picture, self.settings.batch_size)
-        _check_choice("scale", scale, ("raw", "picture"))
+        picture = checks.index("picture", picture, self.batch_size)
+        checks.choice("scale", scale, ("raw", "picture"))
         maps = self._maps(step, recipe, uncond)
         names = self._layers(maps[0], layer, resolution, recipe)
         if head is not None:
-            _check_index("head", head, min(maps[0][name].shape[1] for name in names))
-        prompt = (self.negative_tokens if uncond else self.tokens)[picture]
+            head = checks.index("head", head, min(maps[0][name].shape[1] for name in names))
+        prompt = self._prompt(picture, uncond)
         tokens = prompt.find(word, occurrence=occurrence)
+        special = isinstance(word, str) and word in SPECIAL
         if against is None:
-            against = "none" if word in SPECIAL else recipe.against
-        _check_choice("against", against, ("none", "words"))
-        width, height = self.settings.size
+            against = "none" if special else recipe.against
+        if checks.choice("against", against, ("none", "words")) == "words" and special:
+            raise InputError(
+                f"{word!r} stands for no word: it has no share among them.\nLeave out against.",
+                parameter="against",
+            )
+        width, height = self.size
         result = word_map(
             maps,
             prompt,
@@ -235,10 +277,18 @@ class Trace:
         )
         return stretched(result) if scale == "picture" else result
 
-    def _maps(self, step: int | Sequence[int] | None, recipe: Recipe, uncond: bool) -> list[Maps]:
+    def _prompt(self, picture: int, uncond: bool = False) -> PromptTokens:
+        prompts = self.negative_tokens if uncond else self.tokens
+        if picture >= len(prompts):
+            which = "negative prompt" if uncond else "prompt"
+            raise InputError(
+                f"This record has no {which}: its words are not known.", parameter="word"
+            )
+        return prompts[picture]
+
+    def _maps(self, step: StepNumbers, recipe: Recipe, uncond: bool) -> list[Maps]:
         """What was recorded of the steps that count."""
-        chosen = self.chosen_steps(step, recipe)
-        kept = [self.steps[one].attention or StepAttention() for one in chosen]
+        kept = [one.attention or StepAttention() for one in self.chosen_steps(step, recipe)]
         maps = [one.uncond if uncond else one.cross for one in kept]
         if not maps or not all(maps):
             if uncond and any(one.cross for one in kept):
@@ -250,19 +300,33 @@ class Trace:
             raise InputError("No attention was recorded.\nGenerate with attention=True.")
         return maps
 
-    def chosen_steps(self, step: int | Sequence[int] | None, recipe: Recipe) -> list[int]:
-        """The indices of the steps asked for; the recipe's for None, by its share of the whole run.
+    def chosen_steps(self, step: StepNumbers, recipe: Recipe = DEFAULT) -> list[TraceStep]:
+        """The steps asked for, by their index; from -1, the last that is kept, backwards.
 
-        Of a run that was stopped before that, all there are. Raises InputError.
+        None: those kept of the recipe's share of the whole run; all, if none of them is. Raises
+        InputError for a step that is not there.
         """
-        count = len(self.steps)
+        known = {one.index: one for one in self.steps}
         if step is None:
-            inside = [i for i in recipe.chosen_steps(self.expected or count) if i < count]
-            return inside or list(range(count))
+            count = max(self.expected, *(index + 1 for index in known), 0)
+            inside = set(recipe.chosen_steps(count))
+            return [one for one in self.steps if one.index in inside] or list(self.steps)
+        if isinstance(step, np.ndarray):
+            step = step.tolist()
         several = isinstance(step, Sequence) and not isinstance(step, (str, bytes)) and len(step)
-        chosen: list[Any] = list(step) if several else [step]  # type: ignore[arg-type]
-        for one in chosen:
-            _check_index("step", one, count)
+        asked: list[Any] = list(step) if several else [step]  # type: ignore[arg-type]
+        chosen = []
+        for one in asked:
+            place = int(one) if checks.is_whole(one) else None
+            if place is not None and -len(self.steps) <= place < 0:
+                place = self.steps[place].index
+            if place not in known:
+                raise InputError(
+                    f"This record has no step {checks.shown(one)}.\n"
+                    f"Its steps: {_listed(list(known))}.",
+                    parameter="step",
+                )
+            chosen.append(known[place])
         return chosen
 
     def _layers(
@@ -277,7 +341,7 @@ class Trace:
             known = sorted({max(grid) for grid in grids.values()})
             if resolution not in known or isinstance(resolution, bool):
                 raise InputError(
-                    f"No map has {reprlib.repr(resolution)} cells on its longer side.\n"
+                    f"No map has {checks.shown(resolution)} cells on its longer side.\n"
                     f"Resolutions: {', '.join(map(str, known))}.",
                     parameter="resolution",
                 )
@@ -293,20 +357,19 @@ class Trace:
             known = dict(zip(labels(names), names, strict=True)) | {name: name for name in names}
             if layer not in known:
                 raise InputError(
-                    f"There is no layer {reprlib.repr(layer)}.\n"
+                    f"There is no layer {checks.shown(layer)}.\n"
                     f"Layers: {', '.join(labels(names))}; or their full names, trace.layers.",
                     parameter="layer",
                 )
             return known[layer]
-        _check_index("layer", layer, len(names))
-        return names[layer]
+        return names[checks.index("layer", layer, len(names))]
 
     def query(
         self,
         word: str,
         *,
         prompt: str | None = None,
-        step: int | Sequence[int] | None = None,
+        step: StepNumbers = None,
         picture: int = 0,
         model: Askable | None = None,
     ) -> np.ndarray:
@@ -342,28 +405,42 @@ class Trace:
     # ------------------------------------------------------------------------------ to files
 
     def record(self, picture: int = 0) -> dict[str, Any]:
-        """What is written into a picture's file: model, versions and the settings of that picture,
-        and, if there were any, the words the network never saw and what a person should know.
+        """What is written into a picture's file: model, versions and the settings of that picture.
 
-        ``Settings(**record["settings"])`` makes that picture again, alone.
+        And, where there is something to say: what else was ``given`` ("image", "mask", "latents");
+        ``complete``, False of a run that was stopped; the words that were ``cut``, which the
+        network never saw; ``notices``. ``Settings(**record["settings"])``, with what was given,
+        makes that picture again, alone. Raises InputError for a picture that is not there.
         """
-        one = self.settings.of_picture(picture)
+        picture = checks.index("picture", picture, self.batch_size)
+        settings = self.settings
+        if settings.seed is not None:  # a record of someone's own steps has none
+            settings = settings.of_picture(picture)
         record: dict[str, Any] = {
             "model": self.model,
             "task": self.task,
-            "settings": one.as_dict(),
+            "settings": settings.as_dict(),
             "versions": dict(self.versions),
         }
-        if self.fingerprint:
-            record["fingerprint"] = self.fingerprint
-        if self.cut[picture]:
-            record["cut"] = self.cut[picture]
-        if self.notices:
-            record["notices"] = list(self.notices)
-        return record
+        more = {
+            "fingerprint": self.fingerprint,
+            "given": [
+                name
+                for name in ("image", "mask", "latents")
+                if getattr(self, f"given_{name}") is not None
+            ],
+            "cut": self.cut[picture] if picture < len(self.cut) else "",
+            "notices": list(self.notices),
+        }
+        record |= {name: value for name, value in more.items() if value}
+        return record if self.complete else {**record, "complete": False}
 
     def png(self, picture: int = 0) -> bytes:
-        """The bytes of a PNG with its settings inside (see `read_settings`)."""
+        """The bytes of a PNG with its settings inside (see `read_settings`).
+
+        Raises InputError for a picture that is not there.
+        """
+        picture = checks.index("picture", picture, len(self.images))
         return encode_png(self.images[picture], self.record(picture))
 
     def save_image(self, path: str | os.PathLike[str], picture: int = 0) -> Path:
@@ -408,11 +485,19 @@ class Trace:
 def _recorded(steps: Sequence[Step], seconds: Sequence[float]) -> Iterator[TraceStep]:
     """The records of consecutive steps, each sharing its latents with the next."""
     before: tuple[Step, TraceStep] | None = None
-    for step, took in itertools.zip_longest(steps, seconds[: len(steps)]):
+    for step in steps:
         follows = before is not None and step.x is before[0].x_next
+        took = seconds[step.index] if step.index < len(seconds) else None
         one = recorded(step, took, before[1] if before and follows else None)
         yield one
         before = step, one
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Step numbers in a short line."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return checks.shortened(", ".join(map(str, numbers)), 80) or "(none)"
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -420,24 +505,6 @@ def _spread(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
-
-
-def _check_index(name: str, value: object, count: int) -> None:
-    """Raise InputError unless ``value`` is a whole number that counts, from either end."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not -count <= value < count:  # type: ignore[operator]
-        raise InputError(
-            f"{name} must be a whole number from 0 to {count - 1}, got {reprlib.repr(value)}.",
-            parameter=name,
-        )
-
-
-def _check_choice(name: str, value: object, known: Sequence[str]) -> None:
-    if value not in known:
-        raise InputError(
-            f"{name} must be one of {', '.join(map(repr, known))}, got {reprlib.repr(value)}.",
-            parameter=name,
-        )
 
 
 def _versions() -> dict[str, str]:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from tqdm import tqdm
 
 from sdwidgets import __version__
 from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.settings import PROMPT_LENGTH, Settings
-from sdwidgets.trace import Trace, read_record
+from sdwidgets.settings import PROMPT_LENGTH, AttentionSettings, Settings
+from sdwidgets.trace import DAAM, PromptTokens, Recipe, StepAttention, Trace, TraceStep, read_record
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 
@@ -27,6 +31,20 @@ def test_a_trace_says_what_was_asked_and_what_came(tiny_model: LatentDiffusion) 
     assert trace.complete
     assert trace.versions["sdwidgets"] == __version__
     assert trace.versions["torch"] == torch.__version__
+
+
+def test_each_step_has_its_own_seconds(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    last = list(run)[-1]
+    trace = Trace.of([last], run)
+    assert trace.seconds == (run.seconds[2],)
+    assert trace.total == sum(run.seconds)
+    assert trace.complete  # its picture is
+
+
+def test_a_progress_bar_is_seen_through(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    assert len(Trace.of(tqdm(run, disable=True)).steps) == 3
 
 
 def test_a_batch_has_a_picture_each(tiny_model: LatentDiffusion) -> None:
@@ -109,6 +127,119 @@ def test_a_heat_map_of_what_is_not_there(
         trace.heat_map(**{"word": "cat", **asked})
     assert caught.value.parameter == parameter
     assert len(str(caught.value).splitlines()) <= 3
+
+
+# -- where steps are missing ------------------------------------------------------------------
+
+
+@pytest.fixture
+def gaps(tiny_model: LatentDiffusion) -> tuple[Trace, Trace]:
+    """A run of ten steps, and the same with every third of them alone."""
+    whole = tiny_model.generate("a cat", attention=True, **{**SETTINGS, "steps": 10})
+    return whole, replace(whole, steps=whole.steps[::3])
+
+
+def test_a_step_goes_by_its_number(gaps: tuple[Trace, Trace]) -> None:
+    whole, some = gaps
+    assert [step.index for step in some.steps] == [0, 3, 6, 9]
+    for step in (0, 3, [3, 9], np.array([0, 6]), np.int64(6)):
+        assert np.array_equal(some.heat_map("cat", step), whole.heat_map("cat", step))
+    assert np.array_equal(some.heat_map("cat", -2), whole.heat_map("cat", 6))
+
+
+def test_a_recipes_share_is_of_the_whole_run(gaps: tuple[Trace, Trace]) -> None:
+    whole, some = gaps
+    recipe = Recipe(steps=(0.5, 0.8))
+    wanted = whole.heat_map("cat", 6, recipe=DAAM)
+    assert np.array_equal(some.heat_map("cat", recipe=recipe), wanted)
+
+
+@pytest.mark.parametrize("step", [1, 10, -5, [0, 1], np.array([]), np.array([0.0]), 3.0])
+def test_a_step_that_is_not_there_names_those_that_are(
+    gaps: tuple[Trace, Trace], step: Any
+) -> None:
+    with pytest.raises(InputError, match="0, 3, 6, 9") as caught:
+        gaps[1].heat_map("cat", step)
+    assert caught.value.parameter == "step"
+
+
+# -- steps of someone's own ------------------------------------------------------------------
+
+
+@pytest.fixture
+def own() -> Trace:
+    """Steps that no run of ours made: two pictures, no prompt, no settings."""
+    x = np.zeros((2, 4, 8, 6), np.float32)
+    maps = {"mid": np.full((2, 1, 4, 8, 6), 0.25, np.float16)}
+    step = TraceStep(0, 1.0, x, x, 0.0, x, attention=StepAttention(cross=maps))
+    return Trace("", "", Settings(), steps=(step,))
+
+
+def test_without_a_prompt_no_word_has_a_map(own: Trace) -> None:
+    with pytest.raises(InputError, match="no prompt"):
+        own.heat_map("cat")
+
+
+def test_without_a_size_it_is_that_of_the_usual_autoencoder(own: Trace) -> None:
+    assert own.size == (48, 64)
+    tokens = (PromptTokens("a cat", ("a",), ((0, 1),)),) * 2
+    assert replace(own, tokens=tokens).heat_map("a", picture=1).shape == (64, 48)
+
+
+def test_it_can_be_kept_in_a_file(own: Trace, tmp_path: Path) -> None:
+    back = Trace.load(own.save(tmp_path / "own.sdtrace"))
+    assert np.array_equal(back.steps[0].x, own.steps[0].x)
+
+
+def test_its_picture_has_a_record_too(own: Trace) -> None:
+    drawn = replace(own, images=(Image.new("RGB", (48, 64)),) * 2)
+    assert Settings(**read_record(drawn.png(1))["settings"]) == Settings()
+
+
+# -- into files ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("picture", [2, -3, 1.0, "0", True])
+@pytest.mark.parametrize("act", ["png", "save_image", "record", "heat_map"])
+def test_a_picture_that_is_not_there(
+    tiny_model: LatentDiffusion, tmp_path: Path, act: str, picture: Any
+) -> None:
+    trace = tiny_model.generate("a cat", batch_size=2, attention=True, **SETTINGS)
+    first = {"save_image": (tmp_path / "a.png",), "heat_map": ("cat",)}.get(act, ())
+    with pytest.raises(InputError) as caught:
+        getattr(trace, act)(*first, picture=picture)
+    assert caught.value.parameter == "picture" and not any(tmp_path.iterdir())
+
+
+def test_pictures_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate(["a cat", "the dog"], attention=True, **SETTINGS)
+    assert trace.png(-1) == trace.png(1)
+    assert np.array_equal(trace.heat_map("dog", picture=-1), trace.heat_map("dog", picture=1))
+
+
+def test_heads_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
+    settings = AttentionSettings(heads=True)
+    trace = tiny_model.generate("a cat", attention=settings, **SETTINGS)
+    count = min(maps.shape[1] for maps in trace.steps[0].attention.cross.values())
+    last = trace.heat_map("cat", head=-1)
+    assert np.array_equal(last, trace.heat_map("cat", head=count - 1))
+
+
+def test_the_record_says_what_else_was_given(tiny_model: LatentDiffusion) -> None:
+    picture = Image.effect_noise((16, 16), 60)
+    plain = tiny_model.generate("a cat", **SETTINGS)
+    assert {"given", "complete"}.isdisjoint(plain.record())
+    noise = np.zeros((1, 4, 8, 8), np.float32)
+    assert tiny_model.generate("a cat", latents=noise, **SETTINGS).record()["given"] == ["latents"]
+    filled = tiny_model.generate(
+        "a cat", image=picture, mask=Image.new("L", (16, 16), 255), **SETTINGS
+    )
+    assert filled.record()["given"] == ["image", "mask"]
+
+
+def test_the_record_of_a_stopped_run_says_so(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    assert Trace.of([next(run)], run).record()["complete"] is False
 
 
 def test_a_notebook_shows_the_picture(tiny_model: LatentDiffusion) -> None:
