@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,6 +30,8 @@ FORMAT = 1
 """Grows when an older version could misread a file; what can be ignored needs no new number."""
 FILE_LIMIT = 10**9  # bytes
 HEADER_LIMIT = 16 * 2**20
+OWNER_ONLY = 0o600
+"""Permissions: nobody else may read what a person made."""
 
 _NO_DIGEST = "0" * 64
 _BEFORE_DIGEST = b'"sdtrace":"{\\"sha256\\":\\"'  # nothing else has bare quotes around that name
@@ -48,7 +51,9 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
     that is saved again as it was stays the same.
 
     Everything is read back before the file is touched, and an older file of that name is there
-    until the new one is on the disk. Raises InputError for what cannot be kept or written.
+    until the new one is on the disk. A new file is for its owner alone, since a recording is
+    private; one that replaces another keeps its permissions. A symbolic link is replaced, not
+    followed. Raises InputError for what cannot be kept or written.
     """
     precision = checks.choice("precision", precision, PRECISIONS)
     try:
@@ -58,12 +63,17 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
         content = _sealed(record, tensors)
     except (TypeError, ValueError) as error:
         raise InputError(f"This record cannot be saved: {_sentence(error)}") from error
-    return write_file(path, content)
+    mode = _permissions(path)
+    written = write_file(path, content)
+    with suppress(OSError):  # of a disk that knows none
+        written.chmod(mode)
+    return written
 
 
 def load(path: str | os.PathLike[str]) -> Trace:
     """Read a record that `save` wrote; needs neither torch nor a model.
 
+    ``path`` is the reader's own, so that a symbolic link is followed; a file names no others.
     What a newer version wrote beside the known is left out, and steps that are missing are, too;
     `Trace.notices` says so. Raises InputError for everything else that is not as it was written.
     """
@@ -97,6 +107,15 @@ def _json(record: dict[str, Any]) -> str:
 
 
 # -------------------------------------------------------------------------------------- writing
+
+
+def _permissions(path: str | os.PathLike[str]) -> int:
+    """Those of a new file at this path."""
+    try:
+        before = os.lstat(path).st_mode
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return OWNER_ONLY
+    return stat.S_IMODE(before) if stat.S_ISREG(before) else OWNER_ONLY
 
 
 def _sealed(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:

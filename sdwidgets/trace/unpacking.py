@@ -124,6 +124,7 @@ class _StepInfo:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> _StepInfo:
+        """From its entry in the JSON; ValueError unless that has all of it, within limits."""
         parts = _texts(given, "parts", len(_PARTS))
         if not {"x", "denoised"} <= set(parts) <= _PARTS:
             raise ValueError(f"parts of a step are {reprlib.repr(parts)}")
@@ -161,6 +162,7 @@ class _Source:
         return names
 
     def step(self, info: _StepInfo, x: np.ndarray, x_next: np.ndarray) -> TraceStep:
+        """A step that is whole, between its latents at the two noise levels, [B, C, h, w]."""
         parts = {
             part: self._latents(f"steps.{info.index}.{part}")
             for part in ("denoised", "uncond", "difference")
@@ -187,10 +189,12 @@ class _Source:
         return self._latents(name) * deviation(sigma) if name in self.tensors else None
 
     def _latents(self, name: str) -> np.ndarray:
+        """[B, C, h, w] float32, of float16."""
         self._reserve(4 * math.prod(self.shape))
         return self._take(name, np.float16, self.shape).astype(np.float32)
 
     def _attention(self, info: _StepInfo) -> StepAttention | None:
+        """What was recorded in a step, of every layer; None if nothing was."""
         kept = {
             kind: {
                 layer: self._layer(f"steps.{info.index}.attention.{kind}.{number}", kind, grid)
@@ -202,6 +206,7 @@ class _Source:
         return StepAttention(**kept) if kept else None  # type: ignore[arg-type]
 
     def _layer(self, name: str, kind: str, grid: Grid) -> np.ndarray | Queries:
+        """What was recorded in a layer, in the shape that `StepAttention` has it in."""
         batch = self.shape[0]
         if kind == "queries":
             values = self._take(name, np.int8, (batch, *grid))
@@ -233,6 +238,7 @@ class _Source:
         return (levels * (scale / 255).reshape(*count, *(1 for _ in each))).astype(np.float16)
 
     def factors(self) -> np.ndarray | None:
+        """[C + 1, 3] float32, of `images.preview_rgb`; None if they are not there."""
         if "factors" not in self.tensors:
             return None
         channels = len(self.tensors["factors"]) if self.tensors["factors"].ndim else 0
@@ -241,11 +247,13 @@ class _Source:
         return self._take("factors", np.float32, (channels, 3))
 
     def given_latents(self) -> np.ndarray | None:
+        """[B, C, h, w] float32: the noise that the run was given; None if it is not there."""
         if not self.shape or "given_latents" not in self.tensors:
             return None
         return self._take("given_latents", np.float32, self.shape)
 
     def picture(self, name: str) -> Image.Image:
+        """A picture out of its PNG, without anything else that a PNG may carry."""
         values = self.tensors[name]
         content = self._take(name, np.uint8, (values.size,)).tobytes()
         try:
@@ -271,13 +279,14 @@ class _Source:
         return values
 
     def _reserve(self, size: int) -> None:
+        """Count the bytes of what is about to be made; ValueError beyond the limit."""
         self.left -= size
         if self.left < 0:
             raise ValueError(f"it would take more than {MEMORY_LIMIT / 1e9:g} GB of memory")
 
 
 def _shape(record: Mapping[str, Any], batch: int) -> tuple[int, ...]:
-    """Of all latents; there may be more than the settings say in a loop of someone's own."""
+    """[B, C, h, w] of all latents; B may be more than the settings say in someone's own loop."""
     shape = record.get("latents")
     highest = (BATCH_LIMIT, PIECE_LIMIT, SIDE_LIMIT, SIDE_LIMIT)
     if not _are_whole(shape, (batch, 1, 1, 1), highest):
@@ -306,6 +315,7 @@ def _grids(record: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, d
 
 
 # ---------------------------------------------------------------------------------------- JSON
+# Each takes a value out of an object of the JSON, or raises ValueError with its name.
 
 
 def _settings(record: Mapping[str, Any]) -> tuple[Settings, list[str]]:
@@ -328,6 +338,7 @@ def _prompts(record: Mapping[str, Any], name: str, batch: int) -> tuple[PromptTo
 
 
 def _prompt(given: Mapping[str, Any]) -> PromptTokens:
+    """One prompt, whose pieces have their places in it."""
     prompt, pieces = _text(given, "prompt"), _texts(given, "pieces", PIECE_LIMIT)
     spans = given.get("spans")
     highest = (len(prompt), len(prompt))
@@ -347,11 +358,13 @@ def _prompt(given: Mapping[str, Any]) -> PromptTokens:
 
 
 def _columns(prompts: Sequence[PromptTokens]) -> int:
-    """Of attention: the start, the longest prompt's pieces, the end, and what is behind it."""
+    """How many attention has at least: the start, the longest prompt's pieces, the end, and what
+    is behind it."""
     return max((len(prompt.pieces) + 3 for prompt in prompts), default=1)
 
 
 def _picture_names(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The pictures that the file should have: of the batch images.0, images.1, ..., in order."""
     names = _texts(record, "pictures", BATCH_LIMIT + len(_GIVEN))
     images = _images(names)
     if len(set(names)) < len(names) or images != [f"images.{i}" for i in range(len(images))]:
@@ -360,10 +373,12 @@ def _picture_names(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _images(names: Sequence[str]) -> list[str]:
+    """Those of the batch; the others were given."""
     return [name for name in names if name not in _GIVEN]
 
 
 def _stored(record: Mapping[str, Any]) -> dict[str, Any]:
+    """`Trace.stored`, without what is not known."""
     given = _object(record, "stored")
     if given.get("precision") not in PRECISIONS:
         raise ValueError(f"precision is {reprlib.repr(given.get('precision'))}")
@@ -376,6 +391,7 @@ def _stored(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sigmas(record: Mapping[str, Any]) -> tuple[float, ...]:
+    """The noise levels of the training's schedule."""
     given = record.get("schedule_sigmas")
     if not isinstance(given, list) or len(given) > STEP_LIMIT:
         raise ValueError(f"schedule_sigmas is {reprlib.repr(given)}")

@@ -10,6 +10,7 @@ import json
 import os
 import pickle
 import random
+import stat
 import subprocess
 import sys
 import textwrap
@@ -422,10 +423,11 @@ def test_a_record_is_read_where_there_is_no_torch(path: Path) -> None:
 
 
 def test_a_precision_that_is_not_there(trace: Trace, tmp_path: Path) -> None:
-    for precision in ("4-bit", "", 8, None):
-        with pytest.raises(InputError, match="Known: 8-bit, float16") as caught:
+    for precision in ("4-bit", "", 8, None, "a\n" * 10**6):
+        with pytest.raises(InputError, match="one of '8-bit', 'float16'") as caught:
             trace.save(tmp_path / "a.sdtrace", precision=precision)  # type: ignore[arg-type]
         assert caught.value.parameter == "precision"
+        assert len(str(caught.value)) < 100
     assert list(tmp_path.iterdir()) == []
 
 
@@ -544,6 +546,46 @@ def test_a_link_is_replaced_and_what_it_names_is_left(trace: Trace, tmp_path: Pa
     trace.save(tmp_path / "a.sdtrace")
     assert other.read_text() == "precious"
     assert Trace.load(tmp_path / "a.sdtrace").model == "tiny"
+
+
+@posix
+def test_a_new_record_is_for_its_owner_alone(trace: Trace, tmp_path: Path) -> None:
+    assert stat.S_IMODE(trace.save(tmp_path / "a.sdtrace").stat().st_mode) == 0o600
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o600])
+def test_a_record_has_the_permissions_of_the_one_it_replaces(
+    trace: Trace, path: Path, mode: int
+) -> None:
+    path.chmod(mode)
+    assert stat.S_IMODE(trace.save(path).stat().st_mode) == mode
+
+
+@posix
+def test_permissions_are_not_those_of_what_a_link_names(trace: Trace, tmp_path: Path) -> None:
+    (tmp_path / "other").touch(0o666)
+    (tmp_path / "a.sdtrace").symlink_to(tmp_path / "other")
+    saved = trace.save(tmp_path / "a.sdtrace")
+    assert stat.S_IMODE(saved.lstat().st_mode) == 0o600
+
+
+def test_a_disk_without_permissions_is_written_all_the_same(
+    trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chmod", refuse)
+    monkeypatch.setattr(Path, "chmod", refuse)
+    assert Trace.load(trace.save(tmp_path / "a.sdtrace")).model == "tiny"
+
+
+@posix
+def test_a_link_to_a_record_is_followed(path: Path) -> None:
+    link = path.with_name("link.sdtrace")
+    link.symlink_to(path)
+    assert Trace.load(link).model == "tiny"
 
 
 @posix
