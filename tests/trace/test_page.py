@@ -22,6 +22,7 @@ from sdwidgets import frontend
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import InputError, SDWidgetsError
 from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace
 from sdwidgets.trace.page import export_html
 from sdwidgets.trace.reel import head_of, pack
@@ -144,6 +145,18 @@ def test_a_large_picture_is_a_jpeg(
 def test_a_stopped_run_says_so(trace: Trace, tmp_path: Path) -> None:
     state = state_of(exported(replace(trace, complete=False, images=()), tmp_path))
     assert state["state"] == "stopped" and state["pictures"] == []
+
+
+def test_a_picture_that_was_lost_leaves_the_others(trace: Trace, tmp_path: Path) -> None:
+    state = state_of(exported(replace(trace, images=trace.images[:1]), tmp_path))
+    assert [bytes_of(one["data"]) for one in state["pictures"]] == [trace.png(0)]
+
+
+def test_steps_of_someones_own_loop_have_a_page(trace: Trace, tmp_path: Path) -> None:
+    own = Trace("", "", Settings(), steps=trace.steps, expected=4)
+    state = state_of(exported(own, tmp_path))
+    assert bytes_of(state["frame3"]) == pack(trace.steps[3])
+    assert state["pictures"] == []
 
 
 def test_only_its_own_script_may_run_and_nothing_be_fetched(trace: Trace, tmp_path: Path) -> None:
