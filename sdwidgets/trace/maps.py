@@ -50,9 +50,11 @@ def word_map(
     head: int | None = None,
     against: str = "none",
 ) -> np.ndarray:
-    """[H, W] float32: the `heat_map` of ``tokens`` of a prompt; against "words", its share.
+    """[H, W] float32: the `heat_map` of ``tokens`` of a prompt; against "words", their share.
 
-    A word counts with the mean over its tokens, as one of the prompt's words.
+    A word counts with the mean over its tokens, each with the same part of it. The share, 0 to 1,
+    is that of the parts which are among ``tokens``: shares of different words sum to 1, and so do
+    those of a word's tokens to its own. Tokens of no word have none.
     """
 
     def heat(some: Sequence[int]) -> np.ndarray:
@@ -60,15 +62,13 @@ def word_map(
 
     if against == "none":
         return heat(tokens)
-    words = [(set(word.tokens) & set(tokens), heat(word.tokens)) for word in prompt.words]
-    own = [one for mine, one in words if mine] or [heat(tokens)]
-    return share_of_words(np.mean(own, axis=0), [one for _, one in words])
-
-
-def share_of_words(own: np.ndarray, all_words: Sequence[np.ndarray]) -> np.ndarray:
-    """[H, W] in [0, 1]: a word's heat map as its share of those of all the prompt's words."""
-    total = np.sum(all_words, axis=0)
-    return np.divide(own, total, out=np.zeros_like(own), where=total > 0)
+    share, total = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    for word in prompt.words:
+        total += heat(word.tokens)
+        own = [token for token in word.tokens if token in tokens]
+        if own:
+            share += heat(own) * (len(own) / len(word.tokens))
+    return np.divide(share, total, out=np.zeros(size, np.float32), where=total > 0)
 
 
 def stretched(heat: np.ndarray) -> np.ndarray:

@@ -410,6 +410,16 @@ def test_against_the_other_words_it_is_a_share(tiny_model: LatentDiffusion) -> N
     assert np.allclose(sum(shares), 1, atol=1e-6)
 
 
+@pytest.mark.parametrize("word", ["<start>", "<end>", "<padding>"])
+def test_what_stands_for_no_word_has_no_share(tiny_model: LatentDiffusion, word: str) -> None:
+    trace = tiny_model.generate("the cat", attention=True, **SETTINGS)
+    with pytest.raises(InputError, match="no word") as caught:
+        trace.heat_map(word, against="words")
+    assert caught.value.parameter == "against"
+    recipe = Recipe(against="words")
+    assert np.array_equal(trace.heat_map(word, recipe=recipe), trace.heat_map(word, recipe=DAAM))
+
+
 def test_on_request_it_is_stretched_over_the_picture(tiny_model: LatentDiffusion) -> None:
     heat = tiny_model.generate("the cat", attention=True, **SETTINGS).heat_map(
         "cat", scale="picture"

@@ -79,6 +79,31 @@ def test_the_shares_of_all_words_sum_to_one() -> None:
     assert np.allclose(shares[1], own / (own + maps["a"][0, 0, 1]))
 
 
+def test_occurrences_count_together() -> None:
+    prompt = PromptTokens("a cat a", ("a", "cat", "a"), ((0, 1), (2, 5), (6, 7)))
+    maps = {"a": np.random.default_rng(0).random((1, 1, 6, 4, 4))}
+    shares = {
+        word: word_map([maps], prompt, prompt.find(word), (4, 4), against="words")
+        for word in ("a", "cat")
+    }
+    assert np.allclose(sum(shares.values()), 1)
+    each = [
+        word_map([maps], prompt, prompt.find("a", occurrence=i), (4, 4), against="words")
+        for i in (0, 1)
+    ]
+    assert np.allclose(shares["a"], sum(each))
+
+
+def test_a_part_of_a_word_has_its_own_part_of_the_share() -> None:
+    maps = {"a": np.random.default_rng(0).random((1, 1, 6, 4, 4))}
+    whole, first, second = (
+        word_map([maps], PROMPT, PROMPT.find(span), (4, 4), against="words")
+        for span in ((2, 5), (2, 4), (4, 5))
+    )
+    assert np.allclose(first + second, whole)
+    assert np.allclose(first * maps["a"][0, 0, 3], second * maps["a"][0, 0, 2])
+
+
 def test_where_no_word_is_looked_at_the_share_is_zero() -> None:
     maps = {"a": np.zeros((1, 1, 6, 2, 2))}
     assert word_map([maps], PROMPT, (1,), (2, 2), against="words").max() == 0

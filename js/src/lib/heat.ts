@@ -1,8 +1,10 @@
 // Heat maps: how much each spot of the picture takes from a word. Equal to the kernel's.
 //
 // A word's map is the mean of the probabilities over its tokens, the chosen layers and steps, each
-// map brought to one size bilinearly. Bringing to a size is linear: maps of the same resolution are
-// summed first, and each resolution is resized once. So one map costs a millisecond or two.
+// map brought to one size bilinearly. Its share among the prompt's words is that of all its
+// occurrences together, each with the mean over its tokens. Bringing to a size is linear: maps of
+// the same resolution are summed first, and each resolution is resized once. So one map costs a
+// millisecond or two.
 
 import type { Frame } from "./reel";
 import type { Head, PictureHead, Reel, Selection } from "./view";
@@ -290,7 +292,7 @@ export function heat(
     const all = mean(total(stacks), width, height);
     const some = mean(total(stacks.filter((_, i) => own.has(i))), width, height);
     for (let i = 0; i < some.length; i++) {
-      some[i] = (some[i] as number) / own.size / ((all[i] as number) || 1);
+      some[i] = (some[i] as number) / ((all[i] as number) || 1);
     }
     return some;
   };
