@@ -15,6 +15,7 @@ from PIL import Image
 from .. import checks
 from ..errors import InputError
 from .images import write_file
+from .step import TraceStep
 from .stills import VIEWS, Stills, overlaid
 from .thinning import evenly
 from .tokens import Span
@@ -72,7 +73,7 @@ def animation(
     if side is None and max(stills.size) > LARGEST_SIDE:
         stills = Stills(trace, picture, LARGEST_SIDE, even=kind == ".mp4")
     chosen = evenly(len(trace.steps), min(MOST_FRAMES, int(seconds / SHORTEST)))
-    frames = [_frame(stills, view, word, place) for place in chosen]
+    frames = [_frame(stills, view, word, trace.steps[i]) for i in chosen]
     if hold and stills.final is not None:
         last = stills.final
         frames.append(_beside(stills.end, last) if view == "both" else last)
@@ -80,12 +81,14 @@ def animation(
     return write_file(path, ENCODERS[kind](frames, seconds, held))
 
 
-def _frame(stills: Stills, view: str, word: str | int | Span | None, place: int) -> Image.Image:
+def _frame(
+    stills: Stills, view: str, word: str | int | Span | None, step: TraceStep
+) -> Image.Image:
     """What is seen of a step."""
-    frame = stills.view("clean" if view == "both" else view, place)
+    frame = stills.view("clean" if view == "both" else view, step)
     if word is not None:
-        frame = overlaid(frame, stills.heat(word, place))
-    return _beside(stills.noisy(place), frame) if view == "both" else frame
+        frame = overlaid(frame, stills.heat(word, step))
+    return _beside(stills.noisy(step), frame) if view == "both" else frame
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:

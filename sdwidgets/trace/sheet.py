@@ -14,6 +14,7 @@ from PIL import Image
 from .. import checks
 from ..errors import InputError
 from .maps import stretched
+from .step import TraceStep
 from .stills import VIEWS, Stills, overlaid
 from .thinning import evenly
 from .tokens import Span
@@ -51,7 +52,7 @@ def contact_sheet(
     """A matplotlib figure of steps x views, light and with its text as text, for papers.
 
     ``steps``: how many, spread evenly over the run, or a list of which ones, by their number in
-    the run (`TraceStep.index`: 0, 1, ...); each has a column, and the last column is the picture
+    the run (0, 1, ..., or -1 for the last); each has a column, and the last column is the picture
     itself. ``views``: "noisy" and "clean", a row each.
     ``words``: a word as `Trace.heat_map` takes it, or a list of them; (2, 5) are characters, [2, 5]
     two words. A row each with the word's heat map at that step over the clean picture, and in the
@@ -62,7 +63,7 @@ def contact_sheet(
     ``trace.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
     """
     stills = Stills(trace, picture)
-    chosen = _chosen(steps, [step.index for step in trace.steps])
+    chosen = _chosen(trace, steps)
     views = [checks.choice("view", view, tuple(VIEWS)) for view in _several(views)]
     words = _several(words)
     if not views and not words:
@@ -70,9 +71,9 @@ def contact_sheet(
     width = checks.real("width", width, 2, 20)
     rows = [_view_row(stills, view, chosen, last=view == views[-1]) for view in views]
     rows += [_heat_row(stills, word, chosen) for word in words]
-    titles = [
-        f"step {trace.steps[i].index + 1}\nσ {_level(trace.steps[i].sigma)}" for i in chosen
-    ] + ["picture" if trace.complete else "best guess"] * (stills.final is not None)
+    titles = [f"step {step.index + 1}\nσ {_level(step.sigma)}" for step in chosen]
+    if stills.final is not None:
+        titles.append("picture" if trace.complete else "best guess")
     return _drawn(rows, titles, _caption(trace, stills.picture), width)
 
 
@@ -153,15 +154,15 @@ class _Row:
     math: bool  # whether the label has symbols; a person's words never do
 
 
-def _view_row(stills: Stills, view: str, chosen: Sequence[int], *, last: bool) -> _Row:
+def _view_row(stills: Stills, view: str, chosen: Sequence[TraceStep], *, last: bool) -> _Row:
     """A view of each step; the picture itself ends the last of these rows."""
-    pictures: list[Image.Image | None] = [stills.view(view, i) for i in chosen]
+    pictures: list[Image.Image | None] = [stills.view(view, step) for step in chosen]
     return _Row(LABELS[view], [*pictures, stills.final if last else None], math=True)
 
 
-def _heat_row(stills: Stills, word: str | int | Span, chosen: Sequence[int]) -> _Row:
+def _heat_row(stills: Stills, word: str | int | Span, chosen: Sequence[TraceStep]) -> _Row:
     pictures: list[Image.Image | None] = [
-        overlaid(stills.clean(i), stills.heat(word, i)) for i in chosen
+        overlaid(stills.clean(step), stills.heat(word, step)) for step in chosen
     ]
     if stills.final is not None:
         pictures.append(overlaid(stills.final, stills.heat(word)))
@@ -182,20 +183,12 @@ def _written(word: str | int | Span, stills: Stills) -> str:
     return tokens.prompt[start:end]
 
 
-def _chosen(steps: object, known: Sequence[int]) -> list[int]:
-    """The places of the steps asked for, among steps of these indices."""
-    if isinstance(steps, np.ndarray):
-        steps = steps.tolist()
-    if not isinstance(steps, (list, tuple, range)) or not steps:
-        return evenly(len(known), checks.whole("steps", steps, 1, 50))
-    for step in steps:
-        if not checks.is_whole(step) or step not in known:
-            raise InputError(
-                f"There is no step {checks.shown(step)} in this record.\n"
-                f"Its steps: {checks.shortened(', '.join(map(str, known)), 200)}.",
-                parameter="step",
-            )
-    return [known.index(step) for step in steps]
+def _chosen(trace: Trace, steps: object) -> list[TraceStep]:
+    """So many steps, or those asked for."""
+    if isinstance(steps, (list, tuple, range, np.ndarray)) and np.size(steps):
+        return trace.chosen_steps(steps)  # type: ignore[arg-type]
+    most = checks.whole("steps", steps, 1, 50)
+    return [trace.steps[i] for i in evenly(len(trace.steps), most)]
 
 
 def _several(given: Any) -> list[Any]:

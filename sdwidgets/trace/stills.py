@@ -13,6 +13,7 @@ from ..errors import InputError
 from .images import preview_rgb
 from .maps import resized
 from .reel import factors_for
+from .step import TraceStep
 from .tokens import Span
 from .trace import Trace
 
@@ -22,10 +23,7 @@ OPACITY = 0.6
 
 @dataclass(frozen=True)
 class Stills:
-    """One picture of a run at every step. InputError where there is no step or no such picture.
-
-    Steps are given by their place among the record's steps.
-    """
+    """One picture of a run at every step. InputError where there is no step or no such picture."""
 
     trace: Trace
     picture: int = 0  # of the batch; from 0 once it is here, where it was counted from the end
@@ -35,29 +33,19 @@ class Stills:
     def __post_init__(self) -> None:
         if not self.trace.steps:
             raise InputError("This record has no steps: the run was stopped before its first.")
-        picture = checks.index("picture", self.picture, self.trace.steps[0].x.shape[0])
+        picture = checks.index("picture", self.picture, self.trace.batch_size)
         object.__setattr__(self, "picture", picture)
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels of every still."""
-        width, height = self._own_size
+        width, height = self.trace.size
         scale = 1 if self.side is None else self.side / max(width, height)
         unit = 2 if self.even else 1
         return (
             max(round(width * scale / unit), 1) * unit,
             max(round(height * scale / unit), 1) * unit,
         )
-
-    @property
-    def _own_size(self) -> tuple[int, int]:
-        if self.trace.images:
-            return self.trace.images[0].size
-        settings = self.trace.settings
-        if settings.width and settings.height:
-            return settings.width, settings.height
-        height, width = self.trace.steps[0].x.shape[-2:]
-        return 8 * width, 8 * height  # someone's own steps: as of the usual autoencoder
 
     @cached_property
     def final(self) -> Image.Image | None:
@@ -67,18 +55,17 @@ class Stills:
             return None
         return images[self.picture].convert("RGB").resize(self.size, Image.Resampling.LANCZOS)
 
-    def noisy(self, place: int) -> Image.Image:
-        """The noisy latents that step began with."""
-        step = self.trace.steps[place]
+    def noisy(self, step: TraceStep) -> Image.Image:
+        """The noisy latents that the step began with."""
         return self._preview(step.x, step.sigma)
 
-    def clean(self, place: int) -> Image.Image:
+    def clean(self, step: TraceStep) -> Image.Image:
         """The clean latents that the network expected there."""
-        return self._preview(self.trace.steps[place].denoised)
+        return self._preview(step.denoised)
 
-    def view(self, name: str, place: int) -> Image.Image:
+    def view(self, name: str, step: TraceStep) -> Image.Image:
         """One of `VIEWS`."""
-        return VIEWS[name](self, place)
+        return VIEWS[name](self, step)
 
     @property
     def end(self) -> Image.Image:
@@ -94,10 +81,10 @@ class Stills:
         preview = Image.fromarray(preview_rgb(one, factors, sigma=sigma)[0])
         return preview.resize(self.size, Image.Resampling.BICUBIC)
 
-    def heat(self, word: str | int | Span, place: int | None = None) -> Image.Image:
+    def heat(self, word: str | int | Span, step: TraceStep | None = None) -> Image.Image:
         """A word's heat map in colours, from its least to its greatest: of a step or the run."""
-        step = None if place is None else self.trace.steps[place].index
-        heat = self.trace.heat_map(word, step=step, picture=self.picture, scale="picture")
+        which = None if step is None else step.index
+        heat = self.trace.heat_map(word, step=which, picture=self.picture, scale="picture")
         return self.coloured(heat)
 
     def coloured(self, heat: np.ndarray) -> Image.Image:

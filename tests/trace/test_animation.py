@@ -92,9 +92,9 @@ def test_a_still_is_the_preview_brought_to_the_pictures_size(trace: Trace) -> No
     step = trace.steps[2]
     assert trace.factors is not None
     wanted = preview_rgb(step.x, trace.factors, sigma=step.sigma)[1]
-    small = np.asarray(stills.noisy(2).resize(wanted.shape[1::-1], Image.Resampling.BOX))
+    small = np.asarray(stills.noisy(step).resize(wanted.shape[1::-1], Image.Resampling.BOX))
     assert np.abs(small.astype(float) - wanted).mean() < 16
-    assert stills.clean(2).size == trace.images[1].size
+    assert stills.clean(step).size == trace.images[1].size
 
 
 def test_a_words_heat_lies_over_every_step(trace: Trace, tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_a_words_heat_lies_over_every_step(trace: Trace, tmp_path: Path) -> None
 
 
 def test_heat_is_brightest_where_the_word_is(trace: Trace) -> None:
-    heat = np.asarray(Stills(trace).heat("cat", 0)).sum(-1)
+    heat = np.asarray(Stills(trace).heat("cat", trace.steps[0])).sum(-1)
     map_ = trace.heat_map("cat", step=0)
     assert heat[np.unravel_index(map_.argmax(), map_.shape)] == heat.max()
     assert heat[np.unravel_index(map_.argmin(), map_.shape)] == heat.min()
@@ -120,7 +120,7 @@ def test_a_word_is_what_a_heat_map_takes(trace: Trace, tmp_path: Path, word: Any
 
 def test_the_heat_is_that_of_the_step_on_show(trace: Trace) -> None:
     kept = replace(trace, steps=trace.steps[::2])
-    assert Stills(kept).heat("cat", 2) == Stills(trace).heat("cat", 4)
+    assert Stills(kept).heat("cat", trace.steps[4]) == Stills(trace).heat("cat", trace.steps[4])
 
 
 @pytest.mark.parametrize("kind", ["webp", "gif"])
@@ -133,7 +133,7 @@ def test_a_picture_that_was_lost_is_not_held(trace: Trace, tmp_path: Path, kind:
 def test_a_picture_may_be_counted_from_the_end(trace: Trace) -> None:
     last, second = Stills(trace, picture=-1), Stills(trace, picture=1)
     assert last.final == second.final
-    assert last.clean(2) == second.clean(2)
+    assert last.clean(trace.steps[2]) == second.clean(trace.steps[2])
 
 
 def test_a_long_ending_is_said_shortly(trace: Trace, tmp_path: Path) -> None:
