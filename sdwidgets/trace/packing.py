@@ -83,6 +83,7 @@ def packed(trace: Trace, precision: str) -> tuple[dict[str, Any], dict[str, np.n
         "negative_tokens": [asdict(tokens) for tokens in trace.negative_tokens],
         "expected": trace.expected,
         "complete": trace.complete,
+        "run_seconds": None if trace.run_seconds is None else float(trace.run_seconds),
         "notices": list(trace.notices),
         "versions": dict(trace.versions),
         "fingerprint": trace.fingerprint,

@@ -35,8 +35,8 @@ SIGMA_LIMIT = 1e6
 
 _FIELDS = {
     "sha256", "format", "model", "task", "settings", "tokens", "negative_tokens", "expected",
-    "complete", "notices", "versions", "fingerprint", "schedule_sigmas", "latents", "layers",
-    "steps", "pictures", "stored",
+    "complete", "run_seconds", "notices", "versions", "fingerprint", "schedule_sigmas", "latents",
+    "layers", "steps", "pictures", "stored",
 }  # fmt: skip
 _PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
 _GIVEN = ("given_image", "given_mask")
@@ -81,6 +81,7 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
         images=tuple(images[name] for name in takewhile(images.__contains__, _images(pictures))),
         expected=_whole(record, "expected", 0, STEP_LIMIT),
         complete=_flag(record, "complete") and not lost,
+        run_seconds=_seconds(record, "run_seconds"),
         notices=notices,
         versions={name: _text(versions, name) for name in versions},
         fingerprint=_text(record, "fingerprint"),
@@ -132,7 +133,7 @@ class _StepInfo:
             index=_whole(given, "index", 0, STEP_LIMIT - 1),
             sigma=_real(given, "sigma", SIGMA_LIMIT),
             sigma_next=_real(given, "sigma_next", SIGMA_LIMIT),
-            seconds=None if given.get("seconds") is None else _real(given, "seconds", 1e9),
+            seconds=_seconds(given, "seconds"),
             parts=parts,
         )
 
@@ -458,6 +459,11 @@ def _real(given: Mapping[str, Any], name: str, high: float) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
         raise ValueError(f"{name} is {reprlib.repr(value)}")
     return float(value)
+
+
+def _seconds(given: Mapping[str, Any], name: str) -> float | None:
+    """None where nobody knew."""
+    return None if given.get(name) is None else _real(given, name, 1e9)
 
 
 def _few(names: Sequence[str], most: int = 8) -> str:

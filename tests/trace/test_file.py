@@ -144,7 +144,8 @@ def test_all_that_is_no_array_comes_back(trace: Trace, tmp_path: Path, precision
     back = again(trace, tmp_path, precision=precision)
     for name in (
         "model", "task", "settings", "tokens", "negative_tokens", "expected", "complete", "notices",
-        "versions", "fingerprint", "schedule_sigmas", "seconds", "layers", "prompt", "cut",
+        "versions", "fingerprint", "schedule_sigmas", "seconds", "total", "layers", "prompt",
+        "cut",
     ):  # fmt: skip
         assert getattr(back, name) == getattr(trace, name), name
     for one, other in zip(trace.steps, back.steps, strict=True):
@@ -285,6 +286,15 @@ def test_large_maps_have_their_blocks_means(tmp_path: Path) -> None:
         assert np.abs(averaged(maps, by) - averaged(kept, by)).max() < 0.0023
     assert back.stored["largest errors"]["averaging"] == pytest.approx(largest)
     assert back.stored["largest errors"]["attention"] < 0.0023
+
+
+def test_a_run_of_which_some_steps_were_kept_knows_how_long_it_took(
+    trace: Trace, tmp_path: Path
+) -> None:
+    kept = replace(trace, steps=trace.steps[::2], run_seconds=60.0)
+    assert again(kept, tmp_path).total == 60
+    unknown = replace(kept, run_seconds=None)
+    assert again(unknown, tmp_path).total == sum(kept.seconds)
 
 
 def test_a_run_that_was_stopped(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
@@ -814,6 +824,7 @@ def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]
         "deep notices": top(notices=deep),
         "versions": top(versions={"a": 1}),
         "complete": top(complete=1),
+        "run_seconds": top(run_seconds=-1.0),
         "expected": top(expected=10_001),
         "many steps": top(steps=[{}] * 10_001),
         "no such parts": step(parts=["x", "denoised", "__class__"]),
