@@ -5,23 +5,53 @@ Plain data, no torch: recordings keep it, and heat maps and widgets find words w
 
 from __future__ import annotations
 
-import numbers
 import re
-import reprlib
-from collections.abc import Iterable
+import unicodedata
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import groupby
 from typing import Any, NamedTuple
 
+from .. import checks
 from ..errors import InputError
 
 Span = tuple[int, int]
 
-# What a person would call a word; of "don't", one; of "cat, dog" also the comma.
-_WORD = re.compile(r"\w+(?:['’]\w+)*|[^\w\s]+")
-
 SPECIAL = ("<start>", "<end>", "<padding>")
 """Names for the tokens that stand for no word."""
+
+
+@cache
+def _letters() -> str:
+    """For a set in a pattern: all that a word goes on with, its letters' marks among it.
+
+    To ``\\w`` the vowels of Hindi and the accents of decomposed letters are none. The joiners stand
+    within words of Persian, say.
+    """
+    marks = (c for c in range(0x300, 0x20000) if unicodedata.category(chr(c))[0] == "M")
+    runs = groupby(enumerate(marks), lambda one: one[1] - one[0])
+    ranges = [[c for _, c in run] for _, run in runs]
+    return r"\w\u200c\u200d" + "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in ranges)
+
+
+@cache
+def _word() -> re.Pattern[str]:
+    """What a person would call a word; of "don't", one; of "cat, dog" also the comma."""
+    letters = _letters()
+    return re.compile(rf"\w[{letters}]*(?:['’]\w[{letters}]*)*|[^\w\s]+")
+
+
+def in_words(text: str) -> re.Pattern[str] | None:
+    """Finds a text as whole words, upper or lower case, however wide its spaces; None if empty."""
+    parts, letter = text.split(), f"[{_letters()}]"
+    if not parts:
+        return None
+    pattern = r"\s+".join(map(re.escape, parts))
+    if re.match(letter, parts[0][0]):
+        pattern = f"(?<!{letter}){pattern}"
+    if re.match(letter, parts[-1][-1]):
+        pattern = f"{pattern}(?!{letter})"
+    return re.compile(pattern, re.IGNORECASE)
 
 
 class Word(NamedTuple):
@@ -52,7 +82,7 @@ class PromptTokens:
     def words(self) -> tuple[Word, ...]:
         """The prompt's words in order, as far as the network saw them, each with its tokens."""
         words = []
-        for match in _WORD.finditer(self.prompt):
+        for match in _word().finditer(self.prompt):
             tokens = self._within(*match.span())
             if tokens:
                 words.append(Word(match[0], tokens, *match.span()))
@@ -73,28 +103,24 @@ class PromptTokens:
         found = self._occurrences(word)
         if occurrence is None:
             return tuple(dict.fromkeys(token for tokens in found for token in tokens))
-        if not _is_whole(occurrence) or not -len(found) <= occurrence < len(found):
-            raise InputError(
-                f"occurrence must be a whole number from 0 to {len(found) - 1}, "
-                f"got {reprlib.repr(occurrence)}.",
-                parameter="occurrence",
-            )
-        return found[occurrence]
+        return found[checks.index("occurrence", occurrence, len(found))]
 
     def _occurrences(self, word: Any) -> list[tuple[int, ...]]:
         if isinstance(word, str):
             return self._of_text(word)
-        if _is_whole(word):
+        if checks.is_whole(word):
             if not -len(self.words) <= word < len(self.words):
-                raise self._unknown(f"There is no word {word}: there are {len(self.words)}.")
+                raise self._unknown(
+                    f"There is no word {checks.shown(word)}: there are {len(self.words)}."
+                )
             return [self.words[word].tokens]
-        if isinstance(word, (tuple, list)) and len(word) == 2 and all(map(_is_whole, word)):
+        if isinstance(word, (tuple, list)) and len(word) == 2 and all(map(checks.is_whole, word)):
             tokens = self._within(*word)
             if not tokens:
-                raise self._unknown(f"No token has characters {word[0]} to {word[1]}.")
+                raise self._unknown(f"No token has characters {checks.shown(tuple(word))}.")
             return [tokens]
         raise InputError(
-            f"word must be a text, a number or a (start, end), got {reprlib.repr(word)}.\n"
+            f"word must be a text, a number or a (start, end), got {checks.shown(word)}.\n"
             "Give a word of the prompt.",
             parameter="word",
         )
@@ -105,27 +131,17 @@ class PromptTokens:
         special = {"<start>": (0,), "<end>": (end,), "<padding>": (-1,)}
         if text in special:
             return [special[text]]
-        pattern = r"\s+".join(map(re.escape, text.split()))
-        whole = re.compile(rf"(?<!\w){pattern}(?!\w)", re.IGNORECASE)
-        found: Iterable[tuple[int, ...]] = ()
-        if pattern:
+        whole = in_words(text)
+        if whole is not None:
             found = (self._within(*match.span()) for match in whole.finditer(self.prompt))
-        tokens = [some for some in found if some]
-        if tokens:
-            return tokens
-        if pattern and self.cut and whole.search(self.cut):
-            raise self._unknown(f"{text!r} was cut from the prompt, which was too long.")
-        raise self._unknown(f"{text!r} is not a word of the prompt.")
+            if tokens := [some for some in found if some]:
+                return tokens
+            if whole.search(self.cut):
+                raise self._unknown(
+                    f"{checks.shown(text)} was cut from the prompt, which was too long."
+                )
+        raise self._unknown(f"{checks.shown(text)} is not a word of the prompt.")
 
     def _unknown(self, why: str) -> InputError:
         words = ", ".join(dict.fromkeys(word.text for word in self.words)) or "(none)"
-        return InputError(f"{why}\nIts words: {_shortened(words)}.", parameter="word")
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
-def _shortened(text: str, most: int = 300) -> str:
-    """The beginning of a text that may be very long."""
-    return text if len(text) <= most else text[: most - 3] + "..."
+        return InputError(f"{why}\nIts words: {checks.shortened(words, 200)}.", parameter="word")

@@ -57,6 +57,52 @@ def test_every_piece_belongs_to_a_word(tiny_model: LatentDiffusion) -> None:
     assert "don't" in [word.text for word in tokens.words]
 
 
+def written(prompt: str) -> PromptTokens:
+    """As if each character was a token."""
+    return PromptTokens(prompt, tuple(prompt), tuple((i, i + 1) for i in range(len(prompt))))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("नमस्ते दुनिया", ["नमस्ते", "दुनिया"]),
+        ("un cafe\u0301 e\u0301te\u0301.", ["un", "cafe\u0301", "e\u0301te\u0301", "."]),
+        ("می\u200cخواهم", ["می\u200cخواهم"]),
+        ("วันนี้ สวัสดี", ["วันนี้", "สวัสดี"]),
+        ("cat, 1\ufe0f\u20e3", ["cat", ",", "1\ufe0f\u20e3"]),
+        ("L’e\u0301te\u0301 \u2764\ufe0f!", ["L’e\u0301te\u0301", "\u2764\ufe0f!"]),
+    ],
+)
+def test_words_keep_their_marks(prompt: str, words: list[str]) -> None:
+    tokens = written(prompt)
+    assert [word.text for word in tokens.words] == words
+    for word in tokens.words:
+        assert tokens.find(word.text) == word.tokens
+
+
+@pytest.mark.parametrize(
+    ("prompt", "part"), [("नमस्ते", "नमस"), ("नमस्ते", "ते"), ("cafe\u0301", "cafe")]
+)
+def test_a_letter_without_its_mark_is_another_word(prompt: str, part: str) -> None:
+    with pytest.raises(InputError, match="not a word"):
+        written(prompt).find(part)
+
+
+def test_an_emoji_is_found_however_it_is_to_be_drawn() -> None:
+    assert written("a \u2764\ufe0f").find("\u2764") == (3,)
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["x" * 5000, "a\n" * 50, 10**5000, (10**5000, 1)],
+    ids=["text", "lines", "number", "span"],
+)
+def test_an_error_about_a_long_word_is_short(word: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        written("the cat").find(word)
+    assert len(str(caught.value)) < 300 and len(str(caught.value).splitlines()) <= 3
+
+
 @pytest.mark.parametrize("word", ["bird", "ca", "", "   ", "(", "a b"])
 def test_a_word_that_is_not_there_names_those_that_are(
     tiny_model: LatentDiffusion, word: str
