@@ -6,20 +6,20 @@ the word did. Beside each other they say how far the first may be read as the se
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
+from .. import checks
 from ..errors import InputError
 from ..models.text import TextEncoder
 from .attention import HasCrossAttention, grid_of
 from .maps import sizes, word_map
 from .recipe import DEFAULT
 from .step import Maps, StepAttention
-from .tokens import PromptTokens
+from .tokens import SPECIAL, PromptTokens, in_words
 from .trace import StepNumbers, Trace
 
 if TYPE_CHECKING:
@@ -27,21 +27,22 @@ if TYPE_CHECKING:
 
 
 class Askable(Protocol):
-    """A model, as far as it is asked something here: `sdwidgets.LatentDiffusion`."""
+    """A model, as far as it is asked something here: `sdwidgets.LatentDiffusion`, whose members
+    these are."""
 
     @property
     def name(self) -> str: ...
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str: ...  # of the weights
     @property
     def device(self) -> torch.device: ...
     @property
-    def dtype(self) -> torch.dtype: ...
+    def dtype(self) -> torch.dtype: ...  # of the network
     @property
     def unet(self) -> HasCrossAttention: ...
     @property
     def text(self) -> TextEncoder: ...
-    def generate(self, prompt: str, **settings: Any) -> Trace: ...
+    def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,8 @@ def query(
     if not isinstance(word, str) or not word.strip():
         raise InputError("Ask for a word: a text that is not empty.", parameter="word")
     model = _model_of(trace, model)
-    settings = trace.settings.of_picture(picture)
-    text = f"{settings.prompt} {word}".strip() if prompt is None else prompt
+    picture = checks.index("picture", picture, trace.batch_size)
+    text = f"{trace.prompt_of(picture).prompt} {word}".strip() if prompt is None else prompt
     tokens = _tokens(model, text)
     found = tokens.find(word)
     kept = [one.attention or StepAttention() for one in trace.chosen_steps(step)]
@@ -94,7 +95,7 @@ def query(
     context = model.text.encode([text]).to(model.device, model.dtype)
     maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
     layers = DEFAULT.layers(sizes(maps[0]), (height, width))
-    size = settings.size[::-1]
+    size = trace.size[::-1]
     return word_map(maps, tokens, found, size, layers=layers, against=DEFAULT.against)
 
 
@@ -130,13 +131,23 @@ def ablate(
     """See `Trace.ablate`."""
     if not isinstance(word, str) or not isinstance(replacement, str):
         raise InputError("word and replacement must be texts.", parameter="word")
+    pattern = in_words(word)
+    if pattern is None or word in SPECIAL:
+        raise InputError(
+            f"{checks.shown(word)} is no word that could be taken away.\nGive a word of the prompt.",
+            parameter="word",
+        )
+    picture = checks.index("picture", picture, trace.batch_size)
+    trace.prompt_of(picture).find(word)  # says so if the network never saw it
     model = _model_of(trace, model)
     if not trace.complete:
         raise InputError("This run was stopped: there is no picture to compare with.")
+    if picture >= len(trace.images):
+        raise InputError(
+            f"This record has no picture {picture} to compare with.", parameter="picture"
+        )
     one = trace.settings.of_picture(picture)
-    trace.tokens[picture].find(word)  # says so if the network never saw it
-    pattern = r"\s+".join(map(re.escape, word.split()))
-    prompt = re.sub(rf"(?<!\w){pattern}(?!\w)", lambda _: replacement, str(one.prompt), flags=re.I)
+    prompt = pattern.sub(lambda _: replacement, str(one.prompt))
     noise = trace.given_latents
     other = model.generate(
         **replace(one, prompt=" ".join(prompt.split())).as_dict(),

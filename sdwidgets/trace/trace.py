@@ -254,7 +254,7 @@ class Trace:
         names = self._layers(maps[0], layer, resolution, recipe)
         if head is not None:
             head = checks.index("head", head, min(maps[0][name].shape[1] for name in names))
-        prompt = self._prompt(picture, uncond)
+        prompt = self.prompt_of(picture, uncond=uncond)
         tokens = prompt.find(word, occurrence=occurrence)
         special = isinstance(word, str) and word in SPECIAL
         if against is None:
@@ -277,7 +277,8 @@ class Trace:
         )
         return stretched(result) if scale == "picture" else result
 
-    def _prompt(self, picture: int, uncond: bool = False) -> PromptTokens:
+    def prompt_of(self, picture: int, *, uncond: bool = False) -> PromptTokens:
+        """A picture's prompt, or negative prompt, as read. InputError where it is not recorded."""
         prompts = self.negative_tokens if uncond else self.tokens
         if picture >= len(prompts):
             which = "negative prompt" if uncond else "prompt"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,52 @@ def test_a_stopped_run_has_nothing_to_compare(tiny_model: LatentDiffusion) -> No
     run = tiny_model.sample("the cat", **SETTINGS)
     with pytest.raises(InputError, match="stopped"):
         Trace.of([next(run)], run).ablate("cat")
+
+
+@pytest.mark.parametrize("word", ["<start>", "<end>", "<padding>", "", "  ", None])
+def test_what_is_no_word_cannot_be_taken_away(tiny_model: LatentDiffusion, word: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        tiny_model.generate("the cat", **SETTINGS).ablate(word)
+    assert caught.value.parameter == "word"
+
+
+@pytest.mark.parametrize("picture", [2, -3, 0.0, True])
+@pytest.mark.parametrize("act", ["query", "ablate"])
+def test_of_a_picture_that_is_not_there(
+    tiny_model: LatentDiffusion, act: str, picture: Any
+) -> None:
+    trace = tiny_model.generate("the cat", batch_size=2, attention=QUERIES, **SETTINGS)
+    with pytest.raises(InputError) as caught:
+        getattr(trace, act)("cat", picture=picture)
+    assert caught.value.parameter == "picture"
+
+
+def test_pictures_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate(["a cat", "the dog"], attention=QUERIES, **SETTINGS)
+    asked = [trace.query("bird", picture=picture) for picture in (-1, 1)]
+    assert np.array_equal(*asked)
+    gone = trace.ablate("dog", picture=-1)
+    assert gone.picture == 1 and gone.trace.prompt == "the"
+
+
+def test_a_picture_that_was_lost_has_nothing_to_compare(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("the cat", batch_size=2, **SETTINGS)
+    with pytest.raises(InputError, match="no picture") as caught:
+        replace(trace, images=trace.images[:1]).ablate("cat", picture=1)
+    assert caught.value.parameter == "picture"
+
+
+def test_a_record_without_prompt_has_no_word_to_take_away(tiny_model: LatentDiffusion) -> None:
+    trace = replace(tiny_model.generate("the cat", **SETTINGS), tokens=())
+    with pytest.raises(InputError, match="no prompt"):
+        trace.ablate("cat")
+
+
+def test_a_mark_makes_another_word(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("e\u0301a cat a", **SETTINGS)
+    assert trace.ablate("a").trace.prompt == "e\u0301a cat"
+    with pytest.raises(InputError, match="not a word"):
+        trace.ablate("e")
 
 
 # -- whom to ask -----------------------------------------------------------------------------
