@@ -118,20 +118,40 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
     raise ImageError(f"No settings can be read from this picture: {problem}.", parameter="image")
 
 
-def read_settings(source: str | os.PathLike[str] | bytes) -> Settings:
+def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = False) -> Settings:
     """The settings inside a PNG (path or bytes) that `Trace.save_image` or the Studio wrote.
 
     ``model.generate(**read_settings("cat.png").as_dict())`` makes the picture again, with the model
-    that `read_record` names. Raises ImageError where there are none, InputError where they are no
+    that `read_record` names; of a run that was stopped, the picture it would have become.
+
+    A picture, a mask or latents that were given beside them are not in the file. Settings that
+    need them are only returned if ``partial``: for ``generate(image=..., **settings.as_dict())``.
+
+    Raises ImageError where there are none; InputError where more is needed, and where they are no
     settings that a run takes.
     """
     record = read_record(source)
-    given = record.get("settings") if record else None
-    if not isinstance(given, dict):
+    settings = record.get("settings") if record else None
+    if record is None or not isinstance(settings, dict):
         raise ImageError("This picture has no settings inside.", parameter="image")
+    needed = _given(record)
+    if needed and not partial:
+        raise InputError(
+            f"This picture was made of more than settings: also given {' and '.join(needed)}.\n"
+            "Take read_settings(..., partial=True), and give the same again.",
+            parameter="partial",
+        )
     known = {each.name for each in fields(Settings)}
     # a file of a newer version may say more; lists are what JSON makes of tuples
-    return Settings(**{name: value for name, value in given.items() if name in known}).checked()
+    return Settings(**{name: value for name, value in settings.items() if name in known}).checked()
+
+
+def _given(record: dict[str, Any]) -> list[str]:
+    """What a run was given beside its settings, by what its record says and by its task."""
+    said, task = record.get("given"), record.get("task")
+    by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}
+    needed = [*(said if isinstance(said, list) else []), *by_task.get(str(task), [])]
+    return [name for name in ("image", "mask", "latents") if name in needed]
 
 
 def write_file(path: str | os.PathLike[str], content: bytes) -> Path:

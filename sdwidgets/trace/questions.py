@@ -134,7 +134,7 @@ def ablate(
     pattern = in_words(word)
     if pattern is None or word in SPECIAL:
         raise InputError(
-            f"{checks.shown(word)} is no word that could be taken away.\nGive a word of the prompt.",
+            f"{checks.shown(word)} is no word to take away.\nGive a word of the prompt.",
             parameter="word",
         )
     picture = checks.index("picture", picture, trace.batch_size)

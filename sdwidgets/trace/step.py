@@ -33,9 +33,11 @@ class StepAttention:
 
     cross: Maps = field(default_factory=dict, repr=False)
     uncond: Maps = field(default_factory=dict, repr=False)  # the negative prompt's half
-    cells: Maps = field(default_factory=dict, repr=False)
-    """Self-attention: layer -> [B, hw, hw] float16, the mean over heads; each row sums to one."""
+    cells: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
+    """Self-attention: layer -> [B, hw, hw] float16, the mean over heads; each row sums to one. Of
+    the prompt's half, and of layers with at most 256 cells."""
     queries: Mapping[str, Queries] = field(default_factory=dict, repr=False)
+    """Of cross-attention: likewise of the prompt's half and of those layers."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from .images import encode_png, write_file
 from .maps import sizes, stretched, word_map
 from .recipe import DEFAULT, Recipe, labels
 from .step import Maps, StepAttention, TraceStep, as_array, recorded
+from .thinning import evenly
 from .tokens import SPECIAL, PromptTokens, Span
 
 if TYPE_CHECKING:
@@ -148,7 +149,7 @@ class Trace:
             given_mask=getattr(run, "mask", None),
             given_latents=None if latents is None else as_array(latents),
             factors=getattr(model, "preview_factors", None),
-            schedule_sigmas=tuple(float(sigmas[i]) for i in _spread(len(sigmas), 100)),
+            schedule_sigmas=tuple(float(sigmas[i]) for i in evenly(len(sigmas), 100)),
             source=None if model is None else weakref.ref(model),
         )
 
@@ -499,13 +500,6 @@ def _listed(numbers: Sequence[int]) -> str:
     if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]} to {numbers[-1]}"
     return checks.shortened(", ".join(map(str, numbers)), 80) or "(none)"
-
-
-def _spread(count: int, most: int) -> list[int]:
-    """At most ``most`` of ``count`` indices, evenly, both ends among them."""
-    if count <= most:
-        return list(range(count))
-    return [round(i * (count - 1) / (most - 1)) for i in range(most)]
 
 
 def _versions() -> dict[str, str]:

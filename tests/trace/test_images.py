@@ -4,6 +4,7 @@ import io
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from sdwidgets.errors import ImageError, InputError
-from sdwidgets.settings import PROMPT_LENGTH
+from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.settings import PROMPT_LENGTH, Settings
 from sdwidgets.trace import (
     encode_jpeg,
     encode_png,
     fit_preview,
     preview_rgb,
     read_record,
+    read_settings,
     write_file,
 )
 from sdwidgets.trace.images import SD1_PREVIEW
@@ -136,7 +139,7 @@ def test_a_failed_write_leaves_the_old_file(
 @pytest.mark.parametrize("name", ["nowhere/a.png", "folder", "a\0.png", "x" * 300])
 def test_a_path_that_cannot_be_written_is_an_input_error(tmp_path: Path, name: str) -> None:
     (tmp_path / "folder").mkdir()
-    with pytest.raises(InputError, match="could not be written|no file that could be replaced"):
+    with pytest.raises(InputError, match=r"could not be written|no file that could be replaced"):
         write_file(tmp_path / name, b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
 
@@ -163,3 +166,54 @@ def test_a_file_has_the_usual_permissions(tmp_path: Path, monkeypatch: pytest.Mo
     usual.write_bytes(b"")
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("other threads' files, too"))
     assert write_file(tmp_path / "a", b"").stat().st_mode == usual.stat().st_mode
+
+
+# -- settings inside pictures ----------------------------------------------------------------
+
+ASKED: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
+PICTURE = Image.effect_noise((16, 16), 60)
+MASK = Image.new("L", (16, 16), 255)
+NOISE = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
+
+
+def test_the_settings_of_a_text_make_its_picture_again(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", **ASKED)
+    again = tiny_model.generate(**read_settings(trace.png()).as_dict())
+    assert again.image.tobytes() == trace.image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"image": PICTURE}, "image"),
+        ({"image": PICTURE, "mask": MASK}, "image and mask"),
+        ({"latents": NOISE}, "latents"),
+        ({"image": PICTURE, "mask": MASK, "latents": NOISE}, "image and mask and latents"),
+    ],
+    ids=["image", "mask", "latents", "all"],
+)
+def test_settings_alone_are_refused_where_more_was_given(
+    tiny_model: LatentDiffusion, given: dict[str, Any], named: str
+) -> None:
+    trace = tiny_model.generate("a cat", **given, **ASKED)
+    with pytest.raises(InputError, match=f"also given {named}[.]") as caught:
+        read_settings(trace.png())
+    assert len(str(caught.value).splitlines()) <= 3
+    settings = read_settings(trace.png(), partial=True)
+    again = tiny_model.generate(**settings.as_dict(), **given)
+    assert again.image.tobytes() == trace.image.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("task", "named"), [("image to image", "image"), ("inpainting", "image and mask")]
+)
+def test_the_task_alone_says_what_was_given(task: str, named: str) -> None:
+    record = {"task": task, "settings": Settings(prompt="a cat").as_dict()}
+    with pytest.raises(InputError, match=f"also given {named}[.]"):
+        read_settings(encode_png(PICTURE, record))
+
+
+@pytest.mark.parametrize("given", ["image", [1], ["everything"], {"image": 1}])
+def test_what_was_given_is_not_trusted(given: Any) -> None:
+    record = {"given": given, "settings": Settings(prompt="a cat").as_dict()}
+    assert read_settings(encode_png(PICTURE, record)).prompt == "a cat"
