@@ -24,6 +24,7 @@ from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.diffusion import SAMPLERS, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
 from sdwidgets.models import text
+from sdwidgets.models.attention import LOOK
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import SCHEDULES, memory_needed
 from sdwidgets.trace import Trace, preview_rgb
@@ -603,7 +604,7 @@ def test_the_worlds_state_is_as_before(tiny_model: LatentDiffusion, ending: str)
             list(run)
     assert state() == before
     assert [module.training for module in tiny_model.unet.modules()] == modes
-    assert all(layer.tap is None for layer in tiny_model.unet.cross_attentions().values())
+    assert LOOK.get() is None
 
 
 def test_two_runs_of_one_model_do_not_meet(tiny_model: LatentDiffusion) -> None:

@@ -341,7 +341,7 @@ class Trace:
             grids = {name: grids[name]}
         if resolution is not None:
             known = sorted({max(grid) for grid in grids.values()})
-            if resolution not in known or isinstance(resolution, bool):
+            if not checks.is_whole(resolution) or resolution not in known:
                 raise InputError(
                     f"No map has {checks.shown(resolution)} cells on its longer side.\n"
                     f"Resolutions: {', '.join(map(str, known))}.",
@@ -379,8 +379,9 @@ class Trace:
 
         The queries of the run against the keys of another text (OVAM, Marcos-Manchón et al., arXiv
         2403.14291, section 3): ``prompt``, in which the word must be, or the run's own with the
-        word behind it. Needs ``generate(..., attention=AttentionSettings(queries=True))`` and the
-        model: that of the run while it is loaded, else ``model``. Raises InputError.
+        word behind it. ``step`` as in `heat_map`. Needs ``generate(...,
+        attention=AttentionSettings(queries=True))`` and the model: that of the run while it is
+        loaded, else ``model``. Raises InputError.
         """
         from .questions import query
 
