@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -63,11 +62,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
         content = _sealed(record, tensors)
     except (TypeError, ValueError) as error:
         raise InputError(f"This record cannot be saved: {_sentence(error)}") from error
-    mode = _permissions(path)
-    written = write_file(path, content)
-    with suppress(OSError):  # of a disk that knows none
-        written.chmod(mode)
-    return written
+    return write_file(path, content, mode=_permissions(path))
 
 
 def load(path: str | os.PathLike[str]) -> Trace:

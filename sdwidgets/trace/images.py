@@ -154,10 +154,11 @@ def _given(record: dict[str, Any]) -> list[str]:
     return [name for name in ("image", "mask", "latents") if name in needed]
 
 
-def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
+def write_file(path: str | os.PathLike[str], content: bytes, *, mode: int | None = None) -> Path:
     """Write a file whole or not at all: a failure leaves an older file as it was.
 
-    Raises InputError, with the path and the reason.
+    ``mode``: its permissions, where the disk knows any; the usual ones if None. Raises InputError,
+    with the path and the reason.
     """
     path = Path(path)
     if _is_special(path):
@@ -169,6 +170,9 @@ def write_file(path: str | os.PathLike[str], content: bytes) -> Path:
     try:
         try:
             with open(temporary, "xb") as file:
+                if mode is not None:
+                    with suppress(OSError):  # before there is anything to be read
+                        os.chmod(temporary, mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
