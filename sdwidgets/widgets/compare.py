@@ -11,12 +11,14 @@ from typing import Any, NoReturn, TypeVar
 import anywidget
 import traitlets
 
+from ..checks import shortened
 from ..errors import InputError
 from ..frontend import bundle
 from ..trace.reel import LONGEST_SIDE, film, head_of, pack
 from ..trace.trace import Trace
 from . import kernel
-from .picture import SAVED_PICTURE, shortened
+from .pace import Answer
+from .picture import SAVED_PICTURE
 from .selection import OF_A_RUN, SELECTIONS, Selections
 from .viewer import SAVED, SAVED_AS, SLOTS, check_known, every, finished, thinned
 
@@ -62,6 +64,7 @@ class Compare(Selections, anywidget.AnyWidget):
         self._traces: tuple[Trace, ...] = ()
         self._whole: list[bytes] = []  # films, where the traits hold smaller ones
         self._run = 0
+        self._answer = Answer(self._send_whole)
         super().__init__(**selections)
         self.set_trait("uid", secrets.token_hex(8))
         self.on_msg(self._receive)
@@ -106,9 +109,13 @@ class Compare(Selections, anywidget.AnyWidget):
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
         """A page asks for the films as they are where the traits hold smaller ones."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
-            names = list(FILMS[: len(self._whole)])
-            run = self.heads[0]["run"]
-            self.send({"kind": "frames", "run": run, "names": names}, self._whole)
+            self._answer()
+
+    def _send_whole(self) -> None:
+        whole = self._whole
+        if whole:
+            run, names = self.heads[0]["run"], list(FILMS[: len(whole)])
+            self.send({"kind": "frames", "run": run, "names": names}, whole)
 
     def __reduce__(self) -> NoReturn:
         raise InputError(

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
 import math
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator, Sized
-from types import TracebackType
+from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING, Any
 
 import anywidget
@@ -17,20 +14,18 @@ import numpy as np
 import traitlets
 from PIL import Image
 
-from ..errors import SDWidgetsError
+from ..checks import shortened
 from ..frontend import bundle
+from ..trace.images import encode_jpeg, preview_rgb
+from ..trace.reel import factors_for
+from ..trace.trace import Recordable, Trace
 from . import kernel
+from .pace import INTERVAL, Pace
+from .watching import Harmless, Watching
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
     from ..settings import Settings
-    from ..trace import Trace
-    from ..trace.trace import Recordable
-
-log = logging.getLogger(__name__)
-
-INTERVAL = 1 / 15
-"""Seconds from one message with frames to the next, at least."""
 
 TRAIT_INTERVAL = 1.0
 """Seconds from one frame kept in the traits to the next, at least: what a reloaded page sees."""
@@ -47,7 +42,7 @@ SAVED_PICTURE = 100_000
 SHOWN = 300  # characters of a prompt in labels
 
 
-class PictureView(anywidget.AnyWidget):
+class PictureView(Watching, anywidget.AnyWidget):
     """A picture forming step by step, with the numbers of the run; works alone or in the Studio.
 
     Example::
@@ -91,55 +86,45 @@ class PictureView(anywidget.AnyWidget):
     def set_state(self, sync_data: Any) -> None:
         """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
 
-    def watch(self, steps: Iterable[Step]) -> Watched:
-        """The same steps, each shown as it passes; at the end of a model's run, its picture.
+    # ------------------------------------------------------------------- see `Watching.watch`
 
-        A progress bar may be on either side: ``tqdm(view.watch(run))``, ``view.watch(tqdm(run))``.
-        """
-        return Watched(steps, self._watched(steps))
-
-    def _watched(self, steps: Iterable[Step]) -> Generator[Step, None, None]:
+    def _start(self, steps: Iterable[Step], run: Recordable | None) -> int:
         total = len(steps) if isinstance(steps, Sized) else 0
-        run = run_of(steps)
         model = getattr(steps if run is None else run, "model", None)
-        factors = getattr(model, "preview_factors", None)
         if run is not None:
             self.shape = list(run.settings.size)
         self._files = None
-        self._frames.begin(self.begin("Starting"), total, factors)
-        state, message = "stopped", "Stopped"
-        step = None
-        try:
-            for step in steps:
-                if self.run["state"] == "loading":
-                    self.say("running", "Denoising")
-                self._frames.add(step)
-                self._frames.send_some()
-                yield step
-            self._frames.send_all()  # before a decoder takes its time
-            if run is not None and step is not None:
-                message = self._show(run, step)
-            else:
-                message, self.pictures, self.current = "Done", [], -1
-            state = "done"
-        except Exception as error:
-            state, message = "error", in_words(error)
-            raise
-        finally:
-            self._frames.send_all()
-            self.say(state, message)
+        number = self.begin("Starting")
+        self._frames.begin(number, total, getattr(model, "preview_factors", None))
+        return number
 
-    def _show(self, run: Recordable, last: Step) -> str:
-        """Put the pictures of a run's last step on the stage; returns what to say about the run."""
-        from ..trace import Trace
+    def _take(self, number: int, step: Step, seconds: float | None) -> None:
+        if self.run["id"] == number:
+            if self.run["state"] == "loading":
+                self.say("running", "Denoising")
+            self._frames.add(step)
+            self._frames.send_some()
 
-        trace = Trace.of((last,), run)
-        whole = [
-            on_page(trace.png(i), trace.settings.of_picture(i)) for i in range(len(trace.images))
-        ]
-        words = report(trace, last.index + 1, sum(run.seconds))
-        self.put(self.run["id"], whole, trace.settings.size, words)
-        return words
+    def _settle(self, number: int) -> bool:
+        if self.run["id"] != number:
+            return False
+        self._frames.send_all()
+        return True
+
+    def _finish(self, number: int, result: Trace | str, message: str) -> None:
+        if not self._settle(number):
+            return
+        if isinstance(result, Trace):
+            with Harmless():
+                whole = [
+                    on_page(result.png(i), result.settings.of_picture(i))
+                    for i in range(len(result.images))
+                ]
+                self.put(number, whole, result.settings.size, message)
+            result = "done"
+        elif result == "done":
+            self.pictures, self.current = [], -1
+        self.say(result, message)
 
     def put(
         self, number: int, whole: list[dict[str, Any]], shape: tuple[int, int], message: str
@@ -182,35 +167,8 @@ class PictureView(anywidget.AnyWidget):
         self.run = {"id": self.run["id"], "state": state, "message": message}
 
 
-class Watched(Iterator["Step"]):
-    """Steps that pass through a view; as many, as far as ``steps`` knows their number."""
-
-    def __init__(self, steps: Iterable[Step], passing: Generator[Step, None, None]):
-        self._steps, self._passing = steps, passing
-
-    def __next__(self) -> Step:
-        return next(self._passing)
-
-    def __len__(self) -> int:
-        return len(self._steps)  # type: ignore[arg-type]  # TypeError, as of any generator
-
-    def close(self) -> None:
-        """End the watching, and with it the run, here."""
-        self._passing.close()
-
-
-def run_of(steps: object) -> Recordable | None:
-    """The run that steps are of, also behind a progress bar of tqdm's; None for other steps."""
-    from ..trace.trace import Recordable
-
-    for one in (steps, getattr(steps, "iterable", None)):
-        if isinstance(one, Recordable):
-            return one
-    return None
-
-
 class Frames:
-    """Steps on their way to the page: coalesced, at most 15 messages a second, none held back.
+    """Steps on their way to the page: coalesced, as often as `Pace` allows, none held back.
 
     ``add`` may be called on any thread and costs microseconds; one thread calls the others.
     """
@@ -218,6 +176,7 @@ class Frames:
     def __init__(self, view: PictureView):
         self._view = view
         self._lock = threading.Lock()
+        self._pace = Pace()
         self.begin(0, 0)
 
     def begin(self, run: int, total: int, factors: np.ndarray | None = None) -> None:
@@ -230,7 +189,7 @@ class Frames:
             self._run, self._total = run, total
             self._waiting: list[tuple[Step, float]] = []
             self._first: tuple[int, float] | None = None
-            self._sent = self._kept = 0.0  # when the last message, the last trait went out
+            self._kept = 0.0  # when the last frame was kept in the traits
             self.newest: tuple[dict[str, Any], list[bytes]] | None = None
             self._harmless = Harmless()
 
@@ -242,14 +201,13 @@ class Frames:
 
     def send_some(self) -> float:
         """Send what waits if the time has come; returns the seconds until it will have."""
-        now = time.perf_counter()
-        if now < self._sent + INTERVAL:
-            return max(self._sent + INTERVAL - now, 0.002)  # no shorter: waiting costs, too
+        left = self._pace.left()
+        if left > 0:
+            return max(left, 0.002)  # no shorter: waiting costs, too
         with self._lock:
             waiting, self._waiting = self._waiting, []
         if waiting:
             self._send(waiting)
-            self._sent = time.perf_counter()
         return INTERVAL
 
     def send_all(self) -> None:
@@ -267,6 +225,7 @@ class Frames:
             self._view.send({"kind": "frames", "frames": [newest[0]]}, newest[1])
 
     def _send(self, waiting: list[tuple[Step, float]]) -> None:
+        self._pace.sent()
         metas: list[dict[str, Any]] = []
         buffers: list[bytes] = []
         for step, when in waiting:
@@ -312,47 +271,9 @@ class Frames:
         }
 
 
-class Harmless(contextlib.AbstractContextManager[None]):
-    """``with`` this a run does not fail because it cannot be shown: that is said once in the log.
-
-    What ends a run, an interrupt, passes.
-    """
-
-    def __init__(self) -> None:
-        self._said = False
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        if not self._said:
-            log.warning("A step cannot be shown; the run goes on.", exc_info=error)
-        self._said = True
-        return True
-
-
-def report(trace: Trace, steps: int, seconds: float | None = None) -> str:
-    """What to say about a finished run of so many steps; ``seconds`` where its record has not
-    all of them."""
-    took = trace.total if seconds is None else seconds
-    return "\n".join([f"Done: {steps} steps in {took:.1f} s", *trace.notices])
-
-
-def in_words(error: BaseException) -> str:
-    """What the page says about an exception: three lines at most."""
-    message = str(error)
-    if not isinstance(error, SDWidgetsError):
-        message = f"{type(error).__name__}: {message}"
-    return "\n".join(message.splitlines()[:3])[:600]
-
-
 def on_page(file: bytes, settings: Settings) -> dict[str, Any]:
     """A finished picture for the page: its PNG file, and words from the settings that made it."""
-    prompt = shortened(str(settings.prompt))
+    prompt = shortened(str(settings.prompt), SHOWN)
     return {
         "data": file,
         "type": "image/png",
@@ -360,11 +281,6 @@ def on_page(file: bytes, settings: Settings) -> dict[str, Any]:
         "seed": settings.seed,
         "label": f"the picture for: {prompt or 'no prompt'}, seed {settings.seed}",
     }
-
-
-def shortened(text: str, most: int = SHOWN) -> str:
-    """The beginning of a text that may be very long."""
-    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 def smaller(shown: dict[str, Any], within: int) -> dict[str, Any]:
@@ -384,9 +300,7 @@ def jpeg(picture: Image.Image, side: int) -> bytes:
     """The JPEG bytes of a picture, its longer side scaled down to ``side`` pixels."""
     copy = picture.convert("RGB")
     copy.thumbnail((side, side))
-    buffer = io.BytesIO()
-    copy.save(buffer, "JPEG", quality=85)
-    return buffer.getvalue()
+    return encode_jpeg(copy, quality=85)
 
 
 def previews(step: Step, factors: np.ndarray | None = None) -> tuple[list[bytes], dict[str, Any]]:
@@ -395,11 +309,9 @@ def previews(step: Step, factors: np.ndarray | None = None) -> tuple[list[bytes]
     ``factors`` are those of `trace.images.preview_rgb`. Pictures of a batch are laid out in a
     grid, as the finished ones are; ``blank`` is the size of the corner that they leave empty.
     """
-    from ..trace.images import SD1_PREVIEW, preview_rgb
-
     batch, channels = step.x.shape[:2]
     if factors is None:
-        factors = SD1_PREVIEW if channels == 4 else np.eye(channels + 1, 3, dtype=np.float32) / 2
+        factors = factors_for(channels)
     columns = math.ceil(math.sqrt(batch))
     rows = math.ceil(batch / columns)
     sheets = [

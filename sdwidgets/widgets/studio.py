@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import ipywidgets
 import traitlets
 
+from ..checks import shortened
 from ..configs import EMOJI, ModelConfig
 from ..errors import Busy, InputError, SDWidgetsError, Stopped
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
 from . import kernel
 from .inside import Inside
-from .picture import Frames, PictureView, in_words, jpeg, on_page, report, shortened
+from .picture import SHOWN, Frames, PictureView, jpeg, on_page
+from .watching import in_words, report
 
 if TYPE_CHECKING:
     from ..diffusion import Step
@@ -186,7 +188,8 @@ class Studio(ipywidgets.VBox):
     _closed = False
 
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
-        self._inside = Inside()  # first: a widget that is refused is closed, too
+        self._lock = threading.RLock()
+        self._inside = Inside(self._lock)  # first: a widget that is refused is closed, too
         known = {"model", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
         if unknown:
@@ -194,7 +197,6 @@ class Studio(ipywidgets.VBox):
                 f"Studio() has no setting {unknown[0]!r}. Known: {', '.join(sorted(known))}."
             )
         self._manager = manager
-        self._lock = threading.RLock()
         self._results: list[Result] = []
         self._chosen = {name for name in OWN if name in settings}
         self._adopting: int | None = None  # the thread on which values follow a model just now
@@ -553,8 +555,9 @@ class Studio(ipywidgets.VBox):
                 run.job.cancel()
         try:
             frames.send_all()
-            self._finish(run, state)
-            self._inside.end(run.trace, state, self.view.run["message"])
+            message = self._ended(run)
+            self._inside.end(run.trace, state, message)  # before the next run may begin
+            self._finish(run, state, message)
         except BaseException as error:
             run.error, run.over = run.error or error, True
             with contextlib.suppress(Exception):
@@ -575,7 +578,7 @@ class Studio(ipywidgets.VBox):
                     model = manager.load(run.model)
                     configs.append(model.config)
                     frames.factors = model.preview_factors
-                    self._inside.begin(model, run.settings)
+                    self._inside.begin(model.sample(**run.settings.as_dict()))
             finally:
                 states.append(state)
                 run.changed.set()
@@ -617,7 +620,17 @@ class Studio(ipywidgets.VBox):
         run.trace = job.result()
         return "done"
 
-    def _finish(self, run: Run, state: str) -> None:
+    def _ended(self, run: Run) -> str:
+        """What is said about a run that is over."""
+        if run.error is not None:
+            return in_words(run.error)
+        if run.trace is not None:
+            return report(run.trace, len(run.trace.steps))
+        newest = self.view._frames.newest
+        where = f"after step {newest[0]['step']}" if newest else "before the first step"
+        return f"Stopped {where} of {run.settings.steps}"
+
+    def _finish(self, run: Run, state: str, message: str) -> None:
         if self._closed:
             run.over = True
             self.set_trait("state", "stopped")
@@ -625,16 +638,14 @@ class Studio(ipywidgets.VBox):
             self.set_trait("trace", run.trace)
             result = self._record(run)
             with self._lock:
-                self._show(result, report(run.trace, len(run.trace.steps)))
+                self._show(result, message)
                 run.over = True
             self._set_state("done", None)  # last: who waits for it may start the next run
         elif run.error is not None:
             run.over = True
             self._refuse(run.error)
         else:
-            newest = self.view._frames.newest
-            where = f"after step {newest[0]['step']}" if newest else "before the first step"
-            self.view.say("stopped", f"Stopped {where} of {run.settings.steps}")
+            self.view.say("stopped", message)
             run.over = True
             self._set_state("stopped", None)
 
@@ -688,7 +699,7 @@ class Studio(ipywidgets.VBox):
             self.view.history = [
                 {
                     "id": one.id,
-                    "prompt": shortened(str(one.settings.prompt)),
+                    "prompt": shortened(str(one.settings.prompt), SHOWN),
                     "seed": one.settings.seed,
                     "title": one.title,
                     "thumbnail": one.thumbnail,
@@ -735,10 +746,10 @@ class Studio(ipywidgets.VBox):
 
 def _title(model: str, settings: Settings) -> str:
     """The settings of a result in words."""
-    negative = shortened(str(settings.negative_prompt))
+    negative = shortened(str(settings.negative_prompt), SHOWN)
     without = f"without {negative!r}" if negative else ""
     parts = [
-        shortened(str(settings.prompt)) or "no prompt",
+        shortened(str(settings.prompt), SHOWN) or "no prompt",
         without,
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",

@@ -12,7 +12,7 @@ import math
 import secrets
 import threading
 import time
-from collections.abc import Generator, Iterable, Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,25 +20,18 @@ import anywidget
 import ipywidgets
 import traitlets
 
+from ..checks import shortened
 from ..errors import InputError
 from ..frontend import bundle
 from ..settings import Settings
 from ..trace.reel import LONGEST_SIDE, head_of, pack
 from ..trace.step import TraceStep, recorded
-from ..trace.trace import Recordable, Trace
+from ..trace.trace import Recordable, Trace, run_of
 from . import kernel
-from .picture import (
-    INTERVAL,
-    SAVED_PICTURE,
-    Harmless,
-    Watched,
-    in_words,
-    report,
-    run_of,
-    shortened,
-    smaller,
-)
+from .pace import INTERVAL, Answer, Pace
+from .picture import SAVED_PICTURE, smaller
 from .selection import OF_A_RUN, SELECTIONS, Selections
+from .watching import Harmless, Watching, report
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
@@ -49,7 +42,7 @@ T = TypeVar("T")
 AnyViewer = TypeVar("AnyViewer", bound="Viewer")
 
 SLOTS = 64
-"""Steps kept of a run; one of more is thinned evenly."""
+"""Steps kept of a run, at most; of a longer one every so-many-th and the last, 33 to 64."""
 
 FRAMES = tuple(f"frame{i}" for i in range(SLOTS))
 """The traits that hold them."""
@@ -66,7 +59,7 @@ SAVED_AS = ((32, 1), (16, 1), (16, 2), (16, 4), (8, 4), (8, 8), (8, 16), (8, SLO
 PANELS = ("denoising", "attention", "tokens")
 
 
-class Viewer(Selections, anywidget.AnyWidget):
+class Viewer(Watching, Selections, anywidget.AnyWidget):
     """Every step and every word of a run: while it goes on, and afterwards with no kernel.
 
     Example::
@@ -79,6 +72,9 @@ class Viewer(Selections, anywidget.AnyWidget):
         viewer.step, viewer.guidance = 7, 9.0      # one step, as more guidance would have made it
 
         sdw.Viewer(sdw.Trace.load("cat.sdtrace"))  # a finished run, also one from a file
+
+    It may be used from any thread, also while a run goes on: ``lock`` is held while what it shows
+    changes. Who makes steps need not wait for that: `add` takes them in microseconds.
     """
 
     _esm = bundle("viewer.js")
@@ -111,21 +107,23 @@ class Viewer(Selections, anywidget.AnyWidget):
 
     def __init__(self, trace: Trace | Recordable | None = None, **selections: Any):
         check_known(self, selections)
+        record = None if trace is None else _record_of(trace)
+        self.lock = threading.RLock()
         self._slots = Slots()
         self._harmless = Harmless()
         self._trace: Trace | None = None
         self._whole: dict[str, bytes] = {}  # frames as sent, where the traits hold smaller ones
         self._longest = LONGEST_SIDE
         self._run = 0
-        self._sent = 0.0  # when the last message with frames went out
+        self._pace, self._answer = Pace(), Answer(self._send_whole)
         self._closed = self._displayed = False
         super().__init__(**selections)
         self.set_trait("uid", secrets.token_hex(8))
         self.on_msg(self._receive)
         kernel.unpin(self)
         kernel.replace_in_cell(self)
-        if trace is not None:
-            self.show(trace)
+        if record is not None:
+            self.show(record)
             for name, value in selections.items():
                 setattr(self, name, value)
 
@@ -135,62 +133,30 @@ class Viewer(Selections, anywidget.AnyWidget):
     def trace(self) -> Trace | None:
         """The record of what is shown, as far as it has come; None before the first run.
 
-        Of a run that was watched it has the steps that were kept, all of them up to 64.
+        Of a run that was watched it has the steps that were kept: of up to 64 all, of more fewer.
         """
-        if self._trace is None:
-            return None
-        kept = tuple(step for _, step in self._slots.steps())
-        whole = len(self._trace.steps) >= len(kept)
-        return self._trace if whole else replace(self._trace, steps=kept)
-
-    def watch(self, steps: Iterable[Step]) -> Watched:
-        """The same steps, each shown as it passes; at the end of a model's run, its picture, too.
-
-        ``steps``: a run (``model.sample(...)``), which knows its prompt, or any other iterable of
-        steps. What fails in showing them is said in the log, and ends no run. A progress bar may
-        be on either side: ``tqdm(viewer.watch(run))``, ``viewer.watch(tqdm(run))``.
-        """
-        return Watched(steps, self._watched(steps))
-
-    def _watched(self, steps: Iterable[Step]) -> Generator[Step, None, None]:
-        run = run_of(steps)
-        number = self.begin(_asked(steps))
-        result: Trace | str = "stopped"
-        message, last, count = "Stopped before the first step", None, 0
-        try:
-            for last in steps:
-                count += 1
-                message = f"Stopped after step {count}"
-                if self._run == number:  # else another has begun meanwhile
-                    self.add(last, run.seconds[-1] if run is not None and run.seconds else None)
-                    self.flush()
-                yield last
-            if run is not None and last is not None and self._run == number:
-                self.flush(everything=True)  # before a decoder takes its time
-                result, message = _decoded(run, last, count)
-            else:
-                result, message = "done", f"Done: {count} steps"
-        except Exception as error:
-            result, message = "error", in_words(error)
-            raise
-        finally:
-            if self._run == number:
-                self.end(result, message)
+        with self.lock:
+            if self._trace is None:
+                return None
+            kept = tuple(step for _, step in self._slots.steps())
+            whole = len(self._trace.steps) >= len(kept)
+            return self._trace if whole else replace(self._trace, steps=kept)
 
     def show(self: AnyViewer, trace: Trace | Recordable) -> AnyViewer:
         """Show a finished run, also one read from a file; returns the viewer itself.
 
         Of a run that has not begun, ``viewer.show(model.sample(...))``, its words and tokens.
+        Raises InputError for anything else.
         """
-        if not isinstance(trace, Trace):
-            trace = Trace.begun(trace)
-        with self.hold_sync():
-            self.begin(trace)
-            for step in trace.steps:
-                self.add(step, step.seconds)
-            self._conclude(trace, "")
-        with self._harmless:
-            self._fit()
+        record = _record_of(trace)
+        with self.lock:
+            with self.hold_sync():
+                self.begin(record)
+                for step in record.steps:
+                    self.add(step, step.seconds)
+                self._conclude(record, "")
+            with self._harmless:
+                self._fit()
         return self
 
     def close(self) -> None:
@@ -199,57 +165,86 @@ class Viewer(Selections, anywidget.AnyWidget):
         self.layout.close()  # a widget, too, and nothing else closes it
         super().close()
 
-    # ------------------------------------------------- a run as it goes on; `watch` uses these
+    # --------------------------------------------------------------------- a run as it goes on
 
-    def begin(self, trace: Trace) -> int:
+    def begin(self, trace: Trace, slots: Slots | None = None) -> int:
         """Start to show a run, of which ``trace`` says what was asked; returns its number here.
 
-        What was shown before is forgotten; the pinned words stay.
+        What was shown before is forgotten; the pinned words stay. ``slots``: where steps of the run
+        are put, by somebody else; else `add` takes them.
         """
-        self._run += 1
-        self._slots = Slots(len(trace.steps) or trace.expected)
-        self._harmless = Harmless()
-        self._trace, self._whole = trace, {}
-        self._longest, self._sent = LONGEST_SIDE, 0.0
-        with self._harmless, self.hold_sync():
-            for name in FRAMES:
-                setattr(self, name, b"")
-            for name in OF_A_RUN:
-                setattr(self, name, SELECTIONS[name].default_value)
-            self.pictures = []
-            self.state, self.message = "running", "Starting"
-            self.head = head_of(trace, self._run)
-        return self._run
+        with self.lock:
+            self._run += 1
+            self._slots = Slots(len(trace.steps) or trace.expected) if slots is None else slots
+            self._harmless = Harmless()
+            self._trace, self._whole = trace, {}
+            self._longest = LONGEST_SIDE
+            with self._harmless, self.hold_sync():
+                for name in FRAMES:
+                    setattr(self, name, b"")
+                for name in OF_A_RUN:
+                    setattr(self, name, SELECTIONS[name].default_value)
+                self.pictures = []
+                self.state, self.message = "running", "Starting"
+                self.head = head_of(trace, self._run)
+            return self._run
 
     def add(self, step: Step | TraceStep, seconds: float | None = None) -> None:
-        """Take a step that has just been made; it took ``seconds``, or the time since the last.
-
-        May be called on any thread and costs microseconds; one thread calls the others.
-        """
+        """Take a step that has just been made; it took ``seconds``, or the time since the last."""
         if not self._closed:
             self._slots.add(step, seconds)
 
-    def flush(self, *, everything: bool = False) -> float:
-        """Send what waits if the time has come; returns the seconds until it will have.
+    def flush(self, *, everything: bool = False, run: int | None = None) -> float:
+        """Send what waits if the time has come (see `Pace`); returns the seconds until it will.
 
-        At most fifteen messages a second; ``everything``: now.
+        ``everything``: now. ``run``: only of the run of that number; infinity if another is shown.
         """
-        left = self._sent + INTERVAL - time.perf_counter()
-        if left > 0 and not everything:
-            return left
-        empty, new = self._slots.take()
-        if empty or new:
-            self._put(empty, new)
-            self._sent = time.perf_counter()
-        return INTERVAL
+        with self.lock:
+            if run not in (None, self._run):
+                return math.inf
+            left = self._pace.left()
+            if left > 0 and not everything:
+                return left
+            empty, new = self._slots.take()
+            if empty or new:
+                self._pace.sent()
+                self._put(empty, new)
+            return INTERVAL
 
-    def end(self, result: Trace | str, message: str = "") -> None:
-        """The run is over. ``result``: its record; or "done", "stopped" or "error" without one."""
-        self._conclude(result, message)
-        with self._harmless:
-            self._fit()
-            if self._displayed and kernel.without_page():  # it was put down before the run
-                kernel.update_display(*self._repr_mimebundle_(), self.uid)
+    def end(self, result: Trace | str, message: str = "", *, run: int | None = None) -> None:
+        """The run is over. ``result``: its record; or "done", "stopped" or "error" without one.
+
+        ``run``: its number; if another is shown by now, nothing happens.
+        """
+        with self.lock:
+            if run not in (None, self._run):
+                return
+            self._conclude(result, message)
+            with self._harmless:
+                self._fit()
+                if self._displayed and kernel.without_page():  # it was put down before the run
+                    kernel.update_display(*self._repr_mimebundle_(), self.uid)
+
+    # See `Watching.watch`.
+
+    def _start(self, steps: Iterable[Step], run: Recordable | None) -> int:
+        return self.begin(_asked(steps) if run is None else Trace.begun(run))
+
+    def _take(self, number: int, step: Step, seconds: float | None) -> None:
+        with self.lock:
+            if self._run == number:
+                self.add(step, seconds)
+                self.flush()
+
+    def _settle(self, number: int) -> bool:
+        with self.lock:
+            self.flush(everything=True, run=number)
+            return self._run == number
+
+    def _finish(self, number: int, result: Trace | str, message: str) -> None:
+        self.end(result, message, run=number)
+
+    # -------------------------------------------------------------- how; all of it holds `lock`
 
     def _conclude(self, result: Trace | str, message: str) -> None:
         """The last step, the pictures, the state."""
@@ -262,11 +257,13 @@ class Viewer(Selections, anywidget.AnyWidget):
             with self._harmless:
                 pictures = finished(result, SAVED_PICTURE)
             result = "done" if result.complete else "stopped" if result.steps else "idle"
+        elif self._trace is not None:
+            count = self._trace.expected or self._slots.count  # perhaps nobody knew before
+            self._trace = replace(self._trace, expected=count, complete=result == "done")
         with self._harmless, self.hold_sync():
             self.pictures = pictures
             self.state, self.message = result, message
-            if self._trace is not None and not self._trace.expected:  # nobody knew before
-                self._trace = replace(self._trace, expected=self._slots.count)
+            if self._trace is not None:
                 self.head = head_of(self._trace, self._run)
 
     def _put(self, empty: Sequence[int], new: Sequence[Kept]) -> None:
@@ -316,8 +313,13 @@ class Viewer(Selections, anywidget.AnyWidget):
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
         """A page that came late asks for the frames as they were; anything else is ignored."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
+            self._answer()
+
+    def _send_whole(self) -> None:
+        with self.lock:
             answer = {"kind": "frames", "run": self._run, "names": list(self._whole)}
-            self.send(answer, list(self._whole.values()))
+            if self._whole:
+                self.send(answer, list(self._whole.values()))
 
     # -------------------------------------------------------------------------------- as output
 
@@ -369,7 +371,7 @@ class Slots:
     and, in the end, the last.
 
     ``expected`` steps tell how many of them; should more come, every other one is let go.
-    ``add`` may be called on any thread; one thread calls the others.
+    ``add`` is for the thread that makes the steps; one other at a time calls the rest.
     """
 
     def __init__(self, expected: int = 0):
@@ -500,34 +502,31 @@ def check_known(widget: traitlets.HasTraits, selections: dict[str, Any]) -> None
             raise TypeError(f"{type(widget).__name__}() takes no {name!r}. Selections: {known}.")
 
 
+def _record_of(what: Trace | Recordable) -> Trace:
+    """A record, or that of a run that has not begun, also behind a progress bar."""
+    if isinstance(what, Trace):
+        return what
+    run = run_of(what)
+    if run is None:
+        raise InputError(
+            f"A viewer shows a trace, or a run of a model, got a {type(what).__name__}.\n"
+            "Steps of your own loop: for step in viewer.watch(steps): ...",
+            parameter="trace",
+        )
+    return Trace.begun(run)
+
+
 def _asked(steps: object) -> Trace:
-    """What is known of steps before the first: of a run its settings, of others their number."""
-    run = run_of(steps)
-    if run is not None:
-        return Trace.begun(run)
+    """What is known of someone's own steps before the first: their number, at best."""
     model = getattr(steps, "model", None)
-    expected = len(steps) if isinstance(steps, Sized) else 0
     return Trace(
         model=getattr(model, "name", ""),
-        task="",
-        settings=Settings(sampler="", schedule="", steps=expected),
-        expected=expected,
+        task="",  # so nothing of its settings is known
+        settings=Settings(),
+        expected=len(steps) if isinstance(steps, Sized) else 0,
         complete=False,
         factors=getattr(model, "preview_factors", None),
     )
-
-
-def _decoded(run: Recordable, last: Step, count: int) -> tuple[Trace | str, str]:
-    """How a run of so many steps has ended, and what to say: its record, with its picture.
-
-    The loop is not this file's: that its picture cannot be made is said, and ends nothing.
-    """
-    try:
-        trace = Trace.of((last,), run)
-    except Exception as error:
-        log.warning("The picture of a run cannot be shown.", exc_info=True)
-        return "error", in_words(error)
-    return trace, report(trace, count, sum(run.seconds))
 
 
 def _said(trace: Trace) -> str:

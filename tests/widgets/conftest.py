@@ -15,6 +15,28 @@ if TYPE_CHECKING:
     from sdwidgets.widgets import Studio
 
 
+class Clock:
+    """Seconds by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What all widgets take for the time."""
+    from sdwidgets.widgets import pace, picture, viewer
+
+    clock = Clock()
+    for module in (pace, picture, viewer):
+        monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(pace.Pace, "_all_sent", 0.0)
+    return clock
+
+
 class Gate:
     """Lets the network through as often as it is told to; open unless closed."""
 

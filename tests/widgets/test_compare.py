@@ -15,7 +15,7 @@ from made_runs import large, saved_size
 from sdwidgets.errors import InputError
 from sdwidgets.frontend import bundle
 from sdwidgets.trace import Trace
-from sdwidgets.widgets import Compare, Viewer
+from sdwidgets.widgets import Compare, Viewer, pace
 from sdwidgets.widgets import compare as compare_module
 from sdwidgets.widgets.compare import FILMS
 from sdwidgets.widgets.viewer import SAVED, SLOTS
@@ -173,6 +173,19 @@ def test_large_runs_are_saved_smaller_and_whole_for_who_asks(
     assert content["run"] == widget.heads[0]["run"]
     assert [len(steps_of(film)) for film in whole] == [6, 6, 6]
     assert steps_of(whole[0])[0]["size"] == [1, 4, 64, 64]
+
+
+def test_however_often_a_page_asks_it_is_answered_once_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pace, "ANSWER_INTERVAL", 60.0)
+    sent: list[Any] = []
+    monkeypatch.setattr(Compare, "send", lambda _, content, buffers: sent.append(content))
+    run = large(6)
+    widget = Compare(run, run, run)
+    for _ in range(1000):
+        widget._handle_custom_msg({"kind": "frames"}, [])
+    assert len(sent) == 1
 
 
 def test_what_cannot_be_made_small_enough_keeps_its_pictures(

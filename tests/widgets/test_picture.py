@@ -10,35 +10,20 @@ import pytest
 import torch
 
 from sdwidgets.diffusion import Step
-from sdwidgets.errors import InputError
+from sdwidgets.errors import InputError, NumericsError
 from sdwidgets.frontend import bundle
 from sdwidgets.trace import read_record
-from sdwidgets.widgets import PictureView, picture
+from sdwidgets.widgets import PictureView, pace, picture
 
 if TYPE_CHECKING:
+    from conftest import Clock
+
     from sdwidgets.pipeline import LatentDiffusion
 
 
 def step(index: int, batch: int = 1, height: int = 2, width: int = 2, channels: int = 4) -> Step:
     x = torch.zeros(batch, channels, height, width)
     return Step(index, 1.0, x, x, 0.5, x)
-
-
-class Clock:
-    """Seconds by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(picture, "time", clock)
-    return clock
 
 
 @pytest.fixture
@@ -82,7 +67,7 @@ def test_the_first_step_goes_at_once_the_next_ones_together(clock: Clock, sent: 
         frames.add(step(index))
         frames.send_some()
     assert sent == [[1]]
-    clock.now += picture.INTERVAL
+    clock.now += pace.INTERVAL
     frames.send_some()
     assert sent == [[1], [2, 3, 4]]
 
@@ -142,7 +127,7 @@ def test_a_preview_that_fails_ends_no_run(
 
     whole = picture.previews
     monkeypatch.setattr(picture, "previews", broken)
-    monkeypatch.setattr(picture, "INTERVAL", 0)
+    monkeypatch.setattr(pace.Pace, "left", lambda _: 0.0)
     view = PictureView()
     with caplog.at_level(logging.WARNING, "sdwidgets"):
         assert len(list(view.watch([step(i) for i in range(4)]))) == 4
@@ -180,6 +165,45 @@ def test_watching_that_ends_early_says_stopped() -> None:
     next(watched)
     watched.close()
     assert view.run["state"] == "stopped"
+
+
+def test_of_two_loops_the_one_that_began_last_is_shown(model: LatentDiffusion) -> None:
+    view = PictureView()
+    first = view.watch(step(i) for i in range(3))
+    next(first)
+    second = view.watch(step(i, height=4) for i in range(3))
+    next(second)
+    next(first)
+    first.close()
+    assert (view.run["id"], view.run["state"]) == (2, "running")
+    list(second)
+    assert (view.run["state"], view.frame["height"]) == ("done", 4)
+    assert view.run["message"] == "Done: 3 steps"
+
+
+def test_a_loop_may_change_its_latents_in_place(clock: Clock, messages: list[Any]) -> None:
+    def loop() -> Iterator[Step]:
+        x = torch.zeros(1, 4, 2, 2)
+        for index in range(4):
+            yield Step(index, 0.0, x, x, 0.0, x)
+            x.add_(1)
+
+    list(PictureView().watch(loop()))  # the clock stands still: the last three wait for the end
+    assert len({bytes(clean) for _, buffers in messages for clean in buffers[1::2]}) == 4
+
+
+def test_a_picture_that_cannot_be_decoded_ends_no_loop(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise NumericsError("NaN")
+
+    view = PictureView()
+    run = model.sample("a cat", steps=2, seed=7, width=16, height=16)
+    monkeypatch.setattr(run, "pictures", broken)
+    assert len(list(view.watch(run))) == 2
+    assert (view.run["state"], view.run["message"]) == ("error", "NaN")
+    assert view.frame["step"] == 2
 
 
 def test_watching_says_running_once_there_are_steps() -> None:

@@ -740,15 +740,71 @@ def test_opened_afterwards_it_shows_the_last_run(studio: Studio) -> None:
     assert studio.viewer not in studio.children
 
 
-def test_opened_in_the_middle_it_shows_the_run_at_its_end(studio: Studio, gate: Any) -> None:
+def test_opened_in_the_middle_it_shows_the_run_from_its_first_step(
+    studio: Studio, gate: Any
+) -> None:
+    studio.generate()
+    first = studio.wait(60)
+    studio.inside, studio.prompt = True, "a dog"
+    assert studio.viewer.trace is first
+    studio.inside = False
     gate.closed = True
     studio.generate()
-    gate.allow(1)
+    gate.allow(2)
     until(lambda: studio.state == "running")
     studio.inside = True
+    until(lambda: studio.viewer.head["pictures"][0]["prompt"] == "a dog")
+    until(lambda: steps_in(studio.viewer) >= 1)
+    assert studio.viewer.state == "running"
     gate.open()
     trace = studio.wait(60)
-    until(lambda: studio.viewer.trace is trace)
+    assert studio.viewer.trace is trace
+    assert steps_in(studio.viewer) == 4
+
+
+def test_what_is_shown_in_the_middle_of_a_run_stays(
+    make_studio: Callable[..., Studio], gate: Any, model: Any
+) -> None:
+    other = model.generate("a dog", steps=3, seed=1, width=16, height=16)
+    studio = make_studio(inside=True)
+    gate.closed = True
+    studio.generate()
+    gate.allow(2)
+    until(lambda: steps_in(studio.viewer) >= 1)
+    studio.viewer.show(other)
+    gate.open()
+    studio.wait(60)
+    assert studio.viewer.trace is other
+    assert (steps_in(studio.viewer), studio.viewer.state) == (3, "done")
+
+
+def test_an_earlier_result_is_shown_in_place_of_something_else(studio: Studio, model: Any) -> None:
+    studio.inside = True
+    studio.generate()
+    trace = studio.wait(60)
+    assert studio.viewer.trace is trace
+    studio.viewer.show(model.generate("a dog", steps=3, seed=1, width=16, height=16))
+    studio._recall(studio.view.history[0]["id"])
+    assert studio.viewer.trace is trace
+
+
+def test_who_sees_it_done_inside_may_start_the_next_run(
+    make_studio: Callable[..., Studio],
+) -> None:
+    studio = make_studio(inside=True)
+    shown = []
+
+    def again(change: Any) -> None:
+        if change.new == "done":
+            shown.append(studio.viewer.trace is studio.trace)
+            if len(shown) < 3:
+                studio.generate()
+
+    studio.observe(again, "state")
+    studio.generate()
+    until(lambda: len(shown) == 3)
+    studio.wait(60)
+    assert shown == [True] * 3
     assert steps_in(studio.viewer) == 4
 
 

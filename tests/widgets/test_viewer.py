@@ -6,13 +6,16 @@ import gc
 import itertools
 import json
 import logging
+import math
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -28,17 +31,27 @@ from sdwidgets.errors import InputError, NumericsError
 from sdwidgets.frontend import bundle
 from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace, TraceStep
-from sdwidgets.widgets import Attention, Denoising, Tokens, Viewer, kernel, link
+from sdwidgets.widgets import Attention, Denoising, Tokens, Viewer, kernel, link, pace
 from sdwidgets.widgets import viewer as viewer_module
 from sdwidgets.widgets.selection import SELECTIONS
 from sdwidgets.widgets.viewer import FRAMES, SAVED, SLOTS, Slots
 
 if TYPE_CHECKING:
+    from conftest import Clock
+
     from sdwidgets.pipeline import LatentDiffusion
 
 Wire = list[tuple[dict[str, Any], list[Any]]]
 
 ASKED: dict[str, Any] = {"steps": 5, "seed": 7, "width": 16, "height": 24}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait until a condition holds; fails when it never does."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end, "it never came to that"
+        time.sleep(0.005)
 
 
 def step(index: int, shape: tuple[int, ...] = (1, 4, 2, 2)) -> Step:
@@ -85,23 +98,6 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
     monkeypatch.setattr(Viewer, "_send", send)
     return sent
-
-
-class Clock:
-    """Seconds by hand."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    clock = Clock()
-    monkeypatch.setattr(viewer_module, "time", clock)
-    return clock
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +191,50 @@ def test_steps_may_be_added_by_another_thread() -> None:
     assert (viewer.state, viewer.message) == ("done", "Done")
 
 
+def test_a_run_that_is_no_longer_shown_is_not_sent(trace: Trace) -> None:
+    viewer = Viewer()
+    number = viewer.begin(Trace("m", "t", Settings(), expected=2))
+    viewer.show(trace)
+    before = viewer.get_state()
+    assert viewer.flush(run=number) == math.inf
+    viewer.end("stopped", "Stopped", run=number)
+    assert viewer.get_state() == before
+    assert viewer.trace is trace
+
+
+def test_a_run_may_be_shown_from_its_middle() -> None:
+    slots = Slots(4)
+    for one in steps(2):
+        slots.add(one, None)
+    viewer = Viewer()
+    viewer.begin(Trace("m", "t", Settings(), expected=4), slots)
+    viewer.flush(everything=True)
+    assert indices(viewer) == [0, 1]
+    slots.add(step(2), None)
+    viewer.end("stopped")
+    assert indices(viewer) == [0, 1, 2]
+
+
+def test_records_shown_while_a_run_goes_on_do_not_mix_with_it(trace: Trace) -> None:
+    viewer = Viewer()
+    over = threading.Event()
+
+    def show_others() -> None:
+        while not over.is_set():
+            viewer.show(trace)
+
+    page = threading.Thread(target=show_others)
+    page.start()
+    for _ in range(20):
+        list(viewer.watch(steps(3)))
+    over.set()
+    page.join()
+    viewer.show(trace)
+    assert viewer.trace is trace
+    assert indices(viewer) == [one.index for one in trace.steps]
+    assert viewer.state == "done"
+
+
 def test_flush_says_how_long_to_wait(clock: Clock) -> None:
     viewer = Viewer()
     viewer.begin(Trace("m", "t", Settings(), expected=2))
@@ -249,9 +289,10 @@ def test_any_run_can_be_watched(model: LatentDiffusion, asked: dict[str, Any]) -
     assert len(viewer.head["layers"]) == len(first["grids"])
 
 
-def test_a_second_run_takes_the_place_of_the_first(model: LatentDiffusion) -> None:
+def test_a_second_run_takes_the_place_of_the_first(model: LatentDiffusion, clock: Clock) -> None:
     viewer = Viewer()
     list(viewer.watch(model.sample("a cat", **ASKED)))
+    clock.now += 1
     viewer.step, viewer.guidance, viewer.word = 3, 7.5, "cat"
     before = viewer.head["run"]
     watched = viewer.watch(model.sample("a dog", **ASKED))
@@ -323,9 +364,43 @@ def test_steps_of_someone_s_own_loop_need_no_run() -> None:
     own = steps(3)
     assert list(viewer.watch(one for one in own)) == own
     assert viewer.head["pictures"] == []
-    assert viewer.head["sampler"] == ""
+    assert viewer.head["task"] == ""
     assert viewer.head["steps"] == 3
     assert (viewer.state, viewer.message) == ("done", "Done: 3 steps")
+
+
+def test_what_was_watched_of_an_own_loop_can_be_saved(tmp_path: Path) -> None:
+    viewer = Viewer()
+    list(viewer.watch(iter(steps(3))))
+    assert viewer.trace is not None
+    path = viewer.trace.save(tmp_path / "own.sdtrace")
+    again = Viewer(Trace.load(path))
+    assert indices(again) == [0, 1, 2]
+    assert (again.state, again.message.partition(" in ")[0]) == ("done", "Done: 3 steps")
+
+
+def test_a_loop_may_change_its_latents_in_place(clock: Clock) -> None:
+    def loop() -> Iterator[Step]:
+        x = torch.zeros(1, 4, 2, 2)
+        for index in range(3):
+            yield Step(index, 2.0, x, x, 1.0, x)
+            x.add_(1)
+
+    viewer = Viewer()
+    for _ in viewer.watch(loop()):
+        pass  # the clock stands still: the last two wait for the end
+    assert viewer.trace is not None
+    assert [float(one.x.mean()) for one in viewer.trace.steps] == [0, 1, 2]
+
+
+def test_steps_of_a_run_are_not_copied(model: LatentDiffusion) -> None:
+    viewer = Viewer()
+    passed = list(viewer.watch(model.sample("a cat", **ASKED)))
+    assert viewer.trace is not None
+    assert all(
+        np.shares_memory(kept.x, one.x.numpy())
+        for kept, one in zip(viewer.trace.steps, passed, strict=True)
+    )
 
 
 def test_steps_of_a_record_can_be_watched(trace: Trace) -> None:
@@ -581,6 +656,22 @@ def test_only_selections_of_several_viewers_are_linked() -> None:
         link(Viewer(), Viewer(), traits=["head"])
 
 
+@pytest.mark.parametrize("wrong", [[], steps(2), iter(steps(2)), "cat.sdtrace", 5])
+def test_what_is_no_record_is_refused(wrong: Any, trace: Trace) -> None:
+    viewer = Viewer(trace)
+    for show in (viewer.show, Viewer):
+        with pytest.raises(InputError, match=r"viewer\.watch"):
+            show(wrong)
+    assert viewer.trace is trace
+
+
+def test_a_run_behind_a_progress_bar_is_a_run(model: LatentDiffusion) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(model.sample("a cat", **ASKED), disable=True)
+    assert Viewer(bar).head["pictures"][0]["prompt"] == "a cat"
+
+
 @pytest.mark.parametrize(
     ("kind", "panels"),
     [(Viewer, ["denoising", "attention", "tokens"]), (Denoising, ["denoising"]),
@@ -627,6 +718,19 @@ def test_a_page_that_comes_late_may_ask_for_a_large_run_as_it_was(wire: Wire) ->
     assert meta(buffers[0])["size"] == [1, 4, 64, 64]
 
 
+def test_however_often_pages_ask_they_are_answered_once_a_second(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "ANSWER_INTERVAL", 0.2)
+    viewer = Viewer(large())
+    wire.clear()
+    for _ in range(1000):
+        viewer._handle_custom_msg({"kind": "frames"}, [])
+    assert len(wire) == 1
+    until(lambda: len(wire) == 2)  # for those who came after the first answer
+    assert wire[0] == wire[1]
+
+
 def test_a_run_that_is_saved_whole_is_not_sent_again(trace: Trace, wire: Wire) -> None:
     viewer = Viewer(trace)
     wire.clear()
@@ -641,7 +745,7 @@ def test_a_step_of_a_large_batch_is_averaged_down() -> None:
     viewer = Viewer()
     viewer.begin(replace(one, steps=()))
     viewer.add(step_)
-    viewer.flush()
+    viewer.flush(everything=True)
     assert len(viewer.frame0) <= viewer_module.LARGEST_FRAME
     assert shown(viewer)[0]["size"][0] == 40
 
