@@ -7,132 +7,115 @@ in the browser already.
 from __future__ import annotations
 
 import logging
-import math
-import numbers
 import reprlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import traitlets
 
+from .. import checks
 from ..errors import InputError
 from .kernel import AnyTrait
 
 log = logging.getLogger(__name__)
 
 LONGEST_WORD = 1000  # characters
+SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
 
 class Choice(AnyTrait):
-    """A trait whose value ``check`` gives back, as it is kept, or refuses with a ValueError.
+    """A trait whose value ``check`` (of checks.py, given its name) returns as kept, or refuses.
 
-    Refused values raise InputError, which names the trait and says ``wanted``.
+    Refused values raise InputError, which names the trait and says what is ``wanted``; the check's
+    own words where that is "".
     """
 
-    def __init__(self, default: Any, check: Callable[[Any], Any], wanted: str):
+    def __init__(self, default: Any, check: Callable[[str, Any], Any], wanted: str = ""):
         super().__init__(default)
         self.tag(sync=True)
         self._check, self._wanted = check, wanted
 
     def validate(self, obj: Any, value: Any) -> Any:
+        name = str(self.name)
         try:
-            return self._check(value)
-        except ValueError:
+            return self._check(name, value)
+        except InputError:
+            if not self._wanted:
+                raise
             raise InputError(
-                f"{self.name} must be {self._wanted}, got {reprlib.repr(value)}.",
-                parameter=self.name,
+                f"{name} must be {self._wanted}, got {checks.shown(value)}.", parameter=name
             ) from None
 
 
-def whole(least: int) -> Callable[[Any], int]:
-    """A check for whole numbers from ``least`` to what a browser holds exactly."""
-
-    def check(value: Any) -> int:
-        is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-        if not is_whole or not least <= value < 2**53:
-            raise ValueError
-        return int(value)
-
-    return check
+def _from(least: int) -> Callable[[str, Any], int]:
+    return partial(checks.whole, low=least, high=SAFE_WHOLE)
 
 
-def real(low: float, high: float) -> Callable[[Any], float]:
-    """A check for numbers within these limits."""
-
-    def check(value: Any) -> float:
-        is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-        if not is_real or not low <= value <= high or not math.isfinite(value):
-            raise ValueError
-        return float(value)
-
-    return check
+def _one_of(*known: str) -> Callable[[str, Any], str]:
+    return partial(checks.choice, known=known)
 
 
-def one_of(*known: str) -> tuple[Callable[[Any], str], str]:
-    """A check for one of these texts, and the words for what is wanted."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in known:
-            raise ValueError
-        return value
-
-    return check, f"one of {', '.join(map(repr, known))}"
+def _guidance(name: str, value: Any) -> float | None:
+    return None if value is None else checks.real(name, value, -100, 100)
 
 
-def _guidance(value: Any) -> float | None:
-    return None if value is None else real(-100, 100)(value)
-
-
-def _word(value: Any) -> str:
+def _word(name: str, value: Any) -> str:
     if not isinstance(value, str) or len(value) > LONGEST_WORD:
-        raise ValueError
+        raise InputError(
+            f"{name} must be a text of at most {LONGEST_WORD} characters, "
+            f"got {checks.shown(value)}.",
+            parameter=name,
+        )
     return value
 
 
-def _yes_or_no(value: Any) -> bool:
+def _yes_or_no(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ValueError
+        raise InputError(
+            f"{name} must be True or False, got {checks.shown(value)}.", parameter=name
+        )
     return value
 
 
 class Selections(traitlets.HasTraits):
     """The traits of all viewers that a page may set."""
 
-    step = Choice(-1, whole(-1), "a step's number, or -1 for the newest")
+    step = Choice(-1, _from(-1), "a step's number, or -1 for the newest")
     """The step on show, counted from 0; -1 is the newest. Where a long run was thinned, the nearest
     that was kept."""
 
-    word = Choice("", _word, f"a text of at most {LONGEST_WORD} characters")
+    word = Choice("", _word)
     """The pinned word, as it is written in the prompt; "" for none. Also "<start>", "<end>" and
     "<padding>"."""
 
-    other = Choice("", _word, f"a text of at most {LONGEST_WORD} characters")
+    other = Choice("", _word)
     """A second word, shown beside the first; "" for none."""
 
-    layer = Choice(-1, whole(-1), "a layer's number, or -1 for those that count by themselves")
+    layer = Choice(-1, _from(-1), "a layer's number, or -1 for those that count by themselves")
     """The layer whose attention is shown, counted from 0; -1 for those that `Recipe` names."""
 
-    span = Choice("run", *one_of("run", "step"))
+    span = Choice("run", _one_of("run", "step"))
     """Attention of "run", the mean over its steps so far, or of the "step" on show alone."""
 
     guidance = Choice(None, _guidance, "a number from -100 to 100, or None for the run's own")
     """The guidance scale that the clean picture of the step on show is worked out with; None is the
     run's own. Only that view changes: the step was taken with the run's."""
 
-    picture = Choice(0, whole(0), "a picture's number")
+    picture = Choice(0, _from(0), "a picture's number")
     """Which picture of a batch is shown, counted from 0."""
 
-    view = Choice("picture", *one_of("picture", "clean", "noisy", "change"))
+    view = Choice("picture", _one_of("picture", "clean", "noisy", "change"))
     """What the stage shows: the "picture" as it forms and at the end decoded, the "clean" latents
     expected at the step, the "noisy" ones, or the "change" from the step before."""
 
-    opacity = Choice(0.6, real(0, 1), "a number from 0 to 1")
+    opacity = Choice(0.6, partial(checks.real, low=0, high=1))
     """Of the heat map over the picture: 0 lets all of the picture through."""
 
-    colormap = Choice("magma", *one_of("magma", "viridis", "grey"))
+    colormap = Choice("magma", _one_of("magma", "viridis", "grey"))
     """The colours of the heat map."""
 
-    contour = Choice(False, _yes_or_no, "True or False")
+    contour = Choice(False, _yes_or_no)
     """Whether a line surrounds where the word's attention is strongest."""
 
     _refused = False

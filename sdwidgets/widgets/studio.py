@@ -22,6 +22,7 @@ from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
 from . import kernel
 from .inside import Inside
 from .picture import SHOWN, Frames, PictureView, jpeg, on_page
+from .selection import SAFE_WHOLE
 from .watching import in_words, report
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ SETTINGS = (
 
 OWN = ("width", "height", "guidance_scale")
 """Those of them that every model has values of its own for."""
-
-SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
 
 class Setting(kernel.AnyTrait):
