@@ -808,6 +808,18 @@ def test_who_sees_it_done_inside_may_start_the_next_run(
     assert steps_in(studio.viewer) == 4
 
 
+def test_the_worker_never_waits_for_what_shows_its_steps(
+    make_studio: Callable[..., Studio],
+) -> None:
+    studio = make_studio(inside=True)
+    with studio._lock:  # as if its page took very long
+        studio.generate()
+        run = studio._run
+        until(lambda: run is not None and run.job is not None and run.job.state == "done")
+    assert studio.wait(60) is studio.viewer.trace
+    assert steps_in(studio.viewer) == 4
+
+
 def test_the_button_and_the_trait_are_one(studio: Studio) -> None:
     studio._look.value = True
     assert studio.inside and studio.viewer in studio.children
