@@ -47,8 +47,8 @@ def head_of(trace: Trace, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, An
         "run": run,
         "model": trace.model,
         "task": trace.task,
-        "sampler": settings.sampler,
-        "schedule": settings.schedule,
+        "sampler": settings.sampler if trace.task else "",  # "": of someone's own loop
+        "schedule": settings.schedule if trace.task else "",
         "steps": trace.expected or len(trace.steps),
         "guidance_scale": 1.0 if settings.guidance_scale is None else settings.guidance_scale,
         "guidance_rescale": settings.guidance_rescale,
