@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -401,7 +402,10 @@ def main() -> int:
     for name in given.more.model:
         found, numbers[name] = measured(name, given)
         ratios += found
-    return report("attention_cost", question, ratios, given, described, **numbers)
+    # A run of some models is kept beside that of the others, not in its place.
+    some = [Path(name).name for name in given.more.model if given.more.model != list(MODELS)]
+    kept_as = "_".join(["attention_cost", *some])
+    return report(kept_as, question, ratios, given, described, **numbers)
 
 
 if __name__ == "__main__":
