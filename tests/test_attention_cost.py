@@ -155,7 +155,7 @@ def test_without_peers_the_rest_is_measured(
     arguments = ["--model", "tiny", "--rounds", "1", "--steps", "2", "--threads", "1"]
     monkeypatch.setattr(sys, "argv", ["", *arguments, "--machine", "it", "--out", str(tmp_path)])
     assert attention_cost.main() == 0  # the tiny network has no targets
-    kept = json.loads((tmp_path / "attention_cost-it.json").read_text())
+    kept = json.loads((tmp_path / "attention_cost_tiny-it.json").read_text())
     numbers = kept["numbers"]["tiny"]
     assert set(numbers["left_out"].values()) == {
         "no daam==0.2.0 here",
