@@ -9,11 +9,11 @@ import difflib
 import math
 import numbers
 import re
-import reprlib
 import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .checks import is_whole, shown
 from .configs import ModelConfig
 from .errors import InputError
 
@@ -207,13 +207,13 @@ class AttentionSettings:
             return cls() if attention else None
         if not isinstance(attention, cls):
             raise InputError(
-                f"attention must be True, False or AttentionSettings, got {_shown(attention)}.",
+                f"attention must be True, False or AttentionSettings, got {shown(attention)}.",
                 parameter="attention",
             )
         for name, value in asdict(attention).items():
             if not isinstance(value, bool):
                 raise InputError(
-                    f"{name} of AttentionSettings must be True or False, got {_shown(value)}.",
+                    f"{name} of AttentionSettings must be True or False, got {shown(value)}.",
                     parameter="attention",
                 )
         return attention
@@ -243,17 +243,6 @@ def amount(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def _shown(value: object) -> str:
-    try:
-        return reprlib.repr(value)
-    except Exception:  # a repr of someone else's: a number of 5,000 digits raises, for one
-        return f"a {type(value).__name__}"
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
-
-
 def _is_number(value: object) -> bool:
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
@@ -268,20 +257,20 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
         near = longer or difflib.get_close_matches(given, known, 1, 0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise InputError(
-        f"There is no {name} {_shown(value)}.\n{hint}Known: {', '.join(known)}.", parameter=name
+        f"There is no {name} {shown(value)}.\n{hint}Known: {', '.join(known)}.", parameter=name
     )
 
 
 def _whole(name: str, value: Any, *, high: int | None = None) -> int:
     low, limit = LIMITS[name]
     high = limit if high is None else high
-    if not _is_whole(value):
+    if not is_whole(value):
         raise InputError(
-            f"{name} must be a whole number, got {_shown(value)}.\nGive {low} to {high}.",
+            f"{name} must be a whole number, got {shown(value)}.\nGive {low} to {high}.",
             parameter=name,
         )
     if not low <= value <= high:
-        raise InputError(f"{name} must be {low} to {high}, got {_shown(value)}.", parameter=name)
+        raise InputError(f"{name} must be {low} to {high}, got {shown(value)}.", parameter=name)
     return int(value)
 
 
@@ -289,10 +278,10 @@ def _real(name: str, value: Any) -> float:
     low, high = LIMITS[name]
     if not _is_number(value):
         raise InputError(
-            f"{name} must be a number, got {_shown(value)}.\nGive {low} to {high}.", parameter=name
+            f"{name} must be a number, got {shown(value)}.\nGive {low} to {high}.", parameter=name
         )
     if not low <= value <= high:  # NaN is not
-        raise InputError(f"{name} must be {low} to {high}, got {_shown(value)}.", parameter=name)
+        raise InputError(f"{name} must be {low} to {high}, got {shown(value)}.", parameter=name)
     return float(value)
 
 
@@ -305,12 +294,12 @@ def _side(name: str, value: Any, config: ModelConfig | None) -> int:
     what = f"multiple of {factor} from {factor} to {high}"
     if not _is_number(value) or value != value:
         raise InputError(
-            f"{name} must be a whole number of pixels, got {_shown(value)}.\nGive a {what}.",
+            f"{name} must be a whole number of pixels, got {shown(value)}.\nGive a {what}.",
             parameter=name,
         )
     clamped = min(max(value, factor), high)
     nearest = round(clamped / factor) * factor
-    if _is_whole(value) and value == nearest:
+    if is_whole(value) and value == nearest:
         return nearest
     heavy = ""
     if high < value < 10**7:
@@ -318,7 +307,7 @@ def _side(name: str, value: Any, config: ModelConfig | None) -> int:
         memory = amount(memory_needed(config, side, side))
         heavy = f"A square picture that size would take about {memory} of memory.\n"
     raise InputError(
-        f"{name} must be a {what}, got {_shown(value)}.\n"
+        f"{name} must be a {what}, got {shown(value)}.\n"
         f"{heavy}The nearest that works is {nearest}.",
         parameter=name,
     )
@@ -339,7 +328,7 @@ def _texts(name: str, value: object) -> str | tuple[str, ...]:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise InputError(
-            f"{name} must be a text, got {_shown(value)}.\nAn empty text, '', is fine.",
+            f"{name} must be a text, got {shown(value)}.\nAn empty text, '', is fine.",
             parameter=name,
         )
     if len(value) > PROMPT_LENGTH:

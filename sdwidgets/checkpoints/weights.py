@@ -9,7 +9,6 @@ that someone cuts or overwrites later kills the process, or silently changes the
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import stat
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, CheckpointNotFound
+from ..strict_json import parse_object
 from .recognise import PICKLE_ADVICE, foreign_content, is_pickle
 
 HEADER_LIMIT = 16 * 2**20  # bytes; a model of a billion parameters has a header of 0.15 MB
@@ -137,7 +137,7 @@ def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str,
             )
         raw = file.readall()
     try:
-        return _json_object(raw)
+        return parse_object(raw)
     except ValueError as error:
         what = foreign_content(raw[:512]) or f"no valid JSON object ({error})"
         raise CheckpointError(f"{path} is {what}.\nDownload it again.") from None
@@ -166,27 +166,6 @@ def _open_regular(path: Path) -> FileIO:
     raise CheckpointError(f"{path} is {kind}, not a file of weights.")
 
 
-def _json_object(raw: bytes) -> dict[str, Any]:
-    """Parse strictly; every way to be wrong is a ``ValueError``."""
-
-    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("a name stands in it twice")
-        return result
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
-
-    try:
-        value = json.loads(raw, object_pairs_hook=no_duplicates, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("not an object")
-    return value
-
-
 def _read_header(
     file: FileIO, path: Path, size: int
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
@@ -199,7 +178,7 @@ def _read_header(
     file.seek(8)
     raw = file.read(length)
     try:
-        header = _json_object(raw)
+        header = parse_object(raw)
     except ValueError as error:
         raise CheckpointError(
             f"{path} has a damaged header: {error}.\nDownload it again."

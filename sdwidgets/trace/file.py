@@ -20,6 +20,7 @@ import numpy as np
 from .. import checks
 from ..errors import InputError
 from ..settings import amount
+from ..strict_json import parse_object
 from .images import write_file
 from .packing import PRECISIONS, packed, stored
 from .trace import Trace
@@ -33,6 +34,7 @@ OWNER_ONLY = 0o600
 """Permissions: nobody else may read what a person made."""
 
 _NO_DIGEST = "0" * 64
+_JSON = "its JSON is "  # what is wrong with all of it
 _BEFORE_DIGEST = b'"sdtrace":"{\\"sha256\\":\\"'  # nothing else has bare quotes around that name
 
 
@@ -163,7 +165,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
             raise _Unreadable(f"has {size:,} bytes; a recording has at most {FILE_LIMIT:,}")
         header = head + file.read(max(8 + length - len(head), 0))
         _digest_place(header)
-        parsed = _parsed(header[8 : 8 + length])
+        parsed = parse_object(header[8 : 8 + length], subject=_JSON)
         promised = 8 + length + _body(parsed)
         if promised != size:
             what = "is cut" if size < promised else "is damaged"
@@ -209,26 +211,6 @@ _FOREIGN = (
 )
 
 
-def _parsed(text: str | bytes) -> dict[str, Any]:
-    """A JSON object, read strictly; ValueError."""
-
-    def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(dict(pairs)) != len(pairs):
-            raise ValueError("a name stands in it twice")
-        return dict(pairs)
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
-
-    try:
-        value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("its JSON is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError("its JSON is no object")
-    return value
-
-
 def _body(header: dict[str, Any]) -> int:
     """The bytes that its tensors take."""
     tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
@@ -249,7 +231,7 @@ def _unsealed(
         raise ValueError("it is not what was written (its SHA-256 is another)")
     notes = header.get("__metadata__")
     text = notes.get("sdtrace") if isinstance(notes, dict) else None
-    record = _parsed(text) if isinstance(text, str) else {}
+    record = parse_object(text, subject=_JSON) if isinstance(text, str) else {}
     version = record.get("format")
     if type(version) is not int or version < 1:
         raise ValueError("it does not say its format")
