@@ -20,7 +20,7 @@ import torch
 from tqdm.auto import tqdm
 
 from ..checkpoints import load_model
-from ..configs import EMOJI
+from ..configs import EMOJI, SCENE_STAGES
 from ..scenes import load_glyphs
 from .loop import Plan, Task, train
 
@@ -29,6 +29,7 @@ BUNDLED = Path(__file__).resolve().parents[1] / "weights" / "emoji"
 # Where to begin on a machine with time; what made the bundled weights stands beside them.
 PLANS = {
     "autoencoder": Plan(steps=4000, batch_size=32, ema=0.998),
+    "first-stage": Plan(steps=4000, batch_size=32, ema=0.998),
     "decoder": Plan(steps=1000, batch_size=32, ema=0.998, matrix_lr=0.005, lr=3e-4),
     "text": Plan(steps=1000, batch_size=128, ema=0.99),
     "recognizer": Plan(steps=1500, batch_size=32, ema=0.99),
@@ -68,7 +69,8 @@ def follow(task: Task, plan: Plan, checkpoint: Path, stop: Event, log_every: int
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m sdwidgets.training", description=__doc__)
-    parser.add_argument("part", choices=[*PLANS, "pack", "unpack"])
+    parser.add_argument("part", choices=[*PLANS, "pack", "pack-first-stages", "unpack"])
+    parser.add_argument("--name", choices=SCENE_STAGES, default="KL-f8", help="which first stage")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"), help="pack's model folder")
     parser.add_argument("--model", type=Path, default=BUNDLED, help="unpack's model folder")
@@ -89,6 +91,10 @@ def main(argv: list[str] | None = None) -> None:
         parts.pack(EMOJI, args.runs, load_glyphs(), args.out)
         print(f"The model is in {args.out}.")
         return
+    if args.part == "pack-first-stages":
+        for folder in parts.pack_first_stages(args.runs / "first-stages", load_glyphs(), args.out):
+            print(folder)
+        return
     if args.part == "unpack":
         parts.unpack(load_model(args.model, device="cpu"), args.model / "tokenizer", args.runs)
         print(f"The checkpoints of {args.model} are in {args.runs}.")
@@ -100,8 +106,12 @@ def main(argv: list[str] | None = None) -> None:
     }
     plan = replace(PLANS[args.part], **overrides)
     torch.manual_seed(plan.seed)
-    task = parts.task(args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes)
+    task = parts.task(
+        args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes, args.name
+    )
     checkpoint = args.runs / f"{args.part}.pt"
+    if args.part == "first-stage":
+        checkpoint = args.runs / "first-stages" / f"{args.name}.pt"
     stop = Event()
     for kind in (signal.SIGINT, signal.SIGTERM):  # a request to end takes effect between steps
         signal.signal(kind, lambda *_: stop.set())

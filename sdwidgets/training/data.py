@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,21 +29,35 @@ def draw(scenes: list[Scene], glyphs: Glyphs) -> Tensor:
     return torch.stack([to_tensor(render(scene, glyphs).image) for scene in scenes])
 
 
-def crops(seed: int, start: int, count: int, glyphs: Glyphs, size: int) -> Tensor:
-    """Square crops [count, 3, size, size] in [-1, 1], each around an object of another scene.
+class Crops(Protocol):
+    """Where an autoencoder's training takes its crops from."""
+
+    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
+        """Square crops [count, 3, size, size] in [-1, 1]; each number has one, always the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class SceneCrops:
+    """Crops of the scenes of a seed, each around an object of another scene.
 
     The autoencoder is convolutional: what it learns on crops holds on whole scenes, and a crop
     shows an object for a fraction of a scene's work.
     """
-    out = []
-    for index in range(start, start + count):
-        scene = scene_at(seed, index)
-        rng = random.Random(f"crop/{seed}/{index}")
+
+    seed: int
+    glyphs: Glyphs
+
+    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
+        return torch.stack([self._crop(number, size) for number in numbers])
+
+    def _crop(self, number: int, size: int) -> Tensor:
+        scene = scene_at(self.seed, number)
+        rng = random.Random(f"crop/{self.seed}/{number}")
         placed = rng.choice(scene.objects)
         x, y = (
             int(min(max(centre + rng.uniform(-0.5, 0.5) * size - size / 2, 0), SIZE - size))
             for centre in (placed.x, placed.y)
         )
-        image = render(scene, glyphs).image
-        out.append(to_tensor(image[y : y + size, x : x + size]))
-    return torch.stack(out)
+        image = render(scene, self.glyphs).image
+        return to_tensor(image[y : y + size, x : x + size])

@@ -31,7 +31,7 @@ from ..models.unet import UNet
 from ..pipeline import noise_schedule
 from ..scenes import SIZE, Glyphs, Scene, describe, render
 from .data import scene_at, to_tensor
-from .loop import half_precision, save_atomically
+from .loop import Draw, half_precision, save_atomically
 from .recognizer import NOTHING, NOUNS
 
 EMPTY = 0.1  # how many captions are left out
@@ -74,7 +74,6 @@ def cached_latents(
         means.append(posterior.mean.half().cpu())
         stds.append(posterior.std.half().cpu())
     mean, std = torch.cat(means), torch.cat(stds)
-    file.parent.mkdir(parents=True, exist_ok=True)
     save_atomically({"mean": mean, "std": std}, file)
     return mean, std
 
@@ -142,29 +141,29 @@ class DiffusionTask:
         self.rarity = torch.ones(NOTHING + 1)
         self.rarity[NOTHING] = 0.2  # most of a scene is background
 
-    def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        device = generator.device
-        rng = random.Random(f"diffusion/{self.seed}/{step}")
-        rows = rng.sample(range(len(self.scenes)), batch_size)
+    def loss(self, draw: Draw) -> dict[str, Tensor]:
+        device = draw.device
+        rng = random.Random(f"diffusion/{self.seed}/{draw.step}")
+        rows = rng.sample(range(len(self.scenes)), draw.size)[draw.rows]
         captions = [
             "" if rng.random() < EMPTY else describe(rng, self.scenes[row]).caption for row in rows
         ]
         context = self.text.encode(captions)
         mean, std = (part[rows].to(device).float() for part in (self.mean, self.std))
-        z = mean + std * torch.randn(mean.shape, generator=generator, device=device)
+        z = mean + std * draw.normal(*mean.shape[1:])
 
         # Evenly spread over the batch, so that every batch sees every amount of noise.
-        even = (torch.arange(batch_size) + rng.random()) / batch_size
+        even = ((torch.arange(draw.size) + rng.random()) / draw.size)[draw.rows]
         t = (even * self.schedule.steps).floor().clamp(max=self.schedule.steps - 1)
         sigma = self.noise.sigmas[t.long()].float().to(device).view(-1, 1, 1, 1)
-        eps = torch.randn(z.shape, generator=generator, device=device)
+        eps = draw.normal(*z.shape[1:])
         size = (1 + sigma.square()).sqrt()
         x = ((z + sigma * eps) / size).to(memory_format=torch.channels_last)
         out, cells = self.model(x, t.to(device), context)
         target = {"eps": eps, "v": (eps - sigma * z) / size, "x0": z}[self.schedule.prediction]
         each = F.mse_loss(out.float(), target, reduction="none").mean((1, 2, 3))
         named = torch.stack([self._named(logits, rows) for logits in cells]).mean()
-        third = max(batch_size // 3, 1)
+        third = max(len(rows) // 3, 1)
         return {
             "loss": each.mean() + self.naming * named,
             "denoising": each.mean(),

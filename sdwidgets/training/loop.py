@@ -2,7 +2,8 @@
 and checkpoints are consumers of it.
 
 Everything random is drawn from ``(seed, step)``: one seed gives one result on one device, and a
-run that is resumed at step n draws what the uninterrupted run would have drawn.
+run that is resumed at step n draws what the uninterrupted run would have drawn. Several processes
+share out one batch (see `Draw`), so they train what one process would.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import NumericsError
+from ..errors import CheckpointError, InputError, NumericsError
 from .muon import Muon, split
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 
 @dataclass(frozen=True)
@@ -36,15 +40,70 @@ class TrainStep:
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Draw:
+    """What a step draws its batch from: which samples, and the noise for them.
+
+    The batch of ``size`` samples is shared out evenly over ``ranks`` processes, of which this is
+    number ``rank``. Noise is drawn for the whole batch and each process takes its rows of it, so
+    all of them together draw what one process alone would.
+    """
+
+    step: int
+    size: int
+    generator: torch.Generator
+    rank: int = 0
+    ranks: int = 1
+
+    @property
+    def device(self) -> torch.device:
+        return self.generator.device
+
+    @property
+    def rows(self) -> slice:
+        """This process's rows of the batch."""
+        share = self.size // self.ranks
+        return slice(self.rank * share, (self.rank + 1) * share)
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of this process's samples in the endless sequence of them all."""
+        return range(self.step * self.size, (self.step + 1) * self.size)[self.rows]
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal noise [rows, *shape]."""
+        return self._drawn(torch.randn, shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Even noise in [0, 1), [rows, *shape]."""
+        return self._drawn(torch.rand, shape)
+
+    def _drawn(self, draw: Any, shape: tuple[int, ...]) -> Tensor:
+        whole: Tensor = draw((self.size, *shape), generator=self.generator, device=self.device)
+        return whole[self.rows]
+
+
 class Task(Protocol):
-    """What is trained: ``model`` holds the weights, ``loss`` draws its own batch."""
+    """What is trained: ``model`` holds the weights, ``loss`` makes its batch of a `Draw`."""
 
     @property
     def model(self) -> nn.Module: ...
 
-    def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """The scalar ``loss`` of one batch and any further scalars to report."""
+    def loss(self, draw: Draw) -> dict[str, Tensor]:
+        """The scalar ``loss``, a mean over the batch, and any further scalars to report."""
         ...
+
+
+class _Objective(nn.Module):
+    """A task's loss as a module's forward: that is what accelerate synchronises."""
+
+    def __init__(self, task: Task):
+        super().__init__()
+        self.model = task.model
+        self.task = task
+
+    def forward(self, draw: Draw) -> dict[str, Tensor]:
+        return self.task.loss(draw)
 
 
 @dataclass(frozen=True)
@@ -119,22 +178,70 @@ def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Ge
 
 
 def save_atomically(state: dict, path: Path) -> None:
-    """Writes ``path`` so that at every moment it is either the old file or the whole new one."""
+    """Writes ``path`` so that at every moment it is either the old file or the whole new one.
+
+    Raises CheckpointError where it cannot be written; the old file is then as it was.
+    """
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
+        part.unlink(missing_ok=True)
+        problem = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except BaseException:  # Ctrl-C
+        part.unlink(missing_ok=True)
+        raise
+    else:
+        return
+    kept = "What was saved there before is as it was." if path.exists() else ""
+    raise CheckpointError(
+        f"{path} could not be written: {problem}.\n{kept} The weights in memory are not lost:\n"
+        "make room, or save them elsewhere.".lstrip()
+    )
 
 
-def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[TrainStep]:
+def distributed() -> Accelerator:
+    """accelerate's view of the processes that ``torchrun`` or ``accelerate launch`` started."""
+    try:
+        from accelerate import Accelerator, DistributedDataParallelKwargs
+    except ImportError:
+        raise InputError(
+            "Training on more than one process needs accelerate.\n"
+            "Install it: pip install 'sdwidgets[train]'"
+        ) from None
+    # An adversary that begins late has no gradients at first.
+    late = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(kwargs_handlers=[late], cpu=not torch.cuda.is_available())
+
+
+def train(
+    task: Task,
+    plan: Plan,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    accelerator: Accelerator | None = None,
+) -> Iterator[TrainStep]:
     """Trains ``task.model`` in place, one ``TrainStep`` a step; resumes from ``checkpoint``.
 
     After the last step (or when the consumer stops early) the checkpoint holds the weights
-    ("model"), their average ("ema"), the optimiser's state and the step reached. Raises
-    NumericsError when the loss is not finite; the last checkpoint is then untouched.
+    ("model"), their average ("ema"), the optimiser's state and the step reached. With an
+    ``accelerator`` (see `distributed`) its processes share each batch of ``plan.batch_size``, and
+    the first of them writes the checkpoint. Raises NumericsError when the loss is not finite (the
+    last checkpoint is then untouched), CheckpointError when one cannot be written, InputError for
+    a batch that cannot be shared out evenly.
     """
+    path = None if checkpoint is None else Path(checkpoint)
+    rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    if plan.batch_size % ranks:
+        raise InputError(
+            f"A batch of {plan.batch_size} cannot be shared out evenly over {ranks} processes.",
+            parameter="batch_size",
+        )
     model = task.model.train()
     device = next(model.parameters()).device
     matrices, others = split(model)
@@ -150,8 +257,8 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
     full = [plan.matrix_lr, plan.lr]
     average = Average(model)
     start = 0
-    if checkpoint and checkpoint.exists():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    if path and path.exists():
+        state = torch.load(path, map_location=device, weights_only=True)
         whole = "optimizers" in state  # a model that was unpacked has only what is kept of one
         model.load_state_dict(state["model"], strict=whole)
         average.weights |= state["ema"]
@@ -159,15 +266,17 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
             for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
         start = state["step"]
+    objective: nn.Module = _Objective(task)
+    if accelerator:
+        objective = accelerator.prepare_model(objective)
 
     def save(step: int) -> None:
-        if checkpoint:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        if path and rank == 0:
             state: dict = {"model": model.state_dict(), "ema": average.weights, "step": step}
             state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
-            save_atomically(state, checkpoint)
+            save_atomically(state, path)
 
-    done = start
+    done = saved = start
     try:
         for index in range(start, plan.steps):
             began = time.perf_counter()
@@ -175,12 +284,13 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
             for optimizer, most in zip(optimizers, full, strict=True):
                 optimizer.param_groups[0]["lr"] = most * share
             model.zero_grad(set_to_none=True)
+            draw = Draw(index, plan.batch_size, seeded(plan.seed, index, device), rank, ranks)
             with half_precision(device):
-                losses = task.loss(index, plan.batch_size, seeded(plan.seed, index, device))
+                losses = objective(draw)
             loss = losses["loss"]
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
-            values = {name: float(value.detach()) for name, value in losses.items()}
+            values = _means(losses, accelerator)
             if not math.isfinite(values["loss"]):
                 raise NumericsError(
                     f"The training loss became {values['loss']} at step {index}.\n"
@@ -192,6 +302,7 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
             done = index + 1
             if done % plan.checkpoint_every == 0 and done < plan.steps:
                 save(done)
+                saved = done
             yield TrainStep(
                 index,
                 plan.steps,
@@ -200,12 +311,20 @@ def train(task: Task, plan: Plan, checkpoint: Path | None = None) -> Iterator[Tr
                 time.perf_counter() - began,
                 values,
             )
-    except NumericsError:
-        done = start  # what is in memory is spoilt: keep the file as it is
+    except (NumericsError, CheckpointError):
+        done = saved  # what is in memory is spoilt, or cannot be written: keep the file as it is
         raise
     finally:
-        if done > start:
+        if done > saved:
             save(done)
+
+
+def _means(losses: dict[str, Tensor], accelerator: Accelerator | None) -> dict[str, float]:
+    """The losses' values, over all processes."""
+    values = torch.stack([value.detach().float() for value in losses.values()])
+    if accelerator:
+        values = accelerator.reduce(values, "mean")
+    return dict(zip(losses, values.tolist(), strict=True))
 
 
 def averaged(checkpoint: Path) -> dict[str, Tensor]:

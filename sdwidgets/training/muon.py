@@ -67,12 +67,13 @@ class Muon(torch.optim.Optimizer):
 
 def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """(weights for Muon, all others). Embeddings and the layers at a network's two ends, which
-    turn something else into features or features into something else, are not Muon's."""
+    turn something else into features or features into something else, are not Muon's; nor is an
+    adversary, which must not learn faster than what it judges."""
     ends = ("conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color")
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            hidden = weight.ndim > 1 and not any(end in name for end in ends)
+            hidden = weight.ndim > 1 and not any(end in name for end in (*ends, "adversary"))
             (matrices if hidden else others).append(weight)
     return matrices, others

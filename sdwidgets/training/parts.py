@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from ..checkpoints import save_model
-from ..configs import ModelConfig
+from ..checkpoints import save_autoencoder, save_model
+from ..checkpoints.features import bundled_features
+from ..configs import SCENE_STAGES, ModelConfig
 from ..errors import InputError
 from ..models.autoencoder import Autoencoder
 from ..models.text import TextEncoder, build_text, load_tokenizer
@@ -17,8 +18,9 @@ from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, noise_schedule
 from ..scenes import Glyphs
 from ..trace import fit_preview
-from .autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
-from .data import draw, scene_at
+from .adversary import Adversary
+from .autoencoder import AutoencoderTask, Trained, absorb_shift, quieten, standardize
+from .data import SceneCrops, draw, scene_at
 from .diffusion import DiffusionTask, WithCells, cached_latents
 from .loop import Plan, Task, averaged, placed, save_atomically
 from .recognizer import Recognizer, RecognizerTask
@@ -30,12 +32,35 @@ def trained_autoencoder(
 ) -> Autoencoder:
     """The autoencoder of the runs folder, its latents scaled to unit variance."""
     model = Autoencoder(config.autoencoder)
-    model.load_state_dict(averaged(_needed(runs / "autoencoder.pt", "autoencoder")))
+    weights = averaged(_needed(runs / "autoencoder.pt", "autoencoder"))
+    model.load_state_dict(Trained.kept(weights))
     model = placed(model.eval().requires_grad_(False), device)
     model.config = standardize(model, glyphs)
     if (runs / "decoder.pt").exists():
-        model.load_state_dict(averaged(runs / "decoder.pt"))
+        model.load_state_dict(Trained.kept(averaged(runs / "decoder.pt")))
     return model
+
+
+def trained_first_stage(name: str, runs: Path, glyphs: Glyphs, device: str = "cpu") -> Autoencoder:
+    """One of `SCENE_STAGES` from the runs folder, its latents scaled to unit variance."""
+    model = Autoencoder(SCENE_STAGES[name])
+    weights = averaged(_needed(runs / f"{name}.pt", f"first-stage --name {name}"))
+    model.load_state_dict(Trained.kept(weights))
+    model = placed(model.eval().requires_grad_(False), device)
+    model.config = standardize(model, glyphs)
+    absorb_shift(model)
+    return model
+
+
+def pack_first_stages(runs: Path, glyphs: Glyphs, folder: Path) -> list[Path]:
+    """Those of `SCENE_STAGES` that were trained, each in a folder of its own, in float16."""
+    done = [name for name in SCENE_STAGES if (runs / f"{name}.pt").exists()]
+    return [
+        save_autoencoder(
+            trained_first_stage(name, runs, glyphs), folder / name.lower(), dtype="float16"
+        )
+        for name in done
+    ]
 
 
 def _needed(checkpoint: Path, part: str) -> Path:
@@ -81,7 +106,7 @@ def unpack(model: LatentDiffusion, tokenizer: Path, runs: Path) -> None:
     further from its weights, on the autoencoder and the text encoder it was made with. Nothing
     that is there already is overwritten: InputError."""
     weights = {
-        "autoencoder": model.autoencoder.state_dict(),
+        "autoencoder": {f"autoencoder.{k}": v for k, v in model.autoencoder.state_dict().items()},
         "text": {f"text.{k}": v for k, v in model.text.model.state_dict().items()},
         "diffusion": {f"unet.{k}": v for k, v in model.unet.state_dict().items()},
     }
@@ -103,13 +128,30 @@ def task(
     glyphs: Glyphs,
     plan: Plan,
     scenes: int = 20_000,
+    name: str = "",
 ) -> Task:
-    """The training task of that name on ``device``; diffusion caches ``scenes`` latents."""
+    """The training task of that name on ``device``; diffusion caches ``scenes`` latents. ``name``
+    says which of `SCENE_STAGES`."""
     if part == "autoencoder":
         model = Autoencoder(replace(config.autoencoder, scaling_factor=1.0, shift_factor=0.0))
-        model = placed(model, device)
         quieten(model)
-        return AutoencoderTask(model, glyphs, plan.seed, large_from=plan.steps * 7 // 10)
+        return AutoencoderTask(
+            placed(Trained(model), device),
+            SceneCrops(plan.seed, glyphs),
+            l2=4.0,
+            kl=5e-3,
+            large_from=plan.steps * 7 // 10,
+        )
+    if part == "first-stage":
+        model = Autoencoder(SCENE_STAGES[name])
+        quieten(model)
+        return AutoencoderTask(
+            placed(Trained(model, Adversary(width=16, layers=2)), device),
+            SceneCrops(plan.seed, glyphs),
+            bundled_features(device),
+            adversary_from=plan.steps * 6 // 10,
+            large_from=plan.steps * 8 // 10,
+        )
     if part == "text":
         folder = runs / "tokenizer"
         found = caption_vocabulary(folder)
@@ -126,7 +168,8 @@ def task(
         model = trained_autoencoder(config, runs, glyphs, device).train()
         model.decoder.requires_grad_(True)
         model.post_quant_conv.requires_grad_(True)
-        return AutoencoderTask(model, glyphs, plan.seed + 1, decoder_only=True)
+        crops = SceneCrops(plan.seed + 1, glyphs)
+        return AutoencoderTask(Trained(model), crops, l2=4.0, kl=5e-3, decoder_only=True)
     if part == "diffusion":
         encoder = trained_autoencoder(config, runs, glyphs, device)
         mean, std = cached_latents(encoder, glyphs, scenes, plan.seed, runs / "latents.pt")

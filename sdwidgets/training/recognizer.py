@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..scenes import COLORS, OBJECTS, SIZE, Glyphs, Relation, Scene, render
 from .data import scene_at, to_tensor
+from .loop import Draw
 
 NOUNS = list(OBJECTS)
 COLOR_NAMES = list(COLORS)
@@ -67,11 +68,10 @@ class RecognizerTask:
     glyphs: Glyphs
     seed: int = 2  # other scenes than the model is trained on
 
-    def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        device = generator.device
+    def loss(self, draw: Draw) -> dict[str, Tensor]:
+        device = draw.device
         scenes = [
-            scene_at(self.seed, step * batch_size + i, ("seen", "held_out")[i % 2])
-            for i in range(batch_size)
+            scene_at(self.seed, number, ("seen", "held_out")[number % 2]) for number in draw.numbers
         ]
         drawn = [render(scene, self.glyphs) for scene in scenes]
         image = torch.stack([to_tensor(one.image) for one in drawn]).to(device)
@@ -80,9 +80,9 @@ class RecognizerTask:
         ).to(device)
         color = torch.tensor([COLOR_NAMES.index(s.background) for s in scenes], device=device)
 
-        blur = torch.rand(len(image), 1, 1, 1, generator=generator, device=device)
+        blur = draw.uniform(1, 1, 1)
         image = torch.lerp(image, F.avg_pool2d(image, 5, 1, 2), blur)
-        noise = torch.randn(image.shape, generator=generator, device=device)
+        noise = draw.normal(*image.shape[1:])
         image = image + 0.05 * blur.flip(0) * noise
         cells, ground = self.model(image.contiguous(memory_format=torch.channels_last))
         what = F.cross_entropy(cells, labels, ignore_index=-1)

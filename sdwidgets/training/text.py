@@ -29,6 +29,7 @@ from ..configs import TextConfig
 from ..models.text import TextEncoder, build_text, load_tokenizer
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .data import scene_at
+from .loop import Draw
 
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
 
@@ -169,10 +170,10 @@ class TextTask:
                 images.append(F.avg_pool2d(image[None].float(), 2).byte())
         self.images = torch.cat(images)
 
-    def loss(self, step: int, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        device = generator.device
-        rng = random.Random(f"text/{self.seed}/{step}")
-        pairs = rng.sample(range(self.scenes), batch_size // 2)
+    def loss(self, draw: Draw) -> dict[str, Tensor]:
+        device = draw.device
+        rng = random.Random(f"text/{self.seed}/{draw.step}")
+        pairs = rng.sample(range(self.scenes), draw.size // 2)
         rows = [row for pair in pairs for row in (2 * pair, 2 * pair + 1)]
         captions = [describe(rng, self.bank[row]).caption for row in rows]
         ids = self.reader.tokenize(captions).ids[:, : self.tokens].to(device)

@@ -22,10 +22,10 @@ class Line:
         self.target = torch.linspace(-1, 1, 12).view(4, 3)
         self.spoilt = spoilt
 
-    def loss(self, step, batch_size, generator):
-        x = torch.randn(batch_size, 4, generator=generator)
+    def loss(self, draw):
+        x = draw.normal(4)
         loss = (self.model(x) - x @ self.target).square().mean()
-        return {"loss": loss * float("nan") if step == self.spoilt else loss}
+        return {"loss": loss * float("nan") if draw.step == self.spoilt else loss}
 
 
 def test_the_loss_falls():

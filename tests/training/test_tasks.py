@@ -17,8 +17,14 @@ from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
 from sdwidgets.models.unet import UNet
 from sdwidgets.scenes import OBJECTS, article, make_scene, plural, render
 from sdwidgets.training import evaluate, parts, recognizer
-from sdwidgets.training.autoencoder import AutoencoderTask, absorb_shift, quieten, standardize
-from sdwidgets.training.data import crops, draw, scene_at
+from sdwidgets.training.autoencoder import (
+    AutoencoderTask,
+    Trained,
+    absorb_shift,
+    quieten,
+    standardize,
+)
+from sdwidgets.training.data import SceneCrops, draw, scene_at
 from sdwidgets.training.diffusion import DiffusionTask, WithCells, cached_latents, layout
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.text import (
@@ -59,20 +65,21 @@ def falls(task, steps=30, **plan):
 
 def test_the_autoencoders_loss_falls(autoencoder, glyphs):
     quieten(autoencoder)
-    assert falls(AutoencoderTask(autoencoder, glyphs, large_from=20), batch_size=8)
+    task = AutoencoderTask(Trained(autoencoder), SceneCrops(0, glyphs), l2=4.0, large_from=20)
+    assert falls(task, batch_size=8)
 
 
 def test_training_the_decoder_alone_leaves_the_latents_as_they_are(autoencoder, glyphs):
     images = draw([scene_at(0, 0)], glyphs)
     before = autoencoder.encode(images).mode()
-    task = AutoencoderTask(autoencoder, glyphs, decoder_only=True)
+    task = AutoencoderTask(Trained(autoencoder), SceneCrops(0, glyphs), decoder_only=True)
     for _ in train(task, Plan(steps=3, batch_size=4)):
         pass
     assert torch.equal(autoencoder.encode(images).mode(), before)
 
 
 def test_crops_show_their_object(glyphs):
-    images = crops(0, 0, 6, glyphs, 32)
+    images = SceneCrops(0, glyphs).crops(range(6), 32)
     assert images.shape == (6, 3, 32, 32)
     assert (images.flatten(2).std(2).amax(1) > 0.02).all()
 
