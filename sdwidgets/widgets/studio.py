@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import io
 import numbers
 import secrets
 import threading
@@ -13,11 +14,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import ipywidgets
 import traitlets
+from PIL import Image
 
 from ..checks import shortened
 from ..configs import EMOJI, ModelConfig
 from ..errors import Busy, InputError, SDWidgetsError, Stopped
 from ..manager import DEFAULT_MODEL, ModelManager, Request
+from ..pictures import as_picture
 from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
 from . import kernel
 from .inside import Inside
@@ -40,6 +43,7 @@ SETTINGS = (
     "seed",
     "steps",
     "guidance_scale",
+    "strength",
     "sampler",
     "schedule",
     "width",
@@ -76,6 +80,13 @@ class Setting(kernel.AnyTrait):
         return getattr(checked, name)
 
 
+class StartPicture(kernel.AnyTrait):
+    """A picture, whatever it is given as, made RGB; or None."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return None if value is None else as_picture(value)[0]
+
+
 class Seed(Setting):
     """A setting that None rolls anew."""
 
@@ -94,6 +105,7 @@ class Result:
     thumbnail: bytes
     title: str
     trace: Trace | None  # of the newest alone: it has every step
+    image: Image.Image | None = None  # that it began from
 
 
 @dataclass
@@ -103,6 +115,7 @@ class Run:
     id: int
     model: str
     settings: Settings
+    image: Image.Image | None = None  # to begin from
     thread: threading.Thread | None = None
     over: bool = False  # all is shown: the next run may begin
     finished: threading.Event = field(default_factory=threading.Event)
@@ -154,6 +167,13 @@ class Studio(ipywidgets.VBox):
     """How strongly the prompt is followed: 1 is without guidance. The model's own until set; so are
     width and height, and choosing another model makes all three follow that one."""
 
+    image = StartPicture(None)
+    """A picture to begin from (image to image): a PIL image, an array, a path or a file's bytes.
+    None: from noise alone."""
+
+    strength = Setting(0.8)
+    """How much of that picture is made anew: 1 is all of it, near 0 hardly anything."""
+
     sampler = Setting(SAMPLERS[0])
     """The rule that goes from one noise level to the next."""
 
@@ -189,7 +209,7 @@ class Studio(ipywidgets.VBox):
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
         self._lock = threading.RLock()
         self._inside = Inside(self._lock)  # first: a widget that is refused is closed, too
-        known = {"model", *SETTINGS}
+        known = {"model", "image", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
         if unknown:
             raise TypeError(
@@ -255,7 +275,8 @@ class Studio(ipywidgets.VBox):
                 self._refuse(error)
                 raise
             self._mark(None)
-            run = self._run = Run(self.view.begin("Starting"), self.model, settings)
+            number = self.view.begin("Starting")
+            run = self._run = Run(number, self.model, settings, self.image)
             name = f"sdwidgets studio run {run.id}"
             run.thread = threading.Thread(target=self._follow, args=(run,), name=name, daemon=True)
             try:
@@ -349,6 +370,11 @@ class Studio(ipywidgets.VBox):
         self._stop_button = w.Button(description="Stop", tooltip="Stop within a step")
         self._dice = w.Button(tooltip="A new random seed")
         self._more = w.ToggleButton(description="More", tooltip="Sampler, size, model, batch")
+        self._drop = w.Button(
+            description="Begin from noise", tooltip="Without this picture: from noise alone"
+        )
+        self._start = w.Image(format="png")
+        self._start.add_class("sdw-start-picture")
         self._look = w.ToggleButton(
             description="See inside", tooltip="Every step, and where each word looks"
         )
@@ -365,6 +391,7 @@ class Studio(ipywidgets.VBox):
                 options=[DEFAULT_MODEL],
                 placeholder="emoji, a folder, a file, or owner/name",
             ),
+            "strength": w.FloatText(description="made anew", step=0.05),
             "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
             "width": w.FloatText(description="width", step=8),
@@ -382,6 +409,7 @@ class Studio(ipywidgets.VBox):
             (self._dice, "dice"),
             (self._more, "more"),
             (self._look, "look"),
+            (self._drop, "drop"),
         ):
             button.add_class(f"sdw-{name}")
 
@@ -403,11 +431,17 @@ class Studio(ipywidgets.VBox):
                 self._more, self._look),
             row("rest", *(c[n] for n in ("model", "sampler", "schedule")),
                 *(c[n] for n in ("width", "height", "batch_size"))),
+            row("start", self._start, c["strength"], self._drop),
         ]  # fmt: skip
-        self._rest = rows[2]
+        _, _, self._rest, self._begun = rows
         self._rest.add_class("sdw-folded")
-        buttons = (self._generate_button, self._stop_button, self._dice, self._more, self._look)
-        self._parts = (*labels.values(), *buttons, self._count, ask, seed, *rows, self.view)
+        self._begun.add_class("sdw-folded")
+        buttons = (
+            self._generate_button, self._stop_button, self._dice, self._more, self._look, self._drop
+        )  # fmt: skip
+        self._parts = (
+            *labels.values(), *buttons, self._count, self._start, ask, seed, *rows, self.view
+        )  # fmt: skip
         return [*rows, self.view]
 
     def _bind(self) -> None:
@@ -420,6 +454,9 @@ class Studio(ipywidgets.VBox):
         self.observe(lambda _: self._count_tokens(), ["model", "prompt"])
         self.observe(self._reshape, ["width", "height"])
         self._reshape()
+        self.observe(lambda _: self._show_start(), "image")
+        self._show_start()
+        self._drop.on_click(lambda _: self.set_trait("image", None))
         self._more.observe(self._fold, "value")
         self.observe(lambda _: self._open_or_close(), "inside")
         self._look.observe(lambda change: self.set_trait("inside", change.new), "value")
@@ -473,6 +510,15 @@ class Studio(ipywidgets.VBox):
         else:
             self._rest.add_class("sdw-folded")
 
+    def _show_start(self) -> None:
+        """The picture to begin from and what goes with it, where there is one."""
+        if self.image is None:
+            self._begun.add_class("sdw-folded")
+            self._start.value = b""
+        else:
+            self._start.value = thumbnail(self.image)
+            self._begun.remove_class("sdw-folded")
+
     def _open_or_close(self) -> None:
         """Put the viewer in the place of the stage, or take it away."""
         self._look.value = self.inside
@@ -522,7 +568,7 @@ class Studio(ipywidgets.VBox):
         if result is None:
             return
         with self._lock:
-            self.model = result.model
+            self.model, self.image = result.model, result.image
             for name in SETTINGS:
                 setattr(self, name, getattr(result.settings, name))
                 self._show_setting(name)
@@ -577,7 +623,7 @@ class Studio(ipywidgets.VBox):
                     model = manager.load(run.model)
                     configs.append(model.config)
                     frames.factors = model.preview_factors
-                    self._inside.begin(model.sample(**run.settings.as_dict()))
+                    self._inside.begin(model.sample(image=run.image, **run.settings.as_dict()))
             finally:
                 states.append(state)
                 run.changed.set()
@@ -590,7 +636,7 @@ class Studio(ipywidgets.VBox):
             frames.add(step)
             self._inside.add(step)
 
-        request = Request(model=run.model, settings=run.settings, attention=True)
+        request = Request(model=run.model, settings=run.settings, image=run.image, attention=True)
         run.job = job = manager.submit(request, on_step=on_step, on_state=on_state)
         if run.stopping.is_set():
             job.cancel()
@@ -689,8 +735,9 @@ class Studio(ipywidgets.VBox):
             settings=settings,
             files=tuple(trace.png(i) for i in range(len(trace.images))),
             thumbnail=jpeg(trace.images[0], THUMBNAIL),
-            title=_title(run.model, settings),
+            title=_title(run.model, settings, run.image is not None),
             trace=trace,
+            image=run.image,
         )
         with self._lock:
             self._results = [*self._results, result][-HISTORY:]
@@ -743,8 +790,17 @@ class Studio(ipywidgets.VBox):
         return data, metadata
 
 
-def _title(model: str, settings: Settings) -> str:
-    """The settings of a result in words."""
+def thumbnail(picture: Image.Image) -> bytes:
+    """A small PNG of a picture."""
+    small = picture.copy()
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    file = io.BytesIO()
+    small.save(file, "png")
+    return file.getvalue()
+
+
+def _title(model: str, settings: Settings, begun: bool) -> str:
+    """The settings of a result in words; ``begun``: from a picture."""
     negative = shortened(str(settings.negative_prompt), SHOWN)
     without = f"without {negative!r}" if negative else ""
     parts = [
@@ -753,6 +809,7 @@ def _title(model: str, settings: Settings) -> str:
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",
         f"guidance {settings.guidance_scale:g}",
+        f"from a picture, {settings.strength:.0%} made anew" if begun else "",
         f"{settings.width} x {settings.height}",
         model,
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import subprocess
 import sys
@@ -11,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets
+import numpy as np
 import pytest
 from ipywidgets.widgets import widget as widget_module
+from PIL import Image
 
-from sdwidgets.errors import Busy, InputError, OutOfMemory, SDWidgetsError
+from sdwidgets.errors import Busy, ImageError, InputError, OutOfMemory, SDWidgetsError
 from sdwidgets.manager import ModelManager
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
@@ -284,6 +287,45 @@ def test_wait_has_a_limit(studio: Studio, gate: Any) -> None:
     studio.generate()
     with pytest.raises(TimeoutError):
         studio.wait(0.01)
+
+
+def test_a_picture_to_begin_from_is_what_the_run_begins_from(studio: Studio, model: Any) -> None:
+    start = Image.new("RGB", (16, 16), "red")
+    studio.image, studio.strength = start, 0.5
+    studio.generate()
+    trace = studio.wait()
+    assert trace is not None
+    wanted = model.generate(image=start, **trace.settings.as_dict())
+    assert trace.settings.strength == 0.5
+    assert np.array_equal(trace.image, wanted.image)
+
+
+def test_the_row_of_the_picture_to_begin_from_is_there_with_it_alone(studio: Studio) -> None:
+    folded = "sdw-folded"
+    assert folded in studio._begun._dom_classes
+    studio.image = np.zeros((20, 30, 3), np.uint8)
+    assert folded not in studio._begun._dom_classes
+    assert Image.open(io.BytesIO(studio._start.value)).size == (30, 20)
+    click(studio._drop)
+    assert studio.image is None
+    assert folded in studio._begun._dom_classes
+
+
+def test_what_is_no_picture_is_refused_where_it_is_set(studio: Studio) -> None:
+    studio.image = Image.new("RGB", (16, 16), "red")
+    with pytest.raises(ImageError):
+        studio.image = b"no picture"
+    assert studio.image.getpixel((0, 0)) == (255, 0, 0)
+
+
+def test_an_earlier_result_brings_the_picture_it_began_from_back(studio: Studio) -> None:
+    studio.image = Image.new("RGB", (16, 16), "red")
+    studio.generate()
+    studio.wait()
+    studio.image = None
+    receive(studio, {"kind": "recall", "id": studio.view.history[0]["id"]})
+    assert studio.image.getpixel((0, 0)) == (255, 0, 0)
+    assert "from a picture, 80% made anew" in studio.view.history[0]["title"]
 
 
 def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None:
@@ -709,7 +751,7 @@ def steps_in(viewer: Viewer) -> int:
 def test_a_closed_inside_costs_no_widget(studio: Studio) -> None:
     studio.generate()
     studio.wait(60)
-    assert studio.viewer is None and len(studio.children) == 4
+    assert studio.viewer is None and len(studio.children) == 5
 
 
 def test_opened_it_follows_a_run_step_by_step(
