@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from .pipeline import Conditioning, LatentDiffusion
     from .settings import AttentionSettings, Settings
     from .trace import Recipe, Trace, TraceStep, read_settings
-    from .widgets import Attention, Compare, Denoising, PictureView, Studio, Tokens, Viewer, link
+    from .widgets import (
+        Attention,
+        Compare,
+        Denoising,
+        Lab,
+        PictureView,
+        Studio,
+        Tokens,
+        Viewer,
+        link,
+    )
 
 __version__ = "0.1.0"
 
@@ -51,6 +61,7 @@ _PUBLIC = {
     "Tokens": ("widgets", "Tokens"),
     "Compare": ("widgets", "Compare"),
     "link": ("widgets", "link"),
+    "Lab": ("widgets", "Lab"),
     "PictureView": ("widgets", "PictureView"),
     "load": ("checkpoints", "load_model"),
     "save": ("checkpoints", "save_model"),
@@ -88,6 +99,7 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Tokens",
     "Compare",
     "link",
+    "Lab",
     "PictureView",
     "load",
     "save",

@@ -21,6 +21,7 @@ from .layout import Weights
 from .recognise import foreign_names
 from .target import device_of, dtype_of, why_not_loaded
 from .weights import WeightFile, quoted, read_json
+from .zoo import bundled_folder
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
@@ -38,6 +39,10 @@ def load_autoencoder(
     check_finite: bool = True,
 ) -> Autoencoder:
     """Return the autoencoder in a safetensors file, or in a folder with its config.json.
+
+    ``path`` may also be the name of a bundled one (``zoo.bundled_autoencoders()``: "KL-f8", "VQ-f4"
+    and so on, trained on the emoji scenes; "emoji", the bundled model's own), where no ``config``
+    is given and nothing here has that name.
 
     A file may have CompVis's names (the latent-diffusion paper's nine first stages, converted from
     their model.ckpt) or diffusers', and may be that of a whole model. Which of the nine it is shows
@@ -59,6 +64,8 @@ def load_autoencoder(
     number = dtype_of(dtype, target)
     wanted = _wanted(config)
     place = Path(path)
+    if wanted is None and isinstance(path, str) and not place.exists():
+        place = bundled_folder(path) or place
     try:
         with ExitStack() as stack:
             if place.is_dir():

@@ -1,4 +1,5 @@
-"""Views of a run in a notebook: the Studio, the picture as it forms, and all that is inside.
+"""Views of a run in a notebook: the Studio, the picture as it forms, all that is inside,
+and the autoencoder lab.
 
 Importing this imports ipywidgets and anywidget, but not torch.
 """
@@ -6,6 +7,7 @@ Importing this imports ipywidgets and anywidget, but not torch.
 from .attention import Attention
 from .compare import Compare
 from .denoising import Denoising
+from .lab import Lab
 from .picture import PictureView
 from .studio import Studio
 from .tokens import Tokens
@@ -15,6 +17,7 @@ __all__ = [
     "Attention",
     "Compare",
     "Denoising",
+    "Lab",
     "PictureView",
     "Studio",
     "Tokens",

@@ -78,7 +78,36 @@ def _yes_or_no(name: str, value: Any) -> bool:
     return value
 
 
-class Selections(traitlets.HasTraits):
+class FromPage(traitlets.HasTraits):
+    """A widget of which a page may set what is a `Choice`, and nothing else."""
+
+    _refused = False
+
+    def set_state(self, sync_data: Any) -> None:
+        """Take what a page sends: choices, and of these what can be chosen.
+
+        The rest is ignored, and said in the log the first time. Every other trait is the kernel's.
+        """
+        accepted = {}
+        for name, value in sync_data.items() if isinstance(sync_data, dict) else ():
+            try:
+                trait = self.traits()[name]
+                if not isinstance(trait, Choice):
+                    raise KeyError(name)
+                accepted[name] = trait.validate(self, value)
+            except (InputError, KeyError):
+                self._ignore({name: value})
+        if accepted:
+            super().set_state(accepted)  # type: ignore[misc]  # the widget's, beside this
+
+    def _ignore(self, what: Any) -> None:
+        """Say in the log, once, that a page sent something that is no use."""
+        level = logging.DEBUG if self._refused else logging.WARNING
+        self._refused = True
+        log.log(level, "A page sent %s, which is ignored.", reprlib.repr(what))
+
+
+class Selections(FromPage):
     """The traits of all viewers that a page may set."""
 
     step = Choice(-1, _from(-1), "a step's number, or -1 for the newest")
@@ -117,24 +146,6 @@ class Selections(traitlets.HasTraits):
 
     contour = Choice(False, _yes_or_no)
     """Whether a line surrounds where the word's attention is strongest."""
-
-    _refused = False
-
-    def set_state(self, sync_data: Any) -> None:
-        """Take what a page sends: selections, and of these what can be chosen.
-
-        The rest is ignored, and said in the log the first time. Every other trait is the kernel's.
-        """
-        accepted = {}
-        for name, value in sync_data.items() if isinstance(sync_data, dict) else ():
-            try:
-                accepted[name] = SELECTIONS[name].validate(self, value)
-            except (InputError, KeyError):
-                level = logging.DEBUG if self._refused else logging.WARNING
-                self._refused = True
-                log.log(level, "A page sent %s, which is ignored.", reprlib.repr({name: value}))
-        if accepted:
-            super().set_state(accepted)  # type: ignore[misc]  # the widget's, beside this
 
 
 SELECTIONS: dict[str, Choice] = {

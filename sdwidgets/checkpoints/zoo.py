@@ -1,0 +1,48 @@
+"""The autoencoders that come with the package, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..configs import AutoencoderConfig
+from . import config_json
+from .weights import read_json
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"
+
+ZOO = (
+    "KL-f2",
+    "KL-f4",
+    "KL-f8",
+    "KL-f16",
+    "KL-f32",
+    "VQ-f2",
+    "VQ-f4",
+    "VQ-f8",
+    "VQ-f16",
+    "VQ-f32",
+)
+"""Names that autoencoders trained on the emoji scenes may have; which are here, see below."""
+
+MODEL = "emoji"
+"""The name of the bundled model, and of its own autoencoder."""
+
+
+def bundled_autoencoders() -> tuple[str, ...]:
+    """The names that are here, KL first, f ascending; the model's own last."""
+    return tuple(name for name in (*ZOO, MODEL) if (_folder(name) / "config.json").is_file())
+
+
+def bundled_folder(name: object) -> Path | None:
+    """The folder of a bundled autoencoder; None where there is none of that name."""
+    return _folder(str(name)) if name in bundled_autoencoders() else None
+
+
+def bundled_config(name: str) -> AutoencoderConfig:
+    """What a bundled autoencoder is, without its weights."""
+    path = _folder(name) / "config.json"
+    return config_json.autoencoder_from_json(read_json(path), str(path))
+
+
+def _folder(name: str) -> Path:
+    return WEIGHTS / "emoji" / "vae" if name == MODEL else WEIGHTS / "zoo" / name.lower()

@@ -1,0 +1,124 @@
+"""The lab's bench: autoencoders by name, and what was worked out with them, kept while in use."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ..checkpoints import load_autoencoder, load_model
+from ..checkpoints.features import bundled_features
+from ..checkpoints.zoo import bundled_folder
+from ..errors import CheckpointNotFound
+from ..metrics import psnr
+from ..models.perceptual import FeatureDistance
+from ..pictures import as_picture
+from .directions import Directions, principal_directions
+from .edits import Walk
+from .history import History
+from .latents import array
+from .picture import Picture, to_image, to_tensor
+from .rebuild import Encoded, Reconstruction, decode, encode, measure, posterior_of
+from .samples import samples
+from .shown import Edited
+
+if TYPE_CHECKING:
+    from ..models.autoencoder import Autoencoder
+    from ..pipeline import LatentDiffusion
+
+KEPT = 16
+"""Encoded pictures kept, the newest used."""
+
+
+class Bench:
+    """Loads autoencoders when they are first needed; encodes a picture once with each.
+
+    For one thread at a time. One's ``own`` come before bundled ones of the same name.
+    """
+
+    def __init__(self, model: LatentDiffusion | None = None):
+        self.own: dict[str, Autoencoder] = {}
+        self._model = model
+        self._loaded: dict[str, Autoencoder] = {}
+        self._encoded: OrderedDict[tuple[str, Picture], Encoded] = OrderedDict()
+        self._measured: WeakKeyDictionary[Encoded, Reconstruction] = WeakKeyDictionary()
+        self._directions: dict[str, Directions] = {}
+
+    @property
+    def model(self) -> LatentDiffusion:
+        """The diffusion model of the noise panel: the one given, or the bundled one."""
+        if self._model is None:
+            self._model = load_model()
+        return self._model
+
+    @cached_property
+    def distance(self) -> FeatureDistance | None:
+        """The perceptual distance; None where its network is not in this installation."""
+        try:
+            return bundled_features()
+        except CheckpointNotFound:
+            return None
+
+    def autoencoder(self, name: str) -> Autoencoder:
+        """The autoencoder of that name. Raises what `load_autoencoder` raises."""
+        if name in self.own:
+            return self.own[name]
+        if name not in self._loaded:
+            # a folder or file of that name in the working directory does not come in between
+            autoencoder = load_autoencoder(bundled_folder(name) or name).eval()
+            autoencoder.requires_grad_(False)
+            # what convolutions on a CPU are fastest with; torch's stubs do not know it
+            self._loaded[name] = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._loaded[name]
+
+    def put(self, name: str, autoencoder: Autoencoder) -> None:
+        """Have an autoencoder of one's own under that name."""
+        self.own[name] = autoencoder
+        self._directions.pop(name, None)
+        for key in [key for key in self._encoded if key[0] == name]:
+            del self._encoded[key]
+
+    def encoded(self, name: str, picture: Picture) -> Encoded:
+        """The picture through that autoencoder and back."""
+        key = name, picture
+        if key not in self._encoded:
+            self._encoded[key] = encode(self.autoencoder(name), to_tensor(picture.image))
+            while len(self._encoded) > KEPT:
+                self._encoded.popitem(last=False)
+        self._encoded.move_to_end(key)
+        return self._encoded[key]
+
+    def rebuilt(self, name: str, picture: Picture) -> Reconstruction:
+        """The same, measured."""
+        encoded = self.encoded(name, picture)
+        if encoded not in self._measured:
+            self._measured[encoded] = measure(name, encoded, self.distance)
+        return self._measured[encoded]
+
+    def directions(self, name: str) -> Directions:
+        """The principal directions of its latents of the sample pictures."""
+        if name not in self._directions:
+            autoencoder = self.autoencoder(name)
+            pictures = [as_picture(sample.path)[0] for sample in samples()]
+            latents = [posterior_of(autoencoder, to_tensor(one)).mean for one in pictures]
+            self._directions[name] = principal_directions(latents)
+        return self._directions[name]
+
+    def edited(self, name: str, picture: Picture, history: History) -> Edited:
+        """The picture after edits of its latents."""
+        encoded = self.encoded(name, picture)
+        z: Tensor = encoded.latents.float()
+        if any(isinstance(edit, Walk) for edit in history.now):
+            self.directions(name)
+        directions = self._directions.get(name)
+        for edit in history.now:
+            z = edit.apply(z, directions)
+        pixels = encoded.rebuilt
+        if history.now:
+            pixels = decode(self.autoencoder(name), z, picture.image.size)
+        quality = psnr(encoded.pixels, pixels).item()
+        return Edited(name, to_image(pixels[0]), array(z), quality, history, directions)

@@ -1,0 +1,41 @@
+"""From one picture to another: through their latents, and through their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+
+from ..models.autoencoder import Autoencoder
+from .picture import to_image
+from .rebuild import Encoded, decode
+
+STEPS = 11
+
+
+class Frame(NamedTuple):
+    """A share ``w`` of the way: decoded from mixed latents, and the pictures themselves mixed."""
+
+    w: float
+    latent: Image.Image
+    pixel: Image.Image
+
+
+def between(
+    autoencoder: Autoencoder, first: Encoded, second: Encoded, steps: int = STEPS
+) -> Iterator[Frame]:
+    """Frames from ``first`` to ``second``, pictures of one size, evenly spaced, both included.
+
+    Both ways go straight on: (1 - w) a + w b. Latents of pictures lie about the decoder's own
+    mean; only for pure noise does a straight line lose length, and a slerp keep it.
+    """
+    height, width = first.pixels.shape[-2:]
+    for w in torch.linspace(0, 1, steps).tolist():
+        latents = torch.lerp(first.latents, second.latents, w)
+        yield Frame(
+            w,
+            to_image(decode(autoencoder, latents, (width, height))[0]),
+            to_image(torch.lerp(first.pixels, second.pixels, w)[0]),
+        )

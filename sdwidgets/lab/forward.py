@@ -1,0 +1,78 @@
+"""Forward diffusion of a picture: its latents with the noise of each t, and the network's guess.
+
+x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise ("Denoising Diffusion Probabilistic Models", Ho et
+al., arXiv 2006.11239, equation 4), which is (x_0 + sigma_t noise) / sqrt(1 + sigma_t^2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..diffusion import Denoiser
+from ..trace.images import preview_rgb
+from .picture import to_image
+from .rebuild import decode, posterior_of
+
+if TYPE_CHECKING:
+    from ..pipeline import LatentDiffusion
+
+LEVELS = 21
+SEED = 0  # one noise for all levels, so that a slider over t does not flicker
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """A picture at training step ``t``: noise level ``sigma`` and signal-to-noise ratio in dB.
+
+    ``latents`` uint8 [h, w, 3], a preview of x_t; ``noisy``, x_t decoded; ``guess``, the network's
+    one-step guess of the clean latents decoded.
+    """
+
+    t: int
+    sigma: float
+    snr_db: float
+    latents: np.ndarray
+    noisy: Image.Image
+    guess: Image.Image
+
+
+@torch.no_grad()
+def forward_diffusion(
+    model: LatentDiffusion, pixels: Tensor, prompt: str = "", levels: int = LEVELS
+) -> Iterator[Level]:
+    """The picture ``pixels`` [1, 3, H, W] at ``levels`` training steps, evenly from 0 to T - 1.
+
+    The network is told ``prompt`` and is not guided. Latents have unit variance, so the signal's
+    power is 1, the noise's sigma^2, and their ratio -20 log10(sigma) dB.
+    """
+    height, width = pixels.shape[-2:]
+    x0 = posterior_of(model.autoencoder, pixels).mean.float()
+    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(x0.device)
+    told = model.condition([prompt]).to(model.device, model.dtype)
+    denoise = Denoiser(
+        lambda x, t: model.unet(x, t, told.context, told.vector),
+        model.schedule,
+        model.config.schedule.prediction,
+        dtype=model.dtype,
+    )
+    for t in np.linspace(0, len(model.schedule) - 1, levels).round().astype(int).tolist():
+        sigma = model.schedule.sigma(t)
+        x = torch.add(x0, noise, alpha=sigma)
+        pictures = torch.cat([x / math.sqrt(1 + sigma**2), denoise(x, sigma)])
+        noisy, guess = decode(model.autoencoder, pictures, (width, height))
+        yield Level(
+            t=t,
+            sigma=sigma,
+            snr_db=-20 * math.log10(sigma),
+            latents=preview_rgb(x, model.preview_factors, sigma=sigma)[0],
+            noisy=to_image(noisy),
+            guess=to_image(guess),
+        )

@@ -1,0 +1,83 @@
+"""Work beside the notebook, of which only the newest counts: what sliders need."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+Work = Callable[[Callable[[], bool]], object]
+"""Work to do; it is given a function that says whether it is out of date."""
+
+
+class Newest:
+    """Does work one piece after another on a thread of its own, of each kind only the newest.
+
+    ``ask`` may be called from any thread and returns at once: at most one piece of a kind is under
+    way and one waits. ``failed`` is called with what a piece raises, ``finished`` when all is done,
+    both on that thread, which is a daemon and lives while there is work.
+    """
+
+    def __init__(self, failed: Callable[[BaseException], object], finished: Callable[[], object]):
+        self.idle = threading.Event()
+        self.idle.set()
+        self._failed, self._finished = failed, finished
+        self._lock = threading.Lock()
+        self._waiting: dict[str, tuple[Work, int]] = {}
+        self._newest: dict[str, int] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def ask(self, kind: str, work: Work) -> None:
+        """Have it done, in place of any of that kind that waits; nothing after `close`."""
+        with self._lock:
+            if self._closed:
+                return
+            number = self._newest[kind] = self._newest.get(kind, 0) + 1
+            self._waiting.pop(kind, None)  # it goes to the end of the queue
+            self._waiting[kind] = work, number
+            self.idle.clear()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._go_on, name="sdwidgets lab", daemon=True
+                )
+                self._thread.start()
+
+    def drop(self, kind: str) -> None:
+        """Forget what waits of that kind, and tell what is under way that it is out of date."""
+        with self._lock:
+            self._newest[kind] = self._newest.get(kind, 0) + 1
+            self._waiting.pop(kind, None)
+
+    def close(self) -> None:
+        """Take no more work; what is under way ends when it looks whether it is out of date."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether this is the thread that does the work."""
+        return threading.current_thread() is self._thread
+
+    def _go_on(self) -> None:
+        while True:
+            with self._lock:
+                kind = next(iter(self._waiting), None)
+                work, number = self._waiting.pop(kind) if kind is not None else (None, 0)
+            if kind is None or work is None:
+                if not self._closed:
+                    self._finished()
+                with self._lock:
+                    if not self._waiting:  # still
+                        self._thread = None
+                        self.idle.set()
+                        return
+                continue
+
+            def is_old(kind: str = kind, number: int = number) -> bool:
+                return self._closed or self._newest[kind] != number
+
+            try:
+                work(is_old)
+            except BaseException as error:  # the thread goes on, whatever it was
+                self._failed(error)
