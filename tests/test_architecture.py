@@ -53,6 +53,20 @@ ALLOWED = {
         "memory",
         "errors",
     },
+    "metrics": {"models", "errors"},
+    "lab": {
+        "pipeline",
+        "checkpoints",
+        "models",
+        "diffusion",
+        "metrics",
+        "trace",
+        "pictures",
+        "configs",
+        "checks",
+        "strict_json",
+        "errors",
+    },
     "checkpoints": {
         "strict_json",
         "configs",
@@ -76,6 +90,8 @@ ALLOWED = {
     "widgets": {
         "manager",
         "pipeline",
+        "lab",
+        "models",
         "trace",
         "diffusion",
         "settings",
@@ -109,6 +125,8 @@ ONLY_IN = {
         "pipeline",
         "checkpoints",
         "manager",
+        "metrics",
+        "lab",
         "training",
     },
     "transformers": {"models", "checkpoints", "training"},
@@ -185,7 +203,7 @@ def test_importing_the_package_imports_nothing_heavy(module: str) -> None:
 
 def test_the_engine_needs_no_jupyter() -> None:
     code = (
-        "import sys, sdwidgets.pipeline, sdwidgets.manager, sdwidgets.checkpoints\n"
+        "import sys, sdwidgets.pipeline, sdwidgets.manager, sdwidgets.lab.bench\n"
         "print({'ipywidgets', 'anywidget', 'IPython', 'traitlets'} & set(sys.modules))"
     )
     assert run(code) == "set()"

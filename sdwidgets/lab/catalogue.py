@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass
 
+from .. import checks
+from ..checkpoints import load_autoencoder
+from ..checkpoints.zoo import MODEL, bundled_autoencoders, bundled_config
 from ..configs import AutoencoderConfig
+from ..errors import InputError
+from ..models.autoencoder import Autoencoder
+
+LONGEST_NAME = 60  # characters
 
 
 @dataclass(frozen=True)
@@ -37,3 +45,29 @@ def entry(name: str, config: AutoencoderConfig, *, of_model: bool = False) -> En
     what = f"{codes:,} codes" if codes else f"{channels} channels"
     label = f"f = {factor} · {kind} · {what} · {ratio:.3g}x fewer numbers"
     return Entry(name, label, kind, factor, channels, codes, bits, ratio)
+
+
+def bundled_entries() -> list[Entry]:
+    """The entries of all autoencoders that come with the package and are here."""
+    return [
+        entry(name, bundled_config(name), of_model=name == MODEL) for name in bundled_autoencoders()
+    ]
+
+
+def usable(name: object, autoencoder: Autoencoder | str | os.PathLike[str]) -> Autoencoder:
+    """An autoencoder of one's own, loaded if it is a path or a name.
+
+    Raises ``InputError`` where the lab cannot show it, and what `load_autoencoder` raises.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
+        raise InputError(
+            f"A name has 1 to {LONGEST_NAME} characters, got {checks.shown(name)}.",
+            parameter="name",
+        )
+    if not isinstance(autoencoder, Autoencoder):
+        autoencoder = load_autoencoder(autoencoder)
+    if autoencoder.config.in_channels != 3:
+        raise InputError(
+            f"{name} takes pictures of {autoencoder.config.in_channels} channels, not of 3."
+        )
+    return autoencoder

@@ -46,7 +46,6 @@ DEFAULTS = ("KL-f4", "KL-f8", "KL-f16", "VQ-f8")
 """Those to begin with, as far as they are here."""
 
 SIDES = (64, 128, 256)
-LONGEST_NAME = 60  # characters
 LARGEST_KEPT = 1024  # pixels along the longer side of the pictures as they came
 
 State = Callable[[], bool]
@@ -199,9 +198,8 @@ class Lab(FromPage, anywidget.AnyWidget):
         autoencoders of one's own by name. ``model``: whose noise the noise panel adds; the bundled
         one if None. ``studio``: where pictures are sent to.
         """
-        from ..checkpoints.zoo import MODEL, bundled_autoencoders, bundled_config
         from ..lab.bench import Bench
-        from ..lab.catalogue import entry
+        from ..lab.catalogue import bundled_entries, entry, usable
         from ..lab.samples import samples
 
         unknown = [name for name in selections if name not in ("active", "panel", "side", "view")]
@@ -217,18 +215,16 @@ class Lab(FromPage, anywidget.AnyWidget):
         self._error: BaseException | None = None
         self._said = ""  # what the message is to say once all is done
         self._pace = Pace()
-        entries = [
-            entry(name, bundled_config(name), of_model=name == MODEL)
-            for name in bundled_autoencoders()
-        ]
+        entries = bundled_entries()
         own: dict[str, Autoencoder] = {}
         if model is not None and model.name != EMOJI.name:
             own[model.name] = model.autoencoder
             entries.append(entry(model.name, model.config.autoencoder, of_model=True))
         if isinstance(autoencoders, Mapping):
-            own |= {name: _usable(name, one) for name, one in autoencoders.items()}
-            entries = [one for one in entries if one.name not in autoencoders]
-            entries += [entry(name, one.config) for name, one in autoencoders.items()]
+            mine = {name: usable(name, one) for name, one in autoencoders.items()}
+            entries = [one for one in entries if one.name not in mine]
+            entries += [entry(name, one.config) for name, one in mine.items()]
+            own |= mine
         for name, autoencoder in own.items():
             self._bench.put(name, autoencoder)
         names = [one.name for one in entries]
@@ -278,9 +274,9 @@ class Lab(FromPage, anywidget.AnyWidget):
         """Choose an autoencoder of one's own, or a file or folder for `load_autoencoder`; it comes
         in place of one of that name, and of the last chosen where there are four.
         """
-        from ..lab.catalogue import entry
+        from ..lab.catalogue import entry, usable
 
-        own = _usable(name, autoencoder)
+        own = usable(name, autoencoder)
         new = asdict(entry(name, own.config))
         with self._lock:
             self._histories.pop(name, None)
@@ -668,26 +664,6 @@ class Lab(FromPage, anywidget.AnyWidget):
             file = encode_png(still(self.picture.image, self.results))
             data["image/png"] = base64.b64encode(file).decode()
         return data, metadata
-
-
-def _usable(name: Any, autoencoder: Any) -> Autoencoder:
-    """An autoencoder of one's own, loaded if it is a path. Raises ``InputError``, and what
-    `load_autoencoder` raises."""
-    from ..checkpoints import load_autoencoder
-    from ..models.autoencoder import Autoencoder
-
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-        raise InputError(
-            f"A name has 1 to {LONGEST_NAME} characters, got {checks.shown(name)}.",
-            parameter="name",
-        )
-    if not isinstance(autoencoder, Autoencoder):
-        autoencoder = load_autoencoder(autoencoder)
-    if autoencoder.config.in_channels != 3:
-        raise InputError(
-            f"{name} takes pictures of {autoencoder.config.in_channels} channels, not of 3."
-        )
-    return autoencoder
 
 
 def _source(picture: PictureLike, name: str) -> Source:
