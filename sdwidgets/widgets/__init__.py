@@ -11,6 +11,7 @@ from .lab import Lab
 from .picture import PictureView
 from .studio import Studio
 from .tokens import Tokens
+from .training import TrainingView
 from .viewer import Viewer, link
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PictureView",
     "Studio",
     "Tokens",
+    "TrainingView",
     "Viewer",
     "link",
 ]

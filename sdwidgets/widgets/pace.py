@@ -17,16 +17,17 @@ ANSWER_INTERVAL = 1.0
 
 
 class Pace:
-    """When a widget may send its next frames: 15 times a second, and as often as all may."""
+    """When a widget may send its next frames: every so many seconds, and as often as all may."""
 
     _all_sent = -float("inf")  # when any of them last sent
 
-    def __init__(self) -> None:
+    def __init__(self, interval: float = INTERVAL) -> None:
+        self._interval = interval
         self._sent = -float("inf")
 
     def left(self) -> float:
         """Seconds until it may send; 0 or less: now."""
-        return max(self._sent + INTERVAL, Pace._all_sent + 1 / MOST) - time.perf_counter()
+        return max(self._sent + self._interval, Pace._all_sent + 1 / MOST) - time.perf_counter()
 
     def sent(self) -> None:
         """It sends now."""

@@ -39,7 +39,7 @@ function selectionOf(get: (name: keyof Selection) => unknown): Selection {
 }
 
 /** A notebook without a kernel plays all the same: that nobody hears is no error. */
-function quietly(say: () => unknown) {
+export function quietly(say: () => unknown) {
   try {
     const said = say();
     if (said instanceof Promise) said.catch(() => {});

@@ -17,6 +17,16 @@ export function level(sigma: number): string {
   return sigma < 100 ? sigma.toFixed(2) : sigma.toFixed(0);
 }
 
+/** A number of any size, in three figures; "–" for what is none. */
+export function amount(value: unknown): string {
+  if (typeof value !== "number" || !Number.isFinite(value)) return "–";
+  const size = Math.abs(value);
+  const few = size !== 0 && size < 0.001;
+  const text = few ? value.toExponential(1) : value.toPrecision(3);
+  const plain = size >= 999.5 ? value.toFixed(0) : text;
+  return plain.replaceAll("-", "−");
+}
+
 /** A file name that says what is in it: words of the prompt, and the seed. */
 export function fileName(prompt: string, seed: number | undefined, type: string): string {
   const words = prompt

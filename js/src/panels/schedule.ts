@@ -1,7 +1,7 @@
 // The noise schedule: how much noise is left at each step, three ways to say it.
 
 import { choice, symbol } from "../lib/controls";
-import { h } from "../lib/dom";
+import { h, svg } from "../lib/dom";
 import { type Panel, showStep, type View, type What } from "../lib/view";
 import { level } from "../lib/words";
 
@@ -39,13 +39,6 @@ const WIDE = 400;
 const HIGH = 96;
 const EDGE = 6;
 
-/** An element of a drawing. */
-function s<K extends keyof SVGElementTagNameMap>(tag: K, attributes: Record<string, string> = {}) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  return element;
-}
-
 export function schedule(view: View): Panel {
   let line: Line = "sigma";
   const lines = choice<Line>(
@@ -64,12 +57,12 @@ export function schedule(view: View): Panel {
       draw();
     },
   );
-  const trained = s("polyline", { class: "sdw-v-trained" });
-  const path = s("polyline", { class: "sdw-v-line" });
-  const dots = s("path", { class: "sdw-v-dots" });
-  const cursor = s("line", { class: "sdw-v-cursor", y1: "0", y2: String(HIGH) });
-  const spot = s("path", { class: "sdw-v-spot" });
-  const drawing = s("svg", {
+  const trained = svg("polyline", { class: "sdw-v-trained" });
+  const path = svg("polyline", { class: "sdw-v-line" });
+  const dots = svg("path", { class: "sdw-v-dots" });
+  const cursor = svg("line", { class: "sdw-v-cursor", y1: "0", y2: String(HIGH) });
+  const spot = svg("path", { class: "sdw-v-spot" });
+  const drawing = svg("svg", {
     class: "sdw-v-plot",
     viewBox: `0 0 ${WIDE} ${HIGH}`,
     preserveAspectRatio: "none",

@@ -1,6 +1,6 @@
 // Through the steps: play, a slider over those that are kept, keys and the wheel.
 
-import { h } from "../lib/dom";
+import { h, svg } from "../lib/dom";
 import type { Frame } from "../lib/reel";
 import type { Show } from "../lib/store";
 import { type Head, type Panel, showStep } from "../lib/view";
@@ -10,8 +10,8 @@ const TICK = 125; // ms: eight steps a second
 const REST = 8; // ticks on the last step before it begins again
 const NOTCH = 30; // pixels of the wheel for a step
 
-const PLAY = "M4 2.5v11l9-5.5z";
-const PAUSE = "M4 2.500h3v11h-3zM9 2.500h3v11h-3z";
+export const PLAY = "M4 2.5v11l9-5.5z";
+export const PAUSE = "M4 2.500h3v11h-3zM9 2.500h3v11h-3z";
 
 export function stepWords(frame: Frame, head: Head | undefined): string {
   const steps = Math.max(head?.steps ?? 0, frame.index + 1);
@@ -23,9 +23,8 @@ export function transport(view: Show): Panel {
   slider.setAttribute("aria-label", "step on show");
   const progress = h("progress", { class: "sdw-v-progress", max: 1, value: 0 });
   progress.setAttribute("aria-label", "progress of the run");
-  const sign = document.createElementNS("http://www.w3.org/2000/svg", "path");
-  const icon = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  icon.setAttribute("viewBox", "0 0 16 16");
+  const sign = svg("path");
+  const icon = svg("svg", { viewBox: "0 0 16 16" });
   icon.append(sign);
   const button = h("button", { type: "button", class: "sdw-button sdw-v-play" }, icon);
   const element = h(

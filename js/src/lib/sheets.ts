@@ -1,0 +1,26 @@
+// Sheets of pictures that a training made on its way, from the traits of the kernel.
+
+import { type Binary, bytes } from "./frames";
+
+export const SLOTS = 24; // the traits are grid0 .. grid23
+
+export interface Sheet {
+  step: number; // steps done when it was made
+  data: Binary;
+  type: "image/png" | "image/jpeg";
+  width: number; // of the whole sheet, in pixels
+  height: number;
+  rows: number;
+  columns: number;
+}
+
+/** The sheet in a trait's value, or undefined: an empty slot, or nothing that can be shown. */
+export function sheetOf(value: unknown): Sheet | undefined {
+  if (typeof value !== "object" || value === null) return undefined;
+  const { step, data, type, size, rows, columns } = value as Record<string, unknown>;
+  const [width, height] = Array.isArray(size) ? size : [];
+  const numbers = [step, width, height, rows, columns];
+  if (!numbers.every((one) => typeof one === "number" && one > 0)) return undefined;
+  if (bytes(data).length === 0 || (type !== "image/png" && type !== "image/jpeg")) return undefined;
+  return { data, type, step, width, height, rows, columns } as Sheet;
+}

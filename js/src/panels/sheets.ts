@@ -1,0 +1,192 @@
+// The pictures of a training: the newest large, the earlier ones to go back to and to play.
+
+import { nearest } from "../lib/curve";
+import { h, svg, write } from "../lib/dom";
+import { bytes } from "../lib/frames";
+import { roving } from "../lib/keys";
+import type { Sheet } from "../lib/sheets";
+import { PAUSE, PLAY } from "./transport";
+
+const TICK = 350; // ms a sheet, while they play
+const REST = 4; // ticks on the newest before they begin again
+
+export interface Sheets {
+  element: HTMLElement;
+  show(sheets: readonly Sheet[], id: number): void; // in the order of their steps, of that training
+  pick(step: number): void; // the sheet nearest to that step
+  readonly step: number | undefined; // of the sheet on show, if it is an earlier one
+  remove(): void;
+}
+
+/** `changed` is called when another sheet is put on show. */
+export function sheets(changed: () => void): Sheets {
+  const image = h("img", { class: "sdw-t-image", alt: "" });
+  const lines = h("div", { class: "sdw-t-lines" });
+  const box = h("div", { class: "sdw-t-box" }, image, lines);
+  const hint = h("p", { class: "sdw-t-hint" }, "The pictures come here");
+  const stage = h("div", { class: "sdw-t-stage" }, hint, box);
+  const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
+  slider.setAttribute("aria-label", "pictures on show");
+  const sign = svg("path");
+  const icon = svg("svg", { viewBox: "0 0 16 16" });
+  icon.append(sign);
+  const button = h("button", { type: "button", class: "sdw-button sdw-v-play" }, icon);
+  const where = h("span", {}, "");
+  const advice = h("span", {}, "");
+  const strip = h("div", {
+    class: "sdw-t-strip",
+    role: "toolbar",
+    "aria-label": "Pictures so far",
+  });
+  const oneTabStop = roving(strip);
+  const element = h(
+    "div",
+    { class: "sdw-t-left" },
+    stage,
+    h("div", { class: "sdw-v-transport" }, button, slider),
+    h("p", { class: "sdw-t-caption", "aria-hidden": "true" }, where, advice),
+    strip,
+  );
+
+  let all: readonly Sheet[] = [];
+  let training = 0;
+  let chosen: number | undefined; // the step of the sheet looked at; undefined: always the newest
+  let timer: ReturnType<typeof setInterval> | undefined;
+  let rested = 0;
+  const made = new Map<Sheet, { url: string; thumb: HTMLElement }>();
+
+  const place = () =>
+    chosen === undefined
+      ? all.length - 1
+      : nearest(
+          all.map(({ step }) => step),
+          chosen,
+        );
+
+  const go = (to: number) => {
+    const last = all.length - 1;
+    const at = Math.min(Math.max(to, 0), last);
+    chosen = at < last ? all[at]?.step : undefined;
+    draw();
+    changed();
+  };
+  const move = (to: number) => {
+    pause();
+    go(to);
+  };
+
+  const tick = () => {
+    if (place() < all.length - 1) go(place() + 1);
+    else if (++rested >= REST) go(0);
+    if (place() < all.length - 1) rested = 0;
+  };
+  const pause = () => {
+    clearInterval(timer);
+    timer = undefined;
+    draw();
+  };
+  const toggle = () => {
+    if (timer !== undefined) pause();
+    else if (all.length > 1) {
+      rested = 0;
+      timer = setInterval(tick, TICK);
+      if (place() === all.length - 1) go(0);
+      draw();
+    }
+  };
+
+  const make = (sheet: Sheet) => {
+    const blob = new Blob([new Uint8Array(bytes(sheet.data))], { type: sheet.type });
+    const url = URL.createObjectURL(blob);
+    const label = `pictures after step ${sheet.step}`;
+    const attributes = { type: "button", class: "sdw-t-thumb", title: `step ${sheet.step}` };
+    const thumb = h(
+      "button",
+      { ...attributes, "aria-label": label, tabindex: -1 },
+      h("img", { src: url, alt: "" }),
+    );
+    thumb.addEventListener("click", () => move(all.indexOf(sheet)));
+    return { url, thumb };
+  };
+
+  const draw = () => {
+    const at = place();
+    const sheet = all[at];
+    const several = all.length > 1;
+    element.dataset.show = sheet === undefined ? "nothing" : "pictures";
+    element.dataset.step = String(sheet?.step ?? 0);
+    if (sheet !== undefined) {
+      const { width, height, rows, columns, step } = sheet;
+      const url = made.get(sheet)?.url ?? "";
+      if (image.src !== url) image.src = url;
+      image.alt = `pictures after step ${step}`;
+      stage.style.setProperty("--sdw-shape", `${width} / ${height}`);
+      stage.style.setProperty("--sdw-wide", width >= height ? "100%" : "auto");
+      stage.style.setProperty("--sdw-high", width >= height ? "auto" : "100%");
+      lines.style.setProperty("--sdw-tile", `calc(100% / ${columns}) calc(100% / ${rows})`);
+    }
+    slider.max = String(Math.max(all.length - 1, 1));
+    slider.value = String(Math.max(at, 0));
+    slider.setAttribute("aria-valuetext", sheet ? `step ${sheet.step}` : "no pictures yet");
+    // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
+    for (const one of [slider, button]) one.setAttribute("aria-disabled", String(!several));
+    const playing = timer !== undefined;
+    button.setAttribute("aria-label", playing ? "pause the pictures" : "play the pictures");
+    button.title = playing ? "Pause" : "Play how the pictures became better";
+    sign.setAttribute("d", playing ? PAUSE : PLAY);
+    write(where, sheet ? `after step ${sheet.step}` : "");
+    const newest = at === all.length - 1;
+    write(advice, !several ? "" : newest ? "the newest" : "an earlier one; the last is the newest");
+    all.forEach((one, i) => {
+      const thumb = made.get(one)?.thumb;
+      if (i === at) thumb?.setAttribute("aria-current", "true");
+      else thumb?.removeAttribute("aria-current");
+    });
+    if (!strip.contains(document.activeElement)) oneTabStop(sheet && made.get(sheet)?.thumb);
+  };
+
+  const forget = (kept: readonly Sheet[]) => {
+    for (const [sheet, { url }] of made) {
+      if (kept.includes(sheet)) continue;
+      URL.revokeObjectURL(url);
+      made.delete(sheet);
+    }
+  };
+
+  slider.addEventListener("input", () => move(Number(slider.value)));
+  button.addEventListener("click", toggle);
+
+  draw();
+  return {
+    element,
+    show(next, id) {
+      if (id !== training) chosen = undefined;
+      training = id;
+      for (const sheet of next) if (!made.has(sheet)) made.set(sheet, make(sheet));
+      const atEnd = strip.scrollLeft + strip.clientWidth >= strip.scrollWidth - 4;
+      const focused = strip.contains(document.activeElement) ? document.activeElement : null;
+      all = next;
+      forget(next);
+      strip.replaceChildren(...next.map((sheet) => made.get(sheet)?.thumb ?? ""));
+      if (focused instanceof HTMLElement && strip.contains(focused)) focused.focus();
+      if (atEnd) strip.scrollLeft = strip.scrollWidth;
+      if (all.length < 2) pause();
+      draw();
+    },
+    pick(step) {
+      move(
+        nearest(
+          all.map((sheet) => sheet.step),
+          step,
+        ),
+      );
+    },
+    get step() {
+      return chosen === undefined ? undefined : all[place()]?.step;
+    },
+    remove() {
+      clearInterval(timer);
+      forget([]);
+    },
+  };
+}

@@ -1,0 +1,219 @@
+// A training as it goes on: the pictures first, then what it has learnt in numbers; pause and stop.
+
+import type { AnyModel, Render } from "@anywidget/types";
+import { curveOf } from "./lib/curve";
+import { h, write } from "./lib/dom";
+import { keepKeys } from "./lib/keys";
+import { quietly } from "./lib/shared";
+import { type Sheet, SLOTS, sheetOf } from "./lib/sheets";
+import { amount, duration } from "./lib/words";
+import { plot } from "./panels/curve";
+import { sheets } from "./panels/sheets";
+import "./training.css";
+
+type State = "idle" | "running" | "pausing" | "paused" | "stopping" | "done" | "stopped" | "error";
+
+interface Run {
+  id: number;
+  state: State;
+  message: string; // one line; an error's up to three
+}
+
+/** The traits of the kernel's TrainingView beside grid0 .. grid23; the page never writes one. */
+export interface Model {
+  run: Run;
+  numbers: Record<string, unknown>; // of the newest step, {} before the first
+  curve: unknown; // float32 [steps, 1 + 2 * names]
+  names: string[];
+}
+
+const ACTIVE: readonly State[] = ["running", "pausing", "paused", "stopping"];
+const HEARD_WITHIN = 1000; // ms from a click to the kernel's answer
+
+// A kernel that is only just starting is slow to answer; after the longer time none is there. In ms.
+const SILENCE = {
+  3000: "The kernel has not answered yet",
+  15000: "No kernel answers: it is busy, or this is a saved view.",
+};
+
+/** What is asked of the kernel, while it has not answered. */
+const ASKED = { pause: "Pausing", resume: "Going on", stop: "Stopping" };
+
+function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
+  const loose = model as unknown as AnyModel; // the traits of the pictures have no names of their own
+  const pictures = sheets(() => drawCurve());
+  const curve = plot((step) => pictures.pick(step));
+  const pause = h("button", { type: "button", class: "sdw-button sdw-t-pause" }, "Pause");
+  const stop = h("button", { type: "button", class: "sdw-button sdw-t-stop" }, "Stop");
+  const progress = h("progress", { class: "sdw-t-progress", max: 1, value: 0 });
+  progress.setAttribute("aria-label", "progress of the training");
+  const [where, left] = [h("span", {}, ""), h("span", {}, "")];
+  const status = h("p", { class: "sdw-t-status", role: "status" });
+  const error = h("p", { class: "sdw-t-error", role: "alert", dir: "auto" });
+  const [each, rate, lr] = [h("dd", {}, "–"), h("dd", {}, "–"), h("dd", {}, "–")];
+  const read = (words: string, value: HTMLElement) => h("div", {}, h("dt", {}, words), value);
+  el.classList.add("sdw", "sdw-training");
+  el.replaceChildren(
+    h(
+      "div",
+      { class: "sdw-t-body" },
+      pictures.element,
+      h(
+        "div",
+        { class: "sdw-t-side" },
+        h("div", { class: "sdw-t-buttons" }, pause, stop, status),
+        h(
+          "div",
+          {},
+          progress,
+          h("p", { class: "sdw-t-caption", "aria-hidden": "true" }, where, left),
+        ),
+        curve.element,
+        h(
+          "dl",
+          { class: "sdw-t-numbers" },
+          read("a step takes", each),
+          read("samples a second", rate),
+          read("learning rate", lr),
+        ),
+        error,
+      ),
+    ),
+  );
+
+  let asked: keyof typeof ASKED | undefined; // of the kernel, with a click
+  let unheard = false; // it has not answered that yet, and should have
+  let silence = ""; // what to say of a kernel that does not answer at all
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let run = model.get("run");
+  let kept: (Sheet | undefined)[] = []; // the pictures, by slot
+  let values: unknown[] = []; // of the traits of pictures that they are of
+  let table = curveOf(undefined, []);
+  let tableOf: unknown; // the value of the trait that it is of
+
+  const numbers = () => model.get("numbers") ?? {};
+  const number = (name: string) => {
+    const value = numbers()[name];
+    return typeof value === "number" ? value : Number.NaN;
+  };
+
+  const send = (message: Record<string, unknown>) => quietly(() => model.send(message));
+
+  const ask = (kind: keyof typeof ASKED) => {
+    asked = kind;
+    unheard = false;
+    send({ kind });
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      unheard = true;
+      say();
+    }, HEARD_WITHIN);
+    say();
+  };
+  pause.addEventListener("click", () => {
+    if (pause.getAttribute("aria-disabled") === "true") return;
+    const waits = ["paused", "pausing"].includes(model.get("run").state);
+    ask(waits ? "resume" : "pause");
+  });
+  stop.addEventListener("click", () => {
+    if (stop.getAttribute("aria-disabled") !== "true") ask("stop");
+  });
+
+  const say = () => {
+    const { state, message } = model.get("run");
+    const active = ACTIVE.includes(state);
+    const waiting =
+      asked && active && (unheard ? `${ASKED[asked]} when the cell has ended` : ASKED[asked]);
+    write(status, state === "error" ? "Ended by an error" : waiting || silence || message);
+    write(error, state === "error" ? message : "");
+    write(pause, state === "paused" || state === "pausing" ? "Resume" : "Pause");
+    // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
+    pause.setAttribute("aria-disabled", String(!active || state === "stopping"));
+    stop.setAttribute("aria-disabled", String(!active || state === "stopping"));
+    el.dataset.state = state;
+  };
+
+  const drawNumbers = () => {
+    const { state } = model.get("run");
+    const [step, steps] = [number("step"), number("steps")];
+    const known = steps > 0;
+    if (ACTIVE.includes(state) && !(step > 0)) progress.removeAttribute("value");
+    else progress.value = known ? Math.min(step / steps, 1) : 0;
+    write(where, step > 0 ? `step ${step}${known ? ` of ${steps}` : ""}` : "");
+    const going = state === "running" || state === "pausing";
+    write(left, going && number("left") >= 0 ? `${duration(number("left"))} left` : "");
+    write(each, duration(number("seconds")));
+    write(rate, amount(number("rate")));
+    write(lr, amount(number("lr")));
+    el.dataset.step = String(step || 0);
+  };
+
+  const drawPictures = () => {
+    const next = Array.from({ length: SLOTS }, (_, i) => loose.get(`grid${i}`));
+    if (next.every((value, i) => value === values[i])) return;
+    kept = next.map((value, i) => (value === values[i] ? kept[i] : sheetOf(value)));
+    values = next;
+    const seen = kept.filter((one) => one !== undefined).sort((a, b) => a.step - b.step);
+    pictures.show(seen, model.get("run").id);
+    el.dataset.sheets = String(seen.length);
+  };
+
+  const drawCurve = () => {
+    const data = model.get("curve");
+    if (data !== tableOf) table = curveOf(data, model.get("names") ?? []);
+    tableOf = data;
+    const means = (numbers().means ?? {}) as Record<string, unknown>;
+    curve.show(table, number("steps") || 1, means, pictures.step);
+  };
+
+  const draw = () => {
+    drawPictures();
+    drawCurve();
+    drawNumbers();
+    say();
+  };
+  const heard = () => {
+    timers.forEach(clearTimeout);
+    el.dataset.kernel = "here";
+    silence = "";
+    say();
+  };
+  const changed = () => {
+    if (model.get("run") !== run) {
+      clearTimeout(timer);
+      asked = undefined;
+    }
+    run = model.get("run");
+    heard();
+    draw();
+  };
+
+  send({ kind: "hello" }); // is anyone there? A saved notebook shows its last state without a kernel
+  const timers = Object.entries(SILENCE).map(([after, words]) =>
+    setTimeout(() => {
+      el.dataset.kernel = "silent";
+      silence = words;
+      say();
+    }, Number(after)),
+  );
+
+  // anywidget types the names of events by trait; one loose signature serves them all here.
+  const events = model as unknown as Record<"on" | "off", (name: string, handler: unknown) => void>;
+  const listeners: [string, () => void][] = [
+    ["change", changed],
+    ["msg:custom", heard],
+  ];
+  for (const [name, handler] of listeners) events.on(name, handler);
+  const freeKeys = keepKeys(el);
+  draw();
+  return () => {
+    for (const [name, handler] of listeners) events.off(name, handler);
+    for (const one of [...timers, timer]) clearTimeout(one);
+    freeKeys();
+    pictures.remove();
+  };
+}
+
+const render: Render<Model> = ({ model, el }) => trainingView(model, el);
+
+export default { render };

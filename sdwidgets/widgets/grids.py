@@ -1,0 +1,96 @@
+"""Pictures made while a training goes on: each time one sheet, of which some are kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..errors import ImageError
+from ..pictures import as_picture
+from ..trace.images import encode_png
+from .picture import smaller
+
+SLOTS = 24
+"""Sheets kept, at most: the first, every so-many-th, and the newest."""
+
+LARGEST_SHEET = 28_000
+"""Bytes of a sheet; what has more is kept as JPEG."""
+
+MOST_PICTURES = 256
+"""Pictures on a sheet, at most."""
+
+
+def sheet(pictures: Any, columns: int | None = None) -> tuple[Image.Image, int, int]:
+    """One picture of all, in rows of ``columns``, and the numbers of rows and columns.
+
+    ``pictures``: uint8 [N, H, W, 3] or floats from 0 to 1, or a list of what `as_picture` takes;
+    all of one size. Without ``columns`` the sheet is about as wide as it is high. ImageError.
+    """
+    if hasattr(pictures, "__array__") and not isinstance(pictures, Image.Image):
+        pictures = np.asarray(pictures)
+    single = isinstance(pictures, Image.Image) or np.ndim(pictures) in (2, 3)
+    tiles = _tiles([pictures] if single else pictures)
+    width, height = tiles[0].size
+    columns = min(columns or math.ceil(math.sqrt(len(tiles) * height / width)), len(tiles))
+    rows = math.ceil(len(tiles) / columns)
+    whole = Image.new("RGB", (columns * width, rows * height))
+    for i, tile in enumerate(tiles):
+        whole.paste(tile, (i % columns * width, i // columns * height))
+    return whole, rows, columns
+
+
+def _tiles(pictures: Iterable[Any]) -> list[Image.Image]:
+    tiles = [as_picture(_array(one))[0] for one in pictures]
+    sizes = {tile.size for tile in tiles}
+    if len(sizes) != 1 or len(tiles) > MOST_PICTURES:
+        raise ImageError(
+            f"pictures() gave {len(tiles)} pictures of {len(sizes)} sizes; "
+            f"it must give 1 to {MOST_PICTURES} of one size.",
+            parameter="pictures",
+        )
+    return tiles
+
+
+def _array(picture: Any) -> Any:
+    is_array = hasattr(picture, "__array__") and not isinstance(picture, Image.Image)
+    return np.asarray(picture) if is_array else picture
+
+
+def on_page(pictures: Any, step: int, columns: int | None) -> dict[str, Any]:
+    """A sheet for the page: its file, its size in pixels and in pictures, and the step's number."""
+    whole, rows, columns = sheet(pictures, columns)
+    file = smaller({"data": encode_png(whole), "type": "image/png"}, LARGEST_SHEET)
+    return file | {"step": step, "size": [*whole.size], "rows": rows, "columns": columns}
+
+
+class Grids:
+    """Which sheets are kept, and in which slot each is: a slot is sent once, whatever comes."""
+
+    def __init__(self) -> None:
+        self.count = 0  # sheets so far
+        self._every = 1
+        self._kept: dict[int, int] = {}  # number -> slot
+
+    def add(self) -> tuple[int, list[int]]:
+        """The slot for one more sheet, and the slots that are empty from now on.
+
+        The newest is always kept; the one before it goes unless its turn has come.
+        """
+        number, before = self.count, set(self._kept.values())
+        self.count += 1
+        self._kept = {n: slot for n, slot in self._kept.items() if n % self._every == 0}
+        if len(self._kept) == SLOTS:
+            self._every *= 2
+            self._kept = {n: slot for n, slot in self._kept.items() if n % self._every == 0}
+        taken = self._kept.values()
+        slot = next(slot for slot in range(SLOTS) if slot not in taken)
+        self._kept[number] = slot
+        return slot, sorted(before - set(self._kept.values()))
+
+    def slots(self) -> list[int]:
+        """The slots with a sheet, oldest first."""
+        return [slot for _, slot in sorted(self._kept.items())]

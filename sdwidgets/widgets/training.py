@@ -1,0 +1,497 @@
+"""A training as it goes on: the pictures it makes, its loss, the time left; pause and stop.
+
+What is watched is any iterator of training steps (see `curve.TrainStep`). Pausing is not asking it
+for the next one, stopping is closing it; nothing here knows how a step is made.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, TypeVar
+
+import anywidget
+import traitlets
+from PIL import Image
+
+from ..errors import Busy, InputError
+from ..frontend import bundle
+from ..trace.images import encode_png
+from . import kernel
+from .curve import Curve, TrainStep, checked, checked_count
+from .grids import SLOTS, Grids, on_page
+from .pace import Answer, Pace
+from .watching import Harmless, Watched, in_words
+
+INTERVAL = 0.1
+"""Seconds from one update of the page to the next, at least; the first and the last always go."""
+
+GRIDS = tuple(f"grid{i}" for i in range(SLOTS))
+"""The traits that hold the pictures."""
+
+ACTIVE = ("running", "pausing", "paused", "stopping")
+
+Pictures = Callable[[], Any]
+AnyView = TypeVar("AnyView", bound="TrainingView")
+
+
+class TrainingView(anywidget.AnyWidget):
+    """A training seen while it goes on, with Pause and Stop; the notebook stays usable.
+
+    Example::
+
+        view = sdw.TrainingView()
+        display(view)
+        steps = training.train(task, training.Plan(steps=500), "runs/mine.pt")
+        view.start(steps, pictures=task.samples, every=50)    # returns at once
+        view.pause(); view.resume(); view.stop()              # also buttons in the view
+        view.wait()                                           # for the end; raises what ended it
+
+        for step in view.watch(steps, pictures=task.samples): # or in a loop of your own
+            ...
+
+    ``pictures()`` is asked after the first step, after every ``every``-th and after the last, on
+    the thread of the training, between two steps.
+    """
+
+    _esm = bundle("training.js")
+    _css = bundle("training.css")
+
+    run: traitlets.Dict[str, Any] = traitlets.Dict({"id": 0, "state": "idle", "message": ""}).tag(
+        sync=True
+    )
+    """``id`` of the training, its ``state`` (idle, running, pausing, paused, stopping, done,
+    stopped, error) and one line of ``message``, up to three for an error."""
+
+    numbers: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    """Of the newest step: ``step`` of ``steps``, ``seconds`` it took, ``rate`` samples a second,
+    ``left`` seconds, learning rate ``lr``, ``means`` of the values by name. None: not known."""
+
+    curve = traitlets.Bytes().tag(sync=True)
+    """float32 [steps, 1 + 2 * names], see `Curve.table`: what is plotted."""
+
+    names: traitlets.List[str] = traitlets.List().tag(sync=True)
+    """The values in it, "loss" first."""
+
+    # grid0 to grid23, pictures of one step each: {} or what `grids.on_page` makes. A trait each, so
+    # that each is sent once, and is there after a reload and in a saved notebook.
+    locals().update({name: traitlets.Dict().tag(sync=True) for name in GRIDS})
+
+    def __init__(self, **kwargs: Any):
+        self.lock = threading.RLock()
+        self._run: Run | None = None
+        self._curve, self._grids = Curve(), Grids()
+        self._pace = Pace(INTERVAL)
+        self._answer = Answer(lambda: self.send({"kind": "hello"}))
+        self._closed = self._displayed = False
+        super().__init__(**kwargs)
+        self.on_msg(self._receive)
+        kernel.unpin(self)
+        kernel.replace_in_cell(self)
+
+    def set_state(self, sync_data: Any) -> None:
+        """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
+
+    # ------------------------------------------------------------------------------ from Python
+
+    @property
+    def steps(self) -> tuple[TrainStep, ...]:
+        """The steps so far, oldest first: of up to 300 all, of more every so-many-th."""
+        with self.lock:
+            return self._curve.steps
+
+    @property
+    def images(self) -> dict[int, Image.Image]:
+        """The sheets of pictures kept, by how many steps had been done."""
+        with self.lock:
+            grids = [getattr(self, GRIDS[slot]) for slot in self._grids.slots()]
+        return {grid["step"]: Image.open(io.BytesIO(grid["data"])) for grid in grids}
+
+    def start(
+        self: AnyView,
+        steps: Iterable[TrainStep],
+        *,
+        pictures: Pictures | None = None,
+        every: int = 50,
+        columns: int | None = None,
+        samples_per_step: int | None = None,
+    ) -> AnyView:
+        """Train on a thread of its own and return at once; returns the view itself.
+
+        ``pictures()`` gives uint8 [N, H, W, 3] (or floats from 0 to 1, or a list of pictures),
+        ``columns`` of them beside each other. ``samples_per_step`` is the batch size, for samples a
+        second. Raises Busy while another training goes on here.
+        """
+        run = Run(steps, pictures, every, columns, samples_per_step)
+        with self.lock:
+            self._begin(run)
+            passing = self._passing(run)
+            run.thread = threading.Thread(
+                target=_exhaust, args=(passing,), name="sdwidgets training", daemon=True
+            )
+            run.thread.start()
+        if kernel.in_colab():  # a thread's updates are not painted there after the cell
+            self.wait()
+        return self
+
+    def watch(
+        self,
+        steps: Iterable[TrainStep],
+        *,
+        pictures: Pictures | None = None,
+        every: int = 50,
+        columns: int | None = None,
+        samples_per_step: int | None = None,
+    ) -> Watched:
+        """The same steps, each shown as it passes, for a loop of one's own; see `start`.
+
+        While paused, the loop waits for its next step; after Stop there is none.
+        """
+        run = Run(steps, pictures, every, columns, samples_per_step)
+
+        def watched() -> Generator[TrainStep, None, None]:
+            with self.lock:
+                self._begin(run)
+                run.passing = self._passing(run)
+            yield from run.passing
+
+        return Watched(steps, watched())  # type: ignore[arg-type]  # steps, of whatever kind
+
+    def pause(self) -> None:
+        """Ask for no more steps after this one, until `resume`."""
+        self._ask("pausing", "Pausing after this step")
+
+    def resume(self) -> None:
+        """Go on after a pause."""
+        self._ask("running", "Training")
+
+    def stop(self) -> None:
+        """End the training after this step. What it leaves behind (its checkpoint) is whole."""
+        self._ask("stopping", "Stopping after this step")
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until the training has ended, of itself or stopped.
+
+        Raises what ended it, and TimeoutError after ``timeout`` seconds. Ctrl-C stops the training
+        and raises KeyboardInterrupt. Busy on the training's own thread, where it would be for ever.
+        """
+        run = self._run
+        if run is None:
+            return
+        if run.is_here and not run.over.is_set():
+            raise Busy("A training cannot be waited for by its own thread.\nWait in a cell.")
+        try:
+            if not kernel.wait_for(run.over, timeout):
+                raise TimeoutError(f"The training was not done after {timeout} s; it goes on.")
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        if run.error is not None:
+            raise run.error.with_traceback(None)
+
+    def close(self) -> None:
+        """End the training, wait until what it leaves behind is whole, and take the widget off
+        every page. A loop of one's own gets no further step."""
+        self._closed = True
+        self.stop()
+        run = self._run
+        if run is not None and run.thread is None:
+            run.abandon()
+        elif run is not None and not run.is_here:
+            kernel.wait_for(run.over)  # else the same cell, run again, would train beside it
+        self.layout.close()  # a widget, too, and nothing else closes it
+        super().close()
+
+    # -------------------------------------------------------------------------------- the steps
+
+    def _begin(self, run: Run) -> None:
+        """Show this training from now on; an abandoned loop's is ended."""
+        before = self._run
+        if before is not None and not before.over.is_set():
+            if before.thread is not None:
+                raise Busy(
+                    "A training goes on in this view already.\nview.stop() and view.wait() end it."
+                )
+            before.abandon()
+        if self._closed:
+            raise InputError("This TrainingView is closed.\nMake another one.", parameter="steps")
+        self._run = run
+        self._curve, self._grids = Curve(), Grids()
+        with self.hold_sync():
+            for name in GRIDS:
+                setattr(self, name, {})
+            self.numbers, self.curve, self.names = {}, b"", []
+            self.run = {
+                "id": self.run["id"] + 1,
+                "state": "running",
+                "message": "Getting ready",
+            }
+
+    def _passing(self, run: Run) -> Generator[TrainStep, None, None]:
+        """The steps of a training, as long as it may go on."""
+        state, message, count = "stopped", "Stopped before the first step", 0
+        iterator = iter(run.steps)
+        try:
+            try:
+                while self._goes_on(run):
+                    step = next(iterator, None)
+                    if step is None:
+                        state, message = "done", f"Done: {count} steps"
+                        break
+                    count += 1
+                    message = f"Stopped after step {step.index + 1}"
+                    self._take(run, step)
+                    yield step
+            finally:
+                _close(iterator, run.steps)  # what it leaves behind is whole after that
+                run.steps = ()
+        except Exception as error:
+            run.error = error
+            state, message = "error", in_words(error)
+            raise
+        finally:
+            self._end(run, state, message)
+
+    def _goes_on(self, run: Run) -> bool:
+        """Whether there is to be another step; waits during a pause."""
+        with self.lock:
+            paused = not run.go.is_set() and not run.stopping
+            if paused and self._run is run:
+                self._update(run, everything=True)
+                self._say("paused", f"Paused after step {self.numbers.get('step', 0)}")
+        if paused:
+            began = time.perf_counter()
+            if run.thread is None:
+                kernel.wait_for(run.go)  # open to Ctrl-C
+            else:
+                run.go.wait()
+            run.rested += time.perf_counter() - began
+        return not run.stopping
+
+    def _take(self, run: Run, step: TrainStep) -> None:
+        """Show a step, and have pictures made when it is time for them."""
+        run.take(checked(step))
+        with self.lock, run.harmless:
+            if self._run is run:
+                self._curve.add(step)
+        if run.wants_pictures:
+            self._make_pictures(run)
+        if run.count == 1:
+            run.first = time.perf_counter()  # the first step brings what is done once
+        with self.lock:
+            if self._run is run:
+                if run.count == 1 and self.run["state"] == "running":
+                    self._say("running", "Training")
+                self._update(run, everything=run.count == 1)
+
+    def _make_pictures(self, run: Run) -> None:
+        """Where that fails it is said, and not tried again: the training goes on."""
+        try:
+            run.grid = run.make_pictures()
+        except Exception as error:
+            run.pictures = None
+            run.remark = f"No more pictures: {in_words(error)}"
+            with self.lock:
+                if self._run is run and self.run["state"] == "running":
+                    self._say("running", "Training")
+
+    def _update(self, run: Run, *, everything: bool = False) -> None:
+        """Tell the page what is new, if the time has come; ``everything``: now."""
+        if run.newest is None or (self._pace.left() > 0 and not everything):
+            return
+        self._pace.sent()
+        with run.harmless, self.hold_sync():
+            if run.grid is not None:
+                slot, empty = self._grids.add()
+                for one in empty:
+                    setattr(self, GRIDS[one], {})
+                setattr(self, GRIDS[slot], run.grid)
+                run.grid = None
+            self.numbers = run.numbers() | {"means": self._curve.means()}
+            self.names = [*self._curve.names]
+            self.curve = self._curve.table().astype("<f4").tobytes()
+
+    def _end(self, run: Run, state: str, message: str) -> None:
+        with self.lock:
+            if self._run is run:
+                with run.harmless, self.hold_sync():
+                    self._update(run, everything=True)
+                    self._say(state, message)
+                with run.harmless:
+                    if self._displayed and kernel.without_page():  # it was put down before the run
+                        kernel.update_display(*self._repr_mimebundle_(), str(self.model_id))
+            run.over.set()
+
+    # ------------------------------------------------------------------------------- the states
+
+    def _ask(self, state: str, message: str) -> None:
+        """Have the training run, pause or stop, as soon as it can."""
+        with self.lock:
+            run = self._run
+            if run is None or run.over.is_set() or run.stopping:
+                return
+            if state == "pausing":
+                run.go.clear()
+            else:
+                run.stopping = state == "stopping"
+                run.go.set()
+            if not (state == "pausing" and self.run["state"] == "paused"):
+                self._say(state, message)
+
+    def _say(self, state: str, message: str) -> None:
+        remark = self._run.remark if self._run is not None and state != "error" else ""
+        words = "\n".join([*filter(None, (message, remark))])
+        self.run = {"id": self.run["id"], "state": state, "message": words}
+
+    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+        """A message of the page; anything that is not as it should be is ignored."""
+        kind = message.get("kind") if isinstance(message, dict) else None
+        if kind == "pause":
+            self.pause()
+        elif kind == "resume":
+            self.resume()
+        elif kind == "stop":
+            self.stop()
+        elif kind == "hello":  # a page has come (again) and asks whether anyone is there
+            self._answer()
+
+    # -------------------------------------------------------------------------------- as output
+
+    def __repr__(self) -> str:
+        step, steps = self.numbers.get("step", 0), self.numbers.get("steps", 0)
+        if not step:
+            return f"TrainingView: {self.run['state']}"
+        loss = self.numbers["means"]["loss"]
+        known = "" if loss is None else f", loss {loss:.3g}"
+        return f"TrainingView: step {step} of {steps}{known}, {self.run['state']}"
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        kernel.display(*self._repr_mimebundle_(), str(self.model_id))
+        self._displayed = True
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The widget; and where none can be shown, the newest pictures, and a line of text."""
+        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+        data = {**data, "text/plain": repr(self)}
+        for newest in [*self.images.values()][-1:]:
+            data["image/png"] = base64.b64encode(encode_png(newest)).decode()
+        return data, metadata
+
+
+class Run:
+    """One training in the view: what was asked of it, and how far it has come."""
+
+    def __init__(
+        self,
+        steps: Iterable[TrainStep],
+        pictures: Pictures | None,
+        every: int,
+        columns: int | None,
+        samples: int | None,
+    ):
+        if not isinstance(steps, Iterable):
+            raise InputError(
+                f"steps must be an iterator of training steps, got a {type(steps).__name__}.\n"
+                "For example: training.train(task, plan)",
+                parameter="steps",
+            )
+        if pictures is not None and not callable(pictures):
+            raise InputError(
+                f"pictures must be a function that makes them, got a {type(pictures).__name__}.\n"
+                "For example: pictures=task.samples, without brackets",
+                parameter="pictures",
+            )
+        self.steps, self.pictures = steps, pictures
+        self.every = checked_count("every", every)
+        self.columns = None if columns is None else checked_count("columns", columns)
+        self.samples = None if samples is None else checked_count("samples_per_step", samples)
+        self.thread: threading.Thread | None = None
+        self.passing: Generator[TrainStep, None, None] | None = None  # to a loop of someone's own
+        self.go, self.over = threading.Event(), threading.Event()
+        self.go.set()
+        self.stopping = False
+        self.error: BaseException | None = None
+        self.remark = ""  # what did not work and ends nothing
+        self.harmless = Harmless()
+        self.count = 0  # steps so far
+        self.newest: TrainStep | None = None
+        self.first = math.nan  # when the first step was over
+        self.rested = 0.0  # seconds of pauses since
+        self.grid: dict[str, Any] | None = None  # pictures that the page has not got yet
+        self._seconds = 0.0  # that a step takes, a running mean
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this is the training's own thread."""
+        return self.thread is threading.current_thread()
+
+    def abandon(self) -> None:
+        """End a loop that nobody goes on with: an error has left it in the middle."""
+        self.stopping = True
+        self.go.set()
+        if self.passing is not None:
+            try:
+                self.passing.close()
+            except ValueError:  # it is at work on another thread, and ends after its step
+                return
+        self.over.set()
+
+    def take(self, step: TrainStep) -> None:
+        self.count += 1
+        self.newest = step
+        over = min(self.count - 1, 20) or 1  # the first, with what is done once, is forgotten
+        self._seconds += (float(step.seconds) - self._seconds) / over
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether pictures are to be made after the newest step."""
+        if self.pictures is None or self.newest is None:
+            return False
+        done = self.newest.index + 1
+        return self.count == 1 or done % self.every == 0 or done == self.newest.total
+
+    def make_pictures(self) -> dict[str, Any]:
+        """A sheet of them, see `grids.on_page`."""
+        assert self.pictures is not None and self.newest is not None
+        return on_page(self.pictures(), self.newest.index + 1, self.columns)
+
+    def numbers(self) -> dict[str, Any]:
+        """What the page says about the newest step; None for what is not known or not finite."""
+        assert self.newest is not None
+        step = self.newest
+        done = step.index + 1
+        going = time.perf_counter() - self.first - self.rested
+        left = going / (self.count - 1) * (step.total - done) if self.count > 1 else math.nan
+        return {
+            "step": done,
+            "steps": int(step.total),
+            "seconds": _finite(self._seconds),
+            "rate": self.samples / self._seconds if self.samples and self._seconds > 0 else None,
+            "left": _finite(max(left, 0.0)),
+            "lr": _finite(float(step.lr)),
+        }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _close(iterator: object, steps: object) -> None:
+    """Close what steps came from, also behind a progress bar."""
+    for one in (iterator, steps, getattr(steps, "iterable", None)):
+        close = getattr(one, "close", None)
+        if callable(close):
+            close()
+
+
+def _exhaust(passing: Generator[TrainStep, None, None]) -> None:
+    """Let all steps pass. What ends them is kept in the run, and said in the view."""
+    try:
+        for _ in passing:
+            pass
+    except Exception:
+        return
