@@ -84,7 +84,12 @@ class Draw:
 
 
 class Task(Protocol):
-    """What is trained: ``model`` holds the weights, ``loss`` makes its batch of a `Draw`."""
+    """What is trained: ``model`` holds the weights, ``loss`` makes its batch of a `Draw`.
+
+    `train` sets ``average``, so that a task can show what the averaged weights do.
+    """
+
+    average: Average | None
 
     @property
     def model(self) -> nn.Module: ...
@@ -266,6 +271,7 @@ def train(
             for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
                 optimizer.load_state_dict(kept)
         start = state["step"]
+    task.average = average
     objective: nn.Module = _Objective(task)
     if accelerator:
         objective = accelerator.prepare_model(objective)

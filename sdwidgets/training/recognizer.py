@@ -5,7 +5,7 @@ It is trained on real scenes alone and knows nothing of the model it judges.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..scenes import COLORS, OBJECTS, SIZE, Glyphs, Relation, Scene, render
 from .data import scene_at, to_tensor
-from .loop import Draw
+from .loop import Average, Draw
 
 NOUNS = list(OBJECTS)
 COLOR_NAMES = list(COLORS)
@@ -67,6 +67,7 @@ class RecognizerTask:
     model: Recognizer
     glyphs: Glyphs
     seed: int = 2  # other scenes than the model is trained on
+    average: Average | None = field(default=None, init=False, repr=False)
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         device = draw.device
