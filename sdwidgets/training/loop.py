@@ -114,7 +114,7 @@ class _Objective(nn.Module):
 @dataclass(frozen=True)
 class Plan:
     """How long and how fast. The learning rates, ``matrix_lr`` of hidden layers' matrices (Muon)
-    and ``lr`` of all other weights (AdamW), rise over ``warmup`` steps, stay, and fall in a line to
+    and ``lr`` of all other weights (AdamW; of an adversary ``adversary_lr``), rise over ``warmup`` steps, stay, and fall in a line to
     nothing over the last ``cooldown`` of all steps: so a run can be made longer, or brought to its
     end, at any time before that (arXiv 2405.18392). ``ema`` is the decay of the weights' running
     average."""
@@ -123,6 +123,7 @@ class Plan:
     batch_size: int = 16
     lr: float = 1e-3
     matrix_lr: float = 0.02
+    adversary_lr: float = 2e-4
     warmup: int = 50
     cooldown: float = 0.4
     weight_decay: float = 0.01
@@ -249,7 +250,7 @@ def train(
         )
     model = task.model.train()
     device = next(model.parameters()).device
-    matrices, others = split(model)
+    matrices, others, adversary = split(model)
     optimizers: list[torch.optim.Optimizer] = [
         Muon(
             matrices,
@@ -257,9 +258,14 @@ def train(
             decay=plan.weight_decay,
             dtype=torch.bfloat16 if halves_well(device) else torch.float32,
         ),
-        torch.optim.AdamW(others, plan.lr, betas=(0.9, 0.99), weight_decay=0.0),
+        torch.optim.AdamW(
+            [{"params": others}, {"params": adversary, "lr": plan.adversary_lr}],
+            plan.lr,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+        ),
     ]
-    full = [plan.matrix_lr, plan.lr]
+    full = [plan.matrix_lr, plan.lr, plan.adversary_lr]
     average = Average(model)
     start = 0
     if path and path.exists():
@@ -287,8 +293,9 @@ def train(
         for index in range(start, plan.steps):
             began = time.perf_counter()
             share = plan.share_at(index)
-            for optimizer, most in zip(optimizers, full, strict=True):
-                optimizer.param_groups[0]["lr"] = most * share
+            groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+            for group, most in zip(groups, full, strict=True):
+                group["lr"] = most * share
             model.zero_grad(set_to_none=True)
             draw = Draw(index, plan.batch_size, seeded(plan.seed, index, device), rank, ranks)
             with half_precision(device):

@@ -65,15 +65,18 @@ class Muon(torch.optim.Optimizer):
                     weight.add_(step.view_as(weight), alpha=-group["lr"])
 
 
-def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
-    """(weights for Muon, all others). Embeddings and the layers at a network's two ends, which
-    turn something else into features or features into something else, are not Muon's; nor is an
-    adversary, which must not learn faster than what it judges."""
+def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+    """(weights for Muon, others, those of an adversary). Embeddings and the layers at a network's
+    two ends, which turn something else into features or features into something else, are not
+    Muon's; nor is an adversary, which learns nothing at such a pace."""
     ends = ("conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color")
     matrices: list[Tensor] = []
     others: list[Tensor] = []
+    adversary: list[Tensor] = []
     for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            hidden = weight.ndim > 1 and not any(end in name for end in (*ends, "adversary"))
+        if weight.requires_grad and name.startswith("adversary."):
+            adversary.append(weight)
+        elif weight.requires_grad:
+            hidden = weight.ndim > 1 and not any(end in name for end in ends)
             (matrices if hidden else others).append(weight)
-    return matrices, others
+    return matrices, others, adversary

@@ -104,6 +104,6 @@ def test_muon_takes_hidden_matrices_and_no_others():
             "conv_out": nn.Conv2d(4, 3, 3),
         }
     )
-    matrices, others = split(model)
+    matrices, others, _ = split(model)
     assert [id(m) for m in matrices] == [id(model["middle"].weight)]
     assert len(others) == 5
