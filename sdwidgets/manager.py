@@ -243,6 +243,16 @@ class ModelManager:
         job._raise_if_failed()
         return models[0]
 
+    def add(self, model: LatentDiffusion, name: str | None = None) -> str:
+        """Offer a model that is in memory already, one trained here say, and return its name.
+
+        It stays until it is unloaded, whatever the budget. A loaded model of that name gives way.
+        """
+        name = name or model.name
+        with self._lock:
+            self._loaded[name] = _Loaded(model, 0, "its owner's")  # no device: never dropped
+        return name
+
     def unload(self, name: str) -> None:
         """Drop a model; its memory is free when a run that uses it has ended. Unknown names do."""
         with self._lock:

@@ -35,7 +35,8 @@ from .diffusion import (
 from .errors import InputError, NumericsError, OutOfMemory
 from .memory import available_memory
 from .models.autoencoder import Autoencoder
-from .models.text import TextEncoder, Tokens
+from .models.conditioners import Conditioner
+from .models.text import Tokens
 from .models.unet import UNet
 from .pictures import PictureLike, as_mask, as_picture, fitted
 from .settings import AttentionSettings, Settings, amount, memory_needed
@@ -79,7 +80,7 @@ class LatentDiffusion:
     config: ModelConfig
     unet: UNet
     autoencoder: Autoencoder
-    text: TextEncoder
+    text: Conditioner
     schedule: NoiseSchedule
     preview: np.ndarray | None = field(default=None, repr=False)  # [C + 1, 3], see preview_factors
 
@@ -140,7 +141,7 @@ class LatentDiffusion:
         return [Image.fromarray(one) for one in pictures]
 
     def condition(self, prompts: Sequence[str]) -> Conditioning:
-        """The text states [B, T, D] float32 of the prompts."""
+        """What the network is told by the prompts: text states [B, T, D] float32, as a rule."""
         return Conditioning(self.text.encode(prompts))
 
     def encode(self, image: PictureLike) -> Tensor:
@@ -366,7 +367,7 @@ class Run(Iterator[Step]):
         conditioning = Conditioning(model.text.states(self._ids))
         network = _network(model.unet, conditioning.to(device, dtype))
         recorder = None
-        if self.attention:
+        if self.attention and self._ids.shape[1] > 1:  # one token has all the attention
             negative = self._negative.pieces if self._negative else ()
             recorder = AttentionRecorder(
                 model.unet,

@@ -34,10 +34,19 @@ def save_model(
     written beside the target first and moved there at the end, so that there is never half a model.
     A model folder that stands there already is replaced, and its other files (a README) are kept.
 
-    Raises ``InputError`` if something else stands there, ``CheckpointError`` if the disk is full or
-    may not be written to; what was there before is then still there.
+    Raises ``InputError`` if something else stands there, or for a model without a text encoder,
+    for which the layout has no place; ``CheckpointError`` if the disk is full or may not be written
+    to. What was there before is then still there.
     """
+    from ..models.text import TextEncoder
+
     stored = _stored(dtype)
+    if not isinstance(model.text, TextEncoder):
+        raise InputError(
+            "Model folders are for models with a text encoder; this one knows classes, or nothing.\n"
+            "Keep its training checkpoint: task.result(checkpoint) makes the model of it again.",
+            parameter="model",
+        )
     return _placed(Path(folder), "model_index.json", lambda new: _write(model, new, stored))
 
 
@@ -132,7 +141,8 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
     for name, stem, module, settings, rename in parts:
         _write_json(folder / name / "config.json", settings)
         _write_weights(folder / name / f"{stem}.safetensors", module, dtype, rename)
-    _write_tokenizer(folder / "tokenizer", model.text.tokenizer, config.text[0])
+    text: Any = model.text  # a TextEncoder: save_model has seen to that
+    _write_tokenizer(folder / "tokenizer", text.tokenizer, config.text[0])
     if model.preview is not None:
         _write_json(folder / "preview.json", {"factors": model.preview.tolist()})
     for path in (*folder.iterdir(), folder):

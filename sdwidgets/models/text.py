@@ -63,6 +63,11 @@ class TextEncoder:
         self.model = model
         self.tokenizer = tokenizer
 
+    @property
+    def capacity(self) -> int:
+        """How many tokens of a prompt are seen: all but start and end."""
+        return self.config.length - 2
+
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
         """Return the tokens of ``prompts``; nothing is cut in silence, see ``Tokens.cut``.
 
@@ -77,8 +82,7 @@ class TextEncoder:
 
     def _tokenize(self, prompt: str) -> tuple[list[int], tuple[str, ...], str, tuple[Span, ...]]:
         """One prompt's part of each field of `Tokens`."""
-        config = self.config
-        room = config.length - 2  # all but start and end
+        config, room = self.config, self.capacity
         prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
         encoding = _encode_start(self.tokenizer, prompt, room)
         n = min(len(encoding.ids), room)
@@ -92,13 +96,16 @@ class TextEncoder:
         """Return the text states [B, length, width] float32, after the final layer norm."""
         return self.states(self.tokenize(prompts).ids)
 
+    def context(self, ids: Tensor) -> Tensor:
+        """Return the text states [B, length, width] of ``ids`` [B, length], with gradients."""
+        return text_states(self.model, ids.to(next(self.model.parameters()).device))
+
     @torch.no_grad()
     def states(self, ids: Tensor) -> Tensor:
         """Return the text states [B, length, width] float32 of ``ids`` [B, length]."""
         rows = [tuple(row) for row in ids.tolist()]
         distinct = list(dict.fromkeys(rows))  # a batch mostly says one thing many times
-        device = next(self.model.parameters()).device
-        states = text_states(self.model, torch.tensor(distinct, device=device)).float()
+        states = self.context(torch.tensor(distinct)).float()
         return states[[distinct.index(row) for row in rows]]
 
 

@@ -14,7 +14,7 @@ import torch
 
 from .. import checks
 from ..errors import InputError
-from ..models.text import TextEncoder
+from ..models.conditioners import Conditioner
 from .attention import HasCrossAttention, grid_of
 from .maps import sizes, word_map
 from .recipe import DEFAULT
@@ -41,7 +41,7 @@ class Askable(Protocol):
     @property
     def unet(self) -> HasCrossAttention: ...
     @property
-    def text(self) -> TextEncoder: ...
+    def text(self) -> Conditioner: ...
     def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one picture
 
 
@@ -92,7 +92,9 @@ def query(
             "Generate with attention=sdwidgets.AttentionSettings(queries=True)."
         )
     height, width = trace.steps[0].x.shape[-2:]
-    context = model.text.encode([text]).to(model.device, model.dtype)
+    states = model.text.encode([text])
+    assert states is not None  # a word was found, so there are words
+    context = states.to(model.device, model.dtype)
     maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
     layers = DEFAULT.layers(sizes(maps[0]), (height, width))
     size = trace.size[::-1]

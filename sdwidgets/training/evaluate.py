@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import InputError
 from ..pipeline import LatentDiffusion
 from ..scenes import (
     COUNTS,
@@ -172,7 +173,10 @@ def attention_maps(
     sigma = model.schedule.sigmas[ts].float().to(z.device).view(-1, 1, 1, 1)
     noise = torch.randn((len(ts), *z.shape[1:]), generator=generator).to(z.device)
     x = (z + sigma * noise) / (1 + sigma.square()).sqrt()
-    context = model.text.encode([scene.caption]).expand(len(ts), -1, -1)
+    states = model.text.encode([scene.caption])
+    if states is None:
+        raise InputError("This model takes no prompt: there is no attention to measure.")
+    context = states.expand(len(ts), -1, -1)
     total = torch.zeros(context.shape[1], SIZE, SIZE)
     layers = 0
 

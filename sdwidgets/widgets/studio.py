@@ -492,10 +492,11 @@ class Studio(ipywidgets.VBox):
         manager = self._manager or _shared
         if manager is not None and self.model in manager.loaded():
             reader = manager.load(self.model).text
-            tokens = reader.tokenize([self.prompt])
-            text = f"{len(tokens.pieces[0])} of {reader.config.length - 2} tokens"
-            if tokens.cut[0]:
-                text += f", not seen: {shortened(tokens.cut[0], 40)}"
+            if reader.capacity:
+                tokens = reader.tokenize([self.prompt])
+                text = f"{len(tokens.pieces[0])} of {reader.capacity} tokens"
+                if tokens.cut[0]:
+                    text += f", not seen: {shortened(tokens.cut[0], 40)}"
         self._count.value = text
 
     def _reshape(self, change: Any = None) -> None:

@@ -1,0 +1,106 @@
+"""Models that are told a class, or nothing: prompts in, pictures out, as with a text encoder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sdwidgets import Trace, save
+from sdwidgets.configs import TINY
+from sdwidgets.errors import InputError
+from sdwidgets.manager import ModelManager, Request
+from sdwidgets.models.autoencoder import Autoencoder
+from sdwidgets.models.conditioners import ClassLabels, NoPrompt
+from sdwidgets.models.unet import UNet
+from sdwidgets.pipeline import LatentDiffusion, noise_schedule
+from sdwidgets.settings import Settings
+
+NAMES = ("cat", "dog", "Fire Truck")
+
+
+def model_of(text: ClassLabels | NoPrompt, width: int) -> LatentDiffusion:
+    torch.manual_seed(0)
+    config = replace(TINY, unet=replace(TINY.unet, context_dim=width), text=())
+    unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
+    return LatentDiffusion(config, unet, autoencoder, text, noise_schedule(config.schedule))
+
+
+@pytest.fixture
+def classes() -> LatentDiffusion:
+    return model_of(ClassLabels(NAMES, 24), 24)
+
+
+@pytest.fixture
+def silent() -> LatentDiffusion:
+    return model_of(NoPrompt(), 0)
+
+
+def test_a_class_is_one_token_and_nothing_is_the_null_class() -> None:
+    labels = ClassLabels(NAMES, 24)
+    ids = labels.tokenize(["dog", "", " fire  truck "]).ids
+    assert ids.tolist() == [[1], [3], [2]]
+    states = labels.states(ids)
+    assert states.shape == (3, 1, 24)
+    assert torch.equal(states[1, 0], labels.model.embedding.weight[3])
+
+
+def test_a_prompt_that_names_no_class_is_refused_with_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"'cta' is none of them\. Did you mean 'cat'\?"):
+        ClassLabels(NAMES, 24).tokenize(["cta"])
+
+
+def test_the_class_changes_the_picture(classes: LatentDiffusion) -> None:
+    cat, dog = (classes.generate(name, steps=2, seed=0) for name in ("cat", "dog"))
+    assert np.any(np.asarray(cat.image) != np.asarray(dog.image))
+
+
+def test_guidance_leads_away_from_the_null_class(classes: LatentDiffusion) -> None:
+    (step, *_) = classes.sample("cat", steps=2, seed=0, guidance_scale=4.0)
+    (null, *_) = classes.sample("", steps=2, seed=0, guidance_scale=1.0)
+    assert step.uncond is not None
+    assert torch.allclose(step.uncond, null.denoised, atol=1e-5)
+
+
+def test_a_record_of_a_class_has_no_words_and_comes_back(
+    classes: LatentDiffusion, tmp_path: Path
+) -> None:
+    trace = classes.generate("cat", steps=2, seed=0, attention=True)
+    trace.save(tmp_path / "cat.sdtrace")
+    again = Trace.load(tmp_path / "cat.sdtrace")
+    assert again.settings.prompt == "cat"
+    assert again.tokens[0].words == ()
+    assert not again.layers
+
+
+def test_a_model_without_prompts_makes_pictures(silent: LatentDiffusion) -> None:
+    trace = silent.generate(steps=2, seed=0, attention=True)
+    assert trace.image.size == (16, 16)
+    assert trace.complete
+
+
+def test_a_model_without_prompts_takes_none(silent: LatentDiffusion) -> None:
+    with pytest.raises(InputError, match="takes no prompt"):
+        silent.sample("a cat", steps=2)
+
+
+@pytest.mark.parametrize("kind", ["classes", "silent"])
+def test_such_a_model_has_no_folder(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="with a text encoder"):
+        save(request.getfixturevalue(kind), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_in_memory_runs_by_its_name(classes: LatentDiffusion) -> None:
+    with ModelManager() as manager:
+        name = manager.add(classes, "mine")
+        job = manager.submit(Request(name, Settings(prompt="cat", steps=2, seed=0)))
+        trace = job.result()
+        assert name in manager.available()
+        alone = classes.generate("cat", steps=2, seed=0)
+        assert np.array_equal(np.asarray(trace.image), np.asarray(alone.image))
