@@ -30,9 +30,8 @@ def sheet(pictures: Any, columns: int | None = None) -> tuple[Image.Image, int, 
     ``pictures``: uint8 [N, H, W, 3] or floats from 0 to 1, or a list of what `as_picture` takes;
     all of one size. Without ``columns`` the sheet is about as wide as it is high. ImageError.
     """
-    if hasattr(pictures, "__array__") and not isinstance(pictures, Image.Image):
-        pictures = np.asarray(pictures)
-    single = isinstance(pictures, Image.Image) or np.ndim(pictures) in (2, 3)
+    pictures = _array(pictures)
+    single = isinstance(pictures, Image.Image) or getattr(pictures, "ndim", 4) < 4
     tiles = _tiles([pictures] if single else pictures)
     width, height = tiles[0].size
     columns = min(columns or math.ceil(math.sqrt(len(tiles) * height / width)), len(tiles))
@@ -55,9 +54,10 @@ def _tiles(pictures: Iterable[Any]) -> list[Image.Image]:
     return tiles
 
 
-def _array(picture: Any) -> Any:
-    is_array = hasattr(picture, "__array__") and not isinstance(picture, Image.Image)
-    return np.asarray(picture) if is_array else picture
+def _array(value: Any) -> Any:
+    """A tensor as an array, anything else as it is."""
+    is_array = hasattr(value, "__array__") and not isinstance(value, Image.Image)
+    return np.asarray(value) if is_array else value
 
 
 def on_page(pictures: Any, step: int, columns: int | None) -> dict[str, Any]:

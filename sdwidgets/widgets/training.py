@@ -210,6 +210,8 @@ class TrainingView(anywidget.AnyWidget):
 
     def _begin(self, run: Run) -> None:
         """Show this training from now on; an abandoned loop's is ended."""
+        if self._closed:
+            raise InputError("This TrainingView is closed.\nMake another one.", parameter="steps")
         before = self._run
         if before is not None and not before.over.is_set():
             if before.thread is not None:
@@ -217,25 +219,20 @@ class TrainingView(anywidget.AnyWidget):
                     "A training goes on in this view already.\nview.stop() and view.wait() end it."
                 )
             before.abandon()
-        if self._closed:
-            raise InputError("This TrainingView is closed.\nMake another one.", parameter="steps")
         self._run = run
         self._curve, self._grids = Curve(), Grids()
         with self.hold_sync():
             for name in GRIDS:
                 setattr(self, name, {})
             self.numbers, self.curve, self.names = {}, b"", []
-            self.run = {
-                "id": self.run["id"] + 1,
-                "state": "running",
-                "message": "Getting ready",
-            }
+            number = self.run["id"] + 1
+            self.run = {"id": number, "state": "running", "message": "Getting ready"}
 
     def _passing(self, run: Run) -> Generator[TrainStep, None, None]:
         """The steps of a training, as long as it may go on."""
         state, message, count = "stopped", "Stopped before the first step", 0
-        iterator = iter(run.steps)
         try:
+            iterator = iter(run.steps)
             try:
                 while self._goes_on(run):
                     step = next(iterator, None)
@@ -243,7 +240,7 @@ class TrainingView(anywidget.AnyWidget):
                         state, message = "done", f"Done: {count} steps"
                         break
                     count += 1
-                    message = f"Stopped after step {step.index + 1}"
+                    message = f"Stopped after step {checked(step).index + 1}"
                     self._take(run, step)
                     yield step
             finally:
@@ -262,7 +259,10 @@ class TrainingView(anywidget.AnyWidget):
             paused = not run.go.is_set() and not run.stopping
             if paused and self._run is run:
                 self._update(run, everything=True)
-                self._say("paused", f"Paused after step {self.numbers.get('step', 0)}")
+                after = (
+                    f"after step {run.newest.index + 1}" if run.newest else "before the first step"
+                )
+                self._say("paused", f"Paused {after}")
         if paused:
             began = time.perf_counter()
             if run.thread is None:
@@ -274,7 +274,7 @@ class TrainingView(anywidget.AnyWidget):
 
     def _take(self, run: Run, step: TrainStep) -> None:
         """Show a step, and have pictures made when it is time for them."""
-        run.take(checked(step))
+        run.take(step)
         with self.lock, run.harmless:
             if self._run is run:
                 self._curve.add(step)
@@ -419,7 +419,7 @@ class Run:
         self.harmless = Harmless()
         self.count = 0  # steps so far
         self.newest: TrainStep | None = None
-        self.first = math.nan  # when the first step was over
+        self.first = self.last = math.nan  # when the first step was over, and the newest
         self.rested = 0.0  # seconds of pauses since
         self.grid: dict[str, Any] | None = None  # pictures that the page has not got yet
         self._seconds = 0.0  # that a step takes, a running mean
@@ -442,7 +442,7 @@ class Run:
 
     def take(self, step: TrainStep) -> None:
         self.count += 1
-        self.newest = step
+        self.newest, self.last = step, time.perf_counter()
         over = min(self.count - 1, 20) or 1  # the first, with what is done once, is forgotten
         self._seconds += (float(step.seconds) - self._seconds) / over
 
@@ -464,7 +464,7 @@ class Run:
         assert self.newest is not None
         step = self.newest
         done = step.index + 1
-        going = time.perf_counter() - self.first - self.rested
+        going = self.last - self.first - self.rested
         left = going / (self.count - 1) * (step.total - done) if self.count > 1 else math.nan
         return {
             "step": done,
