@@ -113,11 +113,11 @@ class _Objective(nn.Module):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast. The learning rates, ``matrix_lr`` of hidden layers' matrices (Muon)
-    and ``lr`` of all other weights (AdamW; of an adversary ``adversary_lr``), rise over ``warmup`` steps, stay, and fall in a line to
-    nothing over the last ``cooldown`` of all steps: so a run can be made longer, or brought to its
-    end, at any time before that (arXiv 2405.18392). ``ema`` is the decay of the weights' running
-    average."""
+    """How long and how fast. The learning rates, ``matrix_lr`` of hidden layers' matrices (Muon),
+    ``lr`` of all other weights (AdamW) and ``adversary_lr`` of an adversary's, rise over ``warmup``
+    steps, stay, and fall in a line to nothing over the last ``cooldown`` of all steps: so a run can
+    be made longer, or brought to its end, at any time before that (arXiv 2405.18392). ``ema`` is
+    the decay of the weights' running average."""
 
     steps: int
     batch_size: int = 16
