@@ -99,21 +99,23 @@ class Bench:
             self._measured[encoded] = measure(name, encoded, self.distance)
         return self._measured[encoded]
 
-    def directions(self, name: str) -> Directions:
-        """The principal directions of its latents of the sample pictures."""
-        if name not in self._directions:
-            autoencoder = self.autoencoder(name)
-            pictures = [as_picture(sample.path)[0] for sample in samples()]
-            latents = [posterior_of(autoencoder, to_tensor(one)).mean for one in pictures]
-            self._directions[name] = principal_directions(latents)
-        return self._directions[name]
+    def find_directions(self, name: str) -> bool:
+        """Have the principal directions of its latents of the sample pictures; False if they are
+        there already."""
+        if name in self._directions:
+            return False
+        autoencoder = self.autoencoder(name)
+        pictures = [as_picture(sample.path)[0] for sample in samples()]
+        latents = [posterior_of(autoencoder, to_tensor(one)).mean for one in pictures]
+        self._directions[name] = principal_directions(latents)
+        return True
 
     def edited(self, name: str, picture: Picture, history: History) -> Edited:
         """The picture after edits of its latents."""
         encoded = self.encoded(name, picture)
         z: Tensor = encoded.latents.float()
         if any(isinstance(edit, Walk) for edit in history.now):
-            self.directions(name)
+            self.find_directions(name)
         directions = self._directions.get(name)
         for edit in history.now:
             z = edit.apply(z, directions)

@@ -46,3 +46,9 @@ class Diffused:
     model: str
     prompt: str
     levels: tuple[Level, ...]
+    expected: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all levels are there."""
+        return len(self.levels) == self.expected

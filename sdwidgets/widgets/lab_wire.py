@@ -102,11 +102,16 @@ def edited(value: Edited | None, _: Any = None) -> dict[str, Any]:
         "latents": _half(value.latents),
         "psnr": _finite(value.psnr),
         "edits": list(value.edits),
-        "applied": [edit.as_json() for edit in value.history.now],
+        "applied": [_brief(edit.as_json()) for edit in value.history.now],
         "undone": len(value.history.future),
         "undoable": len(value.history.past),
         "directions": [{"share": share} for share in shares],
     }
+
+
+def _brief(edit: dict[str, Any]) -> dict[str, Any]:
+    """An edit without its cells, which may be thousands; a page needs them no more."""
+    return {name: value for name, value in edit.items() if name != "cells"}
 
 
 def touch(value: Touch | None, _: Any = None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import checks
 from ..checks import shortened
-from ..errors import ImageError
+from ..errors import ImageError, InputError
 
 LARGEST = 16 * 2**20
 """Bytes of a file, at most; the page refuses larger ones before it sends any."""
@@ -17,44 +17,57 @@ PART = 2**20
 """Bytes of a part, at most: messages of more are cut off by some servers."""
 
 
-@dataclass
-class Upload:
-    """The parts of one file so far. A name is shown to a person and is never a path."""
+@dataclass(frozen=True)
+class Part:
+    """One part of a file, counted from 0. The file's name is shown and is never a path."""
 
     name: str
-    size: int
+    size: int  # bytes of the whole file
+    part: int
     parts: int
-    second: bool = False
-    data: list[bytes] = field(default_factory=list)
+    second: bool
+    data: bytes
 
     @classmethod
-    def begin(cls, message: dict[str, Any]) -> Upload:
-        """An upload as its first part announces it. Raises ``ImageError`` (too large) and
-        ``InputError``."""
+    def of(cls, message: dict[str, Any], buffers: Sequence[Any]) -> Part:
+        """The part in a message. Raises ``InputError`` for one that is none."""
         size = checks.whole("size", message.get("size"), 0, 2**53 - 1)
-        if size > LARGEST:
+        parts = checks.whole("parts", message.get("parts"), 1, 2**14)
+        part = checks.whole("part", message.get("part"), 0, parts - 1)
+        name = message.get("name")
+        if not isinstance(name, str) or len(buffers) != 1 or len(buffers[0]) > PART:
+            raise InputError(f"A part of a file has a name, and at most {PART:,} bytes.")
+        name = shortened("".join(filter(str.isprintable, name)), 100) or "picture"
+        return cls(name, size, part, parts, message.get("second") is True, bytes(buffers[0]))
+
+
+@dataclass
+class Upload:
+    """The parts of the newest file so far."""
+
+    parts: list[Part] = field(default_factory=list)
+
+    def add(self, part: Part) -> bytes | None:
+        """Take the next part; the whole file, once that was the last, else None.
+
+        Raises ``ImageError`` for a file that is too large or does not arrive whole.
+        """
+        if part.part == 0:
+            self.parts = []
+        if part.size > LARGEST:
             raise ImageError(
-                f"The file has {size / 2**20:.1f} MB; at most {LARGEST // 2**20} are taken.\n"
+                f"The file has {part.size / 2**20:.1f} MB; at most {LARGEST // 2**20} are taken.\n"
                 "Save the picture smaller.",
                 parameter="size",
             )
-        parts = checks.whole("parts", message.get("parts"), 1, LARGEST // 2**10)
-        name = message.get("name")
-        name = "".join(filter(str.isprintable, name)) if isinstance(name, str) else ""
-        return cls(shortened(name, 100) or "picture", size, parts, message.get("second") is True)
-
-    def add(self, part: object, buffers: Sequence[Any]) -> bytes | None:
-        """Take the next part; the whole file, once that was the last, else None.
-
-        Raises ``ImageError`` for parts that are out of order or too large.
-        """
-        data = b"".join(bytes(one) for one in buffers)
-        if part != len(self.data) or isinstance(part, bool) or len(data) > PART:
+        self.parts.append(part)
+        whole = sum(len(one.data) for one in self.parts)
+        is_last = part.part == part.parts - 1
+        in_order = part.part == len(self.parts) - 1 and part.size == self.parts[0].size
+        if not in_order or whole > part.size or (is_last and whole < part.size):
+            self.parts = []
             raise ImageError("The picture's file did not arrive whole. Open it once more.")
-        self.data.append(data)
-        if len(self.data) < self.parts:
+        if not is_last:
             return None
-        whole = b"".join(self.data)
-        if len(whole) != self.size:
-            raise ImageError("The picture's file did not arrive whole. Open it once more.")
-        return whole
+        parts, self.parts = self.parts, []
+        return b"".join(one.data for one in parts)
