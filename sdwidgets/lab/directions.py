@@ -30,7 +30,7 @@ def principal_directions(latents: Sequence[Tensor]) -> Directions:
     Pearson, "On Lines and Planes of Closest Fit" (1901). Of either sign the one is taken whose
     largest component is positive.
     """
-    cells = torch.cat([z.movedim(1, -1).flatten(0, -2).double().cpu() for z in latents])  # [N, C]
+    cells = torch.cat([z.movedim(1, -1).flatten(0, -2).cpu().double() for z in latents])  # [N, C]
     variances, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(cells.mT)))  # ascending
     variances, vectors = variances.flip(0).clamp_min(0), vectors.mT.flip(0)
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))

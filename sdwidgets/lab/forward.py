@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..diffusion import Denoiser
+from ..errors import InputError
 from ..trace.images import preview_rgb
 from .picture import to_image
 from .rebuild import decode, posterior_of
@@ -42,6 +43,15 @@ class Level:
     latents: np.ndarray
     noisy: Image.Image
     guess: Image.Image
+
+
+def prompt_of(model: LatentDiffusion, caption: str) -> str:
+    """What to tell the model of a picture: its caption, or nothing if the model reads no text."""
+    try:
+        model.text.tokenize([caption])
+    except InputError:  # a model that is told classes, or nothing
+        return ""
+    return caption
 
 
 @torch.no_grad()

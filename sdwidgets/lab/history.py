@@ -37,6 +37,8 @@ class History:
         if len(now) > MOST_EDITS:
             raise InputError(f"At most {MOST_EDITS} edits are kept. Undo some, or reset.")
         stroke = edit.stroke if live else None
+        if goes_on and not live and now == self.past[-1]:  # dragged there and back
+            return History(now, self.past[:-1], ())
         if goes_on:
             return replace(self, now=now, stroke=stroke)
         if now == self.now and not live:

@@ -191,18 +191,19 @@ class LabWork(traitlets.HasTraits):
         self._put_on_page(is_old, between=Between(name, tuple(frames)))
 
     def _work_noise(self, is_old: IsOld) -> None:
-        from ..lab.forward import LEVELS, forward_diffusion
+        from ..lab.forward import LEVELS, forward_diffusion, prompt_of
         from ..lab.picture import to_tensor
         from ..lab.shown import Diffused
 
         model, picture = self._bench.model, self.picture
+        prompt = prompt_of(model, picture.caption)
         levels = []
-        for level in forward_diffusion(model, to_tensor(picture.image), picture.caption, LEVELS):
+        for level in forward_diffusion(model, to_tensor(picture.image), prompt, LEVELS):
             if is_old():
                 return
             levels.append(level)
             if len(levels) % (LEVELS // 3) == 0:  # a list that grows is sent whole each time
-                diffused = Diffused(model.name, picture.caption, tuple(levels), LEVELS)
+                diffused = Diffused(model.name, prompt, tuple(levels), LEVELS)
                 self._put_on_page(is_old, noise=diffused)
 
     def _put_on_page(self, is_old: IsOld, **traits: Any) -> None:

@@ -69,6 +69,12 @@ def test_a_drag_through_rest_and_on_is_one_step() -> None:
     assert history.undo().now == ()
 
 
+def test_a_drag_there_and_back_is_no_step() -> None:
+    before = History().add(Flip("x"))
+    history = before.add(Noise(1), live=True).add(Noise(0))
+    assert history == before
+
+
 def test_the_next_drag_is_the_next_step() -> None:
     history = History().add(Noise(1), live=True).add(Noise(2)).add(Noise(3), live=True)
     assert history.undo().now == (Noise(2),)

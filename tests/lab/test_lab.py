@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sdwidgets.lab.bench import Bench
 from sdwidgets.lab.between import between
 from sdwidgets.lab.catalogue import entry, usable
 from sdwidgets.lab.directions import principal_directions
-from sdwidgets.lab.forward import forward_diffusion
+from sdwidgets.lab.forward import forward_diffusion, prompt_of
 from sdwidgets.lab.history import History
 from sdwidgets.lab.latents import code_colours, look_inside
 from sdwidgets.lab.picture import Picture, fit, to_image, to_tensor
@@ -26,6 +27,7 @@ from sdwidgets.lab.still import still
 from sdwidgets.lab.touch import touch
 from sdwidgets.metrics import psnr
 from sdwidgets.models.autoencoder import Autoencoder
+from sdwidgets.models.conditioners import NoPrompt
 from sdwidgets.pipeline import LatentDiffusion
 
 # --------------------------------------------------------------------------------- pictures
@@ -216,6 +218,12 @@ def test_forward_diffusion_goes_from_picture_to_noise(tiny_model: LatentDiffusio
         assert level.snr_db == pytest.approx(-20 * math.log10(level.sigma))
         assert level.noisy.size == level.guess.size == (32, 33)
         assert level.latents.shape == (17, 16, 3)
+
+
+def test_a_model_that_reads_no_text_is_told_nothing(tiny_model: LatentDiffusion) -> None:
+    assert prompt_of(tiny_model, "a cat") == "a cat"
+    silent = replace(tiny_model, text=NoPrompt())
+    assert prompt_of(silent, "a cat") == ""
 
 
 def test_the_less_noise_the_nearer_to_the_reconstruction(tiny_model: LatentDiffusion) -> None:

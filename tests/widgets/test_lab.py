@@ -146,7 +146,7 @@ def test_what_is_saved_of_a_scene_is_small(make_lab: Make) -> None:
     assert lab.between is not None
     skipped = ("_esm", "_css", "samples")
     total = sum(_size(value) for name, value in lab.get_state().items() if name not in skipped)
-    assert total < 350_000
+    assert total < 500_000  # of random decoders, whose pictures are noise
 
 
 def _size(value: Any) -> int:
