@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+
+from ..errors import Busy
+
+log = logging.getLogger(__name__)
 
 Work = Callable[[Callable[[], bool]], object]
 """Work to do; it is given a function that says whether it is out of date."""
@@ -12,7 +17,7 @@ Work = Callable[[Callable[[], bool]], object]
 class Newest:
     """Does work one piece after another on a thread of its own, of each kind only the newest.
 
-    ``ask`` may be called from any thread and returns at once: at most one piece of a kind is under
+    ``ask`` may be called from any thread and returns at once (or raises ``Busy``): at most one piece of a kind is under
     way and one waits. ``failed`` is called with what a piece raises, ``finished`` when all is done,
     both on that thread, which is a daemon and lives while there is work.
     """
@@ -32,15 +37,12 @@ class Newest:
         with self._lock:
             if self._closed:
                 return
+            if self._thread is None:
+                self._start()
             number = self._newest[kind] = self._newest.get(kind, 0) + 1
             self._waiting.pop(kind, None)  # it goes to the end of the queue
             self._waiting[kind] = work, number
             self.idle.clear()
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._go_on, name="sdwidgets lab", daemon=True
-                )
-                self._thread.start()
 
     def drop(self, kind: str) -> None:
         """Forget what waits of that kind, and tell what is under way that it is out of date."""
@@ -54,6 +56,17 @@ class Newest:
             self._closed = True
             self._waiting.clear()
 
+    def _start(self) -> None:
+        """With the lock held, which the thread takes first: there is work when it looks."""
+        thread = threading.Thread(target=self._go_on, name="sdwidgets lab", daemon=True)
+        try:
+            thread.start()
+        except (RuntimeError, MemoryError) as error:
+            raise Busy(
+                f"There is no thread for this: {error}.\nClose other programs and try again."
+            ) from error
+        self._thread = thread
+
     @property
     def is_mine(self) -> bool:
         """Whether this is the thread that does the work."""
@@ -66,7 +79,7 @@ class Newest:
                 work, number = self._waiting.pop(kind) if kind is not None else (None, 0)
             if kind is None or work is None:
                 if not self._closed:
-                    self._finished()
+                    _harmless(self._finished)
                 with self._lock:
                     if not self._waiting:  # still
                         self._thread = None
@@ -80,4 +93,12 @@ class Newest:
             try:
                 work(is_old)
             except BaseException as error:  # the thread goes on, whatever it was
-                self._failed(error)
+                _harmless(self._failed, error)
+
+
+def _harmless(tell: Callable[..., object], *what: object) -> None:
+    """Tell; that nobody can be told ends no thread that others wait for."""
+    try:
+        tell(*what)
+    except BaseException:
+        log.exception("What became of the lab's work cannot be shown.")

@@ -585,6 +585,20 @@ def test_nobody_waits_for_himself(lab: Lab) -> None:
     assert raised
 
 
+def test_an_observer_that_fails_holds_nobody_up(lab: Lab) -> None:
+    def observer(_: Any) -> None:
+        raise ValueError("mine")
+
+    lab.observe(observer, ["edited", "state"])
+    lab.edit(Flip("x"))
+    with pytest.raises(ValueError, match="mine"):
+        lab.wait(60)
+    lab.unobserve_all("edited")
+    lab.unobserve_all("state")
+    lab.edit(Flip("y"))
+    lab.wait(60)
+
+
 def test_a_lab_that_is_closed_while_it_works_ends_in_silence(
     make_lab: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
