@@ -64,9 +64,9 @@ def load_autoencoder(
     number = dtype_of(dtype, target)
     wanted = _wanted(config)
     place = Path(path)
-    if wanted is None and isinstance(path, str) and not place.exists():
-        place = bundled_folder(path) or place
     try:
+        if wanted is None and isinstance(path, str) and not place.exists():
+            place = bundled_folder(path) or place
         with ExitStack() as stack:
             if place.is_dir():
                 if wanted is not None:

@@ -17,7 +17,7 @@ Work = Callable[[Callable[[], bool]], object]
 class Newest:
     """Does work one piece after another on a thread of its own, of each kind only the newest.
 
-    ``ask`` may be called from any thread and returns at once (or raises ``Busy``): at most one piece of a kind is under
+    ``ask`` may be called from any thread and returns at once: at most one piece of a kind is under
     way and one waits. ``failed`` is called with what a piece raises, ``finished`` when all is done,
     both on that thread, which is a daemon and lives while there is work.
     """
@@ -33,7 +33,10 @@ class Newest:
         self._closed = False
 
     def ask(self, kind: str, work: Work) -> None:
-        """Have it done, in place of any of that kind that waits; nothing after `close`."""
+        """Have it done, in place of any of that kind that waits; nothing after `close`.
+
+        Raises ``Busy`` where the system has no thread to give.
+        """
         with self._lock:
             if self._closed:
                 return
