@@ -31,6 +31,7 @@ from .upload import Part, Upload
 
 if TYPE_CHECKING:
     from ..lab.edits import Edit
+    from ..lab.touch import Place
     from ..models.autoencoder import Autoencoder
     from ..pipeline import LatentDiffusion
     from .studio import Studio
@@ -277,18 +278,20 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
                 self._sources.reverse()
                 self._lay_out()
 
-    def reach(self, of: str, x: int, y: int) -> None:
+    def reach(self, of: Place, x: int, y: int) -> None:
         """Have worked out what a latent "cell" or a "pixel" touches; `touch` will say.
 
         Raises ``InputError`` for one that is not there.
         """
-        of = checks.choice("of", of, ("cell", "pixel"))
-        if self.picture is None:
+        checks.choice("of", of, ("cell", "pixel"))
+        with self._lock:
+            name, picture, factor = self.active, self.picture, self._entry["factor"]
+        if picture is None:
             raise InputError("There is no picture yet.")
-        factor = self._entry["factor"] if of == "cell" else 1
-        width, height = (-(-side // factor) for side in self.picture.image.size)
+        step = factor if of == "cell" else 1
+        width, height = (-(-side // step) for side in picture.image.size)
         x, y = checks.index("x", x, width), checks.index("y", y, height)
-        self._ask("touch", partial(self._work_touch, of, x, y), quiet=True)
+        self._ask("touch", partial(self._work_touch, name, picture, of, x, y), quiet=True)
 
     def send_to(self, studio: Studio | None = None) -> Image.Image:
         """Give the edited picture to a Studio, the Lab's own if None, to start from (image to

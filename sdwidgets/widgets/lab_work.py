@@ -18,6 +18,8 @@ from .watching import in_words
 if TYPE_CHECKING:
     from ..lab.bench import Bench
     from ..lab.history import History
+    from ..lab.picture import Picture
+    from ..lab.touch import Place
 
 IsOld = Callable[[], bool]
 
@@ -168,10 +170,11 @@ class LabWork(traitlets.HasTraits):
         if self._bench.find_directions(self.active):
             self._work_edited(is_old)
 
-    def _work_touch(self, of: Any, x: int, y: int, is_old: IsOld) -> None:
+    def _work_touch(
+        self, name: str, picture: Picture, of: Place, x: int, y: int, is_old: IsOld
+    ) -> None:
         from ..lab.touch import touch
 
-        name, picture = self.active, self.picture
         encoded = self._bench.encoded(name, picture)
         touched = touch(self._bench.autoencoder(name), encoded, of, x, y)
         self._breathe()
