@@ -7,7 +7,7 @@ import base64
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -41,6 +41,9 @@ MOST = 4
 
 DEFAULTS = ("KL-f4", "KL-f8", "KL-f16", "VQ-f8")
 """Those to begin with, as far as they are here."""
+
+DEFAULT = "KL-f8"
+"""The active one to begin with, if it is chosen."""
 
 SIDES = (64, 128, 256)
 LARGEST_KEPT = 1024  # pixels along the longer side of the pictures as they came
@@ -152,7 +155,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         self,
         picture: PictureLike | None = None,
         *,
-        autoencoders: Sequence[str] | Mapping[str, Any] | None = None,
+        autoencoders: str | Sequence[str] | Mapping[str, Any] | None = None,
         model: LatentDiffusion | None = None,
         studio: Studio | None = None,
         **selections: Any,
@@ -178,10 +181,14 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
                 bench.put(name, usable(name, value))
                 entries[name] = entry(name, bench.own[name].config)
             chosen = list(autoencoders)[:MOST]
+        elif autoencoders:
+            chosen = [autoencoders] if isinstance(autoencoders, str) else list(autoencoders)
         else:
-            chosen = list(autoencoders or [name for name in DEFAULTS if name in entries])
-        chosen = chosen or list(entries)[:MOST]
+            chosen = [name for name in DEFAULTS if name in entries] or list(entries)[:MOST]
         self._samples = {sample.name: sample for sample in samples()}
+        if picture is None and self._samples:
+            picture = next(iter(self._samples))
+        source = None if picture is None else self._read(picture)
         self._sources: list[Source | None] = [None, None]
         self._upload = Upload()
         self._studio = studio
@@ -197,7 +204,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
                 for sample in self._samples.values()
             ],
             chosen=chosen,
-            active=selections.pop("active", chosen[len(chosen) > 1] if chosen else ""),
+            active=selections.pop("active", DEFAULT if DEFAULT in chosen else [*chosen, ""][0]),
             can_send=studio is not None,
             **selections,
         )
@@ -210,10 +217,8 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         self.on_msg(self._receive)
         kernel.unpin(self)
         kernel.replace_in_cell(self)
-        if picture is not None:
-            self.show(picture)
-        elif self._samples:
-            self._show_sample(next(iter(self._samples)))
+        if source is not None:
+            self._take(source)
 
     # ------------------------------------------------------------------------------ from Python
 
@@ -223,12 +228,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
 
         Raises ``ImageError``; the picture so far then stays.
         """
-        if isinstance(picture, str) and picture in self._samples and not Path(picture).exists():
-            self._show_sample(picture, second)
-            return
-        is_path = isinstance(picture, (str, os.PathLike))
-        name = Path(os.fspath(picture)).name if is_path else "picture"  # type: ignore[arg-type]
-        self._take(_source(picture, name), second)
+        self._take(self._read(picture), second)
 
     def add(self, name: str, autoencoder: Autoencoder | str | os.PathLike[str]) -> None:
         """Choose an autoencoder of one's own, or what `load_autoencoder` takes; it comes in place
@@ -322,12 +322,18 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
 
     # -------------------------------------------------------------------------------- pictures
 
-    def _show_sample(self, name: str, second: bool = False) -> None:
-        sample = self._samples[checks.choice("sample", name, list(self._samples))]
-        source = _source(sample.path, sample.name)
-        self._take(Source(source.name, source.image, source.notices, sample.caption), second)
+    def _read(self, picture: PictureLike) -> Source:
+        if isinstance(picture, str) and picture in self._samples:
+            return self._sample(picture)
+        is_path = isinstance(picture, (str, os.PathLike))
+        name = Path(os.fspath(picture)).name if is_path else "picture"  # type: ignore[arg-type]
+        return _source(picture, name)
 
-    def _take(self, source: Source, second: bool) -> None:
+    def _sample(self, name: str) -> Source:
+        sample = self._samples[checks.choice("sample", name, list(self._samples))]
+        return replace(_source(sample.path, name), caption=sample.caption)
+
+    def _take(self, source: Source, second: bool = False) -> None:
         with self._lock:
             self._sources[1 if second else 0] = source
             self._lay_out(only_second=second)
@@ -358,7 +364,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
             names = list(self._samples)  # something to look at: the sample after this one
             if names:
                 at = names.index(self.picture.name) if self.picture.name in names else -1
-                self._show_sample(names[(at + 1) % len(names)], second=True)
+                self._take(self._sample(names[(at + 1) % len(names)]), second=True)
             return
         super()._show_panel()
 
@@ -433,7 +439,8 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         if kind == "file":
             self._take_part(*values)
         elif kind == "sample":
-            self._show_sample(*values)
+            name, second = values
+            self._take(self._sample(name), second)
         elif kind == "edit":
             edit, live = values
             self.edit(edit, live=live)

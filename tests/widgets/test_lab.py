@@ -17,6 +17,8 @@ import pytest
 from PIL import Image
 from small_autoencoders import KL, VQ, build, noise
 
+from sdwidgets.checkpoints import zoo
+from sdwidgets.checkpoints.zoo import bundled_autoencoders
 from sdwidgets.errors import Busy, ImageError, InputError
 from sdwidgets.lab import Flip, Knock, Scale, Walk
 from sdwidgets.widgets import Lab, kernel, lab_wire
@@ -166,6 +168,33 @@ def test_the_catalogue_has_the_bundled_ones_and_ones_own(lab: Lab) -> None:
     names = [one["name"] for one in lab.catalogue]
     assert names[-2:] == ["kl", "vq"]
     assert lab.catalogue[-1]["codes"] == 20
+
+
+def test_it_begins_with_the_bundled_ones_and_a_sample(make_lab: Make) -> None:
+    """Of this checkout; without weights in it there is nothing to test."""
+    names = bundled_autoencoders()
+    if not names:
+        pytest.skip("the bundled autoencoders are not in this checkout")
+    lab = make_lab(autoencoders=None, active=names[0], picture="frogs")
+    lab.wait(100)
+    assert names[0] in lab.chosen
+    assert [one.name for one in lab.results] == lab.chosen
+    assert all(one.perceptual >= 0 for one in lab.results)
+
+
+def test_a_package_without_weights_has_an_empty_lab(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
+    lab = Lab(noise(48, 40))
+    lab.wait(60)
+    assert (lab.catalogue, lab.chosen, lab.active, lab.results) == ([], [], "", ())
+    with pytest.raises(InputError):
+        lab.edit(Knock(0))
+    lab.add("mine", build(KL))
+    lab.wait(60)
+    assert [one.name for one in lab.results] == ["mine"]
+    lab.close()
 
 
 def test_samples_are_offered_with_thumbnails(lab: Lab) -> None:
@@ -625,6 +654,8 @@ def test_labs_of_a_cell_that_runs_again_are_closed(
 
 
 def test_a_lab_that_cannot_be_made_says_why(make_lab: Make) -> None:
+    with pytest.raises(ImageError):
+        make_lab(b"no picture")
     with pytest.raises(InputError, match="chosen must be one of"):
         make_lab(autoencoders=["none such"])
 
