@@ -51,7 +51,8 @@ class AutoencoderTask:
     of features (without one there is no such term), ``kl`` the KL in the paper's unit, where it and
     the error are sums (its weight is about 1e-6), ``codebook`` the loss of codes. From step
     ``adversary_from`` on the model's adversary, if it has one, counts ``adversary`` times as much
-    as the error, by equation 7 of arXiv 2012.09841; it learns from ``adversary_from`` on, too.
+    as the error, by equation 7 of arXiv 2012.09841. It learns from ``head_start`` steps before on:
+    an adversary that knows nothing yet has hardly any gradient, which that equation would blow up.
 
     Codes that were nobody's nearest for 100 steps are set to latents of the batch (as in Jukebox,
     arXiv 2005.00341, section 3.1): else most of a codebook can lie idle for good.
@@ -71,6 +72,7 @@ class AutoencoderTask:
     codebook: float = 1.0
     adversary: float = 0.5
     adversary_from: int = 0
+    head_start: int = 200
     crop: int = 32
     large_from: int = 0
     decoder_only: bool = False
@@ -114,12 +116,14 @@ class AutoencoderTask:
         else:
             values["kl"] = posterior.kl().mean() / posterior.mean[0].numel()  # nats a number
             loss = told + self.kl * posterior.kl().mean() / image[0].numel()
+        if self.model.adversary is not None and draw.step >= self.adversary_from - self.head_start:
+            values["told_apart"] = told_apart(self.model.adversary, image, decoded)
+            loss = loss + values["told_apart"]
         if self.model.adversary is not None and draw.step >= self.adversary_from:
             found = found_out(self.model.adversary, decoded)
             weight = adaptive_weight(told, found, autoencoder.decoder.conv_out.weight)
-            values["told_apart"] = told_apart(self.model.adversary, image, decoded)
             values["found_out"] = found
-            loss = loss + self.adversary * weight * found + values["told_apart"]
+            loss = loss + self.adversary * weight * found
         return {"loss": loss, **values}
 
     def _latents(self, posterior: Posterior, draw: Draw) -> Tensor:

@@ -302,7 +302,8 @@ def train(
                 losses = objective(draw)
             loss = losses["loss"]
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), plan.clip)
+            for some in (matrices + others, adversary):  # the one's gradients can dwarf the other's
+                nn.utils.clip_grad_norm_(some, plan.clip)
             values = _means(losses, accelerator)
             if not math.isfinite(values["loss"]):
                 raise NumericsError(
