@@ -7,6 +7,8 @@ section 3.1), whose losses the latent-diffusion paper uses.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -39,6 +41,8 @@ class Adversary(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
+        self.smallest = 3 * 2**layers  # pixels along a picture's side, for one score
+
     def forward(self, image: Tensor) -> Tensor:
         scores: Tensor = self.body(image)
         return scores
@@ -59,9 +63,20 @@ def found_out(adversary: Adversary, made: Tensor) -> Tensor:
     return -scores.mean()
 
 
-def adaptive_weight(told: Tensor, found: Tensor, last: Tensor, most: float = 1e4) -> Tensor:
+def adaptive_weight(
+    told: Tensor,
+    found: Tensor,
+    last: Tensor,
+    mean: Callable[[Tensor], Tensor] | None = None,
+    most: float = 1e4,
+) -> Tensor:
     """How much the adversary's opinion ``found`` counts: as much, in the ``last`` layer's weights,
-    as the reconstruction's loss ``told`` (arXiv 2012.09841, equation 7). Without gradients."""
+    as the reconstruction's loss ``told`` (arXiv 2012.09841, equation 7). Without gradients.
+
+    ``mean`` is taken of the gradients over the processes that share a batch.
+    """
     (by_told,) = torch.autograd.grad(told, last, retain_graph=True)
     (by_found,) = torch.autograd.grad(found, last, retain_graph=True)
+    if mean is not None:
+        by_told, by_found = mean(by_told), mean(by_found)
     return (by_told.norm() / (by_found.norm() + 1e-4)).clamp(0, most).detach()

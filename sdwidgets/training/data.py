@@ -1,27 +1,273 @@
-"""Scenes as tensors. Sample ``i`` of a seed is always the same scene, whoever asks for it."""
+"""Pictures to train on: arrays in memory, and the emoji scenes, which never end.
+
+Picture ``i`` is always the same one, whoever asks for it. What a training takes of them follows
+from the number of the sample alone, so a run that is resumed sees what it would have seen.
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from ..scenes import SIZE, Glyphs, Scene, Split, make_scene, render
+from ..checks import is_whole, shown, whole
+from ..errors import ImageError, InputError
+from ..pictures import PictureLike, as_picture
+from ..scenes import (
+    OBJECTS,
+    SIZE,
+    Glyphs,
+    Scene,
+    Split,
+    describe,
+    load_glyphs,
+    make_scene,
+    render,
+)
+from .order import sample_row
 
 
-def scene_at(seed: int, index: int, split: Split = "seen", kind: str | None = None) -> Scene:
-    """Scene ``index`` of an endless, reproducible sequence."""
-    return make_scene(random.Random(f"{seed}/{split}/{kind}/{index}"), split, kind=kind)
+class Pictures(Protocol):
+    """What a training is given: pictures, their captions and labels.
+
+    ``number`` counts from 0 and is taken modulo the length; the sources that never end (see
+    `Scenes`) have a nominal one.
+    """
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """The files that could not be read, and why."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def picture(self, number: int) -> np.ndarray:
+        """uint8 [H, W, 3]."""
+        ...
+
+    def caption(self, number: int, rng: random.Random) -> str:
+        """A caption of that picture, "" if it has none; of several, ``rng`` chooses one."""
+        ...
+
+    def label(self, number: int) -> int | None:
+        """The number of the class it belongs to, or None."""
+        ...
+
+    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
+        """Square crops [count, 3, size, size] in [-1, 1], where ``numbers`` count on without end.
+
+        Each number has its own, always the same: another part of a picture in every epoch.
+        """
+        ...
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """uint8 [H, W, 3] -> float32 [3, H, W] in [-1, 1]."""
-    return torch.from_numpy(image).permute(2, 0, 1).float() / 127.5 - 1
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+
+
+# ------------------------------------------------------------------------- arrays
+
+
+class Arrays:
+    """Pictures in memory: uint8 [N, H, W, 3] (not copied), floats within 0 and 1, or a list of
+    pictures of any kind, all of one size.
+
+    Each has a caption (or several, of which one is drawn every time) and a label, if given.
+    Raises ImageError for what is no picture, InputError for captions or labels that do not fit.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray | Sequence[PictureLike],
+        captions: Sequence[str | Sequence[str]] | None = None,
+        labels: Sequence[int | None] | None = None,
+    ):
+        self.images = _arrays(images)
+        self.captions = _captions(captions, len(self.images))
+        self.labels = _labels(labels, len(self.images))
+        self.skipped: dict[str, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def picture(self, number: int) -> np.ndarray:
+        return self.images[number % len(self)]
+
+    def caption(self, number: int, rng: random.Random) -> str:
+        captions = self.captions[number % len(self)]
+        return rng.choice(captions) if captions else ""
+
+    def label(self, number: int) -> int | None:
+        return self.labels[number % len(self)]
+
+    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
+        return torch.stack([self._crop(number, size) for number in numbers])
+
+    def _crop(self, number: int, size: int) -> Tensor:
+        image = self.images[sample_row(number, len(self), seed=0)]
+        rng = random.Random(f"crop/{number}")
+        y, x = (rng.randint(0, side - size) for side in image.shape[:2])
+        return to_tensor(image[y : y + size, x : x + size])
+
+
+def _arrays(images: np.ndarray | Sequence[PictureLike]) -> list[np.ndarray]:
+    """Every picture as uint8 [H, W, 3]."""
+    if hasattr(images, "__array__"):
+        images = np.asarray(images)
+        if images.ndim == 4 and images.shape[3] == 3 and images.dtype == np.uint8 and images.size:
+            return list(images)
+    if not len(images):
+        raise InputError("There are no pictures.", parameter="images")
+    found = []
+    for number, image in enumerate(images):
+        try:
+            picture, _ = as_picture(image)
+        except ImageError as error:
+            raise ImageError(f"Picture {number}: {error}", parameter="images") from None
+        found.append(np.array(picture))
+        if found[0].shape != found[-1].shape:
+            (a, b, _), (h, w, _) = found[0].shape, found[-1].shape
+            raise InputError(
+                f"Picture {number} is {w} x {h}, those before it are {b} x {a}.\n"
+                "Give pictures of one size.",
+                parameter="images",
+            )
+    return found
+
+
+def _captions(captions: Sequence | None, count: int) -> list[tuple[str, ...]]:
+    """What may be said of each picture."""
+    if captions is None:
+        return [()] * count
+    _check_count("captions", captions, count)
+    told = [(one,) if isinstance(one, str) else tuple(one) for one in captions]
+    for number, some in enumerate(told):
+        for one in some:
+            if not isinstance(one, str):
+                raise InputError(
+                    f"Caption {number} must be a text, got {shown(one)}.", parameter="captions"
+                )
+    return told
+
+
+def _labels(labels: Sequence | None, count: int) -> list[int | None]:
+    if labels is None:
+        return [None] * count
+    _check_count("labels", labels, count)
+    for number, label in enumerate(labels):
+        if label is not None and not (is_whole(label) and label >= 0):
+            raise InputError(
+                f"Label {number} must be a whole number from 0, got {shown(label)}.",
+                parameter="labels",
+            )
+    return [None if label is None else int(label) for label in labels]
+
+
+def _check_count(name: str, given: Sequence, count: int) -> None:
+    if isinstance(given, str) or len(given) != count:
+        got = "a text" if isinstance(given, str) else len(given)
+        raise InputError(f"There are {count} pictures; {name} are {got}.", parameter=name)
+
+
+# ------------------------------------------------------------------------- scenes
+
+
+@dataclass
+class Scenes:
+    """Emoji scenes of a ``seed``, ``size`` pixels wide, as many as one likes; ``count`` is how many
+    they count as.
+
+    ``kind`` is that of `make_scene`. With ``nouns``, only scenes of these things come; the label is
+    the thing's number in ``classes``, where there is but one kind of it. The Noto Color Emoji font
+    draws them (or ``glyphs`` that are given): InputError without it.
+    """
+
+    seed: int = 0
+    size: int = 64
+    kind: str | None = None
+    nouns: Sequence[str] | None = None
+    glyphs: Glyphs | None = None
+    count: int = 20_000
+    skipped: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        whole("size", self.size, 8, SIZE)
+        whole("count", self.count, 1, 10**9)
+        if self.nouns is not None:
+            _check_nouns(self.nouns, self.kind)
+        if self.glyphs is None:
+            self.glyphs = load_glyphs()
+        self.scene(0)  # which kinds there are is known there
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(OBJECTS if self.nouns is None else self.nouns)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def scene(self, number: int) -> Scene:
+        """Its layout and first caption."""
+        return scene_at(self.seed, number % self.count, kind=self.kind, nouns=self.nouns)
+
+    def picture(self, number: int) -> np.ndarray:
+        return self._drawn(self.scene(number))
+
+    def caption(self, number: int, rng: random.Random) -> str:
+        return describe(rng, self.scene(number)).caption
+
+    def label(self, number: int) -> int | None:
+        nouns = [*self.scene(number).counts]
+        return self.classes.index(nouns[0]) if len(nouns) == 1 else None
+
+    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
+        """Crops of one scene each, around one of its objects.
+
+        An autoencoder is convolutional: what it learns on crops holds on whole scenes, and a crop
+        shows an object for a fraction of a scene's work.
+        """
+        return torch.stack([self._crop(number, size) for number in numbers])
+
+    def _crop(self, number: int, size: int) -> Tensor:
+        scene = scene_at(self.seed, number, kind=self.kind, nouns=self.nouns)
+        rng = random.Random(f"crop/{self.seed}/{number}")
+        placed = rng.choice(scene.objects)
+        scale = self.size / SIZE
+        x, y = (
+            int(min(max(centre + rng.uniform(-0.5, 0.5) * size - size / 2, 0), self.size - size))
+            for centre in (placed.x * scale, placed.y * scale)
+        )
+        return to_tensor(self._drawn(scene)[y : y + size, x : x + size])
+
+    def _drawn(self, scene: Scene) -> np.ndarray:
+        assert self.glyphs is not None
+        image = render(scene, self.glyphs).image
+        if self.size == SIZE:
+            return image
+        small = Image.fromarray(image).resize((self.size, self.size), Image.Resampling.LANCZOS)
+        return np.array(small)
+
+
+def scene_at(
+    seed: int,
+    index: int,
+    split: Split = "seen",
+    kind: str | None = None,
+    nouns: Sequence[str] | None = None,
+) -> Scene:
+    """Scene ``index`` of an endless, reproducible sequence; of ``nouns`` alone, if given."""
+    rng = random.Random(f"{seed}/{split}/{kind}/{index}")
+    while True:
+        scene = make_scene(rng, split, kind=kind)
+        if nouns is None or scene.counts.keys() <= set(nouns):
+            return scene
 
 
 def draw(scenes: list[Scene], glyphs: Glyphs) -> Tensor:
@@ -29,35 +275,17 @@ def draw(scenes: list[Scene], glyphs: Glyphs) -> Tensor:
     return torch.stack([to_tensor(render(scene, glyphs).image) for scene in scenes])
 
 
-class Crops(Protocol):
-    """Where an autoencoder's training takes its crops from."""
-
-    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
-        """Square crops [count, 3, size, size] in [-1, 1]; each number has one, always the same."""
-        ...
-
-
-@dataclass(frozen=True)
-class SceneCrops:
-    """Crops of the scenes of a seed, each around an object of another scene.
-
-    The autoencoder is convolutional: what it learns on crops holds on whole scenes, and a crop
-    shows an object for a fraction of a scene's work.
-    """
-
-    seed: int
-    glyphs: Glyphs
-
-    def crops(self, numbers: Sequence[int], size: int) -> Tensor:
-        return torch.stack([self._crop(number, size) for number in numbers])
-
-    def _crop(self, number: int, size: int) -> Tensor:
-        scene = scene_at(self.seed, number)
-        rng = random.Random(f"crop/{self.seed}/{number}")
-        placed = rng.choice(scene.objects)
-        x, y = (
-            int(min(max(centre + rng.uniform(-0.5, 0.5) * size - size / 2, 0), SIZE - size))
-            for centre in (placed.x, placed.y)
+def _check_nouns(nouns: Sequence[str], kind: str | None) -> None:
+    """There must be such things, and as many of them as a scene of that kind holds."""
+    for noun in nouns:
+        if noun not in OBJECTS:
+            raise InputError(
+                f"There is no emoji {shown(noun)} in scenes; they hold {', '.join(OBJECTS)}.",
+                parameter="nouns",
+            )
+    least = {"two": 2, "three": 3}.get(kind or "", 1)
+    if len(set(nouns)) < least:
+        raise InputError(
+            f"Scenes of the kind {kind!r} hold {least} different things; nouns are {len(nouns)}.",
+            parameter="nouns",
         )
-        image = render(scene, self.glyphs).image
-        return to_tensor(image[y : y + size, x : x + size])

@@ -36,8 +36,9 @@ from ..scenes import (
 )
 from ..trace.attention import grid_of, tapped
 from ..trace.tokens import PromptTokens
+from .checkpoint import averaged
 from .data import draw, scene_at, to_tensor
-from .loop import averaged, placed
+from .loop import placed
 from .recognizer import Recognizer, Seen, holds, recognize
 
 TEST_SEED = 1_000_000  # scenes that no training draws

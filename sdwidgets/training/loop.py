@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..checks import real, whole
 from ..errors import CheckpointError, InputError, NumericsError
+from .checkpoint import check_fits, load_optimizers, read_checkpoint, save_atomically
+from .interrupts import held_back
 from .muon import Muon, split
 
 if TYPE_CHECKING:
@@ -46,7 +49,8 @@ class Draw:
 
     The batch of ``size`` samples is shared out evenly over ``ranks`` processes, of which this is
     number ``rank``. Noise is drawn for the whole batch and each process takes its rows of it, so
-    all of them together draw what one process alone would.
+    all of them together draw what one process alone would. ``gather`` puts the rows of all of them
+    together.
     """
 
     step: int
@@ -54,6 +58,7 @@ class Draw:
     generator: torch.Generator
     rank: int = 0
     ranks: int = 1
+    gather: Callable[[Tensor], Tensor] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -77,6 +82,15 @@ class Draw:
     def uniform(self, *shape: int) -> Tensor:
         """Even noise in [0, 1), [rows, *shape]."""
         return self._drawn(torch.rand, shape)
+
+    def whole(self, values: Tensor) -> Tensor:
+        """``values`` [rows, ...] of all processes, of this one's; without gradients."""
+        values = values.detach()
+        return self.gather(values) if self.gather else values
+
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a ``value`` over all processes; without gradients."""
+        return self.whole(value[None]).mean(0)
 
     def _drawn(self, draw: Any, shape: tuple[int, ...]) -> Tensor:
         whole: Tensor = draw((self.size, *shape), generator=self.generator, device=self.device)
@@ -132,6 +146,16 @@ class Plan:
     seed: int = 0
     checkpoint_every: int = 500
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "warmup"):
+            whole(name, getattr(self, name), 0, 10**12)
+        for name in ("batch_size", "checkpoint_every"):
+            whole(name, getattr(self, name), 1, 10**12)
+        for name in ("lr", "matrix_lr", "adversary_lr", "weight_decay", "clip"):
+            real(name, getattr(self, name), 0, 1e6)
+        for name in ("cooldown", "ema"):
+            real(name, getattr(self, name), 0, 1)
+
     def share_at(self, step: int) -> float:
         """The share of the learning rates that is used at a step, in (0, 1]."""
         rising = (step + 1) / self.warmup if self.warmup else 1.0
@@ -183,34 +207,6 @@ def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Ge
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
-def save_atomically(state: dict, path: Path) -> None:
-    """Writes ``path`` so that at every moment it is either the old file or the whole new one.
-
-    Raises CheckpointError where it cannot be written; the old file is then as it was.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
-        part.unlink(missing_ok=True)
-        problem = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    except BaseException:  # Ctrl-C
-        part.unlink(missing_ok=True)
-        raise
-    else:
-        return
-    kept = "What was saved there before is as it was." if path.exists() else ""
-    raise CheckpointError(
-        f"{path} could not be written: {problem}.\n{kept} The weights in memory are not lost:\n"
-        "make room, or save them elsewhere.".lstrip()
-    )
-
-
 def distributed() -> Accelerator:
     """accelerate's view of the processes that ``torchrun`` or ``accelerate launch`` started."""
     try:
@@ -220,9 +216,10 @@ def distributed() -> Accelerator:
             "Training on more than one process needs accelerate.\n"
             "Install it: pip install 'sdwidgets[train]'"
         ) from None
-    # An adversary that begins late has no gradients at first.
+    # An adversary that begins late has no gradients at first. Half precision is the loop's affair.
     late = DistributedDataParallelKwargs(find_unused_parameters=True)
-    return Accelerator(kwargs_handlers=[late], cpu=not torch.cuda.is_available())
+    here = not torch.cuda.is_available()
+    return Accelerator(kwargs_handlers=[late], cpu=here, mixed_precision="no")
 
 
 def train(
@@ -234,12 +231,15 @@ def train(
 ) -> Iterator[TrainStep]:
     """Trains ``task.model`` in place, one ``TrainStep`` a step; resumes from ``checkpoint``.
 
-    After the last step (or when the consumer stops early) the checkpoint holds the weights
-    ("model"), their average ("ema"), the optimiser's state and the step reached. With an
-    ``accelerator`` (see `distributed`) its processes share each batch of ``plan.batch_size``, and
-    the first of them writes the checkpoint. Raises NumericsError when the loss is not finite (the
-    last checkpoint is then untouched), CheckpointError when one cannot be written, InputError for
-    a batch that cannot be shared out evenly.
+    After the last step (or when the consumer stops early: with ``break``, ``close()`` or Ctrl-C,
+    which takes effect between steps) the checkpoint holds the weights ("model"), their average
+    ("ema"), the optimisers' states and the step reached. With an ``accelerator`` (see
+    `distributed`) its processes share each batch of ``plan.batch_size``, and the first of them
+    writes the checkpoint.
+
+    Raises NumericsError when the loss or a gradient is not finite (the last checkpoint is then
+    untouched), CheckpointError when one cannot be written, or is not of this training (then nothing
+    was loaded), InputError for a batch that cannot be shared out evenly.
     """
     path = None if checkpoint is None else Path(checkpoint)
     rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
@@ -251,31 +251,18 @@ def train(
     model = task.model.train()
     device = next(model.parameters()).device
     matrices, others, adversary = split(model)
-    optimizers: list[torch.optim.Optimizer] = [
-        Muon(
-            matrices,
-            plan.matrix_lr,
-            decay=plan.weight_decay,
-            dtype=torch.bfloat16 if halves_well(device) else torch.float32,
-        ),
-        torch.optim.AdamW(
-            [{"params": others}, {"params": adversary, "lr": plan.adversary_lr}],
-            plan.lr,
-            betas=(0.9, 0.99),
-            weight_decay=0.0,
-        ),
-    ]
+    optimizers = _optimizers(plan, device, matrices, others, adversary)
     full = [plan.matrix_lr, plan.lr, plan.adversary_lr]
     average = Average(model)
     start = 0
     if path and path.exists():
-        state = torch.load(path, map_location=device, weights_only=True)
-        whole = "optimizers" in state  # a model that was unpacked has only what is kept of one
-        model.load_state_dict(state["model"], strict=whole)
+        state = read_checkpoint(path, device)
+        check_fits(state, model, path)
+        kept = state.get("optimizers")  # a model that was unpacked has none, and its own part alone
+        if kept is not None:
+            load_optimizers(optimizers, kept, path)
+        model.load_state_dict(state["model"], strict=kept is not None)
         average.weights |= state["ema"]
-        if whole:
-            for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-                optimizer.load_state_dict(kept)
         start = state["step"]
     task.average = average
     objective: nn.Module = _Objective(task)
@@ -289,6 +276,8 @@ def train(
             save_atomically(state, path)
 
     done = saved = start
+    updating = False
+    gather = accelerator.gather if accelerator else None
     try:
         for index in range(start, plan.steps):
             began = time.perf_counter()
@@ -296,24 +285,25 @@ def train(
             groups = [group for optimizer in optimizers for group in optimizer.param_groups]
             for group, most in zip(groups, full, strict=True):
                 group["lr"] = most * share
-            model.zero_grad(set_to_none=True)
-            draw = Draw(index, plan.batch_size, seeded(plan.seed, index, device), rank, ranks)
-            with half_precision(device):
-                losses = objective(draw)
-            loss = losses["loss"]
-            loss.backward()
-            for some in (matrices + others, adversary):  # the one's gradients can dwarf the other's
-                nn.utils.clip_grad_norm_(some, plan.clip)
-            values = _means(losses, accelerator)
-            if not math.isfinite(values["loss"]):
-                raise NumericsError(
-                    f"The training loss became {values['loss']} at step {index}.\n"
-                    f"A lower learning rate than {plan.lr:g} usually helps."
-                )
-            for optimizer in optimizers:
-                optimizer.step()
-            average.update(model, plan.ema, index)
-            done = index + 1
+            source = seeded(plan.seed, index, device)
+            draw = Draw(index, plan.batch_size, source, rank, ranks, gather)
+            with held_back():
+                model.zero_grad(set_to_none=True)
+                with half_precision(device):
+                    losses = objective(draw)
+                losses["loss"].backward()
+                norms = [  # the one's gradients can dwarf the other's
+                    nn.utils.clip_grad_norm_(some, plan.clip)
+                    for some in (matrices + others, adversary)
+                    if some
+                ]
+                values, norm = _means(losses, accelerator), sum(float(one) for one in norms)
+                _check_finite(values, norm, index, plan)
+                updating = True
+                for optimizer in optimizers:
+                    optimizer.step()
+                average.update(model, plan.ema, index)
+                done, updating = index + 1, False
             if done % plan.checkpoint_every == 0 and done < plan.steps:
                 save(done)
                 saved = done
@@ -329,8 +319,24 @@ def train(
         done = saved  # what is in memory is spoilt, or cannot be written: keep the file as it is
         raise
     finally:
-        if done > saved:
+        if done > saved and not updating:
             save(done)
+
+
+def _optimizers(
+    plan: Plan,
+    device: torch.device,
+    matrices: list[Tensor],
+    others: list[Tensor],
+    adversary: list[Tensor],
+) -> list[torch.optim.Optimizer]:
+    """Muon for hidden matrices; AdamW for all other weights, an adversary's in a group apart."""
+    half = torch.bfloat16 if halves_well(device) else torch.float32
+    groups: list[dict] = [{"params": others}, {"params": adversary, "lr": plan.adversary_lr}]
+    return [
+        Muon(matrices, plan.matrix_lr, decay=plan.weight_decay, dtype=half),
+        torch.optim.AdamW(groups, plan.lr, betas=(0.9, 0.99), weight_decay=0.0),
+    ]
 
 
 def _means(losses: dict[str, Tensor], accelerator: Accelerator | None) -> dict[str, float]:
@@ -341,6 +347,17 @@ def _means(losses: dict[str, Tensor], accelerator: Accelerator | None) -> dict[s
     return dict(zip(losses, values.tolist(), strict=True))
 
 
-def averaged(checkpoint: Path) -> dict[str, Tensor]:
-    """The averaged weights that a training left in ``checkpoint``, on the CPU."""
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)["ema"]
+def _check_finite(values: dict[str, float], norm: float, step: int, plan: Plan) -> None:
+    """Raise NumericsError, with the first term that is not finite, before any weight is touched."""
+    if math.isfinite(values["loss"]) and math.isfinite(norm):
+        return
+    bad = [name for name, value in values.items() if not math.isfinite(value) and name != "loss"]
+    if math.isfinite(values["loss"]):
+        what = f"The loss is {values['loss']:g} at step {step}, but its gradients are not finite"
+    else:
+        where = f", first in {bad[0]!r}" if bad else ""
+        what = f"The training loss became {values['loss']} at step {step}{where}"
+    raise NumericsError(
+        f"{what}.\nThe weights were not changed by it, the last checkpoint is as it was.\n"
+        f"Lower learning rates than {plan.lr:g} and {plan.matrix_lr:g} usually help."
+    )

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sdwidgets.errors import NumericsError
-from sdwidgets.training.loop import Plan, averaged, train
+from sdwidgets.training.checkpoint import averaged
+from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.muon import orthogonalized, split
 
 PLAN = Plan(steps=40, batch_size=8, warmup=5, checkpoint_every=10, weight_decay=0.0)

@@ -1,0 +1,118 @@
+"""A training's checkpoint: written whole or not at all, and read with mistrust.
+
+It is a dict of "model" (the weights), "ema" (their average), "step" (how many were taken) and
+"optimizers" (their states); a model that was unpacked from a folder has no optimisers.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..checks import is_whole
+from ..errors import CheckpointError, CheckpointNotFound
+
+REMEDY = "Give the file of this very training, or a new name to begin anew. Nothing was loaded."
+
+
+def save_atomically(state: dict, path: Path) -> None:
+    """Writes ``path`` so that at every moment it is either the old file or the whole new one.
+
+    Raises CheckpointError where it cannot be written; the old file is then as it was.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
+        problem = getattr(error, "strerror", None) or str(error).splitlines()[0]
+    except BaseException:  # Ctrl-C
+        part.unlink(missing_ok=True)
+        raise
+    else:
+        return
+    _remove(part)
+    kept = "What was saved there before is as it was. " if path.exists() else ""
+    raise CheckpointError(
+        f"{path} could not be written: {problem}.\n{kept}The weights in memory are not lost:\n"
+        "make room, or save them elsewhere."
+    )
+
+
+def _remove(part: Path) -> None:
+    """What was begun goes; where that cannot be, it does not matter."""
+    try:
+        part.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What a training left in ``path``. Raises CheckpointError where that is something else."""
+    problem = ""
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        state = None
+    except Exception as error:  # torch raises nearly everything on broken files
+        problem = (str(error) or type(error).__name__).splitlines()[0]
+    if problem:
+        raise CheckpointError(
+            f"{path} cannot be read as a training's checkpoint: {problem:.120}\n"
+            "It is cut, or something else. Move it away to begin anew."
+        )
+    if state is None:
+        raise CheckpointNotFound(f"There is no checkpoint {str(path)!r}.")
+    if not (
+        isinstance(state, dict)
+        and all(_are_weights(state.get(part)) for part in ("model", "ema"))
+        and is_whole(state.get("step"))
+        and state["step"] >= 0
+    ):
+        raise CheckpointError(f"{path} holds something else than a training left.\n{REMEDY}")
+    return state
+
+
+def _are_weights(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, Tensor) for one in value.values())
+
+
+def check_fits(state: dict[str, Any], model: nn.Module, path: Path) -> None:
+    """Raise CheckpointError, with the first name that differs, if ``state`` is another model's."""
+    own = model.state_dict()
+    for kept in (state["model"], state["ema"]):
+        missing = own.keys() - kept.keys() if "optimizers" in state else set()
+        for name in sorted(missing | kept.keys()):
+            there = [*kept[name].shape] if name in kept else "missing"
+            here = [*own[name].shape] if name in own else "missing"
+            if there != here:
+                raise CheckpointError(
+                    f"{path} is of another model: {name} is {there} in it, {here} here.\n{REMEDY}"
+                )
+
+
+def load_optimizers(
+    optimizers: list[torch.optim.Optimizer], states: list[dict], path: Path
+) -> None:
+    """Raise CheckpointError if the states are those of other optimisers."""
+    try:
+        for optimizer, kept in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(kept)
+        return
+    except (ValueError, KeyError, TypeError) as error:
+        problem = str(error).splitlines()[0]
+    raise CheckpointError(f"{path} was made with other optimisers: {problem:.120}\n{REMEDY}")
+
+
+def averaged(checkpoint: Path) -> dict[str, Tensor]:
+    """The averaged weights that a training left in ``checkpoint``, on the CPU."""
+    weights: dict[str, Tensor] = read_checkpoint(checkpoint)["ema"]
+    return weights

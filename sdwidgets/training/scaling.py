@@ -1,0 +1,51 @@
+"""The scale of an autoencoder's latents: quiet at the start, of unit variance in the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..configs import AutoencoderConfig
+from ..models.autoencoder import Autoencoder
+
+
+@torch.no_grad()
+def quieten(model: Autoencoder) -> None:
+    """Starts a KL posterior with little noise (a standard deviation of 0.05): with the usual start
+    the first thousand steps go by until the latents have grown out of it. Codes have no noise."""
+    if model.config.codes:
+        return
+    half = model.config.latent_channels
+    model.quant_conv.weight[half:] *= 0.1
+    assert model.quant_conv.bias is not None
+    model.quant_conv.bias[half:] = -6.0
+
+
+@torch.no_grad()
+def standardize(model: Autoencoder, images: Tensor) -> AutoencoderConfig:
+    """The model's config with the shift and scale that give the latents of whole pictures
+    [N, 3, H, W] zero mean and unit variance (arXiv 2112.10752, appendix G)."""
+    device = next(model.parameters()).device
+    old = model.config
+    latents = torch.cat([model.encode(b.to(device)).mode().cpu() for b in images.split(32)])
+    latents = latents / old.scaling_factor + old.shift_factor
+    shift = float(latents.mean())
+    scale = 1 / max(float(latents.std()), 1e-6)
+    return replace(old, scaling_factor=scale, shift_factor=shift)
+
+
+@torch.no_grad()
+def absorb_shift(model: Autoencoder) -> None:
+    """Moves the latents' shift out of the config into the two 1x1 convolutions around the latents:
+    the same autoencoder, for programs that know a scaling factor only (diffusers' Stable Diffusion
+    pipelines do). Codes move along."""
+    shift, channels = model.config.shift_factor, model.config.latent_channels
+    before, after = model.quant_conv, model.post_quant_conv
+    assert before.bias is not None and after.bias is not None
+    before.bias[:channels] -= shift
+    after.bias += after.weight.sum((1, 2, 3)) * shift
+    if model.quantize is not None:
+        model.quantize.embedding.weight -= shift
+    model.config = replace(model.config, shift_factor=0.0)
