@@ -16,7 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-LESSONS = ("01_first_picture.ipynb", "02_denoising.ipynb", "03_cross_attention.ipynb")
+LESSONS = (
+    "01_first_picture.ipynb",
+    "02_denoising.ipynb",
+    "03_cross_attention.ipynb",
+    "04_autoencoder.ipynb",
+    "05_train_your_own.ipynb",
+)
 
 
 def lesson(name: str = LESSONS[0]) -> Path:
