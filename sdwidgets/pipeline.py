@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .configs import SD1, ModelConfig, ScheduleConfig
@@ -101,16 +101,8 @@ class LatentDiffusion:
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that tell its weights from others: SHA-256 of every tensor's name,
-        shape and 16 values spread over it, so gigabytes need not be read."""
-        digest = hashlib.sha256()
-        for part in (self.unet, self.autoencoder, self.text.model):
-            for name, values in part.state_dict().items():
-                flat = values.detach().flatten()
-                some = flat[:: max(flat.numel() // 16, 1)][:16].double().cpu()
-                digest.update(f"{name} {tuple(values.shape)}".encode())
-                digest.update(some.numpy().tobytes())
-        return digest.hexdigest()
+        """64 hexadecimal digits that tell its weights from others; see `fingerprint_of`."""
+        return fingerprint_of(self.unet, self.autoencoder, self.text.model)
 
     @cached_property
     def preview_factors(self) -> np.ndarray:
@@ -248,6 +240,19 @@ class LatentDiffusion:
     def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:
         """The record of a whole run, with its pictures; takes what `sample` takes."""
         return Trace.of(self.sample(prompt, **settings))
+
+
+def fingerprint_of(*parts: nn.Module) -> str:
+    """64 hexadecimal digits that tell the parts' weights from others: SHA-256 of every tensor's
+    name, shape and 16 values spread over it, so gigabytes need not be read."""
+    digest = hashlib.sha256()
+    for part in parts:
+        for name, values in part.state_dict().items():
+            flat = values.detach().flatten()
+            some = flat[:: max(flat.numel() // 16, 1)][:16].double().cpu()
+            digest.update(f"{name} {tuple(values.shape)}".encode())
+            digest.update(some.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:

@@ -43,7 +43,7 @@ def save_model(
     stored = _stored(dtype)
     if not isinstance(model.text, TextEncoder):
         raise InputError(
-            "Model folders are for models with a text encoder; this one knows classes, or nothing.\n"
+            "Model folders are for models with a text encoder; this one knows classes or nothing.\n"
             "Keep its training checkpoint: task.result(checkpoint) makes the model of it again.",
             parameter="model",
         )

@@ -20,11 +20,14 @@ from .text import Tokens
 class Conditioner(Protocol):
     """Prompts to what the network attends to; `TextEncoder` is one, and so are those below.
 
-    ``model`` holds the weights, ``capacity`` says how many tokens of a prompt are seen.
+    ``model`` holds the weights, ``width`` is that of what it says (0: nothing), and ``capacity``
+    how many tokens of a prompt it reads.
     """
 
     model: nn.Module
 
+    @property
+    def width(self) -> int: ...
     @property
     def capacity(self) -> int: ...
     def tokenize(self, prompts: Sequence[str]) -> Tokens: ...
@@ -66,6 +69,7 @@ class ClassLabels:
 
     def __init__(self, names: Sequence[str], width: int):
         self.names = tuple(names)
+        self.width = width
         self.model: nn.Module = ClassEmbedder(len(self.names), width)
 
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
@@ -104,6 +108,7 @@ class ClassLabels:
 class NoPrompt:
     """Of an unconditional model: the network is told nothing, and there is nothing to ask for."""
 
+    width = 0
     capacity = 0
 
     def __init__(self) -> None:

@@ -64,6 +64,11 @@ class TextEncoder:
         self.tokenizer = tokenizer
 
     @property
+    def width(self) -> int:
+        """Of the text states."""
+        return self.config.width
+
+    @property
     def capacity(self) -> int:
         """How many tokens of a prompt are seen: all but start and end."""
         return self.config.length - 2

@@ -1,179 +1,358 @@
-"""Training the denoising network on cached latents, with the text encoder frozen.
+"""Training a denoising network on the latents of any pictures, by any autoencoder.
 
 The loss is DDPM's (arXiv 2006.11239, eq. 14), over training steps drawn evenly, on whatever the
-config says is predicted. One caption in ten is empty, for classifier-free guidance (arXiv
-2207.12598); all others are worded anew each time a scene comes up.
-
-Beside it, small heads on the network's features name what stands where, and are not kept: which of
-two things goes where is a faint signal in the noise, and is asked for here in so many words (as
-representation alignment asks for another network's features, arXiv 2410.06940). Nothing is asked of
-the attention maps.
+config says is predicted; with ``min_snr``, weighted as in arXiv 2303.09556. Some prompts are left
+out, for classifier-free guidance (arXiv 2207.12598). What the network is told (a text, a class,
+nothing) is a `Conditioner`; it is frozen, or learns along.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 import random
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
-from ..configs import ScheduleConfig
+from ..checkpoints import load_autoencoder
+from ..checkpoints.target import device_of
+from ..configs import AutoencoderConfig, ModelConfig, Prediction, ScheduleConfig, UNetConfig
+from ..errors import InputError
 from ..models.autoencoder import Autoencoder
+from ..models.conditioners import ClassLabels, Conditioner, NoPrompt
 from ..models.text import TextEncoder
-from ..models.unet import UNet
-from ..pipeline import noise_schedule
-from ..scenes import SIZE, Glyphs, Scene, describe, render
-from .data import scene_at, to_tensor
-from .loop import Draw, half_precision, save_atomically
-from .recognizer import NOTHING, NOUNS
+from ..models.unet import UNet, zero_residuals
+from ..pipeline import LatentDiffusion, noise_schedule
+from ..trace import fit_preview
+from .checkpoint import averaged
+from .data import to_tensor
+from .latents import Latents, cached_latents
+from .loop import Average, Draw, placed
+from .losses import even_steps, min_snr_weight, noised, target
+from .order import sample_rows
+from .text import new_text
 
-EMPTY = 0.1  # how many captions are left out
+if TYPE_CHECKING:
+    from .data import Pictures
 
-
-class _Drawn(Dataset):
-    """The pictures of the scenes of a seed with these numbers, for loading by several workers."""
-
-    def __init__(self, seed: int, numbers: range, glyphs: Glyphs):
-        self.seed, self.numbers, self.glyphs = seed, numbers, glyphs
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return to_tensor(render(scene_at(self.seed, self.numbers[index]), self.glyphs).image)
-
-
-@torch.no_grad()
-def cached_latents(
-    autoencoder: Autoencoder, glyphs: Glyphs, count: int, seed: int, file: Path
-) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of the latents of ``count`` scenes, each [N, C, h, w] float16.
-
-    They are computed once and kept in ``file``; where more are asked for, the rest is added.
-    """
-    means, stds = [], []
-    if file.exists():
-        known = torch.load(file, weights_only=True)
-        means, stds = [known["mean"]], [known["std"]]
-    missing = range(sum(map(len, means)), count)
-    if not missing:
-        return means[0][:count], stds[0][:count]
-    device = next(autoencoder.parameters()).device
-    workers = (os.cpu_count() or 1) - 1 if device.type == "cuda" else 0
-    loader = DataLoader(_Drawn(seed, missing, glyphs), batch_size=32, num_workers=workers)
-    for images in tqdm(loader, desc="latents", mininterval=20):
-        with half_precision(device):
-            posterior = autoencoder.encode(images.to(device, memory_format=torch.channels_last))
-        means.append(posterior.mean.half().cpu())
-        stds.append(posterior.std.half().cpu())
-    mean, std = torch.cat(means), torch.cat(stds)
-    save_atomically({"mean": mean, "std": std}, file)
-    return mean, std
+# Much noise at the end, and v: of a flat background a trace would show through (see configs.EMOJI).
+NOISY = ScheduleConfig(beta_start=0.0015, beta_end=0.0195, prediction="v")
+SHOWN = 16  # samples, by default
+MOST = 20_000  # pictures whose latents are kept, by default
+TOGETHER = 32  # pictures made in one batch
+CLASS_WIDTH = 64  # of a class's token
 
 
-class WithCells(nn.Module):
-    """The network, and heads that name what stands in each cell of its features on the way up."""
+class Denoising(nn.Module):
+    """What training changes: the network and, where it learns too, what tells it the prompt."""
 
-    def __init__(self, unet: UNet):
+    def __init__(self, unet: UNet, conditioner: nn.Module | None = None):
         super().__init__()
         self.unet = unet
-        self.cells = nn.ModuleList(
-            nn.Sequential(
-                nn.GroupNorm(1, width), nn.Conv2d(width, 128, 1), nn.SiLU(),
-                nn.Conv2d(128, NOTHING + 1, 1),
-            )
-            for width in reversed(unet.config.channels[1:])
-        )  # fmt: skip
-
-    def forward(self, x: Tensor, t: Tensor, context: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The prediction [B, C, h, w], and of each head the logits [B, 41, cells, cells]."""
-        features: list[Tensor] = []
-        taps = [
-            up.register_forward_hook(lambda *call: features.append(call[-1]))
-            for up in list(self.unet.up_blocks)[:-1]
-        ]
-        try:
-            out = self.unet(x, t, context)
-        finally:
-            for tap in taps:
-                tap.remove()
-        return out, [head(h) for head, h in zip(self.cells, features, strict=True)]
+        self.conditioner = conditioner
 
     @staticmethod
-    def kept(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of the network alone."""
-        unet = "unet."
-        return {k.removeprefix(unet): v for k, v in weights.items() if k.startswith(unet)}
+    def kept(weights: dict[str, Tensor], part: str = "unet") -> dict[str, Tensor]:
+        """The weights of one part alone."""
+        own = f"{part}."
+        return {k.removeprefix(own): v for k, v in weights.items() if k.startswith(own)}
 
 
-def layout(scene: Scene, cells: int) -> np.ndarray:
-    """What stands in each cell of a scene [cells, cells]: a noun's number, or NOTHING."""
-    labels = np.full((cells, cells), NOTHING)
-    centres = (np.arange(cells) + 0.5) * SIZE / cells
-    for placed in scene.objects:
-        rows, columns = (abs(centres - at) < 0.4 * placed.size for at in (placed.y, placed.x))
-        labels[np.ix_(rows, columns)] = NOUNS.index(placed.noun)
-    return labels
-
-
-@dataclass
+@dataclass(kw_only=True)
 class DiffusionTask:
-    """``model`` learns to denoise the scenes whose latents are ``mean`` and ``std``."""
+    """``model`` learns to denoise the ``latents`` of ``pictures``, of which there are as many.
 
-    model: WithCells
-    text: TextEncoder
-    schedule: ScheduleConfig
-    mean: Tensor
-    std: Tensor
+    ``config`` says what the model is, ``text`` tells the network the prompt: of a `TextEncoder` it
+    is a picture's caption, of `ClassLabels` its label's name, of `NoPrompt` nothing. It learns
+    along if its weights are ``model.conditioner``. A share of ``dropout`` of the prompts is left
+    out. ``min_snr``: gamma of the weights of that name (the paper's is 5); None: all noise levels
+    count alike.
+
+    ``prompts`` are what `samples` shows, in ``steps`` steps.
+    """
+
+    model: Denoising
+    config: ModelConfig
+    pictures: Pictures
+    latents: Latents
+    autoencoder: Autoencoder
+    text: Conditioner
+    prompts: Sequence[str] = ("",)
+    min_snr: float | None = None
+    dropout: float = 0.1
     seed: int = 0
-    naming: float = 0.5  # how much the heads' cross-entropy counts
+    steps: int = 20
+    average: Average | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.noise = noise_schedule(self.schedule)
-        self.scenes = [scene_at(self.seed, i) for i in range(len(self.mean))]
-        self.rarity = torch.ones(NOTHING + 1)
-        self.rarity[NOTHING] = 0.2  # most of a scene is background
+        self.noise = noise_schedule(self.config.schedule)
+
+    def rows(self, draw: Draw) -> list[int]:
+        """Which pictures a batch is of."""
+        return sample_rows(draw, len(self.latents), self.seed)
+
+    def told(self, draw: Draw) -> list[str]:
+        """The prompts of a batch: of every picture one, or "" where it is left out."""
+        prompts = []
+        for row, number in zip(self.rows(draw), draw.numbers, strict=True):
+            rng = random.Random(f"prompt/{self.seed}/{number}")
+            left_out = rng.random() < self.dropout
+            prompts.append("" if left_out else prompt_of(self.text, self.pictures, row, rng))
+        return prompts
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
-        device = draw.device
-        rng = random.Random(f"diffusion/{self.seed}/{draw.step}")
-        rows = rng.sample(range(len(self.scenes)), draw.size)[draw.rows]
-        captions = [
-            "" if rng.random() < EMPTY else describe(rng, self.scenes[row]).caption for row in rows
-        ]
-        context = self.text.encode(captions)
-        mean, std = (part[rows].to(device).float() for part in (self.mean, self.std))
-        z = mean + std * draw.normal(*mean.shape[1:])
-
-        # Evenly spread over the batch, so that every batch sees every amount of noise.
-        even = ((torch.arange(draw.size) + rng.random()) / draw.size)[draw.rows]
-        t = (even * self.schedule.steps).floor().clamp(max=self.schedule.steps - 1)
-        sigma = self.noise.sigmas[t.long()].float().to(device).view(-1, 1, 1, 1)
-        eps = draw.normal(*z.shape[1:])
-        size = (1 + sigma.square()).sqrt()
-        x = ((z + sigma * eps) / size).to(memory_format=torch.channels_last)
-        out, cells = self.model(x, t.to(device), context)
-        target = {"eps": eps, "v": (eps - sigma * z) / size, "x0": z}[self.schedule.prediction]
-        each = F.mse_loss(out.float(), target, reduction="none").mean((1, 2, 3))
-        named = torch.stack([self._named(logits, rows) for logits in cells]).mean()
-        third = max(len(rows) // 3, 1)
+        device, steps = draw.device, self.config.schedule.steps
+        prediction = self.config.schedule.prediction
+        channels = self.latents.mean.shape[1:]
+        z = self.latents.draw(self.rows(draw), draw.normal(*channels))
+        start = random.Random(f"diffusion/{self.seed}/{draw.step}").random()
+        t = even_steps(draw.size, steps, start)[draw.rows]
+        sigma = self.noise.sigmas[t].float().to(device).view(-1, 1, 1, 1)
+        eps = draw.normal(*channels)
+        x = noised(z, eps, sigma).to(memory_format=torch.channels_last)
+        out = self.model.unet(x, t.to(device), self._context(self.told(draw)))
+        wanted = target(prediction, z, eps, sigma)
+        error = (out.float() - wanted).square().mean((1, 2, 3))  # [B]
+        weight = torch.ones_like(error)
+        if self.min_snr is not None:
+            weight = min_snr_weight(prediction, sigma.flatten(), self.min_snr)
+        little, much = (third.to(device) for third in (t < steps / 3, t >= steps * 2 / 3))
         return {
-            "loss": each.mean() + self.naming * named,
-            "denoising": each.mean(),
-            "named": named,
-            "little_noise": each[:third].mean(),
-            "much_noise": each[-third:].mean(),
+            "loss": (weight * error).mean(),
+            "little_noise": 3 * (error * little).mean(),  # a third of the batch is there
+            "much_noise": 3 * (error * much).mean(),
         }
 
-    def _named(self, logits: Tensor, rows: list[int]) -> Tensor:
-        """The cross-entropy of what a head says stands where."""
-        labels = np.stack([layout(self.scenes[row], logits.shape[-1]) for row in rows])
-        target = torch.from_numpy(labels).to(logits.device)
-        return F.cross_entropy(logits.float(), target, self.rarity.to(logits.device))
+    def _context(self, prompts: list[str]) -> Tensor | None:
+        ids = self.text.tokenize(prompts).ids
+        learns = self.model.conditioner is not None
+        return self.text.context(ids) if learns else self.text.states(ids)
+
+    # -- what has been learnt --------------------------------------------------------------------
+
+    def samples(self, count: int = SHOWN, seed: int = 0) -> np.ndarray:
+        """``count`` pictures [count, H, W, 3] uint8 of ``prompts``, in turn, as the averaged
+        weights make them now. Picture i is of the noise of ``seed`` + i."""
+        model, images = self._model(None), []
+        for start in range(0, count, TOGETHER):
+            numbers = range(start, min(start + TOGETHER, count))
+            run = model.sample(
+                [self.prompts[number % len(self.prompts)] for number in numbers],
+                seed=[seed + number for number in numbers],
+                steps=self.steps,
+            )
+            (last,) = deque(run, maxlen=1)
+            images += [np.asarray(image) for image in run.pictures(last)]
+        return np.stack(images)
+
+    def result(self, checkpoint: str | os.PathLike[str] | None = None) -> LatentDiffusion:
+        """The whole model, with the averaged weights as they are now or in a training's file."""
+        model = self._model(checkpoint)
+        some = range(min(200, len(self.latents)))
+        pictures = torch.stack([to_tensor(self.pictures.picture(number)) for number in some])
+        return replace(model, preview=fit_preview(self.latents.mean[: len(some)], pictures))
+
+    def _model(self, checkpoint: str | os.PathLike[str] | None) -> LatentDiffusion:
+        if checkpoint is not None:
+            weights = averaged(Path(checkpoint))
+        else:
+            weights = self.average.weights if self.average else self.model.state_dict()
+        unet = copy.deepcopy(self.model.unet)
+        unet.load_state_dict(Denoising.kept(weights), strict=True)
+        text = copy.copy(self.text)
+        if self.model.conditioner is not None:
+            text.model = copy.deepcopy(self.model.conditioner)
+            text.model.load_state_dict(Denoising.kept(weights, "conditioner"), strict=True)
+        for part in (unet, text.model):
+            part.eval().requires_grad_(False)
+        return LatentDiffusion(self.config, unet, self.autoencoder, text, self.noise)
+
+
+def prompt_of(text: Conditioner, pictures: Pictures, number: int, rng: random.Random) -> str:
+    """What a conditioner is told of a picture."""
+    if isinstance(text, NoPrompt):
+        return ""
+    if not isinstance(text, ClassLabels):
+        return pictures.caption(number, rng)
+    label = pictures.label(number)
+    if label is None or not 0 <= label < len(text.names):
+        raise InputError(
+            f"Picture {number} has the label {label}; there are {len(text.names)} classes, from 0.",
+            parameter="classes",
+        )
+    return text.names[label]
+
+
+def small_unet(
+    autoencoder: AutoencoderConfig, size: int, context_dim: int, width: int = 48
+) -> UNetConfig:
+    """A network for pictures of ``size`` pixels: levels down to 4 cells a side (four at most), of
+    ``width`` channels and its multiples, with attention where there are at most 16 cells a side."""
+    side, levels = size // autoencoder.factor, 1
+    while levels < 4 and side >> levels >= 4:
+        levels += 1
+    channels = tuple(width * (1, 2, 4, 4)[level] for level in range(levels))
+    return UNetConfig(
+        channels=channels,
+        depths=tuple(int(side >> level <= 16) for level in range(levels)),
+        heads=tuple(max(n // 32, 1) for n in channels),
+        blocks_per_level=1,
+        context_dim=context_dim,
+        norm_groups=4,  # few: see configs.EMOJI
+        in_channels=autoencoder.latent_channels,
+        out_channels=autoencoder.latent_channels,
+    )
+
+
+def diffusion(
+    pictures: Pictures,
+    autoencoder: Autoencoder | str | os.PathLike[str] = "emoji",
+    *,
+    text: Literal["joint", "frozen"] | None = "joint",
+    encoder: TextEncoder | None = None,
+    classes: Sequence[str] | None = None,
+    unet: UNetConfig | None = None,
+    width: int = 48,
+    prediction: Prediction = "v",
+    schedule: ScheduleConfig = NOISY,
+    min_snr: float | None = None,
+    dropout: float = 0.1,
+    count: int | None = None,
+    latents: str | os.PathLike[str] | None = None,
+    prompts: Sequence[str] = (),
+    guidance_scale: float = 3.0,
+    name: str = "mine",
+    seed: int = 0,
+    device: str | torch.device = "auto",
+) -> DiffusionTask:
+    """Diffusion training of a new network on pictures, all of one square size.
+
+    autoencoder: a model, a file or folder, or the name of a bundled one ("emoji", "KL-f4", ...).
+    Its latents are scaled to unit variance on these pictures.
+
+    What the network is told: ``text="joint"``, the captions, by a small new text transformer (or
+    ``encoder``) that learns along; ``text="frozen"``, the captions, by ``encoder`` as it is: one of
+    another model (``model.text``), or trained here by `text` first; ``text=None``, nothing, or with
+    ``classes``, the names of the labels, what the picture is of. A share of ``dropout`` of that is
+    left out, so that ``guidance_scale`` can exaggerate it afterwards.
+
+    unet: the network; by default a small one, ``width`` channels wide (see `small_unet`).
+    prediction, min_snr: what is predicted, and gamma of the min-SNR weights, if wanted.
+    count: how many of the pictures, 20,000 at most by default; latents: a file to keep their
+    latents in. prompts: what ``samples`` shows, the first pictures' by default.
+
+    Raises InputError for what does not go together. The same arguments make the same task, so a
+    training is resumed by making it again and giving its checkpoint to `train`.
+    """
+    _check(prediction=prediction, min_snr=min_snr, dropout=dropout)
+    place = device_of(device)
+    if not isinstance(autoencoder, Autoencoder):
+        autoencoder = load_autoencoder(autoencoder, device=place)
+    side = _side(pictures, autoencoder.config.factor)
+    autoencoder = placed(copy.deepcopy(autoencoder).eval().requires_grad_(False), place)
+    told = _conditioner(pictures, text, encoder, classes, seed)
+    learns = text == "joint" or isinstance(told, ClassLabels)
+    told.model = told.model.to(place).train(learns).requires_grad_(learns)
+    shown = [prompt_of(told, pictures, i, random.Random(i)) for i in range(SHOWN)]
+
+    number = min(len(pictures), count or MOST)
+    file = None if latents is None else Path(latents)
+    cache = cached_latents(autoencoder, pictures, number, file)
+    scale = 1 / max(cache.deviation, 1e-6)
+    old = autoencoder.config
+    autoencoder.config = replace(old, scaling_factor=old.scaling_factor * scale)
+
+    unet = unet or small_unet(autoencoder.config, side, told.width, width)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = UNet(unet)
+    zero_residuals(network)
+    return DiffusionTask(
+        model=placed(Denoising(network, told.model if learns else None), place),
+        config=ModelConfig(
+            name=name,
+            unet=unet,
+            autoencoder=autoencoder.config,
+            text=(told.config,) if isinstance(told, TextEncoder) else (),
+            schedule=replace(schedule, prediction=prediction),
+            size=side,
+            guidance_scale=guidance_scale if told.width else 1.0,
+        ),
+        pictures=pictures,
+        latents=cache.scaled(scale),
+        autoencoder=autoencoder,
+        text=told,
+        prompts=tuple(prompts or classes or shown),
+        min_snr=min_snr,
+        dropout=dropout,
+        seed=seed,
+    )
+
+
+def _check(*, prediction: str, min_snr: float | None, dropout: float) -> None:
+    if prediction not in ("eps", "v", "x0"):
+        raise InputError(
+            f"What is predicted is 'eps', 'v' or 'x0', not {prediction!r}.", parameter="prediction"
+        )
+    if min_snr is not None and not min_snr > 0:
+        raise InputError(
+            f"min_snr is above 0 (the paper's is 5), got {min_snr}.", parameter="min_snr"
+        )
+    if not 0 <= dropout <= 1:
+        raise InputError(f"dropout is a share, from 0 to 1, got {dropout}.", parameter="dropout")
+
+
+def _side(pictures: Pictures, factor: int) -> int:
+    """The pictures' side in pixels, if they have one."""
+    height, side, _ = pictures.picture(0).shape
+    if height != side or side % factor:
+        raise InputError(
+            f"Pictures are {side} x {height} pixels; they must be square, and their sides multiples"
+            f" of {factor}, the autoencoder's factor.",
+            parameter="pictures",
+        )
+    return side
+
+
+def _conditioner(
+    pictures: Pictures,
+    text: str | None,
+    encoder: TextEncoder | None,
+    classes: Sequence[str] | None,
+    seed: int,
+) -> Conditioner:
+    """What the builder's arguments ask for, with weights of its own."""
+    if text not in ("joint", "frozen", None):
+        raise InputError(f"text is 'joint', 'frozen' or None, not {text!r}.", parameter="text")
+    if text is not None and classes is not None:
+        raise InputError(
+            "A network is told captions or classes, not both.\nFor classes give text=None, too.",
+            parameter="classes",
+        )
+    if text is None and encoder is not None:
+        raise InputError(
+            "An encoder without text would not be used.\nGive text='frozen' or text='joint', too.",
+            parameter="encoder",
+        )
+    if text == "frozen" and encoder is None:
+        raise InputError(
+            "A frozen text encoder must have learnt already: give it as encoder=.\n"
+            "Take another model's (model.text), or train one first: training.text(pictures).",
+            parameter="encoder",
+        )
+    if encoder is not None:
+        return TextEncoder(encoder.config, copy.deepcopy(encoder.model), encoder.tokenizer)
+    if text == "joint":
+        return new_text(pictures, seed=seed)
+    if classes is None:
+        return NoPrompt()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ClassLabels(classes, CLASS_WIDTH)

@@ -16,15 +16,18 @@ from ..models.autoencoder import Autoencoder
 from ..models.text import TextEncoder, build_text, load_tokenizer
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, noise_schedule
-from ..scenes import Glyphs
+from ..scenes import SIZE, Glyphs
 from ..trace import fit_preview
 from .adversary import Adversary
-from .autoencoder import AutoencoderTask, Trained, absorb_shift, quieten, standardize
-from .data import SceneCrops, draw, scene_at
-from .diffusion import DiffusionTask, WithCells, cached_latents
-from .loop import Plan, Task, averaged, placed, save_atomically
+from .autoencoder import AutoencoderTask, Trained
+from .checkpoint import averaged, save_atomically
+from .data import Scenes, draw, scene_at
+from .latents import cached_latents
+from .loop import Plan, Task, placed
+from .naming import NamingTask, WithCells
 from .recognizer import Recognizer, RecognizerTask
-from .text import Contrast, TextTask, caption_vocabulary, kept_weights
+from .scaling import absorb_shift, quieten, standardize
+from .text import Contrast, SceneTwins, TextTask, caption_vocabulary, kept_weights
 
 
 def trained_autoencoder(
@@ -35,7 +38,7 @@ def trained_autoencoder(
     weights = averaged(_needed(runs / "autoencoder.pt", "autoencoder"))
     model.load_state_dict(Trained.kept(weights))
     model = placed(model.eval().requires_grad_(False), device)
-    model.config = standardize(model, glyphs)
+    model.config = standardize(model, _whole_scenes(glyphs))
     if (runs / "decoder.pt").exists():
         model.load_state_dict(Trained.kept(averaged(runs / "decoder.pt")))
     return model
@@ -47,9 +50,14 @@ def trained_first_stage(name: str, runs: Path, glyphs: Glyphs, device: str = "cp
     weights = averaged(_needed(runs / f"{name}.pt", f"first-stage --name {name}"))
     model.load_state_dict(Trained.kept(weights))
     model = placed(model.eval().requires_grad_(False), device)
-    model.config = standardize(model, glyphs)
+    model.config = standardize(model, _whole_scenes(glyphs))
     absorb_shift(model)
     return model
+
+
+def _whole_scenes(glyphs: Glyphs) -> torch.Tensor:
+    """Those that latents are scaled on [256, 3, 128, 128]."""
+    return draw([scene_at(1, i) for i in range(256)], glyphs)
 
 
 def pack_first_stages(runs: Path, glyphs: Glyphs, folder: Path) -> list[Path]:
@@ -88,14 +96,16 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
     unet = UNet(config.unet)
     trained = averaged(_needed(runs / "diffusion.pt", "diffusion"))
     unet.load_state_dict(WithCells.kept(trained), strict=True)
-    mean, _ = cached_latents(autoencoder, glyphs, 200, 0, runs / "latents.pt")
+    scenes = [scene_at(0, i) for i in range(200)]
+    images = draw(scenes, glyphs)
+    latents = torch.cat([autoencoder.encode(some).mode() for some in images.split(25)])
     model = LatentDiffusion(
         config=replace(config, autoencoder=autoencoder.config),
         unet=unet.eval().requires_grad_(False),
         autoencoder=autoencoder,
         text=trained_text(config, runs),
         schedule=noise_schedule(config.schedule),
-        preview=fit_preview(mean, draw([scene_at(0, i) for i in range(200)], glyphs)),
+        preview=fit_preview(latents, images),
     )
     save_model(model, folder, dtype=torch.float16)
     return model
@@ -137,7 +147,7 @@ def task(
         quieten(model)
         return AutoencoderTask(
             placed(Trained(model), device),
-            SceneCrops(plan.seed, glyphs),
+            Scenes(plan.seed, SIZE, glyphs=glyphs),
             l2=4.0,
             kl=5e-3,
             large_from=plan.steps * 7 // 10,
@@ -147,8 +157,9 @@ def task(
         quieten(model)
         return AutoencoderTask(
             placed(Trained(model, Adversary(width=16, layers=2)), device),
-            SceneCrops(plan.seed, glyphs),
+            Scenes(plan.seed, SIZE, glyphs=glyphs),
             bundled_features(device),
+            adversary=0.1,
             adversary_from=plan.steps * 6 // 10,
             large_from=plan.steps * 8 // 10,
         )
@@ -161,22 +172,30 @@ def task(
                 f"The captions make a vocabulary of {found.vocab_size} tokens, the config says"
                 f" {text.vocab_size}.\nPut the right numbers into the preset in configs.py."
             )
-        return TextTask(Contrast(text).to(device), folder, text, glyphs, plan.seed)
+        twins, contrast = SceneTwins(plan.seed, glyphs), Contrast(text).to(device)
+        reader = TextEncoder(text, contrast.text, load_tokenizer(folder))
+        return TextTask(contrast, reader, twins, len(twins), group=2, seed=plan.seed)
     if part == "recognizer":
         return RecognizerTask(placed(Recognizer(), device), glyphs)
     if part == "decoder":
         model = trained_autoencoder(config, runs, glyphs, device).train()
         model.decoder.requires_grad_(True)
         model.post_quant_conv.requires_grad_(True)
-        crops = SceneCrops(plan.seed + 1, glyphs)
+        crops = Scenes(plan.seed + 1, SIZE, glyphs=glyphs)
         return AutoencoderTask(Trained(model), crops, l2=4.0, kl=5e-3, decoder_only=True)
     if part == "diffusion":
         encoder = trained_autoencoder(config, runs, glyphs, device)
-        mean, std = cached_latents(encoder, glyphs, scenes, plan.seed, runs / "latents.pt")
-        reader = trained_text(config, runs, device)
+        pictures = Scenes(plan.seed, SIZE, glyphs=glyphs, count=scenes)
         unet = UNet(config.unet)
         zero_residuals(unet)
-        return DiffusionTask(
-            placed(WithCells(unet), device), reader, config.schedule, mean, std, plan.seed
+        return NamingTask(
+            model=placed(WithCells(unet), device),
+            config=replace(config, autoencoder=encoder.config),
+            pictures=pictures,
+            latents=cached_latents(encoder, pictures, scenes, runs / "latents.pt"),
+            autoencoder=encoder,
+            text=trained_text(config, runs, device),
+            scenes=[scene_at(plan.seed, number) for number in range(scenes)],
+            seed=plan.seed,
         )
     raise InputError(f"There is no part called {part!r}.")

@@ -1,10 +1,11 @@
 """Training the text encoder before the denoiser, as CLIP was before Stable Diffusion.
 
-Contrastive (arXiv 2103.00020): captions and pictures of a batch find each other; beside every
-scene stands its twin with the same things in another arrangement, so that order has to be read.
-The encoder that is trained has one layer more than the one that is kept (Stable Diffusion 2 keeps
-its encoder's second to last layer too): gathering the whole sentence is that last layer's work.
-Two small terms keep the words themselves clear for cross-attention:
+Contrastive (arXiv 2103.00020): captions and pictures of a batch find each other. Pictures may come
+in groups that are alike but for what a careful reader sees (`SceneTwins`), and then stand beside
+each other in a batch, so that order has to be read. The encoder that is trained has one layer more
+than the one that is kept (Stable Diffusion 2 keeps its encoder's second to last layer too):
+gathering the whole sentence is that last layer's work. Two small terms keep the words themselves
+clear for cross-attention:
 
 - own word: from a token's state the token can be told, so a word's state stays its own;
 - quiet: the states of the end token and of the padding are the same under every caption, so a
@@ -16,22 +17,35 @@ from __future__ import annotations
 import json
 import random
 import shutil
+import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..checkpoints.target import device_of
 from ..configs import TextConfig
+from ..errors import InputError
 from ..models.text import TextEncoder, build_text, load_tokenizer
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
-from .data import scene_at
-from .loop import Draw
+from .checkpoint import averaged
+from .data import scene_at, to_tensor
+from .loop import Average, Draw
+from .order import sample_rows
+
+if TYPE_CHECKING:
+    from .data import Pictures
 
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
+SIDE = 64  # pixels of the pictures that captions are compared with
+SEEN = 32  # tokens of a caption and its padding, at least
+READ = 2000  # captions that a vocabulary is learnt from
 
 
 def build_tokenizer(folder: Path, captions: Iterable[str], merges: int = 509) -> TextConfig:
@@ -83,8 +97,37 @@ def caption_vocabulary(folder: Path, scenes: int = 20_000) -> TextConfig:
     return build_tokenizer(folder, (scene_at(0, i).caption for i in range(scenes)))
 
 
+def new_text(
+    pictures: Pictures, *, width: int = 64, layers: int = 2, heads: int = 4, seed: int = 0
+) -> TextEncoder:
+    """A small text transformer with random weights, and a tokenizer of the pictures' captions.
+
+    Prompts may be half as long again as the longest caption, up to CLIP's 75 tokens. The same
+    pictures and ``seed`` give the same one. Raises InputError where nothing has a caption.
+    """
+    numbers = range(min(len(pictures), READ))
+    captions = [pictures.caption(number, random.Random(number)) for number in numbers]
+    if not any(caption.strip() for caption in captions):
+        raise InputError(
+            "These pictures have no captions.\n"
+            "Give some, or train without words: text=None, with classes=... or without.",
+            parameter="text",
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        found = build_tokenizer(Path(folder), captions)
+        tokenizer = load_tokenizer(folder)
+    longest = max(len(tokenizer.tokenize(caption)) for caption in set(captions))
+    config = replace(
+        found, width=width, layers=layers, heads=heads, hidden=4 * width,
+        length=min(max(longest * 3 // 2, 6) + 2, 77),
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return TextEncoder(config, build_text(config), tokenizer)
+
+
 class PictureEncoder(nn.Module):
-    """Scenes [B, 3, 64, 64] to unit vectors [B, dim]: the other half of the contrast, and not
+    """Pictures [B, 3, 64, 64] to unit vectors [B, dim]: the other half of the contrast, and not
     kept. The last convolution's map is flattened, not averaged, so that places are seen."""
 
     def __init__(self, dim: int = 128):
@@ -145,65 +188,129 @@ def twin(rng: random.Random, scene: Scene) -> Scene:
     return describe(rng, replace(scene, objects=objects, relations=relations))
 
 
+@dataclass(frozen=True)
+class SceneTwins:
+    """Pictures in pairs: number 2 i is scene i of a seed, 2 i + 1 its `twin`."""
+
+    seed: int
+    glyphs: Glyphs
+    scenes: int = 4000
+
+    def __len__(self) -> int:
+        return 2 * self.scenes
+
+    def scene(self, number: int) -> Scene:
+        index = number % len(self) // 2
+        scene = scene_at(self.seed, index)
+        return twin(random.Random(f"twin/{self.seed}/{index}"), scene) if number % 2 else scene
+
+    def picture(self, number: int) -> np.ndarray:
+        return render(self.scene(number), self.glyphs).image
+
+    def caption(self, number: int, rng: random.Random) -> str:
+        return describe(rng, self.scene(number)).caption
+
+
 @dataclass
 class TextTask:
-    """``model`` learns from a bank of ``scenes`` pairs of twins drawn once at 64 x 64; captions
-    are worded anew in every batch."""
+    """``model`` learns which caption belongs to which of the first ``count`` ``pictures``.
+
+    ``reader`` has the tokenizer. ``group`` pictures whose numbers follow each other are always in
+    one batch. Captions are asked for anew in every batch; where two of a batch are the same, either
+    picture is right.
+    """
 
     model: Contrast
-    tokenizer_folder: Path
-    config: TextConfig
-    glyphs: Glyphs
+    reader: TextEncoder
+    pictures: Pictures | SceneTwins
+    count: int
+    group: int = 1
     seed: int = 0
-    scenes: int = 4000
-    tokens: int = 32  # enough for every caption; what stands behind cannot be seen before it
+    average: Average | None = field(default=None, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        self.reader = TextEncoder(self.config, self.model, load_tokenizer(self.tokenizer_folder))
-        self.bank: list[Scene] = []
-        images = []
-        for i in range(self.scenes):
-            scene = scene_at(self.seed, i)
-            for one in (scene, twin(random.Random(f"twin/{self.seed}/{i}"), scene)):
-                self.bank.append(one)
-                image = torch.from_numpy(render(one, self.glyphs).image).permute(2, 0, 1)
-                images.append(F.avg_pool2d(image[None].float(), 2).byte())
-        self.images = torch.cat(images)
+    @cached_property
+    def images(self) -> Tensor:
+        """All pictures, small: uint8 [count, 3, 64, 64]."""
+        return torch.cat([_small(self.pictures.picture(i)) for i in range(self.count)])
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
-        device = draw.device
-        rng = random.Random(f"text/{self.seed}/{draw.step}")
-        pairs = rng.sample(range(self.scenes), draw.size // 2)
-        rows = [row for pair in pairs for row in (2 * pair, 2 * pair + 1)]
-        captions = [describe(rng, self.bank[row]).caption for row in rows]
-        ids = self.reader.tokenize(captions).ids[:, : self.tokens].to(device)
+        device, config = draw.device, self.reader.config
+        rows = sample_rows(draw, self.count, self.seed, self.group)
+        captions = [
+            self.pictures.caption(row, random.Random(f"text/{self.seed}/{draw.step}/{row}"))
+            for row in rows
+        ]
+        ids = self.reader.tokenize(captions).ids
+        longest = int((ids == config.eos).int().argmax(1).max()) + 1
+        ids = ids[:, : max(longest, SEEN)].to(device)  # no token sees those behind it
         image = self.images[rows].to(device).float() / 127.5 - 1
 
         states, last = self.model(ids)
-        end = (ids == self.config.eos).int().argmax(dim=1)
+        end = (ids == config.eos).int().argmax(dim=1)
         text = F.normalize(self.model.project(last[torch.arange(len(ids)), end]), dim=-1)
         picture = self.model.picture(image)
         temperature = self.model.log_temperature.clamp(max=4.6).exp()
         logits = temperature * text @ picture.T  # [B captions, B pictures]
-        target = torch.arange(len(ids), device=device)
+        same = (ids[:, None] == ids[None]).all(2).float()
+        target = same / same.sum(1, keepdim=True)
         contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
-        is_word = (ids < self.config.bos) & (ids != self.config.pad)
+        is_word = (ids < config.bos) & (ids != config.pad)
         table = self.model.inner.embeddings.token_embedding.weight
         own = F.cross_entropy(
             F.normalize(states[is_word], dim=-1) @ F.normalize(table, dim=-1).T * 16, ids[is_word]
         )
-        silent = states[~is_word & (ids != self.config.bos)]  # the end token and the padding
+        silent = states[~is_word & (ids != config.bos)]  # the end token and the padding
         quiet = (silent - silent.mean(0, keepdim=True)).square().mean()
 
-        right = (logits.argmax(1) == target).float().mean()
-        twins = logits.view(len(ids), -1, 2)[target, target // 2]  # each caption's pair of pictures
-        told = (twins.argmax(1) == target % 2).float().mean()
+        numbers = torch.arange(len(ids), device=device)
+        right = {"found": same[numbers, logits.argmax(1)].mean()}
+        if self.group > 1:  # each caption's own group of pictures
+            groups = logits.view(len(ids), -1, self.group)[numbers, numbers // self.group]
+            right["told_twins"] = (groups.argmax(1) == numbers % self.group).float().mean()
         loss = contrast + 0.2 * own + 0.5 * quiet
-        return {
-            "loss": loss, "contrast": contrast, "own": own, "quiet": quiet,
-            "found": right, "told_twins": told,
-        }  # fmt: skip
+        return {"loss": loss, "contrast": contrast, "own": own, "quiet": quiet, **right}
+
+    def result(self, checkpoint: str | Path | None = None) -> TextEncoder:
+        """The text encoder, frozen, with the averaged weights as they are now or in a file."""
+        if checkpoint is not None:
+            weights = averaged(Path(checkpoint))
+        else:
+            weights = self.average.weights if self.average else self.model.state_dict()
+        config = self.reader.config
+        model: nn.Module = build_text(config)
+        model.load_state_dict(kept_weights(weights, config), strict=True)
+        model = model.requires_grad_(False).to(next(self.model.parameters()).device)
+        return TextEncoder(config, model, self.reader.tokenizer)
+
+
+def _small(picture: np.ndarray) -> Tensor:
+    """uint8 [1, 3, 64, 64] of a picture [H, W, 3]."""
+    image = F.interpolate(to_tensor(picture)[None], (SIDE, SIDE), mode="area")
+    return ((image + 1) * 127.5).round().byte()
+
+
+def text(
+    pictures: Pictures,
+    *,
+    count: int | None = None,
+    width: int = 64,
+    layers: int = 2,
+    heads: int = 4,
+    seed: int = 0,
+    device: str = "auto",
+) -> TextTask:
+    """Contrastive training of a new, small text encoder on pictures and their captions.
+
+    ``count``: how many of the pictures; they are held in memory, small. When trained,
+    ``task.result()`` is what `diffusion` takes as its ``encoder``.
+    """
+    reader = new_text(pictures, width=width, layers=layers, heads=heads, seed=seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Contrast(reader.config)
+    count = min(len(pictures), count or 20_000)
+    return TextTask(model.to(device_of(device)), reader, pictures, count, seed=seed)
 
 
 def kept_weights(contrast: dict[str, Tensor], config: TextConfig) -> dict[str, Tensor]:

@@ -1,0 +1,172 @@
+"""The text encoder's training, on pictures with captions and on scenes and their twins."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from few_pictures import Few
+from PIL import Image, ImageDraw
+
+from sdwidgets.configs import EMOJI, TINY
+from sdwidgets.errors import InputError
+from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
+from sdwidgets.scenes import OBJECTS, make_scene, plural
+from sdwidgets.training.loop import Plan, train
+from sdwidgets.training.text import (
+    Contrast,
+    SceneTwins,
+    TextTask,
+    caption_vocabulary,
+    kept_weights,
+    new_text,
+    text,
+    twin,
+)
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    made = {}
+    for i, noun in enumerate(OBJECTS):
+        made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))
+        ImageDraw.Draw(made[noun]).ellipse((0, 0, 59, 49), fill=(6 * i, 255 - 6 * i, 128, 255))
+    return made
+
+
+@pytest.fixture(scope="module")
+def vocabulary(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tokenizer")
+    return folder, caption_vocabulary(folder, scenes=3000)
+
+
+def ids_of(config):
+    return {name: getattr(config, name) for name in ("vocab_size", "bos", "eos", "pad")}
+
+
+def read_by(vocabulary):
+    folder, config = vocabulary
+    return TextEncoder(
+        replace(TINY.text[0], **ids_of(config)), torch.nn.Linear(1, 1), load_tokenizer(folder)
+    )
+
+
+def steps_of(task, steps=20, **plan):
+    return list(train(task, Plan(steps=steps, warmup=3, **plan)))
+
+
+def falls(steps):
+    losses = [step.loss for step in steps]
+    return np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+
+
+# ------------------------------------------------------------------------- tokenizers
+
+
+def test_the_captions_words_are_one_token_each(vocabulary):
+    words = [word for noun in OBJECTS for word in (noun, plural(noun))]
+    some = [" ".join(words[i : i + 10]) for i in range(0, len(words), 10)]
+    tokens = read_by(vocabulary).tokenize(some)
+    assert [piece for pieces in tokens.pieces for piece in pieces] == words
+
+
+def test_the_bundled_vocabulary_is_that_of_the_captions(tmp_path):
+    found = caption_vocabulary(tmp_path)
+    assert ids_of(found) == ids_of(EMOJI.text[0])
+
+
+def test_any_text_can_be_tokenised(vocabulary):
+    tokens = read_by(vocabulary).tokenize(["Ein Zebra, café № 5 🐉"])
+    assert "".join(tokens.pieces[0]).replace("\ufffd", "") == "einzebra,café№5🐉"
+
+
+def test_a_new_encoder_reads_the_pictures_captions_word_by_word():
+    encoder = new_text(Few())
+    assert encoder.tokenize(["a green picture"]).pieces == (("a", "green", "picture"),)
+    assert encoder.capacity == 6
+    assert encoder.encode(["all red"]).shape == (1, 8, 64)
+
+
+def test_the_same_pictures_make_the_same_encoder():
+    first, again = new_text(Few(), seed=3), new_text(Few(), seed=3)
+    assert torch.equal(first.encode(["all blue"]), again.encode(["all blue"]))
+
+
+def test_pictures_without_captions_have_no_text():
+    pictures = Few()
+    pictures.caption = lambda number, rng: ""
+    with pytest.raises(InputError, match="have no captions"):
+        new_text(pictures)
+
+
+# ------------------------------------------------------------------------- any pictures
+
+
+def test_captions_and_pictures_find_each_other():
+    task = text(Few(), width=16, heads=2, device="cpu")
+    steps = steps_of(task, batch_size=6, lr=3e-3)
+    assert falls(steps)
+    assert steps[-1].metrics["found"] > 0.6
+    assert "told_twins" not in steps[-1].metrics
+
+
+def test_pictures_with_one_caption_are_all_right_for_it():
+    pictures = Few(count=6)
+    pictures.caption = lambda number, rng: "a picture"
+    steps = steps_of(text(pictures, width=16, heads=2, device="cpu"), steps=1, batch_size=6)
+    assert steps[0].metrics["found"] == 1
+
+
+def test_a_trained_encoder_says_what_the_averaged_weights_say(tmp_path):
+    task = text(Few(), width=16, heads=2, device="cpu")
+    for _ in train(task, Plan(steps=4, batch_size=6), tmp_path / "text.pt"):
+        pass
+    encoder = task.result()
+    assert torch.equal(
+        encoder.encode(["all red"]), task.result(tmp_path / "text.pt").encode(["all red"])
+    )
+    assert not any(weight.requires_grad for weight in encoder.model.parameters())
+    task.average = None
+    assert not torch.equal(encoder.encode(["all red"]), task.result().encode(["all red"]))
+
+
+def test_resuming_the_contrast_is_exact(tmp_path):
+    whole = [s.loss for s in train(text(Few(), width=16, heads=2, device="cpu"), Plan(steps=6))]
+    steps = train(text(Few(), width=16, heads=2, device="cpu"), Plan(steps=6), tmp_path / "a.pt")
+    begun = [next(steps).loss for _ in range(3)]
+    steps.close()
+    rest = train(text(Few(), width=16, heads=2, device="cpu"), Plan(steps=6), tmp_path / "a.pt")
+    assert begun + [step.loss for step in rest] == whole
+
+
+# ------------------------------------------------------------------------- scenes
+
+
+def test_a_twin_has_the_same_things_in_another_arrangement():
+    for i in range(40):
+        scene = make_scene(random.Random(i), kind="two")
+        other = twin(random.Random(i), scene)
+        assert other.counts == scene.counts
+        assert other.relations != scene.relations
+        assert other.background == scene.background
+
+
+def test_twins_are_in_one_batch(vocabulary, glyphs):
+    folder, found = vocabulary
+    config = replace(EMOJI.text[0], width=32, heads=2, hidden=64, **ids_of(found))
+    torch.manual_seed(0)
+    contrast = Contrast(config)
+    reader = TextEncoder(config, contrast.text, load_tokenizer(folder))
+    twins = SceneTwins(0, glyphs, scenes=24)
+    task = TextTask(contrast, reader, twins, len(twins), group=2)
+    steps = steps_of(task, batch_size=16)
+    assert falls(steps)
+    assert 0 <= steps[-1].metrics["told_twins"] <= 1
+
+    kept = build_text(config)
+    kept.load_state_dict(kept_weights(task.model.state_dict(), config), strict=True)
+    ids = reader.tokenize(["a cat left of a car"]).ids
+    states, _ = task.model.eval()(ids)
+    inner = getattr(kept, "text_model", kept)
+    assert torch.allclose(inner(input_ids=ids).last_hidden_state, states, atol=1e-5)
