@@ -1,12 +1,12 @@
 """What does a picture lose, squeezed by f? ``python -m benchmarks.first_stages``
 
 Every bundled autoencoder of emoji scenes rebuilds held-out scenes; the paper's own numbers for
-photographs stand beside (arXiv 2112.10752, table 8). All were trained alike: the same loss, the same
-number of crops. Beside it the time one picture takes, against diffusers with the same weights.
+photographs stand beside (arXiv 2112.10752, table 8). All were trained alike: the same loss, the
+same number of crops. And the time one picture takes, against diffusers with the same weights.
 
 R-FD is a Frechet distance between scenes and their reconstructions, as the paper's R-FID, but on
-the features of the project's recogniser (`sdwidgets.training.recognizer`), not on Inception's, so the
-two columns cannot be compared with each other; nor can the two of PSIM.
+the features of the project's recogniser (`sdwidgets.training.recognizer`), not on Inception's: the
+two columns cannot be compared with each other, nor can "perceptual" and PSIM.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def peers(models: dict[str, Autoencoder], device: str) -> dict[str, torch.nn.Mod
     found = {}
     for name, model in models.items():
         kind = VQModel if model.config.codes else AutoencoderKL
-        theirs = kind.from_pretrained(bundled_folder(name), torch_dtype=torch.float32).to(device).eval()
+        theirs = (
+            kind.from_pretrained(bundled_folder(name), torch_dtype=torch.float32).to(device).eval()
+        )
         found[name] = theirs
     return found
 
@@ -208,12 +210,13 @@ def measure(given: Options) -> int:
     images = draw(scenes, load_glyphs()).to(given.device)
     seconds, ratios = timed(models, images[:1], given)
     rows = [measured(name, model, images, judge) for name, model in models.items()]
-    print(f"\n{table(rows, seconds)}\n", flush=True)
+    text = table(rows, seconds)
+    print(f"\n{text}\n", flush=True)
     if more.plot:
         plot(rows, more.plot)
     return report(
         "first_stages", question, ratios, given, described,
-        scenes=more.scenes, rows=[vars(row) for row in rows], table=table(rows, seconds).split("\n"),
+        scenes=more.scenes, rows=[vars(row) for row in rows], table=text.splitlines(),
     )  # fmt: skip
 
 
