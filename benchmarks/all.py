@@ -25,6 +25,9 @@ BENCHMARKS = (
     "attention_cost",
     "attention_truth",
     "scrubbing",
+    "lab_update",
+    "first_stages",
+    "first_stage_diffusion",
 )
 
 
