@@ -4,17 +4,22 @@ The parts build on each other: autoencoder, text, diffusion; the recogniser only
 resumes where its checkpoint in the runs folder ends. ``pack`` turns the checkpoints into a model
 folder that ``sdwidgets.load`` and diffusers read; ``unpack`` turns such a folder (by default the
 bundled model) back into checkpoints, for training its denoiser further.
+
+Started by torchrun, as ``torchrun --nproc_per_node 4 -m sdwidgets.training PART``, its processes
+share out every batch.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm.auto import tqdm
@@ -22,7 +27,10 @@ from tqdm.auto import tqdm
 from ..checkpoints import load_model
 from ..configs import EMOJI, SCENE_STAGES
 from ..scenes import load_glyphs
-from .loop import Plan, Task, train
+from .loop import Plan, Task, distributed, train
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 BUNDLED = Path(__file__).resolve().parents[1] / "weights" / "emoji"
 
@@ -37,13 +45,22 @@ PLANS = {
 }
 
 
-def follow(task: Task, plan: Plan, checkpoint: Path, stop: Event, log_every: int = 50) -> None:
-    """Trains with a progress bar (a line every ``log_every`` steps without a terminal)."""
-    live = sys.stderr.isatty()
+def follow(
+    task: Task,
+    plan: Plan,
+    checkpoint: Path,
+    stop: Event,
+    log_every: int = 50,
+    accelerator: Accelerator | None = None,
+) -> None:
+    """Trains with a progress bar (a line every ``log_every`` steps without a terminal), which the
+    first of several processes shows. When one of them is asked to stop, all do."""
+    speaks = accelerator is None or accelerator.is_main_process
+    live = speaks and sys.stderr.isatty()
     bar: tqdm | None = None
     mean: dict[str, float] = {}
     began = time.perf_counter()
-    for step in train(task, plan, checkpoint):
+    for step in train(task, plan, checkpoint, accelerator=accelerator):
         if bar is None:
             bar = tqdm(total=step.total, initial=step.index, disable=not live, desc=checkpoint.stem)
             first = step.index
@@ -51,7 +68,7 @@ def follow(task: Task, plan: Plan, checkpoint: Path, stop: Event, log_every: int
             mean[name] = value if name not in mean else 0.98 * mean[name] + 0.02 * value
         bar.update()
         bar.set_postfix({k: f"{v:.4g}" for k, v in mean.items()}, refresh=False)
-        if not live and (step.index + 1) % log_every == 0:
+        if speaks and not live and (step.index + 1) % log_every == 0:
             spent = time.perf_counter() - began
             rate = (step.index + 1 - first) / spent
             values = "  ".join(f"{k} {v:.4g}" for k, v in mean.items())
@@ -61,10 +78,20 @@ def follow(task: Task, plan: Plan, checkpoint: Path, stop: Event, log_every: int
                 f"{(step.total - step.index - 1) / rate / 60:.0f} min left",
                 flush=True,
             )
-        if stop.is_set():
+        if _asked(stop, accelerator):
+            stop.set()
             break
     if bar is not None:
         bar.close()
+
+
+def _asked(stop: Event, accelerator: Accelerator | None) -> bool:
+    """Whether this process, or any of them, has been asked to stop."""
+    if accelerator is None:
+        return stop.is_set()
+    if stop.is_set():
+        accelerator.set_trigger()
+    return bool(accelerator.check_trigger())
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -74,7 +101,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"), help="pack's model folder")
     parser.add_argument("--model", type=Path, default=BUNDLED, help="unpack's model folder")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device", help="by default a GPU, if there is one"
+    )
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
     parser.add_argument("--steps", type=int)
@@ -105,19 +134,31 @@ def main(argv: list[str] | None = None) -> None:
         if getattr(args, name) is not None
     }
     plan = replace(PLANS[args.part], **overrides)
-    torch.manual_seed(plan.seed)
-    task = parts.task(
-        args.part, EMOJI, args.runs, args.device, load_glyphs(), plan, args.scenes, args.name
-    )
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun says how many there are
+    accelerator = distributed() if several else None
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if accelerator:
+        device = str(accelerator.device)
+    rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
+    for turn in range(ranks):  # one after the other: what the first writes, the others read
+        if turn == rank:
+            torch.manual_seed(plan.seed)
+            task = parts.task(
+                args.part, EMOJI, args.runs, device, load_glyphs(), plan, args.scenes, args.name
+            )
+        if accelerator:
+            accelerator.wait_for_everyone()
     checkpoint = args.runs / f"{args.part}.pt"
     if args.part == "first-stage":
         checkpoint = args.runs / "first-stages" / f"{args.name}.pt"
     stop = Event()
     for kind in (signal.SIGINT, signal.SIGTERM):  # a request to end takes effect between steps
         signal.signal(kind, lambda *_: stop.set())
-    follow(task, plan, checkpoint, stop)
-    if stop.is_set():
+    follow(task, plan, checkpoint, stop, accelerator=accelerator)
+    if stop.is_set() and rank == 0:
         print(f"Stopped; the same command goes on from {checkpoint}.")
+    if accelerator:
+        accelerator.end_training()
 
 
 if __name__ == "__main__":

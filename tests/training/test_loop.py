@@ -1,12 +1,21 @@
 """The training loop on a model of one matrix."""
 
+import errno
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from sdwidgets.errors import NumericsError
+from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError, NumericsError
 from sdwidgets.training.checkpoint import averaged
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.muon import orthogonalized, split
@@ -65,14 +74,321 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stop):
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_nan_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
-    file = tmp_path / "line.pt"
-    with pytest.raises(NumericsError, match="step 25"):
-        for _ in train(Line(spoilt=25), PLAN, file):
-            pass
+def test_the_task_is_told_the_average():
+    task = Line()
+    for _ in train(task, PLAN):
+        assert task.average is not None
+    weights = task.model.state_dict()
+    assert any(not torch.equal(task.average.weights[name], weights[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": -1},
+        {"steps": 1.5},
+        {"batch_size": 0},
+        {"lr": float("nan")},
+        {"matrix_lr": -1.0},
+        {"ema": 1.5},
+        {"checkpoint_every": 0},
+    ],
+)
+def test_a_plan_that_cannot_be_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(InputError, match=name):
+        replace(PLAN, **wrong)
+
+
+# ------------------------------------------------------------------------- numbers that are none
+
+
+def finite_at(file, step):
     state = torch.load(file, weights_only=True)
-    assert state["step"] == 20
+    assert state["step"] == step
     assert all(torch.isfinite(value).all() for value in state["model"].values())
+
+
+def test_nan_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
+    file, task = tmp_path / "line.pt", Line(spoilt=25)
+    with pytest.raises(NumericsError, match="nan at step 25") as caught:
+        for _ in train(task, PLAN, file):
+            pass
+    finite_at(file, 20)
+    assert all(torch.isfinite(value).all() for value in task.model.state_dict().values())
+    assert len(str(caught.value).splitlines()) == 3
+
+
+class Root(Line):
+    """At step 25 the loss is 0 and its gradient is infinite: that of a square root."""
+
+    def loss(self, draw):
+        loss = super().loss(draw)["loss"]
+        return {"loss": (loss * (draw.step != 25)).sqrt()}
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_it_spoils_the_weights(tmp_path):
+    file = tmp_path / "line.pt"
+    with pytest.raises(NumericsError, match="loss is 0 at step 25, but its gradients"):
+        for _ in train(Root(), replace(PLAN, checkpoint_every=26), file):
+            pass
+    assert not file.exists()
+
+
+def test_the_first_term_that_is_not_finite_is_named():
+    class Terms(Line):
+        def loss(self, draw):
+            loss = super().loss(draw)["loss"]
+            return {"loss": loss * float("inf"), "a": loss, "b": loss / 0, "c": loss / 0}
+
+    with pytest.raises(NumericsError, match="became inf at step 0, first in 'b'"):
+        next(train(Terms(), PLAN))
+
+
+# ------------------------------------------------------------------------- a full disk
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """From now on the disk is full: half of a file is written, then it ends."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return lambda: monkeypatch.setattr(os, "fsync", full)
+
+
+@pytest.mark.parametrize(("last", "written"), [(15, 10), (39, 30)])
+def test_a_full_disk_leaves_the_old_checkpoint_and_the_weights_in_memory(
+    tmp_path, full, last, written
+):
+    """At a checkpoint on the way, and at the last one."""
+    whole, task, file = Line(), Line(), tmp_path / "line.pt"
+    steps = train(task, PLAN, file)
+    with pytest.raises(CheckpointError, match="No space left on device") as caught:
+        for step in steps:
+            if step.index == last:
+                full()
+    finite_at(file, written)
+    assert [one.name for one in tmp_path.iterdir()] == ["line.pt"]
+    assert "What was saved there before is as it was" in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 3
+    done = 20 if last == 15 else 40
+    for step in train(whole, PLAN):
+        if step.index == done - 1:
+            break
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(task.model.state_dict()[name], value)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="no limits on files here")
+def test_a_file_that_may_not_grow_is_said_in_words(tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    usual = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="could not be written"):
+            for _ in train(Line(), PLAN, tmp_path / "line.pt"):
+                pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, usual)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_a_file_is_said_in_words(tmp_path):
+    (tmp_path / "runs").write_text("not a folder")
+    with pytest.raises(CheckpointError, match="could not be written"):
+        for _ in train(Line(), PLAN, tmp_path / "runs" / "line.pt"):
+            pass
+
+
+# ------------------------------------------------------------------------- interrupts
+
+
+def same_as_whole(file, plan=PLAN):
+    """Going on from ``file`` ends in the bits of a run that was not interrupted."""
+    whole, resumed = Line(), Line()
+    for task, checkpoint in ((whole, None), (resumed, file)):
+        for _ in train(task, plan, checkpoint):
+            pass
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name])
+
+
+def test_an_interrupt_in_the_loops_body_leaves_a_checkpoint(tmp_path):
+    file = tmp_path / "line.pt"
+    with pytest.raises(KeyboardInterrupt):
+        for step in train(Line(), PLAN, file):
+            if step.index == 12:
+                raise KeyboardInterrupt
+    finite_at(file, 13)
+    same_as_whole(file)
+
+
+def test_closing_leaves_a_checkpoint(tmp_path):
+    with closing(train(Line(), PLAN, tmp_path / "line.pt")) as steps:
+        for _ in range(7):
+            next(steps)
+    finite_at(tmp_path / "line.pt", 7)
+
+
+class Interrupted(Line):
+    """Somebody presses Ctrl-C, ``times`` times, while step 12 computes."""
+
+    def __init__(self, times):
+        super().__init__()
+        self.times = times
+
+    def loss(self, draw):
+        if draw.step == 12:
+            for _ in range(self.times):
+                signal.raise_signal(signal.SIGINT)
+        return super().loss(draw)
+
+
+@pytest.mark.parametrize(("times", "reached"), [(1, 13), (2, 12)])
+def test_an_interrupt_within_a_step_waits_for_its_end_and_a_second_does_not(
+    tmp_path, times, reached
+):
+    file, usual = tmp_path / "line.pt", signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        for _ in train(Interrupted(times), PLAN, file):
+            pass
+    assert signal.getsignal(signal.SIGINT) is usual
+    finite_at(file, reached)
+    same_as_whole(file)
+
+
+def test_on_another_thread_training_goes_as_on_the_main_one():
+    losses = []
+    thread = threading.Thread(target=lambda: losses.extend(s.loss for s in train(Line(), PLAN)))
+    thread.start()
+    thread.join()
+    assert losses == [step.loss for step in train(Line(), PLAN)]
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {here!r})
+from test_loop import Line, PLAN, replace, train
+for step in train(Line(), replace(PLAN, steps=10**9), {file!r}):
+    print(step.index, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT there")
+def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(tmp_path):
+    file = tmp_path / "line.pt"
+    script = SCRIPT.format(here=str(Path(__file__).parent), file=str(file))
+    process = subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while process.stdout.readline().strip() != "5":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=120)
+    assert "KeyboardInterrupt" in told
+    state = torch.load(file, weights_only=True)
+    assert state["step"] > 5
+    assert [one.name for one in tmp_path.iterdir()] == ["line.pt"]
+    following = train(Line(), replace(PLAN, steps=10**9), file)
+    assert next(following).index == state["step"]
+
+
+# ------------------------------------------------------------------------- other files
+
+
+def trained(file, task=None):
+    for _ in train(task or Line(), replace(PLAN, steps=2), file):
+        pass
+    return file
+
+
+class Wide(Line):
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Sequential(nn.Linear(4, 8), nn.SiLU(), nn.Linear(8, 3))
+
+
+class Deep(Line):
+    def __init__(self):
+        super().__init__()
+        self.model = nn.Sequential(*self.model, nn.Linear(3, 3))
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        (Wide, r"of another model: 0\.bias is \[16\] in it, \[8\] here"),
+        (Deep, r"of another model: 3\.bias is missing in it, \[3\] here"),
+    ],
+)
+def test_a_checkpoint_of_another_model_is_refused_and_nothing_loaded(tmp_path, task, says):
+    file, other = trained(tmp_path / "line.pt"), task()
+    before = {name: value.clone() for name, value in other.model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=says):
+        next(train(other, PLAN, file))
+    assert all(torch.equal(v, before[k]) for k, v in other.model.state_dict().items())
+
+
+def test_a_checkpoint_that_has_more_is_refused(tmp_path):
+    file = trained(tmp_path / "deep.pt", Deep())
+    with pytest.raises(CheckpointError, match=r"3\.bias is \[3\] in it, missing here"):
+        next(train(Line(), PLAN, file))
+
+
+def test_other_optimisers_are_refused(tmp_path):
+    file = trained(tmp_path / "line.pt")
+    state = torch.load(file, weights_only=True)
+    state["optimizers"][1]["param_groups"].pop()
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match="other optimisers"):
+        next(train(Line(), PLAN, file))
+
+
+class Evil:
+    def __reduce__(self):
+        return (os.mkdir, ("was_run",))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no checkpoint",
+        pickle.dumps(Evil()),
+        pickle.dumps({"model": 1}),
+        "cut",
+        {"model": {}, "ema": {}},
+        {"model": {"0.bias": 3}, "ema": {}, "step": 2},
+        {"model": {}, "ema": {}, "step": -1},
+        [1, 2],
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_refused_and_kept(tmp_path, monkeypatch, content):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "line.pt"
+    if content == "cut":
+        trained(file)
+        file.write_bytes(file.read_bytes()[:-200])
+    elif isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    before = file.read_bytes()
+    with pytest.raises(CheckpointError) as caught:
+        next(train(Line(), PLAN, file))
+    assert len(str(caught.value).splitlines()) <= 3
+    assert file.read_bytes() == before
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_averaged_weights_of_no_file_are_not_found(tmp_path):
+    with pytest.raises(CheckpointNotFound, match="no checkpoint"):
+        averaged(tmp_path / "line.pt")
 
 
 def test_no_half_written_checkpoint_is_left(tmp_path):
