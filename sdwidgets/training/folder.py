@@ -76,9 +76,9 @@ class ImageFolder(Arrays):
         numbers = {one: number for number, one in enumerate(self.classes)}
         super().__init__(images, told, [numbers.get(one or "") for one in classes])
         self.skipped, self.notices = skipped, notices
-        for what, about in (("were skipped", skipped), ("want a look", notices)):
+        for what, about in (("skipped", skipped), ("to have a look at", notices)):
             if about:
-                warnings.warn(f"{root}: {len(about)} files {what}: {_some(about)}", stacklevel=2)
+                warnings.warn(f"{root}: {len(about)} {what}: {_some(about)}", stacklevel=2)
 
 
 def _files(root: Path) -> list[str]:

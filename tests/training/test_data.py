@@ -59,7 +59,7 @@ def test_what_cannot_be_read_is_skipped_by_name_and_counted(put, tmp_path):
     put("text.jpg", "no picture")
     put("empty.png", b"")
     put("drawing.svg", "<svg xmlns='http://www.w3.org/2000/svg'/>")
-    with pytest.warns(UserWarning, match="4 files were skipped: cut.png"):
+    with pytest.warns(UserWarning, match="4 skipped: cut.png"):
         pictures = ImageFolder(tmp_path, size=16)
     assert len(pictures) == 1
     assert [*pictures.skipped] == ["cut.png", "drawing.svg", "empty.png", "text.jpg"]
@@ -138,7 +138,7 @@ def test_a_text_that_is_none_is_skipped_and_its_picture_is_not(put, tmp_path):
     put("b.png")
     put("a.txt", b"\xff\xfe\x00caf\xe9")
     put("b.txt", "x" * 200_000)
-    with pytest.warns(UserWarning, match="2 files were skipped"):
+    with pytest.warns(UserWarning, match="2 skipped"):
         pictures = ImageFolder(tmp_path, size=16)
     assert [*pictures.skipped] == ["a.txt", "b.txt"]
     assert len(pictures) == 2
