@@ -213,6 +213,7 @@ def autoencoder(
     codebook: float = 1.0,
     adversary: float = 0.5,
     adversary_from: int = 1000,
+    head_start: int = 200,
     adversary_layers: int = 2,
     adversary_width: int = 32,
     crop: int | None = None,
@@ -230,8 +231,9 @@ def autoencoder(
     by which pictures should look alike, as heavy as ``perceptual_weight``: the bundled features of
     emoji scenes, LPIPS on a VGG16 of yours (`load_lpips`), or None. ``kl`` weighs the KL term,
     ``codebook`` that of codes; which one there is, the config says. adversary: how much the
-    adversary counts beside the error, from step ``adversary_from`` on (0: there is none); its
-    patches are 16, 34 or 70 pixels wide with one, two or three ``adversary_layers``.
+    adversary counts beside the error (0: there is none), from step ``adversary_from`` on; it learns
+    ``head_start`` steps longer. Its patches are 16, 34 or 70 pixels wide with one, two or three
+    ``adversary_layers``.
 
     crop: the crops' side, 32 pixels by default; from step ``large_from`` on they are twice as wide,
     and a fourth as many. decoder_only: the latents stay as they are.
@@ -278,6 +280,7 @@ def autoencoder(
         codebook=codebook,
         adversary=adversary,
         adversary_from=whole("adversary_from", adversary_from, 0, 10**12),
+        head_start=whole("head_start", head_start, 0, 10**12),
         crop=side,
         large_from=large_from,
         decoder_only=decoder_only,
