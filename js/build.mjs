@@ -9,7 +9,7 @@ const outdir = join(here, "..", "sdwidgets", "widgets", "static");
 mkdirSync(outdir, { recursive: true });
 
 const options = {
-  entryPoints: ["picture", "viewer", "compare", "training", "standalone"].map((name) =>
+  entryPoints: ["picture", "viewer", "compare", "training", "lab", "standalone"].map((name) =>
     join(here, "src", `${name}.ts`),
   ),
   outdir,

@@ -148,7 +148,7 @@ export abstract class Shared {
 }
 
 /** One for each model, for all its views, which may each have a proxy of their own. */
-export function oneForEach<M extends AnyModel<{ uid: string }>, T extends Shared>(
+export function oneForEach<M extends AnyModel<{ uid: string }>, T extends { remove(): void }>(
   make: (model: M) => T,
 ) {
   const known = new Map<unknown, T>();

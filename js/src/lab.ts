@@ -1,0 +1,100 @@
+// The autoencoder lab: a picture through autoencoders, side by side; its latents, to play with.
+
+import type { Initialize, Render } from "@anywidget/types";
+import { between } from "./lab/between";
+import { chips } from "./lab/chips";
+import { comparison } from "./lab/comparison";
+import { fileIn } from "./lab/files";
+import { latents } from "./lab/latents";
+import { noise } from "./lab/noise";
+import { play } from "./lab/play";
+import { sources } from "./lab/sources";
+import { type Model, type Store, stores } from "./lab/store";
+import { tabs } from "./lab/tabs";
+import { NAMES } from "./lab/traits";
+import type { What } from "./lab/view";
+import { h, write } from "./lib/dom";
+import { keepKeys } from "./lib/keys";
+import "./lab.css";
+
+const EVERYTHING: ReadonlySet<What> = new Set([
+  ...NAMES,
+  ...(["chosen", "active", "panel", "side", "view", "here"] as const),
+]);
+
+const PANELS = { latents, play, between, noise };
+
+/** Takes pictures that are dropped on the root, or pasted while the focus is in it. */
+function takeFiles(root: HTMLElement, view: Store): () => void {
+  const drag = (event: DragEvent) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault(); // else the browser opens the file, or the notebook takes it
+    event.stopPropagation();
+    root.toggleAttribute("data-dropping", event.type !== "dragleave");
+  };
+  const take = (transfer: DataTransfer | null, event: Event) => {
+    root.removeAttribute("data-dropping");
+    const file = fileIn(transfer);
+    if (file === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    view.open(file);
+  };
+  const drop = (event: DragEvent) => take(event.dataTransfer, event);
+  const paste = (event: ClipboardEvent) => take(event.clipboardData, event);
+  for (const name of ["dragenter", "dragover", "dragleave"] as const) {
+    root.addEventListener(name, drag);
+  }
+  root.addEventListener("drop", drop);
+  root.addEventListener("paste", paste);
+  return () => {
+    for (const name of ["dragenter", "dragover", "dragleave"] as const) {
+      root.removeEventListener(name, drag);
+    }
+    root.removeEventListener("drop", drop);
+    root.removeEventListener("paste", paste);
+  };
+}
+
+/** Draws the lab into the root; returns the undoing. */
+export function show(root: HTMLElement, view: Store): () => void {
+  const status = h("p", { class: "sdw-lab-status", role: "status", dir: "auto" });
+  const error = h("p", { class: "sdw-lab-wrong", role: "alert", dir: "auto" });
+  const from = sources(view);
+  const parts = [from, chips(view), comparison(view), tabs(view, PANELS, EVERYTHING)];
+  from.element.append(h("div", { class: "sdw-lab-message" }, status, error));
+  root.classList.add("sdw", "sdw-lab");
+  root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
+  root.replaceChildren(...parts.map((part) => part.element));
+
+  const say = () => {
+    const { state, message } = view.data;
+    const wrong = view.said ? view.wrong : state === "error";
+    const words = view.said || (state === "working" ? message || "Working" : message);
+    write(status, wrong ? "" : words);
+    write(error, wrong ? words : "");
+  };
+  const update = (what: ReadonlySet<What>) => {
+    for (const part of parts) part.update(what);
+    if (what.has("state") || what.has("message")) say();
+    const { data, selection } = view;
+    root.dataset.state = data.state;
+    root.dataset.panel = selection.panel;
+    root.dataset.active = selection.active;
+  };
+  update(EVERYTHING);
+  const undo = [view.onChange(update), keepKeys(root), takeFiles(root, view)];
+  return () => {
+    for (const each of undo) each();
+    for (const part of parts) part.remove?.();
+  };
+}
+
+const initialize: Initialize<Model> = ({ model }) => {
+  stores.of(model);
+  return () => stores.forget(model);
+};
+
+const render: Render<Model> = ({ model, el }) => show(el, stores.of(model));
+
+export default { initialize, render };

@@ -1,0 +1,52 @@
+// The autoencoders there are, one to four of them pressed.
+
+import { h } from "../lib/dom";
+import { roving } from "../lib/keys";
+import { MOST } from "./store";
+import type { Entry, LabView, Part } from "./view";
+
+/** The chosen ones after a press: it joins them, in place of the last of four, or leaves them. */
+export function pressed(chosen: readonly string[], name: string): string[] {
+  if (!chosen.includes(name)) return [...chosen.slice(0, MOST - 1), name];
+  return chosen.length > 1 ? chosen.filter((one) => one !== name) : [...chosen];
+}
+
+export function chips(view: LabView): Part {
+  const label = "Autoencoders side by side: one to four";
+  const element = h("div", { class: "sdw-lab-chips", role: "toolbar", "aria-label": label });
+  const oneTabStop = roving(element);
+
+  const chip = ({ name, label: words }: Entry) => {
+    const button = h(
+      "button",
+      { type: "button", class: "sdw-lab-chip" },
+      h("b", {}, name),
+      h("span", {}, words),
+    );
+    button.dataset.name = name;
+    button.addEventListener("click", () => {
+      view.select({ chosen: pressed(view.selection.chosen, name) });
+    });
+    return button;
+  };
+  const mark = () => {
+    const { chosen } = view.selection;
+    for (const one of element.children as HTMLCollectionOf<HTMLElement>) {
+      const name = one.dataset.name ?? "";
+      const isChosen = chosen.includes(name);
+      const last = chosen.length >= MOST ? `Shows it in place of ${chosen[MOST - 1]}` : "Shows it";
+      one.setAttribute("aria-pressed", String(isChosen));
+      one.title = isChosen ? (chosen.length > 1 ? "Takes it away" : "One stays") : last;
+    }
+  };
+  return {
+    element,
+    update(what) {
+      if (what.has("catalogue")) {
+        element.replaceChildren(...view.data.catalogue.map(chip));
+        oneTabStop();
+      }
+      if (what.has("catalogue") || what.has("chosen")) mark();
+    },
+  };
+}

@@ -1,0 +1,32 @@
+// A picture's file on its way to the kernel: in parts that every server lets through.
+
+import { bytes } from "../lib/frames";
+
+export const LARGEST = 16 * 2 ** 20; // bytes of a file; the kernel takes no more
+const PART = 2 ** 20; // bytes of a message's buffer, at most
+
+/** Why a file cannot be sent, in words; undefined where it can. */
+export function refusal(file: { name: string; size: number }): string | undefined {
+  if (file.size <= LARGEST) return undefined;
+  const size = (file.size / 2 ** 20).toFixed(1);
+  return (
+    `${file.name || "The file"} has ${size} MB; at most ${LARGEST / 2 ** 20} MB are taken.\n` +
+    "Save the picture smaller and open that."
+  );
+}
+
+/** A file's messages to the kernel, in order, each with its bytes. */
+export async function partsOf(file: File, second: boolean) {
+  const data = bytes(await file.arrayBuffer());
+  const parts = Math.max(Math.ceil(data.length / PART), 1);
+  const { name, size } = file;
+  return Array.from({ length: parts }, (_, part) => {
+    const message = { kind: "file", name, size, part, parts, second };
+    return { message, data: data.slice(part * PART, (part + 1) * PART).buffer };
+  });
+}
+
+/** The first file of what was dropped or pasted; undefined where there is none. */
+export function fileIn(transfer: DataTransfer | null): File | undefined {
+  return transfer?.files[0] ?? undefined;
+}

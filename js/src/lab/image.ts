@@ -1,0 +1,31 @@
+// A picture from a file's bytes.
+
+import { h } from "../lib/dom";
+import { type Binary, bytes } from "../lib/frames";
+
+export interface Shown {
+  readonly element: HTMLImageElement;
+  show(data: Binary | undefined): void; // undefined: what was shown stays, or nothing
+  remove(): void;
+}
+
+/** An <img>; what it showed stays until the next is there, so that nothing flashes. */
+export function image(name: string, words = ""): Shown {
+  const element = h("img", { class: name, alt: words, draggable: "false" });
+  let [shown, url]: [Binary | undefined, string] = [undefined, ""];
+  const forget = () => {
+    if (url) URL.revokeObjectURL(url);
+    url = "";
+  };
+  return {
+    element,
+    show(data) {
+      if (data === undefined || data === shown) return;
+      forget();
+      shown = data;
+      url = URL.createObjectURL(new Blob([bytes(data).slice()])); // the kind is in the first bytes
+      element.src = url;
+    },
+    remove: forget,
+  };
+}

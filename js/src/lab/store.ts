@@ -1,0 +1,182 @@
+// What all views of one lab share: what the kernel worked out, what is selected, where the pointer is.
+
+import type { AnyModel } from "@anywidget/types";
+import { one, oneForEach, quietly } from "../lib/shared";
+import { partsOf, refusal } from "./files";
+import { NAMES, read } from "./traits";
+import type { Data, Here, LabView, Selection, What } from "./view";
+
+export const MOST = 4; // autoencoders side by side
+
+const SAVE_INTERVAL = 100; // ms from one message of selections to the kernel to the next, at least
+const REST = 60; // ms that the pointer stays where it is before the kernel is asked
+const ANSWERED_WITHIN = 4000; // ms
+const NO_KERNEL = "No kernel answers: it is busy, or this is a saved view.";
+
+/** What is selected, from the values of traits; what is no such value is as it is by default. */
+function selectionOf(get: (name: keyof Selection) => unknown): Selection {
+  const [chosen, active, side] = [get("chosen"), get("active"), get("side")];
+  const names = Array.isArray(chosen) ? chosen.filter((name) => typeof name === "string") : [];
+  return {
+    chosen: names.slice(0, MOST),
+    active: typeof active === "string" ? active : "",
+    panel: one("latents", "play", "between", "noise")(get("panel")) ?? "latents",
+    side: side === 64 || side === 256 ? side : 128,
+    view: one("rebuilt", "error", "slider")(get("view")) ?? "rebuilt",
+  };
+}
+
+/** What is selected after a change, so that it fits together: the active one is a chosen one. */
+function changed(before: Selection, change: Partial<Selection>): Selection {
+  const next = { ...before, ...change };
+  if (next.chosen.includes(next.active)) return next;
+  if (change.active === undefined) return { ...next, active: next.chosen[0] ?? "" };
+  return { ...next, chosen: [...next.chosen.slice(0, MOST - 1), next.active] };
+}
+
+const same = (one: unknown, other: unknown) => JSON.stringify(one) === JSON.stringify(other);
+const names = (selection: Selection) => Object.keys(selection) as (keyof Selection)[];
+
+/** The names of events are typed by trait; one loose signature serves them all here. */
+type Events = Record<"on" | "off", (name: string, handler: unknown) => void>;
+
+export class Store implements LabView {
+  data = {} as Data; // filled by the constructor
+  selection: Selection;
+  here: Here = { cell: undefined, pixel: undefined };
+  said = ""; // by the page, in place of the kernel's message
+  wrong = false; // whether that is an error
+  readonly #model: AnyModel;
+  readonly #raw = new Map<string, unknown>(); // the values of traits that `data` was read from
+  readonly #listeners = new Set<(what: ReadonlySet<What>) => void>();
+  #saving: ReturnType<typeof setTimeout> | undefined; // until the next selection may go
+  #unsaved = false;
+  #resting: ReturnType<typeof setTimeout> | undefined; // until the pointer's place is asked for
+  #waiting: ReturnType<typeof setTimeout> | undefined; // until an answer is overdue
+
+  constructor(model: AnyModel) {
+    this.#model = model;
+    this.#read();
+    this.selection = selectionOf(this.#get);
+    (model as unknown as Events).on("change", this.#changed);
+  }
+
+  /** Forget the model; what waits to be saved is saved. */
+  remove() {
+    (this.#model as unknown as Events).off("change", this.#changed);
+    this.#listeners.clear();
+    for (const timer of [this.#saving, this.#resting, this.#waiting]) clearTimeout(timer);
+    if (this.#unsaved) quietly(() => this.#model.save_changes());
+  }
+
+  onChange(listener: (what: ReadonlySet<What>) => void) {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  select(change: Partial<Selection>) {
+    const next = changed(this.selection, change);
+    const others = names(next).filter((name) => !same(next[name], this.selection[name]));
+    if (others.length === 0) return;
+    for (const name of others) this.#model.set(name, next[name]);
+    if (others.some((name) => name !== "view" && name !== "panel")) this.#wait();
+    this.#changed(); // hosts tell of it, too, but not all at once
+    this.#save();
+  }
+
+  point(here: Partial<Here>) {
+    const next = { ...this.here, ...here };
+    if (same(next, this.here)) return;
+    this.here = next;
+    clearTimeout(this.#resting);
+    const of = next.cell ? "cell" : "pixel";
+    const place = next[of];
+    if (place !== undefined) {
+      // Not `send`: that nobody answers is not worth a word.
+      const ask = () => this.#model.send({ kind: "touch", of, ...place });
+      this.#resting = setTimeout(() => quietly(ask), REST);
+    }
+    this.#tell("here");
+  }
+
+  send(message: Record<string, unknown>, buffers: ArrayBuffer[] = []) {
+    this.#wait();
+    quietly(() => this.#model.send(message, undefined, buffers));
+  }
+
+  open(file: File, second = false) {
+    const problem = refusal(file);
+    this.#say(problem ?? `Opening ${file.name || "the picture"}`, problem !== undefined);
+    if (problem !== undefined) return;
+    partsOf(file, second).then(
+      (parts) => {
+        for (const { message, data } of parts) this.send(message, [data]);
+      },
+      () => this.#say(`${file.name || "The file"} cannot be read.`, true),
+    );
+  }
+
+  readonly #get = (name: string): unknown => this.#model.get(name);
+
+  readonly #changed = () => {
+    const what = this.#read();
+    if ([...what].some((name) => name !== "touch")) {
+      clearTimeout(this.#waiting);
+      if (this.said) what.add("message");
+      this.said = "";
+    }
+    const next = selectionOf(this.#get);
+    for (const name of names(next)) {
+      if (!same(next[name], this.selection[name])) what.add(name);
+    }
+    this.selection = next;
+    if (what.size > 0) this.#tell(...what);
+  };
+
+  /** Reads what is new in the traits beside the selection; returns what that was. */
+  #read(): Set<What> {
+    const what = new Set<What>();
+    for (const name of NAMES) {
+      const value = this.#get(name);
+      if (this.#raw.has(name) && this.#raw.get(name) === value) continue;
+      this.#raw.set(name, value);
+      this.data = { ...this.data, [name]: read(name, value) };
+      what.add(name);
+    }
+    return what;
+  }
+
+  /** Say so where the kernel does not answer what is asked now. */
+  #wait() {
+    clearTimeout(this.#waiting);
+    this.#waiting = setTimeout(() => this.#say(NO_KERNEL), ANSWERED_WITHIN);
+  }
+
+  #say(words: string, wrong = false) {
+    this.said = words;
+    this.wrong = wrong;
+    this.#tell("message");
+  }
+
+  #tell(...what: What[]) {
+    const all = new Set(what);
+    for (const listener of this.#listeners) listener(all);
+  }
+
+  /** Send the selection to the kernel: at once, but not more often than it can take. */
+  #save() {
+    this.#unsaved = this.#saving !== undefined;
+    if (this.#unsaved) return;
+    quietly(() => this.#model.save_changes());
+    this.#saving = setTimeout(() => {
+      this.#saving = undefined;
+      if (this.#unsaved) this.#save();
+    }, SAVE_INTERVAL);
+  }
+}
+
+export interface Model {
+  uid: string;
+}
+
+export const stores = oneForEach((model: AnyModel<Model>) => new Store(model as AnyModel));
