@@ -16,12 +16,17 @@ export function chips(view: LabView): Part {
   const element = h("div", { class: "sdw-lab-chips", role: "toolbar", "aria-label": label });
   const oneTabStop = roving(element);
 
-  const chip = ({ name, label: words }: Entry) => {
+  const chip = (entry: Entry) => {
+    const { name, kind, factor, channels, codes, ratio } = entry;
+    const kept = codes > 0 ? `${codes.toLocaleString("en")} codes` : `${channels} channels`;
+    const [of, own] = kind.split(" (model)");
     const button = h(
       "button",
       { type: "button", class: "sdw-lab-chip" },
       h("b", {}, name),
-      h("span", {}, words),
+      ...(own === undefined ? [] : [h("i", {}, "the model's own")]),
+      h("span", {}, `f = ${factor} · ${of} · ${kept}`),
+      h("span", {}, `${Number(ratio.toPrecision(3))}× fewer numbers`),
     );
     button.dataset.name = name;
     button.addEventListener("click", () => {

@@ -1,6 +1,6 @@
 // What can be looked into, of the active autoencoder: one panel at a time.
 
-import { h } from "../lib/dom";
+import { h, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import type { LabView, MakePart, Part, Selection, What } from "./view";
 
@@ -52,7 +52,9 @@ export function tabs(
         button.setAttribute("aria-selected", String(name === panel));
       }
       if (!row.contains(document.activeElement)) oneTabStop(buttons.get(panel));
-      of.textContent = panel === "noise" ? "" : `of ${active}`;
+      const other =
+        view.selection.chosen.length > 1 ? "; click another above to look into that" : "";
+      write(of, panel === "noise" || active === "" ? "" : `of ${active}${other}`);
       body.setAttribute("aria-label", TITLES[panel]);
     },
     remove() {
