@@ -101,9 +101,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"), help="pack's model folder")
     parser.add_argument("--model", type=Path, default=BUNDLED, help="unpack's model folder")
-    parser.add_argument(
-        "--device", help="by default a GPU, if there is one"
-    )
+    parser.add_argument("--device", help="by default a GPU, if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
     parser.add_argument("--steps", type=int)
