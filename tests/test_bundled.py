@@ -91,3 +91,45 @@ def test_diffusers_makes_the_same_picture_of_the_same_files(model):
         prompt, steps=10, guidance_scale=4.0, latents=noise, sampler="ddim", schedule="ddim"
     ).image
     assert np.abs(np.asarray(ours).astype(int) - np.asarray(theirs)).max() <= 2
+
+
+# ------------------------------------------------------------------------- the autoencoders
+
+
+@pytest.fixture(scope="module")
+def rebuilt():
+    """PSNR in dB of every bundled autoencoder of scenes, over the sample pictures."""
+    from sdwidgets.checkpoints.zoo import MODEL, bundled_autoencoders
+    from sdwidgets.lab import to_tensor
+    from sdwidgets.lab.samples import samples
+    from sdwidgets.metrics import psnr
+    from sdwidgets.pictures import as_picture
+
+    pictures = torch.cat([to_tensor(as_picture(sample.path)[0]) for sample in samples()])
+    found = {}
+    for name in bundled_autoencoders():
+        if name != MODEL:
+            autoencoder = sdw.load_autoencoder(name, device="cpu")
+            with torch.no_grad():
+                found[name] = float(psnr(autoencoder(pictures).clamp(-1, 1), pictures).mean())
+    return found
+
+
+def test_the_more_an_autoencoder_squeezes_the_less_it_keeps(rebuilt):
+    for kind in ("KL", "VQ"):
+        kept = [rebuilt[f"{kind}-f{f}"] for f in (4, 8, 16)]
+        assert kept == sorted(kept, reverse=True)
+
+
+def test_codes_keep_less_than_a_posterior(rebuilt):
+    assert all(rebuilt[f"KL-f{f}"] > rebuilt[f"VQ-f{f}"] for f in (4, 8, 16))
+
+
+def test_they_rebuild_scenes_that_they_have_not_seen(rebuilt):
+    assert min(rebuilt.values()) > 20
+    assert rebuilt["KL-f4"] > 30
+
+
+def test_all_weights_together_are_at_most_40_megabytes():
+    files = FOLDER.parent.rglob("*")
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 40e6

@@ -9,10 +9,13 @@ import torch
 from PIL import Image, ImageDraw
 from vocabulary import write_vocabulary
 
+from sdwidgets.checkpoints import load_autoencoder
+from sdwidgets.configs import EMOJI, SCENE_STAGES
 from sdwidgets.errors import InputError
 from sdwidgets.models.unet import UNet
 from sdwidgets.scenes import OBJECTS, article, make_scene, render
 from sdwidgets.training import evaluate, parts, recognizer
+from sdwidgets.training.data import draw, scene_at
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.naming import WithCells
 
@@ -128,3 +131,16 @@ def test_test_scenes_are_worded_plainly_and_kept_apart():
     held_out = evaluate.prompt_scenes(30, "held_out")
     assert not {s.caption for s in seen} & {s.caption for s in held_out}
     assert all(s.caption.endswith(f" on {article(s.background)} background") for s in seen)
+
+
+def test_first_stages_that_were_trained_are_packed_for_anybody_to_load(glyphs, tmp_path):
+    plan = Plan(steps=1, batch_size=2)
+    task = parts.task("first-stage", EMOJI, tmp_path, "cpu", glyphs, plan, name="VQ-f8")
+    for _ in train(task, plan, tmp_path / "VQ-f8.pt"):
+        pass
+    (folder,) = parts.pack_first_stages(tmp_path, glyphs, tmp_path / "packed")
+    packed = load_autoencoder(folder, device="cpu")
+    assert folder.name == "vq-f8"
+    assert packed.config.codes == SCENE_STAGES["VQ-f8"].codes
+    latents = packed.encode(draw([scene_at(1, i) for i in range(32)], glyphs)).mode()
+    assert latents.std().item() == pytest.approx(1, abs=0.1)
