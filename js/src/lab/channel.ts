@@ -1,0 +1,102 @@
+// Channels of latents as pictures and numbers; pure but for the canvas at the end.
+
+import type { Binary } from "../lib/frames";
+import { bytes, rgba } from "../lib/frames";
+import { halves } from "../lib/half";
+import { channel, extent, type Plane, paint } from "../lib/latents";
+
+/** Latents [C, h, w] as numbers. */
+export interface Grid {
+  values: Float32Array;
+  channels: number;
+  width: number;
+  height: number;
+}
+
+/** Latents out of a trait's bytes; undefined where they are not of that size. */
+export function gridOf(
+  data: Binary | null | undefined,
+  { channels, width, height }: { channels: number; width: number; height: number },
+): Grid | undefined {
+  if (data === null || data === undefined) return undefined;
+  const values = halves(bytes(data));
+  return values.length === channels * width * height
+    ? { values, channels, width, height }
+    : undefined;
+}
+
+const sizeOf = ({ channels, height, width }: Grid) =>
+  [1, channels, height, width] as [number, number, number, number];
+
+/** The largest number in it, up or down, as a plain number: the end of the scale. */
+export function most(grid: Grid): number {
+  return extent(grid.values, sizeOf(grid), 0);
+}
+
+/** A channel in greys, black at -most and white at +most; -1: the mean over all. */
+export function plane(grid: Grid, which: number, end: number): Plane {
+  if (which >= 0) return channel(grid.values, sizeOf(grid), 0, which, end);
+  const { values, channels, width, height } = grid;
+  const cells = width * height;
+  const mean = Float32Array.from({ length: cells }, (_, i) => {
+    let sum = 0;
+    for (let c = 0; c < channels; c++) sum += values[c * cells + i] as number;
+    return sum / channels;
+  });
+  return channel(mean, [1, 1, height, width], 0, 0, end);
+}
+
+/** How many numbers of a channel fall into each of `bins` equal steps from -end to end. */
+export function histogram(grid: Grid, which: number, end: number, bins = 24): number[] {
+  const cells = grid.width * grid.height;
+  const counts = new Array<number>(bins).fill(0);
+  for (const value of grid.values.subarray(which * cells, (which + 1) * cells)) {
+    const bin = Math.floor(((value / end + 1) / 2) * bins);
+    const kept = Math.min(Math.max(Number.isNaN(bin) ? 0 : bin, 0), bins - 1);
+    counts[kept] = (counts[kept] as number) + 1;
+  }
+  return counts;
+}
+
+/** The outline of a histogram as a path, `wide` by `high`, its highest step at the top. */
+export function steps(counts: readonly number[], wide: number, high: number): string {
+  const largest = Math.max(...counts, 1);
+  const step = wide / counts.length;
+  const tops = counts.map((count, i) => {
+    const y = (high * (1 - count / largest)).toFixed(1);
+    return `L${(i * step).toFixed(1)} ${y}L${((i + 1) * step).toFixed(1)} ${y}`;
+  });
+  return `M0 ${high}${tops.join("")}L${wide} ${high}Z`;
+}
+
+/** Puts RGB bytes on a canvas; CSS scales it up. */
+export function paintRgb(canvas: HTMLCanvasElement, rgb: Binary, width: number, height: number) {
+  const data = bytes(rgb);
+  if (data.length !== 3 * width * height) return;
+  paint(canvas, { pixels: rgba(data), w: width, h: height });
+}
+
+/** The cell under the pointer; undefined beside the canvas. */
+export function cellAt(event: MouseEvent, canvas: HTMLElement, width: number, height: number) {
+  const box = canvas.getBoundingClientRect();
+  const x = Math.floor(((event.clientX - box.left) / box.width) * width);
+  const y = Math.floor(((event.clientY - box.top) / box.height) * height);
+  return x >= 0 && y >= 0 && x < width && y < height ? { x, y } : undefined;
+}
+
+/** The cell an arrow key leads to; undefined for other keys. */
+export function cellAfter(
+  key: string,
+  from: { x: number; y: number } | undefined,
+  width: number,
+  height: number,
+) {
+  const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
+  if (move === undefined) return undefined;
+  const { x, y } = from ?? { x: Math.floor(width / 2), y: Math.floor(height / 2) };
+  const [dx = 0, dy = 0] = move;
+  return {
+    x: Math.min(Math.max(x + dx, 0), width - 1),
+    y: Math.min(Math.max(y + dy, 0), height - 1),
+  };
+}
