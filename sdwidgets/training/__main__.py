@@ -133,7 +133,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     plan = replace(PLANS[args.part], **overrides)
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1  # torchrun says how many there are
-    accelerator = distributed() if several else None
+    accelerator = distributed(args.device or "auto") if several else None
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if accelerator:
         device = str(accelerator.device)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ..checkpoints.target import device_of
 from ..checks import real, whole
 from ..errors import CheckpointError, InputError, NumericsError
 from .checkpoint import check_fits, load_optimizers, read_checkpoint, save_atomically
@@ -207,8 +208,9 @@ def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Ge
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
-def distributed() -> Accelerator:
-    """accelerate's view of the processes that ``torchrun`` or ``accelerate launch`` started."""
+def distributed(device: str | torch.device = "auto") -> Accelerator:
+    """accelerate's view of the processes that ``torchrun`` or ``accelerate launch`` started; each
+    one has a GPU of its own from now on (``.device``), or all are on the CPU."""
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError:
@@ -218,7 +220,7 @@ def distributed() -> Accelerator:
         ) from None
     # An adversary that begins late has no gradients at first. Half precision is the loop's affair.
     late = DistributedDataParallelKwargs(find_unused_parameters=True)
-    here = not torch.cuda.is_available()
+    here = device_of(device).type != "cuda"
     return Accelerator(kwargs_handlers=[late], cpu=here, mixed_precision="no")
 
 
@@ -264,6 +266,8 @@ def train(
         model.load_state_dict(state["model"], strict=kept is not None)
         average.weights |= state["ema"]
         start = state["step"]
+    if accelerator:
+        _check_together(start, accelerator, device)
     task.average = average
     objective: nn.Module = _Objective(task)
     if accelerator:
@@ -321,6 +325,16 @@ def train(
     finally:
         if done > saved and not updating:
             save(done)
+
+
+def _check_together(start: int, accelerator: Accelerator, device: torch.device) -> None:
+    """Raise CheckpointError where machines that share no folder read different checkpoints."""
+    starts = set(accelerator.gather(torch.tensor([start], device=device)).tolist())
+    if len(starts) > 1:
+        raise CheckpointError(
+            f"The processes would begin at different steps: {sorted(starts)}.\n"
+            "Put the checkpoint into a folder that all machines share, or copy it to each."
+        )
 
 
 def _optimizers(
