@@ -156,7 +156,6 @@ export interface LabView {
   point(here: Partial<Here>): void; // asks the kernel what it touches, too, once it rests
   send(message: Record<string, unknown>, buffers?: ArrayBuffer[]): void; // nobody may hear
   open(file: File, second?: boolean): void; // sends a picture's file, or says why not
-  open(file: File, second?: boolean): void; // sends a picture's file, or says why not
   onChange(listener: (what: ReadonlySet<What>) => void): () => void; // returns the undoing
 }
 
