@@ -241,7 +241,7 @@ def train(
 
     Raises NumericsError when the loss or a gradient is not finite (the last checkpoint is then
     untouched), CheckpointError when one cannot be written, or is not of this training (then nothing
-    was loaded), InputError for a batch that cannot be shared out evenly.
+    was loaded), InputError for a batch that cannot be shared out evenly, or another's device.
     """
     path = None if checkpoint is None else Path(checkpoint)
     rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
@@ -252,6 +252,8 @@ def train(
         )
     model = task.model.train()
     device = next(model.parameters()).device
+    if accelerator:
+        _check_device(device, accelerator)
     matrices, others, adversary = split(model)
     optimizers = _optimizers(plan, device, matrices, others, adversary)
     full = [plan.matrix_lr, plan.lr, plan.adversary_lr]
@@ -325,6 +327,16 @@ def train(
     finally:
         if done > saved and not updating:
             save(done)
+
+
+def _check_device(device: torch.device, accelerator: Accelerator) -> None:
+    """Raise InputError for a task that was made before its process had a GPU of its own."""
+    own = torch.empty(0, device=accelerator.device).device  # "cuda:0" of "cuda", "cpu" of "cpu:0"
+    if device != own:
+        raise InputError(
+            f"The task is on {device}, but this process trains on {own}.\n"
+            "Call distributed() before the task is made, or make it with device=accelerator.device."
+        )
 
 
 def _check_together(start: int, accelerator: Accelerator, device: torch.device) -> None:

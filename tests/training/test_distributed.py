@@ -137,6 +137,12 @@ def test_a_batch_that_cannot_be_shared_out_evenly_is_said():
         next(train(make("KL"), PLAN, accelerator=three))
 
 
+def test_a_task_that_was_made_on_another_device_is_said():
+    other = SimpleNamespace(process_index=1, num_processes=2, device=torch.device("meta"))
+    with pytest.raises(InputError, match="The task is on cpu, but this process trains on meta"):
+        next(train(make("KL"), PLAN, accelerator=other))
+
+
 def test_where_accelerate_is_not_installed_the_remedy_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(InputError, match=r"pip install 'sdwidgets\[train\]'"):
