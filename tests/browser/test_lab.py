@@ -105,10 +105,10 @@ def name_of(root: Locator) -> Locator:
 
 def wait_until(notebook: Notebook, expression: str) -> None:
     """Wait until this is true in the kernel."""
-    for _ in range(100):
+    for _ in range(300):
         if notebook.ask(expression):
             return
-        notebook.page.wait_for_timeout(50)
+        notebook.page.wait_for_timeout(100)
     raise AssertionError(f"{expression} did not become true")
 
 
@@ -264,6 +264,97 @@ def test_a_file_over_the_limit_is_refused_in_the_page(notebook: Notebook, root: 
     expect(root.locator(".sdw-lab-wrong")).to_contain_text("huge.png has 17.0 MB")
     expect(name_of(root)).to_have_text("bee-boat")
     assert notebook.ask("lab.state") == "idle"
+
+
+# ------------------------------------------------------------------------------------ the panels
+
+
+def panel(root: Locator, name: str) -> Locator:
+    """The panel under this tab, on show."""
+    root.locator(f".sdw-lab-tabs [data-name={name}]").click()
+    expect(root).to_have_attribute("data-panel", name)
+    return root.locator("[role=tabpanel] > :not([hidden])")
+
+
+def test_channels_of_the_latents_are_shown(root: Locator) -> None:
+    canvases = panel(root, "latents").locator("canvas.sdw-lab-channel")
+    expect(canvases).to_have_count(4)
+    for i in range(4):
+        expect(canvases.nth(i)).to_have_attribute("width", "16")
+
+
+def test_a_channel_is_knocked_out_and_brought_back(notebook: Notebook, root: Locator) -> None:
+    play = panel(root, "play")
+    picture = play.locator("img.sdw-lab-big")
+    expect(play.locator(".sdw-lab-control")).to_have_count(4)
+    before = colour(picture)
+    knock = play.locator(".sdw-lab-control button").nth(2)
+    knock.click()
+    expect(knock).to_have_attribute("aria-pressed", "true")
+    wait_until(notebook, "bool((lab.edited.latents[2] == 0).all())")
+    assert colour(picture) != before
+    play.get_by_role("button", name="Undo").click()
+    expect(knock).to_have_attribute("aria-pressed", "false")
+    wait_until(notebook, "lab.edited.edits == ()")
+    assert colour(picture) == before
+
+
+def test_paint_on_the_latents_changes_the_decoded_picture(
+    notebook: Notebook, root: Locator
+) -> None:
+    play = panel(root, "play")
+    picture, canvas = play.locator("img.sdw-lab-big"), play.locator(".sdw-lab-paint")
+    expect(canvas).to_have_attribute("width", "16")
+    before = colour(picture)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    assert box is not None
+    middle = box["y"] + 0.52 * box["height"]
+    notebook.page.mouse.move(box["x"] + 0.25 * box["width"], middle)
+    notebook.page.mouse.down()
+    notebook.page.mouse.move(box["x"] + 0.75 * box["width"], middle, steps=12)
+    notebook.page.mouse.up()
+    expect(play.get_by_role("button", name="Undo")).to_have_attribute("aria-disabled", "false")
+    wait_until(notebook, "len(lab.edited.edits) == 1")
+    wait_until(notebook, "bool((lab.edited.latents[:, 8, 5:11] == 3).all())")
+    notebook.ask("lab.wait()")
+    assert colour(picture) != before
+
+
+def test_a_slider_of_play_is_one_step_back(notebook: Notebook, root: Locator) -> None:
+    play = panel(root, "play")
+    noise_of = play.get_by_role("slider", name="Noise added: its deviation")
+    noise_of.focus()
+    for _ in range(3):
+        notebook.page.keyboard.press("ArrowRight")
+    wait_until(notebook, "len(lab.edited.edits) == 1")
+    play.get_by_role("button", name="Reset").click()
+    wait_until(notebook, "lab.edited.edits == ()")
+    expect(noise_of).to_have_value("0")
+
+
+def test_a_slider_goes_from_one_picture_to_the_other(notebook: Notebook, root: Locator) -> None:
+    between = panel(root, "between")
+    wait_until(notebook, "lab.between is not None")
+    slider, pixels = between.locator("input[type=range]"), between.locator("img.sdw-lab-big").nth(1)
+    expect(slider).to_be_enabled()
+    ends = []
+    for at in ("0", "100"):
+        slider.fill(at)
+        ends.append(colour(pixels))
+    mean = "__import__('numpy').asarray({}.image).mean((0, 1)).tolist()"
+    for shown, picture in zip(ends, ("lab.picture", "lab.second"), strict=True):
+        assert shown == pytest.approx(notebook.ask(mean.format(picture)), abs=2)
+
+
+def test_a_slider_goes_through_the_noise_levels(notebook: Notebook, root: Locator) -> None:
+    noisy = panel(root, "noise")
+    wait_until(notebook, "lab.noise is not None and lab.noise.is_whole")
+    slider, words = noisy.locator("input[type=range]"), noisy.locator("output")
+    expect(slider).to_have_attribute("max", "20")
+    for at in (0, 20):
+        slider.fill(str(at))
+        expect(words).to_contain_text(f"t = {notebook.ask(f'lab.noise.levels[{at}].t')},")
 
 
 # ---------------------------------------------------------------------------------- the notebook

@@ -32,7 +32,7 @@ function tile(view: LabView, which: number) {
   const mark = h("div", { class: "sdw-lab-spot" });
   const box = h(
     "div",
-    { class: "sdw-lab-cells", tabindex: which === 0 ? 0 : -1, role: "img" },
+    { class: "sdw-lab-grid", tabindex: which === 0 ? 0 : -1, role: "img" },
     canvas,
     heat,
     mark,
@@ -144,7 +144,7 @@ export const latents: MakePart = (view) => {
     "figure",
     { class: "sdw-lab-tile" },
     h("b", {}, "the codes"),
-    h("div", { class: "sdw-lab-cells" }, codes),
+    h("div", { class: "sdw-lab-grid" }, codes),
     used,
   );
   const none = h("p", { class: "sdw-lab-quiet" }, "The latents appear here.");

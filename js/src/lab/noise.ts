@@ -41,7 +41,7 @@ export const noise: MakePart = (view) => {
   const slider = h("input", { type: "range", min: 0, max: 0, value: 0, step: 1 });
   slider.setAttribute("aria-label", "Training step t: how much noise");
   const words = h("output", {}, "");
-  const line = svg("polyline", { class: "sdw-lab-line" });
+  const line = svg("polyline", { class: "sdw-lab-curve" });
   const zero = svg("line", { class: "sdw-lab-zero", x1: "0", x2: String(WIDE) });
   const spot = svg("circle", { class: "sdw-lab-dot", r: "5" });
   const plot = svg("svg", { viewBox: `-6 -6 ${WIDE + 12} ${HIGH + 12}`, class: "sdw-lab-plot" });

@@ -111,7 +111,8 @@ export const play: MakePart = (view) => {
   let made = ""; // of which autoencoder the controls are
 
   // ---- the canvas
-  const canvas = h("canvas", { class: "sdw-lab-paint", width: 1, height: 1, role: "img" });
+  const canvas = h("canvas", { class: "sdw-lab-paint", width: 1, height: 1, tabindex: 0 });
+  canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", "The latents: paint on them");
   const channel = h("select", { class: "sdw-lab-select", "aria-label": "Channel to paint on" });
   channel.addEventListener("change", () => {
@@ -162,6 +163,7 @@ export const play: MakePart = (view) => {
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0 || grid === undefined) return;
     event.preventDefault();
+    canvas.focus({ preventScroll: true }); // so that Ctrl-Z is heard here
     canvas.setPointerCapture(event.pointerId);
     stroke = new Map();
     touched(event);
