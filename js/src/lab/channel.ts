@@ -1,9 +1,10 @@
 // Channels of latents as pictures and numbers; pure but for the canvas at the end.
 
+import { coloured } from "../lib/colours";
 import type { Binary } from "../lib/frames";
 import { bytes, rgba } from "../lib/frames";
 import { halves } from "../lib/half";
-import { channel, extent, type Plane, paint } from "../lib/latents";
+import { diverging, extent, type Plane, paint } from "../lib/latents";
 
 /** Latents [C, h, w] as numbers. */
 export interface Grid {
@@ -33,26 +34,45 @@ export function most(grid: Grid): number {
   return extent(grid.values, sizeOf(grid), 0);
 }
 
-/** A channel in greys, black at -most and white at +most; -1: the mean over all. */
-export function plane(grid: Grid, which: number, end: number): Plane {
-  if (which >= 0) return channel(grid.values, sizeOf(grid), 0, which, end);
-  const { values, channels, width, height } = grid;
+/** The numbers of a channel [h, w]; -1: their mean over all channels. */
+function numbers({ values, channels, width, height }: Grid, which: number): Float32Array {
   const cells = width * height;
-  const mean = Float32Array.from({ length: cells }, (_, i) => {
+  if (which >= 0) return values.subarray(which * cells, (which + 1) * cells);
+  return Float32Array.from({ length: cells }, (_, i) => {
     let sum = 0;
     for (let c = 0; c < channels; c++) sum += values[c * cells + i] as number;
     return sum / channels;
   });
-  return channel(mean, [1, 1, height, width], 0, 0, end);
 }
 
-/** How many numbers of a channel fall into each of `bins` equal steps from -end to end. */
-export function histogram(grid: Grid, which: number, end: number, bins = 24): number[] {
-  const cells = grid.width * grid.height;
+/** A channel, or the mean of all (-1), around 0: cool to -end, grey, warm to +end. */
+export function plane(grid: Grid, which: number, end: number): Plane {
+  const size: [number, number, number, number] = [1, 1, grid.height, grid.width];
+  return diverging(numbers(grid, which), size, 0, 0, end);
+}
+
+/** A channel of numbers that are never negative: dark at 0, bright at `end`. */
+export function amounts(grid: Grid, which: number, end: number): Plane {
+  const shares = numbers(grid, which).map((value) => value / end);
+  return { pixels: coloured(shares, "magma"), w: grid.width, h: grid.height };
+}
+
+/** Mean, standard deviation and ends of a channel. */
+export function summary(grid: Grid, which: number) {
+  const values = numbers(grid, which);
+  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const square = values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / values.length;
+  const [min, max] = [Math.min(...values), Math.max(...values)];
+  return { mean, std: Math.sqrt(square), min, max };
+}
+
+/** How many numbers of a channel fall into each of `bins` equal steps from `start` to `end`. */
+export function histogram(grid: Grid, which: number, end: number, start = -end, bins = 24) {
   const counts = new Array<number>(bins).fill(0);
-  for (const value of grid.values.subarray(which * cells, (which + 1) * cells)) {
-    const bin = Math.floor(((value / end + 1) / 2) * bins);
-    const kept = Math.min(Math.max(Number.isNaN(bin) ? 0 : bin, 0), bins - 1);
+  for (const value of numbers(grid, which)) {
+    if (Number.isNaN(value)) continue;
+    const bin = Math.floor(((value - start) / (end - start)) * bins);
+    const kept = Math.min(Math.max(bin, 0), bins - 1);
     counts[kept] = (counts[kept] as number) + 1;
   }
   return counts;

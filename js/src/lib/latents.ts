@@ -107,8 +107,21 @@ export function signed(
     BT601.reduce((sum, part, colour) => sum + part * (rgb[3 * i + colour] as number), 0),
   );
   const most = light.reduce((max, value) => Math.max(max, Math.abs(value)), 1e-6);
+  return diverging(light, size, 0, 0, most);
+}
+
+/** One channel around 0, which is grey: cool to -most, warm to +most. */
+export function diverging(
+  latents: Float32Array,
+  size: Size,
+  picture: number,
+  which: number,
+  most: number,
+): Plane {
+  const [, channels, h, w] = size;
+  const from = (picture * channels + which) * h * w;
   return opaque(size, (i, colour) => {
-    const share = (light[i] as number) / most;
+    const share = Math.min(Math.max((latents[from + i] as number) / most || 0, -1), 1);
     const end = (share < 0 ? COOL : WARM)[colour] as number;
     return GREY + Math.abs(share) * (end - GREY);
   });
