@@ -283,6 +283,26 @@ def test_channels_of_the_latents_are_shown(root: Locator) -> None:
         expect(canvases.nth(i)).to_have_attribute("width", "16")
 
 
+def test_arrow_keys_move_the_cell_and_ask_what_it_touches(
+    notebook: Notebook, root: Locator
+) -> None:
+    cells = panel(root, "latents").locator(".sdw-lab-grid[tabindex='0']")
+    cells.focus()
+    notebook.page.keyboard.press("ArrowRight")
+    notebook.page.keyboard.press("ArrowDown")
+    wait_until(notebook, "lab.touch is not None and lab.touch.of == 'cell'")
+    x, y = notebook.ask("[lab.touch.x, lab.touch.y]")
+    assert (x, y) in {(9, 9), (9, 8)}
+    expect(frame(root, "KL-f8").locator(".sdw-lab-heat")).to_be_visible()
+
+
+def test_codes_are_mapped_and_counted(notebook: Notebook, root: Locator) -> None:
+    frame(root, "VQ-f8").click()
+    wait_until(notebook, "lab.latents is not None and lab.latents.codes is not None")
+    used = notebook.ask("lab.latents.codes.used")
+    expect(panel(root, "latents")).to_contain_text(f"{used} of 1024 used")
+
+
 def test_a_channel_is_knocked_out_and_brought_back(notebook: Notebook, root: Locator) -> None:
     play = panel(root, "play")
     picture = play.locator("img.sdw-lab-big")
@@ -387,130 +407,3 @@ def test_a_saved_lab_is_seen_without_a_kernel(load_notebook: Open) -> None:
     root.locator(".sdw-lab-sample").nth(1).click()
     expect(root.locator(".sdw-lab-status")).to_contain_text("No kernel answers")
     assert notebook.problems == []
-
-
-# ------------------------------------------------------------------------------------ the panels
-
-
-def panel(root: Locator, name: str) -> Locator:
-    """A panel, looked at."""
-    root.locator(f"[role=tab][data-name={name}]").click()
-    expect(root).to_have_attribute("data-panel", name)
-    return root.locator(f".sdw-lab-{name}")
-
-
-def decoded(notebook: Notebook) -> list[int]:
-    """The mean colour of the edited picture in the kernel."""
-    mean = "__import__('numpy').asarray(lab.edited.image).reshape(-1, 3).mean(0).tolist()"
-    return [round(value) for value in notebook.ask(f"(lab.wait(), {mean})[1]")]
-
-
-def test_the_channels_are_the_latents(notebook: Notebook, root: Locator) -> None:
-    latents = panel(root, "latents")
-    tiles = latents.locator(".sdw-lab-tile:visible")
-    expect(tiles).to_have_count(4)
-    mean, std = notebook.ask(
-        "[float(f) for f in (lab.latents.mean[2].mean(), lab.latents.mean[2].std())]"
-    )
-    expect(tiles.nth(2)).to_contain_text(f"{mean:.2f} ± {std:.2f}")
-
-
-def test_arrow_keys_move_the_cell_and_ask_what_it_touches(
-    notebook: Notebook, root: Locator
-) -> None:
-    cells = panel(root, "latents").locator(".sdw-lab-grid[tabindex='0']")
-    cells.focus()
-    notebook.page.keyboard.press("ArrowRight")
-    notebook.page.keyboard.press("ArrowDown")
-    wait_until(notebook, "lab.touch is not None and lab.touch.of == 'cell'")
-    x, y = notebook.ask("[lab.touch.x, lab.touch.y]")
-    assert (x, y) in {(9, 9), (9, 8)}
-    expect(frame(root, "KL-f8").locator(".sdw-lab-heat")).to_be_visible()
-
-
-def test_codes_are_mapped_and_counted(notebook: Notebook, root: Locator) -> None:
-    frame(root, "VQ-f8").click()
-    wait_until(notebook, "lab.latents is not None and lab.latents.codes is not None")
-    used = notebook.ask("lab.latents.codes.used")
-    expect(panel(root, "latents")).to_contain_text(f"{used} of 1024 used")
-
-
-def test_a_channel_is_knocked_out_and_comes_back(notebook: Notebook, root: Locator) -> None:
-    play = panel(root, "play")
-    picture = play.locator("img.sdw-lab-big")
-    whole = colour(picture)
-    knock = play.get_by_role("button", name="off").nth(0)
-    knock.click()
-    expect(play.locator(".sdw-lab-edits")).to_contain_text("channel 0 knocked out")
-    expect(knock).to_have_attribute("aria-pressed", "true")
-    assert colour(picture) == pytest.approx(decoded(notebook), abs=1)
-    assert colour(picture) != pytest.approx(whole, abs=1)
-    play.get_by_role("button", name="Undo").click()
-    expect(play.locator(".sdw-lab-edits")).to_contain_text("nothing yet")
-    assert notebook.ask("(lab.wait(), lab.edited.edits)[1]") in ([], ())
-    assert colour(picture) == pytest.approx(whole, abs=1)
-
-
-def test_what_is_painted_on_the_latents_is_seen_in_the_picture(
-    notebook: Notebook, root: Locator
-) -> None:
-    play = panel(root, "play")
-    picture, canvas = play.locator("img.sdw-lab-big"), play.locator("canvas.sdw-lab-paint")
-    before = colour(picture)
-    box = canvas.bounding_box()
-    assert box is not None
-    cell, mouse = box["width"] / 16, notebook.page.mouse
-    mouse.move(box["x"] + 2.5 * cell, box["y"] + 2.5 * cell)
-    mouse.down()
-    mouse.move(box["x"] + 6.5 * cell, box["y"] + 2.5 * cell, steps=12)
-    mouse.up()
-    expect(play.locator(".sdw-lab-edits li")).to_have_count(1)
-    painted = "(lab.wait(), lab.edited.latents[:, 2, 2:7].round(1).tolist())[1]"
-    assert notebook.ask(painted) == [[3.0] * 5] * 4
-    assert colour(picture) == pytest.approx(decoded(notebook), abs=1)
-    assert colour(picture) != pytest.approx(before, abs=0.5)
-    notebook.page.keyboard.press("Control+z")
-    wait_until(notebook, "len(lab.edited.edits) == 0")
-
-
-def test_a_slider_s_drag_is_one_step(notebook: Notebook, root: Locator) -> None:
-    play = panel(root, "play")
-    noise = play.get_by_label("Noise added: its deviation")
-    noise.focus()
-    notebook.page.keyboard.press("End")
-    expect(play.locator(".sdw-lab-edits li")).to_have_count(1)
-    wait_until(notebook, "lab.edited.edits and 'noise' in lab.edited.edits[0]")
-    play.get_by_role("button", name="Undo").click()
-    expect(noise).to_have_value("0")
-
-
-def test_the_way_between_two_pictures(notebook: Notebook, root: Locator) -> None:
-    between = panel(root, "between")
-    between.locator(".sdw-lab-sample").nth(2).click()
-    wait_until(notebook, "lab.between is not None")
-    latent = between.locator("img.sdw-lab-big").nth(0)
-    slider = between.get_by_label("How far on the way")
-    expect(slider).to_be_enabled()
-    slider.fill("0")
-    first = (
-        "__import__('numpy').asarray(lab.between.frames[{}].latent).reshape(-1, 3).mean(0).tolist()"
-    )
-    assert colour(latent) == pytest.approx(notebook.ask(first.format(0)), abs=2)
-    slider.fill("100")
-    assert colour(latent) == pytest.approx(notebook.ask(first.format(-1)), abs=2)
-
-
-def test_noise_hides_the_picture_and_the_network_guesses(notebook: Notebook, root: Locator) -> None:
-    noise = panel(root, "noise")
-    wait_until(notebook, "lab.noise is not None and len(lab.noise.levels) == 21")
-    slider = noise.get_by_label("Training step t")
-    expect(slider).to_have_attribute("max", "20")
-    slider.fill("0")
-    expect(noise).to_contain_text("more picture than noise")
-    slider.fill("20")
-    expect(noise).to_contain_text("more noise than picture")
-    expect(noise).to_contain_text("t = 999")
-    pictures = noise.locator("img.sdw-lab-big")
-    last = "__import__('numpy').asarray(lab.noise.levels[-1].{}).reshape(-1, 3).mean(0).tolist()"
-    assert colour(pictures.nth(0)) == pytest.approx(notebook.ask(last.format("noisy")), abs=2)
-    assert colour(pictures.nth(1)) == pytest.approx(notebook.ask(last.format("guess")), abs=2)
