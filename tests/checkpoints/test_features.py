@@ -123,7 +123,7 @@ def test_a_file_that_is_not_there_is_said(vgg16, tmp_path):
 def test_a_pickle_is_refused(tmp_path):
     file = tmp_path / "vgg16.pth"
     torch.save({"features.0.weight": torch.zeros(1)}, file)
-    with pytest.raises(CheckpointError, match="pickle|safetensors"):
+    with pytest.raises(CheckpointError, match=r"pickle|safetensors"):
         load_lpips(file)
 
 
