@@ -1,0 +1,57 @@
+// Strokes of a brush on latents: which cells they are, and how it looks before the kernel answers.
+
+import type { Grid } from "./channel";
+
+export interface Cell {
+  x: number;
+  y: number;
+}
+
+/** The cells on the straight way from one to another, both included: a fast pointer skips some. */
+export function way(from: Cell, to: Cell): Cell[] {
+  const steps = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y));
+  const between = (start: number, end: number, i: number) =>
+    steps === 0 ? start : Math.round(start + ((end - start) * i) / steps);
+  return Array.from({ length: steps + 1 }, (_, i) => ({
+    x: between(from.x, to.x, i),
+    y: between(from.y, to.y, i),
+  }));
+}
+
+export interface Brush {
+  channel: number; // -1: all
+  value: number;
+  mode: "set" | "add";
+}
+
+/** One stroke: each cell once, however often the pointer comes by. */
+export class Stroke {
+  readonly #cells = new Map<string, Cell>();
+  #last: Cell | undefined;
+
+  constructor(readonly brush: Brush) {}
+
+  /** Goes on to a cell; returns those that are new. */
+  to(cell: Cell): Cell[] {
+    const fresh = way(this.#last ?? cell, cell).filter(({ x, y }) => !this.#cells.has(`${x},${y}`));
+    for (const one of fresh) this.#cells.set(`${one.x},${one.y}`, one);
+    this.#last = cell;
+    return fresh;
+  }
+
+  /** As the kernel is told of it. */
+  get edit() {
+    const cells = [...this.#cells.values()].map(({ x, y }) => [x, y]);
+    return { type: "paint", ...this.brush, cells };
+  }
+}
+
+/** Puts the brush on a cell of these latents, as the kernel is going to. */
+export function dab(grid: Grid, { channel, value, mode }: Brush, { x, y }: Cell) {
+  const cells = grid.width * grid.height;
+  for (let c = 0; c < grid.channels; c++) {
+    if (channel !== -1 && channel !== c) continue;
+    const i = c * cells + y * grid.width + x;
+    grid.values[i] = value + (mode === "add" ? (grid.values[i] as number) : 0);
+  }
+}

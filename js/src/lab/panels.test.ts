@@ -1,0 +1,226 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { kindOf, play } from "./play";
+import { standing } from "./slider";
+import type { Data, Edited, EditJson, Here, LabView, MakePart, Selection, What } from "./view";
+
+/** A view that hears what a panel asks for. */
+class FakeView implements LabView {
+  sent: Record<string, unknown>[] = [];
+  opened: { file: File; second: boolean | undefined }[] = [];
+  here: Here = { cell: undefined, pixel: undefined };
+  data: Data = {
+    ...{ catalogue: [], samples: [], state: "idle", message: "", can_send: false },
+    ...{ picture: undefined, second: undefined, results: [], latents: undefined },
+    ...{ edited: undefined, touch: undefined, between: undefined, noise: undefined },
+  };
+  readonly selection: Selection = {
+    ...{ chosen: ["A"], active: "A", panel: "play", side: 128, view: "rebuilt" },
+  };
+
+  select = () => {};
+  point = (here: Partial<Here>) => {
+    this.here = { ...this.here, ...here };
+    tell("here");
+  };
+  send = (message: Record<string, unknown>) => void this.sent.push(message);
+  open = (file: File, second?: boolean) => void this.opened.push({ file, second });
+  onChange = () => () => {};
+  get edits() {
+    return this.sent.map(({ edit }) => edit as EditJson);
+  }
+}
+
+let view: FakeView;
+let part: ReturnType<MakePart>;
+
+const all = (selector: string) => [...part.element.querySelectorAll<HTMLElement>(selector)];
+const one = (selector: string) => part.element.querySelector(selector) as HTMLElement;
+const named = (label: string) => one(`[aria-label="${label}"]`) as HTMLInputElement;
+const titled = (words: string) =>
+  all("button").find((each) => each.textContent === words) as HTMLButtonElement;
+const tell = (...what: What[]) => part.update(new Set(what));
+const press = (element: HTMLElement, key: string, more: object = {}) =>
+  element.dispatchEvent(
+    new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true, ...more }),
+  );
+const able = (element: HTMLElement) => element.getAttribute("aria-disabled") !== "true";
+/** Float16 zeros, [C, h, w]. */
+const zeros = (...size: number[]) => new Uint8Array(2 * size.reduce((a, b) => a * b, 1));
+const png = (mark = 0) => new Uint8Array([0x89, mark]);
+
+function make(of: MakePart, data: Partial<Data> = {}) {
+  Object.assign(view.data, data);
+  part = of(view);
+  document.body.replaceChildren(part.element);
+  tell(...(Object.keys(view.data) as What[]), "here");
+}
+function change(data: Partial<Data>) {
+  Object.assign(view.data, data);
+  tell(...(Object.keys(data) as What[]));
+}
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  let count = 0;
+  vi.spyOn(URL, "createObjectURL").mockImplementation(() => `blob:${++count}`);
+  vi.spyOn(URL, "revokeObjectURL").mockImplementation(() => {});
+  view = new FakeView();
+});
+
+afterEach(() => {
+  part?.remove?.();
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+});
+
+// ------------------------------------------------------------------------------------------ play
+
+const edited = (more: Partial<Edited> = {}): Edited => ({
+  ...{ name: "A", data: png(), channels: 2, width: 4, height: 4, latents: zeros(2, 4, 4) },
+  ...{ psnr: 20, edits: [], applied: [], undone: 0, undoable: 0, directions: [{ share: 0.43 }] },
+  ...more,
+});
+
+/** Moves of a pointer over a canvas of 4 by 4 cells, each 10 pixels wide. */
+function stroke(...places: [number, number][]) {
+  const canvas = one(".sdw-lab-paint");
+  canvas.getBoundingClientRect = () => new DOMRect(0, 0, 40, 40);
+  canvas.setPointerCapture = () => {};
+  const at = (name: string, [x, y]: [number, number]) => {
+    const place = { clientX: 10 * x + 5, clientY: 10 * y + 5, button: 0, pointerId: 1 };
+    canvas.dispatchEvent(new PointerEvent(name, { ...place, bubbles: true, cancelable: true }));
+  };
+  const [first, ...rest] = places;
+  if (first) at("pointerdown", first);
+  for (const place of rest) at("pointermove", place);
+  at("pointerup", places.at(-1) ?? [0, 0]);
+}
+
+test("a stroke is told while it goes on, and whole at its end, with no gaps", () => {
+  make(play, { edited: edited() });
+  stroke([0, 1], [3, 1]);
+  const brush = { type: "paint", channel: -1, value: 3, mode: "set" };
+  const cells = [0, 1, 2, 3].map((x) => [x, 1]);
+  expect(view.edits).toEqual([
+    { ...brush, cells: [[0, 1]], live: true },
+    { ...brush, cells },
+  ]);
+});
+
+test("painting takes the focus, so that Ctrl-Z is heard", () => {
+  make(play, { edited: edited() });
+  stroke([0, 0]);
+  expect(part.element.contains(document.activeElement)).toBe(true);
+  press(document.activeElement as HTMLElement, "z", { ctrlKey: true });
+  press(document.activeElement as HTMLElement, "Z", { ctrlKey: true, shiftKey: true });
+  expect(view.sent.slice(-2)).toEqual([{ kind: "undo" }, { kind: "redo" }]);
+});
+
+test("keys paint: arrows move, Space takes the brush to the cell", () => {
+  make(play, { edited: edited() });
+  const easel = one(".sdw-lab-easel");
+  press(easel, " ");
+  expect(view.sent).toEqual([]); // no cell yet
+  press(easel, "ArrowLeft");
+  press(easel, " ");
+  expect(view.edits.at(-1)).toMatchObject({ type: "paint", cells: [[1, 2]] });
+  expect(view.edits.at(-1)).not.toHaveProperty("live");
+});
+
+test("the brush has a channel, a value and a way to paint", () => {
+  make(play, { edited: edited() });
+  named("Channel to paint on").value = "1";
+  named("Channel to paint on").dispatchEvent(new Event("change"));
+  named("Value of the brush").value = "-2";
+  named("Value of the brush").dispatchEvent(new Event("input"));
+  one("[data-value=add]").click();
+  stroke([2, 2]);
+  expect(view.edits.at(-1)).toMatchObject({ channel: 1, value: -2, mode: "add" });
+});
+
+test("a slider is told at intervals, the newest wins, and the last one is no live one", () => {
+  make(play, { edited: edited() });
+  const slider = named("Noise added: its deviation");
+  for (const value of ["1", "1.5", "2"]) {
+    slider.value = value;
+    slider.dispatchEvent(new Event("input"));
+  }
+  vi.advanceTimersByTime(1000);
+  slider.dispatchEvent(new Event("change"));
+  expect(view.edits).toEqual([
+    { type: "noise", sigma: 1, live: true },
+    { type: "noise", sigma: 2, live: true },
+    { type: "noise", sigma: 2 },
+  ]);
+});
+
+test("what waits is not sent after the last one", () => {
+  make(play, { edited: edited() });
+  const slider = named("Channel 1 times");
+  for (const kind of ["input", "input", "change"]) slider.dispatchEvent(new Event(kind));
+  vi.advanceTimersByTime(1000);
+  expect(view.edits.map(({ live }) => live === true)).toEqual([true, false]);
+});
+
+test("sliders and knock-outs follow the kernel, also after an undo", () => {
+  const applied = [
+    { type: "scale", channel: 1, factor: 2 },
+    { type: "walk", direction: 0, amount: -1 },
+    { type: "knock", channel: 0 },
+  ];
+  make(play, { edited: edited({ applied }) });
+  const state = () => [
+    named("Channel 0 times").value,
+    named("Channel 1 times").value,
+    named("Walk along principal direction 1, 43 % of the variance").value,
+    ...all(".sdw-lab-control button").map((each) => each.getAttribute("aria-pressed")),
+  ];
+  expect(state()).toEqual(["1", "2", "-1", "true", "false"]);
+  change({ edited: edited() });
+  expect(state()).toEqual(["1", "1", "0", "false", "false"]);
+});
+
+test("a slider stands where its own edit says", () => {
+  const scale = { edit: { type: "scale", channel: -1 }, field: "factor", neutral: 1 };
+  expect(standing([{ type: "scale", channel: 0, factor: 3 }], scale)).toBe(1);
+  expect(standing([{ type: "scale", channel: -1, factor: 3 }], scale)).toBe(3);
+  expect(standing([{ type: "scale", channel: -1, factor: "x" }], scale)).toBe(1);
+});
+
+test("buttons shift, flip and knock out", () => {
+  make(play, { edited: edited() });
+  for (const words of ["←", "↓", "Flip ↔"]) titled(words).click();
+  one(".sdw-lab-control button").click();
+  expect(view.edits).toEqual([
+    { type: "shift", dx: -1, dy: 0 },
+    { type: "shift", dx: 0, dy: 1 },
+    { type: "flip", axis: "x" },
+    { type: "knock", channel: 0 },
+  ]);
+});
+
+test("steps can be taken back and made again only where there are some", () => {
+  make(play);
+  const buttons = ["Undo", "Redo", "Reset", "Save"].map(titled);
+  expect(buttons.map(able)).toEqual([false, false, false, false]);
+  change({ edited: edited({ undoable: 1, undone: 1, edits: ["flipped"] }) });
+  expect(buttons.map(able)).toEqual([true, true, true, true]);
+  expect(all(".sdw-lab-edits li").map((li) => li.textContent)).toEqual(["flipped"]);
+  for (const each of buttons.slice(0, 3)) each.click();
+  expect(view.sent).toEqual([{ kind: "undo" }, { kind: "redo" }, { kind: "reset" }]);
+});
+
+test("a picture is a start only where there is a Studio, and the reason is said", () => {
+  make(play, { edited: edited() });
+  titled("Use as a start…").click();
+  expect(view.sent).toEqual([]);
+  expect(titled("Use as a start…").title).toContain("no Studio");
+  change({ can_send: true });
+  titled("Use as a start…").click();
+  expect(view.sent).toEqual([{ kind: "send" }]);
+});
+
+test("a file is saved as what it is", () => {
+  expect(kindOf(png())).toBe("png");
+  expect(kindOf(new Uint8Array([0xff, 0xd8]))).toBe("jpeg");
+});
