@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import lab from "./lab";
 import { pressed } from "./lab/chips";
-import { best, errorPixels, spot } from "./lab/comparison";
+import { best, errorPixels, heatPixels, spot } from "./lab/comparison";
 import { partsOf, refusal } from "./lab/files";
 import { type Store, stores } from "./lab/store";
 import { read } from "./lab/traits";
@@ -169,6 +169,12 @@ test("error maps have one scale for all", () => {
   const full = errorPixels(new Uint8Array([255]), 102, 102);
   expect((dark[0] as number) < (half[0] as number)).toBe(true);
   expect([...full]).toEqual([252, 253, 191, 255]);
+});
+
+test("where a heat map is cold the picture is seen whole", () => {
+  const pixels = heatPixels(new Uint8Array([0, 255]));
+  expect(pixels[3]).toBe(0);
+  expect((pixels[7] as number) > 200).toBe(true);
 });
 
 test("a pixel marks the pixels of its latent cell", () => {

@@ -341,7 +341,7 @@ def test_paint_on_the_latents_changes_the_decoded_picture(
     assert colour(picture) != before
 
 
-def test_a_slider_of_play_is_one_step_back(notebook: Notebook, root: Locator) -> None:
+def test_reset_brings_the_sliders_back(notebook: Notebook, root: Locator) -> None:
     play = panel(root, "play")
     noise_of = play.get_by_role("slider", name="Noise added: its deviation")
     noise_of.focus()

@@ -24,7 +24,7 @@ export function chips(view: LabView): Part {
       "button",
       { type: "button", class: "sdw-lab-chip" },
       h("b", {}, name),
-      ...(own === undefined ? [] : [h("i", {}, "the model's own")]),
+      ...(own === undefined ? [] : [h("i", {}, "of the model")]),
       h("span", {}, `f = ${factor} · ${of} · ${kept}`),
       h("span", {}, `${Number(ratio.toPrecision(3))}× fewer numbers`),
     );

@@ -72,14 +72,12 @@ export function errorPixels(error: Binary, largest: number, most: number) {
   return coloured(values, "magma");
 }
 
-/** RGBA of a heat map: the stronger, the less of the picture is seen. */
+/** RGBA of a heat map: the stronger, the brighter and the less of the picture is seen. */
 export function heatPixels(heat: Uint8Array) {
-  const out = coloured(
-    Float32Array.from(heat, (value) => value / 255),
-    "magma",
-  );
+  const bright = Float32Array.from(heat, (value) => 0.5 + value / 510); // seen on dark pictures, too
+  const out = coloured(bright, "magma");
   heat.forEach((value, i) => {
-    out[4 * i + 3] = Math.round(210 * Math.sqrt(value / 255));
+    out[4 * i + 3] = Math.round(235 * (value / 255) ** 0.7);
   });
   return out;
 }
