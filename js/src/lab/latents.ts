@@ -2,11 +2,10 @@
 
 import { choice, symbol } from "../lib/controls";
 import { h, svg, write } from "../lib/dom";
-import { bytes } from "../lib/frames";
 import { paint } from "../lib/latents";
+import { cells } from "./cells";
 import {
-  cellAfter,
-  cellAt,
+  amounts,
   type Grid,
   gridOf,
   histogram,
@@ -14,8 +13,8 @@ import {
   paintRgb,
   plane,
   steps,
+  summary,
 } from "./channel";
-import { heatPixels } from "./comparison";
 import { image } from "./image";
 import type { LabView, Latents, MakePart, What } from "./view";
 
@@ -23,91 +22,47 @@ type Which = "mean" | "std" | "sample";
 
 const [WIDE, HIGH] = [96, 28];
 const number = (value: number | null | undefined) =>
-  typeof value === "number" ? value.toFixed(2) : "–";
+  typeof value === "number" && Number.isFinite(value) ? value.toFixed(2).replace("-", "−") : "–";
 
-/** One channel: its picture, its histogram, its numbers. */
+/** One channel: its picture, its histogram on the scale of all, its numbers. */
 function tile(view: LabView, which: number) {
-  const canvas = h("canvas", { class: "sdw-lab-channel", width: 1, height: 1 });
-  const heat = h("canvas", { class: "sdw-lab-heat", width: 1, height: 1 });
-  const mark = h("div", { class: "sdw-lab-spot" });
-  const box = h(
-    "div",
-    { class: "sdw-lab-grid", tabindex: which === 0 ? 0 : -1, role: "img" },
-    canvas,
-    heat,
-    mark,
-  );
-  const path = svg("path", { class: "sdw-lab-bars" });
+  const map = cells(view, "sdw-lab-channel", which === 0);
+  const path = svg("path");
+  const zero = svg("line", { class: "sdw-lab-zero", y1: "0", y2: String(HIGH) });
   const plot = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, class: "sdw-lab-histogram" });
-  plot.append(path);
+  plot.setAttribute("preserveAspectRatio", "none");
+  plot.append(path, zero);
   const words = h("figcaption", { class: "sdw-lab-quiet" }, "");
-  const element = h(
-    "figure",
-    { class: "sdw-lab-tile" },
-    h("b", {}, `channel ${which}`),
-    box,
-    plot as unknown as Node,
-    words,
-  );
-  const sides = () => view.data.latents ?? { width: 1, height: 1 };
-  box.addEventListener("pointermove", (event) => {
-    const { width, height } = sides();
-    view.point({ cell: cellAt(event, box, width, height), pixel: undefined });
-  });
-  box.addEventListener("pointerleave", () => view.point({ cell: undefined }));
-  box.addEventListener("blur", () => view.point({ cell: undefined }));
-  box.addEventListener("keydown", (event) => {
-    const { width, height } = sides();
-    const cell = cellAfter(event.key, view.here.cell, width, height);
-    if (cell === undefined) return;
-    event.preventDefault();
-    view.point({ cell, pixel: undefined });
-  });
+  words.title = "Mean ± standard deviation, and from the smallest to the largest";
   return {
-    element,
+    element: h(
+      "figure",
+      { class: "sdw-lab-tile" },
+      h("b", {}, `channel ${which}`),
+      map.element,
+      plot,
+      words,
+    ),
     draw(latents: Latents, grid: Grid, end: number, kind: Which) {
-      const picture =
-        kind === "std"
-          ? plane({ ...grid, values: grid.values.map((value) => 2 * value - end) }, which, end)
-          : plane(grid, which, end);
-      paint(canvas, picture);
-      path.setAttribute("d", steps(histogram(grid, which, end), WIDE, HIGH));
-      const stats = latents.stats[which];
-      const own = summary(grid, which);
-      const { mean, std, min, max } = kind === "mean" && stats ? stats : own;
+      const start = kind === "std" ? 0 : -end;
+      paint(map.canvas, (kind === "std" ? amounts : plane)(grid, which, end));
+      path.setAttribute("d", steps(histogram(grid, which, end, start), WIDE, HIGH));
+      const middle = String((WIDE * -start) / (end - start));
+      zero.setAttribute("x1", middle);
+      zero.setAttribute("x2", middle);
+      // Those of the kernel are of full precision.
+      const { mean, std, min, max } =
+        (kind === "mean" && latents.stats[which]) || summary(grid, which);
       write(words, `${number(mean)} ± ${number(std)}, ${number(min)} to ${number(max)}`);
-      box.setAttribute("aria-label", `channel ${which}: mean ${number(mean)}`);
-      box.style.aspectRatio = `${latents.width} / ${latents.height}`;
+      map.element.setAttribute("aria-label", `Channel ${which}: ${words.textContent}`);
     },
-    point(pixels: Uint8ClampedArray<ArrayBuffer> | undefined) {
-      const { width, height } = sides();
-      const { cell } = view.here;
-      mark.hidden = cell === undefined;
-      if (cell !== undefined) {
-        mark.style.left = `${(100 * cell.x) / width}%`;
-        mark.style.top = `${(100 * cell.y) / height}%`;
-        mark.style.width = `${100 / width}%`;
-        mark.style.height = `${100 / height}%`;
-      }
-      heat.hidden = pixels === undefined;
-      if (pixels !== undefined) paint(heat, { pixels, w: width, h: height });
-    },
+    point: map.point,
   };
-}
-
-/** Mean, deviation and ends of a channel. */
-export function summary(grid: Grid, which: number) {
-  const cells = grid.width * grid.height;
-  const values = grid.values.subarray(which * cells, (which + 1) * cells);
-  const mean = values.reduce((sum, value) => sum + value, 0) / cells;
-  const std = Math.sqrt(values.reduce((sum, value) => sum + (value - mean) ** 2, 0) / cells);
-  return { mean, std, min: Math.min(...values), max: Math.max(...values) };
 }
 
 export const latents: MakePart = (view) => {
   let which: Which = "mean";
   let tiles: ReturnType<typeof tile>[] = [];
-  let named = "";
   const kinds = choice<Which>(
     "Which numbers",
     [
@@ -115,12 +70,12 @@ export const latents: MakePart = (view) => {
       {
         value: "std",
         label: ["deviation ", symbol("σ")],
-        title: "How unsure the encoder is of each number: black is sure",
+        title: "How unsure the encoder is of each number: dark is sure",
       },
       {
         value: "sample",
         label: ["sample ", symbol("z")],
-        title: "Drawn at random: mean and noise",
+        title: "Drawn at random: the mean, and noise of that deviation",
       },
     ],
     (value) => {
@@ -128,84 +83,70 @@ export const latents: MakePart = (view) => {
       draw();
     },
   );
-  const scale = h("span", { class: "sdw-lab-quiet" }, "");
+  const [low, high] = [h("span"), h("span")];
+  const key = h("div", { class: "sdw-lab-key" }, low, h("div", { class: "sdw-lab-ramp" }), high);
   const list = h("div", { class: "sdw-lab-tiles" });
-  const sample = image("sdw-lab-small", "The sample decoded");
-  const decoded = h(
+  const sample = image("sdw-lab-big", "A sample of the latents, decoded");
+  const drawn = h(
     "figure",
-    { class: "sdw-lab-tile" },
-    h("b", {}, "the sample decoded"),
+    {},
+    h("b", {}, "a sample, decoded"),
     sample.element,
-    h("figcaption", { class: "sdw-lab-quiet" }, "another draw of the same posterior"),
+    h("figcaption", { class: "sdw-lab-quiet" }, "drawn from ", symbol("μ"), " and ", symbol("σ")),
   );
-  const codes = h("canvas", { class: "sdw-lab-channel", width: 1, height: 1 });
+  const map = cells(view, "sdw-lab-codes", false);
+  map.element.setAttribute("aria-label", "The codes, each in its colour");
   const used = h("figcaption", { class: "sdw-lab-quiet" }, "");
-  const map = h(
-    "figure",
-    { class: "sdw-lab-tile" },
-    h("b", {}, "the codes"),
-    h("div", { class: "sdw-lab-grid" }, codes),
-    used,
-  );
+  used.title = "Perplexity: so many codes, used equally often, would tell as much";
+  const codes = h("figure", {}, h("b", {}, "the codes"), map.element, used);
+  const body = h("div", { class: "sdw-lab-codec" }, h("div", {}, drawn, codes), list);
   const none = h("p", { class: "sdw-lab-quiet" }, "The latents appear here.");
 
-  const gridNow = (): Grid | undefined => {
-    const now = view.data.latents;
-    if (now === undefined) return undefined;
-    const data = { mean: now.mean, std: now.std, sample: now.sample }[which];
-    return gridOf(data, now) ?? gridOf(now.mean, now);
-  };
+  const gridOfAll = (now: Latents): Grid | undefined =>
+    gridOf({ mean: now.mean, std: now.std, sample: now.sample }[which], now);
 
   function draw() {
     const now = view.data.latents;
-    const grid = gridNow();
+    if (now?.std === null) which = "mean"; // of codes, nothing is unsure
+    const grid = now && gridOfAll(now);
     none.hidden = grid !== undefined;
-    for (const part of [list, kinds.element, scale]) part.hidden = grid === undefined;
+    for (const part of [body, kinds.element, key]) part.hidden = grid === undefined;
     if (now === undefined || grid === undefined) return;
-    if (now.std === null && which !== "mean") which = "mean"; // codes are sure
     kinds.show(which);
-    kinds.allow("std", now.std !== null);
-    kinds.allow("sample", now.std !== null);
-    if (named !== `${now.name} ${now.channels}`) {
-      named = `${now.name} ${now.channels}`;
+    for (const kind of ["std", "sample"] as const) kinds.allow(kind, now.std !== null);
+    if (tiles.length !== now.channels) {
       tiles = Array.from({ length: now.channels }, (_, i) => tile(view, i));
-      list.replaceChildren(map, decoded, ...tiles.map((one) => one.element));
+      list.replaceChildren(...tiles.map(({ element }) => element));
     }
+    body.style.setProperty("--sdw-shape", `${now.width} / ${now.height}`);
     const end = most(grid);
-    write(scale, which === "std" ? `black 0, white ${end}` : `black ${-end}, grey 0, white ${end}`);
+    key.dataset.of = which;
+    write(low, which === "std" ? "0" : `−${end}`);
+    write(high, String(end));
     for (const one of tiles) one.draw(now, grid, end, which);
-    decoded.hidden = which !== "sample";
     sample.show(now.sample_data);
-    map.hidden = now.codes === null;
+    drawn.hidden = now.codes !== null;
+    codes.hidden = now.codes === null;
     if (now.codes !== null) {
-      paintRgb(codes, now.codes.colours, now.width, now.height);
-      const evenly =
-        now.codes.perplexity === null ? "" : `, ${now.codes.perplexity.toFixed(0)} evenly`;
-      write(used, `${now.codes.used} of ${now.codes.count} used${evenly}`);
+      paintRgb(map.canvas, now.codes.colours, now.width, now.height);
+      const { used: some, count, perplexity } = now.codes;
+      const evenly = perplexity === null ? "" : `, perplexity ${perplexity.toFixed(0)}`;
+      write(used, `${some} of ${count} used${evenly}`);
     }
     point();
   }
 
   function point() {
-    const { touch, latents: now } = view.data;
-    const { pixel } = view.here;
-    const fits =
-      pixel !== undefined &&
-      touch?.of === "pixel" &&
-      touch.x === pixel.x &&
-      touch.y === pixel.y &&
-      touch.width === now?.width &&
-      touch.height === now.height;
-    const pixels = fits && touch !== undefined ? heatPixels(bytes(touch.data)) : undefined;
-    for (const one of tiles) one.point(pixels);
+    map.point();
+    for (const one of tiles) one.point();
   }
 
   return {
     element: h(
       "div",
       { class: "sdw-lab-latents" },
-      h("div", { class: "sdw-lab-bar" }, kinds.element, scale),
-      list,
+      h("div", { class: "sdw-lab-bar" }, kinds.element, key),
+      body,
       none,
     ),
     update(what: ReadonlySet<What>) {
