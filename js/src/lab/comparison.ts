@@ -72,12 +72,18 @@ export function errorPixels(error: Binary, largest: number, most: number) {
   return coloured(values, "magma");
 }
 
-/** RGBA of a heat map: the stronger, the brighter and the less of the picture is seen. */
+/**
+ * RGBA of a heat map: the stronger, the brighter and the less of the picture is seen. By the root,
+ * as few pixels are strong.
+ */
 export function heatPixels(heat: Uint8Array) {
-  const bright = Float32Array.from(heat, (value) => 0.5 + value / 510); // seen on dark pictures, too
-  const out = coloured(bright, "magma");
-  heat.forEach((value, i) => {
-    out[4 * i + 3] = Math.round(235 * (value / 255) ** 0.7);
+  const root = Float32Array.from(heat, (value) => Math.sqrt(value / 255));
+  const out = coloured(
+    root.map((value) => 0.45 + 0.55 * value), // seen on dark pictures, too
+    "magma",
+  );
+  root.forEach((value, i) => {
+    out[4 * i + 3] = Math.round(235 * value);
   });
   return out;
 }
