@@ -188,7 +188,7 @@ test("what a cell touches is drawn on the picture and the active one, while it i
   const view = stores.of(model as never) as Store;
   view.point({ cell: { x: 1, y: 0 } });
   model.tell({ touch: { ...touch, data: new Uint8Array(16) } });
-  const shown = () => all(".sdw-lab-heat").map((heat) => !heat.hidden);
+  const shown = () => all(".sdw-lab-cells .sdw-lab-heat").map((heat) => !heat.hidden);
   expect(shown()).toEqual([true, true, false]);
   view.point({ cell: undefined });
   expect(shown()).toEqual([false, false, false]);
