@@ -1,8 +1,9 @@
 // From one picture to another: through their latents, and through their pixels.
 
 import { h, write } from "../lib/dom";
-import { bytes } from "../lib/frames";
+import { allow, button } from "./button";
 import { image } from "./image";
+import { opener, thumbnails } from "./sources";
 import type { MakePart, What } from "./view";
 
 /** The frame at a share of the way, of so many. */
@@ -11,72 +12,43 @@ export function frameAt(share: number, count: number): number {
 }
 
 export const between: MakePart = (view) => {
-  const latent = image("sdw-lab-big", "Half way through latents");
-  const pixel = image("sdw-lab-big", "Half way through pixels");
+  const samples = thumbnails("Second picture: samples", (name) =>
+    view.send({ kind: "sample", name, second: true }),
+  );
+  const swap = button("Swap", "The two pictures change places", () => view.send({ kind: "swap" }));
+  const latent = image("sdw-lab-big", "On the way through latents");
+  const pixel = image("sdw-lab-big", "On the way through pixels");
+  const first = image("sdw-lab-end", "First picture");
+  const last = image("sdw-lab-end", "Second picture");
   const slider = h("input", { type: "range", min: 0, max: 100, value: 50, step: 1 });
   slider.setAttribute("aria-label", "How far on the way from the first picture to the second");
-  const share = h("output", { class: "sdw-lab-quiet" }, "50 %");
-  const swap = h("button", { type: "button", class: "sdw-button" }, "Swap");
-  swap.title = "The two pictures change places";
-  swap.addEventListener("click", () => view.send({ kind: "swap" }));
-  const picks = h("div", { class: "sdw-lab-samples", role: "group" });
-  picks.setAttribute("aria-label", "The second picture");
-  const urls: string[] = [];
-  const file = h("input", { type: "file", accept: "image/*", hidden: true });
-  const open = h("button", { type: "button", class: "sdw-button" }, "Open…");
-  open.addEventListener("click", () => file.click());
-  file.addEventListener("change", () => {
-    const [chosen] = file.files ?? [];
-    if (chosen !== undefined) view.open(chosen, true);
-    file.value = "";
-  });
+  const share = h("output", { class: "sdw-lab-quiet" }, "");
+  const hint = h("p", { class: "sdw-lab-quiet" }, "");
   const body = h(
     "div",
     { class: "sdw-lab-pair" },
-    h("figure", {}, latent.element, h("figcaption", {}, "through latents z, decoded")),
-    h("figure", {}, pixel.element, h("figcaption", {}, "through pixels")),
+    h("figure", {}, latent.element, h("figcaption", {}, "through latents, decoded")),
+    h("figure", {}, pixel.element, h("figcaption", {}, "through pixels: a cross-fade")),
   );
-  const hint = h("p", { class: "sdw-lab-quiet" }, "");
 
   function show() {
-    const way = view.data.between;
-    const way_is = way !== undefined;
-    body.classList.toggle("sdw-lab-empty", !way_is);
-    slider.disabled = !way_is;
-    write(
-      hint,
-      way_is
-        ? ""
-        : view.data.second === undefined
-          ? "Choose a second picture."
-          : "The pictures in between are being worked out.",
-    );
-    if (way === undefined) return;
-    const at = frameAt(Number(slider.value) / 100, way.steps);
-    latent.show(way.latent[at]);
-    pixel.show(way.pixel[at]);
+    const { between: way, picture, second } = view.data;
+    body.classList.toggle("sdw-lab-empty", way === undefined);
+    slider.disabled = way === undefined;
+    allow(swap, picture !== undefined && second !== undefined);
+    first.show(picture?.data);
+    last.show(second?.data);
+    const wait = second
+      ? "The pictures in between are being worked out."
+      : "Choose a second picture.";
+    write(hint, way === undefined ? wait : "");
     write(share, `${slider.value} %`);
     slider.setAttribute("aria-valuetext", `${slider.value} per cent of the way`);
+    const at = frameAt(Number(slider.value) / 100, way?.steps ?? 1);
+    latent.show(way?.latent[at]);
+    pixel.show(way?.pixel[at]);
   }
   slider.addEventListener("input", show);
-
-  function offer() {
-    for (const url of urls.splice(0)) URL.revokeObjectURL(url);
-    picks.replaceChildren(
-      ...view.data.samples.map((sample) => {
-        const url = URL.createObjectURL(new Blob([bytes(sample.data).slice()]));
-        urls.push(url);
-        const picture = h("img", { src: url, alt: sample.caption });
-        const button = h("button", { type: "button", class: "sdw-lab-sample" }, picture);
-        button.title = sample.caption;
-        button.dataset.name = sample.name;
-        button.addEventListener("click", () => {
-          view.send({ kind: "sample", name: sample.name, second: true });
-        });
-        return button;
-      }),
-    );
-  }
 
   return {
     element: h(
@@ -86,31 +58,21 @@ export const between: MakePart = (view) => {
         "div",
         { class: "sdw-lab-bar" },
         h("span", { class: "sdw-lab-quiet" }, "second picture"),
-        picks,
-        open,
+        samples.element,
+        opener("Open…", (file) => view.open(file, true)),
         swap,
-        file,
       ),
       body,
-      h("div", { class: "sdw-lab-way" }, "first", slider, "second", share),
+      h("div", { class: "sdw-lab-way" }, first.element, slider, last.element, share),
       hint,
     ),
     update(what: ReadonlySet<What>) {
-      if (what.has("samples")) offer();
-      if (what.has("second")) {
-        for (const button of picks.querySelectorAll<HTMLElement>("button")) {
-          button.setAttribute(
-            "aria-checked",
-            String(button.dataset.name === view.data.second?.name),
-          );
-        }
-      }
-      if (what.has("between") || what.has("second")) show();
+      if (what.has("samples")) samples.fill(view.data.samples);
+      if (what.has("samples") || what.has("second")) samples.mark(view.data.second?.name);
+      if (what.has("between") || what.has("second") || what.has("picture")) show();
     },
     remove() {
-      for (const url of urls) URL.revokeObjectURL(url);
-      latent.remove();
-      pixel.remove();
+      for (const one of [samples, latent, pixel, first, last]) one.remove();
     },
   };
 };

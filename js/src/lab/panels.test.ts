@@ -1,7 +1,20 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { between, frameAt } from "./between";
+import { latents } from "./latents";
+import { noise } from "./noise";
 import { kindOf, play } from "./play";
 import { standing } from "./slider";
-import type { Data, Edited, EditJson, Here, LabView, MakePart, Selection, What } from "./view";
+import type {
+  Data,
+  Edited,
+  EditJson,
+  Here,
+  LabView,
+  Latents,
+  MakePart,
+  Selection,
+  What,
+} from "./view";
 
 /** A view that hears what a panel asks for. */
 class FakeView implements LabView {
@@ -223,4 +236,168 @@ test("a picture is a start only where there is a Studio, and the reason is said"
 test("a file is saved as what it is", () => {
   expect(kindOf(png())).toBe("png");
   expect(kindOf(new Uint8Array([0xff, 0xd8]))).toBe("jpeg");
+});
+
+// --------------------------------------------------------------------------------------- latents
+
+const CODES = {
+  ...{ count: 1024, used: 3, perplexity: 2.4 },
+  ...{ indices: zeros(4, 4), colours: new Uint8Array(48) },
+};
+const found = (more: Partial<Latents> = {}): Latents => ({
+  ...{ name: "A", channels: 2, width: 4, height: 4, mean: zeros(2, 4, 4), std: zeros(2, 4, 4) },
+  ...{ sample: zeros(2, 4, 4), sample_data: png(), codes: null },
+  stats: [0, 1].map((c) => ({ mean: c - 0.5, std: 1, min: -2, max: 2 })),
+  ...more,
+});
+const captions = () => all(".sdw-lab-tile figcaption").map((each) => each.textContent);
+const seen = (selector: string) => all(selector).map((each) => !each.hidden);
+
+test("each channel has a picture, a histogram and its numbers", () => {
+  make(latents, { latents: found() });
+  expect(captions()).toEqual(["−0.50 ± 1.00, −2.00 to 2.00", "0.50 ± 1.00, −2.00 to 2.00"]);
+  expect(all(".sdw-lab-tile canvas.sdw-lab-channel")).toHaveLength(2);
+  expect(all(".sdw-lab-histogram path").every((each) => each.getAttribute("d"))).toBe(true);
+});
+
+test("mean, deviation and sample are chosen among, each with its own numbers", () => {
+  make(latents, { latents: found() });
+  one("[data-value=std]").click();
+  expect(captions()[0]).toBe("0.00 ± 0.00, 0.00 to 0.00");
+  expect(one("[data-value=std]").getAttribute("aria-pressed")).toBe("true");
+});
+
+test("statistics that are no numbers are dashes", () => {
+  const none = { mean: null, std: null, min: null, max: null };
+  make(latents, { latents: found({ stats: [none, none] }) });
+  expect(captions()[0]).toBe("– ± –, – to –");
+});
+
+test("of codes nothing is unsure; their use is told", () => {
+  make(latents, { latents: found() });
+  one("[data-value=std]").click();
+  change({ latents: found({ std: null, codes: CODES }) });
+  expect(one("[data-value=mean]").getAttribute("aria-pressed")).toBe("true");
+  expect(["std", "sample"].map((kind) => able(one(`[data-value=${kind}]`)))).toEqual([
+    false,
+    false,
+  ]);
+  expect(part.element.textContent).toContain("3 of 1024 used, perplexity 2");
+});
+
+test("a cell that is pointed at is outlined in all channels, by keys too", () => {
+  make(latents, { latents: found() });
+  press(one(".sdw-lab-grid[tabindex='0']"), "ArrowRight");
+  expect(view.here.cell).toEqual({ x: 3, y: 2 });
+  expect(seen(".sdw-lab-tile .sdw-lab-spot")).toEqual([true, true]);
+  expect(one(".sdw-lab-tile .sdw-lab-spot").style.left).toBe("75%");
+  view.point({ cell: undefined });
+  expect(seen(".sdw-lab-tile .sdw-lab-spot")).toEqual([false, false]);
+});
+
+test("what a pixel touches is drawn on the cells, while that pixel is pointed at", () => {
+  make(latents, { latents: found() });
+  view.point({ pixel: { x: 9, y: 3 } });
+  const touch = { of: "pixel" as const, x: 9, y: 3, width: 4, height: 4, share: 1 };
+  change({ touch: { ...touch, data: new Uint8Array(16) } });
+  expect(seen(".sdw-lab-tile .sdw-lab-heat")).toEqual([true, true]);
+  view.point({ pixel: { x: 10, y: 3 } });
+  expect(seen(".sdw-lab-tile .sdw-lab-heat")).toEqual([false, false]);
+});
+
+test("latents whose bytes are not of their size are not drawn", () => {
+  make(latents, { latents: found({ mean: zeros(3) }) });
+  expect(part.element.textContent).toContain("The latents appear here.");
+  expect(all(".sdw-lab-tile")).toHaveLength(0);
+});
+
+// --------------------------------------------------------------------------------------- between
+
+const picture = (name: string) => ({ name, width: 8, height: 8, data: png(), notices: [] });
+const ways = () => {
+  const frames = (from: number) => Array.from({ length: 11 }, (_, i) => png(from + i));
+  return { name: "A", steps: 11, width: 8, height: 8, latent: frames(0), pixel: frames(20) };
+};
+const range = () => one("input[type=range]") as HTMLInputElement;
+const slide = (value: string) => {
+  range().value = value;
+  range().dispatchEvent(new Event("input"));
+};
+/** The bytes that were made into pictures since the last time. */
+const shown = () => {
+  const calls = vi.mocked(URL.createObjectURL).mock.calls.splice(0);
+  return Promise.all(
+    calls.map(async ([blob]) => [...new Uint8Array(await (blob as Blob).arrayBuffer())][1]),
+  );
+};
+
+test("frames are those nearest to the slider", () => {
+  expect([0, 0.04, 0.06, 0.5, 1, 2].map((share) => frameAt(share, 11))).toEqual([
+    0, 0, 1, 5, 10, 10,
+  ]);
+});
+
+test("one slider moves both ways", async () => {
+  make(between, { picture: picture("a"), second: picture("b"), between: ways() });
+  await shown();
+  slide("100");
+  expect(await shown()).toEqual([10, 30]);
+  slide("10");
+  expect(await shown()).toEqual([1, 21]);
+});
+
+test("the second picture is asked for, by its name or as a file, and swapped", () => {
+  const samples = [{ name: "b", caption: "a bee", data: png() }];
+  make(between, { samples, picture: picture("a") });
+  expect(able(titled("Swap"))).toBe(false);
+  one(".sdw-lab-sample").click();
+  change({ second: picture("b") });
+  expect(one(".sdw-lab-sample").getAttribute("aria-checked")).toBe("true");
+  titled("Swap").click();
+  expect(view.sent).toEqual([{ kind: "sample", name: "b", second: true }, { kind: "swap" }]);
+  const file = new File(["x"], "c.png");
+  Object.defineProperty(one("input[type=file]"), "files", { value: [file] });
+  one("input[type=file]").dispatchEvent(new Event("change"));
+  expect(view.opened).toEqual([{ file, second: true }]);
+});
+
+test("what is missing for the way is said", () => {
+  make(between, { picture: picture("a") });
+  expect(part.element.textContent).toContain("Choose a second picture.");
+  expect(range().disabled).toBe(true);
+  change({ second: picture("b") });
+  expect(part.element.textContent).toContain("being worked out");
+  change({ between: ways() });
+  expect(range().disabled).toBe(false);
+});
+
+// ----------------------------------------------------------------------------------------- noise
+
+const levels = (count: number) => ({
+  ...{ model: "emoji", prompt: "", width: 2, height: 2 },
+  steps: Array.from({ length: count }, (_, i) => ({
+    ...{ t: 50 * i, sigma: i, snr_db: 20 - 2 * i, latents: new Uint8Array(12) },
+    ...{ noisy: png(i), guess: png(100 + i) },
+  })),
+});
+
+test("a slider goes through the noise levels", () => {
+  make(noise, { noise: levels(21) });
+  slide("0");
+  expect(one("output").textContent).toContain("t = 0, σ = 0.00: 100 times more picture than noise");
+  slide("20");
+  expect(one("output").textContent).toContain("t = 1000, σ = 20.00");
+  expect(one("output").textContent).toContain("(−20 dB)");
+  expect(one("circle").getAttribute("visibility")).toBe("visible");
+});
+
+test("the slider stays where it is while levels come", async () => {
+  make(noise, { noise: undefined });
+  expect(range().disabled).toBe(true);
+  slide("12");
+  change({ noise: levels(5) });
+  expect(await shown()).toEqual([4, 104]); // the last so far
+  change({ noise: levels(21) });
+  expect([range().value, range().max]).toEqual(["12", "20"]);
+  expect(await shown()).toEqual([12, 112]);
 });
