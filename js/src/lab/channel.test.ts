@@ -57,8 +57,13 @@ test("a channel's numbers are its own", () => {
   expect(summary(grid([7, 7, 1, 3], 2), 1)).toEqual({ mean: 2, std: 1, min: 1, max: 3 });
 });
 
-test("the scale ends at a plain number", () => {
+test("the scale ends at a plain number, whatever comes", () => {
   expect(most(grid([0.1, -2.7]))).toBe(3);
+  expect(most(grid([Number.NaN, 0]))).toBe(1);
+});
+
+test("a few large numbers do not hide the others", () => {
+  expect(most(grid([...new Array(199).fill(1), -50]))).toBe(1);
 });
 
 test("arrow keys move a cell, not over the edge, and begin in the middle", () => {

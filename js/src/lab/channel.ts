@@ -26,12 +26,10 @@ export function gridOf(
     : undefined;
 }
 
-const sizeOf = ({ channels, height, width }: Grid) =>
-  [1, channels, height, width] as [number, number, number, number];
-
-/** The largest number in it, up or down, as a plain number: the end of the scale. */
-export function most(grid: Grid): number {
-  return extent(grid.values, sizeOf(grid), 0);
+/** The end of the scale: a plain number that 99 of 100 reach at most, so that few hide no others. */
+export function most({ values }: Grid): number {
+  const sizes = values.map((value) => Math.abs(value) || 0).sort();
+  return extent(sizes.subarray(0, Math.ceil(0.99 * sizes.length)), [1, 1, 1, sizes.length], 0);
 }
 
 /** The numbers of a channel [h, w]; -1: their mean over all channels. */

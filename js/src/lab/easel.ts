@@ -10,7 +10,7 @@ import { placed } from "./spot";
 import type { EditJson } from "./view";
 
 const ALL = -1;
-const LEAST = 1; // the end of the scale of colours, at least: unit variance is nothing special
+const LEAST = 1; // of the scale of colours: what is small looks small
 
 export interface Easel {
   readonly element: HTMLElement;

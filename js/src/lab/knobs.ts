@@ -84,7 +84,7 @@ export function knobs(view: LabView): Knobs {
       all.element,
       noise.element,
       moves,
-      h("h4", { class: "sdw-title" }, "Principal directions, with their share of the variance"),
+      h("h4", { class: "sdw-title" }, "Principal directions, % of the variance"),
       walks,
     ),
     show(edited) {

@@ -32,7 +32,7 @@ function tile(view: LabView, which: number) {
   const plot = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, class: "sdw-lab-histogram" });
   plot.setAttribute("preserveAspectRatio", "none");
   plot.append(path, zero);
-  const words = h("figcaption", { class: "sdw-lab-quiet" }, "");
+  const words = h("figcaption", { class: "sdw-lab-quiet sdw-lab-stats" }, "");
   words.title = "Mean ± standard deviation, and from the smallest to the largest";
   return {
     element: h(
@@ -53,7 +53,7 @@ function tile(view: LabView, which: number) {
       // Those of the kernel are of full precision.
       const { mean, std, min, max } =
         (kind === "mean" && latents.stats[which]) || summary(grid, which);
-      write(words, `${number(mean)} ± ${number(std)}, ${number(min)} to ${number(max)}`);
+      write(words, `${number(mean)} ± ${number(std)}\n${number(min)} to ${number(max)}`);
       map.element.setAttribute("aria-label", `Channel ${which}: ${words.textContent}`);
     },
     point: map.point,
@@ -121,8 +121,8 @@ export const latents: MakePart = (view) => {
     body.style.setProperty("--sdw-shape", `${now.width} / ${now.height}`);
     const end = most(grid);
     key.dataset.of = which;
-    write(low, which === "std" ? "0" : `−${end}`);
-    write(high, String(end));
+    write(low, which === "std" ? "0" : `−${end} or less`);
+    write(high, `${end} or more`);
     for (const one of tiles) one.draw(now, grid, end, which);
     sample.show(now.sample_data);
     drawn.hidden = now.codes !== null;

@@ -255,7 +255,7 @@ const seen = (selector: string) => all(selector).map((each) => !each.hidden);
 
 test("each channel has a picture, a histogram and its numbers", () => {
   make(latents, { latents: found() });
-  expect(captions()).toEqual(["−0.50 ± 1.00, −2.00 to 2.00", "0.50 ± 1.00, −2.00 to 2.00"]);
+  expect(captions()).toEqual(["−0.50 ± 1.00\n−2.00 to 2.00", "0.50 ± 1.00\n−2.00 to 2.00"]);
   expect(all(".sdw-lab-tile canvas.sdw-lab-channel")).toHaveLength(2);
   expect(all(".sdw-lab-histogram path").every((each) => each.getAttribute("d"))).toBe(true);
 });
@@ -263,14 +263,14 @@ test("each channel has a picture, a histogram and its numbers", () => {
 test("mean, deviation and sample are chosen among, each with its own numbers", () => {
   make(latents, { latents: found() });
   one("[data-value=std]").click();
-  expect(captions()[0]).toBe("0.00 ± 0.00, 0.00 to 0.00");
+  expect(captions()[0]).toBe("0.00 ± 0.00\n0.00 to 0.00");
   expect(one("[data-value=std]").getAttribute("aria-pressed")).toBe("true");
 });
 
 test("statistics that are no numbers are dashes", () => {
   const none = { mean: null, std: null, min: null, max: null };
   make(latents, { latents: found({ stats: [none, none] }) });
-  expect(captions()[0]).toBe("– ± –, – to –");
+  expect(captions()[0]).toBe("– ± –\n– to –");
 });
 
 test("of codes nothing is unsure; their use is told", () => {

@@ -31,7 +31,7 @@ export function chart() {
   const dot = svg("circle", { class: "sdw-lab-dot", r: "5" });
   const plot = svg("svg", { viewBox: `-6 -6 ${WIDE + 12} ${HIGH + 12}`, class: "sdw-lab-plot" });
   plot.append(zero, line, dot);
-  const words = "signal-to-noise ratio in dB, over t; the line is 0 dB: as much noise as picture";
+  const words = "signal to noise in dB over t; the line is 0 dB";
   return {
     element: h(
       "figure",
