@@ -26,14 +26,8 @@ export function gridOf(
     : undefined;
 }
 
-/** The end of the scale: a plain number that 99 of 100 reach at most, so that few hide no others. */
-export function most({ values }: Grid): number {
-  const sizes = values.map((value) => Math.abs(value) || 0).sort();
-  return extent(sizes.subarray(0, Math.ceil(0.99 * sizes.length)), [1, 1, 1, sizes.length], 0);
-}
-
 /** The numbers of a channel [h, w]; -1: their mean over all channels. */
-function numbers({ values, channels, width, height }: Grid, which: number): Float32Array {
+export function numbers({ values, channels, width, height }: Grid, which: number): Float32Array {
   const cells = width * height;
   if (which >= 0) return values.subarray(which * cells, (which + 1) * cells);
   return Float32Array.from({ length: cells }, (_, i) => {
@@ -41,6 +35,12 @@ function numbers({ values, channels, width, height }: Grid, which: number): Floa
     for (let c = 0; c < channels; c++) sum += values[c * cells + i] as number;
     return sum / channels;
   });
+}
+
+/** The end of a scale: a plain number that 99 of 100 reach at most, so that few hide no others. */
+export function most(values: Float32Array): number {
+  const sizes = values.map((value) => Math.abs(value) || 0).sort();
+  return extent(sizes.subarray(0, Math.ceil(0.99 * sizes.length)), [1, 1, 1, sizes.length], 0);
 }
 
 /** A channel, or the mean of all (-1), around 0: cool to -end, grey, warm to +end. */

@@ -3,14 +3,14 @@
 import { choice, symbol } from "../lib/controls";
 import { h, write } from "../lib/dom";
 import { paint } from "../lib/latents";
-import { cellAfter, cellAt, type Grid, most, plane } from "./channel";
+import { cellAfter, cellAt, type Grid, most, numbers, plane } from "./channel";
 import { paced } from "./pace";
 import { type Brush, type Cell, dab, Stroke } from "./paint";
 import { placed } from "./spot";
 import type { EditJson } from "./view";
 
 const ALL = -1;
-const LEAST = 1; // of the scale of colours: what is small looks small
+const LEAST = 0.5; // end of the scale of colours: what is small looks small
 
 export interface Easel {
   readonly element: HTMLElement;
@@ -33,6 +33,7 @@ export function easel(send: (edit: EditJson) => void): Easel {
   const channel = h("select", { class: "sdw-lab-select", "aria-label": "Channel to paint on" });
   channel.addEventListener("change", () => {
     brush.channel = Number(channel.value);
+    fit();
     draw();
   });
   const value = h("input", { type: "range", min: -4, max: 4, step: 0.1, value: brush.value });
@@ -54,6 +55,11 @@ export function easel(send: (edit: EditJson) => void): Easel {
     },
   );
   modes.show(brush.mode);
+
+  /** The scale of colours; not while painting, or what is painted would change all colours. */
+  function fit() {
+    if (grid !== undefined) end = Math.max(most(numbers(grid, brush.channel)), LEAST);
+  }
 
   function draw() {
     if (grid === undefined) return;
@@ -141,9 +147,9 @@ export function easel(send: (edit: EditJson) => void): Easel {
     show(latents) {
       if (stroke !== undefined || latents === undefined) return;
       grid = latents;
-      end = Math.max(most(grid), LEAST);
       box.style.setProperty("--sdw-shape", `${grid.width} / ${grid.height}`);
       offer(grid.channels);
+      fit();
       draw();
     },
   };

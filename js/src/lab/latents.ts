@@ -3,6 +3,7 @@
 import { choice, symbol } from "../lib/controls";
 import { h, svg, write } from "../lib/dom";
 import { paint } from "../lib/latents";
+import { amount } from "../lib/words";
 import { cells } from "./cells";
 import {
   amounts,
@@ -21,8 +22,6 @@ import type { LabView, Latents, MakePart, What } from "./view";
 type Which = "mean" | "std" | "sample";
 
 const [WIDE, HIGH] = [96, 28];
-const number = (value: number | null | undefined) =>
-  typeof value === "number" && Number.isFinite(value) ? value.toFixed(2).replace("-", "−") : "–";
 
 /** One channel: its picture, its histogram on the scale of all, its numbers. */
 function tile(view: LabView, which: number) {
@@ -53,7 +52,7 @@ function tile(view: LabView, which: number) {
       // Those of the kernel are of full precision.
       const { mean, std, min, max } =
         (kind === "mean" && latents.stats[which]) || summary(grid, which);
-      write(words, `${number(mean)} ± ${number(std)}\n${number(min)} to ${number(max)}`);
+      write(words, `${amount(mean)} ± ${amount(std)}\n${amount(min)} to ${amount(max)}`);
       map.element.setAttribute("aria-label", `Channel ${which}: ${words.textContent}`);
     },
     point: map.point,
@@ -119,7 +118,7 @@ export const latents: MakePart = (view) => {
       list.replaceChildren(...tiles.map(({ element }) => element));
     }
     body.style.setProperty("--sdw-shape", `${now.width} / ${now.height}`);
-    const end = most(grid);
+    const end = most(grid.values);
     key.dataset.of = which;
     write(low, which === "std" ? "0" : `−${end} or less`);
     write(high, `${end} or more`);

@@ -255,7 +255,7 @@ const seen = (selector: string) => all(selector).map((each) => !each.hidden);
 
 test("each channel has a picture, a histogram and its numbers", () => {
   make(latents, { latents: found() });
-  expect(captions()).toEqual(["−0.50 ± 1.00\n−2.00 to 2.00", "0.50 ± 1.00\n−2.00 to 2.00"]);
+  expect(captions()).toEqual(["−0.500 ± 1.00\n−2.00 to 2.00", "0.500 ± 1.00\n−2.00 to 2.00"]);
   expect(all(".sdw-lab-tile canvas.sdw-lab-channel")).toHaveLength(2);
   expect(all(".sdw-lab-histogram path").every((each) => each.getAttribute("d"))).toBe(true);
 });
