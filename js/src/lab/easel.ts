@@ -108,6 +108,7 @@ export function easel(send: (edit: EditJson) => void): Easel {
     for (const one of moves.length > 0 ? moves : [event]) {
       const cell = cellOf(one);
       if (cell) strokeTo(cell);
+      else stroke?.leave();
     }
   });
   canvas.addEventListener("pointerleave", () => point(undefined));
@@ -142,10 +143,12 @@ export function easel(send: (edit: EditJson) => void): Easel {
       { class: "sdw-lab-column" },
       h("figure", {}, box, h("figcaption", {}, "paint on the latents ", symbol("z"), " ", where)),
       h("div", { class: "sdw-lab-bar" }, channel, modes.element),
-      h("label", { class: "sdw-lab-slider" }, h("span", {}, "brush"), value, said),
+      h("label", { class: "sdw-lab-slider sdw-lab-brush" }, h("span", {}, "brush"), value, said),
     ),
     show(latents) {
       if (stroke !== undefined || latents === undefined) return;
+      const { width = 0, height = 0 } = grid ?? {};
+      if (latents.width !== width || latents.height !== height) at = undefined;
       grid = latents;
       box.style.setProperty("--sdw-shape", `${grid.width} / ${grid.height}`);
       offer(grid.channels);

@@ -29,6 +29,14 @@ test("a stroke has each cell once, in order, with what the brush skipped", () =>
   });
 });
 
+test("a stroke that leaves the canvas comes back elsewhere, with no line between", () => {
+  const stroke = new Stroke(brush);
+  stroke.to({ x: 0, y: 0 });
+  stroke.leave();
+  stroke.to({ x: 0, y: 9 });
+  expect(stroke.edit.cells).toHaveLength(2);
+});
+
 test("a dab sets a cell in all channels, or in one", () => {
   const [all, second] = [grid(), grid()];
   dab(all, brush, { x: 1, y: 0 });

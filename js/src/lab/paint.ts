@@ -39,6 +39,11 @@ export class Stroke {
     return fresh;
   }
 
+  /** Off the canvas: where it comes back, nothing was skipped. */
+  leave() {
+    this.#last = undefined;
+  }
+
   /** As the kernel is told of it. */
   get edit() {
     const cells = [...this.#cells.values()].map(({ x, y }) => [x, y]);

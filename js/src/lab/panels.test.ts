@@ -140,6 +140,19 @@ test("keys paint: arrows move, Space takes the brush to the cell", () => {
   expect(view.edits.at(-1)).not.toHaveProperty("live");
 });
 
+test("a cell that other latents have not is pointed at no more", () => {
+  make(play, { edited: edited() });
+  named("Channel to paint on").value = "1";
+  named("Channel to paint on").dispatchEvent(new Event("change"));
+  press(one(".sdw-lab-easel"), "ArrowDown");
+  expect(one(".sdw-lab-easel .sdw-lab-spot").hidden).toBe(false);
+  change({ edited: edited({ width: 2, height: 2, latents: zeros(2, 2, 2) }) });
+  expect(one(".sdw-lab-easel .sdw-lab-spot").hidden).toBe(true);
+  press(one(".sdw-lab-easel"), "ArrowDown");
+  press(one(".sdw-lab-easel"), " ");
+  expect(view.edits.at(-1)?.cells).toEqual([[1, 1]]);
+});
+
 test("the brush has a channel, a value and a way to paint", () => {
   make(play, { edited: edited() });
   named("Channel to paint on").value = "1";
