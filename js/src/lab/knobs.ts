@@ -43,7 +43,7 @@ export function knobs(view: LabView): Knobs {
     button("Flip ↔", "Flip left and right", () => edit({ type: "flip", axis: "x" })),
     button("Flip ↕", "Flip top and bottom", () => edit({ type: "flip", axis: "y" })),
   );
-  const channels = h("div", { class: "sdw-lab-controls" });
+  const channels = h("div", { class: "sdw-lab-controls sdw-lab-many" });
   const walks = h("div", { class: "sdw-lab-controls" });
   let sliders: Slider[] = [];
   let knocks: HTMLElement[] = [];
