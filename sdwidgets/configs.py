@@ -191,7 +191,6 @@ FIRST_STAGES = {
 }
 
 
-
 def _scene_stage(levels: int, latent_channels: int, codes: int = 0) -> AutoencoderConfig:
     return AutoencoderConfig(
         channels=(16, 32, 64, 80, 80, 80)[:levels],
