@@ -190,18 +190,25 @@ function cell(view: LabView, name: string, slide: (to: number) => void) {
   let position = 50;
 
   const activate = () => view.select({ active: name });
+  let dragged = false; // a drag of the line ends in a click, too
   const follow = (event: PointerEvent) => {
     const { left, width } = base.box.getBoundingClientRect();
     if (width > 0) slide((100 * (event.clientX - left)) / width);
   };
-  element.addEventListener("click", activate);
+  element.addEventListener("click", () => {
+    if (!dragged) activate();
+    dragged = false;
+  });
   target.addEventListener("pointerdown", (event) => {
     if (!isSlider() || event.button !== 0) return;
     target.setPointerCapture(event.pointerId);
+    dragged = false;
     follow(event);
   });
   target.addEventListener("pointermove", (event) => {
-    if (target.hasPointerCapture(event.pointerId)) follow(event);
+    if (!target.hasPointerCapture(event.pointerId)) return;
+    dragged ||= event.movementX !== 0;
+    follow(event);
   });
   target.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;

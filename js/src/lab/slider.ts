@@ -4,6 +4,8 @@ import { h, write } from "../lib/dom";
 import { paced } from "./pace";
 import type { EditJson, LabView } from "./view";
 
+const HELD = 1000; // ms after it was let go that it stays there, though the kernel is still behind
+
 /** What a slider sets: the edit without its value, the value's name, and the value that changes nothing. */
 export interface Setting {
   edit: EditJson;
@@ -36,26 +38,44 @@ export function slider(
   input.title = "Double-click: back to where it changes nothing";
   const output = h("output", {}, "");
   const pace = paced((one) => view.send({ kind: "edit", edit: one }));
+  let applied: readonly EditJson[] = []; // of the kernel, last
+  let held = false; // a hand is on it, or the kernel may still be behind
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const now = () => ({ ...edit, [field]: Number(input.value) });
   const stand = (value: number) => {
     input.value = String(value);
     say();
   };
+  const follow = () => {
+    if (!held) stand(standing(applied, setting));
+  };
+  const done = () => {
+    pace.done(now());
+    clearTimeout(timer);
+    held = true;
+    timer = setTimeout(() => {
+      held = false;
+      follow();
+    }, HELD);
+  };
   const say = () => write(output, Number(input.value).toFixed(2));
   input.addEventListener("input", () => {
+    clearTimeout(timer);
+    held = true;
     say();
     pace.live(now());
   });
-  input.addEventListener("change", () => pace.done(now()));
+  input.addEventListener("change", done);
   input.addEventListener("dblclick", () => {
     stand(neutral);
-    pace.done(now());
+    done();
   });
   say();
   return {
     element: h("label", { class: "sdw-lab-slider" }, h("span", {}, ...words), input, output),
-    show(applied) {
-      if (!input.matches(":active")) stand(standing(applied, setting)); // else a hand is on it
+    show(now) {
+      applied = now;
+      follow();
     },
   };
 }
