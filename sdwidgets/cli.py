@@ -23,6 +23,8 @@ LESSONS = (
     "04_autoencoder.ipynb",
     "05_train_your_own.ipynb",
 )
+EXECUTED = LESSONS[:-1]
+"""Those that are executed beforehand; the last trains for minutes, to be watched."""
 
 
 def lesson(name: str = LESSONS[0]) -> Path:
@@ -108,7 +110,7 @@ def _sources(notebook: Path) -> list[str]:
 
 
 def demo(out: Path, *, run: bool, terminal: bool) -> int:
-    """Copy the lessons to ``out``; execute them if ``run``; open the first if at a ``terminal``."""
+    """Copy the lessons to ``out``; execute `EXECUTED` if ``run``; open the first if at a ``terminal``."""
     # The kernel must be this environment's, whatever else is installed for the user.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     out.mkdir(parents=True, exist_ok=True)
@@ -121,8 +123,8 @@ def demo(out: Path, *, run: bool, terminal: bool) -> int:
 
     if run:
         print("Executing the lessons on the bundled model, on this machine alone ...", flush=True)
-        for notebook in notebooks:
-            _executed(notebook)
+        for name in EXECUTED:
+            _executed(out / name)
 
     if not terminal:
         return 0

@@ -92,10 +92,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.mark.parametrize(
     ("arguments", "terminal", "expected"),
     [
-        ([], False, [*cli.LESSONS]),
+        ([], False, [*cli.EXECUTED]),
         ([], True, ["jupyterlab"]),
-        (["--execute"], True, [*cli.LESSONS, "jupyterlab"]),
-        (["--execute"], False, [*cli.LESSONS]),
+        (["--execute"], True, [*cli.EXECUTED, "jupyterlab"]),
+        (["--execute"], False, [*cli.EXECUTED]),
     ],
 )
 def test_with_a_terminal_it_opens_without_it_executes(
