@@ -110,7 +110,7 @@ def _sources(notebook: Path) -> list[str]:
 
 
 def demo(out: Path, *, run: bool, terminal: bool) -> int:
-    """Copy the lessons to ``out``; execute `EXECUTED` if ``run``; open the first if at a ``terminal``."""
+    """Copy the lessons to ``out``; with ``run`` execute `EXECUTED`; at a ``terminal`` open one."""
     # The kernel must be this environment's, whatever else is installed for the user.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     out.mkdir(parents=True, exist_ok=True)
