@@ -25,6 +25,14 @@ class Clock:
         return self.now
 
 
+@pytest.fixture(autouse=True)
+def _nobody_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Widgets of other tests have not just taken this one's turn to send."""
+    from sdwidgets.widgets import pace
+
+    monkeypatch.setattr(pace.Pace, "_all_sent", -float("inf"))
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What all widgets take for the time."""
