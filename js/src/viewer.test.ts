@@ -359,6 +359,18 @@ test("dragging sends the kernel few messages, the last among them", () => {
   expect(model.saved).toEqual([0, 19]);
 });
 
+test("an answer to an earlier choice takes back none that waits to be sent", () => {
+  model.change(traits({ steps: 30 }));
+  scrub(3);
+  scrub(4);
+  model.change({ step: 3 }); // the kernel's echo of the first
+  expect(step()).toBe(4);
+  vi.advanceTimersByTime(100);
+  expect(model.saved).toEqual([3, 4]);
+  model.change({ step: 7 }); // and what is set there afterwards counts
+  expect(step()).toBe(7);
+});
+
 test("without a kernel the steps move all the same", () => {
   model.kernel = false;
   model.change(traits());

@@ -423,11 +423,12 @@ def use_theme(page: Page, theme: str) -> None:
 
 def fit(page: Page, view: View, width: int, height: int = WINDOW["height"]) -> None:
     """Make the window so wide that the widget has this width."""
-    for _ in range(2):  # scroll bars come and go
+    for _ in range(4):  # scroll bars come and go
         box = view.root.bounding_box()
         assert box is not None
         wide = page.evaluate("() => window.innerWidth") + width - round(box["width"])
         page.set_viewport_size({"width": wide, "height": height})
+        page.wait_for_timeout(50)
     box = view.root.bounding_box()
     assert box is not None and round(box["width"]) == width
 

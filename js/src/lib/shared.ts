@@ -58,6 +58,7 @@ export abstract class Shared {
   readonly #listeners = new Set<(what: What) => void>();
   #timer: ReturnType<typeof setTimeout> | undefined; // until the next message may go
   #unsaved = false;
+  #waiting: Partial<Selection> = {}; // selections that have not been sent
   #asked: unknown; // the run whose frames were asked for
 
   constructor(model: AnyModel) {
@@ -91,6 +92,7 @@ export abstract class Shared {
   }
 
   select(change: Partial<Selection>) {
+    this.#waiting = { ...this.#waiting, ...change };
     for (const name of NAMES) {
       if (change[name] !== undefined) this.#model.set(name, change[name]);
     }
@@ -118,6 +120,11 @@ export abstract class Shared {
   }
 
   readonly #changed = () => {
+    // The kernel's answer to an earlier choice must not take back one that is not sent yet.
+    for (const name of NAMES) {
+      const chosen = this.#waiting[name];
+      if (chosen !== undefined && this.get(name) !== chosen) this.#model.set(name, chosen);
+    }
     if (this.read()) this.#tell("data");
     const next = selectionOf(this.get);
     if (NAMES.some((name) => next[name] !== this.selection[name])) {
@@ -139,6 +146,7 @@ export abstract class Shared {
   #save() {
     this.#unsaved = this.#timer !== undefined;
     if (this.#unsaved) return;
+    this.#waiting = {};
     quietly(() => this.#model.save_changes());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
