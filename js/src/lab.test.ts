@@ -231,6 +231,16 @@ test("selections go to the kernel at once, then at intervals", () => {
   expect(model.saves).toBe(2);
 });
 
+test("an answer to an earlier choice takes back none that waits to be sent", () => {
+  one("[role=tab][data-name=play]").click();
+  one("[role=tab][data-name=noise]").click();
+  model.tell({ panel: "play" }); // the kernel's echo of the first
+  expect(model.state.panel).toBe("noise");
+  vi.advanceTimersByTime(100);
+  model.tell({ panel: "between" }); // and what is set there afterwards counts
+  expect(model.state.panel).toBe("between");
+});
+
 test("a tab shows its panel, and is saved", () => {
   one("[role=tab][data-name=noise]").click();
   expect(model.state.panel).toBe("noise");

@@ -1,10 +1,10 @@
 // A training as it goes on: the pictures first, then what it has learnt in numbers; pause and stop.
 
 import type { AnyModel, Render } from "@anywidget/types";
+import { quietly } from "./lib/choices";
 import { curveOf } from "./lib/curve";
 import { h, write } from "./lib/dom";
 import { keepKeys } from "./lib/keys";
-import { quietly } from "./lib/shared";
 import { type Sheet, SLOTS, sheetOf } from "./lib/sheets";
 import { amount, duration } from "./lib/words";
 import { plot } from "./panels/curve";

@@ -1,14 +1,14 @@
 // What all views of one lab share: what the kernel worked out, what is selected, where the pointer is.
 
 import type { AnyModel } from "@anywidget/types";
-import { one, oneForEach, quietly } from "../lib/shared";
+import { Choices, quietly } from "../lib/choices";
+import { one, oneForEach } from "../lib/shared";
 import { partsOf, refusal } from "./files";
 import { NAMES, read } from "./traits";
 import type { Data, Here, LabView, Selection, What } from "./view";
 
 export const MOST = 4; // autoencoders side by side
 
-const SAVE_INTERVAL = 100; // ms from one message of selections to the kernel to the next, at least
 const REST = 60; // ms that the pointer stays where it is before the kernel is asked
 const ANSWERED_WITHIN = 4000; // ms
 const NO_KERNEL = "No kernel answers: it is busy, or this is a saved view.";
@@ -49,13 +49,13 @@ export class Store implements LabView {
   readonly #model: AnyModel;
   readonly #raw = new Map<string, unknown>(); // the values of traits that `data` was read from
   readonly #listeners = new Set<(what: ReadonlySet<What>) => void>();
-  #saving: ReturnType<typeof setTimeout> | undefined; // until the next selection may go
-  #unsaved = false;
+  readonly #choices: Choices<Selection>;
   #resting: ReturnType<typeof setTimeout> | undefined; // until the pointer's place is asked for
   #waiting: ReturnType<typeof setTimeout> | undefined; // until an answer is overdue
 
   constructor(model: AnyModel) {
     this.#model = model;
+    this.#choices = new Choices(model);
     this.#read();
     this.selection = selectionOf(this.#get);
     (model as unknown as Events).on("change", this.#changed);
@@ -65,8 +65,8 @@ export class Store implements LabView {
   remove() {
     (this.#model as unknown as Events).off("change", this.#changed);
     this.#listeners.clear();
-    for (const timer of [this.#saving, this.#resting, this.#waiting]) clearTimeout(timer);
-    if (this.#unsaved) quietly(() => this.#model.save_changes());
+    for (const timer of [this.#resting, this.#waiting]) clearTimeout(timer);
+    this.#choices.remove();
   }
 
   onChange(listener: (what: ReadonlySet<What>) => void) {
@@ -78,10 +78,10 @@ export class Store implements LabView {
     const next = changed(this.selection, change);
     const others = names(next).filter((name) => !same(next[name], this.selection[name]));
     if (others.length === 0) return;
-    for (const name of others) this.#model.set(name, next[name]);
+    this.#choices.set(Object.fromEntries(others.map((name) => [name, next[name]])));
     if (others.some((name) => name !== "view" && name !== "panel")) this.#wait();
     this.#changed(); // hosts tell of it, too, but not all at once
-    this.#save();
+    this.#choices.send();
   }
 
   point(here: Partial<Here>) {
@@ -119,6 +119,7 @@ export class Store implements LabView {
   readonly #get = (name: string): unknown => this.#model.get(name);
 
   readonly #changed = () => {
+    this.#choices.keep();
     const what = this.#read();
     if ([...what].some((name) => name !== "touch")) {
       clearTimeout(this.#waiting);
@@ -161,17 +162,6 @@ export class Store implements LabView {
   #tell(...what: What[]) {
     const all = new Set(what);
     for (const listener of this.#listeners) listener(all);
-  }
-
-  /** Send the selection to the kernel: at once, but not more often than it can take. */
-  #save() {
-    this.#unsaved = this.#saving !== undefined;
-    if (this.#unsaved) return;
-    quietly(() => this.#model.save_changes());
-    this.#saving = setTimeout(() => {
-      this.#saving = undefined;
-      if (this.#unsaved) this.#save();
-    }, SAVE_INTERVAL);
   }
 }
 

@@ -1,9 +1,8 @@
 // What all views of one model share: what is selected, where the pointer is, who listens.
 
 import type { AnyModel } from "@anywidget/types";
+import { Choices, quietly } from "./choices";
 import type { Hover, Selection, What } from "./view";
-
-const SAVE_INTERVAL = 100; // ms from one message of selections to the kernel to the next, at least
 
 type Check<T> = (value: unknown) => T | undefined;
 export const one =
@@ -38,16 +37,6 @@ function selectionOf(get: (name: keyof Selection) => unknown): Selection {
   return Object.fromEntries(values) as Selection;
 }
 
-/** A notebook without a kernel plays all the same: that nobody hears is no error. */
-export function quietly(say: () => unknown) {
-  try {
-    const said = say();
-    if (said instanceof Promise) said.catch(() => {});
-  } catch {
-    // as said
-  }
-}
-
 /** The names of events are typed by trait; one loose signature serves them all here. */
 type Events = Record<"on" | "off", (name: string, handler: unknown) => void>;
 
@@ -56,13 +45,12 @@ export abstract class Shared {
   hover: Hover = {};
   readonly #model: AnyModel;
   readonly #listeners = new Set<(what: What) => void>();
-  #timer: ReturnType<typeof setTimeout> | undefined; // until the next message may go
-  #unsaved = false;
-  #waiting: Partial<Selection> = {}; // selections that have not been sent
+  readonly #choices: Choices<Selection>;
   #asked: unknown; // the run whose frames were asked for
 
   constructor(model: AnyModel) {
     this.#model = model;
+    this.#choices = new Choices(model);
     this.selection = selectionOf(this.get);
   }
 
@@ -87,17 +75,13 @@ export abstract class Shared {
     events.off("change", this.#changed);
     events.off("msg:custom", this.#heard);
     this.#listeners.clear();
-    clearTimeout(this.#timer);
-    if (this.#unsaved) quietly(() => this.#model.save_changes());
+    this.#choices.remove();
   }
 
   select(change: Partial<Selection>) {
-    this.#waiting = { ...this.#waiting, ...change };
-    for (const name of NAMES) {
-      if (change[name] !== undefined) this.#model.set(name, change[name]);
-    }
+    this.#choices.set(change);
     this.#changed(); // hosts tell of it, too, but not all at once
-    this.#save();
+    this.#choices.send();
   }
 
   peek(hover: Hover) {
@@ -120,11 +104,7 @@ export abstract class Shared {
   }
 
   readonly #changed = () => {
-    // The kernel's answer to an earlier choice must not take back one that is not sent yet.
-    for (const name of NAMES) {
-      const chosen = this.#waiting[name];
-      if (chosen !== undefined && this.get(name) !== chosen) this.#model.set(name, chosen);
-    }
+    this.#choices.keep();
     if (this.read()) this.#tell("data");
     const next = selectionOf(this.get);
     if (NAMES.some((name) => next[name] !== this.selection[name])) {
@@ -140,18 +120,6 @@ export abstract class Shared {
 
   #tell(what: What) {
     for (const listener of this.#listeners) listener(what);
-  }
-
-  /** Send the selection to the kernel: at once, but not more often than it can take. */
-  #save() {
-    this.#unsaved = this.#timer !== undefined;
-    if (this.#unsaved) return;
-    this.#waiting = {};
-    quietly(() => this.#model.save_changes());
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      if (this.#unsaved) this.#save();
-    }, SAVE_INTERVAL);
   }
 }
 
