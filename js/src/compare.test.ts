@@ -1,16 +1,17 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import compare from "./compare";
+import { Listened } from "./lib/fake";
 import { madeRun, nothingSelected, type Options } from "./lib/made";
 import { stepAt } from "./lib/traces";
 
 /** What a widget needs of its model, with the listeners counted. */
-class FakeModel {
+class FakeModel extends Listened {
   sent: unknown[] = [];
   saved = 0;
-  listeners = new Map<string, Set<(...values: unknown[]) => void>>();
   state: Record<string, unknown>;
 
   constructor(state: Record<string, unknown>) {
+    super();
     this.state = state;
   }
   get(name: string) {
@@ -28,18 +29,6 @@ class FakeModel {
   }
   send(message: unknown) {
     this.sent.push(message);
-  }
-  on(name: string, listener: () => void) {
-    this.listeners.set(name, (this.listeners.get(name) ?? new Set()).add(listener));
-  }
-  off(name: string, listener: () => void) {
-    this.listeners.get(name)?.delete(listener);
-  }
-  emit(name: string, ...values: unknown[]) {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) listener(...values);
-  }
-  get listening() {
-    return [...this.listeners.values()].reduce((sum, some) => sum + some.size, 0);
   }
 }
 

@@ -6,6 +6,7 @@ import { partsOf, refusal } from "./lab/files";
 import { type Store, stores } from "./lab/store";
 import { read } from "./lab/traits";
 import type { Result } from "./lab/view";
+import { countedUrls } from "./lib/fake";
 
 const PIXELS = 4;
 
@@ -102,13 +103,7 @@ function render() {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  urls = new Set();
-  let count = 0;
-  vi.spyOn(URL, "createObjectURL").mockImplementation(() => {
-    urls.add(`blob:${++count}`);
-    return `blob:${count}`;
-  });
-  vi.spyOn(URL, "revokeObjectURL").mockImplementation((url) => void urls.delete(url));
+  urls = countedUrls();
   model = new FakeModel();
   render();
 });

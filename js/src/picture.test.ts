@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Listened } from "./lib/fake";
 import picture, { type Model } from "./picture";
 
 /** What a widget needs of its model, with the listeners counted. */
-class FakeModel {
+class FakeModel extends Listened {
   sent: Record<string, unknown>[] = [];
-  listeners = new Map<string, Set<(...values: unknown[]) => void>>();
   state: Model = {
     run: { id: 0, state: "idle", message: "" },
     frame: {},
@@ -20,21 +20,9 @@ class FakeModel {
   send(message: Record<string, unknown>) {
     this.sent.push(message);
   }
-  on(name: string, listener: () => void) {
-    this.listeners.set(name, (this.listeners.get(name) ?? new Set()).add(listener));
-  }
-  off(name: string, listener: () => void) {
-    this.listeners.get(name)?.delete(listener);
-  }
-  emit(name: string, ...values: unknown[]) {
-    for (const listener of this.listeners.get(name) ?? []) listener(...values);
-  }
   set(changes: Partial<Model>) {
     Object.assign(this.state, changes);
     for (const name of Object.keys(changes)) this.emit(`change:${name}`);
-  }
-  get listening() {
-    return [...this.listeners.values()].reduce((sum, some) => sum + some.size, 0);
   }
 }
 

@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { countedUrls, Listened } from "./lib/fake";
 import training, { type Model } from "./training";
 
 type Traits = Model & Record<string, unknown>;
 
 /** What a widget needs of its model, with the listeners counted. */
-class FakeModel {
+class FakeModel extends Listened {
   sent: Record<string, unknown>[] = [];
-  listeners = new Map<string, Set<(...values: unknown[]) => void>>();
   state: Traits = {
     run: { id: 0, state: "idle", message: "" },
     numbers: {},
@@ -20,18 +20,9 @@ class FakeModel {
   send(message: Record<string, unknown>) {
     this.sent.push(message);
   }
-  on(name: string, listener: () => void) {
-    this.listeners.set(name, (this.listeners.get(name) ?? new Set()).add(listener));
-  }
-  off(name: string, listener: () => void) {
-    this.listeners.get(name)?.delete(listener);
-  }
   set(changes: Record<string, unknown>) {
     Object.assign(this.state, changes);
-    for (const listener of this.listeners.get("change") ?? []) listener();
-  }
-  get listening() {
-    return [...this.listeners.values()].reduce((sum, some) => sum + some.size, 0);
+    this.emit("change");
   }
 }
 
@@ -73,13 +64,7 @@ function view() {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  urls = new Set();
-  let count = 0;
-  vi.spyOn(URL, "createObjectURL").mockImplementation(() => {
-    urls.add(`blob:${++count}`);
-    return `blob:${count}`;
-  });
-  vi.spyOn(URL, "revokeObjectURL").mockImplementation((url) => void urls.delete(url));
+  urls = countedUrls();
   model = new FakeModel();
   view();
 });

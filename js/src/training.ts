@@ -45,11 +45,11 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
   const curve = plot((step) => pictures.pick(step));
   const pause = h("button", { type: "button", class: "sdw-button sdw-t-pause" }, "Pause");
   const stop = h("button", { type: "button", class: "sdw-button sdw-t-stop" }, "Stop");
-  const progress = h("progress", { class: "sdw-t-progress", max: 1, value: 0 });
+  const progress = h("progress", { class: "sdw-progress sdw-t-progress", max: 1, value: 0 });
   progress.setAttribute("aria-label", "progress of the training");
   const [where, left] = [h("span", {}, ""), h("span", {}, "")];
   const status = h("p", { class: "sdw-t-status", role: "status" });
-  const error = h("p", { class: "sdw-t-error", role: "alert", dir: "auto" });
+  const error = h("p", { class: "sdw-error sdw-t-error", role: "alert", dir: "auto" });
   const [each, rate, lr] = [h("dd", {}, "–"), h("dd", {}, "–"), h("dd", {}, "–")];
   const read = (words: string, value: HTMLElement) => h("div", {}, h("dt", {}, words), value);
   el.classList.add("sdw", "sdw-training");

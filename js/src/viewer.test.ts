@@ -1,19 +1,19 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Listened } from "./lib/fake";
 import { madeRun, nothingSelected, type Options } from "./lib/made";
 import viewer from "./viewer";
 
 type State = Record<string, unknown>;
-type Handler = (...values: unknown[]) => void;
 
 /** What a widget needs of its model, with the listeners counted. */
-class FakeModel {
-  listeners = new Map<string, Set<Handler>>();
+class FakeModel extends Listened {
   sent: object[] = [];
   saved: number[] = []; // the step at each message to the kernel
   kernel = true;
   state: State;
 
   constructor(uid: string) {
+    super();
     this.state = {
       ...nothingSelected,
       view: "picture",
@@ -48,18 +48,6 @@ class FakeModel {
   save_changes() {
     if (!this.kernel) throw new Error("no kernel");
     this.saved.push(this.state.step as number);
-  }
-  on(name: string, listener: Handler) {
-    this.listeners.set(name, (this.listeners.get(name) ?? new Set()).add(listener));
-  }
-  off(name: string, listener: Handler) {
-    this.listeners.get(name)?.delete(listener);
-  }
-  emit(name: string, ...values: unknown[]) {
-    for (const listener of [...(this.listeners.get(name) ?? [])]) listener(...values);
-  }
-  get listening() {
-    return [...this.listeners.values()].reduce((sum, some) => sum + some.size, 0);
   }
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { countedUrls } from "../lib/fake";
 import { between, frameAt } from "./between";
 import { latents } from "./latents";
 import { noise } from "./noise";
@@ -74,9 +75,7 @@ function change(data: Partial<Data>) {
 
 beforeEach(() => {
   vi.useFakeTimers();
-  let count = 0;
-  vi.spyOn(URL, "createObjectURL").mockImplementation(() => `blob:${++count}`);
-  vi.spyOn(URL, "revokeObjectURL").mockImplementation(() => {});
+  countedUrls();
   view = new FakeView();
 });
 

@@ -99,7 +99,11 @@ export function sheets(changed: () => void): Sheets {
     const blob = new Blob([new Uint8Array(bytes(sheet.data))], { type: sheet.type });
     const url = URL.createObjectURL(blob);
     const label = `pictures after step ${sheet.step}`;
-    const attributes = { type: "button", class: "sdw-t-thumb", title: `step ${sheet.step}` };
+    const attributes = {
+      type: "button",
+      class: "sdw-thumb sdw-t-thumb",
+      title: `step ${sheet.step}`,
+    };
     const thumb = h(
       "button",
       { ...attributes, "aria-label": label, tabindex: -1 },

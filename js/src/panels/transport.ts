@@ -21,7 +21,7 @@ export function stepWords(frame: Frame, head: Head | undefined): string {
 export function transport(view: Show): Panel {
   const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
   slider.setAttribute("aria-label", "step on show");
-  const progress = h("progress", { class: "sdw-v-progress", max: 1, value: 0 });
+  const progress = h("progress", { class: "sdw-progress sdw-v-progress", max: 1, value: 0 });
   progress.setAttribute("aria-label", "progress of the run");
   const sign = svg("path");
   const icon = svg("svg", { viewBox: "0 0 16 16" });
