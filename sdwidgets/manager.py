@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from .diffusion import Step
     from .pictures import PictureLike
-    from .pipeline import LatentDiffusion
+    from .pipeline import LatentDiffusion, Run
     from .trace import Trace
 
 State = Literal["queued", "loading", "running", "done", "stopped", "error"]
@@ -67,6 +67,7 @@ class Job:
         number: int,
         model: str,
         request: Request | None,
+        on_run: Callable[[Run], object] | None = None,
         on_step: Callable[[Step], object] | None = None,
         on_state: Callable[[State], object] | None = None,
         on_model: Callable[[LatentDiffusion], object] | None = None,
@@ -78,6 +79,7 @@ class Job:
         self.traceback = ""
         self._model_name = model
         self._manager = manager
+        self._on_run = on_run
         self._on_step = on_step
         self._on_state = on_state
         self._on_model = on_model
@@ -150,7 +152,7 @@ class Job:
         self._message = message
         self._set_state(state)
         # Callbacks hold widgets, and frames hold steps: an ended job has no use for them.
-        self._on_step = self._on_state = self._on_model = None
+        self._on_run = self._on_step = self._on_state = self._on_model = None
 
     def _tell(self, callback: Callable[[Any], object] | None, value: object) -> None:
         """Call back; whatever goes wrong in there is not the run's fault, and is said once."""
@@ -263,15 +265,19 @@ class ModelManager:
         self,
         request: Request,
         *,
+        on_run: Callable[[Run], object] | None = None,
         on_step: Callable[[Step], object] | None = None,
         on_state: Callable[[State], object] | None = None,
     ) -> Job:
         """Queue a run and return at once; from any thread, also from inside a callback.
 
-        ``on_step`` is called with each `Step`, ``on_state`` with each state, on the worker thread
-        ("queued", and "stopped" before the start, on the caller's). What they raise is logged and
-        ends nothing. Raises ``InputError`` for what is no request and for settings that no model
-        takes, or not this one, as far as it is loaded; ``Busy`` after `close`.
+        ``on_run`` is called once with the `Run` before its first step: it knows the resolved
+        settings, the tokens, the notices and the length; only the manager takes its steps.
+        ``on_step`` is called with each `Step`, ``on_state`` with each state. All are called on
+        the worker thread ("queued", and "stopped" before the start, on the caller's). What they
+        raise is logged and ends nothing. Raises ``InputError`` for what is no request and for
+        settings that no model takes, or not this one, as far as it is loaded; ``Busy`` after
+        `close`.
         """
         if not isinstance(request, Request):
             raise InputError(f"submit takes a Request, got a {type(request).__name__}.")
@@ -284,7 +290,7 @@ class ModelManager:
             found = self._loaded.get(request.model)
         request.settings.checked(found.model.config if found else None)
         number = next(self._numbers)
-        job = Job(self, number, request.model, request, on_step, on_state)
+        job = Job(self, number, request.model, request, on_run, on_step, on_state)
         job._tell(on_state, "queued")
         return self._enqueue(job)
 
@@ -459,6 +465,7 @@ class ModelManager:
             mask=request.mask,
             attention=request.attention,
         )
+        job._tell(job._on_run, run)
         taken: list[Step] = []
         for step in _until(job._stop, run):
             taken.append(step)

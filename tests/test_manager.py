@@ -171,6 +171,25 @@ def test_every_step_is_told(manager: ModelManager) -> None:
     assert steps == [0, 1, 2, 3]
 
 
+def test_the_run_is_told_once_before_its_first_step(manager: ModelManager) -> None:
+    told: list[Any] = []
+    job = manager.submit(
+        request(2, seed=7),
+        on_run=lambda run: told.append((len(run), run.settings.seed, len(run.seconds))),
+        on_step=lambda step: told.append(step.index),
+        on_state=told.append,
+    )
+    job.result(LIMIT)
+    assert told == ["queued", "loading", "running", (2, 7, 0), 0, 1, "done"]
+
+
+def test_the_run_told_is_the_one_whose_steps_are_taken(manager: ModelManager) -> None:
+    runs: list[Any] = []
+    manager.submit(request(), on_run=runs.append).result(LIMIT)
+    model: Any = manager.load("one")
+    assert len(model.runs) == 1 and runs == model.runs
+
+
 def test_steps_are_told_on_the_worker(manager: ModelManager) -> None:
     threads: set[threading.Thread] = set()
     job = manager.submit(request(), on_step=lambda _: threads.add(threading.current_thread()))
@@ -266,15 +285,16 @@ def test_a_stopped_run_is_closed() -> None:
 
 
 def test_stop_before_the_start_ends_a_waiting_run_at_once() -> None:
-    gate, states = Gate(), list[str]()
+    gate, states, runs = Gate(), list[str](), list[Any]()
     with ModelManager(Models(gate)) as manager:
         first = manager.submit(request())
         assert gate.reached.wait(LIMIT)
-        second = manager.submit(request(), on_state=states.append)
+        second = manager.submit(request(), on_run=runs.append, on_state=states.append)
         second.cancel()
         assert second.wait(0) and states == ["queued", "stopped"]
         gate.open()
         assert first.result(LIMIT).complete
+    assert runs == []
 
 
 def test_stop_after_the_end_changes_nothing(manager: ModelManager) -> None:
@@ -288,13 +308,14 @@ def test_stop_while_loading_keeps_no_model() -> None:
     gate, models = Gate(), Models()
     models.during = lambda name: gate(0)
     with ModelManager(models) as manager:
-        job = manager.submit(request())
+        runs: list[Any] = []
+        job = manager.submit(request(), on_run=runs.append)
         assert gate.reached.wait(LIMIT)
         job.cancel()
         gate.open()
         job.wait(LIMIT)
         assert job.state == "stopped" and manager.loaded() == []
-        assert models.loads == []
+        assert models.loads == [] and runs == []
         assert manager.submit(request()).result(LIMIT).complete
 
 
@@ -370,7 +391,7 @@ def test_a_callback_that_raises_ends_nothing(
         raise error("mine")
 
     with caplog.at_level(logging.ERROR, logger="sdwidgets.manager"):
-        job = manager.submit(request(5), on_step=fail, on_state=fail)
+        job = manager.submit(request(5), on_run=fail, on_step=fail, on_state=fail)
         assert job.result(LIMIT).complete
     assert len(caplog.records) == 1  # said once, not with every step
 
