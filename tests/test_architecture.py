@@ -207,7 +207,7 @@ def test_importing_the_package_imports_nothing_heavy(module: str) -> None:
 
 def test_the_engine_needs_no_jupyter() -> None:
     code = (
-        "import sys, sdwidgets.pipeline, sdwidgets.manager, sdwidgets.lab.bench\n"
+        "import sys, sdwidgets.pipeline, sdwidgets.manager, sdwidgets.lab.workbench\n"
         "print({'ipywidgets', 'anywidget', 'IPython', 'traitlets'} & set(sys.modules))"
     )
     assert run(code) == "set()"

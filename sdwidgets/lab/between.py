@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ..models.autoencoder import Autoencoder
 from .picture import to_image
-from .rebuild import Encoded, decode
+from .reconstruction import Encoded, decode
 
 STEPS = 11
 
@@ -21,6 +22,14 @@ class Frame(NamedTuple):
     w: float
     latent: Image.Image
     pixel: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Between:
+    """All frames from one image to another, through the autoencoder of that name."""
+
+    name: str
+    frames: tuple[Frame, ...]
 
 
 def between(

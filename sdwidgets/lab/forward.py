@@ -20,7 +20,7 @@ from ..diffusion import Denoiser
 from ..errors import InputError
 from ..trace.images import preview_rgb
 from .picture import to_image
-from .rebuild import decode, posterior_of
+from .reconstruction import decode, posterior_of
 
 if TYPE_CHECKING:
     from ..pipeline import LatentDiffusion
@@ -43,6 +43,24 @@ class Level:
     latents: np.ndarray
     noisy: Image.Image
     guess: Image.Image
+
+
+@dataclass(frozen=True, eq=False)
+class Diffused:
+    """The image at noise levels of the model of that name, which was given ``prompt``.
+
+    ``levels`` holds those computed so far, ``expected`` is their final number.
+    """
+
+    model: str
+    prompt: str
+    levels: tuple[Level, ...]
+    expected: int
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all levels have been computed."""
+        return len(self.levels) == self.expected
 
 
 def prompt_of(model: LatentDiffusion, caption: str) -> str:

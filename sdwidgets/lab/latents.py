@@ -13,7 +13,7 @@ from torch import Tensor
 from ..models.autoencoder import Autoencoder, Codes
 from ..models.quantizer import count_codes, perplexity
 from .picture import to_image
-from .rebuild import Encoded, decode
+from .reconstruction import Encoded, decode
 
 SEED = 0  # of the posterior's sample: the same picture gives the same one
 

@@ -31,7 +31,7 @@ from .upload import Part, Upload
 
 if TYPE_CHECKING:
     from ..lab.edits import Edit
-    from ..lab.touch import Place
+    from ..lab.receptive_field import Place
     from ..models.autoencoder import Autoencoder
     from ..pipeline import LatentDiffusion
     from .studio import Studio
@@ -164,14 +164,14 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         of one's own by name, each an Autoencoder or what `load_autoencoder` takes. ``model``: of
         the noise panel, the bundled one if None. ``studio``: where pictures are sent to.
         """
-        from ..lab.bench import Bench
         from ..lab.catalogue import bundled_entries, entry, usable
         from ..lab.samples import samples
+        from ..lab.workbench import Workbench
 
         unknown = [name for name in selections if name not in ("active", "panel", "side", "view")]
         if unknown:
             raise TypeError(f"Lab() has no selection {unknown[0]!r}.")
-        bench = Bench(model)
+        bench = Workbench(model)
         entries = {one.name: one for one in bundled_entries()}
         if model is not None and model.name != EMOJI.name:
             bench.put(model.name, model.autoencoder)
@@ -485,9 +485,10 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         data = {**data, "text/plain": repr(self)}
         picture, results = self.picture, self.results
         if results:
-            from ..lab.still import still
+            from ..lab.contact_sheet import contact_sheet
 
-            data["image/png"] = base64.b64encode(encode_png(still(picture.image, results))).decode()
+            sheet = contact_sheet(picture.image, results)
+            data["image/png"] = base64.b64encode(encode_png(sheet)).decode()
         return data, metadata
 
 

@@ -12,11 +12,13 @@ from PIL import Image
 from ..trace.images import encode_jpeg, encode_png
 
 if TYPE_CHECKING:
+    from ..lab.between import Between
+    from ..lab.edited import Edited
+    from ..lab.forward import Diffused
     from ..lab.latents import CodeMap, Latents
     from ..lab.picture import Picture
-    from ..lab.rebuild import Reconstruction
-    from ..lab.shown import Between, Diffused, Edited
-    from ..lab.touch import Touch
+    from ..lab.receptive_field import ReceptiveField
+    from ..lab.reconstruction import Reconstruction
 
 THUMBNAIL = 64  # pixels along the longer side
 LARGEST_PNG = 100_000  # bytes; larger pictures go as JPEG
@@ -114,7 +116,7 @@ def _brief(edit: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in edit.items() if name != "cells"}
 
 
-def touch(value: Touch | None, _: Any = None) -> dict[str, Any]:
+def touch(value: ReceptiveField | None, _: Any = None) -> dict[str, Any]:
     if value is None:
         return {}
     height, width = value.heat.shape

@@ -16,10 +16,10 @@ from .pace import Pace
 from .watching import in_words
 
 if TYPE_CHECKING:
-    from ..lab.bench import Bench
     from ..lab.history import History
     from ..lab.picture import Picture
-    from ..lab.touch import Place
+    from ..lab.receptive_field import Place
+    from ..lab.workbench import Workbench
 
 IsOld = Callable[[], bool]
 
@@ -49,29 +49,29 @@ class LabWork(traitlets.HasTraits):
     """The second one, for the way between two."""
 
     results = _worked_out(lab_wire.results, ())
-    """A `lab.rebuild.Reconstruction` for each of ``chosen``: ``image``, ``psnr`` and so on."""
+    """A `lab.reconstruction.Reconstruction` for each of ``chosen``: ``image``, ``psnr``, ...."""
 
     latents = _worked_out(lab_wire.latents)
     """The active one's `lab.latents.Latents`: ``mean``, ``std``, ``sample`` [C, h, w] and so on."""
 
     edited = _worked_out(lab_wire.edited)
-    """The picture after the edits, a `lab.shown.Edited`: ``image``, ``latents``, ``psnr``."""
+    """The picture after the edits, a `lab.edited.Edited`: ``image``, ``latents``, ``psnr``."""
 
     touch = _worked_out(lab_wire.touch)
-    """What the cell or pixel asked for last touches, a `lab.touch.Touch`."""
+    """What the cell or pixel asked for last touches, a `lab.receptive_field.ReceptiveField`."""
 
     between = _worked_out(lab_wire.between)
-    """Frames from picture to second, a `lab.shown.Between`; while ``panel`` is "between"."""
+    """Frames from picture to second, a `lab.between.Between`; while ``panel`` is "between"."""
 
     noise = _worked_out(lab_wire.noise)
-    """The picture at noise levels, a `lab.shown.Diffused`; while ``panel`` is "noise"."""
+    """The picture at noise levels, a `lab.forward.Diffused`; while ``panel`` is "noise"."""
 
     # What may be chosen, see `Lab`.
     chosen: Any
     active: Any
     panel: Any
 
-    def __init__(self, *args: Any, bench: Bench, **kwargs: Any):
+    def __init__(self, *args: Any, bench: Workbench, **kwargs: Any):
         self._bench = bench
         self._lock = threading.RLock()
         self._work = Newest(self._fail, self._settle)
@@ -173,16 +173,15 @@ class LabWork(traitlets.HasTraits):
     def _work_touch(
         self, name: str, picture: Picture, of: Place, x: int, y: int, is_old: IsOld
     ) -> None:
-        from ..lab.touch import touch
+        from ..lab.receptive_field import receptive_field
 
         encoded = self._bench.encoded(name, picture)
-        touched = touch(self._bench.autoencoder(name), encoded, of, x, y)
+        field = receptive_field(self._bench.autoencoder(name), encoded, of, x, y)
         self._breathe()
-        self._put_on_page(is_old, touch=touched)
+        self._put_on_page(is_old, touch=field)
 
     def _work_between(self, is_old: IsOld) -> None:
-        from ..lab.between import between
-        from ..lab.shown import Between
+        from ..lab.between import Between, between
 
         name, pictures = self.active, (self.picture, self.second)
         first, last = (self._bench.encoded(name, picture) for picture in pictures)
@@ -194,9 +193,8 @@ class LabWork(traitlets.HasTraits):
         self._put_on_page(is_old, between=Between(name, tuple(frames)))
 
     def _work_noise(self, is_old: IsOld) -> None:
-        from ..lab.forward import LEVELS, forward_diffusion, prompt_of
+        from ..lab.forward import LEVELS, Diffused, forward_diffusion, prompt_of
         from ..lab.picture import to_tensor
-        from ..lab.shown import Diffused
 
         model, picture = self._bench.model, self.picture
         prompt = prompt_of(model, picture.caption)

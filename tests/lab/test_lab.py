@@ -13,18 +13,18 @@ from small_autoencoders import noise
 
 from sdwidgets.errors import InputError
 from sdwidgets.lab import Knock
-from sdwidgets.lab.bench import Bench
 from sdwidgets.lab.between import between
 from sdwidgets.lab.catalogue import entry, usable
+from sdwidgets.lab.contact_sheet import contact_sheet
 from sdwidgets.lab.directions import principal_directions
 from sdwidgets.lab.forward import forward_diffusion, prompt_of
 from sdwidgets.lab.history import History
 from sdwidgets.lab.latents import code_colours, look_inside
 from sdwidgets.lab.picture import Picture, fit, to_image, to_tensor
-from sdwidgets.lab.rebuild import encode, measure
+from sdwidgets.lab.receptive_field import receptive_field
+from sdwidgets.lab.reconstruction import encode, measure
 from sdwidgets.lab.samples import samples
-from sdwidgets.lab.still import still
-from sdwidgets.lab.touch import touch
+from sdwidgets.lab.workbench import Workbench
 from sdwidgets.metrics import psnr
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.conditioners import NoPrompt
@@ -176,7 +176,7 @@ def test_at_most_eight_directions_and_one_of_one_channel() -> None:
 
 def test_a_cell_reaches_its_own_pixels_most(kl: Autoencoder, image: Image.Image) -> None:
     encoded = encode(kl, to_tensor(image))
-    found = touch(kl, encoded, "cell", 5, 4)
+    found = receptive_field(kl, encoded, "cell", 5, 4)
     assert found.heat.shape == (40, 48)
     assert found.heat.max() == 255
     own = found.heat[16:20, 20:24].mean()
@@ -185,7 +185,7 @@ def test_a_cell_reaches_its_own_pixels_most(kl: Autoencoder, image: Image.Image)
 
 
 def test_a_pixel_reaches_its_own_cell(kl: Autoencoder, image: Image.Image) -> None:
-    found = touch(kl, encode(kl, to_tensor(image)), "pixel", 22, 17)
+    found = receptive_field(kl, encode(kl, to_tensor(image)), "pixel", 22, 17)
     assert found.heat.shape == (10, 12)
     assert found.heat[4, 5] > found.heat.mean()
 
@@ -193,9 +193,9 @@ def test_a_pixel_reaches_its_own_cell(kl: Autoencoder, image: Image.Image) -> No
 def test_what_is_not_there_touches_nothing(kl: Autoencoder, image: Image.Image) -> None:
     encoded = encode(kl, to_tensor(image))
     with pytest.raises(InputError):
-        touch(kl, encoded, "cell", 12, 0)
+        receptive_field(kl, encoded, "cell", 12, 0)
     with pytest.raises(InputError):
-        touch(kl, encoded, "pixel", 0, 40)
+        receptive_field(kl, encoded, "pixel", 0, 40)
 
 
 def test_the_way_between_begins_and_ends_with_the_pictures(
@@ -234,11 +234,11 @@ def test_the_less_noise_the_nearer_to_the_reconstruction(tiny_model: LatentDiffu
     assert apart[0] < apart[1] < apart[2]
 
 
-# --------------------------------------------------------------------- the bench, the catalogue
+# --------------------------------------------------------------------- the workbench, the catalogue
 
 
 def test_a_picture_is_encoded_once(kl: Autoencoder, image: Image.Image) -> None:
-    bench, picture = Bench(), Picture("noise", image)
+    bench, picture = Workbench(), Picture("noise", image)
     bench.put("tiny", kl)
     assert bench.encoded("tiny", picture) is bench.encoded("tiny", picture)
     assert bench.rebuilt("tiny", picture) is bench.rebuilt("tiny", picture)
@@ -247,7 +247,7 @@ def test_a_picture_is_encoded_once(kl: Autoencoder, image: Image.Image) -> None:
 def test_another_autoencoder_of_that_name_encodes_anew(
     kl: Autoencoder, vq: Autoencoder, image: Image.Image
 ) -> None:
-    bench, picture = Bench(), Picture("noise", image)
+    bench, picture = Workbench(), Picture("noise", image)
     bench.put("mine", kl)
     before = bench.encoded("mine", picture)
     bench.put("mine", vq)
@@ -257,7 +257,7 @@ def test_another_autoencoder_of_that_name_encodes_anew(
 def test_without_edits_the_edited_picture_is_the_reconstruction(
     kl: Autoencoder, image: Image.Image
 ) -> None:
-    bench, picture = Bench(), Picture("noise", image)
+    bench, picture = Workbench(), Picture("noise", image)
     bench.put("tiny", kl)
     edited = bench.edited("tiny", picture, History())
     result = bench.rebuilt("tiny", picture)
@@ -266,7 +266,7 @@ def test_without_edits_the_edited_picture_is_the_reconstruction(
 
 
 def test_edits_are_applied_in_order(kl: Autoencoder, image: Image.Image) -> None:
-    bench, picture = Bench(), Picture("noise", image)
+    bench, picture = Workbench(), Picture("noise", image)
     bench.put("tiny", kl)
     edited = bench.edited("tiny", picture, History().add(Knock(0)).add(Knock(3)))
     assert np.abs(edited.latents[[0, 3]]).max() == 0
@@ -288,7 +288,7 @@ def test_a_name_that_cannot_be_shown_is_refused(name: object, kl: Autoencoder) -
         usable(name, kl)
 
 
-def test_the_still_has_a_column_for_each(kl: Autoencoder, image: Image.Image) -> None:
+def test_the_contact_sheet_has_a_column_for_each(kl: Autoencoder, image: Image.Image) -> None:
     result = measure("tiny", encode(kl, to_tensor(image)), None)
-    one, two = still(image, [result]), still(image, [result, result])
+    one, two = contact_sheet(image, [result]), contact_sheet(image, [result, result])
     assert two.width > one.width > 2 * image.width

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from .. import checks
 from ..models.autoencoder import Autoencoder
-from .rebuild import Encoded, decode, posterior_of
+from .reconstruction import Encoded, decode, posterior_of
 
 Place = Literal["cell", "pixel"]
 
 
 @dataclass(frozen=True, eq=False)
-class Touch:
+class ReceptiveField:
     """How strongly each pixel follows a cell, or each cell a pixel: ``heat`` uint8 [H, W] or
     [h, w], 255 at the strongest. ``share``, 0 to 1, is the part of it all that lies in the cell's
     own f x f pixels, or in the pixel's own cell. ``of`` "cell" or "pixel", at ``x``, ``y``."""
@@ -33,7 +33,9 @@ class Touch:
     share: float
 
 
-def touch(autoencoder: Autoencoder, encoded: Encoded, of: Place, x: int, y: int) -> Touch:
+def receptive_field(
+    autoencoder: Autoencoder, encoded: Encoded, of: Place, x: int, y: int
+) -> ReceptiveField:
     """What the cell or pixel (x, y) reaches. Raises ``InputError`` for one that is not there."""
     pixels, latents = encoded.pixels, encoded.latents
     height, width = (latents if of == "cell" else pixels).shape[-2:]
@@ -47,7 +49,7 @@ def touch(autoencoder: Autoencoder, encoded: Encoded, of: Place, x: int, y: int)
         own = change[y // factor, x // factor]
     change_in_all = float(change.sum())
     heat = change / change.max().clamp_min(1e-12)
-    return Touch(
+    return ReceptiveField(
         of, x, y,
         (heat * 255).round().to(torch.uint8).cpu().numpy(),
         float(own.sum()) / change_in_all if change_in_all > 0 else 0.0,

@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
 
 from ..checkpoints import load_autoencoder, load_model
 from ..checkpoints.features import bundled_features
 from ..checkpoints.zoo import bundled_folder
 from ..errors import CheckpointNotFound
-from ..metrics import psnr
 from ..models.perceptual import FeatureDistance
 from ..pictures import as_picture
 from .directions import Directions, principal_directions
+from .edited import Edited, apply_edits
 from .edits import Walk
 from .history import History
-from .latents import array
-from .picture import Picture, to_image, to_tensor
-from .rebuild import Encoded, Reconstruction, decode, encode, measure, posterior_of
+from .picture import Picture, to_tensor
+from .reconstruction import Encoded, Reconstruction, encode, measure, posterior_of
 from .samples import samples
-from .shown import Edited
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
@@ -34,7 +31,7 @@ KEPT = 16
 """Encoded pictures kept, the newest used."""
 
 
-class Bench:
+class Workbench:
     """Loads autoencoders when they are first needed; encodes a picture once with each.
 
     For one thread at a time. One's ``own`` come before bundled ones of the same name.
@@ -113,14 +110,7 @@ class Bench:
     def edited(self, name: str, picture: Picture, history: History) -> Edited:
         """The picture after edits of its latents."""
         encoded = self.encoded(name, picture)
-        z: Tensor = encoded.latents.float()
         if any(isinstance(edit, Walk) for edit in history.now):
             self.find_directions(name)
         directions = self._directions.get(name)
-        for edit in history.now:
-            z = edit.apply(z, directions)
-        pixels = encoded.rebuilt
-        if history.now:
-            pixels = decode(self.autoencoder(name), z, picture.image.size)
-        quality = psnr(encoded.pixels, pixels).item()
-        return Edited(name, to_image(pixels[0]), array(z), quality, history, directions)
+        return apply_edits(name, self.autoencoder(name), encoded, history, directions)
