@@ -40,6 +40,7 @@ from .models.text import Tokens
 from .models.unet import UNet
 from .pictures import PictureLike, as_mask, as_picture, fitted
 from .settings import AttentionSettings, Settings, amount, memory_needed
+from .sources import Source
 from .trace import Trace
 from .trace.attention import AttentionRecorder
 from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
@@ -83,6 +84,7 @@ class LatentDiffusion:
     text: Conditioner
     schedule: NoiseSchedule
     preview: np.ndarray | None = field(default=None, repr=False)  # [C + 1, 3], see preview_factors
+    sources: tuple[Source, ...] = field(default=(), repr=False)  # files and adapters it is made of
 
     @property
     def name(self) -> str:

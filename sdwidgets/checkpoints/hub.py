@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import HubError, InputError
+from ..sources import Source
 from .folder import shards
 
 # What a model folder needs, and nothing else: no pickles, no code, no second copy in one file.
@@ -46,6 +47,7 @@ _VOCABULARIES = (
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _ID = re.compile(rf"{_NAME}/{_NAME}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 
@@ -91,6 +93,11 @@ def fetch(model_id: str, revision: str | None = None) -> Path:
     if not _is_whole(folder):
         raise HubError(_what_is_there(model_id, revision))
     return folder
+
+
+def source_of(model_id: str, folder: Path) -> Source:
+    """The source that a fetched folder is; the hub's cache names it by its commit."""
+    return Source(model_id, commit=folder.name if _COMMIT.fullmatch(folder.name) else "")
 
 
 def cached_tokenizer() -> Path | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..configs import ModelConfig
+from ..sources import Source
 from .names import Lookup
 from .weights import WeightFile
 
@@ -31,3 +32,12 @@ class Layout:
     tokenizer: Path
     pad_from_tokenizer: bool  # a folder's tokenizer says how to pad; a single file's family does
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The weight files, each once: by its path in the model folder, or by its name."""
+        folder = self.path if self.path.is_dir() else self.path.parent
+        files = {file.path: file.stamp for weights in self.weights for file in weights.files}
+        return tuple(
+            Source(path.relative_to(folder).as_posix(), file=file) for path, file in files.items()
+        )

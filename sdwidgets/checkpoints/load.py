@@ -25,6 +25,7 @@ from ..errors import (
 )
 from ..imports import quick_imports
 from ..memory import check_memory
+from ..sources import Source
 from . import config_json, hub
 from .fill import Part, Plan, conversions, extras, fill, plan
 from .folder import open_folder
@@ -78,7 +79,7 @@ def load_model(
     target = device_of(device)
     number = dtype_of(dtype, target)
     wanted = _prediction(prediction)
-    path, label = _locate(name, revision)
+    path, label, sources = _locate(name, revision)
     if path.is_dir() and config is not None:
         raise InputError("config= is for single files; a folder has its own.", parameter="config")
     try:
@@ -94,7 +95,8 @@ def load_model(
                 layout = replace(layout, config=replace(layout.config, schedule=schedule))
             if tokenizer is not None:
                 layout = replace(layout, tokenizer=Path(tokenizer))
-            return _assemble(layout, target, number, check_finite, make_room, stop)
+            sources = sources or layout.sources
+            return _assemble(layout, sources, target, number, check_finite, make_room, stop)
     except SDWidgetsError:
         raise
     except (OSError, MemoryError, RuntimeError) as error:
@@ -114,8 +116,13 @@ def _prediction(prediction: str | None) -> Prediction | None:
     return found
 
 
-def _locate(name: str | os.PathLike[str], revision: str | None) -> tuple[Path, str]:
-    """Return (path, name to show). A hub id is fetched only if nothing here has that name."""
+def _locate(
+    name: str | os.PathLike[str], revision: str | None
+) -> tuple[Path, str, tuple[Source, ...]]:
+    """Return (path, name to show, the hub's model as a source; () for what is here already).
+
+    A hub id is fetched only if nothing here has that name.
+    """
     text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text:
         raise InputError(f"{quoted(name)} is no name of a model.", parameter="name")
@@ -127,7 +134,7 @@ def _locate(name: str | os.PathLike[str], revision: str | None) -> tuple[Path, s
                 f"The bundled model is not in this installation ({folder}).\n"
                 "Install sdwidgets again, or load a file, a folder or a hub id."
             )
-        return folder, text
+        return folder, text, ()
     if "://" in text:
         raise InputError(
             "Models are not loaded from addresses.\n"
@@ -143,10 +150,11 @@ def _locate(name: str | os.PathLike[str], revision: str | None) -> tuple[Path, s
     if there:
         if revision is not None:
             raise InputError("revision= is for models of the hub.", parameter="revision")
-        return path, path.resolve().name if path.is_dir() else path.stem
+        return path, path.resolve().name if path.is_dir() else path.stem, ()
     is_path = is_path or text.endswith((".safetensors", ".ckpt", ".pt", ".bin"))
     if not is_path and hub.is_model_id(text):
-        return hub.fetch(text, revision), text
+        folder = hub.fetch(text, revision)
+        return folder, text, (hub.source_of(text, folder),)
     raise CheckpointNotFound(
         f"There is no model {quoted(text)}: no such file or folder.\n"
         f"Give {DEFAULT!r}, the path of a file or folder, or the hub's 'owner/name'."
@@ -155,6 +163,7 @@ def _locate(name: str | os.PathLike[str], revision: str | None) -> tuple[Path, s
 
 def _assemble(
     layout: Layout,
+    sources: tuple[Source, ...],
     device: torch.device,
     dtype: torch.dtype,
     check_finite: bool,
@@ -196,6 +205,7 @@ def _assemble(
         text=text,
         schedule=noise_schedule(config.schedule),
         preview=layout.preview,
+        sources=sources,
     )
 
 

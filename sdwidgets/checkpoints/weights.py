@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, CheckpointNotFound
+from ..sources import LocalFile
 from ..strict_json import parse_object
 from .recognise import PICKLE_ADVICE, foreign_content, is_pickle
 
@@ -64,7 +65,8 @@ class TensorEntry:
 class WeightFile:
     """One safetensors file, open and with its header checked. A context manager.
 
-    ``entries`` maps names to ``TensorEntry``; ``metadata`` holds the file's own notes (text).
+    ``entries`` maps names to ``TensorEntry``; ``metadata`` holds the file's own notes (text);
+    ``stamp`` is the file as it was when it was opened.
 
     Raises ``CheckpointNotFound`` if there is no such file, ``CheckpointError`` for everything that
     is no whole, well-formed safetensors file; nothing has been allocated then.
@@ -75,7 +77,7 @@ class WeightFile:
         self._file = _open_regular(self.path)
         try:
             before = os.fstat(self._file.fileno())
-            self._stamp = (before.st_size, before.st_mtime_ns)
+            self.stamp = LocalFile(self.path.absolute(), before.st_size, before.st_mtime_ns)
             self.entries, self.metadata = _read_header(self._file, self.path, before.st_size)
         except BaseException:
             self._file.close()
@@ -108,7 +110,7 @@ class WeightFile:
     def check_unchanged(self) -> None:
         """Raise ``CheckpointError`` if the file was written to since it was opened."""
         now = os.fstat(self._file.fileno())
-        if (now.st_size, now.st_mtime_ns) != self._stamp:
+        if (now.st_size, now.st_mtime_ns) != (self.stamp.size, self.stamp.modified):
             raise CheckpointError(f"{self.path} was changed while it was read; load it again.")
 
     def _fill(self, buffer: memoryview, start: int) -> None:

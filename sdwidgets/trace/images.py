@@ -23,6 +23,7 @@ from PIL import Image, PngImagePlugin
 from ..errors import ImageError, InputError
 from ..pictures import FORMATS
 from ..settings import PROMPT_LENGTH, Settings
+from ..sources import MOST, NAME_LIMIT
 from .step import as_array
 
 # Stable Diffusion 1's latents to RGB in [-1, 1], fitted by Keturn ("Decoding latents to RGB without
@@ -40,9 +41,9 @@ SD1_PREVIEW = np.array(
 """Preview factors [4 + 1, 3] of Stable Diffusion 1 and 2; see `preview_rgb`."""
 
 TEXT_KEY = "sdwidgets"
-# Characters of a record read from a file: two prompts and what was cut, each six ("\u0000") for
-# one, and the rest.
-_MAX_TEXT = 3 * 6 * PROMPT_LENGTH + (1 << 16)
+# Characters of a record in a file: two prompts, what was cut, the names of sources (a character may
+# take six, "\u0000"), and the rest.
+_MAX_TEXT = 6 * (3 * PROMPT_LENGTH + MOST * NAME_LIMIT) + (1 << 16)
 
 
 def fit_preview(latents: Any, pictures: Any) -> np.ndarray:

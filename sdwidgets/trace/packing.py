@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..sources import hashed
 from .images import encode_png
 from .maps import averaged
 from .reel import quantised
@@ -87,6 +88,7 @@ def packed(trace: Trace, precision: str) -> tuple[dict[str, Any], dict[str, np.n
         "notices": list(trace.notices),
         "versions": dict(trace.versions),
         "fingerprint": trace.fingerprint,
+        "sources": [source.as_dict() for source in hashed(trace.sources)],
         "schedule_sigmas": list(trace.schedule_sigmas),
         "latents": list(trace.steps[0].x.shape) if trace.steps else [],
         "layers": layers,

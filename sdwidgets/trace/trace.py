@@ -21,6 +21,7 @@ from PIL import Image
 from .. import checks
 from ..errors import InputError
 from ..settings import Settings
+from ..sources import MOST, QUICK, Source, hashed
 from .images import encode_png, write_file
 from .maps import sizes, stretched, word_map
 from .recipe import DEFAULT, Recipe, labels
@@ -97,6 +98,7 @@ class Trace:
     """Of a loaded record: in what precision it was kept, and the largest errors that made."""
     run_seconds: float | None = field(default=None, repr=False)  # of all steps, kept or not
     source: Any = field(default=None, repr=False)  # the model while it is there: a weak reference
+    sources: tuple[Source, ...] = field(default=(), repr=False)  # what the model was made of
 
     @classmethod
     def of(cls, steps: Iterable[Step], run: Recordable | None = None) -> Trace:
@@ -151,6 +153,7 @@ class Trace:
             factors=getattr(model, "preview_factors", None),
             schedule_sigmas=tuple(float(sigmas[i]) for i in evenly(len(sigmas), 100)),
             source=None if model is None else weakref.ref(model),
+            sources=tuple(getattr(model, "sources", ()))[:MOST],
         )
 
     @property
@@ -410,10 +413,13 @@ class Trace:
     def record(self, picture: int = 0) -> dict[str, Any]:
         """What is written into a picture's file: model, versions and the settings of that picture.
 
-        And, where there is something to say: what else was ``given`` ("image", "mask", "latents");
-        ``complete``, False of a run that was stopped; the words that were ``cut``, which the
-        network never saw; ``notices``. ``Settings(**record["settings"])``, with what was given,
-        makes that picture again, alone. Raises InputError for a picture that is not there.
+        Where there is something to say, also: the model's ``sources``, each as
+        `sources.Source.as_dict`, with SHA-256 unless gigabytes would have to be read for it; what
+        else was ``given`` ("image", "mask", "latents"); ``complete``, False if the run was stopped;
+        the words that were ``cut``, which the network never saw; ``notices``.
+
+        ``Settings(**record["settings"])``, with what was given, makes that picture again, alone.
+        Raises InputError for a picture that is not there.
         """
         picture = checks.index("picture", picture, self.batch_size)
         settings = self.settings
@@ -427,6 +433,7 @@ class Trace:
         }
         more = {
             "fingerprint": self.fingerprint,
+            "sources": [one.as_dict() for one in hashed(self.sources, QUICK)],
             "given": [
                 name
                 for name in ("image", "mask", "latents")

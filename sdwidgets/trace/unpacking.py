@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from PIL import Image
 
 from ..pictures import MAX_PIXELS
 from ..settings import LIMITS, PROMPT_LENGTH, Settings
+from ..sources import MOST, NAME_LIMIT, Source
 from .packing import CELLS, KINDS, LATENTS, MODES, PRECISIONS, Grid, Grids, block, deviation
 from .step import Queries, StepAttention, TraceStep
 from .tokens import PromptTokens
@@ -35,8 +37,8 @@ SIGMA_LIMIT = 1e6
 
 _FIELDS = {
     "sha256", "format", "model", "task", "settings", "tokens", "negative_tokens", "expected",
-    "complete", "run_seconds", "notices", "versions", "fingerprint", "schedule_sigmas", "latents",
-    "layers", "steps", "pictures", "stored",
+    "complete", "run_seconds", "notices", "versions", "fingerprint", "sources", "schedule_sigmas",
+    "latents", "layers", "steps", "pictures", "stored",
 }  # fmt: skip
 _PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
 _GIVEN = ("given_image", "given_mask")
@@ -52,7 +54,7 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
     if any(after.index <= info.index for info, after in pairwise(infos)):
         raise ValueError("its steps are out of order")
     stored = _stored(record)
-    source = _Source(
+    content = _Tensors(
         tensors,
         shape=_shape(record, settings.batch_size) if infos else (),
         grids=_grids(record, infos),
@@ -60,10 +62,10 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
         columns={"cross": _columns(tokens), "uncond": _columns(negative)},
     )
     pictures = _picture_names(record)
-    steps, missing = _steps(infos, source)
-    images = {name: source.picture(name) for name in pictures if name in tensors}
+    steps, missing = _steps(infos, content)
+    images = {name: content.picture(name) for name in pictures if name in tensors}
     lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
-    known = {"factors", "given_latents", *pictures}.union(*map(source.names, infos))
+    known = {"factors", "given_latents", *pictures}.union(*map(content.names, infos))
     unknown += sorted({*record, *tensors} - known - _FIELDS)
     notices = _texts(record, "notices", 1_000)
     if lost:
@@ -88,25 +90,28 @@ def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Tr
         negative_tokens=negative,
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
-        given_latents=source.given_latents(),
-        factors=source.factors(),
+        given_latents=content.given_latents(),
+        factors=content.factors(),
         schedule_sigmas=_sigmas(record),
         stored=stored,
+        sources=_sources(record),
     )
 
 
-def _steps(infos: Sequence[_StepInfo], source: _Source) -> tuple[tuple[TraceStep, ...], list[int]]:
+def _steps(
+    infos: Sequence[_StepInfo], content: _Tensors
+) -> tuple[tuple[TraceStep, ...], list[int]]:
     """(The steps that are whole, the indices of the others.) Neighbours share their latents."""
-    noisy = [source.noisy(f"steps.{info.index}.x", info.sigma) for info in infos]
+    noisy = [content.noisy(f"steps.{info.index}.x", info.sigma) for info in infos]
     steps, missing = [], []
     for info, x, after, x_after in zip_longest(infos, noisy, infos[1:], noisy[1:]):
         x_next = x_after if after is not None and after.index == info.index + 1 else None
         if "x_next" in info.parts:
-            x_next = source.noisy(f"steps.{info.index}.x_next", info.sigma_next)
-        if x is None or x_next is None or not source.names(info) <= source.tensors.keys():
+            x_next = content.noisy(f"steps.{info.index}.x_next", info.sigma_next)
+        if x is None or x_next is None or not content.names(info) <= content.tensors.keys():
             missing.append(info.index)
         else:
-            steps.append(source.step(info, x, x_next))
+            steps.append(content.step(info, x, x_next))
     return tuple(steps), missing
 
 
@@ -139,7 +144,7 @@ class _StepInfo:
 
 
 @dataclass
-class _Source:
+class _Tensors:
     """The tensors of a file as arrays and pictures: each checked, all within `MEMORY_LIMIT`."""
 
     tensors: Mapping[str, np.ndarray]
@@ -358,6 +363,26 @@ def _prompt(given: Mapping[str, Any]) -> PromptTokens:
     )
 
 
+def _sources(record: Mapping[str, Any]) -> tuple[Source, ...]:
+    """What the model was made of; () in a file from before this was kept."""
+    given = _objects(record, "sources", MOST) if "sources" in record else []
+    return tuple(map(_source, given))
+
+
+def _source(given: Mapping[str, Any]) -> Source:
+    scaled = given.get("strength") is not None
+    name = _text(given, "name")
+    if len(name) > NAME_LIMIT:
+        raise ValueError(f"the name of a source has {len(name):,} characters")
+    return Source(
+        name,
+        sha256=_digits(given, "sha256", 64),
+        kind=_text(given, "kind"),
+        strength=_real(given, "strength", 1e6, low=-1e6) if scaled else None,
+        commit=_digits(given, "commit", 40),
+    )
+
+
 def _columns(prompts: Sequence[PromptTokens]) -> int:
     """How many attention has at least: the start, the longest prompt's pieces, the end, and what
     is behind it."""
@@ -432,6 +457,14 @@ def _texts(given: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _digits(given: Mapping[str, Any], name: str, count: int) -> str:
+    """That many hexadecimal digits; "" where there are none."""
+    value = given.get(name, "")
+    if not isinstance(value, str) or not re.fullmatch(f"(?:[0-9a-f]{{{count}}})?", value):
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return value
+
+
 def _flag(given: Mapping[str, Any], name: str) -> bool:
     value = given.get(name)
     if not isinstance(value, bool):
@@ -454,9 +487,9 @@ def _are_whole(values: Any, low: Sequence[int], high: Sequence[int]) -> bool:
     return all(type(value) is int and least <= value <= most for value, least, most in parts)
 
 
-def _real(given: Mapping[str, Any], name: str, high: float) -> float:
+def _real(given: Mapping[str, Any], name: str, high: float, *, low: float = 0.0) -> float:
     value = given.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
         raise ValueError(f"{name} is {reprlib.repr(value)}")
     return float(value)
 

@@ -17,6 +17,7 @@ from checkpoint_files import write_folder
 
 from sdwidgets.checkpoints import hub, load_model
 from sdwidgets.errors import HubError, InputError
+from sdwidgets.sources import Source
 
 TOKEN = "hf_SECRETSECRETSECRET"
 
@@ -244,3 +245,12 @@ def test_a_vocabulary_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert hub.cached_tokenizer() == tmp_path
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a: None)
     assert hub.cached_tokenizer() is None
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit(
+    folder: Path, tmp_path: Path, transport: Callable[..., list[Any]]
+) -> None:
+    commit = "0123456789abcdef" * 2 + "01234567"
+    transport(cached=shutil.copytree(folder, tmp_path / "snapshots" / commit))
+    model = load_model("owner/name", device="cpu")
+    assert model.sources == (Source("owner/name", commit=commit),)

@@ -40,6 +40,7 @@ from sdwidgets.errors import (
     SDWidgetsError,
     Stopped,
 )
+from sdwidgets.sources import Source, hashed
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 VAE = "vae/diffusion_pytorch_model.safetensors"
@@ -94,6 +95,23 @@ def test_a_folder_gives_its_config_and_weights(folder: Path) -> None:
     model = load_model(folder, device="cpu")
     assert model.config == SMALL
     assert_weights(model)
+
+
+def test_a_model_names_the_files_it_came_from(folder: Path, one_file: Path) -> None:
+    sources = load_model(folder, device="cpu").sources
+    assert [one.name for one in sources] == [
+        "unet/diffusion_pytorch_model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+    ]
+    (one,) = hashed(load_model(one_file, device="cpu", config=SMALL).sources)
+    digest = hashlib.sha256(one_file.read_bytes()).hexdigest()
+    assert one == Source("one.safetensors", digest)
+
+
+def test_loading_hashes_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sdwidgets.sources._sha256", None)  # gigabytes would be seconds
+    assert [one.sha256 for one in load_model(folder, device="cpu").sources] == ["", "", ""]
 
 
 def test_a_path_may_be_text(folder: Path) -> None:

@@ -32,6 +32,7 @@ from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings, Settings
+from sdwidgets.sources import MOST, Source
 from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, images, reel
 from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT
 from sdwidgets.trace.maps import averaged, resized
@@ -155,6 +156,21 @@ def test_all_that_is_no_array_comes_back(trace: Trace, tmp_path: Path, precision
             other.sigma_next,
         )
     assert np.array_equal(back.factors, trace.factors)
+
+
+def test_the_sources_of_a_model_come_back(trace: Trace, tmp_path: Path) -> None:
+    sources = (
+        Source("model.safetensors", "0a" * 32),
+        Source("owner/name", commit="b" * 40),
+        Source("style.safetensors", "c" * 64, "lora", -0.5),
+    )
+    assert again(replace(trace, sources=sources), tmp_path).sources == sources
+
+
+def test_a_file_from_before_sources_were_kept(path: Path) -> None:
+    changed(path, lambda record, _: record.pop("sources"))
+    loaded = Trace.load(path)
+    assert loaded.sources == () and loaded.notices == ()
 
 
 @pytest.mark.parametrize("precision", ["8-bit", "float16"])
@@ -857,6 +873,12 @@ def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]
         "stored": top(stored={"precision": "4-bit"}),
         "averaged": lambda record, _: record["stored"].update(averaged={"down": 0}),
         "schedule": top(schedule_sigmas=[1, "2"]),
+        "many sources": top(sources=[{"name": "a", "kind": "lora"}] * (MOST + 1)),
+        "long source": top(sources=[{"name": "a" * 1000, "kind": "lora"}]),
+        "sha256": top(sources=[{"name": "a", "kind": "lora", "sha256": "A" * 64}]),
+        "commit": top(sources=[{"name": "a", "kind": "lora", "commit": "main"}]),
+        "strength": top(sources=[{"name": "a", "kind": "lora", "strength": 1e9}]),
+        "kind": top(sources=[{"name": "a"}]),
         "bomb": tensor("images.0", bomb),
         "no picture": tensor("images.0", np.zeros(9, np.uint8)),
         "no bytes": tensor("images.0", np.zeros(9, np.float32)),
@@ -957,8 +979,10 @@ def test_no_path_user_or_token_is_in_a_file(
     picture.info["comment"] = picture.info["icc_profile"] = b"secretGPS"
     trace = load_model(folder).generate("a cat", image=picture, **SETTINGS)
     content = trace.save(tmp_path / "private" / "run.sdtrace").read_bytes()
+    assert len(trace.record()["sources"]) == 3  # that name files, and not where they are
     for private in (b"private", b"secret", str(tmp_path).encode(), str(Path.cwd()).encode()):
-        assert private not in content
+        assert private not in content and private not in trace.png()
+        assert private not in repr((trace, trace.sources)).encode()
 
 
 def test_noise_that_is_not_from_the_seed_is_kept(
