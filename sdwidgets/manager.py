@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
 from .settings import Settings, amount
 
@@ -328,14 +329,8 @@ class ModelManager:
 
     def _start_worker(self) -> None:
         """With the lock held, which the worker takes first: a job may be queued after this."""
-        worker = threading.Thread(target=self._work, name="sdwidgets worker", daemon=True)
-        try:
-            worker.start()
-        except (RuntimeError, MemoryError) as error:
-            raise Busy(
-                f"There is no thread for this run: {error}.\nClose other programs and try again."
-            ) from error
-        self._worker, self._working = worker, True
+        self._worker = start_daemon("sdwidgets worker", self._work)
+        self._working = True
 
     def _take_back(self, job: Job) -> bool:
         """Remove a job that still waits; False if it does not."""

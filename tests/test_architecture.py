@@ -25,6 +25,7 @@ ALLOWED = {
     "configs": set(),
     "settings": {"checks", "configs", "errors"},
     "checks": {"errors"},
+    "daemon": {"errors"},
     "strict_json": set(),
     "pictures": {"errors"},
     "memory": {"settings", "errors"},
@@ -82,6 +83,7 @@ ALLOWED = {
         "imports",
     },
     "manager": {
+        "daemon",
         "checkpoints",
         "pipeline",
         "trace",
@@ -92,6 +94,7 @@ ALLOWED = {
         "errors",
     },
     "widgets": {
+        "daemon",
         "manager",
         "pipeline",
         "lab",

@@ -19,7 +19,7 @@ from PIL import Image
 from .. import checks
 from ..checks import shortened
 from ..configs import EMOJI
-from ..errors import Busy, InputError
+from ..errors import InputError
 from ..frontend import bundle
 from ..pictures import PictureLike, as_picture, fitted
 from ..trace.images import encode_png
@@ -28,6 +28,7 @@ from .lab_messages import Command, understood
 from .lab_work import LabWork
 from .selection import Choice, FromPage
 from .upload import Part, Upload
+from .waiting import wait
 
 if TYPE_CHECKING:
     from ..lab.edits import Edit
@@ -306,10 +307,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         Raises what went wrong, ``TimeoutError`` after ``timeout`` seconds, and ``Busy`` where it
         would be for ever: in an observer of the Lab itself.
         """
-        if self._work.is_mine:
-            raise Busy("The Lab's own work cannot be waited for by what observes it.")
-        if not kernel.wait_for(self._work.idle, timeout):
-            raise TimeoutError(f"The Lab was not done after {timeout} s; it goes on.")
+        wait(self._work.idle, timeout, what="The Lab", is_here=self._work.is_mine)
         if self._error is not None:
             raise self._error.with_traceback(None)
 

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from ..errors import Busy
+from ..daemon import start_daemon
 
 log = logging.getLogger(__name__)
 
@@ -61,14 +61,7 @@ class Newest:
 
     def _start(self) -> None:
         """With the lock held, which the thread takes first: there is work when it looks."""
-        thread = threading.Thread(target=self._go_on, name="sdwidgets lab", daemon=True)
-        try:
-            thread.start()
-        except (RuntimeError, MemoryError) as error:
-            raise Busy(
-                f"There is no thread for this: {error}.\nClose other programs and try again."
-            ) from error
-        self._thread = thread
+        self._thread = start_daemon("sdwidgets lab", self._go_on)
 
     @property
     def is_mine(self) -> bool:

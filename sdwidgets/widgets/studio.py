@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..checks import shortened
 from ..configs import EMOJI, ModelConfig
+from ..daemon import start_daemon
 from ..errors import Busy, InputError, SDWidgetsError, Stopped
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..pictures import as_picture
@@ -26,6 +27,7 @@ from . import kernel
 from .inside import Inside
 from .picture import SHOWN, Frames, PictureView, jpeg, on_page
 from .selection import SAFE_WHOLE
+from .waiting import wait
 from .watching import in_words, report
 
 if TYPE_CHECKING:
@@ -277,13 +279,11 @@ class Studio(ipywidgets.VBox):
             self._mark(None)
             number = self.view.begin("Starting")
             run = self._run = Run(number, self.model, settings, self.image)
-            name = f"sdwidgets studio run {run.id}"
-            run.thread = threading.Thread(target=self._follow, args=(run,), name=name, daemon=True)
             try:
                 self.set_trait("error", None)
                 self.view.shape = [settings.width or self.width, settings.height or self.height]
                 self._set_state("loading", None)
-                run.thread.start()
+                run.thread = start_daemon(f"sdwidgets studio run {run.id}", self._follow, run)
             except BaseException:  # who observes these may do anything
                 run.over = True
                 run.finished.set()
@@ -325,23 +325,20 @@ class Studio(ipywidgets.VBox):
         """The trace of the current run once it is done; None if it was stopped.
 
         Raises what ended the run, and TimeoutError after ``timeout`` seconds. Ctrl-C stops the
-        run and raises KeyboardInterrupt. Busy where it would be for ever: in an observer of the
-        run itself.
+        run and raises KeyboardInterrupt. Raises Busy in an observer of the run itself, where
+        waiting would never end.
         """
         run = self._run
         if run is None:
             return None
-        if run.thread is threading.current_thread() and not run.finished.is_set():
-            raise Busy(
-                "A run cannot be waited for by what observes it.\n"
-                "Wait in a cell, or observe `trace`."
-            )
-        try:
-            if not kernel.wait_for(run.finished, timeout):
-                raise TimeoutError(f"The run was not done after {timeout} s; it goes on.")
-        except KeyboardInterrupt:
-            run.stop()
-            raise
+        wait(
+            run.finished,
+            timeout,
+            what="The run",
+            is_here=run.thread is threading.current_thread(),
+            stop=run.stop,
+            instead="Wait in a cell, or observe `trace`.",
+        )
         if run.error is not None:
             raise run.error.with_traceback(None)
         return run.trace
@@ -588,6 +585,7 @@ class Studio(ipywidgets.VBox):
 
     def _follow(self, run: Run) -> None:
         """Submit the run and bring what happens to the page, on a thread of its own."""
+        run.thread = threading.current_thread()  # it may be ahead of the one that started it
         frames = self.view._frames
         frames.begin(run.id, run.settings.steps)
         state = "stopped"

@@ -18,6 +18,7 @@ import anywidget
 import traitlets
 from PIL import Image
 
+from ..daemon import start_daemon
 from ..errors import Busy, InputError
 from ..frontend import bundle
 from ..trace.images import encode_png
@@ -25,6 +26,7 @@ from . import kernel
 from .curve import Curve, TrainStep, checked, checked_count
 from .grids import SLOTS, Grids, on_page
 from .pace import Answer, Pace
+from .waiting import wait
 from .watching import Harmless, Watched, in_words
 
 INTERVAL = 0.1
@@ -124,16 +126,18 @@ class TrainingView(anywidget.AnyWidget):
 
         ``pictures()`` gives uint8 [N, H, W, 3] (or floats from 0 to 1, or a list of pictures),
         ``columns`` of them beside each other. ``samples_per_step`` is the batch size, for samples a
-        second. Raises Busy while another training goes on here.
+        second. Raises Busy while another training goes on here, and where the system has no thread
+        to give.
         """
         run = Run(steps, pictures, every, columns, samples_per_step)
         with self.lock:
             self._begin(run)
-            passing = self._passing(run)
-            run.thread = threading.Thread(
-                target=_exhaust, args=(passing,), name="sdwidgets training", daemon=True
-            )
-            run.thread.start()
+            try:
+                run.thread = start_daemon("sdwidgets training", _exhaust, self._passing(run))
+            except Busy as error:
+                run.error = error
+                self._end(run, "error", in_words(error))
+                raise
         if kernel.in_colab():  # a thread's updates are not painted there after the cell
             self.wait()
         return self
@@ -182,14 +186,7 @@ class TrainingView(anywidget.AnyWidget):
         run = self._run
         if run is None:
             return
-        if run.is_here and not run.over.is_set():
-            raise Busy("A training cannot be waited for by its own thread.\nWait in a cell.")
-        try:
-            if not kernel.wait_for(run.over, timeout):
-                raise TimeoutError(f"The training was not done after {timeout} s; it goes on.")
-        except KeyboardInterrupt:
-            self.stop()
-            raise
+        wait(run.over, timeout, what="The training", is_here=run.is_here, stop=self.stop)
         if run.error is not None:
             raise run.error.with_traceback(None)
 

@@ -317,6 +317,23 @@ def test_a_training_cannot_wait_for_itself(view: TrainingView) -> None:
     assert said and "own thread" in said[0]
 
 
+def test_without_a_thread_the_training_is_over_and_says_why(
+    view: TrainingView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(Busy, match="can't start new thread"):
+            view.start(steps(1))
+    assert view.run["state"] == "error" and "can't start new thread" in view.run["message"]
+    with pytest.raises(Busy, match="can't start new thread"):
+        view.wait()
+    view.start(steps(1)).wait()
+    assert view.run["state"] == "done"
+
+
 def test_a_second_training_at_the_same_time_is_refused(
     view: TrainingView, training: Training
 ) -> None:
@@ -357,11 +374,16 @@ def test_the_cell_run_again_ends_its_old_training(
     old.start(training)
     training.let(1)
     until(lambda: bool(old.steps))
-    training.let(1)
+
+    def let_it_stop(change: Any) -> None:
+        if change.new["state"] == "stopping":
+            training.let(1)
+
+    old.observe(let_it_stop, "run")
     monkeypatch.setattr(kernel, "current_cell", lambda: kernel.Cell("cell", "second"))
     new = TrainingView()
     assert training.closed_on is not None
-    assert old.run["state"] in ("stopped", "done")
+    assert old.run["state"] == "stopped"
     new.close()
 
 
