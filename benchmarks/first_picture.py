@@ -24,7 +24,6 @@ from .models import PROMPT, model_folder
 OURS = """
 import sdwidgets as sdw; mark("import sdwidgets")
 sdw.load; mark("import torch")
-from sdwidgets.models.text import import_clip; import_clip(); mark("import transformers")
 model = sdw.load(folder, device=device); mark("load")
 run = model.sample(prompt, steps=20, seed=0)
 for step in run: pass

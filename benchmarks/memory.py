@@ -59,7 +59,6 @@ print(json.dumps({{"weights": weights, "loading": loading, "running": peak() - l
 OURS = {
     "imports": """
 import sdwidgets as sdw; sdw.load; import sdwidgets.pipeline
-from sdwidgets.models.text import import_clip; import_clip()
 """,
     "load": """
 model = sdw.load(folder, device=device, dtype=torch.float16 if device == "cuda" else torch.float32)

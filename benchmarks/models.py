@@ -54,7 +54,9 @@ def write_random(config: ModelConfig, folder: Path) -> None:
 
     from sdwidgets.checkpoints import save_model
     from sdwidgets.models.autoencoder import Autoencoder
-    from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
+    from sdwidgets.models.clip import CLIPText
+    from sdwidgets.models.text import TextEncoder
+    from sdwidgets.models.tokenizer import load_tokenizer
     from sdwidgets.models.unet import UNet
     from sdwidgets.pipeline import LatentDiffusion, noise_schedule
 
@@ -68,7 +70,7 @@ def write_random(config: ModelConfig, folder: Path) -> None:
                 config=config,
                 unet=UNet(config.unet).eval(),
                 autoencoder=Autoencoder(config.autoencoder).eval(),
-                text=TextEncoder(text, build_text(text), load_tokenizer(scratch)),
+                text=TextEncoder(text, CLIPText(text), load_tokenizer(scratch)),
                 schedule=noise_schedule(config.schedule),
             )
         finally:

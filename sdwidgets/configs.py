@@ -10,7 +10,7 @@ presets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 Prediction = Literal["eps", "v", "x0"]
@@ -85,6 +85,8 @@ class TextConfig:
     eos: int = 49407
     pad: int = 49407
     projection_dim: int = 0  # SDXL's second encoder has a pooled projection; 0: none
+    skip: int = 0  # how many of the last layers the states leave out ("CLIP skip")
+    norm: bool = True  # whether the states go through the final layer norm
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,7 @@ SDXL = ModelConfig(
         vector_dim=2816,
     ),
     autoencoder=AutoencoderConfig(channels=(128, 256, 512, 512), scaling_factor=0.13025),
-    text=(_CLIP_L, _CLIP_BIG_G),
+    text=tuple(replace(text, skip=1, norm=False) for text in (_CLIP_L, _CLIP_BIG_G)),
     size=1024,
     guidance_scale=5.0,
 )

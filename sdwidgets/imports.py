@@ -1,4 +1,4 @@
-"""Heavy imports in less time: torch and transformers take seconds of a fresh process."""
+"""Heavy imports in less time: torch takes seconds of a fresh process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 def quick_imports() -> Iterator[None]:
     """Import large packages inside this: Python's garbage collector rests meanwhile.
 
-    Importing torch and transformers makes a million objects, nearly all of which stay. The
+    Importing torch makes hundreds of thousands of objects, nearly all of which stay. The
     collector goes through them again and again as they grow, for about a tenth of the time, and
     finds nothing. Afterwards they count as old, so that it does not go through all of them at
     once either. The collector's state and what others have frozen remain as they were.

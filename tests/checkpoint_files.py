@@ -38,7 +38,7 @@ def one_tensor(**changes: Any) -> bytes:
 def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
     """The three networks, random weights, by diffusers' names of the parts. Do not change them."""
     from sdwidgets.models.autoencoder import Autoencoder
-    from sdwidgets.models.text import build_text
+    from sdwidgets.models.clip import CLIPText
     from sdwidgets.models.unet import UNet
 
     with torch.random.fork_rng(devices=[]):
@@ -46,7 +46,7 @@ def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
         parts: dict[str, nn.Module] = {
             "unet": UNet(config.unet),
             "vae": Autoencoder(config.autoencoder),
-            "text_encoder": build_text(config.text[0]),
+            "text_encoder": CLIPText(config.text[0]),
         }
         # Norms start as ones and biases as zeros: a swap of two of them must show.
         for part in parts.values():

@@ -39,7 +39,9 @@ def make_model(
     from vocabulary import write_vocabulary
 
     from sdwidgets.models.autoencoder import Autoencoder
-    from sdwidgets.models.text import TextEncoder, build_text, load_tokenizer
+    from sdwidgets.models.clip import CLIPText
+    from sdwidgets.models.text import TextEncoder
+    from sdwidgets.models.tokenizer import load_tokenizer
     from sdwidgets.models.unet import UNet
     from sdwidgets.pipeline import LatentDiffusion, noise_schedule
 
@@ -53,7 +55,7 @@ def make_model(
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
-            encoder = TextEncoder(text, build_text(text), tokenizer)
+            encoder = TextEncoder(text, CLIPText(text), tokenizer)
         unet.eval().requires_grad_(False)
         autoencoder.eval().requires_grad_(False)
         return LatentDiffusion(config, unet, autoencoder, encoder, noise_schedule(config.schedule))

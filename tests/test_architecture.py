@@ -32,7 +32,7 @@ ALLOWED = {
     "frontend": {"errors"},
     "scenes": {"errors"},
     "sources": set(),
-    "models": {"configs", "errors", "imports"},
+    "models": {"configs", "strict_json", "errors"},
     "diffusion": {"errors"},
     "trace": {
         "models",
@@ -80,7 +80,6 @@ ALLOWED = {
         "sources",
         "memory",
         "errors",
-        "imports",
     },
     "manager": {
         "daemon",
@@ -140,7 +139,8 @@ ONLY_IN = {
         "lab",
         "training",
     },
-    "transformers": {"models", "checkpoints", "training"},
+    "transformers": set(),
+    "tokenizers": {"models", "training"},
     "ipywidgets": {"widgets"},
     "anywidget": {"widgets"},
     "traitlets": {"widgets"},

@@ -4,6 +4,8 @@ How often it does is measured by ``python -m sdwidgets.training.evaluate``; here
 fixed seeds that a broken file, or a loader that loses something, would not bring about.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,19 @@ def ground(image):
 
 def test_all_its_files_together_are_at_most_32_megabytes():
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 32e6
+
+
+def test_a_picture_needs_no_transformers_and_nothing_else_that_takes_long_to_import():
+    heavy = ["transformers", "huggingface_hub", "diffusers", "accelerate", "matplotlib", "scipy"]
+    heavy += ["ipywidgets", "IPython", "pandas", "jinja2", "requests"]
+    code = (
+        "import sys, sdwidgets as sdw\n"
+        "trace = sdw.load(device='cpu').generate('a cat', steps=2, seed=0)\n"
+        "assert trace.image.size == (128, 128)\n"
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_its_config_is_the_preset(model):

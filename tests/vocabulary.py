@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -19,3 +20,14 @@ def write_vocabulary(folder: Path) -> int:
     (folder / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(MERGES) + "\n")
     return len(words)
+
+
+def write_one_file(folder: Path, **changes: Any) -> None:
+    """Put a tokenizer.json in the place of the two files; ``changes`` are to its model."""
+    vocab = json.loads((folder / "vocab.json").read_text())
+    merges = (folder / "merges.txt").read_text().splitlines()[1:]
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    model = {"type": "BPE", "vocab": vocab, "merges": merges, "end_of_word_suffix": "</w>"}
+    content = {"added_tokens": [], "model": model | changes}
+    (folder / "tokenizer.json").write_text(json.dumps(content))

@@ -12,18 +12,16 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from ..configs import ModelConfig, Prediction, TextConfig
 from ..errors import (
-    CheckpointError,
     CheckpointNotFound,
     InputError,
     SDWidgetsError,
 )
-from ..imports import quick_imports
 from ..memory import check_memory
 from ..sources import Source
 from . import config_json, hub
@@ -35,6 +33,7 @@ from .target import device_of, dtype_of, why_not_loaded
 from .weights import quoted
 
 if TYPE_CHECKING:
+    from ..models.tokenizer import Tokenizer
     from ..pipeline import LatentDiffusion
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights"
@@ -171,15 +170,19 @@ def _assemble(
     stop: Callable[[], bool] | None,
 ) -> LatentDiffusion:
     from ..models.autoencoder import Autoencoder
-    from ..models.text import TextEncoder, build_text
+    from ..models.clip import CLIPText
+    from ..models.text import TextEncoder
+    from ..models.tokenizer import load_tokenizer
     from ..models.unet import UNet
     from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
-    text_config = config.text[0]
+    tokenizer = load_tokenizer(layout.tokenizer)
+    text_config = _with_token_ids(config.text[0], tokenizer, layout)
     with torch.device("meta"):  # shapes, and no memory
         unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
-        text_model = build_text(text_config)
+        text_model = CLIPText(text_config)
+    text = TextEncoder(text_config, text_model, tokenizer)
     parts = zip(
         ("UNet", "autoencoder", "text encoder"),
         (unet, autoencoder, text_model),
@@ -191,9 +194,6 @@ def _assemble(
     if make_room is not None:
         make_room(needed, device)
     check_memory(needed, device, f"The model {config.name}")
-    tokenizer = _tokenizer(layout.tokenizer)
-    text_config = _with_token_ids(text_config, tokenizer, layout)
-    text = TextEncoder(text_config, text_model, tokenizer)
     for each in plans:
         fill(each, dtype, device, check_finite=check_finite, stop=stop)
     if notice := _notice(layout.path, plans):
@@ -209,31 +209,11 @@ def _assemble(
     )
 
 
-def _tokenizer(folder: Path) -> Any:
-    """The CLIP tokenizer of a folder; transformers 5 writes it as one tokenizer.json."""
-    from ..models.text import load_tokenizer
-
-    if (folder / "vocab.json").is_file() or not (folder / "tokenizer.json").is_file():
-        return load_tokenizer(folder)
-    with quick_imports():
-        from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
-
-    try:
-        return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # of many kinds: the parsers are Rust, JSON and Python
-        raise CheckpointError(
-            f"No CLIP tokenizer could be read from {folder} ({type(error).__name__}).\n"
-            "Download the model again."
-        ) from error
-
-
-def _with_token_ids(config: TextConfig, tokenizer: Any, layout: Layout) -> TextConfig:
+def _with_token_ids(config: TextConfig, tokenizer: Tokenizer, layout: Layout) -> TextConfig:
     """The tokenizer knows where its begin, end and padding are; configs are often wrong."""
-    bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
-    if bos is None or eos is None:
-        raise CheckpointError(f"The tokenizer in {layout.tokenizer} has no begin or end token.")
+    bos, eos = tokenizer.bos, tokenizer.eos
     if layout.pad_from_tokenizer:
-        pad = eos if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+        pad = tokenizer.pad
     else:
         pad = eos if config.pad == config.eos else config.pad
     return replace(config, bos=bos, eos=eos, pad=pad)

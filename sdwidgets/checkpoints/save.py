@@ -19,6 +19,7 @@ from . import config_json
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
+    from ..models.tokenizer import Tokenizer
     from ..pipeline import LatentDiffusion
 
 
@@ -65,7 +66,7 @@ def save_autoencoder(
 
     def write(new: Path) -> None:
         _write_json(new / "config.json", settings)
-        _write_weights(new / "diffusion_pytorch_model.safetensors", autoencoder, stored, str)
+        _write_weights(new / "diffusion_pytorch_model.safetensors", autoencoder, stored)
         _sync(new)
 
     return _placed(Path(folder), "config.json", write)
@@ -129,18 +130,16 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
         folder / "scheduler" / "scheduler_config.json",
         config_json.schedule_to_json(config.schedule),
     )
-    parts: tuple[tuple[str, str, nn.Module, dict[str, Any], Callable[[str], str]], ...] = (
+    parts: tuple[tuple[str, str, nn.Module, dict[str, Any]], ...] = (
         ("unet", "diffusion_pytorch_model", model.unet,
-         config_json.unet_to_json(config.unet, side), str),
+         config_json.unet_to_json(config.unet, side)),
         ("vae", "diffusion_pytorch_model", model.autoencoder,
-         config_json.autoencoder_to_json(config.autoencoder, config.size), str),
-        # The layout's names are those of transformers 4; version 5 reads them as well.
-        ("text_encoder", "model", model.text.model, config_json.text_to_json(config.text[0]),
-         lambda name: f"text_model.{name.removeprefix('text_model.')}"),
+         config_json.autoencoder_to_json(config.autoencoder, config.size)),
+        ("text_encoder", "model", model.text.model, config_json.text_to_json(config.text[0])),
     )  # fmt: skip
-    for name, stem, module, settings, rename in parts:
+    for name, stem, module, settings in parts:
         _write_json(folder / name / "config.json", settings)
-        _write_weights(folder / name / f"{stem}.safetensors", module, dtype, rename)
+        _write_weights(folder / name / f"{stem}.safetensors", module, dtype)
     text: Any = model.text  # a TextEncoder: save_model has seen to that
     _write_tokenizer(folder / "tokenizer", text.tokenizer, config.text[0])
     if model.preview is not None:
@@ -150,14 +149,12 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
             _sync(path)
 
 
-def _write_weights(
-    path: Path, module: nn.Module, dtype: torch.dtype | None, rename: Callable[[str], str]
-) -> None:
+def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {
-        rename(name): tensor.detach().to("cpu", dtype).contiguous()
+        name: tensor.detach().to("cpu", dtype).contiguous()
         for name, tensor in module.state_dict().items()
     }
     try:
@@ -168,20 +165,30 @@ def _write_weights(
     _sync(path)
 
 
-def _write_tokenizer(folder: Path, tokenizer: Any, config: TextConfig) -> None:
+def _write_tokenizer(folder: Path, tokenizer: Tokenizer, config: TextConfig) -> None:
     """The four files of CLIP's tokenizer, which every version of transformers reads."""
-    words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    merges = (pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"])
+    words = sorted(tokenizer.vocab.items(), key=lambda item: item[1])
+    merges = (" ".join(pair) for pair in tokenizer.merges)
+    names = {number: token for token, number in words}
     ids = {"bos_token": config.bos, "eos_token": config.eos, "pad_token": config.pad}
-    special = {name: tokenizer.convert_ids_to_tokens(i) for name, i in ids.items()}
+    special = {role: names[number] for role, number in ids.items()}
     special["unk_token"] = special["eos_token"]  # CLIP's choice; byte pairs leave nothing unknown
+    flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
+    added = {
+        str(number): {flag: getattr(token, flag) for flag in flags}
+        for number, token in sorted(tokenizer.added.items())
+    }
     _write_json(folder / "vocab.json", dict(words), indent=None)
     _write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *merges, ""]))
     _write_json(folder / "special_tokens_map.json", special)
     _write_json(
         folder / "tokenizer_config.json",
-        {**special, "model_max_length": config.length, "tokenizer_class": "CLIPTokenizer"},
+        {
+            **special,
+            "added_tokens_decoder": added,
+            "model_max_length": config.length,
+            "tokenizer_class": "CLIPTokenizer",
+        },
     )
 
 

@@ -1,8 +1,7 @@
-"""Prompts to text states: a CLIP tokenizer and text transformer, which transformers provides.
+"""Prompts to text states: CLIP's tokenizer and its text transformer, as one part of a model.
 
 Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
-arXiv 2103.00020, section 2.4). transformers takes seconds to import, so functions here import it
-when they are called.
+arXiv 2103.00020, section 2.4).
 """
 
 from __future__ import annotations
@@ -12,19 +11,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import torch
+from tokenizers import Encoding
 from torch import Tensor, nn
 
 from ..configs import TextConfig
-from ..errors import CheckpointError, CheckpointNotFound, InputError
-from ..imports import quick_imports
-
-if TYPE_CHECKING:
-    from tokenizers import Encoding
-    from transformers import CLIPTextModel, PreTrainedTokenizerFast
+from ..errors import CheckpointError, InputError
+from .clip import TextStates
+from .tokenizer import Tokenizer
 
 Span = tuple[int, int]
 
@@ -53,7 +48,7 @@ class Tokens:
 class TextEncoder:
     """A tokenizer and a CLIP text transformer: prompts -> text states [B, length, width]."""
 
-    def __init__(self, config: TextConfig, model: nn.Module, tokenizer: PreTrainedTokenizerFast):
+    def __init__(self, config: TextConfig, model: nn.Module, tokenizer: Tokenizer):
         if len(tokenizer) > config.vocab_size:
             raise CheckpointError(
                 f"The tokenizer has {len(tokenizer):,} tokens, the text encoder knows"
@@ -97,13 +92,18 @@ class TextEncoder:
         cut = cut.strip() or cut  # what is a space to Python alone is a word all the same
         return ids, _readable(encoding.tokens[:n]), cut, tuple(encoding.offsets[:n])
 
+    def read(self, ids: Tensor) -> TextStates:
+        """Return the states [B, length, width] and the pooled states of ``ids`` [B, length]."""
+        states: TextStates = self.model(ids.to(next(self.model.parameters()).device))
+        return states
+
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Return the text states [B, length, width] float32, after the final layer norm."""
+        """Return the text states [B, length, width] float32."""
         return self.states(self.tokenize(prompts).ids)
 
     def context(self, ids: Tensor) -> Tensor:
         """Return the text states [B, length, width] of ``ids`` [B, length], with gradients."""
-        return text_states(self.model, ids.to(next(self.model.parameters()).device))
+        return self.read(ids).states
 
     @torch.no_grad()
     def states(self, ids: Tensor) -> Tensor:
@@ -114,83 +114,21 @@ class TextEncoder:
         return states[[distinct.index(row) for row in rows]]
 
 
-def text_states(model: nn.Module, ids: Tensor) -> Tensor:
-    """Return the states [B, T, width] of ``ids`` [B, T], after the final layer norm."""
-    inner = getattr(model, "text_model", model)  # transformers 4 wraps it, and 5 does not
-    return inner(input_ids=ids).last_hidden_state
-
-
-def import_clip() -> Any:
-    """transformers' module of CLIP; importing it takes seconds, so a Studio does it early."""
-    with quick_imports():
-        from transformers.models.clip import modeling_clip
-    return modeling_clip
-
-
-def build_text(config: TextConfig) -> CLIPTextModel:
-    """Return transformers' CLIP text transformer of ``config``, with random weights.
-
-    With ``projection_dim`` > 0, transformers' ``CLIPTextModelWithProjection``.
-    """
-    clip = import_clip()
-    model_class = clip.CLIPTextModelWithProjection if config.projection_dim else clip.CLIPTextModel
-    model = model_class(
-        clip.CLIPTextConfig(
-            vocab_size=config.vocab_size,
-            hidden_size=config.width,
-            intermediate_size=config.hidden,
-            num_hidden_layers=config.layers,
-            num_attention_heads=config.heads,
-            max_position_embeddings=config.length,
-            hidden_act=config.activation,
-            projection_dim=config.projection_dim or config.width,
-            bos_token_id=config.bos,
-            eos_token_id=config.eos,
-            pad_token_id=config.pad,
-        )
-    )
-    # No weight, so no checkpoint fills it: it must be real under torch.device("meta") too.
-    embeddings: Any = getattr(model, "text_model", model).embeddings
-    embeddings.position_ids = torch.arange(config.length, device="cpu")[None]
-    return model.eval()
-
-
-def load_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
-    """Return the CLIP tokenizer in ``folder`` (``vocab.json`` and ``merges.txt``).
-
-    CheckpointNotFound if they are not there, CheckpointError if they make no tokenizer.
-    """
-    folder = Path(folder)
-    for name in ("vocab.json", "merges.txt"):
-        if not (folder / name).is_file():
-            raise CheckpointNotFound(f"No tokenizer in {folder}: {name} is missing.")
-    with quick_imports():
-        from transformers import CLIPTokenizerFast  # type: ignore[attr-defined]  # lazy in 5
-
-    try:
-        return CLIPTokenizerFast.from_pretrained(str(folder), local_files_only=True)
-    except Exception as error:  # of many kinds: the parsers are Rust, JSON and Python
-        raise CheckpointError(f"No CLIP tokenizer could be read from {folder}: {error}") from error
-
-
-def _encode_start(tokenizer: PreTrainedTokenizerFast, prompt: str, room: int) -> Encoding:
+def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:
     """Return the encoding of so much of ``prompt`` as gives more than ``room`` tokens, or of all.
 
     Only a long prompt's beginning is tokenised: up to a space, which no token crosses, or where
     there is none, so far beyond the tokens in question that they do not know of the end.
     """
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()  # transformers leaves the last caller's setting in there
-    backend.no_padding()
     end = 16 * room
     while end < len(prompt):
         space = _SPACE.search(prompt, end, end + 16 * room)
         start = prompt[: space.start() if space else end]
-        encoding = backend.encode(start, add_special_tokens=False)
+        encoding = tokenizer.encode(start)
         if len(encoding.ids) > (room if space else 2 * room):
             return encoding
         end *= 8
-    return backend.encode(prompt, add_special_tokens=False)
+    return tokenizer.encode(prompt)
 
 
 def _readable(tokens: Iterable[str]) -> tuple[str, ...]:

@@ -13,7 +13,9 @@ from ..checkpoints.features import bundled_features
 from ..configs import SCENE_STAGES, ModelConfig
 from ..errors import InputError
 from ..models.autoencoder import Autoencoder
-from ..models.text import TextEncoder, build_text, load_tokenizer
+from ..models.clip import CLIPText
+from ..models.text import TextEncoder
+from ..models.tokenizer import load_tokenizer
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, noise_schedule
 from ..scenes import SIZE, Glyphs
@@ -82,7 +84,7 @@ def _needed(checkpoint: Path, part: str) -> Path:
 def trained_text(config: ModelConfig, runs: Path, device: str = "cpu") -> TextEncoder:
     """The frozen text encoder of the runs folder, with its tokenizer."""
     (text,) = config.text
-    model = build_text(text)
+    model = CLIPText(text)
     weights = kept_weights(averaged(_needed(runs / "text.pt", "text")), text)
     model.load_state_dict(weights, strict=True)
     model = model.eval().requires_grad_(False).to(device)

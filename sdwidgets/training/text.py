@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -32,7 +32,9 @@ from torch.nn import functional as F
 from ..checkpoints.target import device_of
 from ..configs import TextConfig
 from ..errors import InputError
-from ..models.text import TextEncoder, build_text, load_tokenizer
+from ..models.clip import CLIPText, TextStates
+from ..models.text import TextEncoder
+from ..models.tokenizer import load_tokenizer
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .checkpoint import averaged
 from .data import scene_at, to_tensor
@@ -116,14 +118,14 @@ def new_text(
     with tempfile.TemporaryDirectory() as folder:
         found = build_tokenizer(Path(folder), captions)
         tokenizer = load_tokenizer(folder)
-    longest = max(len(tokenizer.tokenize(caption)) for caption in set(captions))
+    longest = max(len(tokenizer.encode(caption)) for caption in set(captions))
     config = replace(
         found, width=width, layers=layers, heads=heads, hidden=4 * width,
         length=min(max(longest * 3 // 2, 6) + 2, 77),
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return TextEncoder(config, build_text(config), tokenizer)
+        return TextEncoder(config, CLIPText(config), tokenizer)
 
 
 class PictureEncoder(nn.Module):
@@ -147,25 +149,20 @@ class PictureEncoder(nn.Module):
 
 
 class Contrast(nn.Module):
-    """The text transformer with its extra last layer, the picture encoder and the temperature."""
+    """The text transformer with its extra last layer, which the states leave out and the pooled
+    state has, the picture encoder and the temperature."""
 
     def __init__(self, config: TextConfig, dim: int = 128):
         super().__init__()
-        self.text = build_text(replace(config, layers=config.layers + 1))
-        self.text.train()
+        self.text = CLIPText(replace(config, layers=config.layers + 1, skip=1))
         self.picture = PictureEncoder(dim)
         self.project = nn.Linear(config.width, dim, bias=False)
         self.log_temperature = nn.Parameter(torch.tensor(2.65))  # 1/0.07, as CLIP begins
 
-    @property
-    def inner(self) -> Any:
-        """transformers' text transformer: version 4 wraps it, and 5 does not."""
-        return getattr(self.text, "text_model", self.text)
-
-    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        """The kept states [B, T, width] and the states of the last layer [B, T, width]."""
-        out = self.inner(input_ids=ids, output_hidden_states=True)
-        return self.inner.final_layer_norm(out.hidden_states[-2]), out.last_hidden_state
+    def forward(self, ids: Tensor) -> TextStates:
+        """The states that are kept, and the pooled states that meet the pictures."""
+        states: TextStates = self.text(ids)
+        return states
 
 
 def twin(rng: random.Random, scene: Scene) -> Scene:
@@ -245,9 +242,9 @@ class TextTask:
         ids = ids[:, : max(longest, SEEN)].to(device)  # no token sees those behind it
         image = self.images[rows].to(device).float() / 127.5 - 1
 
-        states, last = self.model(ids)
-        end = (ids == config.eos).int().argmax(dim=1)
-        text = F.normalize(self.model.project(last[torch.arange(len(ids)), end]), dim=-1)
+        read = self.model(ids)
+        states = read.states
+        text = F.normalize(self.model.project(read.pooled), dim=-1)
         picture = self.model.picture(image)
         temperature = self.model.log_temperature.clamp(max=4.6).exp()
         logits = temperature * text @ picture.T  # [B captions, B pictures]
@@ -256,7 +253,7 @@ class TextTask:
         contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
         is_word = (ids < config.bos) & (ids != config.pad)
-        table = self.model.inner.embeddings.token_embedding.weight
+        table = self.model.text.text_model.embeddings.token_embedding.weight
         own = F.cross_entropy(
             F.normalize(states[is_word], dim=-1) @ F.normalize(table, dim=-1).T * 16, ids[is_word]
         )
@@ -278,7 +275,7 @@ class TextTask:
         else:
             weights = self.average.weights if self.average else self.model.state_dict()
         config = self.reader.config
-        model: nn.Module = build_text(config)
+        model = CLIPText(config)
         model.load_state_dict(kept_weights(weights, config), strict=True)
         model = model.requires_grad_(False).to(next(self.model.parameters()).device)
         return TextEncoder(config, model, self.reader.tokenizer)
@@ -315,7 +312,7 @@ def text(
 
 def kept_weights(contrast: dict[str, Tensor], config: TextConfig) -> dict[str, Tensor]:
     """The weights of the encoder that is kept: the trained one without its last layer."""
-    last = f"encoder.layers.{config.layers}."
+    last = f"text_model.encoder.layers.{config.layers}."
     return {
         name.removeprefix("text."): value
         for name, value in contrast.items()

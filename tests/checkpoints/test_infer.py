@@ -14,7 +14,7 @@ from sdwidgets.checkpoints.infer import infer_config, is_compvis
 from sdwidgets.configs import SD1, SD2, SDXL, ModelConfig
 from sdwidgets.errors import CheckpointError
 from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.models.text import build_text
+from sdwidgets.models.clip import CLIPText
 from sdwidgets.models.unet import UNet
 
 PATH = Path("model.safetensors")
@@ -28,7 +28,7 @@ def shapes_of(config: ModelConfig, layout: str) -> Shapes:
         parts = {
             "unet.": UNet(config.unet),
             "vae.": Autoencoder(config.autoencoder),
-            "text_encoder.": build_text(config.text[0]),
+            "text_encoder.": CLIPText(config.text[0]),
         }
     is_sd2 = config.text[0].width == 1024
     lookups = {

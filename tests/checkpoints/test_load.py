@@ -29,6 +29,7 @@ from checkpoint_files import (
     write_tokenizer,
 )
 from torch import Tensor
+from vocabulary import write_one_file
 
 from sdwidgets.checkpoints import load, load_model, weights
 from sdwidgets.checkpoints.weights import WeightFile
@@ -652,10 +653,7 @@ def test_a_tokenizer_of_another_model(folder: Path) -> None:
 
 
 def test_a_tokenizer_in_one_json(folder: Path) -> None:
-    tokenizer = load_model(folder, device="cpu").text.tokenizer
-    for path in (folder / "tokenizer").iterdir():
-        path.unlink()
-    tokenizer.backend_tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
+    write_one_file(folder / "tokenizer")
     edit = {
         "tokenizer_class": "CLIPTokenizer",
         "bos_token": "<|startoftext|>",

@@ -80,7 +80,10 @@ def pipeline_of(config: ModelConfig, folder: Path) -> Any:
             eos_token_id=2,
         )
     )
-    encoder.load_state_dict(parts["text_encoder"].state_dict(), strict=True)
+    state = parts["text_encoder"].state_dict()
+    if not any(name.startswith("text_model.") for name in encoder.state_dict()):  # transformers 5
+        state = {name.removeprefix("text_model."): value for name, value in state.items()}
+    encoder.load_state_dict(state, strict=True)
     vocabulary = write_tokenizer(folder)
     pad = "<|endoftext|>" if is_sd1 else "!"
     (vocabulary / "special_tokens_map.json").write_text(json.dumps({"pad_token": pad}))

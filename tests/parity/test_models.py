@@ -1,9 +1,8 @@
-"""The networks against diffusers and transformers, on random weights."""
+"""The networks against diffusers, on random weights."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from sdwidgets import configs
 from sdwidgets.configs import FIRST_STAGES, AutoencoderConfig, ModelConfig, UNetConfig
 from sdwidgets.models.autoencoder import Autoencoder, Codes
 from sdwidgets.models.layers import timestep_embedding
-from sdwidgets.models.text import build_text, text_states
 from sdwidgets.models.unet import UNet
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("seeded")]
@@ -139,20 +137,3 @@ def test_vq_first_stages(name: str) -> None:
     assert relative_error(codes.quantized, quantized) < 1e-5
     torch.testing.assert_close(codes.loss, loss)
     assert relative_error(ours.decode(codes.mode()), theirs.decode(reference).sample) < 1e-5
-
-
-@pytest.mark.parametrize("model", [configs.SD1, configs.SD2], ids=lambda m: m.name)
-@torch.no_grad()
-def test_text_states(model: ModelConfig, tmp_path: Any) -> None:
-    """As diffusers' pipelines take them: the saved model, read back by transformers."""
-    from transformers import CLIPTextModel
-
-    config = replace(
-        model.text[0], vocab_size=300, width=32, layers=3, heads=4, hidden=64, bos=298, eos=299
-    )
-    ours = build_text(config)
-    ours.save_pretrained(tmp_path)
-    theirs = CLIPTextModel.from_pretrained(tmp_path).eval()
-    ids = torch.randint(0, 298, (3, 77))
-    ids[:, 0], ids[:, 40:] = config.bos, config.eos
-    assert relative_error(text_states(ours, ids), theirs(ids)[0]) < 1e-5

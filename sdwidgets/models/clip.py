@@ -1,0 +1,174 @@
+"""CLIP's text transformer: token ids -> a state of each token, and one of the whole text.
+
+Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
+arXiv 2103.00020, section 2.4): causal, pre-norm, with learned positions. Modules have the names of
+the published weights, and new weights the scales of published code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..configs import TextConfig
+
+
+@dataclass(frozen=True, eq=False)
+class TextStates:
+    """What a text encoder says of B texts of T tokens.
+
+    ``states`` [B, T, width]: one a token, of the depth that the config asks for. ``pooled``
+    [B, projection_dim, or width without a projection]: one a text.
+    """
+
+    states: Tensor
+    pooled: Tensor
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """Return x * sigmoid(1.702 x), the approximation of GELU that OpenAI's CLIP was trained with
+    ("Gaussian Error Linear Units", Hendrycks and Gimpel, arXiv 1606.08415, section 2)."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+
+
+def linear(inputs: int, outputs: int, *, std: float, bias: bool = True) -> nn.Linear:
+    """Return a linear layer with random weights of standard deviation ``std``, and no bias yet."""
+    layer = nn.Linear(inputs, outputs, bias=bias)
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class Embeddings(nn.Module):
+    """ids [B, T] -> [B, T, width]: a learned vector a token plus a learned vector a position."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
+        self.position_embedding = nn.Embedding(config.length, config.width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        nn.init.normal_(self.position_embedding.weight, std=0.02)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+
+
+class SelfAttention(nn.Module):
+    """[B, T, width] -> [B, T, width]: each token attends to itself and those before it."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.heads, width = config.heads, config.width
+        std = (2 * config.layers * width) ** -0.5  # the more layers add up, the less each
+        self.q_proj = linear(width, width, std=std)
+        self.k_proj = linear(width, width, std=std)
+        self.v_proj = linear(width, width, std=std)
+        self.out_proj = linear(width, width, std=width**-0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (
+            project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, d]
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.out_proj(h.transpose(1, 2).flatten(2))  # [B, T, width]
+
+
+class MLP(nn.Module):
+    """[..., width] -> [..., width] through one hidden layer."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.activation = ACTIVATIONS[config.activation]
+        width, hidden = config.width, config.hidden
+        self.fc1 = linear(width, hidden, std=(2 * width) ** -0.5)
+        self.fc2 = linear(hidden, width, std=(2 * config.layers * width) ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.activation(self.fc1(x)))
+
+
+class Layer(nn.Module):
+    """[B, T, width] -> [B, T, width]: self-attention, then the MLP; each normed and residual."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.self_attn = SelfAttention(config)
+        self.layer_norm1 = nn.LayerNorm(config.width)
+        self.mlp = MLP(config)
+        self.layer_norm2 = nn.LayerNorm(config.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.self_attn(self.layer_norm1(x))
+        return x + self.mlp(self.layer_norm2(x))
+
+
+class Encoder(nn.Module):
+    """The layers, one after the other."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+
+
+class Transformer(nn.Module):
+    """ids [B, T] -> the states before, between and after the layers."""
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.embeddings = Embeddings(config)
+        self.encoder = Encoder(config)
+        self.final_layer_norm = nn.LayerNorm(config.width)
+
+    def forward(self, ids: Tensor) -> list[Tensor]:
+        states = [self.embeddings(ids)]
+        for layer in self.encoder.layers:
+            states.append(layer(states[-1]))
+        return states
+
+
+class CLIPText(nn.Module):
+    """ids [B, T] -> `TextStates`; T is at most ``config.length``.
+
+    The pooled state is that of the end-of-text token, after all layers and the final layer norm,
+    through the projection where the config has one. (transformers reads configs with the old, wrong
+    end token 2 as "the largest id", which is the end token unless tokens were added behind it.)
+    """
+
+    def __init__(self, config: TextConfig):
+        super().__init__()
+        self.config = config
+        self.text_model = Transformer(config)
+        self.text_projection = (
+            linear(config.width, config.projection_dim, std=config.width**-0.5, bias=False)
+            if config.projection_dim
+            else None
+        )
+
+    def hidden_states(self, ids: Tensor) -> list[Tensor]:
+        """Return ``config.layers`` + 1 states [B, T, width]: item i is the input of layer i, the
+        last one the output of the last layer. None has been through the final layer norm."""
+        return self.text_model(ids)
+
+    def forward(self, ids: Tensor) -> TextStates:
+        config, norm = self.config, self.text_model.final_layer_norm
+        hidden = self.hidden_states(ids)
+        last = norm(hidden[-1])
+        if config.skip == 0 and config.norm:
+            states = last
+        else:
+            states = hidden[config.layers - config.skip]
+            states = norm(states) if config.norm else states
+        end = (ids == config.eos).int().argmax(dim=1)  # the first: padding may be the same token
+        pooled = last[torch.arange(len(ids), device=ids.device), end]
+        if self.text_projection is not None:
+            pooled = self.text_projection(pooled)
+        return TextStates(states, pooled)

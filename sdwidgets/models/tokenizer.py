@@ -1,0 +1,276 @@
+"""CLIP's tokenizer: text -> byte-level byte pairs, lower case, ``</w>`` at a word's end.
+
+Sources: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
+arXiv 2103.00020, section 2.4); byte pairs of "Neural Machine Translation of Rare Words with Subword
+Units" (Sennrich et al., arXiv 1508.07909, section 3.2). The work is the ``tokenizers`` library's;
+the files are those that transformers writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tokenizers import AddedToken, Encoding, Regex, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as Backend
+
+from ..errors import CheckpointError, CheckpointNotFound
+from ..strict_json import parse_object
+
+END_OF_WORD = "</w>"
+LARGEST = 64 * 2**20  # bytes of a tokenizer's file; CLIP's have 1 to 4 million
+
+# The tokens with a meaning of their own, and CLIP's names for them.
+SPECIAL = {
+    "bos_token": "<|startoftext|>",
+    "eos_token": "<|endoftext|>",
+    "unk_token": "<|endoftext|>",
+    "pad_token": "<|endoftext|>",
+}
+# What makes a word: contractions, letters, one digit, or anything else but spaces.
+_WORDS = (
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+)
+
+
+class Tokenizer:
+    """Text to the ids of CLIP's tokens.
+
+    ``merges`` are the pairs in the order they were learnt, ``added`` the tokens that are found
+    before the text is split into words, by their ids; ``bos``, ``eos`` and ``pad`` are ids.
+    """
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int],
+        merges: Sequence[tuple[str, str]],
+        *,
+        special: Mapping[str, str | AddedToken] | None = None,
+        added: Iterable[AddedToken] = (),
+    ):
+        """``special`` names the tokens of `SPECIAL` that are not CLIP's. Tokens of ``special`` and
+        ``added`` that are not in ``vocab`` get the ids that follow. ValueError for merges of tokens
+        that are not in ``vocab``."""
+        roles = {**SPECIAL, **(special or {})}
+        if not all(roles.values()):
+            raise ValueError("a special token is empty")
+        tokens = {
+            role: token
+            if isinstance(token, AddedToken)
+            else AddedToken(token, special=True, normalized=False)
+            for role, token in roles.items()
+        }
+        try:
+            model = models.BPE(
+                vocab=dict(vocab),
+                merges=list(merges),
+                unk_token=tokens["unk_token"].content,
+                continuing_subword_prefix="",
+                end_of_word_suffix=END_OF_WORD,
+            )
+        except Exception as error:  # the library raises Exception itself
+            raise ValueError(str(error)) from None
+        backend = Backend(model)
+        backend.normalizer = normalizers.Sequence(
+            [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+        )
+        backend.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.Split(Regex(_WORDS), behavior="removed", invert=True),
+                pre_tokenizers.ByteLevel(add_prefix_space=False),
+            ]
+        )
+        found = {token.content: token for token in added}
+        named = {token.content: token for token in tokens.values()}
+        for token in {**found, **named, **found}.values():  # ids follow in this order
+            add = backend.add_special_tokens if token.special else backend.add_tokens
+            add([token])
+        self._backend = backend
+        self.merges = tuple(merges)
+        ids = backend.get_vocab()
+        self.bos = ids[tokens["bos_token"].content]
+        self.eos = ids[tokens["eos_token"].content]
+        self.pad = ids[tokens["pad_token"].content]
+
+    @property
+    def vocab(self) -> dict[str, int]:
+        """Each token's id, those of the added ones included."""
+        return self._backend.get_vocab()
+
+    @property
+    def added(self) -> dict[int, AddedToken]:
+        return self._backend.get_added_tokens_decoder()
+
+    def __len__(self) -> int:
+        """How many ids there are: the largest one, plus one."""
+        return max(self.vocab.values(), default=-1) + 1
+
+    def encode(self, text: str) -> Encoding:
+        """Return the ids, tokens and places in ``text``, without begin and end."""
+        return self._backend.encode(text, add_special_tokens=False)
+
+
+def load_tokenizer(folder: str | Path) -> Tokenizer:
+    """Return the CLIP tokenizer in ``folder``: ``tokenizer.json``, or ``vocab.json`` and
+    ``merges.txt``.
+
+    ``tokenizer_config.json``, ``special_tokens_map.json`` and ``added_tokens.json``, if they are
+    there, name tokens as for transformers. CheckpointNotFound if the files are not there,
+    CheckpointError if they make no CLIP tokenizer.
+    """
+    folder = Path(folder)
+    try:
+        if (folder / "tokenizer.json").is_file():
+            vocab, merges, added = _of_one_file(folder / "tokenizer.json")
+        else:
+            for name in ("vocab.json", "merges.txt"):
+                if not (folder / name).is_file():
+                    raise CheckpointNotFound(f"No tokenizer in {folder}: {name} is missing.")
+            vocab = _vocabulary(_json(folder / "vocab.json"))
+            merges, added = _merges(_text(folder / "merges.txt").split("\n")), {}
+        special, more = _named_tokens(folder)
+        added |= more
+        tokenizer = Tokenizer(
+            vocab, merges, special=special, added=[added[number] for number in sorted(added)]
+        )
+        for number, token in added.items():
+            if tokenizer.vocab.get(token.content) != number:
+                raise ValueError(f"the added token {token.content[:40]!r} has not its id {number}")
+    except CheckpointNotFound:
+        raise
+    except (ValueError, OverflowError, OSError) as error:
+        raise CheckpointError(
+            f"No CLIP tokenizer could be read from {folder}: {str(error)[:200]}.\n"
+            "Download the model again."
+        ) from None
+    return tokenizer
+
+
+Parts = tuple[dict[str, int], list[tuple[str, str]], dict[int, AddedToken]]
+
+
+def _of_one_file(path: Path) -> Parts:
+    """Vocabulary, merges and added tokens of a tokenizer.json; how it splits a text into words is
+    CLIP's own way, as in transformers."""
+    data = _json(path)
+    model = data.get("model")
+    if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
+        raise ValueError(f"{path.name} holds no byte pairs")
+    if model.get("end_of_word_suffix") != END_OF_WORD:
+        raise ValueError(f"{path.name} does not end words with {END_OF_WORD}, as CLIP's do")
+    tokens = data.get("added_tokens") or []
+    if not isinstance(tokens, list):
+        raise ValueError("added_tokens is no list")
+    added = {}
+    for token in tokens:
+        parsed = _added_token(token)
+        added[_id(token.get("id"))] = parsed
+    return _vocabulary(model.get("vocab")), _merges(model.get("merges")), added
+
+
+def _named_tokens(folder: Path) -> tuple[dict[str, str | AddedToken], dict[int, AddedToken]]:
+    """Which tokens begin, end and pad a text, and added tokens by their ids.
+
+    Newer files say both in tokenizer_config.json; older ones have two files beside it.
+    """
+    config = _json_if_there(folder / "tokenizer_config.json")
+    listed = config.get("added_tokens_decoder")
+    if listed is not None:
+        if not isinstance(listed, dict):
+            raise ValueError("added_tokens_decoder is no object")
+        return _special(config), {_id(key): _added_token(token) for key, token in listed.items()}
+    special = _special(config) | _special(_json_if_there(folder / "special_tokens_map.json"))
+    names = {each if isinstance(each, str) else each.content for each in special.values()}
+    names |= set(SPECIAL.values())
+    added = {
+        _id(number): AddedToken(content, special=content in names, normalized=content not in names)
+        for content, number in _json_if_there(folder / "added_tokens.json").items()
+    }
+    return special, added
+
+
+def _special(data: Mapping[str, Any]) -> dict[str, str | AddedToken]:
+    named: dict[str, str | AddedToken] = {}
+    for role in SPECIAL:
+        token = data.get(role)
+        if token is not None:
+            is_text = isinstance(token, str)
+            named[role] = token if is_text else _added_token(_object(token) | {"special": True})
+    return named
+
+
+def _added_token(data: Any) -> AddedToken:
+    data = _object(data)
+    content = data.get("content")
+    if not isinstance(content, str) or not content:
+        raise ValueError("an added token is no text")
+    flags = {}
+    for name in ("single_word", "lstrip", "rstrip", "normalized", "special"):
+        value = data.get(name)
+        if value is not None:
+            if type(value) is not bool:
+                raise ValueError(f"{name} of the token {content[:40]!r} is not true or false")
+            flags[name] = value
+    return AddedToken(content, **flags)
+
+
+def _object(data: Any) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise ValueError("a token is neither a text nor an object")
+    return data
+
+
+def _id(value: Any) -> int:
+    number = int(value) if isinstance(value, str) and value.isdecimal() else value
+    if type(number) is not int or not 0 <= number < 2**31:
+        raise ValueError(f"{str(value)[:40]!r} is no token's id")
+    return number
+
+
+def _vocabulary(data: Any) -> dict[str, int]:
+    if not isinstance(data, dict) or not data:
+        raise ValueError("the vocabulary is no object of ids")
+    if len({_id(number) for number in data.values()}) != len(data):
+        raise ValueError("two tokens of the vocabulary have the same id")
+    return data
+
+
+def _merges(lines: Any) -> list[tuple[str, str]]:
+    if not isinstance(lines, list):
+        raise ValueError("the merges are no list")
+    merges = []
+    for number, line in enumerate(lines, 1):
+        if isinstance(line, str):
+            line = line.removesuffix("\r")
+            if not line or (number == 1 and line.startswith("#version")):
+                continue
+            line = line.split(" ")
+        match line:
+            case [str(first), str(second)]:
+                merges.append((first, second))
+            case _:
+                raise ValueError(f"merge {number} is no pair of tokens")
+    return merges
+
+
+def _json_if_there(path: Path) -> dict[str, Any]:
+    return _json(path) if path.is_file() else {}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return parse_object(_text(path), subject="")
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path.name} is no JSON: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    with open(path, "rb") as file:
+        data = file.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise ValueError(f"{path.name} has more than {LARGEST:,} bytes")
+    return data.decode("utf-8")
