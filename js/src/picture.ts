@@ -1,7 +1,6 @@
 // The picture as it forms, what the run is doing, and the results so far.
 
 import type { AnyModel, Render } from "@anywidget/types";
-import { type Entry, strip } from "./history";
 import { h, write } from "./lib/dom";
 import {
   type Binary,
@@ -16,6 +15,7 @@ import {
 } from "./lib/frames";
 import { keepKeys } from "./lib/keys";
 import { duration, fileName, level } from "./lib/words";
+import { type Entry, strip } from "./panels/history";
 import "./picture.css";
 
 type State = "idle" | "loading" | "running" | "done" | "stopped" | "error";

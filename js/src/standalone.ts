@@ -2,6 +2,7 @@
 
 import type { AnyModel } from "@anywidget/types";
 import compare from "./compare";
+import { EXPORTED } from "./lib/contract";
 import { h } from "./lib/dom";
 import viewer from "./viewer";
 import "./standalone.css";
@@ -20,11 +21,11 @@ function decoded(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-/** The value with each {"$bytes": base64} in it as bytes. */
+/** The value with each {"$bytes": base64} in it as bytes, the key as the contract has it. */
 export function withBytes(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withBytes);
   if (typeof value !== "object" || value === null) return value;
-  if ("$bytes" in value) return decoded(String(value.$bytes));
+  if (EXPORTED.bytes in value) return decoded(String(value[EXPORTED.bytes]));
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withBytes(one)]));
 }
 
@@ -56,8 +57,10 @@ export function pageModel(state: State): AnyModel {
 
 /** Draw every widget whose data is in the page into its <main id="sdw">. */
 export function start(page: Document) {
-  const main = page.querySelector("main#sdw");
-  for (const data of page.querySelectorAll('script[type="application/json"][id="sdw-data"]')) {
+  const main = page.querySelector(`main#${EXPORTED.root}`);
+  for (const data of page.querySelectorAll(
+    `script[type="application/json"][id="${EXPORTED.data}"]`,
+  )) {
     const { widget, state } = JSON.parse(data.textContent ?? "") as {
       widget: string;
       state: State;

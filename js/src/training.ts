@@ -2,16 +2,19 @@
 
 import type { AnyModel, Render } from "@anywidget/types";
 import { quietly } from "./lib/choices";
+import type { ASKS, TRAINING_STATES } from "./lib/contract";
 import { curveOf } from "./lib/curve";
 import { h, write } from "./lib/dom";
 import { keepKeys } from "./lib/keys";
-import { type Sheet, SLOTS, sheetOf } from "./lib/sheets";
+import { numbered } from "./lib/shared";
+import { type Sheet, sheetOf } from "./lib/sheets";
 import { amount, duration } from "./lib/words";
 import { plot } from "./panels/curve";
 import { sheets } from "./panels/sheets";
 import "./training.css";
 
-type State = "idle" | "running" | "pausing" | "paused" | "stopping" | "done" | "stopped" | "error";
+type State = (typeof TRAINING_STATES)[number];
+type Ask = (typeof ASKS)["training"][number];
 
 interface Run {
   id: number;
@@ -27,6 +30,7 @@ export interface Model {
   names: string[];
 }
 
+const GRIDS = numbered("grid");
 const ACTIVE: readonly State[] = ["running", "pausing", "paused", "stopping"];
 const HEARD_WITHIN = 1000; // ms from a click to the kernel's answer
 
@@ -37,7 +41,7 @@ const SILENCE = {
 };
 
 /** What is asked of the kernel, while it has not answered. */
-const ASKED = { pause: "Pausing", resume: "Going on", stop: "Stopping" };
+const ASKED = { pause: "Pausing", resume: "Going on", stop: "Stopping" } as const;
 
 function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
   const loose = model as unknown as AnyModel; // the traits of the pictures have no names of their own
@@ -97,7 +101,7 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     return typeof value === "number" ? value : Number.NaN;
   };
 
-  const send = (message: Record<string, unknown>) => quietly(() => model.send(message));
+  const send = (message: { kind: Ask }) => quietly(() => model.send(message));
 
   const ask = (kind: keyof typeof ASKED) => {
     asked = kind;
@@ -149,7 +153,7 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
   };
 
   const drawPictures = () => {
-    const next = Array.from({ length: SLOTS }, (_, i) => loose.get(`grid${i}`));
+    const next = GRIDS.map((name) => loose.get(name));
     if (next.every((value, i) => value === values[i])) return;
     kept = next.map((value, i) => (value === values[i] ? kept[i] : sheetOf(value)));
     values = next;

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .. import checks
+from ..contract import ALL_CHANNELS, EDIT_LIMIT, PAINT_MODES
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from .directions import Directions
 
-ALL = -1
+ALL = ALL_CHANNELS
 """In the place of a channel: all of them."""
 
 MOST_CHANNELS = 64
@@ -99,7 +100,7 @@ class Scale(Edit):
         _kept(
             self,
             channel=checks.whole("channel", self.channel, ALL, MOST_CHANNELS - 1),
-            factor=checks.real("factor", self.factor, -4, 4),
+            factor=checks.real("factor", self.factor, -EDIT_LIMIT, EDIT_LIMIT),
         )
 
     def check(self, channels: int, directions: int) -> None:
@@ -217,10 +218,10 @@ class Paint(Edit):
         _kept(
             self,
             channel=checks.whole("channel", self.channel, ALL, MOST_CHANNELS - 1),
-            value=checks.real("value", self.value, -4, 4),
+            value=checks.real("value", self.value, -EDIT_LIMIT, EDIT_LIMIT),
             cells=_cells(self.cells),
         )
-        checks.choice("mode", self.mode, ("set", "add"))
+        checks.choice("mode", self.mode, PAINT_MODES)
 
     def check(self, channels: int, directions: int) -> None:
         _check_channel(self.channel, channels)
@@ -267,7 +268,7 @@ class Walk(Edit):
         _kept(
             self,
             direction=checks.whole("direction", self.direction, 0, 7),
-            amount=checks.real("amount", self.amount, -4, 4),
+            amount=checks.real("amount", self.amount, -EDIT_LIMIT, EDIT_LIMIT),
         )
 
     def check(self, channels: int, directions: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..contract import NOISE_LEVELS
 from ..diffusion import Denoiser
 from ..errors import InputError
 from ..trace.images import preview_rgb
@@ -25,7 +26,7 @@ from .reconstruction import decode, posterior_of
 if TYPE_CHECKING:
     from ..pipeline import LatentDiffusion
 
-LEVELS = 21
+LEVELS = NOISE_LEVELS
 SEED = 0  # one noise for all levels, so that a slider over t does not flicker
 
 

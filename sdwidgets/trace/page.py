@@ -16,14 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..contract import EXPORTED, NUMBERED, PANELS, numbered
 from ..frontend import bundle
 from .images import encode_jpeg, write_file
-from .reel import head_of, pack
+from .reel import LONGEST_SIDE, head_of, pack
 from .sheet import sheet_png
 from .thinning import evenly
 from .trace import Trace
 
-MOST_STEPS = 64
+MOST_STEPS = NUMBERED["frame"]
 """Steps on a page, as many as the viewer keeps; a longer run is thinned evenly."""
 
 LARGEST_RUN = 12_000_000
@@ -45,13 +46,13 @@ PAGE = """\
 <style>{style}</style>
 </head>
 <body>
-<main id="sdw">
+<main id="{root}">
 <noscript>
 <p>This run of a diffusion model can be played where scripts may run. Some of its steps:</p>
 <img src="data:image/png;base64,{sheet}" alt="{description}" style="max-width: 100%">
 </noscript>
 </main>
-<script type="application/json" id="sdw-data">{data}</script>
+<script type="application/json" id="{place}">{data}</script>
 <script type="module">{script}</script>
 </body>
 </html>
@@ -76,6 +77,8 @@ def export_html(trace: Trace, path: str | os.PathLike[str]) -> Path:
     prompt = " ".join(trace.prompt.split())
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = PAGE.format(
+        root=EXPORTED["root"],
+        place=EXPORTED["data"],
         policy=POLICY.format(digest=digest),
         title=html.escape(f"{prompt[:LONGEST_TITLE] or 'A run'} – sdwidgets"),
         description=html.escape(f"Steps and picture for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
@@ -90,7 +93,7 @@ def export_html(trace: Trace, path: str | os.PathLike[str]) -> Path:
 def _state(trace: Trace) -> dict[str, Any]:
     """The viewer's traits; those that are missing here are as they always begin."""
     steps = [trace.steps[i] for i in evenly(len(trace.steps), MOST_STEPS)]
-    longest = 64
+    longest = LONGEST_SIDE
     frames = [pack(step, longest=longest) for step in steps]
     while sum(map(len, frames)) > LARGEST_RUN and longest > 8:
         longest //= 2
@@ -98,11 +101,11 @@ def _state(trace: Trace) -> dict[str, Any]:
     message = f"{len(trace.steps)} steps in {trace.total:.1f} s"
     return {
         "head": head_of(trace, 1),
-        **{f"frame{i}": frame for i, frame in enumerate(frames)},
+        **dict(zip(numbered("frame"), frames, strict=False)),
         "pictures": [_picture(trace, i) for i in range(len(trace.images))],
         "state": "done" if trace.complete else "stopped",
         "message": "\n".join([message, *trace.notices][:3]),
-        "panels": ["denoising", "attention", "tokens"],
+        "panels": list(PANELS),
     }
 
 
@@ -116,7 +119,7 @@ def _picture(trace: Trace, index: int) -> dict[str, Any]:
 def _as_json(value: Mapping[str, Any]) -> str:
     """JSON that can stand in a script element: ASCII, and no character that HTML knows.
 
-    Bytes become {"$bytes": base64}.
+    Bytes become {"$bytes": base64}, the key as the contract has it.
     """
     text = json.dumps(value, default=_as_base64, separators=(",", ":"))
     for letter in "<>&":
@@ -126,5 +129,5 @@ def _as_json(value: Mapping[str, Any]) -> str:
 
 def _as_base64(value: object) -> dict[str, str]:
     if isinstance(value, bytes):
-        return {"$bytes": base64.b64encode(value).decode()}
+        return {EXPORTED["bytes"]: base64.b64encode(value).decode()}
     raise TypeError(f"a {type(value).__name__} is no JSON")

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from .. import checks
+from ..contract import SPECIAL
 from ..errors import InputError
 from ..models.conditioners import Conditioner
 from .attention import HasCrossAttention, grid_of
 from .maps import sizes, word_map
 from .recipe import DEFAULT
 from .step import Maps, StepAttention
-from .tokens import SPECIAL, PromptTokens, in_words
+from .tokens import PromptTokens, in_words
 from .trace import StepNumbers, Trace
 
 if TYPE_CHECKING:

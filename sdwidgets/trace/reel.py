@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..contract import HEADER_VERSION
 from .images import SD1_PREVIEW
 from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
@@ -43,7 +44,7 @@ def head_of(trace: Trace, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, An
     if factors is None and first is not None:
         factors = factors_for(first.x.shape[1])
     return {
-        "v": 1,
+        "v": HEADER_VERSION,
         "run": run,
         "model": trace.model,
         "task": trace.task,

@@ -17,9 +17,6 @@ from ..errors import InputError
 
 Span = tuple[int, int]
 
-SPECIAL = ("<start>", "<end>", "<padding>")
-"""Names for the tokens that stand for no word."""
-
 
 @cache
 def _letters() -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from .. import checks
+from ..contract import SPECIAL
 from ..errors import InputError
 from ..settings import Settings
 from ..sources import MOST, QUICK, Source, hashed
@@ -27,7 +28,7 @@ from .maps import sizes, stretched, word_map
 from .recipe import DEFAULT, Recipe, labels
 from .step import Maps, StepAttention, TraceStep, as_array, recorded
 from .thinning import evenly
-from .tokens import SPECIAL, PromptTokens, Span
+from .tokens import PromptTokens, Span
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step

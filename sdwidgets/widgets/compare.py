@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 
 from ..checks import shortened
+from ..contract import NUMBERED, numbered
 from ..errors import InputError
 from ..frontend import bundle
 from ..trace.reel import LONGEST_SIDE, film, head_of, pack
@@ -26,8 +27,8 @@ log = logging.getLogger(__name__)
 
 AnyCompare = TypeVar("AnyCompare", bound="Compare")
 
-FEWEST, MOST = 2, 6
-FILMS = tuple(f"film{i}" for i in range(MOST))
+FEWEST, MOST = 2, NUMBERED["film"]
+FILMS = numbered("film")
 
 
 class Compare(Selections, anywidget.AnyWidget):

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..contract import NUMBERED
 from ..errors import ImageError
 from ..pictures import as_picture
 from ..trace.images import encode_png
 from .picture import smaller
 
-SLOTS = 24
+SLOTS = NUMBERED["grid"]
 """Sheets kept, at most: the first, every so-many-th, and the newest."""
 
 LARGEST_SHEET = 28_000

@@ -19,6 +19,7 @@ from PIL import Image
 from .. import checks
 from ..checks import shortened
 from ..configs import EMOJI
+from ..contract import LAB_SELECTION, MOST_AUTOENCODERS, TOUCHED
 from ..errors import InputError
 from ..frontend import bundle
 from ..pictures import PictureLike, as_picture, fitted
@@ -26,7 +27,7 @@ from ..trace.images import encode_png
 from . import kernel, lab_wire
 from .lab_messages import Command, understood
 from .lab_work import LabWork
-from .selection import Choice, FromPage
+from .selection import Choice, FromPage, choice
 from .upload import Part, Upload
 from .waiting import wait
 
@@ -37,8 +38,7 @@ if TYPE_CHECKING:
     from ..pipeline import LatentDiffusion
     from .studio import Studio
 
-MOST = 4
-"""Autoencoders side by side."""
+MOST = MOST_AUTOENCODERS
 
 DEFAULTS = ("KL-f4", "KL-f8", "KL-f16", "VQ-f8")
 """Those to begin with, as far as they are here."""
@@ -46,7 +46,6 @@ DEFAULTS = ("KL-f4", "KL-f8", "KL-f16", "VQ-f8")
 DEFAULT = "KL-f8"
 """The active one to begin with, if it is chosen."""
 
-SIDES = (64, 128, 256)
 LARGEST_KEPT = 1024  # pixels along the longer side of the pictures as they came
 
 
@@ -73,19 +72,6 @@ def _some(name: str, value: Any, known: list[str]) -> list[str]:
             f"{name} must be 1 to {MOST} autoencoders, got {len(chosen)}.", parameter=name
         )
     return chosen
-
-
-def _side(name: str, value: Any) -> int:
-    if not checks.is_whole(value) or value not in SIDES:
-        raise InputError(
-            f"{name} must be {', '.join(map(str, SIDES))}, got {checks.shown(value)}.",
-            parameter=name,
-        )
-    return int(value)
-
-
-def _one_of(*known: str) -> Callable[[str, Any], str]:
-    return partial(checks.choice, known=known)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,13 +124,13 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
     active = OfCatalogue("", checks.choice)
     """Which of them is looked into; one that was not chosen yet joins them."""
 
-    panel = Choice("latents", _one_of("latents", "play", "between", "noise"))
+    panel = choice(LAB_SELECTION["panel"])
     """What is below the comparison: "latents", "play", "between" (two pictures) or "noise"."""
 
-    side = Choice(128, _side)
+    side = choice(LAB_SELECTION["side"])
     """Pixels along the longer side that pictures are brought to: 64, 128 or 256."""
 
-    view = Choice("rebuilt", _one_of("rebuilt", "error", "slider"))
+    view = choice(LAB_SELECTION["view"])
     """What the comparison shows: the pictures "rebuilt", their "error", or both by a "slider"."""
 
     sent: Image.Image | None = None
@@ -284,7 +270,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
 
         Raises ``InputError`` for one that is not there.
         """
-        checks.choice("of", of, ("cell", "pixel"))
+        checks.choice("of", of, TOUCHED)
         with self._lock:
             name, picture, factor = self.active, self.picture, self._entry["factor"]
         if picture is None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .. import checks
+from ..contract import TOUCHED
 from ..errors import InputError
 from .upload import Part
 
@@ -45,7 +46,7 @@ def _edit(message: dict[str, Any], _: Sequence[Any]) -> tuple[Any, ...]:
 
 
 def _touch(message: dict[str, Any], _: Sequence[Any]) -> tuple[Any, ...]:
-    of = checks.choice("of", message.get("of"), ("cell", "pixel"))
+    of = checks.choice("of", message.get("of"), TOUCHED)
     x, y = (checks.whole(name, message.get(name), 0, 2**16) for name in ("x", "y"))
     return of, x, y
 

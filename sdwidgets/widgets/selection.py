@@ -15,12 +15,12 @@ from typing import Any
 import traitlets
 
 from .. import checks
+from ..contract import SELECTION, Spec
 from ..errors import InputError
 from .kernel import AnyTrait
 
 log = logging.getLogger(__name__)
 
-LONGEST_WORD = 1000  # characters
 SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
 
 
@@ -48,34 +48,58 @@ class Choice(AnyTrait):
             ) from None
 
 
-def _from(least: int) -> Callable[[str, Any], int]:
-    return partial(checks.whole, low=least, high=SAFE_WHOLE)
+def choice(spec: Spec, wanted: str = "") -> Choice:
+    """The trait of an entry of the contract's `SELECTION` or `LAB_SELECTION`."""
+    return Choice(spec["default"], partial(_CHECKS[spec["kind"]], spec=spec), wanted)
 
 
-def _one_of(*known: str) -> Callable[[str, Any], str]:
-    return partial(checks.choice, known=known)
+def _whole(name: str, value: Any, spec: Spec) -> int:
+    return checks.whole(name, value, spec["least"], SAFE_WHOLE)
 
 
-def _guidance(name: str, value: Any) -> float | None:
-    return None if value is None else checks.real(name, value, -100, 100)
+def _real(name: str, value: Any, spec: Spec) -> float | None:
+    if value is None and spec["default"] is None:
+        return None
+    return checks.real(name, value, spec["least"], spec["most"])
 
 
-def _word(name: str, value: Any) -> str:
-    if not isinstance(value, str) or len(value) > LONGEST_WORD:
+def _text(name: str, value: Any, spec: Spec) -> str:
+    if not isinstance(value, str) or len(value) > spec["longest"]:
         raise InputError(
-            f"{name} must be a text of at most {LONGEST_WORD} characters, "
+            f"{name} must be a text of at most {spec['longest']} characters, "
             f"got {checks.shown(value)}.",
             parameter=name,
         )
     return value
 
 
-def _yes_or_no(name: str, value: Any) -> bool:
+def _flag(name: str, value: Any, spec: Spec) -> bool:
     if not isinstance(value, bool):
         raise InputError(
             f"{name} must be True or False, got {checks.shown(value)}.", parameter=name
         )
     return value
+
+
+def _choice(name: str, value: Any, spec: Spec) -> Any:
+    among = spec["among"]
+    if isinstance(among[0], str):
+        return checks.choice(name, value, among)
+    if not checks.is_whole(value) or value not in among:
+        raise InputError(
+            f"{name} must be {', '.join(map(str, among))}, got {checks.shown(value)}.",
+            parameter=name,
+        )
+    return int(value)
+
+
+_CHECKS: dict[str, Callable[..., Any]] = {
+    "whole": _whole,
+    "real": _real,
+    "text": _text,
+    "flag": _flag,
+    "choice": _choice,
+}
 
 
 class FromPage(traitlets.HasTraits):
@@ -110,41 +134,41 @@ class FromPage(traitlets.HasTraits):
 class Selections(FromPage):
     """The traits of all viewers that a page may set."""
 
-    step = Choice(-1, _from(-1), "a step's number, or -1 for the newest")
+    step = choice(SELECTION["step"], "a step's number, or -1 for the newest")
     """The step on show, counted from 0; -1 is the newest. Where a long run was thinned, the nearest
     that was kept."""
 
-    word = Choice("", _word)
+    word = choice(SELECTION["word"])
     """The pinned word, as it is written in the prompt; "" for none. Also "<start>", "<end>" and
     "<padding>"."""
 
-    other = Choice("", _word)
+    other = choice(SELECTION["other"])
     """A second word, shown beside the first; "" for none."""
 
-    layer = Choice(-1, _from(-1), "a layer's number, or -1 for those that count by themselves")
+    layer = choice(SELECTION["layer"], "a layer's number, or -1 for those that count by themselves")
     """The layer whose attention is shown, counted from 0; -1 for those that `Recipe` names."""
 
-    span = Choice("run", _one_of("run", "step"))
+    span = choice(SELECTION["span"])
     """Attention of "run", the mean over its steps so far, or of the "step" on show alone."""
 
-    guidance = Choice(None, _guidance, "a number from -100 to 100, or None for the run's own")
+    guidance = choice(SELECTION["guidance"], "a number from -100 to 100, or None for the run's own")
     """The guidance scale that the clean picture of the step on show is worked out with; None is the
     run's own. Only that view changes: the step was taken with the run's."""
 
-    picture = Choice(0, _from(0), "a picture's number")
+    picture = choice(SELECTION["picture"], "a picture's number")
     """Which picture of a batch is shown, counted from 0."""
 
-    view = Choice("picture", _one_of("picture", "clean", "noisy", "change"))
+    view = choice(SELECTION["view"])
     """What the stage shows: the "picture" as it forms and at the end decoded, the "clean" latents
     expected at the step, the "noisy" ones, or the "change" from the step before."""
 
-    opacity = Choice(0.6, partial(checks.real, low=0, high=1))
+    opacity = choice(SELECTION["opacity"])
     """Of the heat map over the picture: 0 lets all of the picture through."""
 
-    colormap = Choice("magma", _one_of("magma", "viridis", "grey"))
+    colormap = choice(SELECTION["colormap"])
     """The colours of the heat map."""
 
-    contour = Choice(False, _yes_or_no)
+    contour = choice(SELECTION["contour"])
     """Whether a line surrounds where the word's attention is strongest."""
 
 

@@ -18,13 +18,14 @@ import anywidget
 import traitlets
 from PIL import Image
 
+from ..contract import numbered
 from ..daemon import start_daemon
 from ..errors import Busy, InputError
 from ..frontend import bundle
 from ..trace.images import encode_png
 from . import kernel
 from .curve import Curve, TrainStep, checked, checked_count
-from .grids import SLOTS, Grids, on_page
+from .grids import Grids, on_page
 from .pace import Answer, Pace
 from .waiting import wait
 from .watching import Harmless, Watched, in_words
@@ -32,7 +33,7 @@ from .watching import Harmless, Watched, in_words
 INTERVAL = 0.1
 """Seconds from one update of the page to the next, at least; the first and the last always go."""
 
-GRIDS = tuple(f"grid{i}" for i in range(SLOTS))
+GRIDS = numbered("grid")
 """The traits that hold the pictures."""
 
 ACTIVE = ("running", "pausing", "paused", "stopping")

@@ -8,13 +8,14 @@ from typing import Any
 
 from .. import checks
 from ..checks import shortened
+from ..contract import UPLOAD
 from ..errors import ImageError, InputError
 
-LARGEST = 16 * 2**20
+LARGEST = UPLOAD["largest"]
 """Bytes of a file, at most; the page refuses larger ones before it sends any."""
 
-PART = 2**20
-"""Bytes of a part, at most: messages of more are cut off by some servers."""
+PART = UPLOAD["part"]
+"""Bytes of a part, at most."""
 
 
 @dataclass(frozen=True)

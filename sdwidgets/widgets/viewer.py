@@ -21,6 +21,7 @@ import ipywidgets
 import traitlets
 
 from ..checks import shortened
+from ..contract import NUMBERED, PANELS, numbered
 from ..errors import InputError
 from ..frontend import bundle
 from ..settings import Settings
@@ -41,10 +42,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 AnyViewer = TypeVar("AnyViewer", bound="Viewer")
 
-SLOTS = 64
+SLOTS = NUMBERED["frame"]
 """Steps kept of a run, at most; of a longer one every so-many-th and the last, 33 to 64."""
 
-FRAMES = tuple(f"frame{i}" for i in range(SLOTS))
+FRAMES = numbered("frame")
 """The traits that hold them."""
 
 LARGEST_FRAME = 2_000_000
@@ -55,8 +56,6 @@ SAVED = 700_000
 
 SAVED_AS = ((32, 1), (16, 1), (16, 2), (16, 4), (8, 4), (8, 8), (8, 16), (8, SLOTS))
 """How: at most so many cells along a side, and every so-many-th step; the first that fits."""
-
-PANELS = ("denoising", "attention", "tokens")
 
 
 class Viewer(Watching, Selections, anywidget.AnyWidget):

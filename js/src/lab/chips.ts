@@ -1,8 +1,9 @@
 // The autoencoders there are, one to four of them pressed.
 
+import { MOST_AUTOENCODERS as MOST } from "../lib/contract";
 import { h } from "../lib/dom";
 import { roving } from "../lib/keys";
-import { MOST } from "./store";
+
 import type { Entry, LabView, Part } from "./view";
 
 /** The chosen ones after a press: it joins them, in place of the last of four, or leaves them. */

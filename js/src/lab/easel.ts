@@ -1,5 +1,6 @@
 // The latents as a canvas to paint on, with the brush: by pointer, touch or keys.
 
+import { ALL_CHANNELS, EDIT_LIMIT } from "../lib/contract";
 import { choice, symbol } from "../lib/controls";
 import { h, write } from "../lib/dom";
 import { paint } from "../lib/latents";
@@ -9,7 +10,7 @@ import { type Brush, type Cell, dab, Stroke } from "./paint";
 import { placed } from "./spot";
 import type { EditJson } from "./view";
 
-const ALL = -1;
+const ALL = ALL_CHANNELS;
 const LEAST = 0.5; // end of the scale of colours: what is small looks small
 
 export interface Easel {
@@ -36,7 +37,13 @@ export function easel(send: (edit: EditJson) => void): Easel {
     fit();
     draw();
   });
-  const value = h("input", { type: "range", min: -4, max: 4, step: 0.1, value: brush.value });
+  const value = h("input", {
+    type: "range",
+    min: -EDIT_LIMIT,
+    max: EDIT_LIMIT,
+    step: 0.1,
+    value: brush.value,
+  });
   value.setAttribute("aria-label", "Value of the brush");
   const said = h("output", {}, brush.value.toFixed(1));
   value.addEventListener("input", () => {

@@ -1,9 +1,9 @@
 // A picture's file on its way to the kernel: in parts that every server lets through.
 
+import { UPLOAD } from "../lib/contract";
 import { bytes } from "../lib/frames";
 
-export const LARGEST = 16 * 2 ** 20; // bytes of a file; the kernel takes no more
-const PART = 2 ** 20; // bytes of a message's buffer, at most
+const { largest: LARGEST, part: PART } = UPLOAD;
 
 /** Why a file cannot be sent, in words; undefined where it can. */
 export function refusal(file: { name: string; size: number }): string | undefined {

@@ -1,12 +1,13 @@
 // What can be done to latents besides painting: one control for each edit.
 
+import { ALL_CHANNELS, EDIT_LIMIT } from "../lib/contract";
 import { symbol } from "../lib/controls";
 import { h } from "../lib/dom";
 import { button } from "./button";
 import { type Slider, slider } from "./slider";
 import type { Edited, EditJson, LabView } from "./view";
 
-const SCALE = { min: -4, max: 4, step: 0.1 };
+const SCALE = { min: -EDIT_LIMIT, max: EDIT_LIMIT, step: 0.1 };
 
 export interface Knobs {
   readonly element: HTMLElement;
@@ -30,7 +31,7 @@ export function knobs(view: LabView): Knobs {
     { edit: { type: "noise" }, field: "sigma", neutral: 0 },
     { min: 0, max: 3, step: 0.05 },
   );
-  const all = scale(-1, "all ×", "All channels times");
+  const all = scale(ALL_CHANNELS, "all ×", "All channels times");
   const shift = (words: string, way: string, dx: number, dy: number) =>
     button(words, `Shift ${way} by a cell`, () => edit({ type: "shift", dx, dy }));
   const moves = h(

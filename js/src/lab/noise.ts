@@ -1,5 +1,6 @@
 // Forward diffusion: the picture's latents with the noise of each t, and what the network sees in it.
 
+import { NOISE_LEVELS } from "../lib/contract";
 import { symbol } from "../lib/controls";
 import { h, write } from "../lib/dom";
 import { level } from "../lib/words";
@@ -8,7 +9,7 @@ import { image } from "./image";
 import { chart, ratio } from "./snr";
 import type { MakePart, What } from "./view";
 
-const LEVELS = 21; // in the end; they come a few at a time
+const LEVELS = NOISE_LEVELS; // in the end; they come a few at a time
 const FIRST = 7; // where the noise is seen, and the picture still is
 
 export const noise: MakePart = (view) => {

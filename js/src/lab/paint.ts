@@ -1,6 +1,8 @@
 // Strokes of a brush on latents: which cells they are, and how it looks before the kernel answers.
 
+import { ALL_CHANNELS, type PAINT_MODES } from "../lib/contract";
 import type { Grid } from "./channel";
+import type { EditJson } from "./view";
 
 export interface Cell {
   x: number;
@@ -19,9 +21,9 @@ export function way(from: Cell, to: Cell): Cell[] {
 }
 
 export interface Brush {
-  channel: number; // -1: all
+  channel: number; // or ALL_CHANNELS
   value: number;
-  mode: "set" | "add";
+  mode: (typeof PAINT_MODES)[number];
 }
 
 /** One stroke: each cell once, however often the pointer comes by. */
@@ -45,7 +47,7 @@ export class Stroke {
   }
 
   /** As the kernel is told of it. */
-  get edit() {
+  get edit(): EditJson & { cells: number[][] } {
     const cells = [...this.#cells.values()].map(({ x, y }) => [x, y]);
     return { type: "paint", ...this.brush, cells };
   }
@@ -55,7 +57,7 @@ export class Stroke {
 export function dab(grid: Grid, { channel, value, mode }: Brush, { x, y }: Cell) {
   const cells = grid.width * grid.height;
   for (let c = 0; c < grid.channels; c++) {
-    if (channel !== -1 && channel !== c) continue;
+    if (channel !== ALL_CHANNELS && channel !== c) continue;
     const i = c * cells + y * grid.width + x;
     grid.values[i] = value + (mode === "add" ? (grid.values[i] as number) : 0);
   }

@@ -4,7 +4,7 @@ import { between, frameAt } from "./between";
 import { latents } from "./latents";
 import { noise } from "./noise";
 import { kindOf, play } from "./play";
-import { standing } from "./slider";
+import { type Setting, standing } from "./slider";
 import type {
   Data,
   Edited,
@@ -188,7 +188,7 @@ test("what waits is not sent after the last one", () => {
 });
 
 test("sliders and knock-outs follow the kernel, also after an undo", () => {
-  const applied = [
+  const applied: EditJson[] = [
     { type: "scale", channel: 1, factor: 2 },
     { type: "walk", direction: 0, amount: -1 },
     { type: "knock", channel: 0 },
@@ -206,7 +206,7 @@ test("sliders and knock-outs follow the kernel, also after an undo", () => {
 });
 
 test("a slider stands where its own edit says", () => {
-  const scale = { edit: { type: "scale", channel: -1 }, field: "factor", neutral: 1 };
+  const scale: Setting = { edit: { type: "scale", channel: -1 }, field: "factor", neutral: 1 };
   expect(standing([{ type: "scale", channel: 0, factor: 3 }], scale)).toBe(1);
   expect(standing([{ type: "scale", channel: -1, factor: 3 }], scale)).toBe(3);
   expect(standing([{ type: "scale", channel: -1, factor: "x" }], scale)).toBe(1);

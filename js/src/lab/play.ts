@@ -7,7 +7,7 @@ import { gridOf } from "./channel";
 import { easel } from "./easel";
 import { image } from "./image";
 import { knobs } from "./knobs";
-import type { MakePart, What } from "./view";
+import type { MakePart, Message, What } from "./view";
 
 /** The kind of a picture's file, from its first byte: a PNG begins with 0x89, a JPEG with 0xff. */
 export function kindOf(data: Binary): "png" | "jpeg" {
@@ -28,7 +28,7 @@ export const play: MakePart = (view) => {
   const picture = image("sdw-lab-big", "The picture decoded from the edited latents");
   const quality = h("figcaption", { class: "sdw-lab-quiet" }, "");
   const list = h("ol", { class: "sdw-lab-edits", "aria-label": "What was done, in order" });
-  const ask = (kind: string) => () => view.send({ kind });
+  const ask = (kind: Message["kind"]) => () => view.send({ kind });
   const undo = button("Undo", "Take the last step back (Ctrl-Z)", ask("undo"));
   const redo = button("Redo", "Make it again (Ctrl-Shift-Z)", ask("redo"));
   const reset = button("Reset", "Take all edits away", ask("reset"));

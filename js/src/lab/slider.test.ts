@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { slider, standing } from "./slider";
+import { type Setting, slider, standing } from "./slider";
 import type { LabView } from "./view";
 
-const SETTING = { edit: { type: "walk", direction: 1 }, field: "amount", neutral: 0 };
+const SETTING: Setting = { edit: { type: "walk", direction: 1 }, field: "amount", neutral: 0 };
 const RANGE = { min: -4, max: 4, step: 0.1 };
-const walked = (amount: number, direction = 1) => ({ type: "walk", direction, amount });
+const walked = (amount: number, direction = 1) => ({ type: "walk" as const, direction, amount });
 
 let sent: Record<string, unknown>[];
 const made = () => {

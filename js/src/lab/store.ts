@@ -2,12 +2,12 @@
 
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "../lib/choices";
-import { one, oneForEach } from "../lib/shared";
+import { LAB_SELECTION, MOST_AUTOENCODERS as MOST } from "../lib/contract";
+import { valid } from "../lib/selection";
+import { oneForEach } from "../lib/shared";
 import { partsOf, refusal } from "./files";
 import { NAMES, read } from "./traits";
 import type { Data, Here, LabView, Selection, What } from "./view";
-
-export const MOST = 4; // autoencoders side by side
 
 const REST = 60; // ms that the pointer stays where it is before the kernel is asked
 const ANSWERED_WITHIN = 4000; // ms
@@ -15,14 +15,14 @@ const NO_KERNEL = "No kernel answers: it is busy, or this is a saved view.";
 
 /** What is selected, from the values of traits; what is no such value is as it is by default. */
 function selectionOf(get: (name: keyof Selection) => unknown): Selection {
-  const [chosen, active, side] = [get("chosen"), get("active"), get("side")];
+  const [chosen, active] = [get("chosen"), get("active")];
   const names = Array.isArray(chosen) ? chosen.filter((name) => typeof name === "string") : [];
   return {
     chosen: names.slice(0, MOST),
     active: typeof active === "string" ? active : "",
-    panel: one("latents", "play", "between", "noise")(get("panel")) ?? "latents",
-    side: side === 64 || side === 256 ? side : 128,
-    view: one("rebuilt", "error", "slider")(get("view")) ?? "rebuilt",
+    panel: valid(LAB_SELECTION.panel, get("panel")),
+    side: valid(LAB_SELECTION.side, get("side")),
+    view: valid(LAB_SELECTION.view, get("view")),
   };
 }
 

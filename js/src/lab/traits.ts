@@ -1,5 +1,6 @@
 // What the kernel's traits hold, checked: a saved notebook may hold anything.
 
+import { LAB_STATES, TOUCHED } from "../lib/contract";
 import { one } from "../lib/shared";
 import type { Data } from "./view";
 
@@ -56,7 +57,7 @@ const edited = shape({
 });
 const touch = shape({
   ...place,
-  ...{ of: (value: unknown) => one("cell", "pixel")(value) !== undefined, x: number, y: number },
+  ...{ of: (value: unknown) => one(...TOUCHED)(value) !== undefined, x: number, y: number },
   ...{ data: binary, share: number },
 });
 const between = shape({
@@ -80,7 +81,7 @@ const if_ =
 const READ: Record<keyof Data, (value: unknown) => unknown> = {
   catalogue: those(entry),
   samples: those(sample),
-  state: (value) => one("working", "error")(value) ?? "idle",
+  state: (value) => one(...LAB_STATES)(value) ?? "idle",
   message: if_(text, ""),
   can_send: (value) => value === true,
   picture: if_(picture),

@@ -1,7 +1,9 @@
 // What every part of the lab gets: what the kernel worked out, and what is selected.
 // A part is a function (view: LabView) => Part; only `send` asks the kernel for anything.
 
+import type { ASKS, EDITS, LAB_STATES, TOUCHED } from "../lib/contract";
 import type { Binary } from "../lib/frames";
+import type { LabSelection } from "../lib/selection";
 
 /** An autoencoder that may be chosen. */
 export interface Entry {
@@ -62,7 +64,10 @@ export interface Latents {
   } | null;
 }
 
-export type EditJson = { type: string } & Record<string, unknown>;
+export type EditJson = { type: (typeof EDITS)[number] } & Record<string, unknown>;
+
+/** What the kernel is asked, beside what is chosen. */
+export type Message = { kind: (typeof ASKS)["lab"][number] } & Record<string, unknown>;
 
 export interface Edited {
   name: string;
@@ -80,7 +85,7 @@ export interface Edited {
 }
 
 export interface Touch {
-  of: "cell" | "pixel";
+  of: (typeof TOUCHED)[number];
   x: number;
   y: number;
   width: number; // of a cell: pixels that it touches; of a pixel: cells
@@ -118,7 +123,7 @@ export interface Noise {
 export interface Data {
   catalogue: Entry[];
   samples: Sample[];
-  state: "idle" | "working" | "error";
+  state: (typeof LAB_STATES)[number];
   message: string;
   can_send: boolean;
   picture: Picture | undefined; // undefined: {} in the trait
@@ -132,12 +137,9 @@ export interface Data {
 }
 
 /** What is chosen: traits that the page sets, too. */
-export interface Selection {
+export interface Selection extends LabSelection {
   chosen: string[];
   active: string;
-  panel: "latents" | "play" | "between" | "noise";
-  side: 64 | 128 | 256;
-  view: "rebuilt" | "error" | "slider";
 }
 
 /** Of this page alone. */
@@ -154,7 +156,7 @@ export interface LabView {
   readonly here: Here;
   select(change: Partial<Selection>): void; // sets the traits and saves them
   point(here: Partial<Here>): void; // asks the kernel what it touches, too, once it rests
-  send(message: Record<string, unknown>, buffers?: ArrayBuffer[]): void; // nobody may hear
+  send(message: Message, buffers?: ArrayBuffer[]): void; // nobody may hear
   open(file: File, second?: boolean): void; // sends a picture's file, or says why not
   onChange(listener: (what: ReadonlySet<What>) => void): () => void; // returns the undoing
 }

@@ -1,6 +1,8 @@
 // Colour maps: from a share 0..1 to a colour.
 
-export type Colormap = "magma" | "viridis" | "grey";
+import type { Selection } from "./selection";
+
+export type Colormap = Selection["colormap"];
 
 // Every fifth of matplotlib's 256 colours, as RRGGBB; in between, within 1/255. Both maps are by
 // Nathaniel Smith and Stéfan van der Walt, given to the public domain (CC0).

@@ -6,6 +6,7 @@
 // the same resolution are summed first, and each resolution is resized once. So one map costs a
 // millisecond or two.
 
+import { SPECIAL } from "./contract";
 import type { Frame } from "./reel";
 import type { Head, PictureHead, Reel, Selection } from "./view";
 
@@ -30,7 +31,6 @@ interface Stack {
   count: number; // of the maps summed
 }
 
-export const SPECIAL = ["<start>", "<end>", "<padding>"] as const;
 const LONGEST_SIDE = 256; // of an overlay
 const MOST_NUMBERS = 8 << 20; // kept over all reels: 32 MB
 

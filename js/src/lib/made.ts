@@ -2,6 +2,7 @@
 
 import type { Frame } from "./reel";
 import { reelOf, unpack } from "./reel";
+import { selectionOf } from "./selection";
 import type { Show } from "./store";
 import type { Head, Hover, PictureHead, Reel, Selection, What } from "./view";
 
@@ -144,19 +145,7 @@ export function madeReel(options: Options = {}): Reel {
   );
 }
 
-export const nothingSelected: Selection = {
-  step: -1,
-  word: "",
-  other: "",
-  layer: -1,
-  span: "run",
-  guidance: null,
-  picture: 0,
-  view: "clean",
-  opacity: 0.6,
-  colormap: "magma",
-  contour: false,
-};
+export const nothingSelected: Selection = { ...selectionOf(() => undefined), view: "clean" };
 
 /** A view of a reel: what is selected and pointed at is kept, and all are told. */
 export class MadeView implements Show {

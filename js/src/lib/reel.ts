@@ -4,11 +4,12 @@
 // the order of `parts`, each padded with zeros to a multiple of 4. Latents are float16
 // [B, C, h, w]; attention is, for each layer, float32 scales [B, T] and uint8 [B, T, h, w].
 
+import { LIMITS, PARTS } from "./contract";
 import { bytes } from "./frames";
 import { halves } from "./half";
 import type { Head, Reel } from "./view";
 
-export type Part = "x" | "denoised" | "uncond" | "difference";
+export type Part = Exclude<(typeof PARTS)[number], "attention">;
 
 /** One layer's attention for one picture: probability = byte / 255 * scale of its token. */
 export interface Attention {
@@ -34,9 +35,6 @@ export interface Frame {
   readonly difference: Float32Array | undefined; // clean with the prompt less without
   attention(layer: number, picture: number): Attention | undefined;
 }
-
-const ORDER = ["x", "denoised", "uncond", "difference", "attention"];
-const LARGEST = { json: 1 << 16, batch: 256, channels: 64, side: 4096, tokens: 4096, layers: 256 };
 
 /** What a frame says of itself, checked. */
 interface Meta {
@@ -64,7 +62,7 @@ const areWhole = <T extends number[]>(values: unknown, most: T): values is T =>
 function text(data: Uint8Array): { value: Record<string, unknown>; end: number } | undefined {
   if (data.length < 4) return undefined;
   const end = 4 + new DataView(data.buffer, data.byteOffset, 4).getUint32(0, true);
-  if (end > LARGEST.json || end > data.length || end % 4 !== 0) return undefined;
+  if (end > LIMITS.json || end > data.length || end % 4 !== 0) return undefined;
   try {
     const value: unknown = JSON.parse(new TextDecoder().decode(data.subarray(4, end)));
     const isRecord = typeof value === "object" && value !== null;
@@ -76,22 +74,22 @@ function text(data: Uint8Array): { value: Record<string, unknown>; end: number }
 
 function checked(value: Record<string, unknown>): Meta | undefined {
   const { index, sigma, sigma_next, seconds, size, tokens } = value;
-  const { batch, channels, side } = LARGEST;
+  const { batch, channels, side } = LIMITS;
   const limits: Meta["size"] = [batch, channels, side, side];
   if (!isWhole(index, Number.MAX_SAFE_INTEGER, 0) || !areWhole(size, limits)) return undefined;
   if (!isNumber(sigma) || !isNumber(sigma_next)) return undefined;
 
   const parts = Array.isArray(value.parts) ? value.parts.map(String) : [];
-  if (parts.join() !== ORDER.filter((part) => parts.includes(part)).join()) return undefined;
+  if (parts.join() !== PARTS.filter((part) => parts.includes(part)).join()) return undefined;
   if (parts.includes("uncond") !== parts.includes("difference")) return undefined;
 
   const time = isNumber(seconds) ? seconds : null;
   const latents = { index, sigma, sigma_next, seconds: time, size, parts };
   if (!parts.includes("attention")) return { ...latents, grids: [], tokens: 0 };
   const grids = value.grids as [number, number][];
-  if (!Array.isArray(grids) || grids.length > LARGEST.layers) return undefined;
+  if (!Array.isArray(grids) || grids.length > LIMITS.layers) return undefined;
   if (!grids.every((grid) => areWhole(grid, [side, side]))) return undefined;
-  return isWhole(tokens, LARGEST.tokens) ? { ...latents, grids, tokens } : undefined;
+  return isWhole(tokens, LIMITS.tokens) ? { ...latents, grids, tokens } : undefined;
 }
 
 class Packed implements Frame {

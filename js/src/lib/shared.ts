@@ -2,40 +2,21 @@
 
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "./choices";
-import type { Hover, Selection, What } from "./view";
+import { type ASKS, NUMBERED } from "./contract";
+import { NAMES, type Selection, selectionOf } from "./selection";
+import type { Hover, What } from "./view";
 
-type Check<T> = (value: unknown) => T | undefined;
+const FRAMES: (typeof ASKS)["viewer"][number] = "frames"; // asked for, and answered
+
+/** The one of these values that a value is; undefined where it is none. */
 export const one =
-  <T extends string>(...values: T[]): Check<T> =>
-  (value) =>
+  <const T>(...values: readonly T[]) =>
+  (value: unknown): T | undefined =>
     values.find((each) => each === value);
-const number: Check<number> = (value) =>
-  typeof value === "number" && Number.isFinite(value) ? value : undefined;
-const text: Check<string> = (value) => (typeof value === "string" ? value : undefined);
 
-const CHECKS: { [K in keyof Selection]: [Selection[K], Check<Selection[K]>] } = {
-  step: [-1, number],
-  word: ["", text],
-  other: ["", text],
-  layer: [-1, number],
-  span: ["run", one("run", "step")],
-  guidance: [null, number],
-  picture: [0, number],
-  view: ["picture", one("clean", "noisy", "picture", "change")],
-  opacity: [0.6, number],
-  colormap: ["magma", one("magma", "viridis", "grey")],
-  contour: [false, (value) => (typeof value === "boolean" ? value : undefined)],
-};
-const NAMES = Object.keys(CHECKS) as (keyof Selection)[];
-
-/** What is selected, from the values of traits; what is no such value is as it is by default. */
-function selectionOf(get: (name: keyof Selection) => unknown): Selection {
-  const values = NAMES.map((name) => {
-    const [otherwise, check] = CHECKS[name] as [unknown, Check<unknown>];
-    return [name, check(get(name)) ?? otherwise];
-  });
-  return Object.fromEntries(values) as Selection;
-}
+/** The names of the traits that come in numbers: frame0, frame1, ... */
+export const numbered = (name: keyof typeof NUMBERED): string[] =>
+  Array.from({ length: NUMBERED[name] }, (_, i) => `${name}${i}`);
 
 /** The names of events are typed by trait; one loose signature serves them all here. */
 type Events = Record<"on" | "off", (name: string, handler: unknown) => void>;
@@ -100,7 +81,7 @@ export abstract class Shared {
   protected ask(run: number) {
     if (run === this.#asked) return;
     this.#asked = run;
-    quietly(() => this.#model.send({ kind: "frames" }));
+    quietly(() => this.#model.send({ kind: FRAMES }));
   }
 
   readonly #changed = () => {
@@ -115,7 +96,7 @@ export abstract class Shared {
 
   readonly #heard = (message: unknown, buffers: readonly unknown[] = []) => {
     const answer = Object(message) as Record<string, unknown>;
-    if (answer.kind === "frames" && this.receive(answer, buffers)) this.#tell("data");
+    if (answer.kind === FRAMES && this.receive(answer, buffers)) this.#tell("data");
   };
 
   #tell(what: What) {

@@ -1,18 +1,20 @@
 // Sheets of pictures that a training made on its way, from the traits of the kernel.
 
+import { IMAGE_TYPES } from "./contract";
 import { type Binary, bytes } from "./frames";
-
-export const SLOTS = 24; // the traits are grid0 .. grid23
+import { one } from "./shared";
 
 export interface Sheet {
   step: number; // steps done when it was made
   data: Binary;
-  type: "image/png" | "image/jpeg";
+  type: (typeof IMAGE_TYPES)[number];
   width: number; // of the whole sheet, in pixels
   height: number;
   rows: number;
   columns: number;
 }
+
+const isType = one(...IMAGE_TYPES);
 
 /** The sheet in a trait's value, or undefined: an empty slot, or nothing that can be shown. */
 export function sheetOf(value: unknown): Sheet | undefined {
@@ -21,6 +23,6 @@ export function sheetOf(value: unknown): Sheet | undefined {
   const [width, height] = Array.isArray(size) ? size : [];
   const numbers = [step, width, height, rows, columns];
   if (!numbers.every((one) => typeof one === "number" && one > 0)) return undefined;
-  if (bytes(data).length === 0 || (type !== "image/png" && type !== "image/jpeg")) return undefined;
+  if (bytes(data).length === 0 || isType(type) === undefined) return undefined;
   return { data, type, step, width, height, rows, columns } as Sheet;
 }

@@ -1,18 +1,19 @@
 // All that the views of one model share: the frames gathered so far, and what is selected.
 
 import type { AnyModel } from "@anywidget/types";
+import { type IMAGE_TYPES, NUMBERED, RUN_STATES } from "./contract";
 import type { Binary } from "./frames";
 import { type Frame, nearest, unpack } from "./reel";
-import { one, oneForEach, Shared } from "./shared";
+import { numbered, one, oneForEach, Shared } from "./shared";
 import { type Head, head, type Reel, type Selection, type View } from "./view";
 
-const SLOTS = 64;
-const SLOT_NAMES = Array.from({ length: SLOTS }, (_, i) => `frame${i}`);
+const SLOTS = NUMBERED.frame;
+const SLOT_NAMES = numbered("frame");
 
-export type RunState = "idle" | "running" | "done" | "stopped" | "error";
+export type RunState = (typeof RUN_STATES)[number];
 export interface Picture {
   data: Binary;
-  type: "image/png" | "image/jpeg";
+  type: (typeof IMAGE_TYPES)[number];
 }
 
 /** The traits of the kernel's Viewer beside frame0 .. frame63. */
@@ -32,7 +33,7 @@ export interface Show extends View {
   readonly pictures: readonly Picture[];
 }
 
-const isState = one("idle", "running", "done", "stopped", "error");
+const isState = one(...RUN_STATES);
 
 /** The frames of the run on show, from the traits; each is read once. */
 class Slots implements Reel {

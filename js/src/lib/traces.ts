@@ -2,11 +2,11 @@
 
 import type { AnyModel } from "@anywidget/types";
 import { reelOf, unfilm } from "./reel";
-import { oneForEach, Shared } from "./shared";
+import { numbered, oneForEach, Shared } from "./shared";
 import type { Picture, Show } from "./store";
 import { type Hover, head, type Reel, type Selection, type What } from "./view";
 
-export const MOST = 6; // traces; their films are film0 .. film5
+const FILMS = numbered("film");
 
 /** The traits of the kernel's Compare beside film0 .. film5. */
 export interface Model extends Selection {
@@ -84,12 +84,12 @@ export class Traces extends Shared implements Show {
   }
 
   protected override read(): boolean {
-    const films = Array.from({ length: MOST }, (_, i) => this.get(`film${i}`));
+    const films = FILMS.map((name) => this.get(name));
     const now = [this.get("heads"), this.get("labels"), this.get("pictures"), ...films];
     if (now.every((value, i) => value === this.#read[i])) return false;
     this.#read = now;
     const list = (value: unknown) => (Array.isArray(value) ? (value as unknown[]) : []);
-    const heads = list(now[0]).slice(0, MOST).map(head);
+    const heads = list(now[0]).slice(0, FILMS.length).map(head);
     this.columns = heads.map((each, i) => {
       const column = this.columns[i] ?? new Column(this);
       column.reel = reelOf(each, unfilm(films[i]));
@@ -105,7 +105,7 @@ export class Traces extends Shared implements Show {
   protected override receive({ run, names }: Record<string, unknown>, buffers: readonly unknown[]) {
     if (run !== this.columns[0]?.reel.head?.run || !Array.isArray(names)) return false;
     names.forEach((name, i) => {
-      const column = this.columns[Number(/^film(\d)$/.exec(String(name))?.[1] ?? -1)];
+      const column = this.columns[FILMS.indexOf(String(name))];
       const frames = unfilm(buffers[i]);
       if (column && frames.length > 0) column.reel = reelOf(column.reel.head, frames);
     });

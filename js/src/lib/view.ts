@@ -1,11 +1,15 @@
 // What every panel of a viewer gets: the data so far, and what is selected.
 // A panel is a function (view: View) => Panel; it computes nothing that the kernel must answer.
 
+import { AGAINST, HEADER_VERSION, LIMITS, PLACES } from "./contract";
 import type { Frame } from "./reel";
+import type { Selection } from "./selection";
+
+export type { Selection } from "./selection";
 
 /** What is known of a run before and beside its steps; see `head` for what is checked. */
 export interface Head {
-  v: 1;
+  v: typeof HEADER_VERSION;
   run: number; // another one with every run shown
   saved?: boolean; // the traits hold smaller frames than there were
   model: string;
@@ -29,14 +33,14 @@ export interface Head {
 export interface Layer {
   name: string;
   label: string; // short: "down 1"
-  place: "down" | "mid" | "up";
+  place: (typeof PLACES)[number];
 }
 
 /** What counts in a heat map where nothing narrower is chosen. */
 export interface Recipe {
   layers: number[];
   steps: [number, number]; // shares of the run, half-open, by (index + 0.5) / steps
-  against: "none" | "words";
+  against: (typeof AGAINST)[number];
 }
 
 export interface PictureHead {
@@ -54,21 +58,6 @@ export interface Word {
   tokens: number[]; // columns of the attention
   start: number; // in the prompt, counted in code points
   end: number;
-}
-
-/** What is chosen, linked across viewers: the traits of these names. */
-export interface Selection {
-  step: number; // -1: the newest; else the index of a step, of which the nearest kept is shown
-  word: string; // "" none; as in Word.text, or "<start>", "<end>", "<padding>"
-  other: string; // a second word beside it
-  layer: number; // -1: as the recipe says
-  span: "run" | "step"; // the recipe's steps so far, or the step on show alone
-  guidance: number | null; // null: as the run had it
-  picture: number; // which of the batch
-  view: "clean" | "noisy" | "picture" | "change"; // "picture": as it forms, at the end decoded
-  opacity: number; // of the heat map, 0..1
-  colormap: "magma" | "viridis" | "grey";
-  contour: boolean;
 }
 
 /** Where the pointer is; of this page alone. */
@@ -123,38 +112,35 @@ export function showStep(view: View, frame: Frame) {
   if (step !== view.selection.step) view.select({ step });
 }
 
-const LONGEST = { list: 4096, layers: 256, pictures: 64, text: 100_000, size: 1 << 15 };
-
 type Record_ = Record<string, unknown>;
 
 const isRecord = (value: unknown): value is Record_ =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (value: unknown): value is string =>
-  typeof value === "string" && value.length <= LONGEST.text;
+  typeof value === "string" && value.length <= LIMITS.text;
 const isNumber = (value: unknown): value is number =>
   typeof value === "number" && Number.isFinite(value);
 const isCount = (most: number) => (value: unknown) =>
   isNumber(value) && Number.isInteger(value) && value >= 0 && value <= most;
-const isList = <T>(value: unknown, each: (one: unknown) => unknown, most = LONGEST.list) =>
+const isList = <T>(value: unknown, each: (one: unknown) => unknown, most: number = LIMITS.tokens) =>
   Array.isArray(value) && value.length <= most && (value as T[]).every((one) => each(one));
 
+const isOneOf = (known: readonly unknown[]) => (value: unknown) => known.includes(value);
+
 const isLayer = (value: unknown) =>
-  isRecord(value) &&
-  isText(value.name) &&
-  isText(value.label) &&
-  ["down", "mid", "up"].includes(String(value.place));
+  isRecord(value) && isText(value.name) && isText(value.label) && isOneOf(PLACES)(value.place);
 
 const isRecipe = (value: unknown, layers: number) =>
   isRecord(value) &&
   isList(value.layers, isCount(layers - 1)) &&
   isList(value.steps, isNumber) &&
   (value.steps as number[]).length === 2 &&
-  (value.against === "none" || value.against === "words");
+  isOneOf(AGAINST)(value.against);
 
 const isWord = (value: unknown) =>
   isRecord(value) &&
   isText(value.text) &&
-  isList(value.tokens, isCount(LONGEST.list)) &&
+  isList(value.tokens, isCount(LIMITS.tokens)) &&
   isNumber(value.start) &&
   isNumber(value.end);
 
@@ -163,7 +149,7 @@ const isPicture = (value: unknown) =>
   isText(value.prompt) &&
   isText(value.negative_prompt) &&
   isNumber(value.seed) &&
-  isCount(LONGEST.list)(value.slots) &&
+  isCount(LIMITS.tokens)(value.slots) &&
   isText(value.cut) &&
   isList(value.pieces, isText) &&
   isList(value.words, isWord);
@@ -172,9 +158,9 @@ const isColour = (value: unknown) => isList(value, isNumber) && (value as number
 
 /** The head in a trait's value, or undefined where it is none: it may come from a file. */
 export function head(value: unknown): Head | undefined {
-  if (!isRecord(value) || value.v !== 1 || !isNumber(value.run)) return undefined;
+  if (!isRecord(value) || value.v !== HEADER_VERSION || !isNumber(value.run)) return undefined;
   const texts = ["model", "task", "sampler", "schedule"].every((name) => isText(value[name]));
-  const sizes = ["width", "height", "steps"].every((name) => isCount(LONGEST.size)(value[name]));
+  const sizes = ["width", "height", "steps"].every((name) => isCount(LIMITS.pixels)(value[name]));
   const right =
     texts &&
     sizes &&
@@ -183,8 +169,8 @@ export function head(value: unknown): Head | undefined {
     isList(value.factors, isColour) &&
     isList(value.sigmas, isNumber) &&
     isList(value.schedule_sigmas, isNumber) &&
-    isList(value.layers, isLayer, LONGEST.layers) &&
+    isList(value.layers, isLayer, LIMITS.layers) &&
     isRecipe(value.recipe, (value.layers as unknown[]).length) &&
-    isList(value.pictures, isPicture, LONGEST.pictures);
+    isList(value.pictures, isPicture, LIMITS.batch);
   return right ? (value as unknown as Head) : undefined;
 }

@@ -1,8 +1,8 @@
 // The strip of earlier results: small pictures that bring their settings back.
 
-import { h } from "./lib/dom";
-import { type Binary, bytes } from "./lib/frames";
-import { roving } from "./lib/keys";
+import { h } from "../lib/dom";
+import { type Binary, bytes } from "../lib/frames";
+import { roving } from "../lib/keys";
 
 export interface Entry {
   id: number;

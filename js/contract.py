@@ -1,0 +1,82 @@
+"""Writes src/lib/contract.ts: sdwidgets/contract.py for the page.
+
+A build of the front end (``python hatch_build.py``) runs it first.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import runpy
+import textwrap
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+JS = Path(__file__).resolve().parent
+SOURCE = JS.parent / "sdwidgets" / "contract.py"
+TARGET = JS / "src" / "lib" / "contract.ts"
+LINE = 100  # characters
+HEADING = "// Made from sdwidgets/contract.py by js/contract.py. Edit that file, and build."
+
+
+def typescript() -> str:
+    """The module's text: every documented constant of the contract, with its documentation."""
+    values = runpy.run_path(str(SOURCE))
+    body = ast.parse(SOURCE.read_text("utf-8")).body
+    parts = [HEADING]
+    for node, after in pairwise(body):
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        is_documented = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        if isinstance(target, ast.Name) and is_documented:
+            words = str(after.value.value)  # type: ignore[attr-defined]
+            parts.append(_comment(words) + _constant(target.id, values[target.id]))
+    return "\n\n".join(parts) + "\n"
+
+
+def write() -> bool:
+    """Write the module unless it is current; True if it was not."""
+    text = typescript()
+    if TARGET.is_file() and TARGET.read_text("utf-8") == text:
+        return False
+    TARGET.write_text(text, "utf-8", newline="\n")
+    return True
+
+
+def _comment(words: str) -> str:
+    words = " ".join(words.split())
+    if len(words) + len("/**  */") <= LINE:
+        return f"/** {words} */\n"
+    lines = (f" * {line}\n" for line in textwrap.wrap(words, LINE - 3))
+    return f"/**\n{''.join(lines)} */\n"
+
+
+def _constant(name: str, value: object) -> str:
+    start = f"export const {name} = "
+    end = " as const;" if isinstance(value, (Mapping, tuple)) else ";"
+    return start + _literal(value, LINE - len(start) - len(end)) + end
+
+
+def _literal(value: object, room: int, indent: int = 0) -> str:
+    """The value in TypeScript as Biome formats it: on one line where that has ``room`` for it."""
+    if isinstance(value, Mapping):
+        (opening, closing), items = "{}", [(f"{name}: ", each) for name, each in value.items()]
+    elif isinstance(value, tuple):
+        (opening, closing), items = "[]", [("", each) for each in value]
+    else:
+        return json.dumps(value, ensure_ascii=False)
+    space = " " if isinstance(value, Mapping) else ""
+    inside = ", ".join(key + _literal(each, LINE) for key, each in items)
+    line = f"{opening}{space}{inside}{space}{closing}"
+    if len(line) <= room:
+        return line
+    margin = " " * (indent + 2)
+    lines = [
+        f"{margin}{key}{_literal(each, LINE - len(margin + key) - 1, indent + 2)},\n"
+        for key, each in items
+    ]
+    return f"{opening}\n{''.join(lines)}{' ' * indent}{closing}"
+
+
+if __name__ == "__main__":
+    write()

@@ -1,0 +1,74 @@
+"""What the kernel and the page know by name: that they know the same."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from sdwidgets import contract
+from sdwidgets.lab import edits
+from sdwidgets.lab.receptive_field import Place
+from sdwidgets.settings import LIMITS, PROMPT_LENGTH
+from sdwidgets.trace.unpacking import PIECE_LIMIT, SIDE_LIMIT
+from sdwidgets.widgets import lab_messages
+from sdwidgets.widgets.selection import SELECTIONS
+
+JS = Path(__file__).resolve().parents[1] / "js"
+
+
+@pytest.fixture(scope="module")
+def writer() -> dict[str, Any]:
+    """js/contract.py, which no package holds."""
+    return runpy.run_path(str(JS / "contract.py"))
+
+
+def test_the_page_has_the_contract_as_it_is(writer: dict[str, Any]) -> None:
+    text = (JS / "src" / "lib" / "contract.ts").read_text("utf-8")
+    assert text == writer["typescript"](), "run: python hatch_build.py"
+
+
+def test_every_constant_reaches_the_page(writer: dict[str, Any]) -> None:
+    names = [name for name in vars(contract) if name.isupper()]
+    assert len(names) > 10
+    for name in names:
+        assert f"export const {name} = " in writer["typescript"]()
+
+
+def test_values_are_written_as_typescript(writer: dict[str, Any]) -> None:
+    written = writer["_literal"]
+    assert written({"a": (1, "b"), "c": None, "d": False}, 80) == (
+        '{ a: [1, "b"], c: null, d: false }'
+    )
+    assert written({"long": ("x" * 20, "y" * 20)}, 40) == (
+        f'{{\n  long: ["{"x" * 20}", "{"y" * 20}"],\n}}'
+    )
+
+
+def test_viewers_have_the_selections_of_the_contract() -> None:
+    assert set(SELECTIONS) == set(contract.SELECTION)
+
+
+@pytest.mark.parametrize("name", contract.SELECTION)
+def test_what_is_selected_by_default_can_be(name: str) -> None:
+    spec = contract.SELECTION[name]
+    assert SELECTIONS[name].validate(None, spec["default"]) == spec["default"]
+
+
+def test_the_lab_understands_what_its_page_asks() -> None:
+    assert set(lab_messages._KINDS) == set(contract.ASKS["lab"])
+
+
+def test_the_lab_has_the_edits_of_the_contract() -> None:
+    assert tuple(edits.EDITS) == contract.EDITS
+    assert get_args(Place) == contract.TOUCHED
+
+
+def test_the_page_reads_all_that_a_run_may_be() -> None:
+    assert LIMITS["batch_size"][1] <= contract.LIMITS["batch"]
+    assert max(LIMITS["width"][1], LIMITS["height"][1]) <= contract.LIMITS["pixels"]
+    assert contract.LIMITS["text"] >= PROMPT_LENGTH
+    assert min(contract.LIMITS["tokens"], contract.LIMITS["channels"]) >= PIECE_LIMIT + 3
+    assert contract.LIMITS["side"] >= SIDE_LIMIT
