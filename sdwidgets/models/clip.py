@@ -39,12 +39,26 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, 
 
 
 def linear(inputs: int, outputs: int, *, std: float, bias: bool = True) -> nn.Linear:
-    """Return a linear layer with random weights of standard deviation ``std``, and no bias yet."""
+    """Return a linear layer with random weights of standard deviation ``std``, and biases of 0."""
     layer = nn.Linear(inputs, outputs, bias=bias)
-    nn.init.normal_(layer.weight, std=std)
+    draw(layer.weight, std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def embedding(count: int, width: int, *, std: float = 0.02) -> nn.Embedding:
+    """Return ``count`` random vectors of standard deviation ``std``."""
+    weight = torch.empty(count, width)
+    draw(weight, std)
+    return nn.Embedding.from_pretrained(weight, freeze=False)
+
+
+def draw(weight: Tensor, std: float) -> None:
+    """Fill a weight at random. On the meta device there is nothing to fill, and torch would import
+    its compiler for it, which takes longer than importing torch."""
+    if not weight.is_meta:
+        nn.init.normal_(weight, std=std)
 
 
 class Embeddings(nn.Module):
@@ -52,10 +66,8 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: TextConfig):
         super().__init__()
-        self.token_embedding = nn.Embedding(config.vocab_size, config.width)
-        self.position_embedding = nn.Embedding(config.length, config.width)
-        nn.init.normal_(self.token_embedding.weight, std=0.02)
-        nn.init.normal_(self.position_embedding.weight, std=0.02)
+        self.token_embedding = embedding(config.vocab_size, config.width)
+        self.position_embedding = embedding(config.length, config.width)
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
