@@ -28,11 +28,12 @@ from torch.nn import functional as F
 
 from sdwidgets.checkpoints import load_model
 from sdwidgets.models.attention import looking
+from sdwidgets.pixels import to_tensor
 from sdwidgets.scenes import SIZE, Glyphs, Scene, load_glyphs, plural, render
 from sdwidgets.trace.attention import grid_of
 from sdwidgets.trace.recipe import DAAM, DEFAULT, Recipe
 from sdwidgets.trace.tokens import PromptTokens
-from sdwidgets.training.data import scene_at, to_tensor
+from sdwidgets.training.data import scene_at
 from sdwidgets.training.evaluate import TEST_SEED
 
 from .measure import Options, Ratio, begin, options, report
@@ -145,7 +146,7 @@ def noised(
 ) -> Sample:
     """A known scene at all levels of noise, in one call of the network."""
     picture = render(scene, glyphs)
-    image = to_tensor(picture.image)[None].to(model.device)
+    image = to_tensor(picture.image).to(model.device)
     recording = Recording(len(LEVELS))
     with recording.of(model.unet):
         z = model.autoencoder.encode(image).mode().float()  # [1, C, h, w]

@@ -39,6 +39,7 @@ from .models.conditioners import Conditioner
 from .models.text import Tokens
 from .models.unet import UNet
 from .pictures import PictureLike, as_mask, as_picture, fitted
+from .pixels import to_image, to_tensor
 from .settings import AttentionSettings, Settings, amount, memory_needed
 from .sources import Source
 from .trace import Trace
@@ -153,9 +154,8 @@ class LatentDiffusion:
     def _posterior(self, picture: Image.Image) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [1, C, h, w] float32 of an RGB picture's latents."""
         parameter = next(self.autoencoder.parameters())
-        pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None]  # [1, 3, H, W]
-        pixels = pixels.to(parameter.device, torch.float32) / 127.5 - 1
-        posterior = self.autoencoder.encode(pixels.to(parameter.dtype))
+        pixels = to_tensor(picture).to(parameter.device, parameter.dtype)
+        posterior = self.autoencoder.encode(pixels)
         return posterior.mean.float(), posterior.std.float()
 
     @torch.no_grad()
@@ -176,11 +176,7 @@ class LatentDiffusion:
                 f"The autoencoder's decoder gave NaN or infinity in {_named(parameter.dtype)}, "
                 "and again in float32.\nIts weights or the latents are broken."
             )
-        images = []
-        for one in pixels:
-            levels = (one[0].clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-            images.append(Image.fromarray(levels.permute(1, 2, 0).cpu().numpy()))
-        return images
+        return [to_image(one[0]) for one in pixels]
 
     def sample(
         self,

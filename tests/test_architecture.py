@@ -29,6 +29,7 @@ ALLOWED = {
     "daemon": {"errors"},
     "strict_json": set(),
     "pictures": {"errors"},
+    "pixels": set(),
     "memory": {"settings", "errors"},
     "frontend": {"errors"},
     "scenes": {"errors"},
@@ -49,6 +50,7 @@ ALLOWED = {
         "__init__",
     },
     "pipeline": {
+        "pixels",
         "configs",
         "models",
         "diffusion",
@@ -61,6 +63,7 @@ ALLOWED = {
     },
     "metrics": {"models", "errors"},
     "lab": {
+        "pixels",
         "pipeline",
         "checkpoints",
         "models",
@@ -96,6 +99,7 @@ ALLOWED = {
         "errors",
     },
     "widgets": {
+        "pixels",
         "daemon",
         "manager",
         "pipeline",
@@ -112,6 +116,7 @@ ALLOWED = {
         "errors",
     },
     "training": {
+        "pixels",
         "models",
         "diffusion",
         "scenes",
@@ -132,6 +137,7 @@ ALLOWED = {
 # other packages -> the only parts that may import them
 ONLY_IN = {
     "torch": {
+        "pixels",
         "models",
         "diffusion",
         "trace",

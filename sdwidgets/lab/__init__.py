@@ -5,8 +5,8 @@ are here by name: ``from sdwidgets.lab import Knock, Scale, Noise, Shift, Flip, 
 so is the way from a PIL picture to a tensor and back, ``to_tensor`` and ``to_image``.
 """
 
+from ..pixels import to_image, to_tensor
 from .edits import Edit, Flip, Knock, Noise, Paint, Scale, Shift, Walk
-from .picture import to_image, to_tensor
 
 __all__ = [
     "Edit",

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from ..models.autoencoder import Autoencoder
-from .picture import to_image
+from ..pixels import to_image
 from .reconstruction import Encoded, decode
 
 STEPS = 11

@@ -9,10 +9,10 @@ from PIL import Image
 
 from ..metrics import psnr
 from ..models.autoencoder import Autoencoder
+from ..pixels import to_image
 from .directions import Directions
 from .history import History
 from .latents import array
-from .picture import to_image
 from .reconstruction import Encoded, decode
 
 

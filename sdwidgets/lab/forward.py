@@ -19,8 +19,8 @@ from torch import Tensor
 from ..contract import NOISE_LEVELS
 from ..diffusion import Denoiser
 from ..errors import InputError
+from ..pixels import to_image
 from ..trace.images import preview_rgb
-from .picture import to_image
 from .reconstruction import decode, posterior_of
 
 if TYPE_CHECKING:

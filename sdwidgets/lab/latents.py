@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..models.autoencoder import Autoencoder, Codes
 from ..models.quantizer import count_codes, perplexity
-from .picture import to_image
+from ..pixels import to_image
 from .reconstruction import Encoded, decode
 
 SEED = 0  # of the posterior's sample: the same picture gives the same one

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 LEAST = 32
 """Pixels along the shorter side, at least: what the perceptual distance and SSIM need."""
@@ -41,14 +38,3 @@ def fit(image: Image.Image, side: int) -> tuple[Image.Image, tuple[str, ...]]:
     verb = "stretched" if stretched else "enlarged" if scale > 1 else "resized"
     notice = f"The picture was {verb} from {width} x {height} to {size[0]} x {size[1]}."
     return image.resize(size, Image.Resampling.LANCZOS), (notice,)
-
-
-def to_tensor(image: Image.Image) -> Tensor:
-    """[1, 3, H, W] float32 in [-1, 1] of an RGB picture."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 127.5 - 1
-
-
-def to_image(pixels: Tensor) -> Image.Image:
-    """The RGB picture of ``pixels`` [3, H, W] in [-1, 1]; NaN becomes grey."""
-    levels = (pixels.float().nan_to_num().clamp(-1, 1) + 1).mul(127.5).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).cpu().numpy())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..metrics import bits_per_pixel, error_map, psnr, ssim
 from ..models.autoencoder import Autoencoder, Posterior, padded
-from .picture import to_image
+from ..pixels import to_image
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """How different pictures look [B], of two batches [B, 3, H, W] in [-1, 1]."""

@@ -15,11 +15,12 @@ from ..checkpoints.zoo import bundled_folder
 from ..errors import CheckpointNotFound
 from ..models.perceptual import FeatureDistance
 from ..pictures import as_picture
+from ..pixels import to_tensor
 from .directions import Directions, principal_directions
 from .edited import Edited, apply_edits
 from .edits import Walk
 from .history import History
-from .picture import Picture, to_tensor
+from .picture import Picture
 from .reconstruction import Encoded, Reconstruction, encode, measure, posterior_of
 from .samples import samples
 

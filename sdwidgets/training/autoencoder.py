@@ -24,9 +24,10 @@ from ..errors import InputError
 from ..models.autoencoder import Autoencoder, Codes, Posterior, padded
 from ..models.perceptual import FeatureDistance
 from ..models.quantizer import codebook_usage, count_codes, perplexity
+from ..pixels import to_image, to_tensor
 from .adversary import Adversary, adaptive_weight, found_out, told_apart
 from .checkpoint import averaged
-from .data import Pictures, to_tensor
+from .data import Pictures
 from .loop import Average, Draw, placed
 from .scaling import absorb_shift, quieten, standardize
 
@@ -175,9 +176,8 @@ class AutoencoderTask:
         rows = []
         for number in range(count):
             picture = self.pictures.picture(number)
-            rebuilt = model.reconstruct(to_tensor(picture)[None].to(device))[0]
-            rebuilt = ((rebuilt.permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255)
-            rows.append(np.concatenate([picture, rebuilt.byte().cpu().numpy()], axis=1))
+            rebuilt = model.reconstruct(to_tensor(picture).to(device))[0]
+            rows.append(np.concatenate([picture, np.asarray(to_image(rebuilt))], axis=1))
         return np.stack(rows)
 
     def result(self, checkpoint: str | os.PathLike[str] | None = None) -> Autoencoder:
@@ -186,7 +186,7 @@ class AutoencoderTask:
         model = self._model(checkpoint)
         if not self.decoder_only:
             numbers = range(min(MEASURED, len(self.pictures)))
-            images = torch.stack([to_tensor(self.pictures.picture(number)) for number in numbers])
+            images = torch.cat([to_tensor(self.pictures.picture(number)) for number in numbers])
             model.config = standardize(model, padded(images, model.config.factor))
             absorb_shift(model)
         return model

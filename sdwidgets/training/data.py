@@ -19,6 +19,7 @@ from torch import Tensor
 from ..checks import is_whole, shown, whole
 from ..errors import ImageError, InputError
 from ..pictures import PictureLike, as_picture
+from ..pixels import to_tensor
 from ..scenes import (
     OBJECTS,
     SIZE,
@@ -67,11 +68,6 @@ class Pictures(Protocol):
         ...
 
 
-def to_tensor(image: np.ndarray) -> Tensor:
-    """uint8 [H, W, 3] -> float32 [3, H, W] in [-1, 1]."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
-
-
 # ------------------------------------------------------------------------- arrays
 
 
@@ -114,7 +110,7 @@ class Arrays:
         image = self.images[sample_row(number, len(self), seed=0)]
         rng = random.Random(f"crop/{number}")
         y, x = (rng.randint(0, side - size) for side in image.shape[:2])
-        return to_tensor(image[y : y + size, x : x + size])
+        return to_tensor(image[y : y + size, x : x + size])[0]
 
 
 def _arrays(images: np.ndarray | Sequence[PictureLike]) -> list[np.ndarray]:
@@ -244,7 +240,7 @@ class Scenes:
             int(min(max(centre + rng.uniform(-0.5, 0.5) * size - size / 2, 0), self.size - size))
             for centre in (placed.x * scale, placed.y * scale)
         )
-        return to_tensor(self._drawn(scene)[y : y + size, x : x + size])
+        return to_tensor(self._drawn(scene)[y : y + size, x : x + size])[0]
 
     def _drawn(self, scene: Scene) -> np.ndarray:
         assert self.glyphs is not None
@@ -272,7 +268,7 @@ def scene_at(
 
 def draw(scenes: list[Scene], glyphs: Glyphs) -> Tensor:
     """The scenes' pictures [B, 3, 128, 128] in [-1, 1]."""
-    return torch.stack([to_tensor(render(scene, glyphs).image) for scene in scenes])
+    return torch.cat([to_tensor(render(scene, glyphs).image) for scene in scenes])
 
 
 def _check_nouns(nouns: Sequence[str], kind: str | None) -> None:

@@ -30,9 +30,9 @@ from ..models.conditioners import ClassLabels, Conditioner, NoPrompt
 from ..models.text import TextEncoder
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, noise_schedule
+from ..pixels import to_tensor
 from ..trace import fit_preview
 from .checkpoint import averaged
-from .data import to_tensor
 from .latents import Latents, cached_latents
 from .loop import Average, Draw, placed
 from .losses import even_steps, min_snr_weight, noised, target
@@ -156,7 +156,7 @@ class DiffusionTask:
         """The whole model, with the averaged weights as they are now or in a training's file."""
         model = self._model(checkpoint)
         some = range(min(200, len(self.latents)))
-        pictures = torch.stack([to_tensor(self.pictures.picture(number)) for number in some])
+        pictures = torch.cat([to_tensor(self.pictures.picture(number)) for number in some])
         return replace(model, preview=fit_preview(self.latents.mean[: len(some)], pictures))
 
     def _model(self, checkpoint: str | os.PathLike[str] | None) -> LatentDiffusion:

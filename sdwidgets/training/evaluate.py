@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from ..errors import InputError
 from ..pipeline import LatentDiffusion
+from ..pixels import to_tensor
 from ..scenes import (
     COUNTS,
     SIZE,
@@ -37,7 +38,7 @@ from ..scenes import (
 from ..trace.attention import grid_of, tapped
 from ..trace.tokens import PromptTokens
 from .checkpoint import averaged
-from .data import draw, scene_at, to_tensor
+from .data import draw, scene_at
 from .loop import placed
 from .recognizer import Recognizer, Seen, holds, recognize
 
@@ -202,7 +203,7 @@ def grounding(
     maps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"nouns": [], "colours": []}
     for scene in scenes:
         picture = render(scene, glyphs)
-        image = to_tensor(picture.image)
+        image = to_tensor(picture.image)[0]
         found = attention_maps(model, scene, image, [100, 300, 500, 700, 900], generator).numpy()
         tokenized = model.text.tokenize([scene.caption])
         prompt = PromptTokens(scene.caption, tokenized.pieces[0], tokenized.words[0])

@@ -18,8 +18,8 @@ from tqdm.auto import tqdm
 from ..errors import CheckpointError, InputError
 from ..models.autoencoder import Autoencoder
 from ..pipeline import fingerprint_of
+from ..pixels import to_tensor
 from .checkpoint import save_atomically
-from .data import to_tensor
 from .loop import half_precision
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class _Numbered(Dataset):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         picture = self.pictures.picture(self.numbers[index])
-        return to_tensor(picture), picture_print(picture)
+        return to_tensor(picture)[0], picture_print(picture)
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..pixels import to_tensor
 from ..scenes import COLORS, OBJECTS, SIZE, Glyphs, Relation, Scene, render
-from .data import scene_at, to_tensor
+from .data import scene_at
 from .loop import Average, Draw
 
 NOUNS = list(OBJECTS)
@@ -75,7 +76,7 @@ class RecognizerTask:
             scene_at(self.seed, number, ("seen", "held_out")[number % 2]) for number in draw.numbers
         ]
         drawn = [render(scene, self.glyphs) for scene in scenes]
-        image = torch.stack([to_tensor(one.image) for one in drawn]).to(device)
+        image = torch.cat([to_tensor(one.image) for one in drawn]).to(device)
         labels = torch.from_numpy(
             np.stack([cell_labels(s, d.masks) for s, d in zip(scenes, drawn, strict=True)])
         ).to(device)

@@ -35,9 +35,10 @@ from ..errors import InputError
 from ..models.clip import CLIPText, TextStates
 from ..models.text import TextEncoder
 from ..models.tokenizer import load_tokenizer
+from ..pixels import from_levels, to_levels, to_tensor
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .checkpoint import averaged
-from .data import scene_at, to_tensor
+from .data import scene_at
 from .loop import Average, Draw
 from .order import sample_rows
 
@@ -240,7 +241,7 @@ class TextTask:
         ids = self.reader.tokenize(captions).ids
         longest = int((ids == config.eos).int().argmax(1).max()) + 1
         ids = ids[:, : max(longest, SEEN)].to(device)  # no token sees those behind it
-        image = self.images[rows].to(device).float() / 127.5 - 1
+        image = from_levels(self.images[rows].to(device))
 
         read = self.model(ids)
         states = read.states
@@ -283,8 +284,8 @@ class TextTask:
 
 def _small(picture: np.ndarray) -> Tensor:
     """uint8 [1, 3, 64, 64] of a picture [H, W, 3]."""
-    image = F.interpolate(to_tensor(picture)[None], (SIDE, SIDE), mode="area")
-    return ((image + 1) * 127.5).round().byte()
+    image = F.interpolate(to_tensor(picture), (SIDE, SIDE), mode="area")
+    return to_levels(image)
 
 
 def text(

@@ -194,7 +194,7 @@ class LabWork(traitlets.HasTraits):
 
     def _work_noise(self, is_old: IsOld) -> None:
         from ..lab.forward import LEVELS, Diffused, forward_diffusion, prompt_of
-        from ..lab.picture import to_tensor
+        from ..pixels import to_tensor
 
         model, picture = self._bench.model, self.picture
         prompt = prompt_of(model, picture.caption)

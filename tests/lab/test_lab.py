@@ -20,7 +20,7 @@ from sdwidgets.lab.directions import principal_directions
 from sdwidgets.lab.forward import forward_diffusion, prompt_of
 from sdwidgets.lab.history import History
 from sdwidgets.lab.latents import code_colours, look_inside
-from sdwidgets.lab.picture import Picture, fit, to_image, to_tensor
+from sdwidgets.lab.picture import Picture, fit
 from sdwidgets.lab.receptive_field import receptive_field
 from sdwidgets.lab.reconstruction import encode, measure
 from sdwidgets.lab.samples import samples
@@ -29,6 +29,7 @@ from sdwidgets.metrics import psnr
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.conditioners import NoPrompt
 from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.pixels import to_image, to_tensor
 
 # --------------------------------------------------------------------------------- pictures
 
@@ -53,17 +54,6 @@ def test_a_picture_is_brought_to_its_side(
     image, notices = fit(Image.new("RGB", size), 128)
     assert image.size == expected
     assert [word in notice for notice in notices] == ([True] if word else [])
-
-
-def test_a_picture_comes_back_from_its_numbers(image: Image.Image) -> None:
-    pixels = to_tensor(image)
-    assert pixels.shape == (1, 3, 40, 48)
-    assert pixels.min() >= -1 and pixels.max() <= 1
-    assert np.array_equal(np.array(to_image(pixels[0])), np.array(image))
-
-
-def test_numbers_that_are_none_are_grey() -> None:
-    assert to_image(torch.full((3, 1, 1), math.nan)).getpixel((0, 0)) == (128, 128, 128)
 
 
 def test_samples_are_pictures_with_captions() -> None:

@@ -9,7 +9,7 @@ from few_pictures import Few
 from sdwidgets.configs import TINY
 from sdwidgets.errors import CheckpointError, InputError
 from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.training.data import to_tensor
+from sdwidgets.pixels import to_tensor
 from sdwidgets.training.latents import Latents, cached_latents
 
 
@@ -21,7 +21,7 @@ def autoencoder(seeded):
 def test_they_are_the_posteriors_mean_and_deviation(autoencoder):
     pictures = Few()
     cache = cached_latents(autoencoder, pictures, 5)
-    posterior = autoencoder.encode(torch.stack([to_tensor(pictures.picture(i)) for i in range(5)]))
+    posterior = autoencoder.encode(torch.cat([to_tensor(pictures.picture(i)) for i in range(5)]))
     assert torch.allclose(cache.mean.float(), posterior.mean, atol=5e-3)
     assert torch.allclose(cache.std.float(), posterior.std, atol=5e-3)
 
