@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import checks
 from ..errors import InputError
+from ..trace.thinning import Thinned
 
 MOST = 300
 """Steps kept of a training, at most: of a longer one every so-many-th, and the newest."""
@@ -51,16 +52,13 @@ class Curve:
 
     def __init__(self) -> None:
         self.names: list[str] = ["loss"]
-        self.count = 0  # steps so far
-        self._every = 1
-        self._kept: list[tuple[TrainStep, list[float]]] = []  # steps and their row of the table
-        self._newest: tuple[TrainStep, list[float]] | None = None
+        self._kept: Thinned[tuple[TrainStep, list[float]]] = Thinned(MOST)  # steps, rows of table
         self._means: dict[str, tuple[float, int]] = {}  # and of how many values
 
     @property
     def steps(self) -> tuple[TrainStep, ...]:
         """The steps kept, oldest first; the newest is the last."""
-        return tuple(step for step, _ in self._rows())
+        return tuple(step for step, _ in self._kept.items.values())
 
     def add(self, step: TrainStep) -> None:
         """Take a step."""
@@ -73,13 +71,7 @@ class Curve:
         for name in self.names:
             value = values.get(name, math.nan)
             row += [value, self._mean(name, value, window)]
-        self._newest = step, row
-        if self.count % self._every == 0:
-            self._kept.append(self._newest)
-        self.count += 1
-        if len(self._kept) > MOST:
-            self._every *= 2
-            del self._kept[1::2]
+        self._kept.add((step, row))
 
     def _mean(self, name: str, value: float, window: float) -> float:
         """The exponential mean with this value; of all values so far while there are few."""
@@ -98,15 +90,11 @@ class Curve:
     def table(self) -> np.ndarray:
         """float32 [steps, 1 + 2 * names]: the step's number from 1, then of each name the value and
         its running mean."""
-        table = np.full((len(self._rows()), 1 + 2 * len(self.names)), np.nan, np.float32)
-        for into, (_, row) in zip(table, self._rows(), strict=True):
+        rows = [row for _, row in self._kept.items.values()]
+        table = np.full((len(rows), 1 + 2 * len(self.names)), np.nan, np.float32)
+        for into, row in zip(table, rows, strict=True):
             into[: len(row)] = row
         return table
-
-    def _rows(self) -> list[tuple[TrainStep, list[float]]]:
-        if self._newest is None or (self._kept and self._kept[-1] is self._newest):
-            return self._kept
-        return [*self._kept, self._newest]
 
 
 def checked(step: TrainStep) -> TrainStep:

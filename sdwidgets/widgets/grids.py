@@ -13,6 +13,7 @@ from ..contract import NUMBERED
 from ..errors import ImageError
 from ..pictures import as_picture
 from ..trace.images import encode_png
+from ..trace.thinning import Thinned
 from .picture import smaller
 
 SLOTS = NUMBERED["grid"]
@@ -69,29 +70,19 @@ def on_page(pictures: Any, step: int, columns: int | None) -> dict[str, Any]:
 
 
 class Grids:
-    """Which sheets are kept, and in which slot each is: a slot is sent once, whatever comes."""
+    """Which sheets are kept, and the slot of each: a sheet stays in its slot and is sent once."""
 
     def __init__(self) -> None:
-        self.count = 0  # sheets so far
-        self._every = 1
-        self._kept: dict[int, int] = {}  # number -> slot
+        self._kept: Thinned[int] = Thinned(SLOTS)  # the slots of sheets
 
     def add(self) -> tuple[int, list[int]]:
-        """The slot for one more sheet, and the slots that are empty from now on.
-
-        The newest is always kept; the one before it goes unless its turn has come.
-        """
-        number, before = self.count, set(self._kept.values())
-        self.count += 1
-        self._kept = {n: slot for n, slot in self._kept.items() if n % self._every == 0}
-        if len(self._kept) == SLOTS:
-            self._every *= 2
-            self._kept = {n: slot for n, slot in self._kept.items() if n % self._every == 0}
-        taken = self._kept.values()
-        slot = next(slot for slot in range(SLOTS) if slot not in taken)
-        self._kept[number] = slot
-        return slot, sorted(before - set(self._kept.values()))
+        """The slot for another sheet, and the slots that become empty."""
+        before = set(self.slots())
+        self._kept.make_room()
+        slot = min(set(range(SLOTS)) - set(self.slots()))
+        self._kept.add(slot)
+        return slot, sorted(before - set(self.slots()))
 
     def slots(self) -> list[int]:
         """The slots with a sheet, oldest first."""
-        return [slot for _, slot in sorted(self._kept.items())]
+        return list(self._kept.items.values())
