@@ -1,4 +1,4 @@
-"""Training, from nothing: autoencoders, text encoders, denoisers, and the bundled model's judge.
+"""Training from scratch: autoencoders, text encoders, denoisers, and the bundled model's judge.
 
     from sdwidgets import training
 
@@ -11,7 +11,7 @@
 this package.
 """
 
-# Functions of their modules' names: imported here, so that the name means the function.
+# Some functions have their module's name: imported here, the name means the function.
 from ..checkpoints.features import bundled_features, load_lpips
 from .autoencoder import AutoencoderTask, autoencoder
 from .data import Arrays, Pictures, Scenes

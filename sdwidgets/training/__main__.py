@@ -1,12 +1,12 @@
-"""``python -m sdwidgets.training PART``: trains one part of the bundled model from nothing.
+"""``python -m sdwidgets.training PART``: train a part of the bundled model from scratch.
 
-The parts build on each other: autoencoder, text, diffusion; the recogniser only judges. Each one
-resumes where its checkpoint in the runs folder ends. ``pack`` turns the checkpoints into a model
-folder that ``sdwidgets.load`` and diffusers read; ``unpack`` turns such a folder (by default the
-bundled model) back into checkpoints, for training its denoiser further.
+The parts build on each other: autoencoder, text, diffusion; the recogniser only judges. Each part
+resumes from its checkpoint in the runs folder. ``pack`` turns the checkpoints into a model folder
+that ``sdwidgets.load`` and diffusers read; ``unpack`` turns such a folder (by default the bundled
+model) back into checkpoints, to train its denoiser further.
 
-Started by torchrun, as ``torchrun --nproc_per_node 4 -m sdwidgets.training PART``, its processes
-share out every batch.
+Under torchrun (``torchrun --nproc_per_node 4 -m sdwidgets.training PART``) the processes share
+every batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 BUNDLED = Path(__file__).resolve().parents[1] / "weights" / "emoji"
 
-# Where to begin on a machine with time; what made the bundled weights stands beside them.
+# A starting point for a machine with time; the README beside the weights says what made them.
 PLANS = {
     "autoencoder": Plan(steps=4000, batch_size=32, ema=0.998),
     "first-stage": Plan(steps=4000, batch_size=32, ema=0.998),
@@ -53,8 +53,9 @@ def follow(
     log_every: int = 50,
     accelerator: Accelerator | None = None,
 ) -> None:
-    """Trains with a progress bar (a line every ``log_every`` steps without a terminal), which the
-    first of several processes shows. When one of them is asked to stop, all do."""
+    """Train with a progress bar, or without a terminal a line every ``log_every`` steps.
+
+    Of several processes the first shows it. When one is asked to stop, all stop."""
     speaks = accelerator is None or accelerator.is_main_process
     live = speaks and sys.stderr.isatty()
     bar: tqdm | None = None
@@ -86,7 +87,7 @@ def follow(
 
 
 def _asked(stop: Event, accelerator: Accelerator | None) -> bool:
-    """Whether this process, or any of them, has been asked to stop."""
+    """Whether this or any other process has been asked to stop."""
     if accelerator is None:
         return stop.is_set()
     if stop.is_set():
@@ -106,8 +107,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=20_000, help="latents cached for diffusion")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--lr", type=float, help="of the weights AdamW trains")
-    parser.add_argument("--matrix-lr", type=float, help="of the weights Muon trains")
+    parser.add_argument("--lr", type=float, help="learning rate of AdamW's weights")
+    parser.add_argument("--matrix-lr", type=float, help="learning rate of Muon's weights")
     parser.add_argument("--seed", type=int)
     args = parser.parse_args(argv)
     if args.threads:
@@ -138,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
     if accelerator:
         device = str(accelerator.device)
     rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
-    for turn in range(ranks):  # one after the other: what the first writes, the others read
+    for turn in range(ranks):  # one after the other: the others read what the first writes
         if turn == rank:
             torch.manual_seed(plan.seed)
             task = parts.task(
@@ -154,7 +155,7 @@ def main(argv: list[str] | None = None) -> None:
         signal.signal(kind, lambda *_: stop.set())
     follow(task, plan, checkpoint, stop, accelerator=accelerator)
     if stop.is_set() and rank == 0:
-        print(f"Stopped; the same command goes on from {checkpoint}.")
+        print(f"Stopped; the same command continues from {checkpoint}.")
     if accelerator:
         accelerator.end_training()
 

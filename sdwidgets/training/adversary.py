@@ -1,4 +1,4 @@
-"""The patch-based adversary of autoencoder training: it tells pictures from reconstructions.
+"""The patch-based adversary of autoencoder training: it tells images from reconstructions.
 
 Sources: PatchGAN ("Image-to-Image Translation with Conditional Adversarial Networks", Isola et al.,
 arXiv 1611.07004, section 3.2.2), as in "Taming Transformers" (Esser et al., arXiv 2012.09841,
@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 
 class Adversary(nn.Module):
-    """image [B, 3, H, W] in [-1, 1] -> a score for every patch [B, 1, h, w], high where it looks
-    real. A patch is 16, 34 or 70 pixels wide with one, two or three ``layers``.
+    """image [B, 3, H, W] in [-1, 1] -> a score per patch [B, 1, h, w], high where it looks real.
 
-    Group norms stand where the papers have batch norms: a score then depends on its own picture
-    alone, and training does not depend on how a batch is shared out.
+    A patch is 16, 34 or 70 pixels wide with one, two or three ``layers``. Group norms replace the
+    papers' batch norms: a score then depends on its own image alone, and training does not depend
+    on how a batch is split over processes.
     """
 
     def __init__(self, width: int = 64, layers: int = 3):
@@ -41,7 +41,7 @@ class Adversary(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.normal_(module.weight, 0.0, 0.02)
 
-        self.smallest = 3 * 2**layers  # pixels along a picture's side, for one score
+        self.smallest = 3 * 2**layers  # pixels along an image's side, for a single score
 
     def forward(self, image: Tensor) -> Tensor:
         scores: Tensor = self.body(image)
@@ -51,13 +51,13 @@ class Adversary(nn.Module):
 def told_apart(adversary: Adversary, real: Tensor, made: Tensor) -> Tensor:
     """The adversary's loss: the hinge loss of telling ``real`` from ``made``, 0 where it is sure.
 
-    Gradients reach the adversary alone.
+    Gradients reach only the adversary.
     """
     return 0.5 * (F.relu(1 - adversary(real)).mean() + F.relu(1 + adversary(made.detach())).mean())
 
 
 def found_out(adversary: Adversary, made: Tensor) -> Tensor:
-    """The loss of who made the pictures: minus the mean score. Gradients reach ``made`` alone."""
+    """The generator's loss: minus the mean score. Gradients reach only ``made``."""
     fixed = {name: weight.detach() for name, weight in adversary.named_parameters()}
     scores: Tensor = functional_call(adversary, fixed, (made,))
     return -scores.mean()
@@ -70,10 +70,10 @@ def adaptive_weight(
     mean: Callable[[Tensor], Tensor] | None = None,
     most: float = 1e4,
 ) -> Tensor:
-    """How much the adversary's opinion ``found`` counts: as much, in the ``last`` layer's weights,
-    as the reconstruction's loss ``told`` (arXiv 2012.09841, equation 7). Without gradients.
+    """The weight, without gradients, that gives the adversary's loss ``found`` as much pull on the
+    ``last`` layer's weights as the reconstruction loss ``told`` has (arXiv 2012.09841, equation 7).
 
-    ``mean`` is taken of the gradients over the processes that share a batch.
+    ``mean`` averages the gradients over the processes that share a batch.
     """
     (by_told,) = torch.autograd.grad(told, last, retain_graph=True)
     (by_found,) = torch.autograd.grad(found, last, retain_graph=True)

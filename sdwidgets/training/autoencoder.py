@@ -1,7 +1,7 @@
-"""Training autoencoders, KL and VQ, on crops of pictures.
+"""Training autoencoders, KL and VQ, on crops of images.
 
 The loss is that of the latent-diffusion paper (arXiv 2112.10752, section 3.1 and appendix G), with
-all its terms; which of them count, and how much, is in the task's fields.
+all its terms; the task's fields weight them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from .data import Pictures
 from .loop import Average, Draw, placed
 from .scaling import absorb_shift, quieten, standardize
 
-SHOWN = 8  # pictures that are shown rebuilt, by default
-MEASURED = 256  # pictures on which the latents' scale is measured
+SHOWN = 8  # reconstructions shown by default
+MEASURED = 256  # images on which the latents' scale is measured
 
 
 class Trained(nn.Module):
-    """What training changes: the autoencoder, its adversary, and how long each code lay idle."""
+    """What training changes: the autoencoder, its adversary, and how long each code was idle."""
 
     def __init__(self, autoencoder: Autoencoder, adversary: Adversary | None = None):
         super().__init__()
@@ -47,32 +47,32 @@ class Trained(nn.Module):
 
     @staticmethod
     def kept(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The weights of the autoencoder alone."""
+        """Only the autoencoder's weights."""
         own = "autoencoder."
         return {k.removeprefix(own): v for k, v in weights.items() if k.startswith(own)}
 
 
-IDLE = 100  # steps after which a code that stands for nothing begins anew
+IDLE = 100  # steps after which an unused code is reset
 
 
 @dataclass
 class AutoencoderTask:
-    """The autoencoder of ``model`` learns to rebuild crops of ``pictures``.
+    """The autoencoder of ``model`` learns to reconstruct crops of ``pictures``.
 
-    The loss, in which all but the adversary's share are means over a pixel's channels (of a range
-    of 2): ``l1`` and ``l2`` weigh the absolute and the squared error, ``look`` the ``distance``
-    of features (without one there is no such term), ``kl`` the KL in the paper's unit, where it and
-    the error are sums (its weight is about 1e-6), ``codebook`` the loss of codes. From step
-    ``adversary_from`` on the model's adversary, if it has one, counts ``adversary`` times as much
-    as the error, by equation 7 of arXiv 2012.09841. It learns from ``head_start`` steps before on:
-    an adversary that knows nothing yet has hardly any gradient, which that equation would blow up.
+    All terms of the loss but the adversary's are means over a pixel's channels (values span a range
+    of 2). ``l1`` and ``l2`` weight the absolute and the squared error; ``look`` weights the feature
+    ``distance``, if there is one; ``kl`` weights the KL in the paper's unit, where KL and error are
+    sums (its weight is about 1e-6); ``codebook`` weights the loss of codes. From step
+    ``adversary_from`` on, the model's adversary, if any, counts ``adversary`` times as much as the
+    error, by equation 7 of arXiv 2012.09841. It starts learning ``head_start`` steps earlier: an
+    untrained adversary has hardly any gradient, which that equation would blow up.
 
-    Codes that were nobody's nearest for 100 steps are set to latents of the batch (as in Jukebox,
-    arXiv 2005.00341, section 3.1): else most of a codebook can lie idle for good.
+    A code that was nearest to no latent for 100 steps is reset to a latent of the batch (as in
+    Jukebox, arXiv 2005.00341, section 3.1); otherwise most of a codebook can stay unused for good.
 
-    With ``decoder_only`` the latents stay as they are, for going on after a denoiser has been
-    trained on them. Crops are small at first, for many of them are worth more than few large ones,
-    and four times as large from step ``large_from`` on (None: never).
+    With ``decoder_only`` the latents stay fixed, to continue after a denoiser was trained on them.
+    Crops are small at first, because many small crops teach more than a few large ones, and have
+    four times the area from step ``large_from`` on (None: never).
     """
 
     model: Trained
@@ -129,7 +129,7 @@ class AutoencoderTask:
             values["codes"] = image.new_tensor(codebook_usage(counts))
             values["perplexity"] = image.new_tensor(perplexity(counts))
         else:
-            values["kl"] = posterior.kl().mean() / posterior.mean[0].numel()  # nats a number
+            values["kl"] = posterior.kl().mean() / posterior.mean[0].numel()  # nats per number
             loss = told + self.kl * posterior.kl().mean() / image[0].numel()
         if self.model.adversary is not None and draw.step >= self.adversary_from - self.head_start:
             values["told_apart"] = told_apart(self.model.adversary, image, decoded)
@@ -144,12 +144,12 @@ class AutoencoderTask:
 
     def _latents(self, posterior: Posterior, draw: Draw) -> Tensor:
         if isinstance(posterior, Codes):
-            return posterior.quantized  # decoding finds the same codes, and passes gradients on
+            return posterior.quantized  # decoding finds the same codes and passes gradients on
         return posterior.mean + posterior.std * draw.normal(*posterior.mean.shape[1:])
 
     @torch.no_grad()
     def _revive(self, posterior: Codes, draw: Draw) -> None:
-        """Set codes that lay idle to latents of the whole batch; the next one may use them."""
+        """Reset idle codes to latents of the whole batch; the next batch may use them."""
         quantize = self.model.autoencoder.quantize
         assert quantize is not None
         idle = self.model.get_buffer("idle")
@@ -169,8 +169,8 @@ class AutoencoderTask:
 
     @torch.no_grad()
     def reconstructions(self, count: int = SHOWN) -> np.ndarray:
-        """The first ``count`` pictures [count, H, 2 W, 3] uint8: at the left as they are, at the
-        right rebuilt by the averaged weights as they are now."""
+        """The first ``count`` images [count, H, 2 W, 3] uint8: the original on the left, its
+        reconstruction by the current averaged weights on the right."""
         model = self._model(None)
         device = next(model.parameters()).device
         rows = []
@@ -181,8 +181,9 @@ class AutoencoderTask:
         return np.stack(rows)
 
     def result(self, checkpoint: str | os.PathLike[str] | None = None) -> Autoencoder:
-        """The autoencoder with the averaged weights as they are now or in a training's file, its
-        latents scaled to unit variance on the pictures (not those of ``decoder_only``)."""
+        """The autoencoder with the current averaged weights, or those of a checkpoint file.
+
+        Its latents are scaled to unit variance on the images, except with ``decoder_only``."""
         model = self._model(checkpoint)
         if not self.decoder_only:
             numbers = range(min(MEASURED, len(self.pictures)))
@@ -222,24 +223,24 @@ def autoencoder(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> AutoencoderTask:
-    """Training of an autoencoder on crops of pictures.
+    """The task of training an autoencoder on crops of images.
 
-    model: a config, for a new one (``configs.FIRST_STAGES`` has the paper's), the name of one
-    ("KL-f8"; where a small one has the name, too, that one), or an autoencoder to go on with.
+    model: a config for a new autoencoder (``configs.FIRST_STAGES`` has the paper's), a name
+    ("KL-f8"; a small autoencoder of that name comes first), or an autoencoder to continue with.
 
-    The loss: ``l1`` and ``l2`` weigh the absolute and the squared error. perceptual: the distance
-    by which pictures should look alike, as heavy as ``perceptual_weight``: the bundled features of
-    emoji scenes, LPIPS on a VGG16 of yours (`load_lpips`), or None. ``kl`` weighs the KL term,
-    ``codebook`` that of codes; which one there is, the config says. adversary: how much the
-    adversary counts beside the error (0: there is none), from step ``adversary_from`` on; it learns
-    ``head_start`` steps longer. Its patches are 16, 34 or 70 pixels wide with one, two or three
-    ``adversary_layers``.
+    The loss: ``l1`` and ``l2`` weight the absolute and the squared error. perceptual: a distance of
+    how different images look, weighted by ``perceptual_weight``: the bundled features of emoji
+    scenes, LPIPS on your own VGG16 (`load_lpips`), or None. ``kl`` weights the KL term,
+    ``codebook`` the loss of codes; the config says which of them applies. adversary: the weight of
+    the adversary relative to the error (0: no adversary), from step ``adversary_from`` on; it
+    starts learning ``head_start`` steps earlier. Its patches are 16, 34 or 70 pixels wide with one,
+    two or three ``adversary_layers``.
 
-    crop: the crops' side, 32 pixels by default; from step ``large_from`` on they are twice as wide,
-    and a fourth as many. decoder_only: the latents stay as they are.
+    crop: the crops' side, 32 pixels by default; from step ``large_from`` on crops are twice as wide
+    and a quarter as many. decoder_only: the latents stay fixed.
 
-    Raises InputError for what does not go together. The same arguments make the same task, so a
-    training is resumed by making it again and giving its checkpoint to `train`.
+    Raises InputError for arguments that do not go together. The same arguments make the same task:
+    to resume a training, make the task again and give its checkpoint to `train`.
     """
     weights = {
         "l1": l1,
@@ -252,7 +253,7 @@ def autoencoder(
     for name, value in weights.items():
         real(name, value, 0, 1e6)
     if not l1 and not l2:
-        raise InputError("Without l1 and l2 nothing holds a picture to its original.")
+        raise InputError("Without l1 and l2 nothing ties a reconstruction to its original.")
     place = device_of(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -266,7 +267,7 @@ def autoencoder(
     if opponent is not None and side < opponent.smallest:
         raise InputError(
             f"Crops of {side} pixels are too small for an adversary with {adversary_layers} layers:"
-            f" it needs {opponent.smallest}.\nTake fewer layers, larger crops, or adversary=0.",
+            f" it needs {opponent.smallest}.\nUse fewer layers, larger crops, or adversary=0.",
             parameter="adversary_layers",
         )
     return AutoencoderTask(
@@ -288,7 +289,7 @@ def autoencoder(
 
 
 def _network(model: str | AutoencoderConfig | Autoencoder) -> Autoencoder:
-    """A network of its own, with gradients; a new one has latents that are not scaled."""
+    """A copy or a new network, with gradients; a new network does not scale its latents."""
     if isinstance(model, Autoencoder):
         return copy.deepcopy(model).requires_grad_(True)
     if isinstance(model, str):
@@ -296,7 +297,8 @@ def _network(model: str | AutoencoderConfig | Autoencoder) -> Autoencoder:
         model = known[choice("model", model, sorted(known))]
     if not isinstance(model, AutoencoderConfig):
         raise InputError(
-            f"model is a config, a name or an Autoencoder, got {shown(model)}.", parameter="model"
+            f"model must be a config, name or Autoencoder, got {shown(model)}.",
+            parameter="model",
         )
     network = Autoencoder(replace(model, scaling_factor=1.0, shift_factor=0.0))
     quieten(network)
@@ -304,7 +306,7 @@ def _network(model: str | AutoencoderConfig | Autoencoder) -> Autoencoder:
 
 
 def _crop(pictures: Pictures, factor: int, crop: int | None, large_from: int | None) -> int:
-    """The crops' side: it fits into the pictures, in its later size, too, and f divides it."""
+    """The crops' side: a multiple of f that fits into the images, in its later size, too."""
     side = min(pictures.picture(0).shape[:2])
     times = 1
     if large_from is not None:
@@ -315,8 +317,8 @@ def _crop(pictures: Pictures, factor: int, crop: int | None, large_from: int | N
     whole("crop", crop, 1, 4096)
     if crop * times > side or crop % factor:
         raise InputError(
-            f"Crops of {crop * times} pixels do not fit: pictures have {side}, and f is {factor}.\n"
-            "Take a multiple of f that is not larger than the pictures.",
+            f"Crops of {crop * times} pixels do not fit: images have {side}, and f is {factor}.\n"
+            "Use a multiple of f that is not larger than the images.",
             parameter="crop",
         )
     return crop

@@ -1,4 +1,4 @@
-"""Captions that people wrote into files: a text beside each picture, or one table for all."""
+"""Captions in files: a text beside each image, or one table for all."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from ..errors import InputError
 from ..strict_json import parse_object
 
-LONGEST = 100_000  # bytes of a text beside a picture
-REMEDY = "Each line gives the file_name of a picture and its text."
+LONGEST = 100_000  # bytes of a text beside an image
+REMEDY = "Each line has the file_name of an image and its text."
 
 
 def captions_beside(picture: Path) -> tuple[str, ...]:
-    """The lines of the ``.txt`` of the picture's name: each is a caption. None without a file.
+    """The lines of the ``.txt`` file of the image's name, each a caption; () without a file.
 
-    Raises ValueError, which says in few words what is wrong with the file.
+    Raises ValueError, with a few words about what is wrong with the file.
     """
     file = picture.with_suffix(".txt")
     if not file.is_file():
@@ -32,15 +32,15 @@ def captions_beside(picture: Path) -> tuple[str, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise ValueError("no text in UTF-8") from None
+        raise ValueError("not UTF-8 text") from None
     return tuple(line.strip() for line in text.splitlines() if line.strip())
 
 
 def captions_listed(file: Path) -> dict[str, tuple[str, ...]]:
-    """The captions of each ``file_name`` in a table, ``.csv`` or ``.jsonl``: its column ``text``.
+    """The captions of each ``file_name`` in a ``.csv`` or ``.jsonl`` table: its column ``text``.
 
-    A picture may stand in it more than once, and then has several captions. Raises InputError,
-    with the line, for a table that is not one.
+    An image in several rows has several captions. Raises InputError, with the line, for a table
+    that cannot be read.
     """
     rows = {".csv": _csv_rows, ".jsonl": _json_rows}.get(file.suffix.lower())
     if rows is None:
@@ -56,7 +56,7 @@ def captions_listed(file: Path) -> dict[str, tuple[str, ...]]:
     except OSError as error:
         problem = f"it cannot be read: {error.strerror or error}"
     except UnicodeDecodeError:
-        problem = "it is no text in UTF-8"
+        problem = "it is not UTF-8 text"
     except ValueError as error:
         problem = str(error)
     if problem:
@@ -69,8 +69,8 @@ def _csv_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         table = csv.DictReader(lines, strict=True)
         try:
             for row in table:
-                if None in row:  # where DictReader puts what is too much
-                    raise csv.Error("too many cells (a text with a comma stands in quotes)")
+                if None in row:  # where DictReader puts surplus cells
+                    raise csv.Error("too many cells (quote a text that has a comma)")
                 yield table.line_num, row
         except csv.Error as error:
             raise ValueError(f"line {table.line_num}: {error}") from None
@@ -91,6 +91,6 @@ def _json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _text(line: int, row: dict[str, Any], column: str) -> str:
     value = row.get(column)
     if not isinstance(value, str):
-        problem = f"no {column!r}" if value is None else f"{column!r} is no text"
+        problem = f"no {column!r}" if value is None else f"{column!r} is not a text"
         raise ValueError(f"line {line}: {problem}")
     return value.strip()

@@ -1,7 +1,7 @@
-"""A training's checkpoint: written whole or not at all, and read with mistrust.
+"""A training's checkpoint: written whole or not at all, and checked when read.
 
-It is a dict of "model" (the weights), "ema" (their average), "step" (how many were taken) and
-"optimizers" (their states); a model that was unpacked from a folder has no optimisers.
+It is a dict of "model" (the weights), "ema" (their average), "step" (steps taken so far) and
+"optimizers" (their states); a model unpacked from a folder has no optimisers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from ..checks import is_whole
 from ..errors import CheckpointError, CheckpointNotFound
 
-REMEDY = "Give the file of this very training, or a new name to begin anew. Nothing was loaded."
+REMEDY = "Give the file of this training, or a new name to start over. Nothing was loaded."
 
 
 def save_atomically(state: dict, path: Path) -> None:
-    """Writes ``path`` so that at every moment it is either the old file or the whole new one.
+    """Write ``path`` so that at every moment it is either the old file or the whole new one.
 
-    Raises CheckpointError where it cannot be written; the old file is then as it was.
+    Raises CheckpointError if it cannot be written; the old file is then untouched.
     """
     part = path.with_name(path.name + ".part")
     try:
@@ -32,7 +32,7 @@ def save_atomically(state: dict, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except (OSError, RuntimeError) as error:  # torch says RuntimeError when a disk is full
+    except (OSError, RuntimeError) as error:  # torch raises RuntimeError when a disk is full
         problem = getattr(error, "strerror", None) or str(error).splitlines()[0]
     except BaseException:  # Ctrl-C
         part.unlink(missing_ok=True)
@@ -40,7 +40,7 @@ def save_atomically(state: dict, path: Path) -> None:
     else:
         return
     _remove(part)
-    kept = "What was saved there before is as it was. " if path.exists() else ""
+    kept = "The file that was there is untouched. " if path.exists() else ""
     raise CheckpointError(
         f"{path} could not be written: {problem}.\n{kept}The weights in memory are not lost:\n"
         "make room, or save them elsewhere."
@@ -48,7 +48,7 @@ def save_atomically(state: dict, path: Path) -> None:
 
 
 def _remove(part: Path) -> None:
-    """What was begun goes; where that cannot be, it does not matter."""
+    """Remove the unfinished file, if possible."""
     try:
         part.unlink(missing_ok=True)
     except OSError:
@@ -56,7 +56,7 @@ def _remove(part: Path) -> None:
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """What a training left in ``path``. Raises CheckpointError where that is something else."""
+    """The state that a training left in ``path``. Raises CheckpointError for any other file."""
     problem = ""
     try:
         state = torch.load(path, map_location=device, weights_only=True)
@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if problem:
         raise CheckpointError(
             f"{path} cannot be read as a training's checkpoint: {problem:.120}\n"
-            "It is cut, or something else. Move it away to begin anew."
+            "It is truncated, or another kind of file. Move it away to start over."
         )
     if state is None:
         raise CheckpointNotFound(f"There is no checkpoint {str(path)!r}.")
@@ -77,7 +77,7 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         and is_whole(state.get("step"))
         and state["step"] >= 0
     ):
-        raise CheckpointError(f"{path} holds something else than a training left.\n{REMEDY}")
+        raise CheckpointError(f"{path} is not the checkpoint of a training.\n{REMEDY}")
     return state
 
 
@@ -86,7 +86,7 @@ def _are_weights(value: Any) -> bool:
 
 
 def check_fits(state: dict[str, Any], model: nn.Module, path: Path) -> None:
-    """Raise CheckpointError, with the first name that differs, if ``state`` is another model's."""
+    """Raise CheckpointError, naming the first difference, if ``state`` is another model's."""
     own = model.state_dict()
     for kept in (state["model"], state["ema"]):
         missing = own.keys() - kept.keys() if "optimizers" in state else set()
@@ -95,14 +95,15 @@ def check_fits(state: dict[str, Any], model: nn.Module, path: Path) -> None:
             here = [*own[name].shape] if name in own else "missing"
             if there != here:
                 raise CheckpointError(
-                    f"{path} is of another model: {name} is {there} in it, {here} here.\n{REMEDY}"
+                    f"{path} belongs to another model: {name} is {there} there and {here} here.\n"
+                    f"{REMEDY}"
                 )
 
 
 def load_optimizers(
     optimizers: list[torch.optim.Optimizer], states: list[dict], path: Path
 ) -> None:
-    """Raise CheckpointError if the states are those of other optimisers."""
+    """Load the optimisers' states. Raises CheckpointError if they are of other optimisers."""
     try:
         for optimizer, kept in zip(optimizers, states, strict=True):
             optimizer.load_state_dict(kept)

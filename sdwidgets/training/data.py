@@ -1,7 +1,7 @@
-"""Pictures to train on: arrays in memory, and the emoji scenes, which never end.
+"""Images to train on: arrays in memory, and emoji scenes without end.
 
-Picture ``i`` is always the same one, whoever asks for it. What a training takes of them follows
-from the number of the sample alone, so a run that is resumed sees what it would have seen.
+Image ``i`` is always the same, whoever asks for it. What a training takes from them depends on the
+sample's number alone, so a resumed run sees what it would have seen.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from .order import sample_row
 
 
 class Pictures(Protocol):
-    """What a training is given: pictures, their captions and labels.
+    """What a training is given: images, their captions and labels.
 
-    ``number`` counts from 0 and is taken modulo the length; the sources that never end (see
-    `Scenes`) have a nominal one.
+    ``number`` counts from 0 and is taken modulo the length, which is nominal for sources without
+    end (see `Scenes`).
     """
 
     @property
@@ -53,17 +53,17 @@ class Pictures(Protocol):
         ...
 
     def caption(self, number: int, rng: random.Random) -> str:
-        """A caption of that picture, "" if it has none; of several, ``rng`` chooses one."""
+        """A caption of that image, chosen by ``rng`` if there are several; "" if there is none."""
         ...
 
     def label(self, number: int) -> int | None:
-        """The number of the class it belongs to, or None."""
+        """The number of the image's class, or None."""
         ...
 
     def crops(self, numbers: Sequence[int], size: int) -> Tensor:
-        """Square crops [count, 3, size, size] in [-1, 1], where ``numbers`` count on without end.
+        """Square crops [count, 3, size, size] in [-1, 1]; ``numbers`` count on without end.
 
-        Each number has its own, always the same: another part of a picture in every epoch.
+        Each number always gives the same crop: another part of an image in every epoch.
         """
         ...
 
@@ -72,11 +72,11 @@ class Pictures(Protocol):
 
 
 class Arrays:
-    """Pictures in memory: uint8 [N, H, W, 3] (not copied), floats within 0 and 1, or a list of
-    pictures of any kind, all of one size.
+    """Images in memory: uint8 [N, H, W, 3] (not copied), floats from 0 to 1, or a list of images of
+    any kind, all of the same size.
 
-    Each has a caption (or several, of which one is drawn every time) and a label, if given.
-    Raises ImageError for what is no picture, InputError for captions or labels that do not fit.
+    Each image has a caption (or several, and one of them is drawn each time) and a label, if given.
+    Raises ImageError for what is not an image, InputError for captions or labels that do not fit.
     """
 
     def __init__(
@@ -114,32 +114,32 @@ class Arrays:
 
 
 def _arrays(images: np.ndarray | Sequence[PictureLike]) -> list[np.ndarray]:
-    """Every picture as uint8 [H, W, 3]."""
+    """Every image as uint8 [H, W, 3]."""
     if hasattr(images, "__array__"):
         images = np.asarray(images)
         if images.ndim == 4 and images.shape[3] == 3 and images.dtype == np.uint8 and images.size:
             return list(images)
     if not len(images):
-        raise InputError("There are no pictures.", parameter="images")
+        raise InputError("There are no images.", parameter="images")
     found = []
     for number, image in enumerate(images):
         try:
             picture, _ = as_picture(image)
         except ImageError as error:
-            raise ImageError(f"Picture {number}: {error}", parameter="images") from None
+            raise ImageError(f"Image {number}: {error}", parameter="images") from None
         found.append(np.array(picture))
         if found[0].shape != found[-1].shape:
             (a, b, _), (h, w, _) = found[0].shape, found[-1].shape
             raise InputError(
-                f"Picture {number} is {w} x {h}, those before it are {b} x {a}.\n"
-                "Give pictures of one size.",
+                f"Image {number} is {w} x {h}, but the images before it are {b} x {a}.\n"
+                "All images must have the same size.",
                 parameter="images",
             )
     return found
 
 
 def _captions(captions: Sequence | None, count: int) -> list[tuple[str, ...]]:
-    """What may be said of each picture."""
+    """The captions of each image."""
     if captions is None:
         return [()] * count
     _check_count("captions", captions, count)
@@ -169,7 +169,7 @@ def _labels(labels: Sequence | None, count: int) -> list[int | None]:
 def _check_count(name: str, given: Sequence, count: int) -> None:
     if isinstance(given, str) or len(given) != count:
         got = "a text" if isinstance(given, str) else len(given)
-        raise InputError(f"There are {count} pictures; {name} are {got}.", parameter=name)
+        raise InputError(f"There are {count} images, but {name} are {got}.", parameter=name)
 
 
 # ------------------------------------------------------------------------- scenes
@@ -177,12 +177,11 @@ def _check_count(name: str, given: Sequence, count: int) -> None:
 
 @dataclass
 class Scenes:
-    """Emoji scenes of a ``seed``, ``size`` pixels wide, as many as one likes; ``count`` is how many
-    they count as.
+    """Emoji scenes of a ``seed``, ``size`` pixels wide, without end; nominally ``count``.
 
-    ``kind`` is that of `make_scene`. With ``nouns``, only scenes of these things come; the label is
-    the thing's number in ``classes``, where there is but one kind of it. The Noto Color Emoji font
-    draws them (or ``glyphs`` that are given): InputError without it.
+    ``kind`` is that of `make_scene`. With ``nouns``, scenes show only these things; the label is
+    the thing's number in ``classes`` if a scene shows a single kind of thing. The Noto Color Emoji
+    font draws them, unless ``glyphs`` are given: InputError without it.
     """
 
     seed: int = 0
@@ -200,7 +199,7 @@ class Scenes:
             _check_nouns(self.nouns, self.kind)
         if self.glyphs is None:
             self.glyphs = load_glyphs()
-        self.scene(0)  # which kinds there are is known there
+        self.scene(0)  # refuses an unknown kind
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -224,7 +223,7 @@ class Scenes:
         return self.classes.index(nouns[0]) if len(nouns) == 1 else None
 
     def crops(self, numbers: Sequence[int], size: int) -> Tensor:
-        """Crops of one scene each, around one of its objects.
+        """Crops, each of its own scene, around one of the scene's objects.
 
         An autoencoder is convolutional: what it learns on crops holds on whole scenes, and a crop
         shows an object for a fraction of a scene's work.
@@ -258,7 +257,7 @@ def scene_at(
     kind: str | None = None,
     nouns: Sequence[str] | None = None,
 ) -> Scene:
-    """Scene ``index`` of an endless, reproducible sequence; of ``nouns`` alone, if given."""
+    """Scene ``index`` of an endless, reproducible sequence; only with ``nouns``, if given."""
     rng = random.Random(f"{seed}/{split}/{kind}/{index}")
     while True:
         scene = make_scene(rng, split, kind=kind)
@@ -267,21 +266,21 @@ def scene_at(
 
 
 def draw(scenes: list[Scene], glyphs: Glyphs) -> Tensor:
-    """The scenes' pictures [B, 3, 128, 128] in [-1, 1]."""
+    """The scenes' images [B, 3, 128, 128] in [-1, 1]."""
     return torch.cat([to_tensor(render(scene, glyphs).image) for scene in scenes])
 
 
 def _check_nouns(nouns: Sequence[str], kind: str | None) -> None:
-    """There must be such things, and as many of them as a scene of that kind holds."""
+    """Raise InputError unless scenes can show ``nouns``, and there are enough for that kind."""
     for noun in nouns:
         if noun not in OBJECTS:
             raise InputError(
-                f"There is no emoji {shown(noun)} in scenes; they hold {', '.join(OBJECTS)}.",
+                f"Scenes have no emoji {shown(noun)}. They have {', '.join(OBJECTS)}.",
                 parameter="nouns",
             )
     least = {"two": 2, "three": 3}.get(kind or "", 1)
     if len(set(nouns)) < least:
         raise InputError(
-            f"Scenes of the kind {kind!r} hold {least} different things; nouns are {len(nouns)}.",
+            f"Scenes of the kind {kind!r} show {least} different things, nouns has {len(nouns)}.",
             parameter="nouns",
         )

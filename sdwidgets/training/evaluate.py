@@ -1,10 +1,10 @@
 """``python -m sdwidgets.training.evaluate``: how good a model of the emoji scenes is, in numbers.
 
 On held-out scenes: the autoencoder's PSNR. Over prompts of seen and of held-out combinations: how
-often the objects, the background's colour and the relations asked for are in the picture, as a
-recogniser trained on real scenes sees it, with that recogniser's own accuracy on real scenes
-beside it. And whether the words look where they mean: the cross-attention of nouns (and of the
-colour word) against the exact masks, while known scenes are denoised.
+often the image has the objects, the background colour and the relations of the prompt, as seen by a
+recogniser trained on real scenes, beside that recogniser's own accuracy on real scenes. Finally,
+whether the words look where they mean: the cross-attention of nouns (and of the colour word)
+against the exact masks, while known scenes are denoised.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from .data import draw, scene_at
 from .loop import placed
 from .recognizer import Recognizer, Seen, holds, recognize
 
-TEST_SEED = 1_000_000  # scenes that no training draws
+TEST_SEED = 1_000_000  # its scenes are in no training
 KINDS = ("one", "two", "two", "two", "three", "several")
 
 
@@ -59,21 +59,21 @@ def plain_caption(scene: Scene) -> str:
 
 
 def prompt_scenes(count: int, split: Split) -> list[Scene]:
-    """``count`` scenes of that split, of all kinds, in the plainest words."""
+    """``count`` scenes of that split, of all kinds, with plain captions."""
     scenes = [scene_at(TEST_SEED, i, split, KINDS[i % len(KINDS)]) for i in range(count)]
     return [replace(scene, caption=plain_caption(scene)) for scene in scenes]
 
 
-# ------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------- images
 
 
 @dataclass(frozen=True)
 class Score:
-    """Shares in [0, 1] over ``pictures`` pictures.
+    """Shares in [0, 1] over ``pictures`` images.
 
     ``objects``: every noun of the prompt is there, as often as asked for; ``nouns``: single nouns
     that are there; ``exact``: the objects are right and nothing else is there; ``color``: the
-    background's colour is right; ``relation``: of the prompts that state relations, all hold.
+    background's colour is right; ``relation``: all relations hold, among prompts that have some.
     """
 
     pictures: int
@@ -85,7 +85,7 @@ class Score:
 
 
 def score(scenes: list[Scene], seen: list[Seen]) -> Score:
-    """How far what was seen is what the scenes are."""
+    """How well what was seen matches the scenes."""
     objects, nouns, exact, color, relation = [], [], [], [], []
     for scene, one in zip(scenes, seen, strict=True):
         there = {noun: len(one.objects.get(noun, ())) for noun in scene.counts}
@@ -114,7 +114,7 @@ def generated(
     guidance_scale: float,
     batch: int = 25,
 ) -> Tensor:
-    """The pictures the model makes of the scenes' captions [B, 3, 128, 128] in [-1, 1]."""
+    """The images that the model makes from the scenes' captions [B, 3, 128, 128] in [-1, 1]."""
     images = []
     for start in range(0, len(scenes), batch):
         part = scenes[start : start + batch]
@@ -132,7 +132,7 @@ def generated(
 
 @torch.no_grad()
 def psnr(model: LatentDiffusion, scenes: list[Scene], glyphs: Glyphs) -> float:
-    """Peak signal-to-noise ratio of the autoencoder in dB, the mean over the scenes."""
+    """Peak signal-to-noise ratio of the autoencoder in dB, averaged over the scenes."""
     errors = []
     for start in range(0, len(scenes), 25):
         images = draw(scenes[start : start + 25], glyphs).to(model.device)
@@ -146,9 +146,10 @@ def psnr(model: LatentDiffusion, scenes: list[Scene], glyphs: Glyphs) -> float:
 
 @dataclass(frozen=True)
 class Grounding:
-    """Of the words' attention maps against their masks: the mean area under the ROC curve, and
-    the mean intersection over union at the one ``threshold`` (of maps scaled to [0, 1]) that
-    serves all maps best."""
+    """Attention maps of ``words`` words against their masks.
+
+    ``auc`` is the mean area under the ROC curve; ``miou`` the mean intersection over union at the
+    single ``threshold`` (of maps scaled to [0, 1]) that serves all maps best."""
 
     words: int
     auc: float
@@ -157,7 +158,8 @@ class Grounding:
 
 
 def area_under_curve(values: np.ndarray, mask: np.ndarray) -> float:
-    """How likely a pixel in the mask has a higher value than one outside (Mann-Whitney)."""
+    """The probability that a pixel in the mask has a higher value than a pixel outside it
+    (Mann-Whitney)."""
     _, inverse, counts = np.unique(values.ravel(), return_inverse=True, return_counts=True)
     ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # ties share their mean rank
     inside = mask.ravel()
@@ -169,8 +171,8 @@ def area_under_curve(values: np.ndarray, mask: np.ndarray) -> float:
 def attention_maps(
     model: LatentDiffusion, scene: Scene, image: Tensor, ts: list[int], generator: torch.Generator
 ) -> Tensor:
-    """The plain average map of every token [T, 128, 128]: over heads, all layers, and the
-    training steps ``ts`` to which the scene is noised."""
+    """The average map of every token [T, 128, 128]: over heads, all layers, and the training steps
+    ``ts`` to which the scene is noised."""
     z = model.autoencoder.encode(image[None].to(model.device)).mode().float()
     sigma = model.schedule.sigmas[ts].float().to(z.device).view(-1, 1, 1, 1)
     noise = torch.randn((len(ts), *z.shape[1:]), generator=generator).to(z.device)
@@ -198,7 +200,7 @@ def attention_maps(
 def grounding(
     model: LatentDiffusion, scenes: list[Scene], glyphs: Glyphs, seed: int = 0
 ) -> dict[str, Grounding]:
-    """Scores of the nouns' maps and of the colour words' (against the background's mask)."""
+    """Scores of the maps of nouns, and of colour words (against the background's mask)."""
     generator = torch.Generator().manual_seed(seed)
     maps: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {"nouns": [], "colours": []}
     for scene in scenes:
@@ -241,7 +243,7 @@ def evaluate(
     steps: int = 20,
     guidance_scale: float | None = None,
 ) -> dict:
-    """Every score of the model as plain data; see `report` for its text."""
+    """Every score of the model as plain data; `report` makes a text of it."""
     scale = model.config.guidance_scale if guidance_scale is None else guidance_scale
     scenes: dict[Split, list[Scene]] = {
         "seen": prompt_scenes(prompts, "seen"), "held_out": prompt_scenes(prompts, "held_out"),
@@ -262,11 +264,11 @@ def evaluate(
 
 
 def report(result: dict) -> str:
-    """The scores as a table, the aims beside them."""
+    """The scores as a table, with the aims."""
     lines = [
         f"autoencoder, held-out scenes: PSNR {result['psnr_db']:.1f} dB   (aim 30)",
         "",
-        f"pictures of {result['made_seen']['pictures']} prompts each, {result['steps']} steps, "
+        f"images of {result['made_seen']['pictures']} prompts each, {result['steps']} steps, "
         f"guidance {result['guidance_scale']:g}; in per cent",
         f"{'':34}{'objects':>9}{'nouns':>9}{'exact':>9}{'colour':>9}{'relation':>9}",
     ]

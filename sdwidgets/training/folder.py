@@ -1,4 +1,4 @@
-"""A folder of pictures to train on, with captions beside them or in a table, and classes."""
+"""A folder of images to train on, with captions beside them or in a table, and classes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ NAMED = 3  # files that a warning names
 
 
 class ImageFolder(Arrays):
-    """All pictures in a folder and the folders in it, as squares of ``size`` pixels, in memory.
+    """All images in a folder and its subfolders, as squares of ``size`` pixels, in memory.
 
-    Each is scaled to cover the square, and the overhang is cut off evenly. Its captions are the
-    lines of the ``.txt`` of its name, or the rows for it in ``captions``: a ``.csv`` or ``.jsonl``
-    file with ``file_name`` (from the folder on) and ``text``. Its class is the outermost folder it
-    is in; ``classes`` has their names, in the order of the labels.
+    Each image is scaled to cover the square and cropped evenly. Its captions are the lines of the
+    ``.txt`` file of its name, or its rows in ``captions``: a ``.csv`` or ``.jsonl`` file with
+    ``file_name`` (relative to the folder) and ``text``. Its class is the outermost folder it is in;
+    ``classes`` has the names, in the order of the labels.
 
-    What cannot be read is left out, never fatal: ``skipped`` has every such file's name and the
-    reason, ``notices`` what else one might not expect; warnings sum them up.
+    Files that cannot be read are left out, never fatal: ``skipped`` has the name of each and the
+    reason, ``notices`` has other surprises; warnings sum them up.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ImageFolder(Arrays):
         skipped: dict[str, str] = {}
         notices: dict[str, str] = {}
         images, told, self.names = [], [], []
-        for name in tqdm(files, desc="pictures", delay=3, mininterval=1):
+        for name in tqdm(files, desc="images", delay=3, mininterval=1):
             try:
                 picture, notes = as_picture(root / name)
             except ImageError as error:
@@ -65,24 +65,24 @@ class ImageFolder(Arrays):
             told.append(_told(root, name, listed, skipped))
         if not images:
             raise InputError(
-                f"There is no picture in {str(root)!r}"
+                f"There is no image in {str(root)!r}"
                 + (f": {_some(skipped)}." if skipped else "."),
                 parameter="folder",
             )
         for name in sorted((listed or {}).keys() - {*self.names, *skipped}):
-            notices[name] = "There is a caption for it, and no picture."
+            notices[name] = "It has a caption, but there is no such image."
         classes = [name.split("/")[0] if "/" in name else None for name in self.names]
         self.classes = tuple(sorted({one for one in classes if one is not None}))
         numbers = {one: number for number, one in enumerate(self.classes)}
         super().__init__(images, told, [numbers.get(one or "") for one in classes])
         self.skipped, self.notices = skipped, notices
-        for what, about in (("skipped", skipped), ("to have a look at", notices)):
+        for what, about in (("skipped", skipped), ("worth a look", notices)):
             if about:
                 warnings.warn(f"{root}: {len(about)} {what}: {_some(about)}", stacklevel=2)
 
 
 def _files(root: Path) -> list[str]:
-    """The names, from ``root`` on, of all files that may be pictures: content decides, not they."""
+    """The names, relative to ``root``, of all files that may be images; the content decides."""
     found = []
     for folder, folders, files in os.walk(root):
         folders[:] = [one for one in folders if not one.startswith(".")]
@@ -94,7 +94,7 @@ def _files(root: Path) -> list[str]:
 
 
 def _table(root: Path, captions: str | os.PathLike[str]) -> Path:
-    """The captions' file: in the folder or, if there is none, where the path says."""
+    """The captions' file: in the folder or, if it is not there, where the path says."""
     inside = root / captions
     return inside if inside.is_file() else Path(captions)
 
@@ -102,13 +102,13 @@ def _table(root: Path, captions: str | os.PathLike[str]) -> Path:
 def _told(
     root: Path, name: str, listed: dict[str, tuple[str, ...]] | None, skipped: dict[str, str]
 ) -> tuple[str, ...]:
-    """A picture's captions; a text that cannot be read is skipped, and the picture has none."""
+    """An image's captions; a text that cannot be read is skipped, and the image then has none."""
     if listed is not None:
         return listed.get(name, ())
     try:
         return captions_beside(root / name)
     except ValueError as error:
-        skipped[Path(name).with_suffix(".txt").as_posix()] = f"The caption is not one: {error}."
+        skipped[Path(name).with_suffix(".txt").as_posix()] = f"This is not a caption: {error}."
         return ()
 
 
@@ -116,12 +116,12 @@ def _check_room(count: int, size: int) -> None:
     needed, free = count * size * size * 3, available_memory(torch.device("cpu"))
     if free is not None and needed > free:
         raise OutOfMemory(
-            f"{count:,} pictures of {size} x {size} pixels take {amount(needed)} of memory, "
-            f"{amount(free)} are free.\nTake a smaller size, or fewer pictures."
+            f"{count:,} images of {size} x {size} pixels need {amount(needed)} of memory, and "
+            f"{amount(free)} are free.\nUse a smaller size, or fewer images."
         )
 
 
 def _some(about: dict[str, str]) -> str:
-    """A few of the names, with what is said of them, in one line."""
+    """A few of the names with their reasons, in one line."""
     some = [f"{name} ({reason.splitlines()[0]})" for name, reason in [*about.items()][:NAMED]]
     return ", ".join(some) + (", ..." if len(about) > NAMED else "")

@@ -1,8 +1,8 @@
-"""How far one set of pictures is from another as a whole: the Frechet distance of their features.
+"""The distance of two sets of images as a whole: the Frechet distance of their features.
 
 Source: "GANs Trained by a Two Time-Scale Update Rule Converge to a Local Nash Equilibrium" (Heusel
-et al., arXiv 1706.08500, equation 6). The paper takes Inception's features of photographs; of emoji
-scenes the recogniser's say more, and the two distances cannot be compared with each other.
+et al., arXiv 1706.08500, equation 6). The paper uses Inception's features of photographs; for
+emoji scenes the recogniser's features say more. The two distances are not comparable.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     the root is the sum of the roots of the eigenvalues of ``A^(1/2) B A^(1/2)``, a symmetric matrix
     with the eigenvalues of A B. Few samples make it too large: give many more than D.
 
-    Raises InputError where a set has fewer than two samples, or D differs.
+    Raises InputError if a set has fewer than two samples, or D differs.
     """
     if features_a.ndim != 2 or features_a.shape[1:] != features_b.shape[1:]:
         raise InputError(
             f"Features are [N, D] with one D, got {[*features_a.shape]} and {[*features_b.shape]}."
         )
     if min(len(features_a), len(features_b)) < 2:
-        raise InputError("A Frechet distance needs at least two samples of each kind.")
+        raise InputError("A Frechet distance needs at least two samples in each set.")
     a, b = (features.double().cpu() for features in (features_a, features_b))
     cov_a, cov_b = (torch.atleast_2d(torch.cov(features.T)) for features in (a, b))
     values, vectors = torch.linalg.eigh(cov_a)
@@ -43,8 +43,9 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
 
 @torch.no_grad()
 def scene_features(judge: Recognizer, images: Tensor, batch: int = 50) -> Tensor:
-    """The recogniser's features [N, 96] of pictures [N, 3, H, W] in [-1, 1], means over the
-    picture. It knows scenes of 128 pixels; others are scaled to that."""
+    """The recogniser's features [N, 96] of images [N, 3, H, W] in [-1, 1], averaged over the image.
+
+    It knows scenes of 128 pixels; other sizes are scaled to that."""
     device = next(judge.parameters()).device
     features = []
     for some in images.split(batch):

@@ -1,4 +1,4 @@
-"""Ctrl-C between steps, and not within one."""
+"""Ctrl-C between steps, never within a step."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from types import FrameType
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Holds Ctrl-C back until the block has ended; a second one acts at once.
+    """Hold Ctrl-C back until the block has ended; a second Ctrl-C acts at once.
 
-    Weights are then never half updated. Threads other than the main one are not interrupted.
+    So weights are never half updated. Threads other than the main thread are never interrupted.
     """
     usual = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(usual):

@@ -1,4 +1,4 @@
-"""The latents of pictures, encoded once and kept: what a denoiser is trained on."""
+"""The latents of images, encoded once and kept: what a denoiser is trained on."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from .loop import half_precision
 if TYPE_CHECKING:
     from .data import Pictures
 
-CHECKED = 32  # pictures that a file's are compared with
+CHECKED = 32  # images compared with those of a file
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """Posteriors of pictures: ``mean`` and ``std`` [N, C, h, w] float16, so that every epoch can
-    draw other latents of them."""
+    """Posteriors of images: ``mean`` and ``std`` [N, C, h, w] float16, so that every epoch can draw
+    new latents."""
 
     mean: Tensor
     std: Tensor
@@ -41,16 +41,16 @@ class Latents:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of latents drawn from all of them."""
+        """The standard deviation of latents drawn from all posteriors."""
         mean, std = self.mean.float(), self.std.float()
         return float((mean.var() + std.square().mean()).sqrt())
 
     def scaled(self, factor: float) -> Latents:
-        """The same, ``factor`` times as large."""
+        """These posteriors, ``factor`` times as large."""
         return Latents(*((part.float() * factor).half() for part in (self.mean, self.std)))
 
     def draw(self, rows: Sequence[int], noise: Tensor) -> Tensor:
-        """Latents [n, C, h, w] float32 of these pictures, on the device of unit ``noise``."""
+        """Latents [n, C, h, w] float32 of these rows, on the device of the unit ``noise``."""
         mean, std = (part[list(rows)].to(noise.device).float() for part in (self.mean, self.std))
         return mean + std * noise
 
@@ -58,11 +58,11 @@ class Latents:
 def cached_latents(
     autoencoder: Autoencoder, pictures: Pictures, count: int, file: Path | None = None
 ) -> Latents:
-    """The latents of pictures 0 to ``count`` - 1.
+    """The latents of images 0 to ``count`` - 1.
 
-    With a ``file`` they are kept in it and read from there the next time; where more are asked for
-    than it holds, the rest is added. It also holds fingerprints: of the autoencoder, and of every
-    picture (as many as 32 of which are looked at again). Raises InputError if they are others'.
+    A ``file`` keeps them for the next time; if it holds fewer than ``count``, the rest is added. It
+    also holds fingerprints of the autoencoder and of every image, up to 32 of which are checked.
+    Raises InputError if they differ.
     """
     whose = hashlib.sha256(
         f"{fingerprint_of(autoencoder)} {autoencoder.config}".encode()
@@ -82,13 +82,13 @@ def cached_latents(
 
 
 def _read(file: Path, whose: str, pictures: Pictures) -> tuple[Latents, Tensor]:
-    """What a file holds, and its pictures' fingerprints."""
+    """The latents in a file, and its images' fingerprints."""
     try:
         state = torch.load(file, weights_only=True)
         latents, prints = Latents(state["mean"], state["std"]), state.get("pictures")
-    except Exception as error:  # of many kinds: it may be anything
+    except Exception as error:  # of many kinds: the file may be anything
         raise CheckpointError(f"{file} could not be read as latents: {error!s:.200}") from error
-    remedy = "Give another file, or delete that one: it is made anew."
+    remedy = "Give another file, or delete this one: it will be made again."
     if prints is None or len(prints) != len(latents):
         raise InputError(f"{file} does not say whose latents it holds.\n{remedy}")
     if state["autoencoder"] != whose:
@@ -96,19 +96,19 @@ def _read(file: Path, whose: str, pictures: Pictures) -> tuple[Latents, Tensor]:
     for number in np.linspace(0, len(prints) - 1, min(CHECKED, len(prints))).astype(int).tolist():
         if picture_print(pictures.picture(number)) != prints[number]:
             raise InputError(
-                f"{file} holds latents of other pictures (number {number} differs).\n{remedy}"
+                f"{file} holds latents of other images (number {number} differs).\n{remedy}"
             )
     return latents, prints
 
 
 def picture_print(picture: np.ndarray) -> int:
-    """A number that tells a picture from others, in 63 bits."""
+    """An image's fingerprint, in 63 bits."""
     digest = hashlib.sha256(f"{picture.shape}".encode() + np.ascontiguousarray(picture).tobytes())
     return int.from_bytes(digest.digest()[:8], "big") >> 1
 
 
 class _Numbered(Dataset):
-    """Pictures with their fingerprints, for loading by several workers."""
+    """Images with their fingerprints, for loading by several workers."""
 
     def __init__(self, pictures: Pictures, numbers: range):
         self.pictures, self.numbers = pictures, numbers

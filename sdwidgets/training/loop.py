@@ -1,9 +1,9 @@
-"""The one training loop: a generator of ``TrainStep``, so that progress bars, plots, early stops
-and checkpoints are consumers of it.
+"""The training loop: a generator of ``TrainStep``s, so progress bars, plots and early stops are its
+consumers.
 
-Everything random is drawn from ``(seed, step)``: one seed gives one result on one device, and a
-run that is resumed at step n draws what the uninterrupted run would have drawn. Several processes
-share out one batch (see `Draw`), so they train what one process would.
+Everything random is drawn from ``(seed, step)``: a seed gives the same result every time on the
+same device, and a run resumed at step n draws what the uninterrupted run would have drawn. Several
+processes share each batch (see `Draw`), so together they train what a single process would.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainStep:
-    """One optimiser step: ``index`` of ``total`` (from 0), the ``loss``, further ``metrics``,
-    the learning rate and the seconds it took."""
+    """An optimiser step: ``index`` of ``total`` (from 0), ``loss``, further ``metrics``, learning
+    rate ``lr`` and the ``seconds`` it took."""
 
     index: int
     total: int
@@ -46,12 +46,12 @@ class TrainStep:
 
 @dataclass(frozen=True)
 class Draw:
-    """What a step draws its batch from: which samples, and the noise for them.
+    """What a step draws its batch from: the samples' numbers, and noise for them.
 
-    The batch of ``size`` samples is shared out evenly over ``ranks`` processes, of which this is
-    number ``rank``. Noise is drawn for the whole batch and each process takes its rows of it, so
-    all of them together draw what one process alone would. ``gather`` puts the rows of all of them
-    together.
+    The batch of ``size`` samples is split evenly over ``ranks`` processes; this process is number
+    ``rank``. Noise is drawn for the whole batch and each process takes its own rows, so all
+    processes together draw what a single process would. ``gather`` joins the rows of all
+    processes.
     """
 
     step: int
@@ -73,7 +73,7 @@ class Draw:
 
     @property
     def numbers(self) -> range:
-        """The numbers of this process's samples in the endless sequence of them all."""
+        """The numbers of this process's samples in the endless sequence of all samples."""
         return range(self.step * self.size, (self.step + 1) * self.size)[self.rows]
 
     def normal(self, *shape: int) -> Tensor:
@@ -81,11 +81,11 @@ class Draw:
         return self._drawn(torch.randn, shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        """Even noise in [0, 1), [rows, *shape]."""
+        """Uniform noise in [0, 1), [rows, *shape]."""
         return self._drawn(torch.rand, shape)
 
     def whole(self, values: Tensor) -> Tensor:
-        """``values`` [rows, ...] of all processes, of this one's; without gradients."""
+        """All processes' values [size, ...] from this process's [rows, ...]; without gradients."""
         values = values.detach()
         return self.gather(values) if self.gather else values
 
@@ -99,9 +99,9 @@ class Draw:
 
 
 class Task(Protocol):
-    """What is trained: ``model`` holds the weights, ``loss`` makes its batch of a `Draw`.
+    """What is trained: ``model`` holds the weights, ``loss`` makes a batch from a `Draw`.
 
-    `train` sets ``average``, so that a task can show what the averaged weights do.
+    `train` sets ``average``, so a task can show what the averaged weights do.
     """
 
     average: Average | None
@@ -115,7 +115,7 @@ class Task(Protocol):
 
 
 class _Objective(nn.Module):
-    """A task's loss as a module's forward: that is what accelerate synchronises."""
+    """A task's loss as a module's forward, which is what accelerate synchronises."""
 
     def __init__(self, task: Task):
         super().__init__()
@@ -128,11 +128,13 @@ class _Objective(nn.Module):
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast. The learning rates, ``matrix_lr`` of hidden layers' matrices (Muon),
-    ``lr`` of all other weights (AdamW) and ``adversary_lr`` of an adversary's, rise over ``warmup``
-    steps, stay, and fall in a line to nothing over the last ``cooldown`` of all steps: so a run can
-    be made longer, or brought to its end, at any time before that (arXiv 2405.18392). ``ema`` is
-    the decay of the weights' running average."""
+    """How long and how fast to train.
+
+    ``matrix_lr`` is the learning rate of hidden layers' matrices (Muon), ``lr`` that of all other
+    weights (AdamW), ``adversary_lr`` that of an adversary. They rise over ``warmup`` steps, stay
+    constant, and fall linearly to zero over the last ``cooldown`` share of the steps, so a run can
+    be made longer, or ended, at any time before that (arXiv 2405.18392). ``ema`` is the decay of
+    the weights' running average."""
 
     steps: int
     batch_size: int = 16
@@ -158,7 +160,7 @@ class Plan:
             real(name, getattr(self, name), 0, 1)
 
     def share_at(self, step: int) -> float:
-        """The share of the learning rates that is used at a step, in (0, 1]."""
+        """The factor on the learning rates at a step, in (0, 1]."""
         rising = (step + 1) / self.warmup if self.warmup else 1.0
         falling = (self.steps - step) / max(self.cooldown * self.steps, 1)
         return min(rising, 1.0, max(falling, 0.0))
@@ -166,7 +168,7 @@ class Plan:
 
 class Average:
     """The exponential moving average of a model's weights (Karras et al., arXiv 2312.02696,
-    discuss why it matters); the decay grows with the steps so that the start is forgotten."""
+    discuss why it matters); the decay grows with the steps, so that the start is forgotten."""
 
     def __init__(self, model: nn.Module):
         self.weights = {k: v.detach().clone() for k, v in model.state_dict().items()}
@@ -186,31 +188,31 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def placed(model: M, device: torch.device | str) -> M:
-    """The model on ``device``, its convolutions' weights laid out as they are fastest."""
+    """The model on ``device``, its convolutions' weights in the fastest memory layout."""
     return model.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def halves_well(device: torch.device) -> bool:
     """Whether bfloat16 makes training faster on ``device``: on GPUs, and on CPUs that multiply it
-    in hardware (others are slower with it)."""
+    in hardware. Other CPUs are slower with it."""
     if device.type != "cpu":
         return device.type == "cuda"
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
 
 
 def half_precision(device: torch.device) -> AbstractContextManager:
-    """Computes in bfloat16 where that makes training faster, as it is elsewhere."""
+    """A context that computes in bfloat16 where that makes training faster."""
     return torch.autocast(device.type, torch.bfloat16) if halves_well(device) else nullcontext()
 
 
 def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The random source of one step of one run."""
+    """The random generator of a step of a run."""
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
 def distributed(device: str | torch.device = "auto") -> Accelerator:
-    """accelerate's view of the processes that ``torchrun`` or ``accelerate launch`` started; each
-    one has a GPU of its own from now on (``.device``), or all are on the CPU."""
+    """accelerate's view of the processes that ``torchrun`` or ``accelerate launch`` started. From
+    now on each process has its own GPU (``.device``), or all are on the CPU."""
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError:
@@ -218,7 +220,7 @@ def distributed(device: str | torch.device = "auto") -> Accelerator:
             "Training on more than one process needs accelerate.\n"
             "Install it: pip install 'sdwidgets[train]'"
         ) from None
-    # An adversary that begins late has no gradients at first. Half precision is the loop's affair.
+    # An adversary that starts late has no gradients at first. The loop itself uses half precision.
     late = DistributedDataParallelKwargs(find_unused_parameters=True)
     here = device_of(device).type != "cuda"
     return Accelerator(kwargs_handlers=[late], cpu=here, mixed_precision="no")
@@ -231,23 +233,24 @@ def train(
     *,
     accelerator: Accelerator | None = None,
 ) -> Iterator[TrainStep]:
-    """Trains ``task.model`` in place, one ``TrainStep`` a step; resumes from ``checkpoint``.
+    """Train ``task.model`` in place, yielding a ``TrainStep`` per step; resume from ``checkpoint``.
 
-    After the last step (or when the consumer stops early: with ``break``, ``close()`` or Ctrl-C,
-    which takes effect between steps) the checkpoint holds the weights ("model"), their average
+    After the last step, or when the consumer stops early (with ``break``, ``close()`` or Ctrl-C,
+    which takes effect between steps), the checkpoint holds the weights ("model"), their average
     ("ema"), the optimisers' states and the step reached. With an ``accelerator`` (see
-    `distributed`) its processes share each batch of ``plan.batch_size``, and the first of them
+    `distributed`) its processes share each batch of ``plan.batch_size``, and the first process
     writes the checkpoint.
 
-    Raises NumericsError when the loss or a gradient is not finite (the last checkpoint is then
-    untouched), CheckpointError when one cannot be written, or is not of this training (then nothing
-    was loaded), InputError for a batch that cannot be shared out evenly, or another's device.
+    Raises NumericsError if the loss or a gradient is not finite (the last checkpoint then stays
+    untouched); CheckpointError if the checkpoint cannot be written, or belongs to another training
+    (then nothing is loaded); InputError for a batch that cannot be split evenly, or a task on
+    another process's device.
     """
     path = None if checkpoint is None else Path(checkpoint)
     rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     if plan.batch_size % ranks:
         raise InputError(
-            f"A batch of {plan.batch_size} cannot be shared out evenly over {ranks} processes.",
+            f"A batch of {plan.batch_size} cannot be split evenly over {ranks} processes.",
             parameter="batch_size",
         )
     model = task.model.train()
@@ -262,7 +265,7 @@ def train(
     if path and path.exists():
         state = read_checkpoint(path, device)
         check_fits(state, model, path)
-        kept = state.get("optimizers")  # a model that was unpacked has none, and its own part alone
+        kept = state.get("optimizers")  # an unpacked model has none, and only some of the weights
         if kept is not None:
             load_optimizers(optimizers, kept, path)
         model.load_state_dict(state["model"], strict=kept is not None)
@@ -298,7 +301,7 @@ def train(
                 with half_precision(device):
                     losses = objective(draw)
                 losses["loss"].backward()
-                norms = [  # the one's gradients can dwarf the other's
+                norms = [  # separately: an adversary's gradients can dwarf the others
                     nn.utils.clip_grad_norm_(some, plan.clip)
                     for some in (matrices + others, adversary)
                     if some
@@ -322,7 +325,7 @@ def train(
                 values,
             )
     except (NumericsError, CheckpointError):
-        done = saved  # what is in memory is spoilt, or cannot be written: keep the file as it is
+        done = saved  # memory is spoilt, or cannot be written: keep the file
         raise
     finally:
         if done > saved and not updating:
@@ -330,22 +333,22 @@ def train(
 
 
 def _check_device(device: torch.device, accelerator: Accelerator) -> None:
-    """Raise InputError for a task that was made before its process had a GPU of its own."""
+    """Raise InputError for a task that was made before its process had its own GPU."""
     own = torch.empty(0, device=accelerator.device).device  # "cuda:0" of "cuda", "cpu" of "cpu:0"
     if device != own:
         raise InputError(
             f"The task is on {device}, but this process trains on {own}.\n"
-            "Call distributed() before the task is made, or make it with device=accelerator.device."
+            "Call distributed() before making the task, or make it with device=accelerator.device."
         )
 
 
 def _check_together(start: int, accelerator: Accelerator, device: torch.device) -> None:
-    """Raise CheckpointError where machines that share no folder read different checkpoints."""
+    """Raise CheckpointError if machines without a shared folder read different checkpoints."""
     starts = set(accelerator.gather(torch.tensor([start], device=device)).tolist())
     if len(starts) > 1:
         raise CheckpointError(
             f"The processes would begin at different steps: {sorted(starts)}.\n"
-            "Put the checkpoint into a folder that all machines share, or copy it to each."
+            "Put the checkpoint into a folder that all machines share, or copy it to each machine."
         )
 
 
@@ -356,7 +359,7 @@ def _optimizers(
     others: list[Tensor],
     adversary: list[Tensor],
 ) -> list[torch.optim.Optimizer]:
-    """Muon for hidden matrices; AdamW for all other weights, an adversary's in a group apart."""
+    """Muon for hidden matrices; AdamW for all other weights, with a separate adversary group."""
     half = torch.bfloat16 if halves_well(device) else torch.float32
     groups: list[dict] = [{"params": others}, {"params": adversary, "lr": plan.adversary_lr}]
     return [
@@ -366,7 +369,7 @@ def _optimizers(
 
 
 def _means(losses: dict[str, Tensor], accelerator: Accelerator | None) -> dict[str, float]:
-    """The losses' values, over all processes."""
+    """The losses' means over all processes."""
     values = torch.stack([value.detach().float() for value in losses.values()])
     if accelerator:
         values = accelerator.reduce(values, "mean")
@@ -374,7 +377,7 @@ def _means(losses: dict[str, Tensor], accelerator: Accelerator | None) -> dict[s
 
 
 def _check_finite(values: dict[str, float], norm: float, step: int, plan: Plan) -> None:
-    """Raise NumericsError, with the first term that is not finite, before any weight is touched."""
+    """Raise NumericsError, naming the first term that is not finite, before any weight changes."""
     if math.isfinite(values["loss"]) and math.isfinite(norm):
         return
     bad = [name for name, value in values.items() if not math.isfinite(value) and name != "loss"]
@@ -384,6 +387,6 @@ def _check_finite(values: dict[str, float], norm: float, step: int, plan: Plan) 
         where = f", first in {bad[0]!r}" if bad else ""
         what = f"The training loss became {values['loss']} at step {step}{where}"
     raise NumericsError(
-        f"{what}.\nThe weights were not changed by it, the last checkpoint is as it was.\n"
+        f"{what}.\nNo weight was changed, and the last checkpoint is untouched.\n"
         f"Lower learning rates than {plan.lr:g} and {plan.matrix_lr:g} usually help."
     )

@@ -1,9 +1,9 @@
-"""Muon: momentum, made orthogonal, for weights that are matrices.
+"""Muon: orthogonalised momentum, for weights that are matrices.
 
 Source: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the
-coefficients given there. torch's own (2.9 and later) takes 2-D weights only; most of ours are
-convolutions, whose kernels count here as matrices [out, in * height * width]. On the bundled
-model's autoencoder a step of it is worth two to three of AdamW's.
+coefficients given there. torch's own (2.9 and later) takes 2-D weights only. Most of our weights
+are convolutions, treated here as matrices [out, in * height * width]. On the bundled model's
+autoencoder a step of Muon is worth two to three steps of AdamW.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 
 def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
-    """About U V^T of every matrix U S V^T of [..., m, n], by Newton-Schulz iteration: singular
-    values come out between 0.7 and 1.2. Half precision serves as well as single."""
+    """Approximately U V^T for every matrix U S V^T of [..., m, n], by Newton-Schulz iteration.
+
+    Singular values end up between 0.7 and 1.2. Half precision serves as well as single."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)
     tall = x.shape[-2] > x.shape[-1]
@@ -29,9 +30,9 @@ def orthogonalized(matrices: Tensor, iterations: int = 5) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Nesterov momentum whose step is orthogonalised; ``lr`` is the step's spectral norm.
+    """Nesterov momentum with an orthogonalised step; ``lr`` is the step's spectral norm.
 
-    Matrices of one shape are orthogonalised together, in ``dtype``."""
+    Matrices of the same shape are orthogonalised together, in ``dtype``."""
 
     def __init__(
         self,
@@ -66,9 +67,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    """(weights for Muon, others, those of an adversary). Embeddings and the layers at a network's
-    two ends, which turn something else into features or features into something else, are not
-    Muon's; nor is an adversary, which learns nothing at such a pace."""
+    """(weights for Muon, other weights, an adversary's weights).
+
+    Muon does not take embeddings, nor the layers at a network's two ends, which turn something else
+    into features or features into something else; nor an adversary, which learns nothing at that
+    pace."""
     ends = ("conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color")
     matrices: list[Tensor] = []
     others: list[Tensor] = []

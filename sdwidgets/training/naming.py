@@ -1,8 +1,9 @@
-"""Heads that name what stands where, beside the denoiser of the emoji scenes; they are not kept.
+"""Classifiers that name what stands where, beside the denoiser of emoji scenes; they are dropped
+after training.
 
-Which of two things goes where is a faint signal in the noise, and is asked for here in so many
-words (as representation alignment asks for another network's features, arXiv 2410.06940). Nothing
-is asked of the attention maps. It takes scenes, of which all is known.
+Which of two things goes where is a faint signal in the noise, so it is asked for explicitly (as
+representation alignment asks for another network's features, arXiv 2410.06940). Nothing is asked of
+the attention maps. It needs scenes, where everything is known.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .recognizer import NOTHING, NOUNS
 
 
 class WithCells(Denoising):
-    """The network, and heads that name what stands in each cell of its features on the way up."""
+    """The network, with classifiers that name the content of each cell of its upward features."""
 
     def __init__(self, unet: UNet):
         super().__init__(unet)
@@ -38,7 +39,7 @@ class WithCells(Denoising):
 
     @contextmanager
     def features(self) -> Iterator[list[Tensor]]:
-        """While inside, what the network's levels on the way up make is put into the list."""
+        """A context whose list receives the outputs of the network's levels on the way up."""
         found: list[Tensor] = []
         taps = [
             up.register_forward_hook(lambda *call: found.append(call[-1]))
@@ -52,7 +53,7 @@ class WithCells(Denoising):
 
 
 def layout(scene: Scene, cells: int) -> np.ndarray:
-    """What stands in each cell of a scene [cells, cells]: a noun's number, or NOTHING."""
+    """The content of each cell of a scene [cells, cells]: a noun's number, or NOTHING."""
     labels = np.full((cells, cells), NOTHING)
     centres = (np.arange(cells) + 0.5) * SIZE / cells
     for placed in scene.objects:
@@ -63,8 +64,8 @@ def layout(scene: Scene, cells: int) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class NamingTask(DiffusionTask):
-    """A `DiffusionTask` on ``scenes``, the pictures' own, whose ``model`` also names what stands
-    where; ``naming`` says how much that counts."""
+    """A `DiffusionTask` whose ``model`` also names what stands where in ``scenes``, those of the
+    images; ``naming`` is the weight of that loss."""
 
     model: WithCells
     scenes: Sequence[Scene]
@@ -79,14 +80,14 @@ class NamingTask(DiffusionTask):
         with self.model.features() as features:
             losses = super().loss(draw)
         rows = self.rows(draw)
-        heads = zip(self.model.cells, features, strict=True)
-        named = torch.stack([self._named(head(h), rows) for head, h in heads]).mean()
+        pairs = zip(self.model.cells, features, strict=True)
+        named = torch.stack([self._named(classify(h), rows) for classify, h in pairs]).mean()
         denoising = losses["loss"]
         loss = denoising + self.naming * named
         return {**losses, "loss": loss, "denoising": denoising, "named": named}
 
     def _named(self, logits: Tensor, rows: list[int]) -> Tensor:
-        """The cross-entropy of what a head says [B, 41, cells, cells] stands where."""
+        """The cross-entropy of a classifier's logits [B, 41, cells, cells]."""
         labels = np.stack([layout(self.scenes[row], logits.shape[-1]) for row in rows])
         target = torch.from_numpy(labels).to(logits.device)
         return F.cross_entropy(logits.float(), target, self.rarity.to(logits.device))

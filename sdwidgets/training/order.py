@@ -1,7 +1,7 @@
-"""In which order samples are taken: all of them once an epoch, in a new order each time.
+"""The order of samples: each of them once per epoch, in a new order each time.
 
-It follows from the seed and the step alone, so a run that is resumed goes on where it was, and
-several processes share out what one process would take.
+The order depends on the seed and the step alone, so a resumed run continues where it was, and
+several processes share what a single process would take.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from .loop import Draw, seeded
 
 
 def sample_rows(draw: Draw, count: int, seed: int, group: int = 1) -> list[int]:
-    """Which of ``count`` samples this process's rows of a batch are.
+    """The indices, among ``count`` samples, of this process's rows of a batch.
 
-    ``group`` samples whose numbers follow each other stay together.
+    ``group`` consecutive samples stay together.
     """
     return [sample_row(number, count, seed, group) for number in draw.numbers]
 
 
 def sample_row(number: int, count: int, seed: int, group: int = 1) -> int:
-    """Which of ``count`` samples is number ``number`` in the endless sequence of them all."""
+    """The index, among ``count`` samples, of sample ``number`` of the endless sequence."""
     epoch, place = divmod(number // group, count // group)
     return _order(count // group, seed, epoch)[place] * group + number % group
 

@@ -1,4 +1,4 @@
-"""The parts of a model as training tasks, each built on the checkpoints of those before it."""
+"""The parts of a model as training tasks, each built on the checkpoints of the parts before."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def trained_autoencoder(
 
 
 def trained_first_stage(name: str, runs: Path, glyphs: Glyphs, device: str = "cpu") -> Autoencoder:
-    """One of `SCENE_STAGES` from the runs folder, its latents scaled to unit variance."""
+    """An autoencoder of `SCENE_STAGES` from the runs folder, latents scaled to unit variance."""
     model = Autoencoder(SCENE_STAGES[name])
     weights = averaged(_needed(runs / f"{name}.pt", f"first-stage --name {name}"))
     model.load_state_dict(Trained.kept(weights))
@@ -58,12 +58,12 @@ def trained_first_stage(name: str, runs: Path, glyphs: Glyphs, device: str = "cp
 
 
 def _whole_scenes(glyphs: Glyphs) -> torch.Tensor:
-    """Those that latents are scaled on [256, 3, 128, 128]."""
+    """The scenes on which latents are scaled [256, 3, 128, 128]."""
     return draw([scene_at(1, i) for i in range(256)], glyphs)
 
 
 def pack_first_stages(runs: Path, glyphs: Glyphs, folder: Path) -> list[Path]:
-    """Those of `SCENE_STAGES` that were trained, each in a folder of its own, in float16."""
+    """The folders of all trained autoencoders of `SCENE_STAGES`, written in float16."""
     done = [name for name in SCENE_STAGES if (runs / f"{name}.pt").exists()]
     return [
         save_autoencoder(
@@ -76,7 +76,7 @@ def pack_first_stages(runs: Path, glyphs: Glyphs, folder: Path) -> list[Path]:
 def _needed(checkpoint: Path, part: str) -> Path:
     if not checkpoint.exists():
         raise InputError(
-            f"{checkpoint} is not there yet.\nTrain it first: python -m sdwidgets.training {part}"
+            f"{checkpoint} does not exist yet.\nTrain it first: python -m sdwidgets.training {part}"
         )
     return checkpoint
 
@@ -114,9 +114,10 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
 
 
 def unpack(model: LatentDiffusion, tokenizer: Path, runs: Path) -> None:
-    """Lays ``model`` into the runs folder as checkpoints at step 0: the denoiser then trains
-    further from its weights, on the autoencoder and the text encoder it was made with. Nothing
-    that is there already is overwritten: InputError."""
+    """Write ``model`` into the runs folder as checkpoints at step 0.
+
+    The denoiser then continues from its weights, on the autoencoder and the text encoder it was
+    trained with. Raises InputError rather than overwrite a file."""
     weights = {
         "autoencoder": {f"autoencoder.{k}": v for k, v in model.autoencoder.state_dict().items()},
         "text": {f"text.{k}": v for k, v in model.text.model.state_dict().items()},
@@ -125,7 +126,7 @@ def unpack(model: LatentDiffusion, tokenizer: Path, runs: Path) -> None:
     files = {part: runs / f"{part}.pt" for part in weights}
     for file in [*files.values(), runs / "tokenizer"]:
         if file.exists():
-            raise InputError(f"{file} is there already.\nMove it away, or give another --runs.")
+            raise InputError(f"{file} already exists.\nMove it away, or give another --runs.")
     shutil.copytree(tokenizer, runs / "tokenizer")
     for part, file in files.items():
         half = {k: v.detach().cpu().float() for k, v in weights[part].items()}
@@ -142,8 +143,9 @@ def task(
     scenes: int = 20_000,
     name: str = "",
 ) -> Task:
-    """The training task of that name on ``device``; diffusion caches ``scenes`` latents. ``name``
-    says which of `SCENE_STAGES`."""
+    """The training task of ``part`` on ``device``.
+
+    Diffusion caches ``scenes`` latents; ``name`` picks an autoencoder of `SCENE_STAGES`."""
     if part == "autoencoder":
         model = Autoencoder(replace(config.autoencoder, scaling_factor=1.0, shift_factor=0.0))
         quieten(model)
@@ -171,8 +173,8 @@ def task(
         (text,) = config.text
         if (found.vocab_size, found.pad) != (text.vocab_size, text.pad):
             raise InputError(
-                f"The captions make a vocabulary of {found.vocab_size} tokens, the config says"
-                f" {text.vocab_size}.\nPut the right numbers into the preset in configs.py."
+                f"The captions make a vocabulary of {found.vocab_size} tokens, but the config says"
+                f" {text.vocab_size}.\nCorrect the numbers of the preset in configs.py."
             )
         twins, contrast = SceneTwins(plan.seed, glyphs), Contrast(text).to(device)
         reader = TextEncoder(text, contrast.text, load_tokenizer(folder))
@@ -200,4 +202,4 @@ def task(
             scenes=[scene_at(plan.seed, number) for number in range(scenes)],
             seed=plan.seed,
         )
-    raise InputError(f"There is no part called {part!r}.")
+    raise InputError(f"There is no part {part!r}.")

@@ -1,6 +1,6 @@
-"""A small network that says what is where in a picture of a scene: the judge of the bundled model.
+"""A small network that says what is where in an image of a scene: the judge of the bundled model.
 
-It is trained on real scenes alone and knows nothing of the model it judges.
+It is trained only on real scenes and knows nothing of the model it judges.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from .loop import Average, Draw
 
 NOUNS = list(OBJECTS)
 COLOR_NAMES = list(COLORS)
-CELL = 8  # pixels along one side of the cells that are named
+CELL = 8  # pixels along a side of a named cell
 NOTHING = len(NOUNS)  # the class of the background
 
 
 class Recognizer(nn.Module):
-    """image [B, 3, 128, 128] in [-1, 1] -> (what each cell shows [B, 41, 16, 16], which colour
-    the background has [B, 10]), as logits."""
+    """image [B, 3, 128, 128] in [-1, 1] -> logits: what each cell shows [B, 41, 16, 16], and the
+    background's colour [B, 10]."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class Recognizer(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         h = self.body(image)
         cells = self.cells(h)
-        empty = cells.softmax(1)[:, NOTHING:]  # the colour is looked for where nothing stands
+        empty = cells.softmax(1)[:, NOTHING:]  # the colour is read where nothing stands
         ground = (h * empty).sum((2, 3)) / empty.sum((2, 3)).clamp(min=1e-4)
         return cells, self.color(ground)
 
 
 def cell_labels(scene: Scene, masks: dict[str, np.ndarray]) -> np.ndarray:
-    """What each cell shows [16, 16]: a noun's number, NOTHING, or -1 where the cell is at an
-    object's edge and is not asked about."""
+    """The content of each cell [16, 16]: a noun's number, NOTHING, or -1 for a cell at an object's
+    edge, which is ignored."""
     n = SIZE // CELL
     labels = np.full((n, n), NOTHING)
     for noun in scene.counts:
@@ -63,11 +63,11 @@ def cell_labels(scene: Scene, masks: dict[str, np.ndarray]) -> np.ndarray:
 
 @dataclass
 class RecognizerTask:
-    """Real scenes, a little blurred and noisy at random, as decoders make them."""
+    """Real scenes, a little blurred and noisy at random, as decoders make them look."""
 
     model: Recognizer
     glyphs: Glyphs
-    seed: int = 2  # other scenes than the model is trained on
+    seed: int = 2  # not the scenes that the model is trained on
     average: Average | None = field(default=None, init=False, repr=False)
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
@@ -100,7 +100,7 @@ class RecognizerTask:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the recogniser sees: for every noun the centres (x, y) of its objects, in pixels, the
+    """What the recogniser sees: for every noun the centres (x, y) of its objects in pixels, the
     largest first, and the background's colour."""
 
     objects: dict[str, list[tuple[float, float]]]
@@ -109,9 +109,9 @@ class Seen:
 
 @torch.no_grad()
 def recognize(model: Recognizer, images: Tensor, smallest: int = 3) -> list[Seen]:
-    """What is in each of the pictures [B, 3, 128, 128] in [-1, 1].
+    """The content of each of the images [B, 3, 128, 128] in [-1, 1].
 
-    An object is a connected group of at least ``smallest`` cells of one class.
+    An object is a connected group of at least ``smallest`` cells of the same class.
     """
     cells, colors = model(images.contiguous(memory_format=torch.channels_last))
     seen = []
@@ -149,8 +149,8 @@ def _groups(labels: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
 
 
 def holds(seen: Seen, first: str, relation: Relation, second: str) -> bool:
-    """Whether both objects are there and the first stands in that relation to the second: in its
-    direction, and more in it than across it."""
+    """Whether both objects are there and the first has that relation to the second: in its
+    direction, and further along it than across it."""
     if first not in seen.objects or second not in seen.objects:
         return False
     (x1, y1), (x2, y2) = seen.objects[first][0], seen.objects[second][0]

@@ -1,4 +1,4 @@
-"""The scale of an autoencoder's latents: quiet at the start, of unit variance in the end."""
+"""The scale of an autoencoder's latents: little noise at the start, unit variance at the end."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from ..models.autoencoder import Autoencoder
 
 @torch.no_grad()
 def quieten(model: Autoencoder) -> None:
-    """Starts a KL posterior with little noise (a standard deviation of 0.05): with the usual start
-    the first thousand steps go by until the latents have grown out of it. Codes have no noise."""
+    """Start a KL posterior with little noise, a standard deviation of 0.05.
+
+    With the usual start the latents take a thousand steps to outgrow the noise. Codes have none."""
     if model.config.codes:
         return
     half = model.config.latent_channels
@@ -25,7 +26,7 @@ def quieten(model: Autoencoder) -> None:
 
 @torch.no_grad()
 def standardize(model: Autoencoder, images: Tensor) -> AutoencoderConfig:
-    """The model's config with the shift and scale that give the latents of whole pictures
+    """The model's config with the shift and scale that give the latents of whole images
     [N, 3, H, W] zero mean and unit variance (arXiv 2112.10752, appendix G)."""
     device = next(model.parameters()).device
     old = model.config
@@ -38,9 +39,10 @@ def standardize(model: Autoencoder, images: Tensor) -> AutoencoderConfig:
 
 @torch.no_grad()
 def absorb_shift(model: Autoencoder) -> None:
-    """Moves the latents' shift out of the config into the two 1x1 convolutions around the latents:
-    the same autoencoder, for programs that know a scaling factor only (diffusers' Stable Diffusion
-    pipelines do). Codes move along."""
+    """Move the latents' shift from the config into the two 1x1 convolutions around the latents.
+
+    The autoencoder computes the same, and works with programs that know only a scaling factor, as
+    diffusers' Stable Diffusion pipelines do. Codes move along."""
     shift, channels = model.config.shift_factor, model.config.latent_channels
     before, after = model.quant_conv, model.post_quant_conv
     assert before.bias is not None and after.bias is not None

@@ -223,7 +223,7 @@ def test_a_checkpoint_of_another_autoencoder_is_refused_and_nothing_loaded(make,
     run(make(), checkpoint=tmp_path / "mine.pt")
     other = make(replace(KL, channels=(8, 16)))
     before = {name: value.clone() for name, value in other.model.state_dict().items()}
-    with pytest.raises(CheckpointError, match="is of another model: autoencoder") as caught:
+    with pytest.raises(CheckpointError, match="belongs to another model: autoencoder") as caught:
         run(other, checkpoint=tmp_path / "mine.pt")
     assert len(str(caught.value).splitlines()) <= 3
     assert all(torch.equal(v, before[k]) for k, v in other.model.state_dict().items())
@@ -231,7 +231,7 @@ def test_a_checkpoint_of_another_autoencoder_is_refused_and_nothing_loaded(make,
 
 def test_codes_do_not_go_on_from_a_kl_checkpoint(make, tmp_path):
     run(make(), checkpoint=tmp_path / "mine.pt")
-    with pytest.raises(CheckpointError, match="of another model"):
+    with pytest.raises(CheckpointError, match="to another model"):
         run(make(VQ), checkpoint=tmp_path / "mine.pt")
 
 
@@ -354,12 +354,12 @@ def test_crops_are_first_small_and_then_large(make):
     ("wrong", "says"),
     [
         ({"config": "KL-f9"}, "model must be one of 'KL-f16'"),
-        ({"config": 8}, "model is a config, a name or an Autoencoder, got 8"),
-        ({"l1": 0}, "nothing holds a picture"),
+        ({"config": 8}, "model must be a config, name or Autoencoder, got 8"),
+        ({"l1": 0}, "nothing ties a reconstruction"),
         ({"l1": float("nan")}, "l1 must be a number"),
         ({"kl": -1}, "kl must be a number"),
         ({"perceptual": "vgg"}, "perceptual must be one of 'bundled'"),
-        ({"crop": 7}, "Crops of 7 pixels do not fit: pictures have 16, and f is 2"),
+        ({"crop": 7}, "Crops of 7 pixels do not fit: images have 16, and f is 2"),
         ({"crop": 16, "large_from": 9}, "Crops of 32 pixels do not fit"),
         ({"config": "KL-f32"}, "f is 32"),
         ({"adversary_layers": 3}, "too small for an adversary with 3 layers: it needs 24"),

@@ -106,7 +106,7 @@ def test_hidden_files_and_texts_are_no_pictures(put, tmp_path):
 
 def test_a_folder_without_pictures_is_refused(put, tmp_path):
     put("a.png", "no picture")
-    with pytest.raises(InputError, match=r"no picture in .*a\.png \(The image cannot be read"):
+    with pytest.raises(InputError, match=r"no image in .*a\.png \(The image cannot be read"):
         ImageFolder(tmp_path, size=16)
     with pytest.raises(InputError, match="no folder"):
         ImageFolder(tmp_path / "nowhere")
@@ -116,7 +116,7 @@ def test_more_pictures_than_fit_are_refused_before_any_is_read(put, tmp_path, mo
     put("a.png")
     monkeypatch.setattr(folder, "available_memory", lambda device: 1000)
     monkeypatch.setattr(folder, "as_picture", None)
-    with pytest.raises(OutOfMemory, match="1 pictures of 64 x 64 pixels take"):
+    with pytest.raises(OutOfMemory, match="1 images of 64 x 64 pixels need"):
         ImageFolder(tmp_path)
 
 
@@ -169,7 +169,7 @@ def test_captions_come_from_a_table(put, tmp_path, table):
 def test_a_table_may_lie_elsewhere(put, tmp_path):
     put("pictures/b.png")
     table = put("captions.csv", TABLES["captions.csv"])
-    with pytest.warns(UserWarning, match="cat/a.png .There is a caption for it, and no picture"):
+    with pytest.warns(UserWarning, match="cat/a.png .It has a caption, but there is no such image"):
         pictures = ImageFolder(tmp_path / "pictures", size=16, captions=table)
     assert say(pictures, 0) in ("blue", "sky")
 
@@ -181,11 +181,11 @@ def test_a_table_may_lie_elsewhere(put, tmp_path):
         ("c.csv", "file_name,text\na.png\n", "line 2: no 'text'"),
         ("c.csv", "file_name,text\na.png,red, and square\n", "line 2: too many cells"),
         ("c.csv", 'file_name,text\na.png,"red\n', "unexpected end"),
-        ("c.csv", b"file_name,text\na.png,caf\xe9\n", "no text in UTF-8"),
+        ("c.csv", b"file_name,text\na.png,caf\xe9\n", "not UTF-8 text"),
         ("c.csv", "", "it is empty"),
         ("c.jsonl", '{"file_name": "a.png", "text": "red"}\n{"file_', "line 2: "),
         ("c.jsonl", '["a.png", "red"]', "line 1: its JSON is not an object"),
-        ("c.jsonl", '{"file_name": "a.png", "text": 3}', "line 1: 'text' is no text"),
+        ("c.jsonl", '{"file_name": "a.png", "text": 3}', "line 1: 'text' is not a text"),
         ("c.jsonl", '{"text": "a", "text": "b"}', "line 1: a name stands in it twice"),
         ("c.jsonl", "[" * 100_000, "line 1: its JSON is nested too deeply"),
         ("c.xlsx", "", "in a .csv or .jsonl file"),
@@ -210,7 +210,7 @@ def test_a_name_in_a_table_never_becomes_a_path(put, tmp_path, name):
     put("pictures/a.png")
     put("outside.png")
     put("c.jsonl", json.dumps({"file_name": name, "text": "red"}))
-    with pytest.warns(UserWarning, match="no picture"):
+    with pytest.warns(UserWarning, match="no such image"):
         pictures = ImageFolder(tmp_path / "pictures", size=16, captions=tmp_path / "c.jsonl")
     assert pictures.names == ["a.png"]
 
@@ -251,13 +251,13 @@ def test_captions_and_labels_belong_to_their_pictures():
 @pytest.mark.parametrize(
     ("images", "rest", "says"),
     [
-        (np.zeros((0, 4, 4, 3), np.uint8), {}, "no pictures"),
-        ([], {}, "no pictures"),
-        (np.full((2, 4, 4, 3), -1.0), {}, "Picture 0: A float image must be within 0 and 1"),
-        (np.full((2, 4, 4, 3), np.nan), {}, "Picture 0: A float image"),
+        (np.zeros((0, 4, 4, 3), np.uint8), {}, "no images"),
+        ([], {}, "no images"),
+        (np.full((2, 4, 4, 3), -1.0), {}, "Image 0: A float image must be within 0 and 1"),
+        (np.full((2, 4, 4, 3), np.nan), {}, "Image 0: A float image"),
         (np.zeros((2, 3, 4, 5), np.uint8), {}, r"\[3, 4, 5\]"),
         ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)], {}, "1 is 5 x 4"),
-        (np.zeros((2, 4, 4, 3), np.uint8), {"captions": ["one"]}, "2 pictures; captions are 1"),
+        (np.zeros((2, 4, 4, 3), np.uint8), {"captions": ["one"]}, "2 images, but captions are 1"),
         (np.zeros((2, 4, 4, 3), np.uint8), {"captions": "xy"}, "captions are a text"),
         (np.zeros((2, 4, 4, 3), np.uint8), {"captions": ["one", [2]]}, "Caption 1 must be a text"),
         (np.zeros((2, 4, 4, 3), np.uint8), {"labels": [0, -1]}, "Label 1 must be a whole number"),
@@ -334,8 +334,8 @@ def test_crops_show_their_object(glyphs):
     ("wrong", "says"),
     [
         ({"nouns": ("cat", "unicorn")}, "no emoji 'unicorn'"),
-        ({"nouns": ()}, "hold 1 different things; nouns are 0"),
-        ({"nouns": ("cat", "cat"), "kind": "two"}, "hold 2 different things"),
+        ({"nouns": ()}, "show 1 different things, nouns has 0"),
+        ({"nouns": ("cat", "cat"), "kind": "two"}, "show 2 different things"),
         ({"kind": "four"}, "kind is one, two, three or several"),
         ({"size": 500}, "size must be a whole number from 8 to 128"),
     ],

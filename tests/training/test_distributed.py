@@ -133,7 +133,7 @@ def test_the_command_line_takes_torchrun(tmp_path):
 
 def test_a_batch_that_cannot_be_shared_out_evenly_is_said():
     three = SimpleNamespace(process_index=0, num_processes=3)
-    with pytest.raises(InputError, match="A batch of 4 cannot be shared out evenly over 3"):
+    with pytest.raises(InputError, match="A batch of 4 cannot be split evenly over 3"):
         next(train(make("KL"), PLAN, accelerator=three))
 
 

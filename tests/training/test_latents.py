@@ -70,7 +70,7 @@ def test_latents_of_other_pictures_are_refused(autoencoder, tmp_path):
     file = tmp_path / "latents.pt"
     cached_latents(autoencoder, Few(), 4, file)
     before = file.read_bytes()
-    with pytest.raises(InputError, match=r"of other pictures \(number 0 differs\)"):
+    with pytest.raises(InputError, match=r"of other images \(number 0 differs\)"):
         cached_latents(autoencoder, Few(shade=1), 4, file)
     assert file.read_bytes() == before
 

@@ -171,7 +171,7 @@ def test_a_full_disk_leaves_the_old_checkpoint_and_the_weights_in_memory(
                 full()
     finite_at(file, written)
     assert [one.name for one in tmp_path.iterdir()] == ["line.pt"]
-    assert "What was saved there before is as it was" in str(caught.value)
+    assert "The file that was there is untouched" in str(caught.value)
     assert len(str(caught.value).splitlines()) == 3
     done = 20 if last == 15 else 40
     for step in train(whole, PLAN):
@@ -322,8 +322,8 @@ class Deep(Line):
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        (Wide, r"of another model: 0\.bias is \[16\] in it, \[8\] here"),
-        (Deep, r"of another model: 3\.bias is missing in it, \[3\] here"),
+        (Wide, r"to another model: 0\.bias is \[16\] there and \[8\] here"),
+        (Deep, r"to another model: 3\.bias is missing there and \[3\] here"),
     ],
 )
 def test_a_checkpoint_of_another_model_is_refused_and_nothing_loaded(tmp_path, task, says):
@@ -336,7 +336,7 @@ def test_a_checkpoint_of_another_model_is_refused_and_nothing_loaded(tmp_path, t
 
 def test_a_checkpoint_that_has_more_is_refused(tmp_path):
     file = trained(tmp_path / "deep.pt", Deep())
-    with pytest.raises(CheckpointError, match=r"3\.bias is \[3\] in it, missing here"):
+    with pytest.raises(CheckpointError, match=r"3\.bias is \[3\] there and missing here"):
         next(train(Line(), PLAN, file))
 
 

@@ -64,7 +64,7 @@ def test_an_unpacked_model_is_what_training_goes_on_from(tiny_model, tokenizer, 
 def test_unpacking_overwrites_no_training(tiny_model, tokenizer, tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "text.pt").write_bytes(b"hours of work")
-    with pytest.raises(InputError, match=r"text\.pt is there already"):
+    with pytest.raises(InputError, match=r"text\.pt already exists"):
         parts.unpack(tiny_model, tokenizer, tmp_path / "runs")
     assert [file.name for file in (tmp_path / "runs").iterdir()] == ["text.pt"]
 
