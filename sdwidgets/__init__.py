@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .imports import quick_imports
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from .checkpoints import load_autoencoder, save_autoencoder
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
         Viewer,
         link,
     )
-
-__version__ = "0.1.0"
 
 # public name -> (module, its name there)
 _PUBLIC = {

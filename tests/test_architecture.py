@@ -6,8 +6,9 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -34,6 +35,7 @@ ALLOWED = {
     "frontend": {"errors"},
     "scenes": {"errors"},
     "sources": set(),
+    "version": set(),
     "models": {"configs", "strict_json", "errors"},
     "diffusion": {"errors"},
     "trace": {
@@ -47,7 +49,7 @@ ALLOWED = {
         "checks",
         "strict_json",
         "errors",
-        "__init__",
+        "version",
     },
     "pipeline": {
         "pixels",
@@ -205,6 +207,121 @@ def test_training_is_imported_by_nothing() -> None:
     for path in SOURCES:
         if part_of(path) != "training":
             assert not any(name.startswith("sdwidgets.training") for name in imports(path))
+
+
+# -- no circles ------------------------------------------------------------------------------
+
+
+class Import(NamedTuple):
+    """One import of one of our modules by another."""
+
+    target: str
+    line: int
+    inside: bool  # a function: it happens when that is called
+
+    def __str__(self) -> str:
+        return f"{self.target} (line {self.line}{', inside a function' if self.inside else ''})"
+
+
+def module_of(path: Path) -> str:
+    names = ["sdwidgets", *path.relative_to(PACKAGE).with_suffix("").parts]
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+def packages_of(module: str) -> list[str]:
+    """The packages that a module is in, the innermost first."""
+    parts = module.split(".")
+    return [".".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+
+
+def imports_of_ours(module: str) -> Iterator[Import]:
+    """All that a module imports of ours, also inside functions; but not what is for type checkers.
+
+    Importing a.b.c runs a/__init__ and a.b/__init__, too: these count, but for the packages that
+    the module is in itself, which are already being imported. A name out of one of those counts.
+    """
+    path = MODULES[module]
+    inside = module if path.name == "__init__.py" else packages_of(module)[0]
+    around = {inside, *packages_of(inside)}
+
+    def found(node: ast.AST, in_function: bool) -> Iterator[Import]:
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            for other in node.orelse:
+                yield from found(other, in_function)
+            return
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = inside.split(".")[: inside.count(".") + 2 - node.level] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            whole = [f"{source}.{alias.name}" for alias in node.names]
+            names = [name if name in MODULES else source for name in whole]
+        for name in names:
+            if name in MODULES:
+                for target in {name, *(set(packages_of(name)) - around)}:
+                    yield Import(target, node.lineno, in_function)
+        functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from found(child, in_function or isinstance(node, functions))
+
+    yield from found(ast.parse(path.read_text("utf-8")), False)
+    if module == "sdwidgets":  # its public names are imported when they are first used
+        for name, _ in sdwidgets._PUBLIC.values():
+            yield Import(f"sdwidgets.{name}", 0, True)
+
+
+def circle(graph: Mapping[str, Sequence[Import]]) -> str:
+    """A way from a module through its imports back to it, in words; "" if there is none."""
+    done: set[str] = set()
+    way: list[Import] = []
+
+    def search(module: str) -> str:
+        for step in graph.get(module, ()):
+            places = [one.target for one in way]
+            if step.target in places:
+                around = [*way[places.index(step.target) :], step]
+                return " -> ".join([step.target, *map(str, around[1:])])
+            if step.target not in done:
+                way.append(step)
+                if words := search(step.target):
+                    return words
+                way.pop()
+        done.add(module)
+        return ""
+
+    for module in graph:
+        way[:] = [Import(module, 0, False)]
+        if module not in done and (words := search(module)):
+            return words
+    return ""
+
+
+def test_no_module_imports_its_importer() -> None:
+    graph = {module: list(imports_of_ours(module)) for module in MODULES}
+    assert not circle(graph), f"modules in a circle: {circle(graph)}"
+
+
+def test_a_circle_is_named() -> None:
+    graph = {
+        "a": [Import("b", 1, False)],
+        "b": [Import("d", 2, False), Import("c", 3, True)],
+        "c": [Import("b", 4, False)],
+        "d": [],
+    }
+    assert circle(graph) == "b -> c (line 3, inside a function) -> b (line 4)"
+    assert circle({**graph, "c": [Import("d", 4, False)]}) == ""
+    assert circle({"a": [Import("a", 1, True)]}) == "a -> a (line 1, inside a function)"
+
+
+def test_modules_are_imported_by_their_names() -> None:
+    """So that the test before sees them; the public names, which it knows, are loaded by text."""
+    for path in SOURCES:
+        by_text = {name for _, name in names_used(path)} & {"import_module", "__import__"}
+        assert not by_text or path == PACKAGE / "__init__.py", path
 
 
 def run(code: str) -> str:

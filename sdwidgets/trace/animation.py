@@ -14,12 +14,12 @@ from PIL import Image
 
 from .. import checks
 from ..errors import InputError
-from .images import write_file
+from .record import Record
 from .step import TraceStep
 from .stills import VIEWS, Stills, overlaid
 from .thinning import evenly
 from .tokens import Span
-from .trace import Trace
+from .writing import write_file
 
 MOST_FRAMES = 100
 """Steps shown; of a longer run, that many spread evenly."""
@@ -34,7 +34,7 @@ GAP = 8  # pixels between two views side by side
 
 
 def animation(
-    trace: Trace,
+    record: Record,
     path: str | os.PathLike[str],
     *,
     view: str = "clean",
@@ -69,11 +69,11 @@ def animation(
     hold = checks.real("hold", hold, 0, 600)
     if side is not None:
         side = checks.whole("side", side, 16, 2048)
-    stills = Stills(trace, picture, side, even=kind == ".mp4")
+    stills = Stills(record, picture, side, even=kind == ".mp4")
     if side is None and max(stills.size) > LARGEST_SIDE:
-        stills = Stills(trace, picture, LARGEST_SIDE, even=kind == ".mp4")
-    chosen = evenly(len(trace.steps), min(MOST_FRAMES, int(seconds / SHORTEST)))
-    frames = [_frame(stills, view, word, trace.steps[i]) for i in chosen]
+        stills = Stills(record, picture, LARGEST_SIDE, even=kind == ".mp4")
+    chosen = evenly(len(record.steps), min(MOST_FRAMES, int(seconds / SHORTEST)))
+    frames = [_frame(stills, view, word, record.steps[i]) for i in chosen]
     if hold and stills.final is not None:
         last = stills.final
         frames.append(_beside(stills.end, last) if view == "both" else last)

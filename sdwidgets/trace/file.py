@@ -21,10 +21,10 @@ from .. import checks
 from ..errors import InputError
 from ..settings import amount
 from ..strict_json import parse_object
-from .images import write_file
 from .packing import PRECISIONS, packed, stored
-from .trace import Trace
-from .unpacking import unpacked
+from .record import Record
+from .unpacking import R, unpacked
+from .writing import write_file
 
 FORMAT = 1
 """Grows when an older version could misread a file; what can be ignored needs no new number."""
@@ -38,7 +38,7 @@ _JSON = "its JSON is "  # what is wrong with all of it
 _BEFORE_DIGEST = b'"sdtrace":"{\\"sha256\\":\\"'  # nothing else has bare quotes around that name
 
 
-def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit") -> Path:
+def save(record: Record, path: str | os.PathLike[str], *, precision: str = "8-bit") -> Path:
     """Write a record into one file that `load` reads; return its path.
 
     Latents are float16 at unit variance: off by at most 1/2048 of themselves, the prompt's half of
@@ -47,7 +47,7 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
     than 32 cells along a side are the means of blocks of 2 x 2 cells (or more: at most 32 are
     left); or "float16", as it was recorded. Pictures are kept exactly.
 
-    The largest errors are measured and written down, see `Trace.stored`: "latents" at unit
+    The largest errors are measured and written down, see `Record.stored`: "latents" at unit
     variance; "attention"; and "averaging", how far a cell is from its block's mean. A loaded record
     that is saved again as it was stays the same.
 
@@ -58,25 +58,25 @@ def save(trace: Trace, path: str | os.PathLike[str], *, precision: str = "8-bit"
     """
     precision = checks.choice("precision", precision, PRECISIONS)
     try:
-        record, tensors = packed(trace, precision)
-        again = unpacked(json.loads(_json(record)), tensors)
-        record["stored"] = stored(trace, again, precision)
-        content = _sealed(record, tensors)
+        meta, tensors = packed(record, precision)
+        again = unpacked(json.loads(_json(meta)), tensors, Record)
+        meta["stored"] = stored(record, again, precision)
+        content = _sealed(meta, tensors)
     except (TypeError, ValueError) as error:
         raise InputError(f"This record cannot be saved: {_sentence(error)}") from error
     return write_file(path, content, mode=_permissions(path))
 
 
-def load(path: str | os.PathLike[str]) -> Trace:
+def load(path: str | os.PathLike[str], kind: type[R]) -> R:
     """Read a record that `save` wrote; needs neither torch nor a model.
 
     ``path`` is the reader's own, so that a symbolic link is followed; a file names no others.
     What a newer version wrote beside the known is left out, and steps that are missing are, too;
-    `Trace.notices` says so. Raises InputError for everything else that is not as it was written.
+    `Record.notices` says so. Raises InputError for everything else that is not as it was written.
     """
     path = Path(path)
     try:
-        return unpacked(*_unsealed(*_read(path)))
+        return unpacked(*_unsealed(*_read(path)), kind)
     except _Unreadable as error:
         message = f"{_shown(path)} {error}."
     except ValueError as error:
@@ -99,8 +99,8 @@ def _sentence(error: Exception) -> str:
     return "\n".join(str(error).splitlines()[:2]).rstrip(".") + "."
 
 
-def _json(record: dict[str, Any]) -> str:
-    return json.dumps(record, allow_nan=False, separators=(",", ":"))
+def _json(meta: dict[str, Any]) -> str:
+    return json.dumps(meta, allow_nan=False, separators=(",", ":"))
 
 
 # -------------------------------------------------------------------------------------- writing
@@ -115,11 +115,11 @@ def _permissions(path: str | os.PathLike[str]) -> int:
     return stat.S_IMODE(before) if stat.S_ISREG(before) else OWNER_ONLY
 
 
-def _sealed(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
+def _sealed(meta: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
     """The bytes of the file."""
     from safetensors.numpy import save as to_bytes
 
-    text = _json({"sha256": _NO_DIGEST, "format": FORMAT, **record})
+    text = _json({"sha256": _NO_DIGEST, "format": FORMAT, **meta})
     content = to_bytes(tensors, metadata={"sdtrace": text})
     header = int.from_bytes(content[:8], "little")
     if header > HEADER_LIMIT or len(content) > FILE_LIMIT:
@@ -231,8 +231,8 @@ def _unsealed(
         raise ValueError("it is not what was written (its SHA-256 is another)")
     notes = header.get("__metadata__")
     text = notes.get("sdtrace") if isinstance(notes, dict) else None
-    record = parse_object(text, subject=_JSON) if isinstance(text, str) else {}
-    version = record.get("format")
+    meta = parse_object(text, subject=_JSON) if isinstance(text, str) else {}
+    version = meta.get("format")
     if type(version) is not int or version < 1:
         raise ValueError("it does not say its format")
     if version > FORMAT:
@@ -240,6 +240,6 @@ def _unsealed(
             f"was made by a newer version of sdwidgets: format {version}, this one reads {FORMAT}"
         )
     try:
-        return record, from_bytes(content)
+        return meta, from_bytes(content)
     except Exception as error:  # the library has errors of its own
         raise ValueError(f"its tensors are not laid out right ({error})") from None

@@ -1,7 +1,7 @@
-"""Heat maps: from what was recorded to one picture of where a word looked.
+"""Heat maps: the arithmetic from recorded attention to one map of where a word looked.
 
-A heat map is the mean of a word's maps over heads, layers and steps, each brought to the picture's
-size (Tang et al., "What the DAAM", arXiv 2210.04885, section 3).
+A heat map is the mean of a word's maps over heads, layers and steps, each resized to the image
+(Tang et al., "What the DAAM", arXiv 2210.04885, section 3).
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ def heat_map(
 ) -> np.ndarray:
     """[H, W] float32: the mean attention to ``tokens``, over steps, layers, heads and the tokens.
 
-    Each layer's maps are brought to ``size`` (H, W) bilinearly. ``layers``: those that count, all
-    if None. ``head``: one of them, where they were kept apart.
+    Each layer's maps are resized to ``size`` (H, W) bilinearly. ``layers``: those that count, all
+    if None. ``picture``: the image's index in the batch. ``head``: only this one, where heads were
+    kept apart.
     """
     names = list(steps[0]) if layers is None else list(layers)
     heads = slice(None) if head is None else slice(head, head + 1)
-    sums: dict[tuple[int, ...], np.ndarray] = {}  # by resolution: it is linear, one resize each
+    sums: dict[tuple[int, ...], np.ndarray] = {}  # by resolution: resizing is linear, so once each
     for maps in steps:
         for name in names:
             chosen = maps[name][picture, heads][:, list(tokens)].astype(np.float32).mean((0, 1))
@@ -52,9 +53,9 @@ def word_map(
 ) -> np.ndarray:
     """[H, W] float32: the `heat_map` of ``tokens`` of a prompt; against "words", their share.
 
-    A word counts with the mean over its tokens, each with the same part of it. The share, 0 to 1,
-    is that of the parts which are among ``tokens``: shares of different words sum to 1, and so do
-    those of a word's tokens to its own. Tokens of no word have none.
+    For the share, 0 to 1, each word of the prompt counts as the mean over its tokens. The shares of
+    different words sum to 1, and those of a word's tokens to the word's. Tokens that belong to no
+    word have none.
     """
 
     def heat(some: Sequence[int]) -> np.ndarray:
@@ -72,13 +73,13 @@ def word_map(
 
 
 def stretched(heat: np.ndarray) -> np.ndarray:
-    """The same map [H, W] with its least at 0 and its greatest at 1; a flat one is 0."""
+    """The map [H, W] stretched so that its least is 0 and its greatest 1; 0 if it is flat."""
     low, high = float(heat.min()), float(heat.max())
     return (heat - low) / (high - low) if high > low else np.zeros_like(heat)
 
 
 def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """[..., H, W] float32 of [..., h, w], bilinearly; edges go on beyond themselves.
+    """[..., H, W] float32: maps [..., h, w] resized bilinearly, their edges repeated beyond.
 
     Samples lie in the middle of their pixels, as in torch's ``interpolate(mode="bilinear")``.
     """
@@ -97,9 +98,9 @@ def _weights(n: int, m: int) -> np.ndarray:
 
 
 def averaged(maps: np.ndarray, by: int) -> np.ndarray:
-    """[..., h, w] -> [..., ceil(h / by), ceil(w / by)] float32: the means of blocks of cells.
+    """[..., ceil(h / by), ceil(w / by)] float32: the means of blocks of cells of maps [..., h, w].
 
-    A block that hangs over the edge repeats the cells of the edge.
+    A block that reaches beyond the edge repeats the cells at the edge.
     """
     if by == 1:
         return maps.astype(np.float32, copy=False)
@@ -111,5 +112,5 @@ def averaged(maps: np.ndarray, by: int) -> np.ndarray:
 
 
 def sizes(maps: Mapping[str, np.ndarray]) -> dict[str, tuple[int, int]]:
-    """Layer's name -> (h, w) of its maps."""
+    """Name of a layer -> (h, w) of its maps."""
     return {name: (values.shape[-2], values.shape[-1]) for name, values in maps.items()}

@@ -28,9 +28,9 @@ from PIL import Image
 from ..sources import hashed
 from .images import encode_png
 from .maps import averaged
+from .record import Record
 from .reel import quantised
 from .step import Queries, StepAttention, TraceStep
-from .trace import Trace
 
 PRECISIONS = ("8-bit", "float16")
 LATENTS = ("x", "denoised", "uncond", "difference", "x_next")
@@ -46,12 +46,12 @@ Grids = Mapping[str, Mapping[str, Grid]]
 """Kind of attention -> layer -> the last two sizes of its arrays."""
 
 
-def packed(trace: Trace, precision: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """(The record for JSON, the tensors by name.) Raises ValueError for what cannot be kept."""
     tensors: dict[str, np.ndarray] = {}
-    layers = grids_of(trace.steps)
+    layers = grids_of(record.steps)
     steps = []
-    for step, after in zip_longest(trace.steps, trace.steps[1:]):
+    for step, after in zip_longest(record.steps, record.steps[1:]):
         latents, attention = _latents(step, after), _attention(step, layers, precision)
         tensors.update(
             (f"steps.{step.index}.{name}", a) for name, a in (latents | attention).items()
@@ -66,37 +66,37 @@ def packed(trace: Trace, precision: str) -> tuple[dict[str, Any], dict[str, np.n
                 "parts": [*latents, *kinds],
             }
         )
-    pictures = {f"images.{number}": image for number, image in enumerate(trace.images)}
-    if trace.given_image is not None:
-        pictures["given_image"] = trace.given_image
-    if trace.given_mask is not None:
-        pictures["given_mask"] = trace.given_mask
+    pictures = {f"images.{number}": image for number, image in enumerate(record.images)}
+    if record.given_image is not None:
+        pictures["given_image"] = record.given_image
+    if record.given_mask is not None:
+        pictures["given_mask"] = record.given_mask
     tensors.update((name, _png(image, name)) for name, image in pictures.items())
-    if trace.factors is not None:
-        tensors["factors"] = np.ascontiguousarray(trace.factors, np.float32)
-    if trace.given_latents is not None:
-        tensors["given_latents"] = np.ascontiguousarray(trace.given_latents, np.float32)
-    record = {
-        "model": trace.model,
-        "task": trace.task,
-        "settings": trace.settings.as_dict(),
-        "tokens": [asdict(tokens) for tokens in trace.tokens],
-        "negative_tokens": [asdict(tokens) for tokens in trace.negative_tokens],
-        "expected": trace.expected,
-        "complete": trace.complete,
-        "run_seconds": None if trace.run_seconds is None else float(trace.run_seconds),
-        "notices": list(trace.notices),
-        "versions": dict(trace.versions),
-        "fingerprint": trace.fingerprint,
-        "sources": [source.as_dict() for source in hashed(trace.sources)],
-        "schedule_sigmas": list(trace.schedule_sigmas),
-        "latents": list(trace.steps[0].x.shape) if trace.steps else [],
+    if record.factors is not None:
+        tensors["factors"] = np.ascontiguousarray(record.factors, np.float32)
+    if record.given_latents is not None:
+        tensors["given_latents"] = np.ascontiguousarray(record.given_latents, np.float32)
+    meta = {
+        "model": record.model,
+        "task": record.task,
+        "settings": record.settings.as_dict(),
+        "tokens": [asdict(tokens) for tokens in record.tokens],
+        "negative_tokens": [asdict(tokens) for tokens in record.negative_tokens],
+        "expected": record.expected,
+        "complete": record.complete,
+        "run_seconds": None if record.run_seconds is None else float(record.run_seconds),
+        "notices": list(record.notices),
+        "versions": dict(record.versions),
+        "fingerprint": record.fingerprint,
+        "sources": [source.as_dict() for source in hashed(record.sources)],
+        "schedule_sigmas": list(record.schedule_sigmas),
+        "latents": list(record.steps[0].x.shape) if record.steps else [],
         "layers": layers,
         "steps": steps,
         "pictures": list(pictures),
         "stored": {"precision": precision, "largest errors": {}, "averaged": {}},
     }
-    return record, tensors
+    return meta, tensors
 
 
 def _latents(step: TraceStep, after: TraceStep | None) -> dict[str, np.ndarray]:
@@ -191,20 +191,20 @@ def _png(image: Image.Image, what: str) -> np.ndarray:
     return np.frombuffer(encode_png(bare), np.uint8)
 
 
-def stored(trace: Trace, again: Trace, precision: str) -> dict[str, Any]:
-    """`Trace.stored` of a file, of what went in and what comes out again.
+def stored(record: Record, again: Record, precision: str) -> dict[str, Any]:
+    """`Record.stored` of a file, of what went in and what comes out again.
 
     A trace that was loaded itself has errors already; they are added.
     """
     largest = {"latents": 0.0, "attention": 0.0, "averaging": 0.0}
-    blocks = dict(trace.stored.get("averaged", {}))
+    blocks = dict(record.stored.get("averaged", {}))
     for kind in MAPS if precision == "8-bit" else ():
-        layers = grids_of(trace.steps).get(kind, {})
+        layers = grids_of(record.steps).get(kind, {})
         blocks |= {layer: block(grid) for layer, grid in layers.items() if block(grid) > 1}
-    for step, other in zip(trace.steps, again.steps, strict=True):
+    for step, other in zip(record.steps, again.steps, strict=True):
         for what, error in _errors(step, other, precision):
             largest[what] = max(largest[what], error)
-    before = trace.stored.get("largest errors", {})
+    before = record.stored.get("largest errors", {})
     return {
         "precision": precision,
         "largest errors": {what: error + before.get(what, 0.0) for what, error in largest.items()},

@@ -18,11 +18,13 @@ from typing import Any
 
 from ..contract import EXPORTED, NUMBERED, PANELS, numbered
 from ..frontend import bundle
-from .images import encode_jpeg, write_file
-from .reel import LONGEST_SIDE, head_of, pack
+from .images import encode_jpeg
+from .png import png
+from .record import Record
+from .reel import LONGEST_SIDE, header_of, pack
 from .sheet import sheet_png
 from .thinning import evenly
-from .trace import Trace
+from .writing import write_file
 
 MOST_STEPS = NUMBERED["frame"]
 """Steps on a page, as many as the viewer keeps; a longer run is thinned evenly."""
@@ -64,7 +66,7 @@ POLICY = (
 )
 
 
-def export_html(trace: Trace, path: str | os.PathLike[str]) -> Path:
+def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
     """Write a page that plays the run in any browser, from a file and offline; whole or not at all.
 
     Of a run of more than 64 steps it has 64, spread evenly. Where scripts are off it shows the
@@ -73,8 +75,8 @@ def export_html(trace: Trace, path: str | os.PathLike[str]) -> Path:
     """
     script = bundle("standalone.js").read_text("utf-8")
     style = bundle("standalone.css").read_text("utf-8")
-    sheet = sheet_png(trace)  # refuses a record without steps
-    prompt = " ".join(trace.prompt.split())
+    sheet = sheet_png(record)  # refuses a record without steps
+    prompt = " ".join(record.prompt.split())
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = PAGE.format(
         root=EXPORTED["root"],
@@ -84,36 +86,36 @@ def export_html(trace: Trace, path: str | os.PathLike[str]) -> Path:
         description=html.escape(f"Steps and picture for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
         style=style,
         sheet=base64.b64encode(sheet).decode(),
-        data=_as_json({"widget": "viewer", "state": _state(trace)}),
+        data=_as_json({"widget": "viewer", "state": _state(record)}),
         script=script,
     )
     return write_file(path, page.encode("utf-8", "replace"))
 
 
-def _state(trace: Trace) -> dict[str, Any]:
+def _state(record: Record) -> dict[str, Any]:
     """The viewer's traits; those that are missing here are as they always begin."""
-    steps = [trace.steps[i] for i in evenly(len(trace.steps), MOST_STEPS)]
+    steps = [record.steps[i] for i in evenly(len(record.steps), MOST_STEPS)]
     longest = LONGEST_SIDE
     frames = [pack(step, longest=longest) for step in steps]
     while sum(map(len, frames)) > LARGEST_RUN and longest > 8:
         longest //= 2
         frames = [pack(step, longest=longest) for step in steps]
-    message = f"{len(trace.steps)} steps in {trace.total:.1f} s"
+    message = f"{len(record.steps)} steps in {record.total:.1f} s"
     return {
-        "head": head_of(trace, 1),
+        "head": header_of(record, 1),
         **dict(zip(numbered("frame"), frames, strict=False)),
-        "pictures": [_picture(trace, i) for i in range(len(trace.images))],
-        "state": "done" if trace.complete else "stopped",
-        "message": "\n".join([message, *trace.notices][:3]),
+        "pictures": [_picture(record, i) for i in range(len(record.images))],
+        "state": "done" if record.complete else "stopped",
+        "message": "\n".join([message, *record.notices][:3]),
         "panels": list(PANELS),
     }
 
 
-def _picture(trace: Trace, index: int) -> dict[str, Any]:
-    file = trace.png(index)
+def _picture(record: Record, index: int) -> dict[str, Any]:
+    file = png(record, index)
     if len(file) <= LARGEST_PICTURE:
         return {"data": file, "type": "image/png"}
-    return {"data": encode_jpeg(trace.images[index].convert("RGB")), "type": "image/jpeg"}
+    return {"data": encode_jpeg(record.images[index].convert("RGB")), "type": "image/jpeg"}
 
 
 def _as_json(value: Mapping[str, Any]) -> str:

@@ -17,14 +17,17 @@ from ..contract import SPECIAL
 from ..errors import InputError
 from ..models.conditioners import Conditioner
 from .attention import HasCrossAttention, grid_of
+from .heat import heat_map
 from .maps import sizes, word_map
 from .recipe import DEFAULT
+from .record import Record, StepNumbers
+from .sheet import ablation_sheet
 from .step import Maps, StepAttention
 from .tokens import PromptTokens, in_words
-from .trace import StepNumbers, Trace
 
 if TYPE_CHECKING:
     from .figure import Sheet
+    from .trace import Trace
 
 
 class Askable(Protocol):
@@ -64,13 +67,11 @@ class Ablation:
 
     def figure(self, *, width: float = 6.75) -> Sheet:
         """A matplotlib figure, ``width`` inches: both pictures, the change, and the heat map."""
-        from .sheet import ablation_sheet
-
         return ablation_sheet(self, width=width)
 
 
 def query(
-    trace: Trace,
+    record: Record,
     word: str,
     *,
     prompt: str | None = None,
@@ -81,24 +82,24 @@ def query(
     """[H, W] float32: see `Trace.query`."""
     if not isinstance(word, str) or not word.strip():
         raise InputError("Ask for a word: a text that is not empty.", parameter="word")
-    model = _model_of(trace, model)
-    picture = checks.index("picture", picture, trace.batch_size)
-    text = f"{trace.prompt_of(picture).prompt} {word}".strip() if prompt is None else prompt
+    model = _model_of(record, model)
+    picture = checks.index("picture", picture, record.batch_size)
+    text = f"{record.prompt_of(picture).prompt} {word}".strip() if prompt is None else prompt
     tokens = _tokens(model, text)
     found = tokens.find(word)
-    kept = [one.attention or StepAttention() for one in trace.chosen_steps(step)]
+    kept = [one.attention or StepAttention() for one in record.chosen_steps(step)]
     if not kept or not all(one.queries for one in kept):
         raise InputError(
             "No queries were recorded.\n"
             "Generate with attention=sdwidgets.AttentionSettings(queries=True)."
         )
-    height, width = trace.steps[0].x.shape[-2:]
+    height, width = record.steps[0].x.shape[-2:]
     states = model.text.encode([text])
     assert states is not None  # a word was found, so there are words
     context = states.to(model.device, model.dtype)
     maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
     layers = DEFAULT.layers(sizes(maps[0]), (height, width))
-    size = trace.size[::-1]
+    size = record.size[::-1]
     return word_map(maps, tokens, found, size, layers=layers, against=DEFAULT.against)
 
 
@@ -160,7 +161,7 @@ def ablate(
     )
     pixels = [np.asarray(each, np.float32) for each in (trace.images[picture], other.image)]
     change = np.abs(pixels[0] - pixels[1]).mean(-1) / 255
-    heat = trace.heat_map(word, picture=picture) if trace.layers else None
+    heat = heat_map(trace, word, picture=picture) if trace.layers else None
     correlation = None
     if heat is not None and heat.std() > 0 and change.std() > 0:
         correlation = float(np.corrcoef(heat.ravel(), change.ravel())[0, 1])
@@ -175,19 +176,19 @@ def _tokens(model: Askable, prompt: Any) -> PromptTokens:
     return PromptTokens(prompt, read.pieces[0], read.words[0], read.cut[0], slots)
 
 
-def _model_of(trace: Trace, model: Askable | None) -> Askable:
+def _model_of(record: Record, model: Askable | None) -> Askable:
     """The model to ask: the given one, or that of the run. InputError if it is not that one."""
-    if model is None and trace.source is not None:
-        model = trace.source()
+    if model is None and record.source is not None:
+        model = record.source()
     if model is None:
         raise InputError(
-            f"The model of this run, {trace.model!r}, is not loaded.\n"
+            f"The model of this run, {record.model!r}, is not loaded.\n"
             "Give it: model=sdwidgets.load(...).",
             parameter="model",
         )
-    if trace.fingerprint and model.fingerprint != trace.fingerprint:
+    if record.fingerprint and model.fingerprint != record.fingerprint:
         raise InputError(
-            f"{model.name!r} has other weights than {trace.model!r} had in this run.\n"
+            f"{model.name!r} has other weights than {record.model!r} had in this run.\n"
             "Give the model that made it.",
             parameter="model",
         )

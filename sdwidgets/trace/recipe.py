@@ -1,4 +1,4 @@
-"""Which of a run's attention maps make the one map of a word. Numbers and names, no torch."""
+"""Which of a run's attention maps make a word's heat map. Numbers and names, no torch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which maps of a word count, and against what: from a run's attention to one map.
+    """Which maps of a word make its heat map, and what they are measured against.
 
-    The map is the mean of those that count, each brought to the picture's size. ``layers`` and
-    ``chosen_steps`` say which those are; neither is ever empty, since a map of something tells
-    more than none.
+    The heat map is the mean of the maps that count, each resized to the image. ``layers`` and
+    ``chosen_steps`` say which ones count. Neither is ever empty: where nothing matches, all count.
     """
 
     reductions: tuple[int, ...] | None = None
-    """Of the latents' side: 1 is their own size, 2 half of it, and so on; None: all."""
+    """The maps' sizes: 1 is the latents' own, 2 half of it, and so on; None: all."""
     places: tuple[str, ...] | None = None
     """"down", "mid", "up"; None: all."""
     steps: tuple[float, float] = (0.0, 1.0)
@@ -25,13 +24,13 @@ class Recipe:
     against: str = "none"
     """"none": the attention as it is; "words": its share among the prompt's words."""
     cells: int | None = None
-    """Of the resolutions left, the one nearest to this many cells alone; None: all."""
+    """Of the resolutions left, only the one nearest to this many cells; None: all."""
 
     def layers(self, grids: Mapping[str, tuple[int, int]], latents: tuple[int, int]) -> list[str]:
         """The names of the layers that count, in the order given.
 
-        ``grids``: every layer's name and the (h, w) of its maps; ``latents``: their (h, w). All
-        layers, if the network has none of the sizes and places that the recipe names.
+        ``grids``: every layer's name and the (h, w) of its maps; ``latents``: their (h, w). If the
+        network has none of the sizes and places that the recipe names, all layers.
         """
         chosen = [
             name
@@ -52,12 +51,12 @@ class Recipe:
 
 
 def place_of(layer: str) -> str:
-    """ "down", "mid" or "up": where in the network the layer of that module path is."""
+    """ "down", "mid" or "up": where in the network a layer is, by its module path."""
     return layer.partition("_")[0]
 
 
 def labels(names: Sequence[str]) -> list[str]:
-    """Short names: "down 1", "down 2", "mid", "up 1", ..., each place counted by itself."""
+    """Short names: "down 1", "down 2", "mid", "up 1", ..., numbered within each place."""
     places = [place_of(name) for name in names]
     counts = [places[: i + 1].count(place) for i, place in enumerate(places)]
     return [
@@ -75,11 +74,11 @@ def reduction_of(grid: tuple[int, int], latents: tuple[int, int]) -> int:
 
 
 DAAM = Recipe()
-"""All layers and steps, plainly averaged (Tang et al., arXiv 2210.04885, section 3)."""
+"""The plain average of all layers and steps (Tang et al., arXiv 2210.04885, section 3)."""
 
-# The best of benchmarks/attention_truth.py that needs cross-attention alone, chosen on one half of
-# known scenes. On the other half, against the nouns' masks: mIoU 0.735, AUC 0.995; DAAM 0.652,
-# 0.991 (docs/attention.md). 384 cells lie between 16 x 16, which was best here and in the published
-# measurements of Stable Diffusion 1, and the 24 x 24 that a picture half as large again has there.
+# The best recipe in benchmarks/attention_truth.py that needs only cross-attention, chosen on one
+# half of known scenes. On the other half, against the nouns' masks: mIoU 0.735, AUC 0.995; DAAM
+# 0.652, 0.991 (docs/attention.md). 384 cells lie between 16 x 16, which was best here and in the
+# published measurements of Stable Diffusion 1, and 24 x 24, its grid for images 1.5 times as wide.
 DEFAULT = Recipe(places=("down", "up"), cells=384, steps=(0.8, 1.0))
-"""The last fifth of a run, at about 16 x 16 cells: what heat maps show if nothing else is said."""
+"""The last fifth of a run, at about 16 x 16 cells: what heat maps show by default."""

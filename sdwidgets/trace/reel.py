@@ -21,49 +21,49 @@ from ..contract import HEADER_VERSION
 from .images import SD1_PREVIEW
 from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
+from .record import Record
 from .step import Maps, TraceStep
 from .tokens import PromptTokens
-from .trace import Trace
 
 LONGEST_SIDE = 64
 """Cells along the longer side of the latents and maps of a frame; more are averaged down."""
 
 
-def head_of(trace: Trace, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:
+def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:
     """What a page is told of a run, beside its steps: a dict for JSON.
 
     ``run``: a number that tells this run from others in the same view. Layers are there once the
-    trace has a step.
+    record has a step.
     """
-    settings = trace.settings
-    first = trace.steps[0] if trace.steps else None
+    settings = record.settings
+    first = record.steps[0] if record.steps else None
     width, height = settings.width or 0, settings.height or 0
     if first is not None and not width:  # steps of someone's own loop
         height, width = first.x.shape[-2:]
-    factors = trace.factors
+    factors = record.factors
     if factors is None and first is not None:
         factors = factors_for(first.x.shape[1])
     return {
         "v": HEADER_VERSION,
         "run": run,
-        "model": trace.model,
-        "task": trace.task,
-        "sampler": settings.sampler if trace.task else "",  # "": of someone's own loop
-        "schedule": settings.schedule if trace.task else "",
-        "steps": trace.expected or len(trace.steps),
+        "model": record.model,
+        "task": record.task,
+        "sampler": settings.sampler if record.task else "",  # "": of someone's own loop
+        "schedule": settings.schedule if record.task else "",
+        "steps": record.expected or len(record.steps),
         "guidance_scale": 1.0 if settings.guidance_scale is None else settings.guidance_scale,
         "guidance_rescale": settings.guidance_rescale,
-        "guided": bool(trace.negative_tokens) or (first is not None and first.cond is not None),
+        "guided": bool(record.negative_tokens) or (first is not None and first.cond is not None),
         "width": width,
         "height": height,
         "factors": [] if factors is None else np.asarray(factors).tolist(),
         "sigmas": [],
-        "schedule_sigmas": list(trace.schedule_sigmas),
-        **_layers(trace, recipe),
+        "schedule_sigmas": list(record.schedule_sigmas),
+        **_layers(record, recipe),
         "pictures": [
             _picture(tokens, negative, seed)
             for tokens, negative, seed in zip(
-                trace.tokens,
+                record.tokens,
                 settings.negative_prompts,
                 settings.seeds if settings.seed is not None else [0] * settings.batch_size,
                 strict=False,
@@ -77,9 +77,9 @@ def factors_for(channels: int) -> np.ndarray:
     return SD1_PREVIEW if channels == 4 else np.eye(channels + 1, 3, dtype=np.float32) / 2
 
 
-def _layers(trace: Trace, recipe: Recipe) -> dict[str, Any]:
+def _layers(record: Record, recipe: Recipe) -> dict[str, Any]:
     """The recorded layers, and which of them a heat map counts."""
-    first = trace.steps[0] if trace.steps else None
+    first = record.steps[0] if record.steps else None
     maps: Maps = first.attention.cross if first is not None and first.attention else {}
     grids = sizes(maps)
     names = list(grids)

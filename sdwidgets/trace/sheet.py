@@ -14,11 +14,11 @@ from PIL import Image
 from .. import checks
 from ..errors import InputError
 from .maps import stretched
+from .record import Record
 from .step import TraceStep
 from .stills import VIEWS, Stills, overlaid
 from .thinning import evenly
 from .tokens import Span
-from .trace import Trace
 
 if TYPE_CHECKING:
     from .figure import Sheet
@@ -41,7 +41,7 @@ TOP = 3.1  # room for the titles
 
 
 def contact_sheet(
-    trace: Trace,
+    record: Record,
     *,
     steps: int | Sequence[int] = 6,
     views: str | Sequence[str] = ("noisy", "clean"),
@@ -60,10 +60,10 @@ def contact_sheet(
     ``attention=True``.
     ``picture``: which of the batch. ``width``: in inches, 2 to 20.
 
-    ``trace.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
+    ``record.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
     """
-    stills = Stills(trace, picture)
-    chosen = _chosen(trace, steps)
+    stills = Stills(record, picture)
+    chosen = _chosen(record, steps)
     views = [checks.choice("view", view, tuple(VIEWS)) for view in _several(views)]
     words = _several(words)
     if not views and not words:
@@ -73,8 +73,8 @@ def contact_sheet(
     rows += [_heat_row(stills, word, chosen) for word in words]
     titles = [f"step {step.index + 1}\nσ {_level(step.sigma)}" for step in chosen]
     if stills.final is not None:
-        titles.append("picture" if trace.complete else "best guess")
-    return _drawn(rows, titles, _caption(trace, stills.picture), width)
+        titles.append("picture" if record.complete else "best guess")
+    return _drawn(rows, titles, _caption(record, stills.picture), width)
 
 
 def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
@@ -97,16 +97,16 @@ def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
     return _drawn([row], titles, (f"“{prompt}”", said), width)
 
 
-def comparison_png(traces: Sequence[Trace], labels: Sequence[str], *, width: int = 560) -> bytes:
+def comparison_png(records: Sequence[Record], labels: Sequence[str], *, width: int = 560) -> bytes:
     """The pictures of several runs in a row, each under its label, as a small PNG. InputError."""
-    stills = [Stills(trace) for trace in traces]
+    stills = [Stills(record) for record in records]
     row = _Row("", [one.final or one.end for one in stills], math=False)
-    titles = [textwrap.fill(_plain(label), 64 // len(traces), max_lines=2) for label in labels]
+    titles = [textwrap.fill(_plain(label), 64 // len(records), max_lines=2) for label in labels]
     return _small(_drawn([row], titles, ("", ""), width / 100))
 
 
 def sheet_png(
-    trace: Trace,
+    record: Record,
     *,
     steps: int = 5,
     words: Sequence[str | int | Span] = (),
@@ -118,7 +118,7 @@ def sheet_png(
     It is what notebooks and pages show where no script runs. Raises InputError.
     """
     return _small(
-        contact_sheet(trace, steps=steps, words=words, picture=picture, width=width / 100)
+        contact_sheet(record, steps=steps, words=words, picture=picture, width=width / 100)
     )
 
 
@@ -174,7 +174,7 @@ def _heat_row(stills: Stills, word: str | int | Span, chosen: Sequence[TraceStep
 
 def _written(word: str | int | Span, stills: Stills) -> str:
     """A word that there is, as it is written in the prompt."""
-    tokens = stills.trace.tokens[stills.picture]
+    tokens = stills.record.tokens[stills.picture]
     if isinstance(word, str):
         return word
     if checks.is_whole(word):
@@ -183,12 +183,12 @@ def _written(word: str | int | Span, stills: Stills) -> str:
     return tokens.prompt[start:end]
 
 
-def _chosen(trace: Trace, steps: object) -> list[TraceStep]:
+def _chosen(record: Record, steps: object) -> list[TraceStep]:
     """So many steps, or those asked for."""
     if isinstance(steps, (list, tuple, range, np.ndarray)) and np.size(steps):
-        return trace.chosen_steps(steps)  # type: ignore[arg-type]
+        return record.chosen_steps(steps)  # type: ignore[arg-type]
     most = checks.whole("steps", steps, 1, 50)
-    return [trace.steps[i] for i in evenly(len(trace.steps), most)]
+    return [record.steps[i] for i in evenly(len(record.steps), most)]
 
 
 def _several(given: Any) -> list[Any]:
@@ -204,12 +204,12 @@ def _level(sigma: float) -> str:
     return f"{sigma:.2f}" if sigma < 100 else f"{sigma:.0f}"
 
 
-def _caption(trace: Trace, picture: int) -> tuple[str, str]:
+def _caption(record: Record, picture: int) -> tuple[str, str]:
     """What was asked, and what else it takes to make the picture again, as far as it is known."""
-    settings = trace.settings
+    settings = record.settings
     own = picture if picture < settings.batch_size else 0  # someone's own loop may make more
     prompt = _plain(settings.prompts[own])
-    known = [trace.model, settings.sampler, f"{trace.expected or len(trace.steps)} steps"]
+    known = [record.model, settings.sampler, f"{record.expected or len(record.steps)} steps"]
     if settings.guidance_scale is not None:
         known.append(f"guidance {settings.guidance_scale:g}")
     if settings.seed is not None:

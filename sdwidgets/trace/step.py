@@ -1,4 +1,4 @@
-"""A step of a run as plain data: numpy arrays, wherever the run was, and no torch to read them."""
+"""A step of a run as plain data: numpy arrays, whatever device the run was on."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from ..diffusion.samplers import Step
 
 Maps = Mapping[str, np.ndarray]
-"""Layer's name -> [B, K, T, h, w] float16: attention to T tokens, in the order of the layers.
+"""Name of a layer -> [B, K, T, h, w] float16: attention to T tokens, in the order of the layers.
 
-K is the number of heads where they were kept apart, else 1, their mean. Token 0 is the start, then
-come the prompt's pieces and the end; the last holds what all tokens behind them have together, so
-that each cell's sum is one.
+K is the number of heads where they were kept apart, else 1, for their mean. Token 0 is the start;
+the prompt's pieces and the end follow. The last column holds what all remaining tokens got
+together, so that each cell sums to 1.
 """
 
 
 class Queries(NamedTuple):
-    """What a layer's cells ask for, q = ``values * scale``, in eight bits."""
+    """A layer's queries in eight bits, q = ``values * scale``."""
 
     values: np.ndarray  # [B, N, C] int8
     scale: np.ndarray  # [B, N, 1] float32
@@ -29,15 +29,15 @@ class Queries(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class StepAttention:
-    """What the words looked at in one step. What was not asked for is empty."""
+    """The attention of one step. What was not asked for is empty."""
 
     cross: Maps = field(default_factory=dict, repr=False)
     uncond: Maps = field(default_factory=dict, repr=False)  # the negative prompt's half
     cells: Mapping[str, np.ndarray] = field(default_factory=dict, repr=False)
-    """Self-attention: layer -> [B, hw, hw] float16, the mean over heads; each row sums to one. Of
-    the prompt's half, and of layers with at most 256 cells."""
+    """Self-attention: layer -> [B, hw, hw] float16, the mean over heads; each row sums to 1. Only
+    for the prompt's half, and for layers with at most 256 cells."""
     queries: Mapping[str, Queries] = field(default_factory=dict, repr=False)
-    """Of cross-attention: likewise of the prompt's half and of those layers."""
+    """The queries of cross-attention, for the prompt's half and the same layers."""
 
 
 @dataclass(frozen=True, eq=False)

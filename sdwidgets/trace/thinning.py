@@ -1,4 +1,4 @@
-"""Few of many: what a sheet, an animation or a page has room for."""
+"""Some of many: what a sheet, an animation, a page or a curve has room for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ T = TypeVar("T")
 
 
 def evenly(count: int, most: int) -> list[int]:
-    """At most ``most`` (1 or more) of ``count`` indices, spread evenly: both ends, or the last."""
+    """At most ``most`` (1 or more) of ``count`` indices, spread evenly.
+
+    Both ends are among them; of one, it is the last.
+    """
     if count <= most:
         return list(range(count))
     if most == 1:

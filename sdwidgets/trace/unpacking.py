@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise, takewhile, zip_longest
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -22,9 +22,11 @@ from ..pictures import MAX_PIXELS
 from ..settings import LIMITS, PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, Source
 from .packing import CELLS, KINDS, LATENTS, MODES, PRECISIONS, Grid, Grids, block, deviation
+from .record import Record
 from .step import Queries, StepAttention, TraceStep
 from .tokens import PromptTokens
-from .trace import Trace
+
+R = TypeVar("R", bound=Record)
 
 MEMORY_LIMIT = 4 * 10**9
 """Bytes that the arrays and pictures of a trace may take."""
@@ -45,56 +47,59 @@ _GIVEN = ("given_image", "given_mask")
 _ERRORS = ("latents", "attention", "averaging")
 
 
-def unpacked(record: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Trace:
-    """The trace. Notices say which steps lack a tensor, and are left out, and what is unknown."""
-    settings, unknown = _settings(record)
-    tokens = _prompts(record, "tokens", settings.batch_size)
-    negative = _prompts(record, "negative_tokens", settings.batch_size)
-    infos = [_StepInfo.of(given) for given in _objects(record, "steps", STEP_LIMIT)]
+def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: type[R]) -> R:
+    """The record, of class ``kind``.
+
+    Its notices name the steps that lack a tensor and are left out, and what is not known here.
+    """
+    settings, unknown = _settings(meta)
+    tokens = _prompts(meta, "tokens", settings.batch_size)
+    negative = _prompts(meta, "negative_tokens", settings.batch_size)
+    infos = [_StepInfo.of(given) for given in _objects(meta, "steps", STEP_LIMIT)]
     if any(after.index <= info.index for info, after in pairwise(infos)):
         raise ValueError("its steps are out of order")
-    stored = _stored(record)
+    stored = _stored(meta)
     content = _Tensors(
         tensors,
-        shape=_shape(record, settings.batch_size) if infos else (),
-        grids=_grids(record, infos),
+        shape=_shape(meta, settings.batch_size) if infos else (),
+        grids=_grids(meta, infos),
         precision=stored["precision"],
         columns={"cross": _columns(tokens), "uncond": _columns(negative)},
     )
-    pictures = _picture_names(record)
+    pictures = _picture_names(meta)
     steps, missing = _steps(infos, content)
     images = {name: content.picture(name) for name in pictures if name in tensors}
     lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
     known = {"factors", "given_latents", *pictures}.union(*map(content.names, infos))
-    unknown += sorted({*record, *tensors} - known - _FIELDS)
-    notices = _texts(record, "notices", 1_000)
+    unknown += sorted({*meta, *tensors} - known - _FIELDS)
+    notices = _texts(meta, "notices", 1_000)
     if lost:
         notices += (f"Missing in the file: {_few(lost)}.",)
     if unknown:
         notices += (f"The file has what this version does not know: {_few(unknown)}.",)
-    versions = _object(record, "versions")
-    return Trace(
-        model=_text(record, "model"),
-        task=_text(record, "task"),
+    versions = _object(meta, "versions")
+    return kind(
+        model=_text(meta, "model"),
+        task=_text(meta, "task"),
         settings=settings,
         tokens=tokens,
         steps=steps,
         # up to the first that is lost: picture i of the batch has that place
         images=tuple(images[name] for name in takewhile(images.__contains__, _images(pictures))),
-        expected=_whole(record, "expected", 0, STEP_LIMIT),
-        complete=_flag(record, "complete") and not lost,
-        run_seconds=_seconds(record, "run_seconds"),
+        expected=_whole(meta, "expected", 0, STEP_LIMIT),
+        complete=_flag(meta, "complete") and not lost,
+        run_seconds=_seconds(meta, "run_seconds"),
         notices=notices,
         versions={name: _text(versions, name) for name in versions},
-        fingerprint=_text(record, "fingerprint"),
+        fingerprint=_text(meta, "fingerprint"),
         negative_tokens=negative,
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
         given_latents=content.given_latents(),
         factors=content.factors(),
-        schedule_sigmas=_sigmas(record),
+        schedule_sigmas=_sigmas(meta),
         stored=stored,
-        sources=_sources(record),
+        sources=_sources(meta),
     )
 
 
@@ -291,18 +296,18 @@ class _Tensors:
             raise ValueError(f"it would take more than {MEMORY_LIMIT / 1e9:g} GB of memory")
 
 
-def _shape(record: Mapping[str, Any], batch: int) -> tuple[int, ...]:
+def _shape(meta: Mapping[str, Any], batch: int) -> tuple[int, ...]:
     """[B, C, h, w] of all latents; B may be more than the settings say in someone's own loop."""
-    shape = record.get("latents")
+    shape = meta.get("latents")
     highest = (BATCH_LIMIT, PIECE_LIMIT, SIDE_LIMIT, SIDE_LIMIT)
     if not _are_whole(shape, (batch, 1, 1, 1), highest):
         raise ValueError(f"latents is {reprlib.repr(shape)}")
     return tuple(shape)  # type: ignore[arg-type]
 
 
-def _grids(record: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, dict[str, Grid]]:
+def _grids(meta: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, dict[str, Grid]]:
     """The layers of every kind of attention that steps have."""
-    given = _object(record, "layers")
+    given = _object(meta, "layers")
     layers = {kind: _object(given, kind) for kind in KINDS if kind in given}
     count = max(len(infos), 1) * sum(map(len, layers.values()))
     if count > LAYER_LIMIT:
@@ -324,9 +329,9 @@ def _grids(record: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, d
 # Each takes a value out of an object of the JSON, or raises ValueError with its name.
 
 
-def _settings(record: Mapping[str, Any]) -> tuple[Settings, list[str]]:
+def _settings(meta: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     """The settings, checked, and the names of those that are not known."""
-    given = _object(record, "settings")
+    given = _object(meta, "settings")
     known = {each.name for each in fields(Settings)}
     settings = Settings(**{name: value for name, value in given.items() if name in known})
     checked = settings.checked()
@@ -335,9 +340,9 @@ def _settings(record: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     return checked, sorted(f"settings.{name}" for name in set(given) - known)
 
 
-def _prompts(record: Mapping[str, Any], name: str, batch: int) -> tuple[PromptTokens, ...]:
+def _prompts(meta: Mapping[str, Any], name: str, batch: int) -> tuple[PromptTokens, ...]:
     """One for each picture of the batch, or none."""
-    prompts = tuple(map(_prompt, _objects(record, name, BATCH_LIMIT)))
+    prompts = tuple(map(_prompt, _objects(meta, name, BATCH_LIMIT)))
     if len(prompts) not in (0, batch):
         raise ValueError(f"{name} are of {len(prompts)} pictures, not {batch}")
     return prompts
@@ -363,9 +368,9 @@ def _prompt(given: Mapping[str, Any]) -> PromptTokens:
     )
 
 
-def _sources(record: Mapping[str, Any]) -> tuple[Source, ...]:
+def _sources(meta: Mapping[str, Any]) -> tuple[Source, ...]:
     """What the model was made of; () in a file from before this was kept."""
-    given = _objects(record, "sources", MOST) if "sources" in record else []
+    given = _objects(meta, "sources", MOST) if "sources" in meta else []
     return tuple(map(_source, given))
 
 
@@ -389,9 +394,9 @@ def _columns(prompts: Sequence[PromptTokens]) -> int:
     return max((len(prompt.pieces) + 3 for prompt in prompts), default=1)
 
 
-def _picture_names(record: Mapping[str, Any]) -> tuple[str, ...]:
+def _picture_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
     """The pictures that the file should have: of the batch images.0, images.1, ..., in order."""
-    names = _texts(record, "pictures", BATCH_LIMIT + len(_GIVEN))
+    names = _texts(meta, "pictures", BATCH_LIMIT + len(_GIVEN))
     images = _images(names)
     if len(set(names)) < len(names) or images != [f"images.{i}" for i in range(len(images))]:
         raise ValueError(f"pictures is {reprlib.repr(names)}")
@@ -403,9 +408,9 @@ def _images(names: Sequence[str]) -> list[str]:
     return [name for name in names if name not in _GIVEN]
 
 
-def _stored(record: Mapping[str, Any]) -> dict[str, Any]:
-    """`Trace.stored`, without what is not known."""
-    given = _object(record, "stored")
+def _stored(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """`Record.stored`, without what is not known."""
+    given = _object(meta, "stored")
     if given.get("precision") not in PRECISIONS:
         raise ValueError(f"precision is {reprlib.repr(given.get('precision'))}")
     errors, blocks = _object(given, "largest errors"), _object(given, "averaged")
@@ -416,9 +421,9 @@ def _stored(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _sigmas(record: Mapping[str, Any]) -> tuple[float, ...]:
+def _sigmas(meta: Mapping[str, Any]) -> tuple[float, ...]:
     """The noise levels of the training's schedule."""
-    given = record.get("schedule_sigmas")
+    given = meta.get("schedule_sigmas")
     if not isinstance(given, list) or len(given) > STEP_LIMIT:
         raise ValueError(f"schedule_sigmas is {reprlib.repr(given)}")
     return tuple(_real({"schedule_sigmas": one}, "schedule_sigmas", SIGMA_LIMIT) for one in given)

@@ -15,7 +15,7 @@ from ..checks import shortened
 from ..contract import NUMBERED, numbered
 from ..errors import InputError
 from ..frontend import bundle
-from ..trace.reel import LONGEST_SIDE, film, head_of, pack
+from ..trace.reel import LONGEST_SIDE, film, header_of, pack
 from ..trace.trace import Trace
 from . import kernel
 from .pace import Answer
@@ -47,7 +47,7 @@ class Compare(Selections, anywidget.AnyWidget):
     """Tells this widget from others: the views of one share what they have read."""
 
     heads: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """What is known of each run beside its steps (`trace.reel.head_of`)."""
+    """What is known of each run beside its steps (`trace.reel.header_of`)."""
 
     labels: traitlets.List[str] = traitlets.List().tag(sync=True)
     """What tells each run from the others, in words: "seed 7, guidance 3"."""
@@ -95,7 +95,7 @@ class Compare(Selections, anywidget.AnyWidget):
         with self.hold_sync():
             for name in OF_A_RUN:
                 setattr(self, name, SELECTIONS[name].default_value)
-            self.heads = [head_of(one, first + i) | saved for i, one in enumerate(traces)]
+            self.heads = [header_of(one, first + i) | saved for i, one in enumerate(traces)]
             self.labels = _labels(traces)
             self.pictures = [finished(one, SAVED_PICTURE // len(traces)) for one in traces]
             for i, name in enumerate(FILMS):

@@ -7,7 +7,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..trace.trace import Recordable, Trace
+from ..trace.recording import Recordable
+from ..trace.trace import Trace
 from .viewer import Slots, Viewer
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from PIL import Image
 from ..checks import shortened
 from ..frontend import bundle
 from ..trace.images import encode_jpeg, preview_rgb
+from ..trace.recording import Recordable
 from ..trace.reel import factors_for
-from ..trace.trace import Recordable, Trace
+from ..trace.trace import Trace
 from . import kernel
 from .pace import INTERVAL, Pace
 from .watching import Harmless, Watching

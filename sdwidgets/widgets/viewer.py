@@ -25,9 +25,10 @@ from ..contract import NUMBERED, PANELS, numbered
 from ..errors import InputError
 from ..frontend import bundle
 from ..settings import Settings
-from ..trace.reel import LONGEST_SIDE, head_of, pack
+from ..trace.recording import Recordable, run_of
+from ..trace.reel import LONGEST_SIDE, header_of, pack
 from ..trace.step import TraceStep, recorded
-from ..trace.trace import Recordable, Trace, run_of
+from ..trace.trace import Trace
 from . import kernel
 from .pace import INTERVAL, Answer, Pace
 from .picture import SAVED_PICTURE, smaller
@@ -88,7 +89,7 @@ class Viewer(Watching, Selections, anywidget.AnyWidget):
     """What is shown beside the picture: "denoising", "attention", "tokens"."""
 
     head: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
-    """What is known of the run beside its steps (`trace.reel.head_of`); {} before the first."""
+    """What is known of the run beside its steps (`trace.reel.header_of`); {} before the first."""
 
     pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """The final pictures, ``data`` and ``type`` of each of the batch; [] until the run is done."""
@@ -185,7 +186,7 @@ class Viewer(Watching, Selections, anywidget.AnyWidget):
                     setattr(self, name, SELECTIONS[name].default_value)
                 self.pictures = []
                 self.state, self.message = "running", "Starting"
-                self.head = head_of(trace, self._run)
+                self.head = header_of(trace, self._run)
             return self._run
 
     def add(self, step: Step | TraceStep, seconds: float | None = None) -> None:
@@ -263,7 +264,7 @@ class Viewer(Watching, Selections, anywidget.AnyWidget):
             self.pictures = pictures
             self.state, self.message = result, message
             if self._trace is not None:
-                self.head = head_of(self._trace, self._run)
+                self.head = header_of(self._trace, self._run)
 
     def _put(self, empty: Sequence[int], new: Sequence[Kept]) -> None:
         """Set the traits of slots whose step was let go, and of new steps."""
@@ -277,7 +278,7 @@ class Viewer(Watching, Selections, anywidget.AnyWidget):
             known = self._slots.steps()
             if self._trace is not None and not self._trace.steps and known:
                 self._trace = replace(self._trace, steps=(known[0][1],))  # it tells the layers
-                self.head = head_of(self._trace, self._run)
+                self.head = header_of(self._trace, self._run)
             for name, frame in frames.items():
                 setattr(self, name, frame)
 

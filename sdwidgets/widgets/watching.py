@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SDWidgetsError
+from ..trace.recording import Recordable, run_of
 from ..trace.step import TraceStep
-from ..trace.trace import Recordable, Trace, run_of
+from ..trace.trace import Trace
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step

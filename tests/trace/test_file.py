@@ -33,7 +33,7 @@ from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings, Settings
 from sdwidgets.sources import MOST, Source
-from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, images, reel
+from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, reel, writing
 from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT
 from sdwidgets.trace.maps import averaged, resized
 
@@ -261,7 +261,7 @@ def test_what_a_trace_does_a_loaded_one_does(trace: Trace, tmp_path: Path) -> No
     shares = [one.heat_map("cat", against="words") for one in (back, trace)]
     assert np.abs(np.subtract(*shares)).max() < 0.05
     assert len(reel.pack(back.steps[0])) == len(reel.pack(trace.steps[0]))
-    assert reel.head_of(back, 1) == reel.head_of(trace, 1)
+    assert reel.header_of(back, 1) == reel.header_of(trace, 1)
 
 
 @pytest.mark.parametrize("precision", ["8-bit", "float16"])
@@ -516,7 +516,7 @@ def test_a_full_disk_leaves_the_older_file(
     before = path.read_bytes()
     full = functools.partial(open, "/dev/full", "wb")
     with monkeypatch.context() as patched, pytest.raises(InputError, match="No space left"):
-        patched.setattr(images, "open", lambda *_: full(), raising=False)
+        patched.setattr(writing, "open", lambda *_: full(), raising=False)
         replace(trace, model="another").save(path)
     assert path.read_bytes() == before
 
@@ -559,7 +559,7 @@ def test_what_is_no_file_is_never_replaced(trace: Trace, tmp_path: Path, kind: s
         "folder": path.mkdir,
     }[kind]()
     mode = path.lstat().st_mode
-    with pytest.raises(InputError, match="no file that could be replaced"):
+    with pytest.raises(InputError, match="exists and is not a file"):
         trace.save(path)
     assert path.lstat().st_mode == mode
 

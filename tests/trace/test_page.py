@@ -25,7 +25,7 @@ from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace
 from sdwidgets.trace.page import export_html
-from sdwidgets.trace.reel import head_of, pack
+from sdwidgets.trace.reel import header_of, pack
 
 ATTACK = '</script></title><img src=x onerror="alert(1)"><!-- <script>alert(2)</script> & \u2028'
 
@@ -108,7 +108,7 @@ def attacked(trace: Trace) -> Trace:
 
 def test_the_page_holds_the_whole_run(trace: Trace, tmp_path: Path) -> None:
     state = state_of(exported(trace, tmp_path))
-    assert state["head"] == json.loads(json.dumps(head_of(trace, 1)))
+    assert state["head"] == json.loads(json.dumps(header_of(trace, 1)))
     assert [bytes_of(state[f"frame{i}"]) for i in range(4)] == [pack(s) for s in trace.steps]
     assert "frame4" not in state
     assert [bytes_of(one["data"]) for one in state["pictures"]] == [trace.png(0), trace.png(1)]

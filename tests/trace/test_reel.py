@@ -12,7 +12,7 @@ import pytest
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings
 from sdwidgets.trace import DAAM, Recipe, Trace, TraceStep
-from sdwidgets.trace.reel import film, head_of, pack, quantised
+from sdwidgets.trace.reel import film, header_of, pack, quantised
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 
@@ -119,7 +119,7 @@ def test_a_film_is_frames_with_their_lengths(trace: Trace) -> None:
 
 
 def test_a_head_says_what_was_asked(trace: Trace) -> None:
-    head = json.loads(json.dumps(head_of(trace, 5)))
+    head = json.loads(json.dumps(header_of(trace, 5)))
     assert (head["v"], head["run"], head["model"], head["steps"]) == (1, 5, "tiny", 3)
     assert (head["width"], head["height"]) == (22, 16)
     assert head["guided"] and head["guidance_scale"] == 3.0 and head["guidance_rescale"] == 0
@@ -131,17 +131,17 @@ def test_a_head_says_what_was_asked(trace: Trace) -> None:
 
 
 def test_a_head_names_layers_and_those_of_the_recipe(trace: Trace) -> None:
-    head = head_of(trace, 1, recipe=Recipe(places=("mid",), steps=(0.5, 1.0)))
+    head = header_of(trace, 1, recipe=Recipe(places=("mid",), steps=(0.5, 1.0)))
     assert [layer["name"] for layer in head["layers"]] == list(trace.layers)
     assert len({layer["label"] for layer in head["layers"]}) == len(trace.layers)
     chosen = [head["layers"][i]["place"] for i in head["recipe"]["layers"]]
     assert chosen == ["mid"] and head["recipe"]["steps"] == [0.5, 1.0]
-    every = head_of(trace, 1, recipe=DAAM)["recipe"]["layers"]
+    every = header_of(trace, 1, recipe=DAAM)["recipe"]["layers"]
     assert every == list(range(len(trace.layers)))
 
 
 def test_before_the_first_step_a_head_has_no_layers(tiny_model: LatentDiffusion) -> None:
-    head = head_of(Trace.begun(tiny_model.sample("a cat", attention=True, **SETTINGS)), 1)
+    head = header_of(Trace.begun(tiny_model.sample("a cat", attention=True, **SETTINGS)), 1)
     assert head["layers"] == [] and head["steps"] == 3 and head["guided"]
 
 
@@ -149,6 +149,6 @@ def test_of_steps_without_a_run_the_head_knows_their_size() -> None:
     from sdwidgets.settings import Settings
 
     x = np.zeros((1, 3, 6, 8), np.float32)
-    head = head_of(Trace("", "", Settings(), steps=(TraceStep(0, 1.0, x, x, 0.0, x),)), 1)
+    head = header_of(Trace("", "", Settings(), steps=(TraceStep(0, 1.0, x, x, 0.0, x),)), 1)
     assert (head["width"], head["height"], len(head["factors"])) == (8, 6, 4)
     assert not head["guided"] and head["pictures"] == []

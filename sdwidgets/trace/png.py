@@ -1,0 +1,116 @@
+"""PNG files that know what made them: the settings of a record written into them, and read back."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from .. import checks
+from ..errors import ImageError, InputError
+from ..pictures import FORMATS
+from ..settings import PROMPT_LENGTH, Settings
+from ..sources import MOST, NAME_LIMIT, QUICK, hashed
+from .images import TEXT_KEY, encode_png
+from .record import Record
+
+# Characters of a record in a file: two prompts, what was cut, the names of sources (a character may
+# take six, "\u0000"), and the rest.
+_MAX_TEXT = 6 * (3 * PROMPT_LENGTH + MOST * NAME_LIMIT) + (1 << 16)
+
+
+def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
+    """What is written into an image's file; see `Trace.record`."""
+    picture = checks.index("picture", picture, record.batch_size)
+    settings = record.settings
+    if settings.seed is not None:  # steps of someone's own have none
+        settings = settings.of_picture(picture)
+    made: dict[str, Any] = {
+        "model": record.model,
+        "task": record.task,
+        "settings": settings.as_dict(),
+        "versions": dict(record.versions),
+    }
+    more = {
+        "fingerprint": record.fingerprint,
+        "sources": [one.as_dict() for one in hashed(record.sources, QUICK)],
+        "given": [
+            name
+            for name in ("image", "mask", "latents")
+            if getattr(record, f"given_{name}") is not None
+        ],
+        "cut": record.cut[picture] if picture < len(record.cut) else "",
+        "notices": list(record.notices),
+    }
+    made |= {name: value for name, value in more.items() if value}
+    return made if record.complete else {**made, "complete": False}
+
+
+def png(record: Record, picture: int = 0) -> bytes:
+    """The bytes of an image's PNG with its settings inside; see `Trace.png`."""
+    picture = checks.index("picture", picture, len(record.images))
+    return encode_png(record.images[picture], settings_record(record, picture))
+
+
+def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:
+    """The record inside a PNG (path or bytes) as `Trace.record` wrote it; None if it has none.
+
+    It is plain data that anyone can have written; whether a model takes it, say
+    ``Settings(**record["settings"]).checked(config)``. Raises ImageError for a file that cannot be
+    read.
+    """
+    try:
+        if not isinstance(source, bytes) and not Path(source).is_file():  # a pipe may never end
+            raise FileNotFoundError("there is no such file")
+        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+        with Image.open(file, formats=FORMATS) as image:
+            text = image.info.get(TEXT_KEY)
+        if not isinstance(text, str) or len(text) > _MAX_TEXT:
+            return None
+        record = json.loads(text)
+    except Exception as error:  # decoders raise nearly everything on broken files
+        problem = str(error) or type(error).__name__
+    else:
+        return record if isinstance(record, dict) else None
+    raise ImageError(f"No settings can be read from this image: {problem}.", parameter="image")
+
+
+def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = False) -> Settings:
+    """The settings inside a PNG (path or bytes) that `Trace.save_image` or the Studio wrote.
+
+    ``model.generate(**read_settings("cat.png").as_dict())`` makes the image again, with the model
+    that `read_record` names. If the run was stopped, it makes what that run would have made.
+
+    An image, a mask or latents that the run was given are not in the file. Settings that need them
+    are returned only if ``partial`` is true, for ``generate(image=..., **settings.as_dict())``.
+
+    Raises ImageError if the file has no settings; InputError if the run was given more than
+    settings, or if no run takes them.
+    """
+    record = read_record(source)
+    settings = record.get("settings") if record else None
+    if record is None or not isinstance(settings, dict):
+        raise ImageError("This image has no settings inside.", parameter="image")
+    needed = _given(record)
+    if needed and not partial:
+        raise InputError(
+            f"This image was made from more than settings: also given {' and '.join(needed)}.\n"
+            "Use read_settings(..., partial=True), and give the same again.",
+            parameter="partial",
+        )
+    known = {each.name for each in fields(Settings)}
+    # a newer version may have written more; JSON turns tuples into lists, which are taken, too
+    return Settings(**{name: value for name, value in settings.items() if name in known}).checked()
+
+
+def _given(record: dict[str, Any]) -> list[str]:
+    """What a run was given beside its settings, as its record and its task say."""
+    said, task = record.get("given"), record.get("task")
+    by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}
+    needed = [*(said if isinstance(said, list) else []), *by_task.get(str(task), [])]
+    return [name for name in ("image", "mask", "latents") if name in needed]

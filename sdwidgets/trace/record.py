@@ -1,0 +1,163 @@
+"""The record of a run: what was asked, every step, and the images.
+
+Plain data: settings, text, numpy arrays and PIL images, which need no torch and no model. The rest
+of this package makes records (recording.py), keeps them in files (file.py, png.py) and shows them;
+`Trace`, a record with all of that as methods, stands on top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from .. import checks
+from ..errors import InputError
+from ..settings import Settings
+from ..sources import Source
+from .recipe import DEFAULT, Recipe
+from .step import TraceStep
+from .tokens import PromptTokens
+
+StepNumbers: TypeAlias = "int | Sequence[int] | np.ndarray | None"
+"""One or several of `TraceStep.index`; None: those that a recipe names."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """The record of one run. Arrays may be shared with the run: do not write into them."""
+
+    model: str  # its name
+    task: str  # "text to image", "image to image" or "inpainting"
+    settings: Settings  # as they were resolved: with the seed, the size, the guidance used
+    tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # each image's prompt
+    steps: tuple[TraceStep, ...] = field(default=(), repr=False)
+    images: tuple[Image.Image, ...] = field(default=(), repr=False)  # one for each of the batch
+    expected: int = 0  # steps of the whole run
+    complete: bool = True
+    """Whether ``images`` are final, however many of the steps are kept. False if the run was
+    stopped: they are its best guess so far."""
+    notices: tuple[str, ...] = ()  # what a person should know: words cut, images resized
+    versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    fingerprint: str = field(default="", repr=False)  # of the model's weights
+    negative_tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # where guided
+    given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
+    given_mask: Image.Image | None = field(default=None, repr=False)
+    given_latents: np.ndarray | None = field(default=None, repr=False)  # noise not from the seed
+    factors: np.ndarray | None = field(default=None, repr=False)  # of `images.preview_rgb`
+    schedule_sigmas: tuple[float, ...] = field(default=(), repr=False)  # of training, thinned
+    stored: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Of a loaded record: the precision it was kept in, and the largest errors that made."""
+    run_seconds: float | None = field(default=None, repr=False)  # of all steps, kept or not
+    source: Any = field(default=None, repr=False)  # a weak reference to the model that ran
+    sources: tuple[Source, ...] = field(default=(), repr=False)  # what that model was made of
+
+    @property
+    def image(self) -> Image.Image:
+        """The image; the first of a batch. Raises InputError if the run stopped before step 1."""
+        if not self.images:
+            raise InputError("This run was stopped before its first step: it has no image.")
+        return self.images[0]
+
+    @property
+    def prompt(self) -> str:
+        """The prompt of the first image (`settings.prompts` has all)."""
+        return self.settings.prompts[0]
+
+    @property
+    def negative_prompt(self) -> str:
+        """The negative prompt of the first image."""
+        return self.settings.negative_prompts[0]
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """For each image the words of its prompt that the network never saw; "" for none."""
+        return tuple(tokens.cut for tokens in self.tokens)
+
+    @property
+    def seconds(self) -> tuple[float, ...]:
+        """The time each step took; 0 where it is not known."""
+        return tuple(step.seconds or 0.0 for step in self.steps)
+
+    @property
+    def total(self) -> float:
+        """Seconds that all steps of the run took; of those kept, where no more is known."""
+        return sum(self.seconds) if self.run_seconds is None else self.run_seconds
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) of each image in pixels; for steps of your own, 8 times the latents'.
+
+        Raises InputError for an empty record.
+        """
+        if self.images:
+            return self.images[0].size
+        if self.settings.width and self.settings.height:
+            return self.settings.width, self.settings.height
+        if not self.steps:
+            raise InputError("This record has no steps and no image: nothing has a size.")
+        height, width = self.steps[0].x.shape[-2:]
+        return 8 * width, 8 * height  # as of the usual autoencoder
+
+    @property
+    def batch_size(self) -> int:
+        """How many images were made at once."""
+        return self.steps[0].x.shape[0] if self.steps else self.settings.batch_size
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers whose attention was recorded, in the order of the network; () for none."""
+        attention = self.steps[0].attention if self.steps else None
+        return tuple(attention.cross) if attention else ()
+
+    def prompt_of(self, picture: int, *, uncond: bool = False) -> PromptTokens:
+        """An image's prompt, or negative prompt, as the network read it; ``picture`` is its index.
+
+        Raises InputError where it is not recorded.
+        """
+        prompts = self.negative_tokens if uncond else self.tokens
+        if picture >= len(prompts):
+            which = "negative prompt" if uncond else "prompt"
+            raise InputError(
+                f"This record has no {which}: its words are not known.", parameter="word"
+            )
+        return prompts[picture]
+
+    def chosen_steps(self, step: StepNumbers, recipe: Recipe = DEFAULT) -> list[TraceStep]:
+        """The steps asked for by their index; negative numbers count back from the last one kept.
+
+        None: those that are kept of the recipe's share of the whole run, or all steps if none of
+        these is. Raises InputError for a step that is not there.
+        """
+        known = {one.index: one for one in self.steps}
+        if step is None:
+            count = max(self.expected, *(index + 1 for index in known), 0)
+            inside = set(recipe.chosen_steps(count))
+            return [one for one in self.steps if one.index in inside] or list(self.steps)
+        if isinstance(step, np.ndarray):
+            step = step.tolist()
+        several = isinstance(step, Sequence) and not isinstance(step, (str, bytes)) and len(step)
+        asked: list[Any] = list(step) if several else [step]  # type: ignore[arg-type]
+        chosen = []
+        for one in asked:
+            place = int(one) if checks.is_whole(one) else None
+            if place is not None and -len(self.steps) <= place < 0:
+                place = self.steps[place].index
+            if place not in known:
+                raise InputError(
+                    f"This record has no step {checks.shown(one)}.\n"
+                    f"Its steps: {_listed(list(known))}.",
+                    parameter="step",
+                )
+            chosen.append(known[place])
+        return chosen
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Step numbers in a short line."""
+    if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]}"
+    return checks.shortened(", ".join(map(str, numbers)), 80) or "(none)"

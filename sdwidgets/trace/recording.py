@@ -1,0 +1,130 @@
+"""From a run to its record: before the first step, and when its steps have been taken."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
+
+from PIL import Image
+
+from ..settings import Settings
+from ..sources import MOST
+from ..version import __version__
+from .record import Record
+from .step import TraceStep, as_array, recorded
+from .thinning import evenly
+from .tokens import PromptTokens
+
+if TYPE_CHECKING:
+    from ..diffusion.samplers import Step
+
+R = TypeVar("R", bound=Record)
+
+
+@runtime_checkable
+class Recordable(Protocol):
+    """A run, as far as its record needs it: `sdwidgets.pipeline.Run`, whose members these are.
+
+    A run that has an ``image``, a ``mask`` or ``latents`` began from them, and they are recorded.
+    """
+
+    @property
+    def model(self) -> Any: ...  # kept by a weak reference
+    @property
+    def model_name(self) -> str: ...
+    @property
+    def task(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...  # resolved
+    @property
+    def notices(self) -> tuple[str, ...]: ...
+    @property
+    def seconds(self) -> list[float]: ...  # of the steps taken so far, by their index
+    def prompt_tokens(self) -> tuple[PromptTokens, ...]: ...
+    def negative_tokens(self) -> tuple[PromptTokens, ...]: ...
+    def __len__(self) -> int: ...  # steps of the whole run
+    def __iter__(self) -> Iterator[Step]: ...  # those that are left
+    def pictures(self, step: Step) -> list[Image.Image]: ...  # one for each of the batch
+
+
+def run_of(steps: object) -> Recordable | None:
+    """The run that yields these steps, also through a progress bar of tqdm's; None for others."""
+    for one in (steps, getattr(steps, "iterable", None)):
+        if isinstance(one, Recordable):
+            return one
+    return None
+
+
+def begun(kind: type[R], run: Recordable) -> R:
+    """The record, of class ``kind``, of a run before its first step: what was asked."""
+    model, latents = run.model, getattr(run, "latents", None)
+    sigmas = getattr(getattr(model, "schedule", None), "sigmas", ())
+    return kind(
+        model=run.model_name,
+        task=run.task,
+        settings=run.settings,
+        tokens=run.prompt_tokens(),
+        negative_tokens=run.negative_tokens(),
+        expected=len(run),
+        complete=False,
+        notices=run.notices,
+        versions=_versions(),
+        fingerprint=getattr(model, "fingerprint", ""),
+        given_image=getattr(run, "image", None),
+        given_mask=getattr(run, "mask", None),
+        given_latents=None if latents is None else as_array(latents),
+        factors=getattr(model, "preview_factors", None),
+        schedule_sigmas=tuple(float(sigmas[i]) for i in evenly(len(sigmas), 100)),
+        source=None if model is None else weakref.ref(model),
+        sources=tuple(getattr(model, "sources", ()))[:MOST],
+    )
+
+
+def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None) -> R:
+    """The record, of class ``kind``, of a run whose steps are taken here; see `Trace.of`."""
+    run = run_of(steps) if run is None else run
+    if run is None:
+        raise TypeError("steps alone do not say what was asked: give the run, too")
+    taken: list[Step] = []
+    try:
+        taken.extend(steps)
+        images = tuple(run.pictures(taken[-1])) if taken else ()
+    except BaseException:
+        taken.clear()  # an error keeps this frame alive, and out of memory it must keep nothing
+        raise
+    record = begun(kind, run)
+    notices = record.notices
+    if any(image.getcolors(1) for image in images):  # None for more than one colour
+        notices += ("An image came out in one flat colour: the settings do not suit it.",)
+    return replace(
+        record,
+        steps=tuple(_recorded(taken, run.seconds)),
+        images=images,
+        complete=bool(taken) and taken[-1].index == len(run) - 1,
+        notices=notices,
+        run_seconds=sum(run.seconds),
+    )
+
+
+def _recorded(steps: Sequence[Step], seconds: Sequence[float]) -> Iterator[TraceStep]:
+    """The records of consecutive steps, each sharing its latents with the next."""
+    before: tuple[Step, TraceStep] | None = None
+    for step in steps:
+        follows = before is not None and step.x is before[0].x_next
+        took = seconds[step.index] if step.index < len(seconds) else None
+        one = recorded(step, took, before[1] if before and follows else None)
+        yield one
+        before = step, one
+
+
+def _versions() -> dict[str, str]:
+    torch = sys.modules.get("torch")  # it is what ran; nothing here needs it
+    return {
+        "sdwidgets": __version__,
+        **({"torch": str(torch.__version__)} if torch else {}),
+        "python": platform.python_version(),
+    }
