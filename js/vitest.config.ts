@@ -1,5 +1,5 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { environment: "happy-dom", include: ["src/**/*.test.ts"], passWithNoTests: false },
+  test: { environment: "happy-dom", include: ["{src,test}/**/*.test.ts"], passWithNoTests: false },
 });

@@ -435,3 +435,18 @@ def test_the_front_end_writes_text_never_html() -> None:
     for path in SCRIPTS:
         found = forbidden.search(path.read_text("utf-8"))
         assert not found, f"{path.name}: {found and found[0]}"
+
+
+@pytest.mark.skipif(not SCRIPTS, reason="the front end's sources are not installed")
+def test_all_of_the_front_end_is_shipped() -> None:
+    """What only tests need is in js/test/."""
+    source = ROOT / "js" / "src"
+    reached: set[Path] = set()
+    waiting = [path for path in SCRIPTS if path.parent == source]  # the entries
+    while waiting:
+        path = waiting.pop()
+        if path not in reached:
+            reached.add(path)
+            found = re.findall(r'from "(\..+?)"', path.read_text("utf-8"))
+            waiting += [(path.parent / f"{name}.ts").resolve() for name in found]
+    assert reached == set(SCRIPTS)

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { Listened } from "../test/model";
+import { madeRun, nothingSelected, type Options } from "../test/runs";
 import compare from "./compare";
-import { Listened } from "./lib/fake";
-import { madeRun, nothingSelected, type Options } from "./lib/made";
 import { stepAt } from "./lib/traces";
 
 /** What a widget needs of its model, with the listeners counted. */

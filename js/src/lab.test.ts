@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { countedUrls } from "../test/model";
 import lab from "./lab";
 import { pressed } from "./lab/chips";
 import { best, errorPixels, heatPixels, spot } from "./lab/comparison";
@@ -6,7 +7,6 @@ import { partsOf, refusal } from "./lab/files";
 import { type Store, stores } from "./lab/store";
 import { read } from "./lab/traits";
 import type { Result } from "./lab/view";
-import { countedUrls } from "./lib/fake";
 
 const PIXELS = 4;
 

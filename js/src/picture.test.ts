@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Listened } from "./lib/fake";
+import { Listened } from "../test/model";
 import picture, { type Model } from "./picture";
 
 /** What a widget needs of its model, with the listeners counted. */

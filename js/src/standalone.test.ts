@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
+import { madeRun, nothingSelected } from "../test/runs";
 import { h } from "./lib/dom";
-import { madeRun, nothingSelected } from "./lib/made";
 import { pageModel, start, withBytes } from "./standalone";
 
 const base64 = (data: Uint8Array) => btoa(String.fromCharCode(...data));

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls, Listened } from "./lib/fake";
+import { countedUrls, Listened } from "../test/model";
 import training, { type Model } from "./training";
 
 type Traits = Model & Record<string, unknown>;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Listened } from "./lib/fake";
-import { madeRun, nothingSelected, type Options } from "./lib/made";
+import { Listened } from "../test/model";
+import { madeRun, nothingSelected, type Options } from "../test/runs";
 import viewer from "./viewer";
 
 type State = Record<string, unknown>;

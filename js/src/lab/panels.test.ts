@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls } from "../lib/fake";
+import { countedUrls } from "../../test/model";
 import { between, frameAt } from "./between";
 import { latents } from "./latents";
 import { noise } from "./noise";

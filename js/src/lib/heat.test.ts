@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
+import { madeReel, nothingSelected, type Options, pictureHead } from "../../test/runs";
 import { canvasSize, columns, contour, glance, heat, ranking, scaled } from "./heat";
-import { madeReel, nothingSelected, type Options, pictureHead } from "./made";
 import { reelOf } from "./reel";
 import type { Head, Reel } from "./view";
 

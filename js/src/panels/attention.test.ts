@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { MadeView, madeReel, madeRun, type Options } from "../lib/made";
+import { MadeView, madeReel, madeRun, type Options } from "../../test/runs";
 import { type Frame, reelOf, unpack } from "../lib/reel";
 import type { Panel, View } from "../lib/view";
 import { attention, heatOverlay } from "./attention";

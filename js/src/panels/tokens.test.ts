@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from "vitest";
-import { MadeView, madeReel, pictureHead } from "../lib/made";
+import { MadeView, madeReel, pictureHead } from "../../test/runs";
 import { reelOf } from "../lib/reel";
 import type { PictureHead } from "../lib/view";
 import { tokens } from "./tokens";

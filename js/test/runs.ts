@@ -1,10 +1,10 @@
 // Made-up runs for the tests: heads and frames as the kernel packs them.
 
-import type { Frame } from "./reel";
-import { reelOf, unpack } from "./reel";
-import { selectionOf } from "./selection";
-import type { Show } from "./store";
-import type { Head, Hover, PictureHead, Reel, Selection, What } from "./view";
+import type { Frame } from "../src/lib/reel";
+import { reelOf, unpack } from "../src/lib/reel";
+import { selectionOf } from "../src/lib/selection";
+import type { Show } from "../src/lib/store";
+import type { Head, Hover, PictureHead, Reel, Selection, What } from "../src/lib/view";
 
 /** Probability of a token at a spot (shares 0..1 of the picture) of a layer at a step. */
 export type Probability = (token: number, x: number, y: number, at: Place) => number;
