@@ -1,1 +1,1 @@
-"""Benchmarks: one command a question, see README.md beside this file."""
+"""Benchmarks: one command per question; see README.md beside this file."""

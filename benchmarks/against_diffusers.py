@@ -3,9 +3,9 @@
 ``python -m benchmarks.against_diffusers [--device cuda]``
 
 One process holds the model twice, from the same files: as ours and as diffusers'
-StableDiffusionPipeline. Both make the same picture (checked first) of 20 guided steps, from prompt
-to PIL image, in turns. Then the network is replaced by one that does nothing: what is left of a
-step is the loop's own time.
+StableDiffusionPipeline. In turns, both make the same image (checked first) in 20 guided steps, from
+prompt to PIL image. Then the network is replaced by one that does nothing: what remains of a step
+is the loop's own time.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ STEPS = 20
 
 @contextmanager
 def forward_of(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
-    """Give a module another forward meanwhile."""
+    """A context in which a module has another forward."""
     module.forward = forward
     try:
         yield
     finally:
-        del module.forward  # the class's own again
+        del module.forward  # back to the class's own
 
 
 def main() -> int:
@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def _blank(z: Any, size: int) -> Any:
-    """The picture [B, 3, H, W] of a decoder that does nothing."""
+    """The image [B, 3, H, W] of a decoder that does nothing."""
     return z.new_zeros(z.shape[0], 3, size, size)
 
 

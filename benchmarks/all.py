@@ -1,6 +1,6 @@
-"""All benchmarks in order, each in a process of its own: ``python -m benchmarks.all``.
+"""All benchmarks in order, each in its own process: ``python -m benchmarks.all``.
 
-Takes the options that all of them have (--device, --threads, --rounds, --machine, --out) and
+Takes the common options (--device, --threads, --rounds, --machine, --out) and
 ``--only NAME ...``. Ends with a list of every ratio; the exit status is 3 if a target was missed,
 1 if a benchmark failed.
 """

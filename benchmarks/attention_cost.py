@@ -1,18 +1,18 @@
-"""What does recording cost? Seconds and bytes a step, against the peers' hooks.
+"""What does recording cost? Seconds and bytes per step, against the peers' hooks.
 
 ``python -m benchmarks.attention_cost [--model tiny emoji sd1] [--device cuda]``
 
-One process holds each model twice with the same memory as weights, as ours and in diffusers'
-StableDiffusionPipeline, and does the same guided run of a prompt in turns: ours with every step
-dropped, with the steps kept, with attention, with all there is to record; diffusers' bare, with
-DAAM's hooks, and with attention-map-diffusers' in its two ways (by default it keeps queries and
-keys, and makes maps of them after the run; "exact" makes them at once), at every step. No picture
-is decoded. A peer that cannot be had, or no longer runs, is left out with a word that says why.
+One process holds each model twice, ours and diffusers' StableDiffusionPipeline on the same memory,
+and repeats the same guided run in turns. Ours drops every step, keeps the steps, records attention,
+or records everything. diffusers' runs bare, with DAAM's hooks, and with both modes of
+attention-map-diffusers' hooks at every step: by default it keeps queries and keys and makes maps
+after the run; "exact" makes them at once. No image is decoded. A peer that cannot be installed, or
+no longer runs, is left out, and the output says why.
 
-A step of Stable Diffusion 1's size takes seconds on a CPU, and from one to the next they differ by
-more than recording takes. There the recorder's own time is measured as well, by a clock that runs
-in its looks and wherever else the recorder is at work: this share of the step is held to the target
-of 1 %, and the ratio of two whole runs is told.
+A step of Stable Diffusion 1's size takes seconds on a CPU, and steps differ by more than recording
+costs. There the recorder's own time is measured as well, by a clock that runs whenever the recorder
+is at work: its share of the step must meet the target of 1 %, and the ratio of two whole runs is
+printed beside it.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ AMD_EXACT = f"{AMD}, exact"
 
 
 class Clock:
-    """Adds up the seconds spent in some functions, without those in others that they call."""
+    """The sum of seconds spent in some functions, without the seconds in others that they call."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self._since: float | None = None  # when it was last started; None: it stands
 
     def runs_in(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, during which the clock runs."""
+        """The function with the clock running."""
         return self._switching(True, function)
 
     def stands_in(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, during which the clock stands."""
+        """The function with the clock stopped."""
         return self._switching(False, function)
 
     def _switching(self, on: bool, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,7 +88,7 @@ class Clock:
 
 @contextmanager
 def recorder_on(clock: Clock) -> Iterator[None]:
-    """Meanwhile the clock runs whenever a recorder is at work: in its looks, around the network."""
+    """A context in which the clock runs whenever a recorder is at work."""
     from sdwidgets.trace.attention import AttentionRecorder
 
     wrap = AttentionRecorder.__call__
@@ -105,9 +105,9 @@ def recorder_on(clock: Clock) -> Iterator[None]:
 
 
 def kept_bytes(value: Any) -> int:
-    """Bytes of all the memory that tensors and arrays in a value keep, each piece once.
+    """Bytes of all memory that the tensors and arrays in a value keep, each piece counted once.
 
-    Looks into dataclasses, mappings and sequences. A view keeps the whole of what it looks at.
+    Looks into dataclasses, mappings and sequences. A view keeps all of its base.
     """
     return sum(_pieces(value).values())
 
@@ -136,7 +136,7 @@ def _pieces(value: Any) -> dict[int, int]:
 
 @dataclass
 class Contestant:
-    """One way of doing the run: ``run()`` gives the final latents and what was kept."""
+    """A way of doing the run: ``run()`` returns the final latents and what was kept."""
 
     run: Callable[[], tuple[Any, Any]]
     steps: int
@@ -211,7 +211,7 @@ def their_pipeline(model: Any, folder: Any, convolutions: bool) -> Any:
 def their_contestants(
     pipeline: Any, model: Any, prompt: str, noise: Any, steps: int, sync: Callable[[], object]
 ) -> tuple[dict[str, Contestant], dict[str, str]]:
-    """diffusers' loop, bare and with the peers' hooks; and of those left out, why."""
+    """diffusers' loop, bare and with the peers' hooks; and the reasons for those left out."""
     settings = {
         "num_inference_steps": steps,
         "guidance_scale": model.config.guidance_scale,

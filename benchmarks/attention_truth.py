@@ -2,13 +2,13 @@
 
 ``python -m benchmarks.attention_truth [--scenes 200] [--pictures 60] [--heads]``
 
-Emoji scenes have a mask for every noun. Scenes that no training drew are noised to ten levels, the
-network sees each with its caption, and every recipe makes of the recorded attention one map a
-noun. A map is brought to the picture's size bilinearly, scaled from its own least..most to 256
-levels, and compared with the mask: AUC, the area under the ROC curve, and mIoU, the mean
-intersection over union at one threshold for all maps of that recipe. Half the scenes choose
-thresholds and recipe; the other half reports. Last, real runs: pictures that the model makes of
-one object, where the object is what differs from the background.
+Emoji scenes have a mask for every noun. Scenes from no training are noised to ten levels, the
+network sees each with its caption, and every recipe turns the recorded attention into a map per
+noun. A map is scaled bilinearly to the image's size and linearly to 256 levels, from its minimum to
+its maximum, and compared with the mask: AUC is the area under the ROC curve, mIoU the mean
+intersection over union at a single threshold for all maps of that recipe. Half the scenes choose
+thresholds and recipe; the other half reports. Finally, real runs: images of a single object made by
+the model, where the object is whatever differs from the background.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ LEVELS = tuple(range(950, 0, -100))  # training steps, in the order of a run
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture: what its words attended to, in the order of a run, and where they are."""
+    """An image: what its words attended to, in the order of a run, and where they are."""
 
     group: str  # "choosing", "reporting" or "generated"
     latents: tuple[int, int]  # (h, w)

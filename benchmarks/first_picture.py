@@ -1,10 +1,10 @@
-"""How long from a fresh process to the first picture?
+"""How long does a fresh process take to its first image?
 
 ``python -m benchmarks.first_picture``
 
 Each round starts a new Python, which imports sdwidgets, loads the bundled model, takes 20 guided
-steps and decodes the picture; and, as the peer, one that does the same through diffusers. The
-time counts from before the process is started until the picture is there.
+steps and decodes the image; and, as the peer, another that does the same through diffusers. The
+clock starts before the process and stops when the image is there.
 """
 
 from __future__ import annotations

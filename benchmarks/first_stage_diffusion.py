@@ -1,12 +1,13 @@
 """Which f should diffusion run on? ``python -m benchmarks.first_stage_diffusion``
 
-One small network, as wide on every bundled autoencoder of emoji scenes, is trained the same number
-of steps on the latents of the same scenes, told the same captions by the same text encoder: the
-paper's second experiment (arXiv 2112.10752, section 4.1 and figure 6), in small. The recogniser
-then says how much of what was asked for is in the pictures, and how far they are from real scenes
-as a whole. What an autoencoder has lost no diffusion can bring back: reconstructions stand beside.
+A small network, equally wide on every bundled autoencoder of emoji scenes, is trained for the same
+number of steps on the latents of the same scenes, with the same captions through the same text
+encoder: the paper's second experiment (arXiv 2112.10752, section 4.1 and figure 6) at small scale.
+The recogniser then says how much of each prompt is in the images, and how far they are from real
+scenes as a whole. Diffusion cannot bring back what an autoencoder has lost, so the table also has
+the reconstructions.
 
-Checkpoints are kept in ``--runs``; the same command goes on from them.
+Checkpoints are kept in ``--runs``; the same command continues from them.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ LEVELS = 3
 
 @dataclass(frozen=True)
 class Row:
-    """The diffusion model on one autoencoder. Shares in [0, 1]; seconds a training step."""
+    """The diffusion model on an autoencoder: shares in [0, 1], seconds per training step."""
 
     name: str
     cells: str
@@ -57,7 +58,7 @@ class Row:
 
 
 def network(name: str, width: int) -> UNetConfig:
-    """The same network for all: but for the latents' channels, they differ in nothing."""
+    """The network, the same for all autoencoders except for the latents' channels."""
     channels = SCENE_STAGES[name].latent_channels
     return UNetConfig(
         channels=tuple(width * 2**level for level in range(LEVELS)),
@@ -72,7 +73,7 @@ def network(name: str, width: int) -> UNetConfig:
 
 
 def trained(task: DiffusionTask, plan: Plan, file: Path) -> None:
-    """Train, or go on, until the plan is done."""
+    """Train, or continue, until the plan is done."""
     began = time.perf_counter()
     for step in train(task, plan, file):
         if (step.index + 1) % 100 == 0:
@@ -118,7 +119,7 @@ def judged(
 
 
 def table(rows: Sequence[Row]) -> str:
-    """In Markdown, a row each."""
+    """The rows as a Markdown table."""
     lines = [
         "| first stage | latents | loss | objects | colour | FD of what is made "
         "| FD of what is rebuilt | s a step | parameters |",

@@ -1,12 +1,12 @@
-"""What does a picture lose, squeezed by f? ``python -m benchmarks.first_stages``
+"""What does an image lose when it is squeezed by f? ``python -m benchmarks.first_stages``
 
-Every bundled autoencoder of emoji scenes rebuilds held-out scenes; the paper's own numbers for
-photographs stand beside (arXiv 2112.10752, table 8). All were trained alike: the same loss, the
-same number of crops. And the time one picture takes, against diffusers with the same weights.
+Every bundled autoencoder of emoji scenes reconstructs held-out scenes, beside the paper's own
+numbers for photographs (arXiv 2112.10752, table 8). All had the same loss and the same number of
+crops. The time per image is measured against diffusers with the same weights.
 
 R-FD is a Frechet distance between scenes and their reconstructions, as the paper's R-FID, but on
 the features of the project's recogniser (`sdwidgets.training.recognizer`), not on Inception's: the
-two columns cannot be compared with each other, nor can "perceptual" and PSIM.
+two columns are not comparable, nor are "perceptual" and PSIM.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ PAPER = {
 
 @dataclass(frozen=True)
 class Row:
-    """One autoencoder on all pictures: means, of PSNR the deviation, too."""
+    """An autoencoder on all images: means, and the standard deviation of PSNR."""
 
     name: str
     size: str
@@ -69,7 +69,7 @@ class Row:
 
 @torch.no_grad()
 def measured(name: str, model: Autoencoder, images: Tensor, judge: Recognizer) -> Row:
-    """The row of one autoencoder on pictures [N, 3, H, W] in [-1, 1]."""
+    """The row of an autoencoder on images [N, 3, H, W] in [-1, 1]."""
     look = bundled_features(images.device)
     rebuilt, bits = [], []
     counts = torch.zeros(max(model.config.codes, 1), dtype=torch.int64, device=images.device)
@@ -101,7 +101,7 @@ def measured(name: str, model: Autoencoder, images: Tensor, judge: Recognizer) -
 
 
 def table(rows: Sequence[Row], seconds: dict[str, float]) -> str:
-    """In Markdown, a row each, the paper's numbers on the right."""
+    """The rows as a Markdown table, with the paper's numbers on the right."""
     lines = [
         "| | size of z | PSNR | SSIM | perceptual | R-FD | bits a pixel | codes used | ms "
         "| paper: size | PSNR | SSIM | PSIM | R-FID |",
@@ -171,7 +171,7 @@ def peers(models: dict[str, Autoencoder], device: str) -> dict[str, torch.nn.Mod
 def timed(
     models: dict[str, Autoencoder], image: Tensor, given: Options
 ) -> tuple[dict[str, float], list[Ratio]]:
-    """Seconds one picture takes there and back, and against diffusers over all of them."""
+    """Seconds per image there and back, and the ratio to diffusers over all images."""
     theirs = peers(models, given.device)
     apart = 0.0
 

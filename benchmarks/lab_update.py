@@ -1,8 +1,9 @@
-"""How long until the lab shows a new picture, or an edit? ``python -m benchmarks.lab_update``
+"""How long until the lab shows a new image, or an edit? ``python -m benchmarks.lab_update``
 
-A scene of 128 x 128 pixels through four bundled autoencoders, with everything that the page gets of
-them: pictures, error maps, numbers, latents, posterior, and the packing of it all; then one edit of
-the latents, as a slider makes many of in a row. The kernel's part alone; the target is 0.3 s.
+A scene of 128 x 128 pixels goes through four bundled autoencoders, with everything that the page
+receives: images, error maps, numbers, latents, posterior, and the packing of it all. Then comes an
+edit of the latents, as a dragged slider makes many. Only the kernel's part counts; the target is
+0.3 s.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def measure(given: Options) -> int:
     asked = iter(range(10**6))
 
     def show() -> float:
-        fresh = ImageChops.offset(picture, next(asked) % 127 + 1, 0)  # one that is not known yet
+        fresh = ImageChops.offset(picture, next(asked) % 127 + 1, 0)  # an image not seen before
         return timed(lambda: lab.show(fresh))
 
     def edit() -> float:

@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.live_view``
 
-A real Jupyter kernel, with nobody looking: the widget sends all its messages, they are read here
-and counted. In turns, the same manager does the same run of 20 guided steps without a widget, and
-for a Studio, from pressing Generate until everything of the result has been sent.
+A real Jupyter kernel without a page: the widget sends all its messages, which are read and counted
+here. In turns, the same manager makes the same run of 20 guided steps without a widget, and for a
+Studio, from pressing Generate until the whole result has been sent.
 """
 
 from __future__ import annotations

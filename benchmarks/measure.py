@@ -18,17 +18,17 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
-MISSED = 3  # the exit status where a target was not reached; 1 is Python's own, for errors
+MISSED = 3  # the exit status if a target was missed; 1 is Python's own, for errors
 PACKAGES = ("sdwidgets", "torch", "transformers", "diffusers", "ipywidgets", "anywidget")
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """One answer: ours divided by the peer's or by the target, so less is better."""
+    """An answer: ours divided by the peer's or by the target, so less is better."""
 
     what: str
     value: float
-    target: float | None = None  # the ratio that must not be exceeded; None: only told
+    target: float | None = None  # the ratio that must not be exceeded; None: no target
     ours: str = ""  # the two numbers divided, in words
     other: str = ""
 
@@ -54,7 +54,7 @@ class Options:
     more: argparse.Namespace = field(repr=False)
 
     def child(self) -> dict[str, str]:
-        """The environment of a child process that shall use as many threads, and no network."""
+        """The environment of a child process with as many threads, and no network."""
         return {
             **os.environ,
             "OMP_NUM_THREADS": str(self.threads),
@@ -89,11 +89,11 @@ def options(
 def interleaved(
     rounds: int, work: Mapping[str, Callable[[], object]], *, sync: Callable[[], object] = int
 ) -> dict[str, list[float]]:
-    """Seconds each piece of work took in each round.
+    """Seconds of each piece of work in each round.
 
-    All of them run once unmeasured. Then every round runs them all, each round in the opposite
-    order of the one before, so that a machine that gets slower or busier does so for all alike.
-    ``work`` may return its own seconds, else the whole call counts, until ``sync`` returns.
+    All of them run once unmeasured. Then every round runs them all, in the opposite order of the
+    round before, so that a machine that becomes slower or busier does so for all alike. ``work``
+    may return its own seconds; otherwise the whole call counts, until ``sync`` returns.
     """
     seconds: dict[str, list[float]] = {name: [] for name in work}
     for number in range(-1, rounds):
@@ -139,7 +139,7 @@ def duration(seconds: float) -> str:
 
 
 def synchroniser(device: str) -> Callable[[], object]:
-    """What waits until a device has done all it was told."""
+    """A function that waits until a device has finished its work."""
     import torch
 
     if device == "cuda":
@@ -151,7 +151,7 @@ def synchroniser(device: str) -> Callable[[], object]:
 
 
 def cores() -> int:
-    """CPU cores this process may use."""
+    """The number of CPU cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
@@ -159,7 +159,7 @@ def cores() -> int:
 
 
 def processor() -> str:
-    """What the system calls its processor."""
+    """The system's name for its processor."""
     try:
         found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
     except OSError:
@@ -168,7 +168,7 @@ def processor() -> str:
 
 
 def machine(options: Options) -> dict[str, Any]:
-    """What a reader must know of the machine to make something of its numbers."""
+    """What a reader must know about the machine to interpret its numbers."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -209,7 +209,7 @@ def machine_name(device: str) -> str:
 
 
 def load() -> float | None:
-    """How many processes wanted a core over the last minute; None where it is not known."""
+    """The number of processes that wanted a core over the last minute; None if unknown."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
@@ -220,7 +220,7 @@ def load() -> float | None:
 
 
 def begin(question: str, options: Options) -> dict[str, Any]:
-    """Say what is measured on what; returns the machine's description."""
+    """Print what is measured on which machine; returns the machine's description."""
     described = machine(options)
     print(f"== {question}")
     print(
@@ -265,7 +265,7 @@ def report(
 
 
 def write_table(folder: Path) -> None:
-    """README.md of a results folder: every ratio of every file in it, a section a machine."""
+    """Write README.md of a results folder: every ratio of every file, a section per machine."""
     files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     lines = [
         "# Results",

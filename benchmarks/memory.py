@@ -1,11 +1,11 @@
-"""Are the weights ever in memory twice? And how much does a run take?
+"""Are the weights ever in memory twice? How much does a run need?
 
 ``python -m benchmarks.memory [--model sd1]``
 
-A fresh process for each number. Everything is imported first; then the most memory that loading
-had at once, over what was there before, is divided by the size of the weights in memory. Then a
-run of guided steps: the most it needed on top of the loaded model, ours and diffusers' of the
-same files. On a CPU resident memory, of which Linux keeps the peak; on a GPU what torch allocated.
+Each number comes from a fresh process, which imports everything first. The peak of memory while
+loading, beyond what was there before, is divided by the size of the weights in memory. Then comes a
+run of guided steps: its peak on top of the loaded model, for ours and for diffusers on the same
+files. On a CPU this is resident memory, whose peak Linux keeps; on a GPU, what torch allocated.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ modules = [model.unet, model.vae, model.text_encoder]
 
 
 def fresh(work: dict[str, str], folder: str, steps: int, given: Options) -> dict[str, int]:
-    """Bytes of the weights, of the peak of loading, and of the peak of a run."""
+    """Bytes of the weights, of the peak while loading, and of the peak of a run."""
     arguments = [sys.executable, "-c", CHILD.format(**work), folder, given.device, PROMPT]
     done = subprocess.run(
         [*arguments, str(steps)], env=given.child(), capture_output=True, text=True
@@ -100,7 +100,7 @@ def main() -> int:
     given = options(__doc__, 3, add)
     if given.device == "mps" or (given.device == "cpu" and sys.platform != "linux"):
         raise SystemExit("Peaks of memory are known on Linux and on NVIDIA GPUs alone.")
-    question = "Are the weights ever in memory twice? And how much does a run take?"
+    question = "Are the weights ever in memory twice? How much does a run need?"
     described = begin(question, given)
     rows: dict[str, list[dict[str, int]]] = {"sdwidgets": [], "diffusers": []}
     with model_folder(given.more.model) as folder:

@@ -1,4 +1,4 @@
-"""The models that are measured: the bundled one, else one of its shape with random weights."""
+"""The measured models: the bundled model, or one of its shape with random weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROMPT = "a cat left of a car on a blue background"
 def model_folder(name: str = "emoji") -> Iterator[Path]:
     """The folder of the model to measure, in the diffusers layout.
 
-    "emoji": the bundled model. Where it is missing, a model of its shape with random weights,
+    "emoji": the bundled model. If it is missing, a model of its shape with random weights,
     which takes as long. "sd1": Stable Diffusion 1's shape with random weights in float16, 2.1 GB.
     "tiny": the tests' smallest, a millisecond a step. Anything else: a path.
     """
@@ -79,7 +79,7 @@ def write_random(config: ModelConfig, folder: Path) -> None:
 
 
 def diffusers_unet(ours: Any, cells: int, convolutions: bool) -> Any:
-    """diffusers' network of the same config, with the very memory of ours as its weights.
+    """diffusers' network of the same config, on the same memory as our weights.
 
     ``convolutions``: 1x1 convolutions around attention, as Stable Diffusion 1 is published; else
     linear layers.

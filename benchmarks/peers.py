@@ -1,8 +1,8 @@
-"""Other projects' packages as they are published, for benchmarks alone; nothing of them is here.
+"""Other projects' packages as they are published, only for benchmarks; none of their code is here.
 
-Their pins of torch, transformers and diffusers would replace this environment, so a package is put
-into a folder of its own, without what it depends on, and imported unchanged. What is missing then
-and plays no part in what is measured (a parser of sentences, say) is stood in for while it imports.
+Their pins of torch, transformers and diffusers would replace this environment, so a package goes
+into its own folder, without its dependencies, and is imported unchanged. A missing dependency that
+plays no part in the measurement (a sentence parser, say) is replaced by a dummy during the import.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CACHE = HERE.parent / "out" / "peers"  # git leaves out/ alone
 
 
 class Unavailable(Exception):
-    """A peer cannot be had, or no longer runs here; the message is one line that says why."""
+    """A peer cannot be installed, or no longer runs here; the message is a line that says why."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def load(peer: Peer, cache: Path = CACHE) -> ModuleType:
 
 
 def install(requirement: str, folder: Path) -> None:
-    """pip install a package, and nothing it asks for, into ``folder``. Raises Unavailable."""
+    """pip install a package, without dependencies, into ``folder``. Raises Unavailable."""
     print(f"   (fetching {requirement})", flush=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     command = [*pip, "--no-deps", "--target", str(folder), requirement]
@@ -80,7 +80,7 @@ def install(requirement: str, folder: Path) -> None:
 
 @contextmanager
 def stood_in_for(names: Sequence[str]) -> Iterator[None]:
-    """While inside, importing those of these modules that are not installed gives a dummy."""
+    """A context in which importing a missing module of these gives a dummy."""
     missing = [name for name in names if not _is_there(name)]
     sys.modules.update({name: MagicMock() for name in missing})
     try:
@@ -98,6 +98,6 @@ def _is_there(name: str) -> bool:
 
 
 def in_a_line(error: Exception) -> str:
-    """The kind of an error and the first line of what it says, at most 200 characters."""
+    """An error's type and the first line of its message, at most 200 characters."""
     said = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {said}"[:200]

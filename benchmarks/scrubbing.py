@@ -2,11 +2,11 @@
 
 ``python -m benchmarks.scrubbing``
 
-The page that `Trace.export_html` writes, of a run of 50 steps with attention, in a real browser
-with a word pinned, so that each step has its heat map drawn. The slider goes back and forth, a step
-each animation frame, as a hand moves it. Measured in the page: the work of a step, from the event
-of the slider until all is drawn and laid out; the time until the browser has painted it, without a
-GPU here; and how many frames come in a second.
+A real browser opens the page that `Trace.export_html` writes for a run of 50 steps with attention.
+A word is pinned, so each step draws its heat map. The slider goes back and forth, a step per
+animation frame, as a hand moves it. The page measures the work of a step, from the slider's event
+until everything is drawn and laid out; the time until the browser has painted it, without a GPU;
+and the frames per second.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def write_page(folder: Path, given: Options) -> Path:
 
 
 def scrub(page: Any, file: Path, rounds: int, passes: int) -> list[dict[str, Any]]:
-    """Of each round the ms of each frame's work and the frames' time stamps.
+    """The work of each frame in ms and the frames' time stamps, for each round.
 
-    ``page``: an empty one of Playwright's. ``file``: what it opens, with a slider and words.
+    ``page``: an empty page of Playwright. ``file``: the page to open, with a slider and words.
     """
     page.goto(file.as_uri())
     pinned = page.locator(f'button[data-word="{WORD}"]').first
@@ -96,7 +96,7 @@ def empty_page() -> Iterator[Any]:
 
 
 def ratios_of(found: list[dict[str, Any]]) -> list[Ratio]:
-    """What `scrub` measured, against 60 frames a second; medians over the rounds."""
+    """The results of `scrub` against 60 frames per second; medians over the rounds."""
 
     def half(name: str) -> float:
         return statistics.median(statistics.median(each[name]) for each in found)

@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.sd1_step [--device cuda]``
 
-Random weights, shared by both networks (3.4 GB in float32, once). One guided step: a batch of two
-latents of 64 x 64 cells with 77 tokens. Checked first: both give the same. float32 on a CPU, where
-a step takes seconds; bfloat16 or float16 on a GPU.
+Both networks share random weights (3.4 GB in float32, once). A guided step is a batch of two
+latents of 64 x 64 cells with 77 tokens. Both must give the same result, which is checked first.
+They run in float32 on a CPU, where a step takes seconds, and in bfloat16 or float16 on a GPU.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .models import diffusers_unet
 
 
 def networks(dtype: Any, device: str, convolutions: bool) -> tuple[Any, Any]:
-    """Our UNet of Stable Diffusion 1's shape and diffusers', with the same memory as weights."""
+    """Our UNet of Stable Diffusion 1's shape and diffusers', on the same memory."""
     import torch
 
     from sdwidgets.configs import SD1
