@@ -1,4 +1,4 @@
-"""sdwidgets: watch a latent diffusion model turn a prompt into a picture, live, in a notebook.
+"""sdwidgets: watch a latent diffusion model turn a prompt into an image, live, in a notebook.
 
     import sdwidgets as sdw
 
