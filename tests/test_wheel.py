@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from sdwidgets import __version__
 from sdwidgets.cli import LESSONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,13 +34,7 @@ def hatch_build() -> ModuleType:
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The names of the files in a wheel of this checkout."""
-    pytest.importorskip("hatchling")
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert built.returncode == 0, built.stdout + built.stderr
-    (file,) = folder.glob("*.whl")
-    return zipfile.ZipFile(file).namelist()
+    return zipfile.ZipFile(built(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))).namelist()
 
 
 def test_a_wheel_holds_every_bundle(wheel: list[str], hatch_build: ModuleType) -> None:
@@ -67,6 +64,56 @@ def test_a_wheel_holds_the_licence_and_no_sources_of_the_front_end(wheel: list[s
     assert any(name.endswith("licenses/LICENSE") for name in wheel)
     assert any(name.endswith("licenses/NOTICE") for name in wheel)
     assert not [name for name in wheel if "node_modules" in name or name.endswith(".ts")]
+
+
+def built(root: Path, target: str, folder: Path) -> Path:
+    """The wheel or sdist of a checkout."""
+    pytest.importorskip("hatchling")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = folder.iterdir()
+    return file
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small checkout, built, with a JupyterLab extension of two files."""
+    root = tmp_path_factory.mktemp("checkout")
+    for name in ("pyproject.toml", "hatch_build.py", "install.json", "README.md", ".gitignore"):
+        shutil.copy(ROOT / name, root)
+    for name in ("LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, root)
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    for name in ("__init__.py", "widgets/static/viewer.js", *EXTENSION):
+        (root / "sdwidgets" / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / "sdwidgets" / name).touch()
+    return root
+
+
+EXTENSION = ("labextension/package.json", "labextension/static/remoteEntry.js")
+INSTALLED = f"sdwidgets-{__version__}.data/data/share/jupyter/labextensions/sdwidgets"
+
+
+def test_a_wheel_puts_the_extension_where_jupyterlab_looks(checkout: Path, tmp_path: Path) -> None:
+    names = zipfile.ZipFile(built(checkout, "wheel", tmp_path)).namelist()
+    files = {name.removeprefix(f"{INSTALLED}/") for name in names if name.startswith(INSTALLED)}
+    assert files == {"install.json", "package.json", "static/remoteEntry.js"}
+    assert not [name for name in names if name.startswith("sdwidgets/labextension")]
+    assert "sdwidgets/widgets/static/viewer.js" in names
+
+
+def test_an_sdist_holds_what_a_wheel_is_made_of(checkout: Path, tmp_path: Path) -> None:
+    with tarfile.open(built(checkout, "sdist", tmp_path)) as sdist:
+        held = {name.partition("/")[2] for name in sdist.getnames()}
+    wanted = {f"sdwidgets/{name}" for name in ("widgets/static/viewer.js", *EXTENSION)}
+    assert wanted | {"install.json", "hatch_build.py"} <= held
+
+
+def test_a_wheel_without_an_extension_is_none_to_jupyterlab(wheel: list[str]) -> None:
+    if (ROOT / "sdwidgets" / "labextension").exists():
+        pytest.skip("this checkout has built its extension")
+    assert not [name for name in wheel if "labextension" in name or "install.json" in name]
 
 
 def test_the_bundles_are_those_that_python_asks_for(hatch_build: ModuleType) -> None:
