@@ -312,7 +312,7 @@ def measured(name: str, given: Options) -> tuple[list[Ratio], dict[str, Any]]:
         "recorder_seconds_a_step": own,
         "bytes_a_run": kept,
         "steps": steps,
-        "tokens": len(model.text.tokenize([prompt]).pieces[0]) + 2,  # with start and end
+        "tokens": len(model.tokenize([prompt]).pieces[0]) + 2,  # with start and end
         "dtype": str(model.dtype).removeprefix("torch."),
         "difference_from_diffusers": off,
         "left_out": left_out,

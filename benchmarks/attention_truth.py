@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from sdwidgets.checkpoints import load_model
 from sdwidgets.models.attention import looking
+from sdwidgets.models.conditioning import conditioned
 from sdwidgets.pixels import to_tensor
 from sdwidgets.scenes import SIZE, Glyphs, Scene, load_glyphs, plural, render
 from sdwidgets.trace.attention import grid_of
@@ -125,7 +126,7 @@ class Recording:
 
 
 def prompt_of(model: LatentDiffusion, caption: str) -> PromptTokens:
-    tokens = model.text.tokenize([caption])
+    tokens = model.tokenize([caption])
     return PromptTokens(caption, tokens.pieces[0], tokens.words[0])
 
 
@@ -154,9 +155,9 @@ def noised(
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((len(LEVELS), *z.shape[1:]), generator=generator).to(z.device)
         x = (z + sigma * noise) / (1 + sigma.square()).sqrt()
-        context = model.text.encode([scene.caption]).expand(len(LEVELS), -1, -1)
+        told = model.condition([scene.caption] * len(LEVELS)).to(model.device, model.dtype)
         t = torch.tensor(LEVELS, dtype=torch.float32, device=z.device)
-        model.unet(x.to(model.dtype), t, context.to(model.dtype))
+        conditioned(model.unet, told)(x.to(model.dtype), t)
     prompt = prompt_of(model, scene.caption)
     targets = targets_of(scene, picture.masks, prompt)
     return recording.sample(group, (z.shape[-2], z.shape[-1]), prompt, targets, heads)

@@ -45,7 +45,7 @@ def _tiny() -> ModelConfig:
     from sdwidgets.configs import TINY
 
     text = replace(TINY.text[0], vocab_size=515, bos=512, eos=513, pad=514)
-    return replace(TINY, text=(text,))
+    return replace(TINY, embedders=(text,))
 
 
 def write_random(config: ModelConfig, folder: Path) -> None:
@@ -70,7 +70,7 @@ def write_random(config: ModelConfig, folder: Path) -> None:
                 config=config,
                 unet=UNet(config.unet).eval(),
                 autoencoder=Autoencoder(config.autoencoder).eval(),
-                text=TextEncoder(text, CLIPText(text), load_tokenizer(scratch)),
+                embedders=(TextEncoder(text, CLIPText(text), load_tokenizer(scratch)),),
                 schedule=noise_schedule(config.schedule),
             )
         finally:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 Prediction = Literal["eps", "v", "x0"]
 Spacing = Literal["leading", "trailing", "linspace", "karras"]
+Join = Literal["tokens", "width"]
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,36 @@ class TextConfig:
     skip: int = 0  # how many of the last layers the states leave out ("CLIP skip")
     norm: bool = True  # whether the states go through the final layer norm
 
+    @property
+    def context_width(self) -> int:
+        """D, the width of its tokens in the context [B, T, D]."""
+        return self.width
+
+    @property
+    def vector_width(self) -> int:
+        """Its part of V, the width of the vector [B, V]: the pooled projection."""
+        return self.projection_dim
+
+
+@dataclass(frozen=True)
+class ClassConfig:
+    """A table of classes, one token each in the context."""
+
+    names: tuple[str, ...]
+    width: int
+
+    @property
+    def context_width(self) -> int:
+        return self.width
+
+    @property
+    def vector_width(self) -> int:
+        return 0
+
+
+EmbedderConfig = TextConfig | ClassConfig
+"""What a network may be told. Each says how wide its parts of the routes are."""
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -108,15 +139,36 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One latent diffusion model."""
+    """One latent diffusion model.
+
+    ``embedders`` are what the network is told, in the order of their tokens and vectors: one with
+    words comes before others with a context. Without any the model is unconditional.
+    """
 
     name: str
     unet: UNetConfig
     autoencoder: AutoencoderConfig
-    text: tuple[TextConfig, ...]
+    embedders: tuple[EmbedderConfig, ...]
     schedule: ScheduleConfig = ScheduleConfig()
-    size: int = 512  # pixels along one side of the pictures it was trained on
+    size: int = 512  # pixels along one side of the images it was trained on
     guidance_scale: float = 7.5  # the default of `sample`
+    join: Join = "tokens"  # along what the embedders' contexts are joined
+
+    @property
+    def text(self) -> tuple[TextConfig, ...]:
+        """The text encoders among the embedders."""
+        return tuple(each for each in self.embedders if isinstance(each, TextConfig))
+
+    @property
+    def context_width(self) -> int:
+        """The width D of the context that the embedders make together; 0: there is none."""
+        widths = [each.context_width for each in self.embedders]
+        return sum(widths) if self.join == "width" else max(widths, default=0)
+
+    @property
+    def vector_width(self) -> int:
+        """The width V of the vector that the embedders make together; 0: there is none."""
+        return sum(each.vector_width for each in self.embedders)
 
 
 _SD_AUTOENCODER = AutoencoderConfig(channels=(128, 256, 512, 512))
@@ -130,7 +182,7 @@ SD1 = ModelConfig(
     name="Stable Diffusion 1",
     unet=UNetConfig(channels=(320, 640, 1280, 1280), depths=(1, 1, 1, 0), heads=(8, 8, 8, 8)),
     autoencoder=_SD_AUTOENCODER,
-    text=(_CLIP_L,),
+    embedders=(_CLIP_L,),
 )
 
 SD2 = ModelConfig(
@@ -142,7 +194,7 @@ SD2 = ModelConfig(
         context_dim=1024,
     ),
     autoencoder=_SD_AUTOENCODER,
-    text=(_CLIP_H,),
+    embedders=(_CLIP_H,),
     schedule=ScheduleConfig(prediction="v"),
     size=768,
 )
@@ -157,7 +209,8 @@ SDXL = ModelConfig(
         vector_dim=2816,
     ),
     autoencoder=AutoencoderConfig(channels=(128, 256, 512, 512), scaling_factor=0.13025),
-    text=tuple(replace(text, skip=1, norm=False) for text in (_CLIP_L, _CLIP_BIG_G)),
+    embedders=tuple(replace(text, skip=1, norm=False) for text in (_CLIP_L, _CLIP_BIG_G)),
+    join="width",
     size=1024,
     guidance_scale=5.0,
 )
@@ -236,7 +289,7 @@ EMOJI = ModelConfig(
     autoencoder=AutoencoderConfig(
         channels=(16, 32, 64, 160), blocks_per_level=1, norm_groups=2, scaling_factor=1.0
     ),
-    text=(
+    embedders=(
         TextConfig(
             vocab_size=800, width=128, layers=2, heads=4, hidden=512, bos=797, eos=798, pad=799
         ),
@@ -260,7 +313,7 @@ TINY = ModelConfig(
         norm_groups=8,
     ),
     autoencoder=AutoencoderConfig(channels=(8, 16), blocks_per_level=1, norm_groups=4),
-    text=(
+    embedders=(
         TextConfig(
             vocab_size=300, width=24, layers=2, heads=2, hidden=48, bos=298, eos=299, pad=299
         ),

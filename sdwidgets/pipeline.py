@@ -35,8 +35,16 @@ from .diffusion import (
 from .errors import InputError, NumericsError, OutOfMemory
 from .memory import available_memory
 from .models.autoencoder import Autoencoder
-from .models.conditioners import Conditioner
-from .models.text import Tokens
+from .models.conditioning import (
+    Conditioning,
+    Embedder,
+    Given,
+    Tokens,
+    condition,
+    conditioned,
+    read,
+)
+from .models.text import TextEncoder
 from .models.unet import UNet
 from .pictures import PictureLike, as_mask, as_picture, fitted
 from .pixels import to_image, to_tensor
@@ -51,38 +59,13 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
-class Conditioning:
-    """What the network is told: the routes of arXiv 2112.10752, section 3.3, are which are set."""
-
-    context: Tensor | None  # [B, T, D], the words' states, for cross-attention
-    vector: Tensor | None = None  # [B, V], added to the time embedding
-    concat: Tensor | None = None  # [B, C, h, w], beside the latents
-
-    def __add__(self, other: Conditioning) -> Conditioning:
-        """Both batches, one after the other."""
-        return Conditioning(
-            _joined(self.context, other.context),
-            _joined(self.vector, other.vector),
-            _joined(self.concat, other.concat),
-        )
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
-        """The same on a device, in a type."""
-        moved = (
-            None if part is None else part.to(device, dtype)
-            for part in (self.context, self.vector, self.concat)
-        )
-        return Conditioning(*moved)
-
-
-@dataclass(frozen=True, eq=False)
 class LatentDiffusion:
     """The parts of one model. Holds no state: runs of one model do not know of each other."""
 
     config: ModelConfig
     unet: UNet
     autoencoder: Autoencoder
-    text: Conditioner
+    embedders: tuple[Embedder, ...]  # of what the network is told, as in the config
     schedule: NoiseSchedule
     preview: np.ndarray | None = field(default=None, repr=False)  # [C + 1, 3], see preview_factors
     sources: tuple[Source, ...] = field(default=(), repr=False)  # files and adapters it is made of
@@ -105,7 +88,13 @@ class LatentDiffusion:
     @cached_property
     def fingerprint(self) -> str:
         """64 hexadecimal digits that tell its weights from others; see `fingerprint_of`."""
-        return fingerprint_of(self.unet, self.autoencoder, self.text.model)
+        models = (embedder.model for embedder in self.embedders)
+        return fingerprint_of(self.unet, self.autoencoder, *models)
+
+    @property
+    def text(self) -> TextEncoder | None:
+        """The first text encoder; None for a model that reads no text."""
+        return next((each for each in self.embedders if isinstance(each, TextEncoder)), None)
 
     @cached_property
     def preview_factors(self) -> np.ndarray:
@@ -135,9 +124,27 @@ class LatentDiffusion:
         pictures = preview_rgb(latents, self.preview_factors, sigma=sigma)
         return [Image.fromarray(one) for one in pictures]
 
-    def condition(self, prompts: Sequence[str]) -> Conditioning:
-        """What the network is told by the prompts: text states [B, T, D] float32, as a rule."""
-        return Conditioning(self.text.encode(prompts))
+    def tokenize(self, given: Sequence[str | Given]) -> Tokens:
+        """The tokens that a person may look at, of prompts or of all that is given for each image.
+
+        InputError for what the model cannot be told.
+        """
+        return read(self.embedders, [self._given(each) for each in given])
+
+    @torch.no_grad()
+    def condition(self, given: Sequence[str | Given]) -> Conditioning:
+        """What the network is told, float32, by prompts or by all that is given for each image.
+
+        A prompt alone is taken as that of an image of the model's own size. InputError for what
+        the model cannot be told.
+        """
+        batch = [self._given(each) for each in given]
+        read(self.embedders, batch)
+        return condition(self.embedders, batch, join=self.config.join, device=self.device)
+
+    def _given(self, one: str | Given) -> Given:
+        side = self.config.size
+        return Given(one, (side, side)) if isinstance(one, str) else one
 
     def encode(self, image: PictureLike) -> Tensor:
         """The latents [1, C, H/f, W/f] float32 of a picture: its posterior's mean.
@@ -290,14 +297,15 @@ class Run(Iterator[Step]):
         skipped = settings.skipped_steps if self.image is not None else 0
         self._count = settings.steps - skipped
         _check_memory(model, settings)
-        self.tokens: Tokens = model.text.tokenize(settings.prompts)
+        self._given = [Given(prompt, settings.size) for prompt in settings.prompts]
+        self.tokens: Tokens = model.tokenize(self._given)
         notices += _cut_notices("prompt", self.tokens)
-        self._ids = self.tokens.ids  # of all that the network is told
         self._negative: Tokens | None = None
         if settings.guidance_scale != 1:
-            self._negative = model.text.tokenize(settings.negative_prompts)
+            away = [Given(prompt or None, settings.size) for prompt in settings.negative_prompts]
+            self._negative = model.tokenize(away)
             notices += _cut_notices("negative prompt", self._negative)
-            self._ids = torch.cat([self._ids, self._negative.ids])
+            self._given += away  # the prompts' half comes first
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
         self._steps = self._run(skipped)
@@ -367,10 +375,10 @@ class Run(Iterator[Step]):
             return torch.stack(drawn).to(device)
 
         guided = settings.guidance_scale != 1
-        conditioning = Conditioning(model.text.states(self._ids))
-        network = _network(model.unet, conditioning.to(device, dtype))
+        conditioning = model.condition(self._given)
+        network = conditioned(model.unet, conditioning.to(device, dtype))
         recorder = None
-        if self.attention and self._ids.shape[1] > 1:  # one token has all the attention
+        if self.attention and self.tokens.ids.shape[1] > 1:  # one token has all the attention
             negative = self._negative.pieces if self._negative else ()
             recorder = AttentionRecorder(
                 model.unet,
@@ -418,8 +426,8 @@ class Run(Iterator[Step]):
             yield replace(step, cond=cond, uncond=uncond, attention=attention)
 
     def _numerics_message(self, step: Step, conditioning: Conditioning) -> str:
-        states = conditioning.context
-        broken_text = states is not None and not _finite(states)
+        told = (conditioning.context, conditioning.vector)
+        broken_text = any(route is not None and not _finite(route) for route in told)
         component = "text encoder" if broken_text else "UNet"
         dtype = _named(self.model.dtype)
         remedy = "The weights are broken, or the settings extreme."
@@ -434,20 +442,6 @@ class Run(Iterator[Step]):
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
-
-
-def _joined(first: Tensor | None, second: Tensor | None) -> Tensor | None:
-    return None if first is None or second is None else torch.cat([first, second])
-
-
-def _network(unet: UNet, conditioning: Conditioning) -> Callable[[Tensor, Tensor], Tensor]:
-    """The network with its conditioning bound, ready for `Denoiser`."""
-    context, vector, concat = conditioning.context, conditioning.vector, conditioning.concat
-
-    def network(x: Tensor, t: Tensor) -> Tensor:
-        return unet(x if concat is None else torch.cat([x, concat], dim=1), t, context, vector)
-
-    return network
 
 
 def _decoded(autoencoder: Autoencoder, latents: Tensor, dtype: torch.dtype) -> Tensor:

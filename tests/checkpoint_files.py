@@ -18,7 +18,9 @@ from sdwidgets.configs import TINY, ModelConfig
 
 # TINY with a text encoder that knows the test vocabulary's 521 tokens.
 SMALL = replace(
-    TINY, text=(replace(TINY.text[0], vocab_size=521, bos=519, eos=520, pad=520),), name="small"
+    TINY,
+    embedders=(replace(TINY.text[0], vocab_size=521, bos=519, eos=520, pad=520),),
+    name="small",
 )
 
 

@@ -33,13 +33,15 @@ def make_model(
 ) -> Callable[[ModelConfig], LatentDiffusion]:
     """A whole model of a config with random weights, the same for the same config.
 
-    Its text encoder's vocabulary is the small one of vocabulary.py, whatever the config says.
+    Its text encoders' vocabulary is the small one of vocabulary.py, whatever the config says.
     """
     import torch
     from vocabulary import write_vocabulary
 
+    from sdwidgets.configs import TextConfig
     from sdwidgets.models.autoencoder import Autoencoder
     from sdwidgets.models.clip import CLIPText
+    from sdwidgets.models.embedders import embedders_of
     from sdwidgets.models.text import TextEncoder
     from sdwidgets.models.tokenizer import load_tokenizer
     from sdwidgets.models.unet import UNet
@@ -50,15 +52,25 @@ def make_model(
     tokenizer = load_tokenizer(folder)
 
     def make(config: ModelConfig) -> LatentDiffusion:
-        text = replace(config.text[0], vocab_size=n, bos=n - 2, eos=n - 1, pad=n - 1)
-        config = replace(config, text=(text,))
+        vocabulary = {"vocab_size": n, "bos": n - 2, "eos": n - 1}
+        told = tuple(
+            replace(each, **vocabulary, pad=0 if each.pad == 0 else n - 1)
+            if isinstance(each, TextConfig)
+            else each
+            for each in config.embedders
+        )
+        config = replace(config, embedders=told)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
-            encoder = TextEncoder(text, CLIPText(text), tokenizer)
+            texts = [TextEncoder(text, CLIPText(text), tokenizer) for text in config.text]
+            embedders = embedders_of(config.embedders, texts)
+        for each in embedders:
+            each.model.eval().requires_grad_(False)
         unet.eval().requires_grad_(False)
         autoencoder.eval().requires_grad_(False)
-        return LatentDiffusion(config, unet, autoencoder, encoder, noise_schedule(config.schedule))
+        schedule = noise_schedule(config.schedule)
+        return LatentDiffusion(config, unet, autoencoder, embedders, schedule)
 
     return make
 

@@ -428,6 +428,17 @@ def schedule_to_json(config: ScheduleConfig) -> Json:
     }
 
 
+def text_folders(count: int) -> tuple[tuple[str, str], ...]:
+    """The folders of each text encoder and its tokenizer, in a model with ``count`` of them."""
+    ends = ["", *(f"_{number}" for number in range(2, count + 1))]
+    return tuple((f"text_encoder{end}", f"tokenizer{end}") for end in ends)
+
+
+def text_parts(index: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The folders of each text encoder and its tokenizer that a model_index.json names."""
+    return tuple(pair for pair in text_folders(2) if pair[0] in index)
+
+
 def model_index(config: ModelConfig) -> Json:
     """model_index.json: what diffusers' ``StableDiffusionPipeline`` reads first."""
     return {
@@ -459,9 +470,9 @@ def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[s
 def check_parts_fit(config: ModelConfig, where: str) -> None:
     """Raise ``CheckpointError`` if UNet, autoencoder and text encoder are of different models."""
     unet, vae = config.unet, config.autoencoder
-    if len(config.text) != 1:
-        raise CheckpointError(f"{where} has {len(config.text)} text encoders, not one.")
-    width = config.text[0].width
+    if not config.text:
+        raise CheckpointError(f"{where} has no text encoder.")
+    width = config.context_width
     if unet.in_channels == 9:
         raise CheckpointError(
             f"{where} is an inpainting model (9 input channels), which this kit does not load.\n"
@@ -471,6 +482,11 @@ def check_parts_fit(config: ModelConfig, where: str) -> None:
         raise CheckpointError(
             f"{where} mixes two models: its text encoder has width {width}, its UNet takes "
             f"{unet.context_dim}."
+        )
+    if unet.vector_dim != config.vector_width:
+        raise CheckpointError(
+            f"{where} mixes two models: its UNet takes a vector of {unet.vector_dim} numbers, its "
+            f"embedders make {config.vector_width}."
         )
     for what, channels in (("takes", unet.in_channels), ("returns", unet.out_channels)):
         if channels != vae.latent_channels:

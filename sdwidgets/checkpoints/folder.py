@@ -34,7 +34,11 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
 
     unet, side = _config(folder / "unet" / "config.json", config_json.unet_from_json)
     autoencoder = _config(folder / "vae" / "config.json", config_json.autoencoder_from_json)
-    text = _config(folder / "text_encoder" / "config.json", config_json.text_from_json)
+    parts = config_json.text_parts(index)
+    texts = tuple(
+        _config(folder / encoder / "config.json", config_json.text_from_json)
+        for encoder, _ in parts
+    )
     schedule = _config(
         folder / "scheduler" / "scheduler_config.json", config_json.schedule_from_json
     )
@@ -42,7 +46,7 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         name=name,
         unet=unet,
         autoencoder=autoencoder,
-        text=(text,),
+        embedders=texts,
         schedule=schedule,
         size=side * autoencoder.factor,
         guidance_scale=guidance_scale,
@@ -60,9 +64,12 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
                 weight_files(folder / "vae", "diffusion_pytorch_model", stack),
                 names.diffusers_names(),
             ),
-            Weights(weight_files(folder / "text_encoder", "model", stack), names.clip_names()),
+            *(
+                Weights(weight_files(folder / encoder, "model", stack), names.clip_names())
+                for encoder, _ in parts
+            ),
         ),
-        tokenizer=folder / "tokenizer",
+        tokenizers=tuple(folder / tokenizer for _, tokenizer in parts),
         pad_from_tokenizer=True,
         preview=_preview(folder / "preview.json", autoencoder.latent_channels),
     )

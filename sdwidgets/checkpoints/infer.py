@@ -86,7 +86,7 @@ def infer_config(
         name=path.stem,
         unet=unet,
         autoencoder=autoencoder,
-        text=(text,),
+        embedders=(text,),
         schedule=replace(family.schedule, prediction=found),
         size=family.size if family is SD1 else _SIZE_BY_PREDICTION[found],
     )

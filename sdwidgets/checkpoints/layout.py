@@ -28,8 +28,8 @@ class Layout:
 
     path: Path
     config: ModelConfig
-    weights: tuple[Weights, Weights, Weights]  # of UNet, autoencoder, text encoder
-    tokenizer: Path
+    weights: tuple[Weights, ...]  # of the UNet, the autoencoder, and each text encoder
+    tokenizers: tuple[Path, ...]  # of each text encoder
     pad_from_tokenizer: bool  # a folder's tokenizer says how to pad; a single file's family does
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
 

@@ -93,7 +93,13 @@ def load_model(
                 schedule = replace(layout.config.schedule, prediction=wanted)
                 layout = replace(layout, config=replace(layout.config, schedule=schedule))
             if tokenizer is not None:
-                layout = replace(layout, tokenizer=Path(tokenizer))
+                if len(layout.tokenizers) > 1:
+                    raise InputError(
+                        f"{path} has {len(layout.tokenizers)} text encoders, with a tokenizer each."
+                        "\ntokenizer= is for models with one.",
+                        parameter="tokenizer",
+                    )
+                layout = replace(layout, tokenizers=(Path(tokenizer),))
             sources = sources or layout.sources
             return _assemble(layout, sources, target, number, check_finite, make_room, stop)
     except SDWidgetsError:
@@ -171,24 +177,25 @@ def _assemble(
 ) -> LatentDiffusion:
     from ..models.autoencoder import Autoencoder
     from ..models.clip import CLIPText
+    from ..models.embedders import embedders_of
     from ..models.text import TextEncoder
     from ..models.tokenizer import load_tokenizer
     from ..models.unet import UNet
     from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
-    tokenizer = load_tokenizer(layout.tokenizer)
-    text_config = _with_token_ids(config.text[0], tokenizer, layout)
     with torch.device("meta"):  # shapes, and no memory
         unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
-        text_model = CLIPText(text_config)
-    text = TextEncoder(text_config, text_model, tokenizer)
-    parts = zip(
-        ("UNet", "autoencoder", "text encoder"),
-        (unet, autoencoder, text_model),
-        layout.weights,
-        strict=True,
-    )
+    texts = []
+    for text, folder in zip(config.text, layout.tokenizers, strict=True):
+        tokenizer = load_tokenizer(folder)
+        known = _with_token_ids(text, tokenizer, layout)
+        with torch.device("meta"):
+            texts.append(TextEncoder(known, CLIPText(known), tokenizer))
+    embedders = embedders_of(config.embedders, texts)
+    labels = ["UNet", "autoencoder", "text encoder", "second text encoder"]
+    modules = [unet, autoencoder, *(text.model for text in texts)]
+    parts = zip(labels[: len(modules)], modules, layout.weights, strict=True)
     plans = [plan(Part(*part)) for part in parts]
     needed = sum(each.numbers for each in plans) * dtype.itemsize
     if make_room is not None:
@@ -199,10 +206,10 @@ def _assemble(
     if notice := _notice(layout.path, plans):
         warnings.warn(notice, stacklevel=3)
     return LatentDiffusion(
-        config=replace(config, text=(text_config,)),
+        config=replace(config, embedders=tuple(each.config for each in embedders)),
         unet=unet,
         autoencoder=autoencoder,
-        text=text,
+        embedders=embedders,
         schedule=noise_schedule(config.schedule),
         preview=layout.preview,
         sources=sources,

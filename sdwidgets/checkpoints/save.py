@@ -42,7 +42,7 @@ def save_model(
     from ..models.text import TextEncoder
 
     stored = _stored(dtype)
-    if not isinstance(model.text, TextEncoder):
+    if not all(isinstance(each, TextEncoder) for each in model.embedders) or not model.embedders:
         raise InputError(
             "Model folders are for models with a text encoder; this one knows classes or nothing.\n"
             "Keep its training checkpoint: task.result(checkpoint) makes the model of it again.",
@@ -130,18 +130,21 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
         folder / "scheduler" / "scheduler_config.json",
         config_json.schedule_to_json(config.schedule),
     )
+    texts: Any = model.embedders  # text encoders: save_model has seen to that
+    folders = config_json.text_folders(len(texts))
     parts: tuple[tuple[str, str, nn.Module, dict[str, Any]], ...] = (
         ("unet", "diffusion_pytorch_model", model.unet,
          config_json.unet_to_json(config.unet, side)),
         ("vae", "diffusion_pytorch_model", model.autoencoder,
          config_json.autoencoder_to_json(config.autoencoder, config.size)),
-        ("text_encoder", "model", model.text.model, config_json.text_to_json(config.text[0])),
+        *((encoder, "model", text.model, config_json.text_to_json(own))
+          for text, own, (encoder, _) in zip(texts, config.text, folders, strict=True)),
     )  # fmt: skip
     for name, stem, module, settings in parts:
         _write_json(folder / name / "config.json", settings)
         _write_weights(folder / name / f"{stem}.safetensors", module, dtype)
-    text: Any = model.text  # a TextEncoder: save_model has seen to that
-    _write_tokenizer(folder / "tokenizer", text.tokenizer, config.text[0])
+    for text, own, (_, tokenizer) in zip(texts, config.text, folders, strict=True):
+        _write_tokenizer(folder / tokenizer, text.tokenizer, own)
     if model.preview is not None:
         _write_json(folder / "preview.json", {"factors": model.preview.tolist()})
     for path in (*folder.iterdir(), folder):

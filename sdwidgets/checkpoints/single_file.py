@@ -43,14 +43,12 @@ def open_file(
         path=path,
         config=config,
         weights=_weights(file, shapes, config),
-        tokenizer=Path(tokenizer) if tokenizer is not None else _find_tokenizer(path),
+        tokenizers=(Path(tokenizer) if tokenizer is not None else _find_tokenizer(path),),
         pad_from_tokenizer=False,
     )
 
 
-def _weights(
-    file: WeightFile, shapes: infer.Shapes, config: ModelConfig
-) -> tuple[Weights, Weights, Weights]:
+def _weights(file: WeightFile, shapes: infer.Shapes, config: ModelConfig) -> tuple[Weights, ...]:
     if infer.is_compvis(shapes):
         open_clip = names.OPEN_CLIP + "token_embedding.weight" in shapes
         text = config.text[0]

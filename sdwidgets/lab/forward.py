@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..contract import NOISE_LEVELS
 from ..diffusion import Denoiser
-from ..errors import InputError
+from ..models.conditioning import Given, conditioned
 from ..pixels import to_image
 from ..trace.images import preview_rgb
 from .reconstruction import decode, posterior_of
@@ -65,12 +65,8 @@ class Diffused:
 
 
 def prompt_of(model: LatentDiffusion, caption: str) -> str:
-    """What to tell the model of a picture: its caption, or nothing if the model reads no text."""
-    try:
-        model.text.tokenize([caption])
-    except InputError:  # a model that is told classes, or nothing
-        return ""
-    return caption
+    """What to tell the model of an image: its caption, or nothing if the model reads no text."""
+    return caption if model.text is not None else ""
 
 
 @torch.no_grad()
@@ -85,9 +81,9 @@ def forward_diffusion(
     height, width = pixels.shape[-2:]
     x0 = posterior_of(model.autoencoder, pixels).mean.float()
     noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(x0.device)
-    told = model.condition([prompt]).to(model.device, model.dtype)
+    told = model.condition([Given(prompt, (width, height))]).to(model.device, model.dtype)
     denoise = Denoiser(
-        lambda x, t: model.unet(x, t, told.context, told.vector),
+        conditioned(model.unet, told),
         model.schedule,
         model.config.schedule.prediction,
         dtype=model.dtype,

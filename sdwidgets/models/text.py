@@ -9,8 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache, partial
 
 import torch
 from tokenizers import Encoding
@@ -19,34 +18,17 @@ from torch import Tensor, nn
 from ..configs import TextConfig
 from ..errors import CheckpointError, InputError
 from .clip import TextStates
+from .conditioning import Conditioning, Given, Span, Tokens
 from .tokenizer import Tokenizer
-
-Span = tuple[int, int]
 
 # To the tokenizer Unicode's separators of files, groups, records and units are no spaces.
 _SPACE = re.compile(r"(?![\x1c-\x1f])\s")
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """Prompts as the network reads them; one entry a prompt in every field.
-
-    ``ids`` [B, length] int64: start, the pieces, end, padding, so piece i of a prompt is token
-    i + 1. ``pieces``: the pieces that were kept, in readable form; joined they are the prompt
-    without its spaces, in the tokenizer's spelling (lower case). Where one character takes several
-    tokens (emoji do), the last of them shows it, as the first to know it, and the others are "".
-    ``cut``: the end of the prompt that did not fit, as the prompt spells it, or "". ``words``:
-    for each piece the (start, end) of its characters in the prompt.
-    """
-
-    ids: Tensor
-    pieces: tuple[tuple[str, ...], ...]
-    cut: tuple[str, ...]
-    words: tuple[tuple[Span, ...], ...]
-
-
 class TextEncoder:
     """A tokenizer and a CLIP text transformer: prompts -> text states [B, length, width]."""
+
+    inputs = frozenset({"prompt"})
 
     def __init__(self, config: TextConfig, model: nn.Module, tokenizer: Tokenizer):
         if len(tokenizer) > config.vocab_size:
@@ -57,6 +39,8 @@ class TextEncoder:
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
+        # A run asks several times. A method in there would keep the encoder alive.
+        self._tokenize = lru_cache(maxsize=64)(partial(_tokenized, config, tokenizer))
 
     @property
     def width(self) -> int:
@@ -67,6 +51,16 @@ class TextEncoder:
     def capacity(self) -> int:
         """How many tokens of a prompt are seen: all but start and end."""
         return self.config.length - 2
+
+    def tokens(self, given: Sequence[Given]) -> Tokens:
+        """Return the prompts' tokens; see `tokenize`."""
+        return self.tokenize([each.prompt or "" for each in given])
+
+    def embed(self, given: Sequence[Given]) -> Conditioning:
+        """Return the states as a context [B, length, width] and, where the config has a projection,
+        the pooled states as a vector [B, projection_dim]."""
+        read = self.read(self.tokens(given).ids)
+        return Conditioning(read.states, read.pooled if self.config.projection_dim else None)
 
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
         """Return the tokens of ``prompts``; nothing is cut in silence, see ``Tokens.cut``.
@@ -79,18 +73,6 @@ class TextEncoder:
         distinct = {prompt: self._tokenize(prompt) for prompt in dict.fromkeys(prompts)}
         ids, pieces, cuts, words = zip(*(distinct[prompt] for prompt in prompts), strict=True)
         return Tokens(torch.tensor(ids), pieces, cuts, words)
-
-    def _tokenize(self, prompt: str) -> tuple[list[int], tuple[str, ...], str, tuple[Span, ...]]:
-        """One prompt's part of each field of `Tokens`."""
-        config, room = self.config, self.capacity
-        prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
-        encoding = _encode_start(self.tokenizer, prompt, room)
-        n = min(len(encoding.ids), room)
-        filling = [config.pad] * (room - n)
-        ids = [config.bos, *encoding.ids[:n], config.eos, *filling]
-        cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
-        cut = cut.strip() or cut  # what is a space to Python alone is a word all the same
-        return ids, _readable(encoding.tokens[:n]), cut, tuple(encoding.offsets[:n])
 
     def read(self, ids: Tensor) -> TextStates:
         """Return the states [B, length, width] and the pooled states of ``ids`` [B, length]."""
@@ -112,6 +94,21 @@ class TextEncoder:
         distinct = list(dict.fromkeys(rows))  # a batch mostly says one thing many times
         states = self.context(torch.tensor(distinct)).float()
         return states[[distinct.index(row) for row in rows]]
+
+
+def _tokenized(
+    config: TextConfig, tokenizer: Tokenizer, prompt: str
+) -> tuple[list[int], tuple[str, ...], str, tuple[Span, ...]]:
+    """One prompt's part of each field of `Tokens`."""
+    room = config.length - 2  # all but start and end
+    prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
+    encoding = _encode_start(tokenizer, prompt, room)
+    n = min(len(encoding.ids), room)
+    filling = [config.pad] * (room - n)
+    ids = [config.bos, *encoding.ids[:n], config.eos, *filling]
+    cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
+    cut = cut.strip() or cut  # what is a space to Python alone is a word all the same
+    return ids, _readable(encoding.tokens[:n]), cut, tuple(encoding.offsets[:n])
 
 
 def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:

@@ -6,6 +6,7 @@ the word did. Beside each other they say how far the first may be read as the se
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,7 @@ import torch
 from .. import checks
 from ..contract import SPECIAL
 from ..errors import InputError
-from ..models.conditioners import Conditioner
+from ..models.conditioning import Conditioning, Tokens
 from .attention import HasCrossAttention, grid_of
 from .heat import heat_map
 from .maps import sizes, word_map
@@ -44,8 +45,8 @@ class Askable(Protocol):
     def dtype(self) -> torch.dtype: ...  # of the network
     @property
     def unet(self) -> HasCrossAttention: ...
-    @property
-    def text(self) -> Conditioner: ...
+    def tokenize(self, given: Sequence[str]) -> Tokens: ...
+    def condition(self, given: Sequence[str]) -> Conditioning: ...
     def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one picture
 
 
@@ -94,9 +95,8 @@ def query(
             "Generate with attention=sdwidgets.AttentionSettings(queries=True)."
         )
     height, width = record.steps[0].x.shape[-2:]
-    states = model.text.encode([text])
-    assert states is not None  # a word was found, so there are words
-    context = states.to(model.device, model.dtype)
+    context = model.condition([text]).to(model.device, model.dtype).context
+    assert context is not None  # a word was found, so there are words
     maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
     layers = DEFAULT.layers(sizes(maps[0]), (height, width))
     size = record.size[::-1]
@@ -171,7 +171,7 @@ def ablate(
 def _tokens(model: Askable, prompt: Any) -> PromptTokens:
     if not isinstance(prompt, str):
         raise InputError("prompt must be a text.", parameter="prompt")
-    read = model.text.tokenize([prompt])
+    read = model.tokenize([prompt])
     slots = read.ids.shape[1]
     return PromptTokens(prompt, read.pieces[0], read.words[0], read.cut[0], slots)
 

@@ -2,8 +2,8 @@
 
 The loss is DDPM's (arXiv 2006.11239, eq. 14), over training steps drawn evenly, on whatever the
 config says is predicted; with ``min_snr``, weighted as in arXiv 2303.09556. Some prompts are left
-out, for classifier-free guidance (arXiv 2207.12598). What the network is told (a text, a class,
-nothing) is a `Conditioner`; it is frozen, or learns along.
+out, for classifier-free guidance (arXiv 2207.12598). What the network is told is up to its
+embedders, of which there may be none; each is frozen, or learns along.
 """
 
 from __future__ import annotations
@@ -23,10 +23,18 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_autoencoder
 from ..checkpoints.target import device_of
-from ..configs import AutoencoderConfig, ModelConfig, Prediction, ScheduleConfig, UNetConfig
+from ..configs import (
+    AutoencoderConfig,
+    ClassConfig,
+    ModelConfig,
+    Prediction,
+    ScheduleConfig,
+    UNetConfig,
+)
 from ..errors import InputError
 from ..models.autoencoder import Autoencoder
-from ..models.conditioners import ClassLabels, Conditioner, NoPrompt
+from ..models.conditioning import Embedder, Given, condition, conditioned, learns
+from ..models.embedders import ClassLabels
 from ..models.text import TextEncoder
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, noise_schedule
@@ -51,12 +59,12 @@ CLASS_WIDTH = 64  # of a class's token
 
 
 class Denoising(nn.Module):
-    """What training changes: the network and, where it learns too, what tells it the prompt."""
+    """What training changes: the network, and the weights of the embedders that learn along."""
 
-    def __init__(self, unet: UNet, conditioner: nn.Module | None = None):
+    def __init__(self, unet: UNet, embedders: Sequence[nn.Module] = ()):
         super().__init__()
         self.unet = unet
-        self.conditioner = conditioner
+        self.embedders = nn.ModuleList(embedders)
 
     @staticmethod
     def kept(weights: dict[str, Tensor], part: str = "unet") -> dict[str, Tensor]:
@@ -69,11 +77,10 @@ class Denoising(nn.Module):
 class DiffusionTask:
     """``model`` learns to denoise the ``latents`` of ``pictures``, of which there are as many.
 
-    ``config`` says what the model is, ``text`` tells the network the prompt: of a `TextEncoder` it
-    is a picture's caption, of `ClassLabels` its label's name, of `NoPrompt` nothing. It learns
-    along if its weights are ``model.conditioner``. A share of ``dropout`` of the prompts is left
-    out. ``min_snr``: gamma of the weights of that name (the paper's is 5); None: all noise levels
-    count alike.
+    ``config`` says what the model is, ``embedders`` what the network is told: see `prompt_of`. The
+    weights of those that learn along are ``model.embedders``. A share of ``dropout`` of the prompts
+    is left out. ``min_snr``: gamma of the weights of that name (the paper's is 5); None: all noise
+    levels count alike.
 
     ``prompts`` are what `samples` shows, in ``steps`` steps.
     """
@@ -83,7 +90,7 @@ class DiffusionTask:
     pictures: Pictures
     latents: Latents
     autoencoder: Autoencoder
-    text: Conditioner
+    embedders: tuple[Embedder, ...]
     prompts: Sequence[str] = ("",)
     min_snr: float | None = None
     dropout: float = 0.1
@@ -98,14 +105,15 @@ class DiffusionTask:
         """Which pictures a batch is of."""
         return sample_rows(draw, len(self.latents), self.seed)
 
-    def told(self, draw: Draw) -> list[str]:
-        """The prompts of a batch: of every picture one, or "" where it is left out."""
-        prompts = []
+    def given(self, draw: Draw) -> list[Given]:
+        """What is given for each image of a batch; without a prompt where that is left out."""
+        batch = []
         for row, number in zip(self.rows(draw), draw.numbers, strict=True):
             rng = random.Random(f"prompt/{self.seed}/{number}")
             left_out = rng.random() < self.dropout
-            prompts.append("" if left_out else prompt_of(self.text, self.pictures, row, rng))
-        return prompts
+            prompt = None if left_out else prompt_of(self.embedders, self.pictures, row, rng)
+            batch.append(Given(prompt, (self.config.size, self.config.size)))
+        return batch
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         device, steps = draw.device, self.config.schedule.steps
@@ -117,7 +125,9 @@ class DiffusionTask:
         sigma = self.noise.sigmas[t].float().to(device).view(-1, 1, 1, 1)
         eps = draw.normal(*channels)
         x = noised(z, eps, sigma).to(memory_format=torch.channels_last)
-        out = self.model.unet(x, t.to(device), self._context(self.told(draw)))
+        join = self.config.join
+        told = condition(self.embedders, self.given(draw), join=join, device=device)
+        out = conditioned(self.model.unet, told)(x, t.to(device))
         wanted = target(prediction, z, eps, sigma)
         error = (out.float() - wanted).square().mean((1, 2, 3))  # [B]
         weight = torch.ones_like(error)
@@ -129,11 +139,6 @@ class DiffusionTask:
             "little_noise": 3 * (error * little).mean(),  # a third of the batch is there
             "much_noise": 3 * (error * much).mean(),
         }
-
-    def _context(self, prompts: list[str]) -> Tensor | None:
-        ids = self.text.tokenize(prompts).ids
-        learns = self.model.conditioner is not None
-        return self.text.context(ids) if learns else self.text.states(ids)
 
     # -- what has been learnt --------------------------------------------------------------------
 
@@ -166,28 +171,34 @@ class DiffusionTask:
             weights = self.average.weights if self.average else self.model.state_dict()
         unet = copy.deepcopy(self.model.unet)
         unet.load_state_dict(Denoising.kept(weights), strict=True)
-        text = copy.copy(self.text)
-        if self.model.conditioner is not None:
-            text.model = copy.deepcopy(self.model.conditioner)
-            text.model.load_state_dict(Denoising.kept(weights, "conditioner"), strict=True)
-        for part in (unet, text.model):
-            part.eval().requires_grad_(False)
-        return LatentDiffusion(self.config, unet, self.autoencoder, text, self.noise)
+        learning = copy.deepcopy(self.model.embedders)
+        learning.load_state_dict(Denoising.kept(weights, "embedders"), strict=True)
+        embedders = tuple(copy.copy(embedder) for embedder in self.embedders)
+        for embedder in embedders:
+            for trained, own in zip(learning, self.model.embedders, strict=True):
+                if embedder.model is own:
+                    embedder.model = trained
+            embedder.model.eval().requires_grad_(False)
+        unet.eval().requires_grad_(False)
+        return LatentDiffusion(self.config, unet, self.autoencoder, embedders, self.noise)
 
 
-def prompt_of(text: Conditioner, pictures: Pictures, number: int, rng: random.Random) -> str:
-    """What a conditioner is told of a picture."""
-    if isinstance(text, NoPrompt):
-        return ""
-    if not isinstance(text, ClassLabels):
-        return pictures.caption(number, rng)
-    label = pictures.label(number)
-    if label is None or not 0 <= label < len(text.names):
+def prompt_of(
+    embedders: Sequence[Embedder], pictures: Pictures, number: int, rng: random.Random
+) -> str | None:
+    """The prompt of a training image: its label's name where classes are told, a caption where
+    texts are read, else None."""
+    classes = next((each for each in embedders if isinstance(each, ClassLabels)), None)
+    if classes is None:
+        reads = any("prompt" in each.inputs for each in embedders)
+        return pictures.caption(number, rng) if reads else None
+    names, label = classes.config.names, pictures.label(number)
+    if label is None or not 0 <= label < len(names):
         raise InputError(
-            f"Picture {number} has the label {label}; there are {len(text.names)} classes, from 0.",
+            f"Picture {number} has the label {label}; there are {len(names)} classes, from 0.",
             parameter="classes",
         )
-    return text.names[label]
+    return names[label]
 
 
 def small_unet(
@@ -257,10 +268,11 @@ def diffusion(
         autoencoder = load_autoencoder(autoencoder, device=place)
     side = _side(pictures, autoencoder.config.factor)
     autoencoder = placed(copy.deepcopy(autoencoder).eval().requires_grad_(False), place)
-    told = _conditioner(pictures, text, encoder, classes, seed)
-    learns = text == "joint" or isinstance(told, ClassLabels)
-    told.model = told.model.to(place).train(learns).requires_grad_(learns)
-    shown = [prompt_of(told, pictures, i, random.Random(i)) for i in range(SHOWN)]
+    embedders = _embedders(pictures, text, encoder, classes, seed)
+    for each in embedders:
+        learning = text != "frozen"
+        each.model = each.model.to(place).train(learning).requires_grad_(learning)
+    shown = [prompt_of(embedders, pictures, i, random.Random(i)) or "" for i in range(SHOWN)]
 
     number = min(len(pictures), count or MOST)
     file = None if latents is None else Path(latents)
@@ -269,26 +281,27 @@ def diffusion(
     old = autoencoder.config
     autoencoder.config = replace(old, scaling_factor=old.scaling_factor * scale)
 
-    unet = unet or small_unet(autoencoder.config, side, told.width, width)
+    context_width = max((each.config.context_width for each in embedders), default=0)
+    unet = unet or small_unet(autoencoder.config, side, context_width, width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = UNet(unet)
     zero_residuals(network)
     return DiffusionTask(
-        model=placed(Denoising(network, told.model if learns else None), place),
+        model=placed(Denoising(network, [e.model for e in embedders if learns(e)]), place),
         config=ModelConfig(
             name=name,
             unet=unet,
             autoencoder=autoencoder.config,
-            text=(told.config,) if isinstance(told, TextEncoder) else (),
+            embedders=tuple(each.config for each in embedders),
             schedule=replace(schedule, prediction=prediction),
             size=side,
-            guidance_scale=guidance_scale if told.width else 1.0,
+            guidance_scale=guidance_scale if embedders else 1.0,
         ),
         pictures=pictures,
         latents=cache.scaled(scale),
         autoencoder=autoencoder,
-        text=told,
+        embedders=embedders,
         prompts=tuple(prompts or classes or shown),
         min_snr=min_snr,
         dropout=dropout,
@@ -321,14 +334,14 @@ def _side(pictures: Pictures, factor: int) -> int:
     return side
 
 
-def _conditioner(
+def _embedders(
     pictures: Pictures,
     text: str | None,
     encoder: TextEncoder | None,
     classes: Sequence[str] | None,
     seed: int,
-) -> Conditioner:
-    """What the builder's arguments ask for, with weights of its own."""
+) -> tuple[Embedder, ...]:
+    """What the builder's arguments ask for, with weights of their own."""
     if text not in ("joint", "frozen", None):
         raise InputError(f"text is 'joint', 'frozen' or None, not {text!r}.", parameter="text")
     if text is not None and classes is not None:
@@ -348,11 +361,11 @@ def _conditioner(
             parameter="encoder",
         )
     if encoder is not None:
-        return TextEncoder(encoder.config, copy.deepcopy(encoder.model), encoder.tokenizer)
+        return (TextEncoder(encoder.config, copy.deepcopy(encoder.model), encoder.tokenizer),)
     if text == "joint":
-        return new_text(pictures, seed=seed)
+        return (new_text(pictures, seed=seed),)
     if classes is None:
-        return NoPrompt()
+        return ()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ClassLabels(classes, CLASS_WIDTH)
+        return (ClassLabels(ClassConfig(tuple(classes), CLASS_WIDTH)),)

@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..errors import InputError
+from ..models.conditioning import conditioned
 from ..pipeline import LatentDiffusion
 from ..pixels import to_tensor
 from ..scenes import (
@@ -177,11 +178,10 @@ def attention_maps(
     sigma = model.schedule.sigmas[ts].float().to(z.device).view(-1, 1, 1, 1)
     noise = torch.randn((len(ts), *z.shape[1:]), generator=generator).to(z.device)
     x = (z + sigma * noise) / (1 + sigma.square()).sqrt()
-    states = model.text.encode([scene.caption])
-    if states is None:
+    told = model.condition([scene.caption] * len(ts))
+    if told.context is None:
         raise InputError("This model takes no prompt: there is no attention to measure.")
-    context = states.expand(len(ts), -1, -1)
-    total = torch.zeros(context.shape[1], SIZE, SIZE)
+    total = torch.zeros(told.context.shape[1], SIZE, SIZE)
     layers = 0
 
     def look(_: str, probabilities: Tensor) -> None:
@@ -193,7 +193,7 @@ def attention_maps(
 
     with tapped(model.unet, look):
         t = torch.tensor(ts, dtype=torch.float32, device=z.device)
-        model.unet(x.to(model.dtype), t, context.to(model.dtype))
+        conditioned(model.unet, told.to(model.device, model.dtype))(x.to(model.dtype), t)
     return total / layers
 
 
@@ -207,7 +207,7 @@ def grounding(
         picture = render(scene, glyphs)
         image = to_tensor(picture.image)[0]
         found = attention_maps(model, scene, image, [100, 300, 500, 700, 900], generator).numpy()
-        tokenized = model.text.tokenize([scene.caption])
+        tokenized = model.tokenize([scene.caption])
         prompt = PromptTokens(scene.caption, tokenized.pieces[0], tokenized.words[0])
         for word, mask in picture.masks.items():
             kind = "colours" if word == scene.background else "nouns"

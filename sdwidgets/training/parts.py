@@ -105,7 +105,7 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
         config=replace(config, autoencoder=autoencoder.config),
         unet=unet.eval().requires_grad_(False),
         autoencoder=autoencoder,
-        text=trained_text(config, runs),
+        embedders=(trained_text(config, runs),),
         schedule=noise_schedule(config.schedule),
         preview=fit_preview(latents, images),
     )
@@ -118,9 +118,10 @@ def unpack(model: LatentDiffusion, tokenizer: Path, runs: Path) -> None:
 
     The denoiser then continues from its weights, on the autoencoder and the text encoder it was
     trained with. Raises InputError rather than overwrite a file."""
+    (text,) = model.embedders
     weights = {
         "autoencoder": {f"autoencoder.{k}": v for k, v in model.autoencoder.state_dict().items()},
-        "text": {f"text.{k}": v for k, v in model.text.model.state_dict().items()},
+        "text": {f"text.{k}": v for k, v in text.model.state_dict().items()},
         "diffusion": {f"unet.{k}": v for k, v in model.unet.state_dict().items()},
     }
     files = {part: runs / f"{part}.pt" for part in weights}
@@ -198,7 +199,7 @@ def task(
             pictures=pictures,
             latents=cached_latents(encoder, pictures, scenes, runs / "latents.pt"),
             autoencoder=encoder,
-            text=trained_text(config, runs, device),
+            embedders=(trained_text(config, runs, device),),
             scenes=[scene_at(plan.seed, number) for number in range(scenes)],
             seed=plan.seed,
         )

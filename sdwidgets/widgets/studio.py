@@ -489,7 +489,7 @@ class Studio(ipywidgets.VBox):
         manager = self._manager or _shared
         if manager is not None and self.model in manager.loaded():
             reader = manager.load(self.model).text
-            if reader.capacity:
+            if reader is not None:
                 tokens = reader.tokenize([self.prompt])
                 text = f"{len(tokens.pieces[0])} of {reader.capacity} tokens"
                 if tokens.cut[0]:

@@ -272,7 +272,7 @@ def test_notes_that_are_none(notes: Any) -> None:
 
 
 def test_parts_of_two_models_are_named_with_both_sizes() -> None:
-    mixed = replace(SD1, text=SD2.text)
+    mixed = replace(SD1, embedders=SD2.text)
     with pytest.raises(CheckpointError, match=r"1024(.|\n)*768"):
         c.check_parts_fit(mixed, "folder")
     mixed = replace(SD1, autoencoder=replace(SD1.autoencoder, latent_channels=16))
@@ -280,9 +280,10 @@ def test_parts_of_two_models_are_named_with_both_sizes() -> None:
         c.check_parts_fit(mixed, "folder")
 
 
-def test_two_text_encoders_are_too_many() -> None:
-    with pytest.raises(CheckpointError, match="2 text encoders"):
-        c.check_parts_fit(SDXL, "file")
+def test_a_vector_that_the_network_does_not_take() -> None:
+    mixed = replace(SDXL, unet=replace(SDXL.unet, vector_dim=5))
+    with pytest.raises(CheckpointError, match="takes a vector of 5 numbers"):
+        c.check_parts_fit(mixed, "folder")
 
 
 def test_an_inpainting_network_is_named() -> None:

@@ -100,7 +100,7 @@ def test_a_smaller_relative_of_a_published_model() -> None:
 
 def test_text_states_of_an_unknown_width() -> None:
     text = replace(SD1.text[0], width=64, heads=1, layers=1)
-    odd = replace(SD1, unet=replace(SD1.unet, context_dim=64), text=(text,))
+    odd = replace(SD1, unet=replace(SD1.unet, context_dim=64), embedders=(text,))
     with pytest.raises(CheckpointError, match=r"width 64(.|\n)*config="):
         infer_config(shapes_of(odd, "compvis"), {}, PATH)
 

@@ -170,7 +170,7 @@ def test_a_move_that_fails_puts_the_old_model_back(
 
 def test_a_padding_token_of_its_own_is_kept(model: Any, tmp_path: Path) -> None:
     text = replace(SMALL.text[0], pad=0)
-    config = replace(SMALL, text=(text,))
+    config = replace(SMALL, embedders=(text,))
     path = save_model(replace(model, config=config), tmp_path / "saved")
     again = load_model(path, device="cpu")
     assert again.config == config

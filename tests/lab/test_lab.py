@@ -27,7 +27,6 @@ from sdwidgets.lab.samples import samples
 from sdwidgets.lab.workbench import Workbench
 from sdwidgets.metrics import psnr
 from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.models.conditioners import NoPrompt
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.pixels import to_image, to_tensor
 
@@ -212,7 +211,7 @@ def test_forward_diffusion_goes_from_picture_to_noise(tiny_model: LatentDiffusio
 
 def test_a_model_that_reads_no_text_is_told_nothing(tiny_model: LatentDiffusion) -> None:
     assert prompt_of(tiny_model, "a cat") == "a cat"
-    silent = replace(tiny_model, text=NoPrompt())
+    silent = replace(tiny_model, embedders=())
     assert prompt_of(silent, "a cat") == ""
 
 

@@ -42,7 +42,7 @@ def _small(config: ModelConfig, width: int, pad: int) -> ModelConfig:
         config.text[0], width=width, layers=2, heads=2, hidden=32, pad=pad, **_VOCABULARY
     )
     return replace(
-        config, unet=unet, autoencoder=_AUTOENCODER, text=(text,), size=64, guidance_scale=7.5
+        config, unet=unet, autoencoder=_AUTOENCODER, embedders=(text,), size=64, guidance_scale=7.5
     )
 
 

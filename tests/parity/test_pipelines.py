@@ -37,7 +37,7 @@ def _small(config: ModelConfig, context_dim: int) -> ModelConfig:
         norm_groups=8,
     )
     text = replace(config.text[0], width=context_dim, layers=1, heads=2, hidden=32)
-    return replace(config, unet=unet, autoencoder=_AUTOENCODER, text=(text,), size=64)
+    return replace(config, unet=unet, autoencoder=_AUTOENCODER, embedders=(text,), size=64)
 
 
 CONFIGS = {"sd1": _small(SD1, 24), "sd2": _small(SD2, 32)}

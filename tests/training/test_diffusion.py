@@ -13,6 +13,7 @@ from sdwidgets import Trace, load, save
 from sdwidgets.configs import EMOJI, TINY
 from sdwidgets.errors import InputError
 from sdwidgets.models.autoencoder import Autoencoder
+from sdwidgets.models.conditioning import Given, condition
 from sdwidgets.models.text import TextEncoder
 from sdwidgets.models.unet import UNet
 from sdwidgets.scenes import OBJECTS, make_scene, render
@@ -109,9 +110,10 @@ def test_joint_training_changes_the_text_encoder_and_no_other(make, encoder):
 
 def test_training_changes_the_classes_tokens(make):
     task = make("classes")
-    before = task.text.encode(["red", ""])
+    batch = [Given("red", (16, 16)), Given(None, (16, 16))]
+    before = condition(task.embedders, batch).context.clone()
     run(task)
-    assert (task.text.encode(["red", ""]) != before).any(-1).all()
+    assert (condition(task.embedders, batch).context != before).any(-1).all()
 
 
 def test_the_autoencoder_stays_as_it_was_given(make, autoencoder):
@@ -134,7 +136,8 @@ def test_latents_have_unit_variance_whatever_the_autoencoders_scale(make, autoen
 
 
 def told(task, batches):
-    return [one for i in range(batches) for one in task.told(Draw(i, 12, seeded(0, i)))]
+    draws = [Draw(i, 12, seeded(0, i)) for i in range(batches)]
+    return [each.prompt for draw in draws for each in task.given(draw)]
 
 
 def test_the_share_of_prompts_left_out_is_the_one_asked_for(make):
@@ -147,8 +150,8 @@ def test_the_share_of_prompts_left_out_is_the_one_asked_for(make):
 def test_prompts_are_those_of_the_batchs_pictures(make):
     task = make("joint", dropout=0.0)
     draw = Draw(3, 12, seeded(0, 3))
-    for row, prompt in zip(task.rows(draw), task.told(draw), strict=True):
-        assert list(COLORS)[task.pictures.label(row)] in prompt
+    for row, given in zip(task.rows(draw), task.given(draw), strict=True):
+        assert list(COLORS)[task.pictures.label(row)] in given.prompt
 
 
 def test_processes_share_out_prompts_and_noise_of_one_batch(make):
@@ -313,7 +316,7 @@ def test_heads_that_name_cells_learn_beside_the_denoiser_and_are_not_kept(make, 
         pictures=task.pictures,
         latents=task.latents,
         autoencoder=task.autoencoder,
-        text=task.text,
+        embedders=task.embedders,
         scenes=[make_scene(random.Random(i)) for i in range(12)],
     )
     named = [step.metrics["named"] for step in train(naming, Plan(steps=30, batch_size=12))]

@@ -10,47 +10,59 @@ import pytest
 import torch
 
 from sdwidgets import Trace, save
-from sdwidgets.configs import TINY
+from sdwidgets.configs import TINY, ClassConfig, EmbedderConfig
 from sdwidgets.errors import InputError
 from sdwidgets.manager import ModelManager, Request
 from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.models.conditioners import ClassLabels, NoPrompt
+from sdwidgets.models.conditioning import Given, condition
+from sdwidgets.models.embedders import ClassLabels, embedders_of
 from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion, noise_schedule
 from sdwidgets.settings import Settings
 
 NAMES = ("cat", "dog", "Fire Truck")
+CLASSES = ClassConfig(NAMES, 24)
 
 
-def model_of(text: ClassLabels | NoPrompt, width: int) -> LatentDiffusion:
+def model_of(*embedders: EmbedderConfig) -> LatentDiffusion:
     torch.manual_seed(0)
-    config = replace(TINY, unet=replace(TINY.unet, context_dim=width), text=())
-    unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
-    return LatentDiffusion(config, unet, autoencoder, text, noise_schedule(config.schedule))
+    config = replace(TINY, embedders=embedders)
+    config = replace(config, unet=replace(TINY.unet, context_dim=config.context_width))
+    return LatentDiffusion(
+        config,
+        UNet(config.unet),
+        Autoencoder(config.autoencoder),
+        embedders_of(embedders),
+        noise_schedule(config.schedule),
+    )
+
+
+def given(prompt: str | None) -> Given:
+    return Given(prompt, (16, 16))
 
 
 @pytest.fixture
 def classes() -> LatentDiffusion:
-    return model_of(ClassLabels(NAMES, 24), 24)
+    return model_of(CLASSES)
 
 
 @pytest.fixture
 def silent() -> LatentDiffusion:
-    return model_of(NoPrompt(), 0)
+    return model_of()
 
 
 def test_a_class_is_one_token_and_nothing_is_the_null_class() -> None:
-    labels = ClassLabels(NAMES, 24)
-    ids = labels.tokenize(["dog", "", " fire  truck "]).ids
-    assert ids.tolist() == [[1], [3], [2]]
-    states = labels.states(ids)
-    assert states.shape == (3, 1, 24)
-    assert torch.equal(states[1, 0], labels.model.embedding.weight[3])
+    labels = ClassLabels(CLASSES)
+    batch = [given("dog"), given(""), given(" fire  truck "), given(None)]
+    assert labels.tokens(batch).ids.tolist() == [[1], [3], [2], [3]]
+    context = condition([labels], batch).context
+    assert context.shape == (4, 1, 24)
+    assert torch.equal(context[1, 0], labels.model.embedding.weight[3])
 
 
 def test_a_prompt_that_names_no_class_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"'cta' is none of them\. Did you mean 'cat'\?"):
-        ClassLabels(NAMES, 24).tokenize(["cta"])
+        ClassLabels(CLASSES).tokens([given("cta")])
 
 
 def test_the_class_changes_the_picture(classes: LatentDiffusion) -> None:

@@ -1,0 +1,191 @@
+"""What a denoising network is told: from what is given for an image to the network's inputs.
+
+The routes are those of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et
+al., arXiv 2112.10752, section 3.3): cross-attention and concatenation; and the vector beside the
+time embedding of "SDXL" (Podell et al., arXiv 2307.01952, section 2.2). An `Embedder` turns its
+part of `Given` into its part of the routes. A model has any number of them, and `condition` asks
+them all: runs, training, the lab and questions about a trace go through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ..configs import EmbedderConfig, Join
+from ..errors import InputError
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What is given for one image.
+
+    ``size``: (width, height) of the image to make, in pixels. ``prompt``: a text, or the name of a
+    class; None says nothing at all, which is what guidance leads away from (arXiv 2207.12598) and
+    what dropped prompts become in training.
+    """
+
+    prompt: str | None
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Conditioning:
+    """What the network is told, for a batch. A route that a model does not have is None."""
+
+    context: Tensor | None = None  # [B, T, D], for cross-attention
+    vector: Tensor | None = None  # [B, V], added to the time embedding
+    concat: Tensor | None = None  # [B, C, h, w], beside the latents
+
+    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Conditioning:
+        """The same on a device and, if given, in a type."""
+        return self._each(lambda route: route.to(device, dtype))
+
+    def rows(self, index: Sequence[int]) -> Conditioning:
+        """The batch's members ``index``, in that order; one may come several times."""
+        return self._each(lambda route: route[list(index)])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
+        routes = (self.context, self.vector, self.concat)
+        return Conditioning(*(None if route is None else change(route) for route in routes))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Prompts as the network reads them; one entry a prompt in every field.
+
+    ``ids`` [B, length] int64: start, the pieces, end, padding, so piece i of a prompt is token
+    i + 1. ``pieces``: the pieces that were kept, in readable form; joined they are the prompt
+    without its spaces, in the tokenizer's spelling (lower case). Where one character takes several
+    tokens (emoji do), the last of them shows it, as the first to know it, and the others are "".
+    ``cut``: the end of the prompt that did not fit, as the prompt spells it, or "". ``words``:
+    for each piece the (start, end) of its characters in the prompt.
+    """
+
+    ids: Tensor
+    pieces: tuple[tuple[str, ...], ...]
+    cut: tuple[str, ...]
+    words: tuple[tuple[Span, ...], ...]
+
+    @classmethod
+    def without_words(cls, ids: Tensor) -> Tokens:
+        """Tokens ``ids`` [B, length] of which none is a word that a person could look at."""
+        none: tuple[tuple[()], ...] = ((),) * len(ids)
+        return cls(ids, none, ("",) * len(ids), none)
+
+
+class Embedder(Protocol):
+    """Turns what is given into its part of what the network is told.
+
+    ``config`` describes it in numbers, ``model`` holds its weights (`nn.Identity` without any), and
+    ``inputs`` are the fields of `Given` that it reads.
+    """
+
+    model: nn.Module
+
+    @property
+    def config(self) -> EmbedderConfig: ...
+    @property
+    def inputs(self) -> AbstractSet[str]: ...
+
+    def tokens(self, given: Sequence[Given]) -> Tokens | None:
+        """The tokens of its context, with the words that a person may look at; None if it has no
+        context. InputError for what it cannot read."""
+        ...
+
+    def embed(self, given: Sequence[Given]) -> Conditioning:
+        """Its part of each route, for the batch ``given``, with gradients."""
+        ...
+
+
+def read(embedders: Sequence[Embedder], given: Sequence[Given]) -> Tokens:
+    """The tokens that a person may look at, where each image's words are found in its heat maps.
+
+    They are those of the first embedder with a context. InputError for a prompt or another input
+    that no embedder takes, or that one of them cannot read.
+    """
+    taken = frozenset[str]().union(*(embedder.inputs for embedder in embedders))
+    for each in given:
+        for name in (field.name for field in fields(Given)):
+            if name not in taken | {"size"} and _says_something(getattr(each, name)):
+                raise _refused(name)
+    found = [embedder.tokens(given) for embedder in embedders]
+    nothing = Tokens.without_words(torch.zeros(len(given), 0, dtype=torch.int64))
+    return next((tokens for tokens in found if tokens is not None), nothing)
+
+
+def condition(
+    embedders: Sequence[Embedder],
+    given: Sequence[Given],
+    *,
+    join: Join = "tokens",
+    device: torch.device | None = None,
+) -> Conditioning:
+    """What the network is told about a batch, by all embedders together.
+
+    Contexts are joined along their tokens or, with ``join="width"``, along their width (SDXL's two
+    text encoders); vectors along their width, concats along their channels. An embedder whose
+    weights learn gives gradients, where they are enabled; the others give float32, and are asked
+    once about what is given several times.
+    """
+    parts = [_embedded(embedder, given) for embedder in embedders]
+    if device is not None:
+        parts = [part.to(device) for part in parts]
+    along = {"tokens": 1, "width": 2}[join]
+    return Conditioning(
+        _joined([part.context for part in parts], along),
+        _joined([part.vector for part in parts], 1),
+        _joined([part.concat for part in parts], 1),
+    )
+
+
+def conditioned(
+    unet: Callable[..., Tensor], told: Conditioning
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """``network(x [B, C, h, w], t [B])``: the UNet with what it is told bound to it."""
+
+    def network(x: Tensor, t: Tensor) -> Tensor:
+        x = x if told.concat is None else torch.cat([x, told.concat], dim=1)
+        return unet(x, t, told.context, told.vector)
+
+    return network
+
+
+def learns(embedder: Embedder) -> bool:
+    """Whether any of an embedder's weights is being trained."""
+    return any(weight.requires_grad for weight in embedder.model.parameters())
+
+
+def _embedded(embedder: Embedder, given: Sequence[Given]) -> Conditioning:
+    if torch.is_grad_enabled() and learns(embedder):
+        return embedder.embed(given)
+    place = {each: index for index, each in enumerate(dict.fromkeys(given))}
+    with torch.no_grad():
+        part = embedder.embed(tuple(place)).rows([place[each] for each in given])
+    return part._each(Tensor.float)
+
+
+def _joined(routes: Sequence[Tensor | None], dim: int) -> Tensor | None:
+    some = [route for route in routes if route is not None]
+    return torch.cat(some, dim) if some else None
+
+
+def _says_something(value: object) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else value is not None
+
+
+def _refused(name: str) -> InputError:
+    if name == "prompt":
+        return InputError(
+            "This model takes no prompt: it was trained on pictures without words.\n"
+            "Leave the prompt empty.",
+            parameter="prompt",
+        )
+    return InputError(f"This model takes no {name}.\nLeave it out.", parameter=name)
