@@ -20,7 +20,7 @@ from .directions import Directions, principal_directions
 from .edited import Edited, apply_edits
 from .edits import Walk
 from .history import History
-from .picture import Picture
+from .original import Original
 from .reconstruction import Encoded, Reconstruction, encode, measure, posterior_of
 from .samples import samples
 
@@ -42,7 +42,7 @@ class Workbench:
         self.own: dict[str, Autoencoder] = {}
         self._model = model
         self._loaded: dict[str, Autoencoder] = {}
-        self._encoded: OrderedDict[tuple[str, Picture], Encoded] = OrderedDict()
+        self._encoded: OrderedDict[tuple[str, Original], Encoded] = OrderedDict()
         self._measured: WeakKeyDictionary[Encoded, Reconstruction] = WeakKeyDictionary()
         self._directions: dict[str, Directions] = {}
 
@@ -80,19 +80,19 @@ class Workbench:
         for key in [key for key in self._encoded if key[0] == name]:
             del self._encoded[key]
 
-    def encoded(self, name: str, picture: Picture) -> Encoded:
+    def encoded(self, name: str, original: Original) -> Encoded:
         """The picture through that autoencoder and back."""
-        key = name, picture
+        key = name, original
         if key not in self._encoded:
-            self._encoded[key] = encode(self.autoencoder(name), to_tensor(picture.image))
+            self._encoded[key] = encode(self.autoencoder(name), to_tensor(original.image))
             while len(self._encoded) > KEPT:
                 self._encoded.popitem(last=False)
         self._encoded.move_to_end(key)
         return self._encoded[key]
 
-    def rebuilt(self, name: str, picture: Picture) -> Reconstruction:
+    def reconstruction(self, name: str, original: Original) -> Reconstruction:
         """The same, measured."""
-        encoded = self.encoded(name, picture)
+        encoded = self.encoded(name, original)
         if encoded not in self._measured:
             self._measured[encoded] = measure(name, encoded, self.distance)
         return self._measured[encoded]
@@ -108,9 +108,9 @@ class Workbench:
         self._directions[name] = principal_directions(latents)
         return True
 
-    def edited(self, name: str, picture: Picture, history: History) -> Edited:
+    def edited(self, name: str, original: Original, history: History) -> Edited:
         """The picture after edits of its latents."""
-        encoded = self.encoded(name, picture)
+        encoded = self.encoded(name, original)
         if any(isinstance(edit, Walk) for edit in history.now):
             self.find_directions(name)
         directions = self._directions.get(name)

@@ -1,5 +1,9 @@
-"""The autoencoder lab: what a picture becomes on its way through autoencoders, and what one can do
-to it there. The engine is in ``sdwidgets.lab``; js/src/lab.ts draws."""
+"""The autoencoder lab: an image through autoencoders, and edits of its latents.
+
+This is the widget: its traits and public methods. `LabWork` computes, `Sources` holds the images,
+`lab_wire` writes what the page reads, and `lab_messages` reads what it asks for. The engine is in
+``sdwidgets.lab``; js/src/lab.ts draws.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,7 @@ import base64
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import anywidget
@@ -22,11 +24,12 @@ from ..configs import EMOJI
 from ..contract import LAB_SELECTION, MOST_AUTOENCODERS, TOUCHED
 from ..errors import InputError
 from ..frontend import bundle
-from ..pictures import PictureLike, as_picture, fitted
+from ..pictures import PictureLike
 from ..trace.images import encode_png
 from . import kernel, lab_wire
 from .lab_messages import Command, understood
-from .lab_work import LabWork
+from .lab_sources import Source, Sources, source_of
+from .lab_work import LabWork, Subject
 from .selection import Choice, FromPage, choice
 from .upload import Part, Upload
 from .waiting import wait
@@ -41,16 +44,16 @@ if TYPE_CHECKING:
 MOST = MOST_AUTOENCODERS
 
 DEFAULTS = ("KL-f4", "KL-f8", "KL-f16", "VQ-f8")
-"""Those to begin with, as far as they are here."""
+"""The chosen autoencoders to begin with, as far as they are installed."""
 
 DEFAULT = "KL-f8"
-"""The active one to begin with, if it is chosen."""
+"""The active autoencoder to begin with, if it is chosen."""
 
-LARGEST_KEPT = 1024  # pixels along the longer side of the pictures as they came
+SENT = "Sent to the Studio, as the image to start from."
 
 
 class OfCatalogue(Choice):
-    """A choice among the names of the catalogue, which ``check`` is given, too."""
+    """A choice among the names of the catalogue; ``check`` gets these, too."""
 
     def __init__(self, default: Any, check: Callable[[str, Any, list[str]], Any]):
         super().__init__(default, lambda name, value: value)
@@ -74,18 +77,13 @@ def _some(name: str, value: Any, known: list[str]) -> list[str]:
     return chosen
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A picture as it came."""
-
-    name: str
-    image: Image.Image
-    notices: tuple[str, ...] = ()
-    caption: str = ""
+def _worked_out(write: Callable[[Any, Any], Any], empty: Any = None) -> Any:
+    """A trait for a result; ``write`` turns it into what the page reads."""
+    return traitlets.Any(empty).tag(sync=True, to_json=write)
 
 
-class Lab(LabWork, FromPage, anywidget.AnyWidget):
-    """A picture through autoencoders, side by side; its latents, to look at and to play with.
+class Lab(FromPage, anywidget.AnyWidget):
+    """An image through autoencoders, side by side, with its latents to look at and to edit.
 
     Example::
 
@@ -93,48 +91,81 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
 
         lab = sdw.Lab("photo.jpg", autoencoders=["KL-f8", "VQ-f8"])
         lab                                   # shows it
-        lab.wait()                            # until all is worked out
+        lab.wait()                            # until everything is computed
         lab.results[0].psnr                   # in dB
         lab.edit(Knock(channel=2))
         lab.wait()
-        lab.edited.image                      # the picture without what that channel held
+        lab.edited.image                      # the image without what that channel held
         lab.undo()
 
-    Everything is worked out beside the notebook; only the newest of what is asked counts.
+    The work is done beside the notebook; only the newest of what is asked counts.
     """
 
     _esm = bundle("lab.js")
     _css = bundle("lab.css")
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
-    """Tells this widget from others."""
+    """Identifies this widget."""
 
     catalogue: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """The autoencoders there are, as dicts of what `lab.catalogue.Entry` has."""
+    """The autoencoders there are, as dicts with the fields of `lab.catalogue.Entry`."""
 
     samples: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """The sample pictures: ``name``, ``caption``, and a thumbnail, ``data``."""
+    """The sample images: ``name``, ``caption``, and a thumbnail, ``data``."""
 
     can_send = traitlets.Bool(False).tag(sync=True)
-    """Whether there is a Studio to send pictures to."""
+    """Whether there is a Studio to send images to."""
 
     chosen = OfCatalogue([], _some)
-    """Which autoencoders are side by side: one to four names of the catalogue."""
+    """The autoencoders side by side: one to four names of the catalogue."""
 
     active = OfCatalogue("", checks.choice)
-    """Which of them is looked into; one that was not chosen yet joins them."""
+    """The one that is looked into. If it is not among the chosen yet, it joins them."""
 
     panel = choice(LAB_SELECTION["panel"])
-    """What is below the comparison: "latents", "play", "between" (two pictures) or "noise"."""
+    """The panel below the comparison: "latents", "play", "between" (two images) or "noise"."""
 
     side = choice(LAB_SELECTION["side"])
-    """Pixels along the longer side that pictures are brought to: 64, 128 or 256."""
+    """The longer side of images in pixels: 64, 128 or 256."""
 
     view = choice(LAB_SELECTION["view"])
-    """What the comparison shows: the pictures "rebuilt", their "error", or both by a "slider"."""
+    """What the comparison shows: "rebuilt", the reconstructions; their "error"; or both, divided
+    by a "slider"."""
+
+    # What follows is set by the kernel alone.
+
+    state = traitlets.Unicode("idle").tag(sync=True)
+    """idle, working or error."""
+
+    message = traitlets.Unicode("").tag(sync=True)
+    """Notices or an error, three lines at most."""
+
+    picture = _worked_out(lab_wire.original)
+    """The image looked at, a `lab.original.Original`: ``image``, ``name``, ``notices``."""
+
+    second = _worked_out(lab_wire.original)
+    """The second image, for the panel "between"."""
+
+    results = _worked_out(lab_wire.results, ())
+    """A `lab.reconstruction.Reconstruction` for each of ``chosen``: ``image``, ``psnr``, ..."""
+
+    latents = _worked_out(lab_wire.latents)
+    """The active one's `lab.latents.Latents`: ``mean``, ``std``, ``sample`` [C, h, w], ..."""
+
+    edited = _worked_out(lab_wire.edited)
+    """The image after the edits, a `lab.edited.Edited`: ``image``, ``latents``, ``psnr``."""
+
+    touch = _worked_out(lab_wire.touch)
+    """What the last cell or pixel asked for reaches, a `lab.receptive_field.ReceptiveField`."""
+
+    between = _worked_out(lab_wire.between)
+    """Frames from first to second image, a `lab.between.Between`; while ``panel`` is "between"."""
+
+    noise = _worked_out(lab_wire.noise)
+    """The image at noise levels, a `lab.forward.Diffused`; while ``panel`` is "noise"."""
 
     sent: Image.Image | None = None
-    """The picture that was last sent to image to image."""
+    """The image that was last sent to image to image."""
 
     _ready = False  # a widget is closed when it is collected, also one that was never made
 
@@ -147,49 +178,42 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         studio: Studio | None = None,
         **selections: Any,
     ):
-        """``picture``: the first sample if None. ``autoencoders``: names of bundled ones; or a dict
-        of one's own by name, each an Autoencoder or what `load_autoencoder` takes. ``model``: of
-        the noise panel, the bundled one if None. ``studio``: where pictures are sent to.
+        """``picture``: the image to begin with; the first sample if None.
+
+        ``autoencoders``: names of bundled ones; or a dict from names to your own, each an
+        Autoencoder or whatever `load_autoencoder` takes. ``model``: the diffusion model of the
+        noise panel; the bundled one if None. ``studio``: the Studio that images are sent to.
         """
         from ..lab.catalogue import bundled_entries, entry, usable
-        from ..lab.samples import samples
         from ..lab.workbench import Workbench
 
         unknown = [name for name in selections if name not in ("active", "panel", "side", "view")]
         if unknown:
             raise TypeError(f"Lab() has no selection {unknown[0]!r}.")
-        bench = Workbench(model)
+        workbench = Workbench(model)
         entries = {one.name: one for one in bundled_entries()}
         if model is not None and model.name != EMOJI.name:
-            bench.put(model.name, model.autoencoder)
+            workbench.put(model.name, model.autoencoder)
             entries[model.name] = entry(model.name, model.config.autoencoder, of_model=True)
         if isinstance(autoencoders, Mapping):
             for name, value in autoencoders.items():
-                bench.put(name, usable(name, value))
-                entries[name] = entry(name, bench.own[name].config)
+                workbench.put(name, usable(name, value))
+                entries[name] = entry(name, workbench.own[name].config)
             chosen = list(autoencoders)[:MOST]
         elif autoencoders:
             chosen = [autoencoders] if isinstance(autoencoders, str) else list(autoencoders)
         else:
             chosen = [name for name in DEFAULTS if name in entries] or list(entries)[:MOST]
-        self._samples = {sample.name: sample for sample in samples()}
-        if picture is None and self._samples:
-            picture = next(iter(self._samples))
-        source = None if picture is None else self._read(picture)
-        self._sources: list[Source | None] = [None, None]
+        self._sources = Sources()
+        if picture is None:
+            picture = next(iter(self._sources.samples), None)
+        source = None if picture is None else self._sources.read(picture)
         self._upload = Upload()
         self._studio = studio
+        self._work = LabWork(workbench, self._subject, self._show)
         super().__init__(
-            bench=bench,
             catalogue=[asdict(one) for one in entries.values()],
-            samples=[
-                {
-                    "name": sample.name,
-                    "caption": sample.caption,
-                    "data": lab_wire.thumbnail(sample.path.read_bytes()),
-                }
-                for sample in self._samples.values()
-            ],
+            samples=[lab_wire.sample(one) for one in self._sources.samples.values()],
             chosen=chosen,
             active=selections.pop("active", DEFAULT if DEFAULT in chosen else [*chosen, ""][0]),
             can_send=studio is not None,
@@ -210,156 +234,142 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
     # ------------------------------------------------------------------------------ from Python
 
     def show(self, picture: PictureLike, second: bool = False) -> None:
-        """Look at a picture: a PIL image, an array, a path, a file's bytes, or a sample's name; or
-        have it as the ``second``, the other end of the way between two.
+        """Look at an image: a PIL image, an array, a path, a file's bytes, or a sample's name.
+        ``second``: use it as the second image of the panel "between".
 
-        Raises ``ImageError``; the picture so far then stays.
+        Raises ``ImageError``; the image shown before then stays.
         """
-        self._take(self._read(picture), second)
+        self._take(self._sources.read(picture), second)
 
     def add(self, name: str, autoencoder: Autoencoder | str | os.PathLike[str]) -> None:
-        """Choose an autoencoder of one's own, or what `load_autoencoder` takes; it comes in place
-        of one of that name, and of the last chosen where there are four.
+        """Choose your own autoencoder, or whatever `load_autoencoder` takes. It replaces one of the
+        same name, and the last of the chosen if there are four already.
         """
         from ..lab.catalogue import entry, usable
 
         own = usable(name, autoencoder)
         new = asdict(entry(name, own.config))
-        with self._lock:
-            self._histories.pop(name, None)
+        with self._work.lock:
             self.catalogue = [*(one for one in self.catalogue if one["name"] != name), new]
-        self._ask(f"put {name}", lambda _: self._bench.put(name, own))
+            self._work.put(name, own)
         others = [one for one in self.chosen if one != name][: MOST - 1]
         with self.hold_trait_notifications():
             self.chosen = [*others, name]
             self.active = name
-        if self.picture is not None:
-            self._show_all()
+        self._work.refresh()
 
     def edit(self, edit: Edit, *, live: bool = False) -> None:
-        """Apply an edit (of `sdwidgets.lab`) to the active one's latents. ``live``: it is part of a
-        drag, all of which is undone in one step. Raises ``InputError`` for one that cannot be.
+        """Apply an edit (of `sdwidgets.lab`) to the active autoencoder's latents.
+
+        ``live``: the edit is part of a drag, which is undone in one step. Raises ``InputError`` for
+        a channel or a direction that the latents do not have.
         """
         from ..lab.directions import MOST as MOST_DIRECTIONS
 
         channels = self._entry["channels"]
         edit.check(channels, min(channels, MOST_DIRECTIONS))
-        self._remember(lambda history: history.add(edit, live=live))
+        self._work.edit(lambda history: history.add(edit, live=live))
 
     def undo(self) -> None:
-        """Take the last step back; nothing happens where there is none."""
-        self._remember(lambda history: history.undo())
+        """Undo the last step; does nothing if there is none."""
+        self._work.edit(lambda history: history.undo())
 
     def redo(self) -> None:
-        """Make the step again that was taken back last."""
-        self._remember(lambda history: history.redo())
+        """Redo the step that was undone last; does nothing if there is none."""
+        self._work.edit(lambda history: history.redo())
 
     def reset(self) -> None:
-        """Take all edits away, which can be undone."""
-        self._remember(lambda history: history.reset())
+        """Remove all edits; this can be undone."""
+        self._work.edit(lambda history: history.reset())
 
     def swap(self) -> None:
-        """Let the first and the second picture change places."""
-        with self._lock:
-            if all(self._sources):
-                self._sources.reverse()
+        """Exchange the first and the second image; does nothing if there is no second."""
+        with self._work.lock:
+            if self._sources.swap():
                 self._lay_out()
 
     def reach(self, of: Place, x: int, y: int) -> None:
-        """Have worked out what a latent "cell" or a "pixel" touches; `touch` will say.
+        """Compute which pixels a latent "cell" reaches, or which cells a "pixel" reaches; the
+        answer comes in ``touch``.
 
-        Raises ``InputError`` for one that is not there.
+        Raises ``InputError`` for a place outside the image.
         """
         checks.choice("of", of, TOUCHED)
-        with self._lock:
-            name, picture, factor = self.active, self.picture, self._entry["factor"]
-        if picture is None:
-            raise InputError("There is no picture yet.")
-        step = factor if of == "cell" else 1
-        width, height = (-(-side // step) for side in picture.image.size)
-        x, y = checks.index("x", x, width), checks.index("y", y, height)
-        self._ask("touch", partial(self._work_touch, name, picture, of, x, y), quiet=True)
+        with self._work.lock:
+            if self.picture is None:
+                raise InputError("There is no image yet.")
+            step = self._entry["factor"] if of == "cell" else 1
+            width, height = (-(-side // step) for side in self.picture.image.size)
+            self._work.reach(of, checks.index("x", x, width), checks.index("y", y, height))
 
     def send_to(self, studio: Studio | None = None) -> Image.Image:
-        """Give the edited picture to a Studio, the Lab's own if None, to start from (image to
-        image), and return it; it is in ``sent``, too. Raises ``InputError`` where there is none.
+        """Give the edited image to a Studio, to start from (image to image), and return it.
+
+        ``studio``: the Lab's own if None. The image is kept in ``sent``, too. Raises ``InputError``
+        if there is no Studio or no image.
         """
         self.wait()
         return self._give(self._studio if studio is None else studio)
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until all that was asked for is worked out and shown.
+        """Wait until everything that was asked for is computed and shown.
 
-        Raises what went wrong, ``TimeoutError`` after ``timeout`` seconds, and ``Busy`` where it
-        would be for ever: in an observer of the Lab itself.
+        Raises what went wrong, and ``TimeoutError`` after ``timeout`` seconds. Raises ``Busy`` in
+        an observer of the Lab itself, where waiting would never end.
         """
-        wait(self._work.idle, timeout, what="The Lab", is_here=self._work.is_mine)
-        if self._error is not None:
-            raise self._error.with_traceback(None)
+        wait(self._work.idle, timeout, what="The Lab", is_here=self._work.is_here)
+        if self._work.error is not None:
+            raise self._work.error.with_traceback(None)
 
     def close(self) -> None:
-        """Take the widget off every page. What is being worked out ends within a step."""
+        """Take the widget off every page. Work under way ends within a step."""
         if self._ready:
             self._work.close()
             self.layout.close()  # a widget, too, and nothing else closes it
         super().close()
 
-    # -------------------------------------------------------------------------------- pictures
+    # ---------------------------------------------------------------------- images and results
 
-    def _read(self, picture: PictureLike) -> Source:
-        if isinstance(picture, str) and picture in self._samples:
-            return self._sample(picture)
-        is_path = isinstance(picture, (str, os.PathLike))
-        name = Path(os.fspath(picture)).name if is_path else "picture"  # type: ignore[arg-type]
-        return _source(picture, name)
+    def _subject(self) -> Subject:
+        return Subject(self.picture, self.second, self.chosen, self.active, self.panel)
 
-    def _sample(self, name: str) -> Source:
-        sample = self._samples[checks.choice("sample", name, list(self._samples))]
-        return replace(_source(sample.path, name), caption=sample.caption)
+    def _show(self, **values: Any) -> None:
+        """Set traits, in one message to the page."""
+        with self.hold_sync():
+            for name, value in values.items():
+                setattr(self, name, value)
 
     def _take(self, source: Source, second: bool = False) -> None:
-        with self._lock:
-            self._sources[1 if second else 0] = source
+        with self._work.lock:
+            if second:
+                self._sources.second = source
+            else:
+                self._sources.first = source
             self._lay_out(only_second=second)
 
     def _lay_out(self, *, only_second: bool = False) -> None:
-        """Bring the pictures to their size; edits and answers about others go."""
-        from ..lab.picture import Picture, fit
-
-        with self._lock, self.hold_sync():
-            self._error = None
-            first, second = self._sources
-            if first is not None and not only_second:
-                image, notices = fit(first.image, self.side)
-                self.picture = Picture(first.name, image, (*first.notices, *notices), first.caption)
-                self._histories.clear()
-                self.results, self.touch, self.noise = (), None, None
-            if second is not None and self.picture is not None:
-                image, _, notices = fitted(second.image, None, *self.picture.image.size)
-                self.second = Picture(second.name, image, (*second.notices, *notices))
-            self.between = None
+        """Bring the images to their size and have them worked on."""
+        with self._work.lock, self.hold_sync():
+            if self.panel == "between":
+                self._sources.choose_second()
+            if not only_second:
+                self.picture = self._sources.first_at(self.side)
+            if self.picture is None:
+                return
+            self.second = self._sources.second_at(self.picture.image.size)
             if only_second:
-                self._show_panel()
-            elif self.picture is not None:
-                self._show_all()
-
-    def _show_panel(self) -> None:
-        if self.panel == "between" and self.picture is not None and self.second is None:
-            names = list(self._samples)  # something to look at: the sample after this one
-            if names:
-                at = names.index(self.picture.name) if self.picture.name in names else -1
-                self._take(self._sample(names[(at + 1) % len(names)]), second=True)
-            return
-        super()._show_panel()
+                self._work.new_second()
+            else:
+                self._work.new_picture()
 
     def _give(self, studio: Studio | None) -> Image.Image:
         if self.edited is None:
-            raise InputError("There is no picture to send yet.")
+            raise InputError("There is no image to send yet.")
         self.sent = image = self.edited.image
         if studio is None:
             raise InputError(
-                "There is no Studio to send the picture to; it is in lab.sent.\n"
-                "Make the Lab with one: sdw.Lab(studio=studio)"
+                "There is no Studio to send the image to; it is in lab.sent.\n"
+                "Make the Lab with a Studio: sdw.Lab(studio=studio)"
             )
         studio.image = image
         return image
@@ -368,12 +378,12 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
 
     @property
     def _entry(self) -> dict[str, Any]:
-        """The active one's, of the catalogue."""
+        """The catalogue's entry of the active autoencoder."""
         nothing = {"channels": 0, "factor": 1}
         return next((one for one in self.catalogue if one["name"] == self.active), nothing)
 
     def _reconcile(self, change: Any) -> None:
-        """Keep the active one among the chosen."""
+        """Keep the active autoencoder among the chosen."""
         if self.active in self.chosen or not self.chosen:
             return
         if change.name == "active" and self.active:
@@ -383,28 +393,27 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
 
     def _choose(self, change: Any) -> None:
         """A selection has changed."""
-        with self._lock:
-            self._error = None
+        with self._work.lock:
             if change.name == "side":
                 self._lay_out()
-            elif change.name == "panel":
-                self._show_panel()
             elif change.name == "active":
-                self.touch = self.between = None
-                self._work.drop("touch")
-                self._show_active()
-            elif self.picture is not None:
-                self._ask("results", self._work_results)
+                self._work.new_active()
+            elif change.name == "chosen":
+                self._work.new_choice()
+            elif self.panel == "between" and self.second is None:
+                self._lay_out(only_second=True)
+            else:
+                self._work.new_panel()
 
     # ----------------------------------------------------------------- messages from the page
 
     def set_state(self, sync_data: Any) -> None:
-        """Take a page's selections; all else is the kernel's, see `FromPage`."""
-        with self._lock:
+        """Take a page's selections; every other trait is the kernel's, see `FromPage`."""
+        with self._work.lock:
             super().set_state(sync_data)
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """A message of the page; what makes no sense is ignored, what fails is shown."""
+        """A message of the page: nonsense is ignored, a failure is shown."""
         try:
             command = understood(message, buffers)
         except InputError:
@@ -416,7 +425,7 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
             if command.kind in ("sample", "touch") and isinstance(error, InputError):
                 self._ignore(message)  # it was there a moment ago, perhaps
             else:
-                self._fail(error)
+                self._work.fail(error)
 
     def _obey(self, command: Command) -> None:
         kind, values = command
@@ -424,37 +433,33 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
             self._take_part(*values)
         elif kind == "sample":
             name, second = values
-            self._take(self._sample(name), second)
+            self._take(self._sources.sample(name), second)
         elif kind == "edit":
             edit, live = values
             self.edit(edit, live=live)
         elif kind == "touch":
             self.reach(*values)
         elif kind == "send":
-            self._ask("send", self._work_send)
+            self._work.do("send", lambda: self._give(self._studio), said=SENT)
         else:
             {"undo": self.undo, "redo": self.redo, "reset": self.reset, "swap": self.swap}[kind]()
 
     def _take_part(self, part: Part) -> None:
         data = self._upload.add(part)
         if data is not None:
-            self._ask("open", lambda _: self._take(_source(data, part.name), part.second))
-
-    def _work_send(self, is_old: Callable[[], bool]) -> None:
-        self._give(self._studio)
-        self._said = "Sent to the Studio, as the picture to start from."
+            self._work.do("open", lambda: self._take(source_of(data, part.name), part.second))
 
     # -------------------------------------------------------------------------------- as output
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
             "A Lab belongs to its notebook: it can be neither copied nor sent.\n"
-            "Send its picture, lab.edited.image, and make a Lab there."
+            "Send its image, lab.edited.image, and make a Lab there."
         )
 
     def __repr__(self) -> str:
         if self.picture is None:
-            return "Lab: no picture yet"
+            return "Lab: no image yet"
         numbers = (f"{one.name} {one.psnr:.1f} dB" for one in self.results)
         return f"Lab: {shortened(self.picture.name, 60)}, {', '.join(numbers) or self.state}"
 
@@ -464,24 +469,12 @@ class Lab(LabWork, FromPage, anywidget.AnyWidget):
         kernel.display(*self._repr_mimebundle_(), self.uid)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; and where none can be shown, the comparison as a picture, or a line."""
+        """The widget; for places without widgets, the comparison as an image and a line of text."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         data = {**data, "text/plain": repr(self)}
-        picture, results = self.picture, self.results
-        if results:
+        if self.results:
             from ..lab.contact_sheet import contact_sheet
 
-            sheet = contact_sheet(picture.image, results)
+            sheet = contact_sheet(self.picture.image, self.results)
             data["image/png"] = base64.b64encode(encode_png(sheet)).decode()
         return data, metadata
-
-
-def _source(picture: PictureLike, name: str) -> Source:
-    """A picture read, no larger than what is needed of it. Raises ``ImageError``."""
-    image, notices = as_picture(picture)
-    if max(image.size) > LARGEST_KEPT:
-        size = f"{image.width} x {image.height}"
-        image = image.copy()
-        image.thumbnail((LARGEST_KEPT, LARGEST_KEPT), Image.Resampling.LANCZOS)
-        notices = (*notices, f"The picture came with {size} pixels.")
-    return Source(name, image, notices)

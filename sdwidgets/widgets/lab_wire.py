@@ -1,9 +1,9 @@
-"""What the lab's engine worked out, as the page reads it: numbers, bytes, and files of pictures."""
+"""Results of the lab as the page reads them: numbers, bytes, and image files."""
 
 from __future__ import annotations
 
-import io
 import math
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from ..lab.edited import Edited
     from ..lab.forward import Diffused
     from ..lab.latents import CodeMap, Latents
-    from ..lab.picture import Picture
+    from ..lab.original import Original
     from ..lab.receptive_field import ReceptiveField
     from ..lab.reconstruction import Reconstruction
+    from ..lab.samples import Sample
 
 THUMBNAIL = 64  # pixels along the longer side
-LARGEST_PNG = 100_000  # bytes; larger pictures go as JPEG
+LARGEST_PNG = 100_000  # bytes; larger images go as JPEG
 
 
-def picture(value: Picture | None, _: Any = None) -> dict[str, Any]:
+def original(value: Original | None, _: Any = None) -> dict[str, Any]:
     if value is None:
         return {}
     width, height = value.image.size
@@ -112,7 +113,7 @@ def edited(value: Edited | None, _: Any = None) -> dict[str, Any]:
 
 
 def _brief(edit: dict[str, Any]) -> dict[str, Any]:
-    """An edit without its cells, which may be thousands; a page needs them no more."""
+    """An edit without its cells: there may be thousands, and the page does not need them."""
     return {name: value for name, value in edit.items() if name != "cells"}
 
 
@@ -168,15 +169,19 @@ def noise(value: Diffused | None, _: Any = None) -> dict[str, Any]:
     }
 
 
-def thumbnail(file: bytes) -> bytes:
-    """The PNG file of a picture, small."""
-    image = Image.open(io.BytesIO(file)).convert("RGB")
+def sample(value: Sample) -> dict[str, Any]:
+    return {"name": value.name, "caption": value.caption, "data": _thumbnail(value.path)}
+
+
+def _thumbnail(path: Path) -> bytes:
+    """The PNG file of an image, small."""
+    image = Image.open(path).convert("RGB")
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
     return encode_png(image)
 
 
 def file_of(image: Image.Image) -> bytes:
-    """The PNG of a picture; its JPEG, where that would be large."""
+    """The PNG file of an image, or its JPEG file where the PNG would be large."""
     data = encode_png(image)
     return data if len(data) <= LARGEST_PNG else encode_jpeg(image)
 

@@ -38,7 +38,7 @@ class Part:
         name = message.get("name")
         if not isinstance(name, str) or len(buffers) != 1 or len(buffers[0]) > PART:
             raise InputError(f"A part of a file has a name, and at most {PART:,} bytes.")
-        name = shortened("".join(filter(str.isprintable, name)), 100) or "picture"
+        name = shortened("".join(filter(str.isprintable, name)), 100) or "image"
         return cls(name, size, part, parts, message.get("second") is True, bytes(buffers[0]))
 
 

@@ -20,7 +20,7 @@ from sdwidgets.lab.directions import principal_directions
 from sdwidgets.lab.forward import forward_diffusion, prompt_of
 from sdwidgets.lab.history import History
 from sdwidgets.lab.latents import code_colours, look_inside
-from sdwidgets.lab.picture import Picture, fit
+from sdwidgets.lab.original import Original, fit
 from sdwidgets.lab.receptive_field import receptive_field
 from sdwidgets.lab.reconstruction import encode, measure
 from sdwidgets.lab.samples import samples
@@ -227,16 +227,16 @@ def test_the_less_noise_the_nearer_to_the_reconstruction(tiny_model: LatentDiffu
 
 
 def test_a_picture_is_encoded_once(kl: Autoencoder, image: Image.Image) -> None:
-    bench, picture = Workbench(), Picture("noise", image)
+    bench, picture = Workbench(), Original("noise", image)
     bench.put("tiny", kl)
     assert bench.encoded("tiny", picture) is bench.encoded("tiny", picture)
-    assert bench.rebuilt("tiny", picture) is bench.rebuilt("tiny", picture)
+    assert bench.reconstruction("tiny", picture) is bench.reconstruction("tiny", picture)
 
 
 def test_another_autoencoder_of_that_name_encodes_anew(
     kl: Autoencoder, vq: Autoencoder, image: Image.Image
 ) -> None:
-    bench, picture = Workbench(), Picture("noise", image)
+    bench, picture = Workbench(), Original("noise", image)
     bench.put("mine", kl)
     before = bench.encoded("mine", picture)
     bench.put("mine", vq)
@@ -246,16 +246,16 @@ def test_another_autoencoder_of_that_name_encodes_anew(
 def test_without_edits_the_edited_picture_is_the_reconstruction(
     kl: Autoencoder, image: Image.Image
 ) -> None:
-    bench, picture = Workbench(), Picture("noise", image)
+    bench, picture = Workbench(), Original("noise", image)
     bench.put("tiny", kl)
     edited = bench.edited("tiny", picture, History())
-    result = bench.rebuilt("tiny", picture)
+    result = bench.reconstruction("tiny", picture)
     assert np.array_equal(np.array(edited.image), np.array(result.image))
     assert edited.psnr == pytest.approx(result.psnr)
 
 
 def test_edits_are_applied_in_order(kl: Autoencoder, image: Image.Image) -> None:
-    bench, picture = Workbench(), Picture("noise", image)
+    bench, picture = Workbench(), Original("noise", image)
     bench.put("tiny", kl)
     edited = bench.edited("tiny", picture, History().add(Knock(0)).add(Knock(3)))
     assert np.abs(edited.latents[[0, 3]]).max() == 0

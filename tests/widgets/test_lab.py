@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import pickle
@@ -19,10 +20,9 @@ from small_autoencoders import KL, VQ, build, noise
 
 from sdwidgets.checkpoints import zoo
 from sdwidgets.checkpoints.zoo import bundled_autoencoders
-from sdwidgets.errors import Busy, ImageError, InputError
+from sdwidgets.errors import Busy, ImageError, InputError, SDWidgetsError
 from sdwidgets.lab import Flip, Knock, Scale, Walk
 from sdwidgets.widgets import Lab, kernel, lab_wire
-from sdwidgets.widgets.newest import Newest
 
 if TYPE_CHECKING:
     from sdwidgets.models.autoencoder import Autoencoder
@@ -68,10 +68,16 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def page_says(lab: Lab, message: Any, *buffers: bytes) -> None:
+    """A message of the page arrives, as ipywidgets hands it over."""
+    lab._handle_custom_msg(message, [memoryview(one) for one in buffers])
+
+
 def send(lab: Lab, kind: str, *buffers: bytes, **content: Any) -> None:
-    """A message of the page, and the work it asks for."""
-    lab._receive(lab, {"kind": kind, **content}, [memoryview(one) for one in buffers])
-    assert kernel.wait_for(lab._work.idle, 60)
+    """A message of the page, and the work it asks for, which may fail."""
+    page_says(lab, {"kind": kind, **content}, *buffers)
+    with contextlib.suppress(SDWidgetsError):
+        lab.wait(60)
 
 
 def upload(lab: Lab, data: bytes, name: str = "mine.png", **more: Any) -> None:
@@ -548,8 +554,8 @@ def test_ten_thousand_senseless_messages_change_nothing(
     before = lab.get_state()
     with caplog.at_level(logging.WARNING):
         for i in range(10_000):
-            lab._receive(lab, senseless[i % len(senseless)], None)
-    assert kernel.wait_for(lab._work.idle, 60)
+            page_says(lab, senseless[i % len(senseless)])
+    lab.wait(60)
     after = lab.get_state()
     assert {n: after[n] for n in after if after[n] != before[n]} == {}
     assert len(caplog.records) == 1
@@ -560,24 +566,21 @@ def test_a_thousand_moves_of_a_slider_end_at_the_last(lab: Lab) -> None:
     lab.observe(lambda _: asked.append(1), "edited")
     for i in range(1000):
         edit = {"type": "scale", "channel": 0, "factor": i / 1000, "live": True}
-        lab._receive(lab, {"kind": "edit", "edit": edit}, [])
+        page_says(lab, {"kind": "edit", "edit": edit})
     lab.wait(60)
     assert lab.edited.edits == ("channel 0 times 0.999",)
     assert len(asked) < 100
 
 
 def test_an_autoencoder_that_fails_leaves_the_others(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
+    make_lab: Make, autoencoders: dict[str, Autoencoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = lab._bench.autoencoder
+    def fail(_: Any) -> None:
+        raise InputError("The autoencoder vq is broken.")
 
-    def broken(name: str) -> Autoencoder:
-        if name == "vq":
-            raise InputError("The autoencoder vq is broken.")
-        return whole(name)
-
-    monkeypatch.setattr(lab._bench, "autoencoder", broken)
-    lab.show(noise(33, 33, seed=9))
+    broken = build(VQ)
+    monkeypatch.setattr(broken, "encode", fail)
+    lab = make_lab(autoencoders={"vq": broken, "kl": autoencoders["kl"]})
     with pytest.raises(InputError, match="vq is broken"):
         lab.wait(60)
     assert [one.name for one in lab.results] == ["kl"]
@@ -633,7 +636,7 @@ def test_a_lab_that_is_closed_while_it_works_ends_in_silence(
 ) -> None:
     lab = make_lab(panel="noise")
     lab.close()
-    assert kernel.wait_for(lab._work.idle, 60)
+    lab.wait(60)
     assert not caplog.records
     lab.close()
 
@@ -665,7 +668,7 @@ def test_a_lab_that_cannot_be_made_says_why(make_lab: Make) -> None:
 
 def test_where_no_widget_can_be_shown_there_is_a_picture_and_a_line(lab: Lab) -> None:
     data, _ = lab._repr_mimebundle_()
-    assert data["text/plain"].startswith("Lab: picture, kl ")
+    assert data["text/plain"].startswith("Lab: image, kl ")
     assert data["image/png"]
     if not ipywidgets.__version__.startswith("7."):
         assert "application/vnd.jupyter.widget-view+json" in data
@@ -679,44 +682,3 @@ def test_without_a_page_it_waits_for_what_it_shows(
     monkeypatch.setattr(kernel, "display", lambda data, *_: shown.append(data))
     make_lab()._ipython_display_()
     assert shown[0]["image/png"]
-
-
-# ------------------------------------------------------------------------------- newest of each
-
-
-def test_only_the_newest_of_what_waits_is_done() -> None:
-    done: list[str] = []
-    started, go_on = threading.Event(), threading.Event()
-
-    def first(is_old: Callable[[], bool]) -> None:
-        started.set()
-        go_on.wait(10)
-        done.append(f"first, old: {is_old()}")
-
-    work = Newest(failed=lambda _: None, finished=lambda: done.append("finished"))
-    work.ask("a", first)
-    assert started.wait(10)
-    for i in range(5):
-        work.ask("a", lambda _, i=i: done.append(f"a{i}"))
-    work.ask("b", lambda _: done.append("b"))
-    go_on.set()
-    assert work.idle.wait(10)
-    assert done == ["first, old: True", "a4", "b", "finished"]
-
-
-def test_what_fails_is_told_and_the_rest_is_done() -> None:
-    failed: list[BaseException] = []
-    done: list[int] = []
-    work = Newest(failed=failed.append, finished=lambda: None)
-    work.ask("a", lambda _: 1 / 0)
-    work.ask("b", lambda _: done.append(1))
-    assert work.idle.wait(10)
-    assert isinstance(failed[0], ZeroDivisionError) and done == [1]
-
-
-def test_after_the_close_nothing_is_done() -> None:
-    done: list[int] = []
-    work = Newest(failed=lambda _: None, finished=lambda: done.append(0))
-    work.close()
-    work.ask("a", lambda _: done.append(1))
-    assert work.idle.wait(1) and done == []

@@ -1,4 +1,4 @@
-"""A picture as autoencoders take it: its size, and to numbers and back."""
+"""The image that goes into autoencoders, at the size they get it."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from PIL import Image
 
 LEAST = 32
-"""Pixels along the shorter side, at least: what the perceptual distance and SSIM need."""
+"""Pixels along the shorter side, at least: the perceptual distance and SSIM need them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
-    """A picture that is looked at: RGB, at the size it is worked on; where it is from."""
+class Original:
+    """An RGB image at the size it is worked on, with its name and what was done to it."""
 
     name: str
     image: Image.Image
     notices: tuple[str, ...] = ()
-    caption: str = ""  # of a sample: what the noise panel tells the network
+    caption: str = ""  # of a sample; the noise panel's network gets it as its prompt
 
 
 def fit(image: Image.Image, side: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """The picture with a longer side of at most ``side`` pixels, and what was done to it.
+    """The image with a longer side of at most ``side`` pixels, and notices of what was done to it.
 
-    It is never enlarged, but for a shorter side under `LEAST`; a picture too narrow for both is
+    It is enlarged only if its shorter side is below `LEAST`; an image too narrow for both limits is
     stretched.
     """
     width, height = image.size
@@ -36,5 +36,5 @@ def fit(image: Image.Image, side: int) -> tuple[Image.Image, tuple[str, ...]]:
         return image, ()
     stretched = shorter * scale < LEAST - 0.5
     verb = "stretched" if stretched else "enlarged" if scale > 1 else "resized"
-    notice = f"The picture was {verb} from {width} x {height} to {size[0]} x {size[1]}."
+    notice = f"The image was {verb} from {width} x {height} to {size[0]} x {size[1]}."
     return image.resize(size, Image.Resampling.LANCZOS), (notice,)
