@@ -15,7 +15,7 @@ from shared_training import NAMES, PLAN, make, run
 
 from sdwidgets.errors import InputError
 from sdwidgets.scenes import find_font
-from sdwidgets.training import distributed, loop, train
+from sdwidgets.training import distributed, train
 from sdwidgets.training.checkpoint import read_checkpoint
 
 pytest.importorskip("accelerate")
@@ -46,14 +46,6 @@ def together(*command):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
-
-
-@pytest.fixture(scope="module", autouse=True)
-def whole_precision():
-    """So that sums are rounded alike, however a batch is shared out."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "halves_well", lambda device: False)
-        yield
 
 
 @pytest.fixture(scope="module")

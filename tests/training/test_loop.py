@@ -10,16 +10,19 @@ import threading
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError, NumericsError
+from sdwidgets.training import loop
 from sdwidgets.training.checkpoint import averaged
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.muon import orthogonalized, split
 
+HALVES_WELL = loop.halves_well  # conftest.py replaces it
 PLAN = Plan(steps=40, batch_size=8, warmup=5, checkpoint_every=10, weight_decay=0.0)
 
 
@@ -72,6 +75,29 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, stop):
         assert torch.equal(value, resumed.model.state_dict()[name])
     ours, theirs = averaged(tmp_path / "whole.pt"), averaged(tmp_path / "parted.pt")
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_half_precision_trains_single_precision_weights(monkeypatch):
+    monkeypatch.setattr(loop, "halves_well", lambda device: True)
+    task, seen = Line(), set()
+    task.model[0].register_forward_hook(lambda module, given, made: seen.add(made.dtype))
+    steps = list(train(task, PLAN))
+    assert seen == {torch.bfloat16}
+    assert {weight.dtype for weight in task.model.parameters()} == {torch.float32}
+    assert steps[-1].loss < 0.5 * steps[0].loss
+
+
+@pytest.mark.parametrize(("hardware", "kernels"), [(True, True), (True, False), (False, True)])
+def test_half_precision_takes_both_hardware_and_kernels_for_it(monkeypatch, hardware, kernels):
+    """A processor may have what oneDNN was told, or was not built, to use."""
+    given = SimpleNamespace(
+        device=torch.device,
+        cpu=SimpleNamespace(_is_avx512_bf16_supported=lambda: hardware),
+        ops=SimpleNamespace(mkldnn=SimpleNamespace(_is_mkldnn_bf16_supported=lambda: kernels)),
+    )
+    monkeypatch.setattr(loop, "torch", given)
+    assert HALVES_WELL(torch.device("cpu")) == (hardware and kernels)
+    assert HALVES_WELL(torch.device("cuda"))
 
 
 def test_the_task_is_told_the_average():
