@@ -28,6 +28,8 @@ from sdwidgets.widgets.curve import LARGEST_NAMES, MOST, Curve
 from sdwidgets.widgets.grids import LARGEST_SHEET, SLOTS, Grids, on_page, sheet
 from sdwidgets.widgets.training import GRIDS
 
+WAIT = 120  # seconds; never reached
+
 Wire = list[tuple[dict[str, Any], list[Any]]]
 
 
@@ -50,7 +52,7 @@ class Training:
     def __init__(self, total: int = 5, ends_with: Any = None, left_by: Any = None):
         self.total, self.ends_with, self.left_by = total, ends_with, left_by
         self.passes = threading.Semaphore(0)
-        self.made = 0
+        self.asked = self.made = 0
         self.closed_on: threading.Thread | None = None
 
     def let(self, steps: int) -> None:
@@ -60,7 +62,8 @@ class Training:
     def __iter__(self) -> Iterator[Step]:
         try:
             for index in range(self.total):
-                assert self.passes.acquire(timeout=20)
+                self.asked += 1
+                assert self.passes.acquire(timeout=WAIT)
                 self.made += 1
                 yield Step(index, self.total, loss=1 / (index + 1))
             if self.ends_with is not None:
@@ -73,10 +76,20 @@ class Training:
 
 def until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds; fails when it never does."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < end, "it never came to that"
         time.sleep(0.005)
+
+
+def as_soon_as(condition: Callable[[], bool], then: Callable[[], object]) -> None:
+    """Do something as soon as a condition holds, while the test itself waits for what follows."""
+
+    def wait() -> None:
+        until(condition)
+        then()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def steps(count: int, **values: Any) -> list[Step]:
@@ -152,10 +165,10 @@ def test_a_paused_training_makes_no_step_until_it_is_resumed(
 ) -> None:
     view.start(training)
     training.let(2)
-    until(lambda: len(view.steps) == 2)
+    until(lambda: training.asked == 3)  # the third step is under way
     view.pause()
     assert view.run["state"] == "pausing"
-    training.let(3)  # the third step is under way
+    training.let(3)
     until(lambda: view.run["state"] == "paused")
     assert training.made == 3
     assert view.run["message"] == "Paused after step 3"
@@ -166,16 +179,19 @@ def test_a_paused_training_makes_no_step_until_it_is_resumed(
 
 
 def test_pausing_takes_nothing_from_the_time_left(
-    view: TrainingView, clock: SimpleNamespace
+    view: TrainingView, clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def rest(go: threading.Event, *_: Any) -> bool:
+        clock.now += 1000
+        view.resume()
+        return go.is_set()
+
+    monkeypatch.setattr(kernel, "wait_for", rest)
     watched = view.watch(steps(10))
     next(watched)
     clock.now += 1
     next(watched)
     view.pause()
-    threading.Timer(0.3, view.resume).start()
-    rested = threading.Timer(0.15, lambda: setattr(clock, "now", clock.now + 1000))
-    rested.start()
     next(watched)
     clock.now += 1
     next(watched)
@@ -185,7 +201,7 @@ def test_pausing_takes_nothing_from_the_time_left(
 def test_stop_closes_the_training_on_its_own_thread(view: TrainingView, training: Training) -> None:
     view.start(training)
     training.let(2)
-    until(lambda: len(view.steps) == 2)
+    until(lambda: training.asked == 3)
     view.stop()
     assert view.run["state"] == "stopping"
     training.let(1)
@@ -198,7 +214,7 @@ def test_stop_closes_the_training_on_its_own_thread(view: TrainingView, training
 def test_a_paused_training_can_be_stopped(view: TrainingView, training: Training) -> None:
     view.start(training)
     training.let(1)
-    until(lambda: len(view.steps) == 1)
+    until(lambda: training.asked == 2)
     view.pause()
     training.let(1)
     until(lambda: view.run["state"] == "paused")
@@ -357,8 +373,8 @@ def test_close_ends_the_training_and_waits_for_it(training: Training) -> None:
     view = TrainingView()
     view.start(training)
     training.let(1)
-    until(lambda: bool(view.steps))
-    threading.Timer(0.1, training.let, [1]).start()
+    until(lambda: training.asked == 2)
+    as_soon_as(lambda: view.run["state"] == "stopping", lambda: training.let(1))
     view.close()
     assert training.closed_on is not None
     assert training.made == 2
@@ -502,6 +518,7 @@ def test_ten_thousand_malformed_messages_change_nothing(
 @pytest.mark.parametrize(("kind", "state"), [("pause", "pausing"), ("stop", "stopping")])
 def test_the_page_may_ask(view: TrainingView, training: Training, kind: str, state: str) -> None:
     view.start(training)
+    until(lambda: training.asked == 1)  # else it is paused or stopped before it is looked at
     view._receive(None, {"kind": kind}, [])
     assert view.run["state"] == state
     view._receive(None, {"kind": "resume"}, [])
