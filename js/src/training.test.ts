@@ -1,30 +1,13 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls, Listened } from "../test/model";
+import { countedUrls, FakeModel } from "../test/model";
 import training, { type Model } from "./training";
 
-type Traits = Model & Record<string, unknown>;
-
-/** What a widget needs of its model, with the listeners counted. */
-class FakeModel extends Listened {
-  sent: Record<string, unknown>[] = [];
-  state: Traits = {
-    run: { id: 0, state: "idle", message: "" },
-    numbers: {},
-    curve: new DataView(new ArrayBuffer(0)),
-    names: [],
-  };
-
-  get(name: string) {
-    return this.state[name];
-  }
-  send(message: Record<string, unknown>) {
-    this.sent.push(message);
-  }
-  set(changes: Record<string, unknown>) {
-    Object.assign(this.state, changes);
-    this.emit("change");
-  }
-}
+const traits = (): Model & Record<string, unknown> => ({
+  run: { id: 0, state: "idle", message: "" },
+  numbers: {},
+  curve: new DataView(new ArrayBuffer(0)),
+  names: [],
+});
 
 let model: FakeModel;
 let el: HTMLElement;
@@ -35,7 +18,7 @@ const all = (selector: string) => [...el.querySelectorAll<HTMLElement>(selector)
 const one = (selector: string) => el.querySelector(selector) as HTMLElement;
 const text = (selector: string) => one(selector).textContent;
 const state = (name: string, message = "", id = 1) =>
-  model.set({ run: { id, state: name, message } });
+  model.change({ run: { id, state: name, message } });
 
 function table(...losses: number[]) {
   return new DataView(new Float32Array(losses.flatMap((loss, i) => [i + 1, loss, loss])).buffer);
@@ -65,7 +48,7 @@ function view() {
 beforeEach(() => {
   vi.useFakeTimers();
   urls = countedUrls();
-  model = new FakeModel();
+  model = new FakeModel(traits());
   view();
 });
 
@@ -77,7 +60,7 @@ afterEach(() => {
 
 test("a running training shows its numbers", () => {
   state("running", "Training");
-  model.set({ numbers: numbers(25) });
+  model.change({ numbers: numbers(25) });
   const side = one(".sdw-t-side");
   expect(side.textContent).toContain("step 25 of 100");
   expect(side.textContent).toContain("1 min 15 s left");
@@ -140,38 +123,38 @@ test("without a kernel the last state stays and the silence is said", () => {
 
 test("the newest pictures are on show until another is chosen", () => {
   state("running");
-  model.set({ grid0: sheet(1), grid1: sheet(10) });
+  model.change({ grid0: sheet(1), grid1: sheet(10) });
   const left = one(".sdw-t-left");
   expect(left.dataset.step).toBe("10");
   all(".sdw-t-thumb")[0]?.click();
   expect(left.dataset.step).toBe("1");
-  model.set({ grid2: sheet(20) });
+  model.change({ grid2: sheet(20) });
   expect(left.dataset.step).toBe("1");
   all(".sdw-t-thumb")[2]?.click();
-  model.set({ grid3: sheet(30) });
+  model.change({ grid3: sheet(30) });
   expect(left.dataset.step).toBe("30");
 });
 
 test("slots may be used again: the order is that of the steps", () => {
-  model.set({ grid0: sheet(1), grid1: sheet(30), grid2: sheet(20) });
+  model.change({ grid0: sheet(1), grid1: sheet(30), grid2: sheet(20) });
   expect(all(".sdw-t-thumb").map(({ title }) => title)).toEqual(["step 1", "step 20", "step 30"]);
-  model.set({ grid1: {} });
+  model.change({ grid1: {} });
   expect(all(".sdw-t-thumb").map(({ title }) => title)).toEqual(["step 1", "step 20"]);
   expect(urls.size).toBe(2);
 });
 
 test("a thumbnail is made once, and keeps the focus", () => {
-  model.set({ grid0: sheet(1), grid1: sheet(2) });
+  model.change({ grid0: sheet(1), grid1: sheet(2) });
   const first = all(".sdw-t-thumb")[0];
   first?.focus();
-  model.set({ grid2: sheet(3) });
+  model.change({ grid2: sheet(3) });
   expect(all(".sdw-t-thumb")[0]).toBe(first);
   expect(document.activeElement).toBe(first);
   expect(URL.createObjectURL).toHaveBeenCalledTimes(3);
 });
 
 test("the slider goes through the pictures", () => {
-  model.set({ grid0: sheet(1), grid1: sheet(10), grid2: sheet(20) });
+  model.change({ grid0: sheet(1), grid1: sheet(10), grid2: sheet(20) });
   const slider = one("input[type=range]") as HTMLInputElement;
   expect(slider.max).toBe("2");
   slider.value = "1";
@@ -181,7 +164,7 @@ test("the slider goes through the pictures", () => {
 });
 
 test("they play from the first to the newest with no kernel", () => {
-  model.set({ grid0: sheet(1), grid1: sheet(10), grid2: sheet(20) });
+  model.change({ grid0: sheet(1), grid1: sheet(10), grid2: sheet(20) });
   one(".sdw-v-play").click();
   const seen = [0, 1, 2].map(() => {
     const { step } = one(".sdw-t-left").dataset;
@@ -195,20 +178,20 @@ test("they play from the first to the newest with no kernel", () => {
 
 test("what is no sheet is not shown", () => {
   const wrong = [{}, null, 3, "text", { ...sheet(1), data: undefined }, { ...sheet(2), rows: "2" }];
-  model.set(Object.fromEntries(wrong.map((value, i) => [`grid${i}`, value])));
+  model.change(Object.fromEntries(wrong.map((value, i) => [`grid${i}`, value])));
   expect(all(".sdw-t-thumb")).toEqual([]);
   expect(one(".sdw-t-left").dataset.show).toBe("nothing");
 });
 
 test("the curve is drawn as it grows, on a logarithmic scale where it can be", () => {
-  model.set({ names: ["loss"], curve: table(1, 0.1), numbers: numbers(2) });
+  model.change({ names: ["loss"], curve: table(1, 0.1), numbers: numbers(2) });
   expect(one(".sdw-t-curve").dataset.points).toBe("2");
   const path = () => one(".sdw-t-mean").getAttribute("d");
   const log = path();
   expect(log?.startsWith("M")).toBe(true);
   one("[data-value=linear]").click();
   expect(one("[data-value=linear]").getAttribute("aria-pressed")).toBe("true");
-  model.set({ curve: table(1, -0.1) });
+  model.change({ curve: table(1, -0.1) });
   one("[data-value=log]").click();
   expect(one("[data-value=log]").getAttribute("aria-disabled")).toBe("true");
   expect(path()).not.toContain("NaN");
@@ -216,7 +199,7 @@ test("the curve is drawn as it grows, on a logarithmic scale where it can be", (
 
 test("each value has its number and can be drawn", () => {
   const rows = new DataView(new Float32Array([1, 1, 1, 5, 5]).buffer);
-  model.set({ names: ["loss", "little_noise"], curve: rows, numbers: numbers(1) });
+  model.change({ names: ["loss", "little_noise"], curve: rows, numbers: numbers(1) });
   expect(all(".sdw-t-value").map(({ textContent }) => textContent)).toEqual([
     "loss0.125",
     "little noise–",
@@ -227,16 +210,16 @@ test("each value has its number and can be drawn", () => {
 
 test("a new training forgets the pictures of the one before", () => {
   state("done");
-  model.set({ grid0: sheet(1), grid1: sheet(2) });
+  model.change({ grid0: sheet(1), grid1: sheet(2) });
   all(".sdw-t-thumb")[0]?.click();
-  model.set({ grid0: {}, grid1: {}, run: { id: 2, state: "running", message: "" } });
-  model.set({ grid0: sheet(1) });
-  model.set({ grid1: sheet(9) });
+  model.change({ grid0: {}, grid1: {}, run: { id: 2, state: "running", message: "" } });
+  model.change({ grid0: sheet(1) });
+  model.change({ grid1: sheet(9) });
   expect(one(".sdw-t-left").dataset.step).toBe("9");
 });
 
 test("a view that is taken away leaves no listener and no picture behind", () => {
-  model.set({ grid0: sheet(1), grid1: sheet(2) });
+  model.change({ grid0: sheet(1), grid1: sheet(2) });
   one(".sdw-v-play").click();
   undo();
   expect(model.listening).toBe(0);

@@ -22,6 +22,46 @@ export class Listened {
   }
 }
 
+type State = Record<string, unknown>;
+
+/** A widget's model: traits, and what the page has sent and saved. */
+export class FakeModel extends Listened {
+  readonly sent: State[] = []; // messages to the kernel
+  readonly saved: State[] = []; // the traits at each message of them to the kernel
+  kernel = true; // whether anyone hears
+  readonly state: State;
+
+  constructor(state: State) {
+    super();
+    this.state = state;
+  }
+
+  get(name: string) {
+    return this.state[name];
+  }
+  set(name: string, value: unknown) {
+    this.change({ [name]: value });
+  }
+  /** Several traits in one message, as from the kernel. */
+  change(changes: State) {
+    const names = Object.keys(changes).filter((name) => changes[name] !== this.state[name]);
+    Object.assign(this.state, changes);
+    for (const name of names) this.emit(`change:${name}`);
+    if (names.length > 0) this.emit("change");
+  }
+  send(message: State) {
+    this.#reach();
+    this.sent.push(message);
+  }
+  save_changes() {
+    this.#reach();
+    this.saved.push({ ...this.state });
+  }
+  #reach() {
+    if (!this.kernel) throw new Error("no kernel");
+  }
+}
+
 /** Addresses of blobs that were made and not given back; until mocks are restored. */
 export function countedUrls(): Set<string> {
   const urls = new Set<string>();
