@@ -1,4 +1,4 @@
-"""A run as a moving picture: one frame a step, the finished picture held at the end."""
+"""A run as an animation: one frame a step, with the final image held at the end."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .tokens import Span
 from .writing import write_file
 
 MOST_FRAMES = 100
-"""Steps shown; of a longer run, that many spread evenly."""
+"""Steps shown; in a longer run, this many spread evenly."""
 
 SHORTEST = 0.02
-"""Seconds of a frame, at least: browsers show a shorter one for longer."""
+"""The fewest seconds of a frame: browsers show shorter ones for longer."""
 
 LARGEST_SIDE = 1024
-"""Pixels of the picture's longer side, unless asked otherwise."""
+"""Pixels of the longer side, unless asked otherwise."""
 
 GAP = 8  # pixels between two views side by side
 
@@ -44,18 +44,18 @@ def animation(
     word: str | int | Span | None = None,
     picture: int = 0,
 ) -> Path:
-    """Write the run as an animation that loops, whole or not at all; its name's ending says how.
+    """Write the run as an animation that loops, whole or not at all; return its path.
 
-    ``path``: .webp (the smallest), .gif, or .mp4 (H.264, with ``pip install 'sdwidgets[video]'``;
-    players decide whether it loops). ``view``: "clean", what the network expected at each step;
-    "noisy", what it was given; "both", side by side. ``seconds`` for the steps, 0.1 to 600, and
-    ``hold``, 0 to 600, for the picture behind them. ``side``: pixels of the longer side of the
-    picture, 16 to 2048; its own by default, up to 1024. ``word``, as `Trace.heat_map` takes it: its
-    heat map at each step over the clean picture, or over the noisy one where that is alone.
-    ``picture``: which of the batch.
+    ``path``: its ending says how, .webp (the smallest), .gif, or .mp4 (H.264, with ``pip install
+    'sdwidgets[video]'``; players decide whether it loops). ``view``: "clean", what the network
+    predicted at each step; "noisy", what it was given; "both", side by side. ``seconds``: of all
+    steps, 0.1 to 600. ``hold``: seconds of the final image after them, 0 to 600. ``side``: pixels
+    of the longer side, 16 to 2048; by default the image's own, up to 1024. ``word``, as
+    `Trace.heat_map` takes it: its heat map at each step over the clean view, or over the noisy view
+    if that is shown alone. ``picture``: the image's index in the batch.
 
-    The steps are `preview_rgb` of the latents, brought to the picture's size smoothly; at most 100
-    are shown, spread evenly. Raises InputError.
+    A step is shown as `preview_rgb` of its latents, smoothly resized to the image. At most 100 are
+    shown, spread evenly. Raises InputError.
     """
     kind = Path(path).suffix.lower()
     if kind not in ENCODERS:
@@ -84,7 +84,7 @@ def animation(
 def _frame(
     stills: Stills, view: str, word: str | int | Span | None, step: TraceStep
 ) -> Image.Image:
-    """What is seen of a step."""
+    """The frame of a step."""
     frame = stills.view("clean" if view == "both" else view, step)
     if word is not None:
         frame = overlaid(frame, stills.heat(word, step))
@@ -107,8 +107,8 @@ def _gif(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
 
 
 def _dithered(frame: Image.Image) -> Image.Image:
-    """The frame in colours that suit it, mixed where one is missing: soft edges show no bands."""
-    # an octree takes a hundredth of the time of Pillow's own choice, a median cut
+    """The frame in 256 colours of its own, dithered so that soft edges show no bands."""
+    # an octree takes a hundredth of the time of Pillow's default, a median cut
     palette = frame.quantize(256, Image.Quantize.FASTOCTREE)
     return frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
 
@@ -130,9 +130,9 @@ def _pillow(
 
 
 def durations(frames: int, seconds: float, held: float) -> list[int]:
-    """How long each frame is shown, in ms: all but a held last one share ``seconds``.
+    """How long each frame is shown, in ms: all frames but a held last one share ``seconds``.
 
-    Whole hundredths of a second, as a GIF has them; together they are as long as asked.
+    They are whole hundredths of a second, as in a GIF, and together as long as asked.
     """
     shared = frames - 1 if held else frames
     ends = [round(100 * seconds * i / shared) for i in range(shared + 1)]
@@ -141,7 +141,7 @@ def durations(frames: int, seconds: float, held: float) -> list[int]:
 
 
 def _mp4(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
-    """Frames of equal length; a held one is many."""
+    """Frames of equal length; a held one is repeated."""
     try:
         import imageio_ffmpeg
     except ImportError:
@@ -177,4 +177,4 @@ def _mp4(frames: Sequence[Image.Image], seconds: float, held: float) -> bytes:
 
 
 ENCODERS = {".webp": _webp, ".gif": _gif, ".mp4": _mp4}
-"""A file name's ending -> frames, their seconds, the seconds of a held last one -> bytes."""
+"""A file name's ending -> a function of frames, their seconds and those of a held last one."""

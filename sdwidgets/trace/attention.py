@@ -1,7 +1,7 @@
-"""Recording cross-attention: what every cell of the picture takes from every token.
+"""Recording cross-attention: what every cell of the image takes from every token.
 
-The maps of a latent diffusion UNet are those of Hertz et al., "Prompt-to-Prompt" (arXiv 2208.01626,
-section 3). Turning them into pictures is in maps.py, and needs no torch.
+The maps are those of Hertz et al., "Prompt-to-Prompt" (arXiv 2208.01626, section 3). heat.py and
+maps.py turn them into heat maps, without torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..settings import AttentionSettings
 from .step import Maps, Queries, StepAttention
 
 FEW_CELLS = 256
-"""Self-attention and queries are kept of layers with at most this many cells, 16 x 16."""
+"""Self-attention and queries are kept for layers with at most this many cells, 16 x 16."""
 
 
 class HasCrossAttention(Protocol):
@@ -33,8 +33,8 @@ class HasAttention(HasCrossAttention, Protocol):
 
 @contextmanager
 def tapped(unet: HasCrossAttention, look: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """While inside, in this thread, ``look(layer, probabilities [B, heads, N, T])`` is called at
-    the pass of each of this network's cross-attentions. See `models.attention.looking`."""
+    """A context in which each cross-attention of this network, when it runs in this thread, calls
+    ``look(layer, probabilities [B, heads, N, T])``. See `models.attention.looking`."""
     names = {layer: name for name, layer in unet.cross_attentions().items()}
 
     def named(layer: Attention, _: Tensor, __: Tensor, probabilities: Tensor | None) -> None:
@@ -46,16 +46,15 @@ def tapped(unet: HasCrossAttention, look: Callable[[str, Tensor], None]) -> Iter
 
 
 class AttentionRecorder:
-    """Wraps a network's calls and keeps the attention of the first call of each step.
+    """Wraps a network and keeps the attention of its first call in each step.
 
-    ``recorder(network)`` is the network to call; ``recorder.take()`` gives what was recorded since
-    the last take. It looks only while the network runs, and only in the thread that runs it: so
-    nothing that ends a run, and no pause in it, leaves anything behind, and other threads may use
-    the same network.
+    ``recorder(network)`` is the network to call; ``recorder.take()`` returns what was recorded
+    since the last take. It looks only while the network runs, and only in the thread that runs it.
+    So a run that ends or pauses leaves nothing behind, and other threads may use the same network.
 
-    ``lengths`` says how many pieces each picture's prompt has: these, the start and the end are
-    the tokens kept. Of a guided call the first half of the rows is the prompt's; the other is the
-    negative prompt's, which is kept on request, with its ``uncond_lengths``.
+    ``lengths``: the number of pieces of each image's prompt; these, the start and the end are the
+    tokens kept. In a guided call the first half of the rows is the prompt's. The second half, the
+    negative prompt's, is kept on request, with its ``uncond_lengths``.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class AttentionRecorder:
         def watched(x: Tensor, t: Tensor) -> Tensor:
             if self._closed:
                 return network(x, t)
-            self._clear()  # of a call that failed
+            self._clear()  # left over from a call that failed
             with looking(self._look):
                 out = network(x, t)
             if self._names and not self._cross:
@@ -106,7 +105,7 @@ class AttentionRecorder:
     def _look(
         self, layer: Attention, queries: Tensor, context: Tensor, probabilities: Tensor | None
     ) -> None:
-        # Little is done here, at every layer; what can wait is done once, for all of them together.
+        # This runs at every layer: what can wait is done in take(), for all layers together.
         name, batch = self._names.get(layer), len(self._lengths)
         if name is None:
             return
@@ -129,7 +128,7 @@ class AttentionRecorder:
         return p.clone() if self.settings.heads else p.mean(1, keepdim=True)
 
     def _finished(self, layers: Mapping[str, Tensor], lengths: Sequence[int]) -> Maps:
-        """Layers' [B, K, N, n] as maps [B, K, n + 1, h, w] float16: with what all others have."""
+        """Maps [B, K, n + 1, h, w] float16 of [B, K, N, n]; the last is of all other tokens."""
         maps: dict[str, np.ndarray] = {}
         for heads in {p.shape[1] for p in layers.values()}:
             names = [name for name, p in layers.items() if p.shape[1] == heads]
@@ -140,7 +139,7 @@ class AttentionRecorder:
                 p = p * (torch.arange(p.shape[-1], device=p.device) < ends)
             others = (1 - p.sum(-1, keepdim=True)).clamp_min(0)
             p = torch.cat([p, others], dim=-1).mT.to(torch.float16)  # [B, K, n + 1, all N]
-            # one transfer for all of these layers, since each would wait for the GPU
+            # one transfer for all of these layers: each transfer waits for the GPU
             parts = np.split(p.cpu().numpy(), np.cumsum(cells)[:-1], axis=-1)
             for name, part in zip(names, parts, strict=True):
                 grid = grid_of(part.shape[-1], *self.size)
@@ -148,7 +147,7 @@ class AttentionRecorder:
         return {name: maps[name] for name in layers}
 
     def take(self) -> StepAttention:
-        """What was recorded of the step's first call; empty without cross-attention."""
+        """The attention of the step's first call; empty without cross-attention."""
         taken = StepAttention(
             cross=self._finished(self._cross, self._lengths),
             uncond=self._finished(self._uncond, self._uncond_lengths),
@@ -160,7 +159,7 @@ class AttentionRecorder:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """The same as arrays, by one transfer: each would wait for the GPU."""
+    """The tensors as arrays, in one transfer: each transfer waits for the GPU."""
     if not tensors:
         return {}
     flat = torch.cat([tensor.flatten() for tensor in tensors.values()]).cpu().numpy()
@@ -170,14 +169,14 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
 
 
 def _quantised(q: np.ndarray) -> Queries:
-    """[B, N, C] in eight bits, each cell's at a scale of its own; off by at most half of it."""
+    """[B, N, C] in eight bits with a scale for each cell; off by at most half the scale."""
     scale = np.abs(q).max(-1, keepdims=True) / 127
     values = np.divide(q, scale, out=np.zeros_like(q), where=scale > 0)
     return Queries(np.rint(values).astype(np.int8), scale)
 
 
 def grid_of(cells: int, height: int, width: int) -> tuple[int, int]:
-    """(h, w) of the level with that many cells, of latents halved (rounding up) at each level."""
+    """(h, w) of the level with that many cells; each level halves the latents, rounding up."""
     h, w = height, width
     while h * w > cells:
         h, w = (h + 1) // 2, (w + 1) // 2

@@ -1,9 +1,9 @@
-"""Records in files, ``.sdtrace``: written whole or not at all, and not trusted when they are read.
+"""Records in files, ``.sdtrace``: written whole or not at all, and not trusted when read.
 
-A safetensors file (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the length
-of the header, little endian; the header, JSON; the tensors' bytes. Its note "sdtrace" is a JSON
-text, whose first field, "sha256", is the digest of the whole file as it is with 64 zeros in that
-place. What the rest of it and the tensors are is in packing.py.
+It is a safetensors file (https://github.com/huggingface/safetensors, "Format"): 8 bytes with the
+length of the header, little endian; the header, JSON; the tensors' bytes. The header's metadata
+have a text "sdtrace", also JSON. Its first field, "sha256", is the digest of the whole file with 64
+zeros in place of the digest. packing.py describes the rest of it and the tensors.
 """
 
 from __future__ import annotations
@@ -27,34 +27,35 @@ from .unpacking import R, unpacked
 from .writing import write_file
 
 FORMAT = 1
-"""Grows when an older version could misread a file; what can be ignored needs no new number."""
+"""Grows when older versions would misread a file; additions that they can ignore do not count."""
 FILE_LIMIT = 10**9  # bytes
 HEADER_LIMIT = 16 * 2**20
 OWNER_ONLY = 0o600
-"""Permissions: nobody else may read what a person made."""
+"""Permissions of a new file: a recording is private."""
 
 _NO_DIGEST = "0" * 64
-_JSON = "its JSON is "  # what is wrong with all of it
-_BEFORE_DIGEST = b'"sdtrace":"{\\"sha256\\":\\"'  # nothing else has bare quotes around that name
+_JSON = "its JSON is "  # the start of an error about it
+_BEFORE_DIGEST = b'"sdtrace":"{\\"sha256\\":\\"'  # nothing else in a header has it with bare quotes
 
 
 def save(record: Record, path: str | os.PathLike[str], *, precision: str = "8-bit") -> Path:
     """Write a record into one file that `load` reads; return its path.
 
-    Latents are float16 at unit variance: off by at most 1/2048 of themselves, the prompt's half of
-    guidance by that of its two terms. ``precision``, of attention: "8-bit", off by at most 1/510 of
-    a map's (of self-attention, a row's) greatest value and 1/2048 of itself, where maps of more
-    than 32 cells along a side are the means of blocks of 2 x 2 cells (or more: at most 32 are
-    left); or "float16", as it was recorded. Pictures are kept exactly.
+    Latents are kept as float16 at unit variance, with an error of at most 1/2048 of each value (for
+    the prompt's half of guidance, of the two terms it is kept as). Images are kept exactly.
 
-    The largest errors are measured and written down, see `Record.stored`: "latents" at unit
-    variance; "attention"; and "averaging", how far a cell is from its block's mean. A loaded record
-    that is saved again as it was stays the same.
+    ``precision`` is that of attention. "float16" keeps it as recorded. "8-bit" has an error of at
+    most 1/510 of a map's greatest value (in self-attention, a row's) plus 1/2048 of the value; maps
+    of more than 32 cells along a side become the means of blocks, with at most 32 left.
 
-    Everything is read back before the file is touched, and an older file of that name is there
-    until the new one is on the disk. A new file is for its owner alone, since a recording is
-    private; one that replaces another keeps its permissions. A symbolic link is replaced, not
-    followed. Raises InputError for what cannot be kept or written.
+    The largest errors are measured and kept in `Record.stored`: "latents" at unit variance;
+    "attention"; and "averaging", how far a cell is from its block's mean. Saving a loaded record
+    again in the same precision adds no error.
+
+    Everything is read back before the file is touched, and an older file of that name stays until
+    the new one is on the disk. A new file is for its owner alone, since a recording is private; a
+    file that replaces another keeps its permissions. A symbolic link is replaced, not followed.
+    Raises InputError for what cannot be kept or written.
     """
     precision = checks.choice("precision", precision, PRECISIONS)
     try:
@@ -68,11 +69,11 @@ def save(record: Record, path: str | os.PathLike[str], *, precision: str = "8-bi
 
 
 def load(path: str | os.PathLike[str], kind: type[R]) -> R:
-    """Read a record that `save` wrote; needs neither torch nor a model.
+    """The record in a file that `save` wrote, as ``kind``, `Record` or a class made from it.
 
-    ``path`` is the reader's own, so that a symbolic link is followed; a file names no others.
-    What a newer version wrote beside the known is left out, and steps that are missing are, too;
-    `Record.notices` says so. Raises InputError for everything else that is not as it was written.
+    Needs neither torch nor a model. A symbolic link is followed. Missing steps, and additions by a
+    newer version, are left out, and `Record.notices` says so. Raises InputError for a file that is
+    otherwise not as it was written.
     """
     path = Path(path)
     try:
@@ -87,7 +88,7 @@ def load(path: str | os.PathLike[str], kind: type[R]) -> R:
 
 
 class _Unreadable(ValueError):
-    """Its text fits behind the file's name."""
+    """Its text fits behind the name of the file."""
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
@@ -95,7 +96,7 @@ def _shown(path: str | os.PathLike[str]) -> str:
 
 
 def _sentence(error: Exception) -> str:
-    """An error's text, at most two lines and a full stop."""
+    """An error's text, cut to two lines, with a full stop."""
     return "\n".join(str(error).splitlines()[:2]).rstrip(".") + "."
 
 
@@ -107,7 +108,7 @@ def _json(meta: dict[str, Any]) -> str:
 
 
 def _permissions(path: str | os.PathLike[str]) -> int:
-    """Those of a new file at this path."""
+    """The permissions for a file written to this path."""
     try:
         before = os.lstat(path).st_mode
     except (OSError, ValueError):  # ValueError: a NUL in the name
@@ -133,11 +134,11 @@ def _sealed(meta: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
 
 
 def _digest_place(content: bytes) -> int:
-    """Where the digest begins; ValueError if there is none."""
+    """Where the digest begins. Raises _Unreadable if there is none."""
     header = int.from_bytes(content[:8], "little")
     start = content.find(_BEFORE_DIGEST, 8, 8 + header)
     if start < 0:
-        raise _Unreadable("is a safetensors file, but no recording")
+        raise _Unreadable("is a safetensors file, but not a recording")
     return start + len(_BEFORE_DIGEST)
 
 
@@ -154,16 +155,16 @@ def _digest(content: bytes) -> str:
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """(The whole content, its header), once its beginning has promised a record of that size."""
+    """(The whole content, its header), read only if its start promises a record of that size."""
     with _opened(path) as file:
         size = os.fstat(file.fileno()).st_size
-        head = file.read(512)
-        length = int.from_bytes(head[:8], "little")
-        if head[8:9] != b"{" or length > min(HEADER_LIMIT, size - 8):
-            raise _Unreadable(_why_not(head, size, length))
+        start = file.read(512)
+        length = int.from_bytes(start[:8], "little")
+        if start[8:9] != b"{" or length > min(HEADER_LIMIT, size - 8):
+            raise _Unreadable(_why_not(start, size, length))
         if size > FILE_LIMIT:
             raise _Unreadable(f"has {size:,} bytes; a recording has at most {FILE_LIMIT:,}")
-        header = head + file.read(max(8 + length - len(head), 0))
+        header = start + file.read(max(8 + length - len(start), 0))
         _digest_place(header)
         parsed = parse_object(header[8 : 8 + length], subject=_JSON)
         promised = 8 + length + _body(parsed)
@@ -174,27 +175,27 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
 
 
 def _opened(path: Path) -> BinaryIO:
-    """A regular file, never waiting (a pipe would)."""
-    # Looked at before it is opened, since opening a device can already do something.
+    """A regular file, opened; anything else, such as a pipe, which could wait, is refused."""
+    # Checked before it is opened: opening a device can already have an effect.
     if "\0" in str(path) or not stat.S_ISREG(os.stat(path).st_mode):
-        raise _Unreadable("is a folder, pipe or device, and no recording")
+        raise _Unreadable("is a folder, pipe or device, not a recording")
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     file = os.fdopen(os.open(path, flags), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise _Unreadable("is a folder, pipe or device, and no recording")
+        raise _Unreadable("is a folder, pipe or device, not a recording")
     return file
 
 
-def _why_not(head: bytes, size: int, length: int) -> str:
-    """What a file is that does not begin as safetensors files do."""
-    # First what is surely one: eight bytes of length may look like the start of anything.
-    if head[8:10] == b'{"' and length <= HEADER_LIMIT:
+def _why_not(start: bytes, size: int, length: int) -> str:
+    """What a file is, in words, if it does not begin as safetensors files do."""
+    # A cut recording first: its eight bytes of length may look like the start of anything.
+    if start[8:10] == b'{"' and length <= HEADER_LIMIT:
         return f"is cut: it has {size:,} bytes, its header alone {length:,}"
     for beginning, what in _FOREIGN:
-        if head.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(beginning):
-            return f"is {what}, and no recording"
-    return f"is no recording: of its {size:,} bytes the first are not a recording's"
+        if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(beginning):
+            return f"is {what}, not a recording"
+    return f"is not a recording: its {size:,} bytes begin otherwise"
 
 
 _FOREIGN = (
@@ -205,14 +206,14 @@ _FOREIGN = (
     (b"\x80\x03", "a Python pickle"),
     (b"\x80\x04", "a Python pickle"),
     (b"\x80\x05", "a Python pickle"),
-    (b"\x89png", "a PNG picture (read_settings reads those)"),
+    (b"\x89png", "a PNG image (read_settings reads those)"),
     (b"<", "a web page (perhaps a login or an error)"),
     (b"{", "a JSON text"),
 )
 
 
 def _body(header: dict[str, Any]) -> int:
-    """The bytes that its tensors take."""
+    """The bytes that the tensors of a header take."""
     tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
     try:
         return int(max((tensor["data_offsets"][1] for tensor in tensors), default=0))
@@ -223,12 +224,12 @@ def _body(header: dict[str, Any]) -> int:
 def _unsealed(
     content: bytes, header: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The record and the tensors of content that is as it was written."""
+    """(The JSON, the tensors) of content that is as it was written."""
     from safetensors.numpy import load as from_bytes
 
     start = _digest_place(content)
     if content[start : start + len(_NO_DIGEST)] != _digest(content).encode():
-        raise ValueError("it is not what was written (its SHA-256 is another)")
+        raise ValueError("it is not what was written (its SHA-256 differs)")
     notes = header.get("__metadata__")
     text = notes.get("sdtrace") if isinstance(notes, dict) else None
     meta = parse_object(text, subject=_JSON) if isinstance(text, str) else {}
@@ -241,5 +242,5 @@ def _unsealed(
         )
     try:
         return meta, from_bytes(content)
-    except Exception as error:  # the library has errors of its own
+    except Exception as error:  # the library raises errors of its own
         raise ValueError(f"its tensors are not laid out right ({error})") from None

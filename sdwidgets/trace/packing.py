@@ -1,4 +1,4 @@
-"""A trace as JSON and small tensors, the content of a file; unpacking.py is the way back.
+"""A record as JSON and small tensors, the content of a file; unpacking.py is the way back.
 
 Tensors of step i and of layer n, in the order of the JSON's list for that kind of attention:
 
@@ -10,8 +10,9 @@ Tensors of step i and of layer n, in the order of the JSON's list for that kind 
     factors                                                [C + 1, 3] float32
     given_latents                                          [B, C, h, w] float32
 
-The difference is the prompt's half of guidance less the other half. A step's x_next is the next
-step's x, and has a tensor of its own only where it is not. The JSON lists the parts of each step.
+The difference is the prompt's half of guidance minus the other half. A step's x_next is normally
+the next step's x, and only has a tensor of its own where it is not. The JSON lists each step's
+parts.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ LATENTS = ("x", "denoised", "uncond", "difference", "x_next")
 MAPS = ("cross", "uncond")
 KINDS = (*MAPS, "cells", "queries")
 MODES = ("L", "RGB", "RGBA")
-"""Of pictures."""
+"""Of images."""
 CELLS = 32
-"""Along the longer side of an 8-bit map; a larger one is averaged down."""
+"""Along the longer side of an 8-bit map; larger maps are averaged down."""
 
 Grid = tuple[int, int]
 Grids = Mapping[str, Mapping[str, Grid]]
@@ -47,7 +48,7 @@ Grids = Mapping[str, Mapping[str, Grid]]
 
 
 def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """(The record for JSON, the tensors by name.) Raises ValueError for what cannot be kept."""
+    """(The JSON, the tensors by name.) Raises ValueError for what cannot be kept."""
     tensors: dict[str, np.ndarray] = {}
     layers = grids_of(record.steps)
     steps = []
@@ -104,7 +105,7 @@ def _latents(step: TraceStep, after: TraceStep | None) -> dict[str, np.ndarray]:
     parts = {"x": step.x / deviation(step.sigma), "denoised": step.denoised}
     if step.uncond is not None:
         parts["uncond"] = step.uncond
-    if step.cond is not None:  # the difference by itself: small, it keeps its digits
+    if step.cond is not None:  # the difference is small: by itself it stays accurate
         parts["difference"] = step.cond if step.uncond is None else step.cond - step.uncond
     if after is None or not _follows(step, after):
         parts["x_next"] = step.x_next / deviation(step.sigma_next)
@@ -112,7 +113,7 @@ def _latents(step: TraceStep, after: TraceStep | None) -> dict[str, np.ndarray]:
 
 
 def _follows(step: TraceStep, after: TraceStep) -> bool:
-    """Whether the one step begins where the other ends."""
+    """Whether the second step begins where the first ends."""
     if (after.index, after.sigma) != (step.index + 1, step.sigma_next):
         return False
     return after.x is step.x_next or np.array_equal(after.x, step.x_next)
@@ -132,12 +133,12 @@ def _float16(values: np.ndarray, what: str) -> np.ndarray:
 
 
 def attention_of(step: TraceStep, kind: str) -> Mapping[str, Any]:
-    """Layer -> what was recorded of it; empty if nothing was."""
+    """Layer -> its recorded attention; empty if there is none."""
     return getattr(step.attention or StepAttention(), kind)
 
 
 def grids_of(steps: Sequence[TraceStep]) -> dict[str, dict[str, Grid]]:
-    """Of every layer that any of the steps has."""
+    """Kind -> layer -> its grid, for every layer that any of the steps has."""
     grids: dict[str, dict[str, Grid]] = {}
     for step in steps:
         for kind in KINDS:
@@ -148,12 +149,12 @@ def grids_of(steps: Sequence[TraceStep]) -> dict[str, dict[str, Grid]]:
 
 
 def _attention(step: TraceStep, grids: Grids, precision: str) -> dict[str, np.ndarray]:
-    """The tensors of all layers, by kind and number."""
+    """The tensors of all layers, named by kind and number."""
     tensors = {}
     for kind in KINDS:
         layers = attention_of(step, kind)
         if layers and list(layers) != list(grids[kind]):
-            raise ValueError(f"step {step.index} has the attention of other layers than the rest")
+            raise ValueError(f"step {step.index} has attention of other layers than the rest")
         for number, held in enumerate(layers.values()):
             name = f"attention.{kind}.{number}"
             if isinstance(held, Queries):
@@ -170,31 +171,31 @@ def _attention(step: TraceStep, grids: Grids, precision: str) -> dict[str, np.nd
 
 
 def _levels(maps: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """(scale float32, uint8): eight bits, with a scale for each map, of cells for each row."""
+    """(scale float32, levels uint8): a scale for each map; for cells, one for each row."""
     if kind == "cells":
         scale, levels = quantised(maps[..., None, :])
         return scale, levels[..., 0, :]
-    # the means are rounded as they are when they are loaded: saved again, they stay the same
+    # rounded as loading rounds them, so that they stay the same when saved again
     return quantised(averaged(maps, block(maps.shape[-2:])).astype(np.float16))
 
 
 def block(grid: Sequence[int]) -> int:
-    """The side of the blocks of cells that an 8-bit map has the means of; 1 if it has them all."""
+    """The side of the blocks that an 8-bit map averages; 1 if it keeps every cell."""
     return math.ceil(max(grid) / CELLS)
 
 
 def _png(image: Image.Image, what: str) -> np.ndarray:
     if image.mode not in MODES:
-        raise ValueError(f"{what} is a picture of mode {image.mode}, not of {', '.join(MODES)}")
+        raise ValueError(f"{what} has the mode {image.mode}, not one of {', '.join(MODES)}")
     bare = image.copy()
-    bare.info = {}  # where a photograph was taken, and such
+    bare.info = {}  # may say where a photograph was taken
     return np.frombuffer(encode_png(bare), np.uint8)
 
 
 def stored(record: Record, again: Record, precision: str) -> dict[str, Any]:
-    """`Record.stored` of a file, of what went in and what comes out again.
+    """`Record.stored` of a file: ``record`` went in, ``again`` came out.
 
-    A trace that was loaded itself has errors already; they are added.
+    A record that was itself loaded has errors already; they are added.
     """
     largest = {"latents": 0.0, "attention": 0.0, "averaging": 0.0}
     blocks = dict(record.stored.get("averaged", {}))
@@ -213,7 +214,7 @@ def stored(record: Record, again: Record, precision: str) -> dict[str, Any]:
 
 
 def _errors(one: TraceStep, other: TraceStep, precision: str) -> Iterator[tuple[str, float]]:
-    """(What, the largest absolute error) of each array of a step; latents' at unit variance."""
+    """(What, the largest absolute error) of each array of a step; latents at unit variance."""
     deviations = {"x": deviation(one.sigma), "x_next": deviation(one.sigma_next)}
     for name in ("x", "denoised", "cond", "uncond", "x_next"):
         if (values := getattr(one, name)) is not None:

@@ -1,8 +1,8 @@
 """A run as one page that plays anywhere: its data and the viewer's script in one file, no network.
 
-Nothing a person wrote can become markup: the data are JSON without a single ``<``, and the title is
-escaped. Nor can the page fetch or run anything else: its own policy allows the one script it has,
-known by its hash.
+Nothing that a person wrote can become markup: the data are JSON without a single ``<``, and the
+title is escaped. The page cannot fetch or run anything else: its own policy allows only its one
+script, by hash.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from .thinning import evenly
 from .writing import write_file
 
 MOST_STEPS = NUMBERED["frame"]
-"""Steps on a page, as many as the viewer keeps; a longer run is thinned evenly."""
+"""Steps on a page, as many as the viewer keeps; longer runs are thinned evenly."""
 
 LARGEST_RUN = 12_000_000
-"""Bytes of all steps together; the latents and maps of a larger run are averaged down."""
+"""Bytes of all steps together; the latents and maps of larger runs are averaged down."""
 
 LARGEST_PICTURE = 2_000_000
-"""Bytes of a picture; a larger one is a JPEG."""
+"""Bytes of an image; larger ones become JPEGs."""
 
 LONGEST_TITLE = 200  # characters
 
@@ -67,11 +67,11 @@ POLICY = (
 
 
 def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
-    """Write a page that plays the run in any browser, from a file and offline; whole or not at all.
+    """Write a page that plays the run in any browser, offline; return its path.
 
-    Of a run of more than 64 steps it has 64, spread evenly. Where scripts are off it shows the
-    contact sheet. Raises InputError for a record without steps or a path that cannot be written,
-    and SDWidgetsError where the front end was never built.
+    It is written whole or not at all and has at most 64 steps, spread evenly. Where scripts are off
+    it shows the contact sheet. Raises InputError for a record without steps or a path that cannot
+    be written, and SDWidgetsError if the front end was never built.
     """
     script = bundle("standalone.js").read_text("utf-8")
     style = bundle("standalone.css").read_text("utf-8")
@@ -83,7 +83,7 @@ def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
         place=EXPORTED["data"],
         policy=POLICY.format(digest=digest),
         title=html.escape(f"{prompt[:LONGEST_TITLE] or 'A run'} – sdwidgets"),
-        description=html.escape(f"Steps and picture for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
+        description=html.escape(f"Steps and image for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
         style=style,
         sheet=base64.b64encode(sheet).decode(),
         data=_as_json({"widget": "viewer", "state": _state(record)}),
@@ -93,7 +93,7 @@ def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
 
 
 def _state(record: Record) -> dict[str, Any]:
-    """The viewer's traits; those that are missing here are as they always begin."""
+    """The viewer's traits; those missing here have their defaults."""
     steps = [record.steps[i] for i in evenly(len(record.steps), MOST_STEPS)]
     longest = LONGEST_SIDE
     frames = [pack(step, longest=longest) for step in steps]
@@ -104,14 +104,14 @@ def _state(record: Record) -> dict[str, Any]:
     return {
         "head": header_of(record, 1),
         **dict(zip(numbered("frame"), frames, strict=False)),
-        "pictures": [_picture(record, i) for i in range(len(record.images))],
+        "pictures": [_image(record, i) for i in range(len(record.images))],
         "state": "done" if record.complete else "stopped",
         "message": "\n".join([message, *record.notices][:3]),
         "panels": list(PANELS),
     }
 
 
-def _picture(record: Record, index: int) -> dict[str, Any]:
+def _image(record: Record, index: int) -> dict[str, Any]:
     file = png(record, index)
     if len(file) <= LARGEST_PICTURE:
         return {"data": file, "type": "image/png"}
@@ -119,7 +119,7 @@ def _picture(record: Record, index: int) -> dict[str, Any]:
 
 
 def _as_json(value: Mapping[str, Any]) -> str:
-    """JSON that can stand in a script element: ASCII, and no character that HTML knows.
+    """JSON that is safe in a script element: ASCII, without characters that mean something in HTML.
 
     Bytes become {"$bytes": base64}, the key as the contract has it.
     """

@@ -1,7 +1,7 @@
-"""Asking a model about a run after it: other words against its queries, and the run without a word.
+"""Asking a model about a finished run: other words against its queries, the run without a word.
 
 Attention is a correlation: what the network looked at. Taking a word away is an intervention: what
-the word did. Beside each other they say how far the first may be read as the second.
+the word did. Side by side, they show how far the first can be read as the second.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
 
 class Askable(Protocol):
-    """A model, as far as it is asked something here: `sdwidgets.LatentDiffusion`, whose members
-    these are."""
+    """What is asked of a model here; `sdwidgets.LatentDiffusion` has these members."""
 
     @property
     def name(self) -> str: ...
@@ -47,12 +46,12 @@ class Askable(Protocol):
     def unet(self) -> HasCrossAttention: ...
     def tokenize(self, given: Sequence[str]) -> Tokens: ...
     def condition(self, given: Sequence[str]) -> Conditioning: ...
-    def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one picture
+    def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one image
 
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """A run without a word, or with another in its place, beside the run with it."""
+    """A run and the same run without a word, or with another word in its place."""
 
     word: str
     replacement: str  # "" if the word was only left out
@@ -61,13 +60,13 @@ class Ablation:
     change: np.ndarray = field(repr=False)
     """[H, W] float32 in [0, 1]: how far each pixel moved, the mean over red, green and blue."""
     heat: np.ndarray | None = field(default=None, repr=False)
-    """[H, W]: the word's heat map in the first run, as `Trace.heat_map` makes it, if recorded."""
+    """[H, W]: the word's `Trace.heat_map` in the first run, if attention was recorded."""
     correlation: float | None = None
-    """Pearson's, between change and heat; None where nothing was recorded or nothing changed."""
-    picture: int = 0  # which of the first run's batch
+    """Pearson's, of change and heat; None if nothing was recorded or nothing changed."""
+    picture: int = 0  # the image's index in the first run's batch
 
     def figure(self, *, width: float = 6.75) -> Sheet:
-        """A matplotlib figure, ``width`` inches: both pictures, the change, and the heat map."""
+        """A matplotlib figure, ``width`` inches wide: both images, the change, the heat map."""
         return ablation_sheet(self, width=width)
 
 
@@ -145,10 +144,10 @@ def ablate(
     trace.prompt_of(picture).find(word)  # says so if the network never saw it
     model = _model_of(trace, model)
     if not trace.complete:
-        raise InputError("This run was stopped: there is no picture to compare with.")
+        raise InputError("This run was stopped: there is no image to compare with.")
     if picture >= len(trace.images):
         raise InputError(
-            f"This record has no picture {picture} to compare with.", parameter="picture"
+            f"This record has no image {picture} to compare with.", parameter="picture"
         )
     one = trace.settings.of_picture(picture)
     prompt = pattern.sub(lambda _: replacement, str(one.prompt))
@@ -177,9 +176,9 @@ def _tokens(model: Askable, prompt: Any) -> PromptTokens:
 
 
 def _model_of(record: Record, model: Askable | None) -> Askable:
-    """The model to ask: the given one, or that of the run. InputError if it is not that one."""
-    if model is None and record.source is not None:
-        model = record.source()
+    """The model to ask, the given one or that of the run. InputError if its weights differ."""
+    if model is None and record.model_ref is not None:
+        model = record.model_ref()
     if model is None:
         raise InputError(
             f"The model of this run, {record.model!r}, is not loaded.\n"

@@ -52,7 +52,7 @@ class Record:
     stored: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Of a loaded record: the precision it was kept in, and the largest errors that made."""
     run_seconds: float | None = field(default=None, repr=False)  # of all steps, kept or not
-    source: Any = field(default=None, repr=False)  # a weak reference to the model that ran
+    model_ref: Any = field(default=None, repr=False)  # a weak reference to the model that ran
     sources: tuple[Source, ...] = field(default=(), repr=False)  # what that model was made of
 
     @property

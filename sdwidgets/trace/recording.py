@@ -79,7 +79,7 @@ def begun(kind: type[R], run: Recordable) -> R:
         given_latents=None if latents is None else as_array(latents),
         factors=getattr(model, "preview_factors", None),
         schedule_sigmas=tuple(float(sigmas[i]) for i in evenly(len(sigmas), 100)),
-        source=None if model is None else weakref.ref(model),
+        model_ref=None if model is None else weakref.ref(model),
         sources=tuple(getattr(model, "sources", ()))[:MOST],
     )
 

@@ -1,11 +1,11 @@
-"""A run for the page: what is known of it as plain data, and each step as bytes.
+"""A run for the page: a header of plain data, and each step as bytes.
 
 Front ends (js/src/lib/reel.ts) unpack them; exported pages and saved notebooks hold them. Latents
-are float16, attention eight bits with a scale for each map, so that whatever a person chooses to
-see of a step is in the browser already.
+are float16, and attention is eight bits with a scale for each map, so everything that a person may
+choose to see of a step is in the browser already.
 
-A step's bytes, little endian: the length n of a text, n bytes of JSON, then the arrays it names in
-``parts``; each of these begins at a multiple of four.
+The bytes of a step, little endian: the length n of a text, n bytes of JSON, then the arrays that
+its ``parts`` name, each starting at a multiple of four.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ LONGEST_SIDE = 64
 
 
 def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:
-    """What a page is told of a run, beside its steps: a dict for JSON.
+    """All that a page is told about a run apart from its steps: a dict for JSON.
 
-    ``run``: a number that tells this run from others in the same view. Layers are there once the
-    record has a step.
+    ``run``: a number that tells this run from others in the same view. The layers are empty until
+    the record has a step.
     """
     settings = record.settings
     first = record.steps[0] if record.steps else None
     width, height = settings.width or 0, settings.height or 0
-    if first is not None and not width:  # steps of someone's own loop
+    if first is not None and not width:  # steps of someone's own loop have no settings
         height, width = first.x.shape[-2:]
     factors = record.factors
     if factors is None and first is not None:
@@ -48,7 +48,7 @@ def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str
         "run": run,
         "model": record.model,
         "task": record.task,
-        "sampler": settings.sampler if record.task else "",  # "": of someone's own loop
+        "sampler": settings.sampler if record.task else "",  # "": someone's own loop
         "schedule": settings.schedule if record.task else "",
         "steps": record.expected or len(record.steps),
         "guidance_scale": 1.0 if settings.guidance_scale is None else settings.guidance_scale,
@@ -73,12 +73,12 @@ def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str
 
 
 def factors_for(channels: int) -> np.ndarray:
-    """[channels + 1, 3]: preview factors where a model gave none."""
+    """[channels + 1, 3]: preview factors for a model that has none."""
     return SD1_PREVIEW if channels == 4 else np.eye(channels + 1, 3, dtype=np.float32) / 2
 
 
 def _layers(record: Record, recipe: Recipe) -> dict[str, Any]:
-    """The recorded layers, and which of them a heat map counts."""
+    """The recorded layers, and which of them count in a heat map."""
     first = record.steps[0] if record.steps else None
     maps: Maps = first.attention.cross if first is not None and first.attention else {}
     grids = sizes(maps)
@@ -113,10 +113,10 @@ def _picture(tokens: PromptTokens, negative: str, seed: int) -> dict[str, Any]:
 
 
 def pack(step: TraceStep, *, longest: int = LONGEST_SIDE) -> bytes:
-    """One step as bytes, its latents and maps at most ``longest`` cells along a side."""
+    """A step as bytes; its latents and maps have at most ``longest`` cells along a side."""
     latents = [("x", step.x / math.sqrt(1 + step.sigma**2)), ("denoised", step.denoised)]
     if step.cond is not None and step.uncond is not None:
-        # the difference by itself: small, it keeps its digits, and any guidance scale its accuracy
+        # the difference is small: kept by itself it stays accurate at any guidance scale
         latents += [("uncond", step.uncond), ("difference", step.cond - step.uncond)]
     arrays = [_within(values, longest).astype("<f2") for _, values in latents]
     parts = [name for name, _ in latents]
@@ -146,14 +146,15 @@ def pack(step: TraceStep, *, longest: int = LONGEST_SIDE) -> bytes:
 
 
 def film(frames: Sequence[bytes]) -> bytes:
-    """Frames one after another, each with its length before it."""
+    """Frames one after another, each preceded by its length."""
     return b"".join(part for frame in frames for part in (_length(frame), frame))
 
 
 def quantised(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Maps [..., h, w] from 0 up as (scale [...] float32, [..., h, w] uint8).
+    """(scale [...] float32, levels [..., h, w] uint8) of maps [..., h, w] of values from 0 up.
 
-    A map is about ``byte / 255 * scale``, its greatest value; off by at most scale / 510.
+    ``levels / 255 * scale`` is the map again, off by at most scale / 510; the scale is the map's
+    greatest value.
     """
     scale = maps.max((-2, -1)).astype("<f4")
     safe = np.where(scale > 0, scale, 1)[..., None, None]
@@ -161,7 +162,7 @@ def quantised(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _within(values: np.ndarray, longest: int) -> np.ndarray:
-    """[..., h, w] with at most ``longest`` cells along a side, averaged down by a whole number."""
+    """[..., h, w] with at most ``longest`` cells a side, averaged down by a whole number."""
     return averaged(values, math.ceil(max(values.shape[-2:]) / longest))
 
 

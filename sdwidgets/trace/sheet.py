@@ -1,4 +1,4 @@
-"""A run on one sheet: steps beside each other, ways to look at them below each other."""
+"""A run on one sheet: a column for each step, a row for each way to look at it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from .questions import Ablation
 
 LABELS = {"noisy": "noisy\n$x_t$", "clean": "clean so far\n$\\hat{x}_0$"}
-"""Of the rows: plain words, and the symbol of the papers."""
+"""Of the rows: plain words and the papers' symbol."""
 
 WIDTH = 6.75
-"""Inches: the text of a page. One column of two is about 3.3."""
+"""Inches: the text width of a page. One of two columns is about 3.3."""
 
 LONGEST_WORD = 14  # characters of a word in a label
 CAPTION_LINES = 3
@@ -36,7 +36,7 @@ CAPTION_LINES = 3
 # In ems, the size of the text.
 LETTER = 0.56  # width of a letter, about, with the space around it
 LINE = 1.35  # from a line to the next
-GAP = 0.4  # between pictures
+GAP = 0.4  # between images
 TOP = 3.1  # room for the titles
 
 
@@ -49,18 +49,17 @@ def contact_sheet(
     picture: int = 0,
     width: float = WIDTH,
 ) -> Sheet:
-    """A matplotlib figure of steps x views, light and with its text as text, for papers.
+    """A matplotlib figure of steps x views for papers: light, with text that stays text.
 
-    ``steps``: how many, spread evenly over the run, or a list of which ones, by their number in
-    the run (0, 1, ..., or -1 for the last); each has a column, and the last column is the picture
-    itself. ``views``: "noisy" and "clean", a row each.
-    ``words``: a word as `Trace.heat_map` takes it, or a list of them; (2, 5) are characters, [2, 5]
-    two words. A row each with the word's heat map at that step over the clean picture, and in the
-    last column that of the run over the picture itself; the run must have been made with
-    ``attention=True``.
-    ``picture``: which of the batch. ``width``: in inches, 2 to 20.
+    ``steps``: how many, spread evenly over the run, or a list of their indices in the run (0, 1,
+    ..., or -1 for the last). Each has a column; the last column is the final image. ``views``:
+    "noisy" and "clean", a row each. ``words``: a word as `Trace.heat_map` takes it, or a list of
+    them; (2, 5) is a span of characters, [2, 5] is two words. Each has a row: its heat map at every
+    step over the clean image, and in the last column that of the run over the final image. The run
+    must have been made with ``attention=True``. ``picture``: the image's index in the batch.
+    ``width``: in inches, 2 to 20.
 
-    ``record.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
+    ``trace.contact_sheet().savefig("cat.pdf")`` writes it. Raises InputError.
     """
     stills = Stills(record, picture)
     chosen = _chosen(record, steps)
@@ -73,12 +72,12 @@ def contact_sheet(
     rows += [_heat_row(stills, word, chosen) for word in words]
     titles = [f"step {step.index + 1}\nσ {_level(step.sigma)}" for step in chosen]
     if stills.final is not None:
-        titles.append("picture" if record.complete else "best guess")
+        titles.append("image" if record.complete else "best guess")
     return _drawn(rows, titles, _caption(record, stills.picture), width)
 
 
 def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
-    """What a word did, in a row: the picture with it and without, the change, where it looked."""
+    """What a word did, in a row: the image with and without it, the change, where it looked."""
     width = checks.real("width", width, 2, 20)
     before = Stills(ablation.before, ablation.picture)
     after = Stills(ablation.trace)
@@ -91,14 +90,17 @@ def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
     if ablation.heat is not None:
         cells.append((f"where “{word}” looked", before.coloured(stretched(ablation.heat))))
     said = "" if ablation.correlation is None else f"correlation {ablation.correlation:.2f}"
-    row = _Row("", [picture for _, picture in cells], math=False)
+    row = _Row("", [image for _, image in cells], math=False)
     prompt = _plain(ablation.before.settings.prompts[before.picture])
     titles = [textwrap.shorten(title, 24, placeholder="…") for title, _ in cells]
     return _drawn([row], titles, (f"“{prompt}”", said), width)
 
 
 def comparison_png(records: Sequence[Record], labels: Sequence[str], *, width: int = 560) -> bytes:
-    """The pictures of several runs in a row, each under its label, as a small PNG. InputError."""
+    """The images of several runs in a row, each under its label, as a small PNG.
+
+    Raises InputError.
+    """
     stills = [Stills(record) for record in records]
     row = _Row("", [one.final or one.end for one in stills], math=False)
     titles = [textwrap.fill(_plain(label), 64 // len(records), max_lines=2) for label in labels]
@@ -115,7 +117,7 @@ def sheet_png(
 ) -> bytes:
     """The sheet as a small PNG, ``width`` pixels wide, in few colours.
 
-    It is what notebooks and pages show where no script runs. Raises InputError.
+    Notebooks and pages show it where no script runs. Raises InputError.
     """
     return _small(
         contact_sheet(record, steps=steps, words=words, picture=picture, width=width / 100)
@@ -132,7 +134,7 @@ def _small(sheet: Sheet) -> bytes:
 
 
 def _few_colours(image: Image.Image) -> Image.Image:
-    """The image in 16 greys, so that paper and ink stay what they are, and in 240 colours."""
+    """The image in 240 colours and 16 greys, which keep paper and ink as they are."""
     palette = image.reduce(2).quantize(240)  # a quarter of the pixels, a tenth of the time
     few = image.quantize(palette=palette, dither=Image.Dither.NONE)
     rgb, indices = np.asarray(image), np.array(few)
@@ -150,30 +152,30 @@ def _few_colours(image: Image.Image) -> Image.Image:
 @dataclass(frozen=True)
 class _Row:
     label: str
-    pictures: list[Image.Image | None]  # None leaves a gap
+    images: list[Image.Image | None]  # None leaves a gap
     math: bool  # whether the label has symbols; a person's words never do
 
 
 def _view_row(stills: Stills, view: str, chosen: Sequence[TraceStep], *, last: bool) -> _Row:
-    """A view of each step; the picture itself ends the last of these rows."""
-    pictures: list[Image.Image | None] = [stills.view(view, step) for step in chosen]
-    return _Row(LABELS[view], [*pictures, stills.final if last else None], math=True)
+    """A view of each step; the last of these rows ends with the final image."""
+    images: list[Image.Image | None] = [stills.view(view, step) for step in chosen]
+    return _Row(LABELS[view], [*images, stills.final if last else None], math=True)
 
 
 def _heat_row(stills: Stills, word: str | int | Span, chosen: Sequence[TraceStep]) -> _Row:
-    pictures: list[Image.Image | None] = [
+    images: list[Image.Image | None] = [
         overlaid(stills.clean(step), stills.heat(word, step)) for step in chosen
     ]
     if stills.final is not None:
-        pictures.append(overlaid(stills.final, stills.heat(word)))
+        images.append(overlaid(stills.final, stills.heat(word)))
     shown = _plain(_written(word, stills))
     if len(shown) > LONGEST_WORD:
         shown = shown[: LONGEST_WORD - 1] + "…"
-    return _Row(f"heat of\n“{shown}”", pictures, math=False)
+    return _Row(f"heat of\n“{shown}”", images, math=False)
 
 
 def _written(word: str | int | Span, stills: Stills) -> str:
-    """A word that there is, as it is written in the prompt."""
+    """A word that is in the prompt, as it is written there."""
     tokens = stills.record.tokens[stills.picture]
     if isinstance(word, str):
         return word
@@ -184,7 +186,7 @@ def _written(word: str | int | Span, stills: Stills) -> str:
 
 
 def _chosen(record: Record, steps: object) -> list[TraceStep]:
-    """So many steps, or those asked for."""
+    """That many steps, or those asked for."""
     if isinstance(steps, (list, tuple, range, np.ndarray)) and np.size(steps):
         return record.chosen_steps(steps)  # type: ignore[arg-type]
     most = checks.whole("steps", steps, 1, 50)
@@ -192,7 +194,7 @@ def _chosen(record: Record, steps: object) -> list[TraceStep]:
 
 
 def _several(given: Any) -> list[Any]:
-    """What was given as one or several; a pair of numbers is one, the characters of a word."""
+    """A list of what was given, one or several; a pair of numbers is one word's span."""
     is_span = isinstance(given, tuple) and len(given) == 2 and all(map(checks.is_whole, given))
     if is_span or isinstance(given, str) or not isinstance(given, Iterable):
         return [given]
@@ -205,7 +207,7 @@ def _level(sigma: float) -> str:
 
 
 def _caption(record: Record, picture: int) -> tuple[str, str]:
-    """What was asked, and what else it takes to make the picture again, as far as it is known."""
+    """What was asked, and whatever else is known that the image can be made again with."""
     settings = record.settings
     own = picture if picture < settings.batch_size else 0  # someone's own loop may make more
     prompt = _plain(settings.prompts[own])
@@ -218,7 +220,7 @@ def _caption(record: Record, picture: int) -> tuple[str, str]:
 
 
 def _plain(text: str) -> str:
-    """A text on one line, of characters that the figure's font has; □ for others."""
+    """A text on one line; □ stands for characters that the figure's font does not have."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties()))
@@ -232,14 +234,14 @@ class _Layout:
 
     width: float
     points: float  # of the text
-    left: float  # where the pictures begin
-    side: float  # width of a picture
+    left: float  # where the images begin
+    side: float  # width of an image
     high: float  # its height
     below: float  # where the caption begins
 
     @classmethod
     def of(cls, rows: Sequence[_Row], columns: int, width: float) -> _Layout:
-        """The one that fills the width. InputError where pictures are narrower than titles."""
+        """The layout that fills the width. InputError if images were narrower than titles."""
         points = 8.0 if width >= 5 else 6.0
         em = points / 72
         longest = max(len(line) for row in rows for line in row.label.split("\n"))
@@ -252,23 +254,23 @@ class _Layout:
                 f"Give fewer steps, or a width of {needed + 0.05:.1f} or more.",
                 parameter="width",
             )
-        first = next(picture for row in rows for picture in row.pictures if picture is not None)
+        first = next(image for row in rows for image in row.images if image is not None)
         high = side * first.height / first.width
         below = (TOP + 0.6) * em + len(rows) * (high + GAP * em)
         return cls(width, points, left, side, high, below)
 
     @property
     def em(self) -> float:
-        """The text's size."""
+        """The size of the text."""
         return self.points / 72
 
     @property
     def letters(self) -> int:
-        """How many fit into a line."""
+        """How many letters fit into a line."""
         return int(self.width / (LETTER * self.em))
 
     def cell(self, row: int, column: int) -> tuple[float, float]:
-        """The upper left corner of a picture."""
+        """The upper left corner of an image."""
         gap = GAP * self.em
         return self.left + column * (self.side + gap), TOP * self.em + row * (self.high + gap)
 
@@ -276,7 +278,7 @@ class _Layout:
 def _drawn(
     rows: Sequence[_Row], titles: Sequence[str], caption: tuple[str, str], width: float
 ) -> Sheet:
-    """The figure: one pair of axes over all of it."""
+    """The figure, with one pair of axes over all of it."""
     from .figure import Sheet
 
     layout = _Layout.of(rows, len(titles), width)
@@ -303,10 +305,10 @@ def _drawn(
     for r, row in enumerate(rows):
         middle = layout.cell(r, 0)[1] + layout.high / 2
         write(0.1 * em, middle, row.label, math=row.math, va="center")
-        for c, picture in enumerate(row.pictures):
-            if picture is not None:
+        for c, image in enumerate(row.images):
+            if image is not None:
                 x, y = layout.cell(r, c)
-                axes.imshow(picture, extent=(x, x + layout.side, y + layout.high, y))
+                axes.imshow(image, extent=(x, x + layout.side, y + layout.high, y))
                 title = untitled.pop(c, "")  # above the first of its column
                 write(x + layout.side / 2, y - GAP * em, title, ha="center", va="bottom")
     write(0.1 * em, layout.below, "\n".join(asked))

@@ -60,7 +60,7 @@ class TraceStep:
 
 
 def as_array(values: Any) -> np.ndarray:
-    """float32, of a tensor anywhere or an array; shared where it can be."""
+    """float32, from an array or a tensor on any device; memory is shared where possible."""
     if hasattr(values, "detach"):
         values = values.detach().float().cpu().numpy()
     return np.asarray(values, dtype=np.float32)
@@ -69,7 +69,7 @@ def as_array(values: Any) -> np.ndarray:
 def recorded(
     step: Step, seconds: float | None = None, before: TraceStep | None = None
 ) -> TraceStep:
-    """The record of a step; ``before``, the record of the one before it, shares its x_next."""
+    """The record of a step; its x is the x_next of ``before``, the record of the step before it."""
     return TraceStep(
         index=step.index,
         sigma=float(step.sigma),

@@ -10,7 +10,7 @@ T = TypeVar("T")
 def evenly(count: int, most: int) -> list[int]:
     """At most ``most`` (1 or more) of ``count`` indices, spread evenly.
 
-    Both ends are among them; of one, it is the last.
+    Both ends are among them; a single index is the last.
     """
     if count <= most:
         return list(range(count))

@@ -1,6 +1,6 @@
-"""A prompt as the network read it: its pieces, which of them are a word, what was cut.
+"""A prompt as the network read it: its pieces, which of them make up a word, what was cut.
 
-Plain data, no torch: recordings keep it, and heat maps and widgets find words with it.
+Plain data without torch: records keep it, and heat maps and widgets find words with it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Span = tuple[int, int]
 
 @cache
 def _letters() -> str:
-    """For a set in a pattern: all that a word goes on with, its letters' marks among it.
+    """The characters that a word goes on with, for a set in a pattern.
 
-    To ``\\w`` the vowels of Hindi and the accents of decomposed letters are none. The joiners stand
-    within words of Persian, say.
+    ``\\w`` alone misses combining marks, such as the vowels of Hindi and the accents of decomposed
+    letters, and the joiners inside words of Persian.
     """
     marks = (c for c in range(0x300, 0x20000) if unicodedata.category(chr(c))[0] == "M")
     runs = groupby(enumerate(marks), lambda one: one[1] - one[0])
@@ -33,13 +33,13 @@ def _letters() -> str:
 
 @cache
 def _word() -> re.Pattern[str]:
-    """What a person would call a word; of "don't", one; of "cat, dog" also the comma."""
+    """Finds what a person would call a word: "don't" is one, in "cat, dog" the comma is, too."""
     letters = _letters()
     return re.compile(rf"\w[{letters}]*(?:['’]\w[{letters}]*)*|[^\w\s]+")
 
 
 def in_words(text: str) -> re.Pattern[str] | None:
-    """Finds a text as whole words, upper or lower case, however wide its spaces; None if empty."""
+    """Finds a text as whole words, ignoring case and the width of spaces; None if it is empty."""
     parts, letter = text.split(), f"[{_letters()}]"
     if not parts:
         return None
@@ -52,21 +52,21 @@ def in_words(text: str) -> re.Pattern[str] | None:
 
 
 class Word(NamedTuple):
-    """A word of a prompt, as it is written there."""
+    """A word of a prompt, as written there."""
 
     text: str
-    tokens: tuple[int, ...]  # the columns of attention that are its pieces
-    start: int  # of its characters in the prompt
+    tokens: tuple[int, ...]  # its pieces, as columns of the attention
+    start: int  # in characters of the prompt
     end: int
 
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """One prompt's tokens.
+    """The tokens of one prompt.
 
-    Token 0 is the start, token i + 1 is ``pieces[i]``, whose characters in the prompt are
-    ``spans[i]``; then comes the end. What is behind it, up to ``slots`` tokens in all, is padding:
-    recorded attention has one column for all of it.
+    Token 0 is the start. Token i + 1 is ``pieces[i]``, which is characters ``spans[i]`` of the
+    prompt. The end follows, then padding up to ``slots`` tokens in all, for which recorded
+    attention has a single column.
     """
 
     prompt: str
@@ -77,7 +77,7 @@ class PromptTokens:
 
     @cached_property
     def words(self) -> tuple[Word, ...]:
-        """The prompt's words in order, as far as the network saw them, each with its tokens."""
+        """The words of the prompt that the network saw, in order, each with its tokens."""
         words = []
         for match in _word().finditer(self.prompt):
             tokens = self._within(*match.span())
@@ -86,16 +86,16 @@ class PromptTokens:
         return tuple(words)
 
     def _within(self, start: int, end: int) -> tuple[int, ...]:
-        """The tokens that have characters of that span."""
+        """The tokens that have characters in that span."""
         spans = enumerate(self.spans, start=1)
         return tuple(i for i, (first, last) in spans if first < end and last > start)
 
     def find(self, word: str | int | Span, *, occurrence: int | None = None) -> tuple[int, ...]:
         """The tokens of a word: of all its occurrences, or of one (0, 1, ..., or -1 the last).
 
-        ``word``: a text, which may be several words; a number, of `words`; or a (start, end) of
-        characters. Also "<start>", "<end>" and "<padding>". Raises InputError, naming the
-        prompt's words, when there is none.
+        ``word``: a text, which may be several words; an index into `words`; a (start, end) of
+        characters; or "<start>", "<end>", "<padding>". Raises InputError for a word that is not
+        there, naming those that are.
         """
         found = self._occurrences(word)
         if occurrence is None:
@@ -123,8 +123,8 @@ class PromptTokens:
         )
 
     def _of_text(self, text: str) -> list[tuple[int, ...]]:
-        """The tokens of each occurrence of a text, as whole words, upper or lower case."""
-        end = len(self.pieces) + 1  # the padding of all, also of shorter prompts, is the last
+        """The tokens of each occurrence of a text as whole words, ignoring case."""
+        end = len(self.pieces) + 1  # padding, even after a shorter prompt of a batch, is the last
         special = {"<start>": (0,), "<end>": (end,), "<padding>": (-1,)}
         if text in special:
             return [special[text]]

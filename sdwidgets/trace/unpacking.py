@@ -1,13 +1,12 @@
-"""A trace out of the JSON and tensors of packing.py, none of which is believed unseen.
+"""A record out of the JSON and tensors of packing.py, all of it checked before it is believed.
 
-Whatever is wrong raises ValueError in words that fit behind "it is damaged: ".
+Whatever is wrong raises ValueError with words that fit behind "it is damaged: ".
 """
 
 from __future__ import annotations
 
 import io
 import math
-import re
 import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,9 @@ import numpy as np
 from PIL import Image
 
 from ..pictures import MAX_PIXELS
-from ..settings import LIMITS, PROMPT_LENGTH, Settings
+from ..settings import LIMITS, Settings
 from ..sources import MOST, NAME_LIMIT, Source
+from . import checked
 from .packing import CELLS, KINDS, LATENTS, MODES, PRECISIONS, Grid, Grids, block, deviation
 from .record import Record
 from .step import Queries, StepAttention, TraceStep
@@ -29,7 +29,7 @@ from .tokens import PromptTokens
 R = TypeVar("R", bound=Record)
 
 MEMORY_LIMIT = 4 * 10**9
-"""Bytes that the arrays and pictures of a trace may take."""
+"""Bytes that the arrays and images of a record may take."""
 STEP_LIMIT = 10_000
 LAYER_LIMIT = 10**6  # of all steps together
 PIECE_LIMIT = 1_000  # of a prompt; also slots, heads, channels
@@ -55,7 +55,7 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
     settings, unknown = _settings(meta)
     tokens = _prompts(meta, "tokens", settings.batch_size)
     negative = _prompts(meta, "negative_tokens", settings.batch_size)
-    infos = [_StepInfo.of(given) for given in _objects(meta, "steps", STEP_LIMIT)]
+    infos = [_StepInfo.of(given) for given in checked.mappings(meta, "steps", STEP_LIMIT)]
     if any(after.index <= info.index for info, after in pairwise(infos)):
         raise ValueError("its steps are out of order")
     stored = _stored(meta)
@@ -68,30 +68,30 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
     )
     pictures = _picture_names(meta)
     steps, missing = _steps(infos, content)
-    images = {name: content.picture(name) for name in pictures if name in tensors}
+    images = {name: content.image(name) for name in pictures if name in tensors}
     lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
     known = {"factors", "given_latents", *pictures}.union(*map(content.names, infos))
     unknown += sorted({*meta, *tensors} - known - _FIELDS)
-    notices = _texts(meta, "notices", 1_000)
+    notices = checked.texts(meta, "notices", 1_000)
     if lost:
         notices += (f"Missing in the file: {_few(lost)}.",)
     if unknown:
         notices += (f"The file has what this version does not know: {_few(unknown)}.",)
-    versions = _object(meta, "versions")
+    versions = checked.mapping(meta, "versions")
     return kind(
-        model=_text(meta, "model"),
-        task=_text(meta, "task"),
+        model=checked.text(meta, "model"),
+        task=checked.text(meta, "task"),
         settings=settings,
         tokens=tokens,
         steps=steps,
-        # up to the first that is lost: picture i of the batch has that place
+        # up to the first that is lost, so that each keeps its index in the batch
         images=tuple(images[name] for name in takewhile(images.__contains__, _images(pictures))),
-        expected=_whole(meta, "expected", 0, STEP_LIMIT),
-        complete=_flag(meta, "complete") and not lost,
-        run_seconds=_seconds(meta, "run_seconds"),
+        expected=checked.whole(meta, "expected", 0, STEP_LIMIT),
+        complete=checked.flag(meta, "complete") and not lost,
+        run_seconds=checked.seconds(meta, "run_seconds"),
         notices=notices,
-        versions={name: _text(versions, name) for name in versions},
-        fingerprint=_text(meta, "fingerprint"),
+        versions={name: checked.text(versions, name) for name in versions},
+        fingerprint=checked.text(meta, "fingerprint"),
         negative_tokens=negative,
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
@@ -106,7 +106,7 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
 def _steps(
     infos: Sequence[_StepInfo], content: _Tensors
 ) -> tuple[tuple[TraceStep, ...], list[int]]:
-    """(The steps that are whole, the indices of the others.) Neighbours share their latents."""
+    """(The whole steps, the indices of the others.) Neighbours share their latents."""
     noisy = [content.noisy(f"steps.{info.index}.x", info.sigma) for info in infos]
     steps, missing = [], []
     for info, x, after, x_after in zip_longest(infos, noisy, infos[1:], noisy[1:]):
@@ -125,7 +125,7 @@ def _steps(
 
 @dataclass(frozen=True)
 class _StepInfo:
-    """What the JSON says of one step."""
+    """What the JSON says about one step."""
 
     index: int
     sigma: float
@@ -135,32 +135,32 @@ class _StepInfo:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> _StepInfo:
-        """From its entry in the JSON; ValueError unless that has all of it, within limits."""
-        parts = _texts(given, "parts", len(_PARTS))
+        """The step of an entry in the JSON. ValueError if anything is missing or beyond limits."""
+        parts = checked.texts(given, "parts", len(_PARTS))
         if not {"x", "denoised"} <= set(parts) <= _PARTS:
             raise ValueError(f"parts of a step are {reprlib.repr(parts)}")
         return cls(
-            index=_whole(given, "index", 0, STEP_LIMIT - 1),
-            sigma=_real(given, "sigma", SIGMA_LIMIT),
-            sigma_next=_real(given, "sigma_next", SIGMA_LIMIT),
-            seconds=_seconds(given, "seconds"),
+            index=checked.whole(given, "index", 0, STEP_LIMIT - 1),
+            sigma=checked.real(given, "sigma", SIGMA_LIMIT),
+            sigma_next=checked.real(given, "sigma_next", SIGMA_LIMIT),
+            seconds=checked.seconds(given, "seconds"),
             parts=parts,
         )
 
 
 @dataclass
 class _Tensors:
-    """The tensors of a file as arrays and pictures: each checked, all within `MEMORY_LIMIT`."""
+    """The tensors of a file as arrays and images: each checked, all within `MEMORY_LIMIT`."""
 
     tensors: Mapping[str, np.ndarray]
     shape: tuple[int, ...]  # of latents, [B, C, h, w]; () without steps
     grids: Grids
     precision: str
-    columns: Mapping[str, int]  # kind of maps -> how many the prompts have at least
+    columns: Mapping[str, int]  # kind of maps -> the fewest that fit the prompts
     left: int = MEMORY_LIMIT
 
     def names(self, info: _StepInfo) -> set[str]:
-        """The tensors that a step has when it is whole."""
+        """The tensors that a whole step has."""
         names = set()
         for part in info.parts:
             name, kind = f"steps.{info.index}.{part}", part.removeprefix("attention.")
@@ -173,7 +173,7 @@ class _Tensors:
         return names
 
     def step(self, info: _StepInfo, x: np.ndarray, x_next: np.ndarray) -> TraceStep:
-        """A step that is whole, between its latents at the two noise levels, [B, C, h, w]."""
+        """A whole step, given its latents [B, C, h, w] at both noise levels."""
         parts = {
             part: self._latents(f"steps.{info.index}.{part}")
             for part in ("denoised", "uncond", "difference")
@@ -196,16 +196,16 @@ class _Tensors:
         )
 
     def noisy(self, name: str, sigma: float) -> np.ndarray | None:
-        """Latents at that noise level; None if they are not there."""
+        """The latents at that noise level; None if they are missing."""
         return self._latents(name) * deviation(sigma) if name in self.tensors else None
 
     def _latents(self, name: str) -> np.ndarray:
-        """[B, C, h, w] float32, of float16."""
+        """[B, C, h, w] float32, kept as float16."""
         self._reserve(4 * math.prod(self.shape))
         return self._take(name, np.float16, self.shape).astype(np.float32)
 
     def _attention(self, info: _StepInfo) -> StepAttention | None:
-        """What was recorded in a step, of every layer; None if nothing was."""
+        """The attention of a step, of every layer; None if none was recorded."""
         kept = {
             kind: {
                 layer: self._layer(f"steps.{info.index}.attention.{kind}.{number}", kind, grid)
@@ -217,7 +217,7 @@ class _Tensors:
         return StepAttention(**kept) if kept else None  # type: ignore[arg-type]
 
     def _layer(self, name: str, kind: str, grid: Grid) -> np.ndarray | Queries:
-        """What was recorded in a layer, in the shape that `StepAttention` has it in."""
+        """The attention of a layer, in the shape it has in `StepAttention`."""
         batch = self.shape[0]
         if kind == "queries":
             values = self._take(name, np.int8, (batch, *grid))
@@ -234,11 +234,11 @@ class _Tensors:
             return self._maps(name, count, grid)
         self._reserve(2 * math.prod(count) * (grid[0] + by) * (grid[1] + by))
         small = self._maps(name, count, (-(-grid[0] // by), -(-grid[1] // by)))
-        # at their own size again, by which a layer is known: the cells of a block are alike
+        # back to the layer's own size, all cells of a block alike
         return small.repeat(by, axis=-2).repeat(by, axis=-1)[..., : grid[0], : grid[1]]
 
     def _maps(self, name: str, count: tuple[int, ...], each: tuple[int, ...]) -> np.ndarray:
-        """[*count, *each] float16. If from eight bits, 255 stands for the scale, [*count]."""
+        """[*count, *each] float16; of eight bits, 255 stands for the scale [*count]."""
         self._reserve(2 * math.prod(count) * math.prod(each))
         if self.precision == "float16":
             return self._take(name, np.float16, (*count, *each))
@@ -249,7 +249,7 @@ class _Tensors:
         return (levels * (scale / 255).reshape(*count, *(1 for _ in each))).astype(np.float16)
 
     def factors(self) -> np.ndarray | None:
-        """[C + 1, 3] float32, of `images.preview_rgb`; None if they are not there."""
+        """[C + 1, 3] float32, for `images.preview_rgb`; None if they are missing."""
         if "factors" not in self.tensors:
             return None
         channels = len(self.tensors["factors"]) if self.tensors["factors"].ndim else 0
@@ -258,13 +258,13 @@ class _Tensors:
         return self._take("factors", np.float32, (channels, 3))
 
     def given_latents(self) -> np.ndarray | None:
-        """[B, C, h, w] float32: the noise that the run was given; None if it is not there."""
+        """[B, C, h, w] float32: the noise that the run was given; None if it was given none."""
         if not self.shape or "given_latents" not in self.tensors:
             return None
         return self._take("given_latents", np.float32, self.shape)
 
-    def picture(self, name: str) -> Image.Image:
-        """A picture out of its PNG, without anything else that a PNG may carry."""
+    def image(self, name: str) -> Image.Image:
+        """An image out of its PNG, without anything else that a PNG may carry."""
         values = self.tensors[name]
         content = self._take(name, np.uint8, (values.size,)).tobytes()
         try:
@@ -274,14 +274,14 @@ class _Tensors:
                     if opened.mode not in MODES or opened.width * opened.height > MAX_PIXELS:
                         raise ValueError(f"{opened.width} x {opened.height}, {opened.mode}")
                     self._reserve(opened.width * opened.height * len(opened.mode))
-                    picture = opened.copy()
+                    image = opened.copy()
         except Exception as error:  # decoders raise nearly everything on broken files
-            raise ValueError(f"{name} is no picture of use: {error}") from None
-        picture.info = {}
-        return picture
+            raise ValueError(f"{name} cannot be read: {error}") from None
+        image.info = {}
+        return image
 
     def _take(self, name: str, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
-        """A tensor of that type and shape; finite."""
+        """A tensor of that type and shape, finite."""
         values = self.tensors[name]
         if values.dtype != dtype or values.shape != shape:
             raise ValueError(f"{name} is {values.dtype} {[*values.shape]}, not {[*shape]}")
@@ -290,32 +290,32 @@ class _Tensors:
         return values
 
     def _reserve(self, size: int) -> None:
-        """Count the bytes of what is about to be made; ValueError beyond the limit."""
+        """Count bytes that are about to be allocated; ValueError beyond the limit."""
         self.left -= size
         if self.left < 0:
             raise ValueError(f"it would take more than {MEMORY_LIMIT / 1e9:g} GB of memory")
 
 
 def _shape(meta: Mapping[str, Any], batch: int) -> tuple[int, ...]:
-    """[B, C, h, w] of all latents; B may be more than the settings say in someone's own loop."""
+    """[B, C, h, w] of all latents; in someone's own loop, B may exceed the settings' batch."""
     shape = meta.get("latents")
     highest = (BATCH_LIMIT, PIECE_LIMIT, SIDE_LIMIT, SIDE_LIMIT)
-    if not _are_whole(shape, (batch, 1, 1, 1), highest):
+    if not checked.are_whole(shape, (batch, 1, 1, 1), highest):
         raise ValueError(f"latents is {reprlib.repr(shape)}")
     return tuple(shape)  # type: ignore[arg-type]
 
 
 def _grids(meta: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, dict[str, Grid]]:
-    """The layers of every kind of attention that steps have."""
-    given = _object(meta, "layers")
-    layers = {kind: _object(given, kind) for kind in KINDS if kind in given}
+    """Kind of attention -> layer -> its grid, for all that steps have."""
+    given = checked.mapping(meta, "layers")
+    layers = {kind: checked.mapping(given, kind) for kind in KINDS if kind in given}
     count = max(len(infos), 1) * sum(map(len, layers.values()))
     if count > LAYER_LIMIT:
         raise ValueError(f"its steps would have {count:,} layers")
     grids: dict[str, dict[str, Grid]] = {kind: {} for kind in layers}
     for kind, sizes in layers.items():
         for layer, grid in sizes.items():
-            right = _are_whole(grid, (1, 1), (SIDE_LIMIT, SIDE_LIMIT))
+            right = checked.are_whole(grid, (1, 1), (SIDE_LIMIT, SIDE_LIMIT))
             if not right or (kind == "cells" and grid[0] != grid[1]):
                 raise ValueError(f"the size of {reprlib.repr(layer)} is {reprlib.repr(grid)}")
             grids[kind][layer] = (grid[0], grid[1])
@@ -326,77 +326,78 @@ def _grids(meta: Mapping[str, Any], infos: Sequence[_StepInfo]) -> dict[str, dic
 
 
 # ---------------------------------------------------------------------------------------- JSON
-# Each takes a value out of an object of the JSON, or raises ValueError with its name.
 
 
 def _settings(meta: Mapping[str, Any]) -> tuple[Settings, list[str]]:
-    """The settings, checked, and the names of those that are not known."""
-    given = _object(meta, "settings")
+    """(The settings, checked; the names of those that are not known.)"""
+    given = checked.mapping(meta, "settings")
     known = {each.name for each in fields(Settings)}
     settings = Settings(**{name: value for name, value in given.items() if name in known})
-    checked = settings.checked()
-    if settings.seed is None:  # nobody knew it, and none must be drawn
-        checked = replace(checked, seed=None)
-    return checked, sorted(f"settings.{name}" for name in set(given) - known)
+    resolved = settings.checked()
+    if settings.seed is None:  # it was not known, and none must be drawn
+        resolved = replace(resolved, seed=None)
+    return resolved, sorted(f"settings.{name}" for name in set(given) - known)
 
 
 def _prompts(meta: Mapping[str, Any], name: str, batch: int) -> tuple[PromptTokens, ...]:
-    """One for each picture of the batch, or none."""
-    prompts = tuple(map(_prompt, _objects(meta, name, BATCH_LIMIT)))
+    """The prompts of a batch, one for each image; or none."""
+    prompts = tuple(map(_prompt, checked.mappings(meta, name, BATCH_LIMIT)))
     if len(prompts) not in (0, batch):
-        raise ValueError(f"{name} are of {len(prompts)} pictures, not {batch}")
+        raise ValueError(f"{name} are those of {len(prompts)} images, not {batch}")
     return prompts
 
 
 def _prompt(given: Mapping[str, Any]) -> PromptTokens:
-    """One prompt, whose pieces have their places in it."""
-    prompt, pieces = _text(given, "prompt"), _texts(given, "pieces", PIECE_LIMIT)
+    """A prompt with the places of its pieces in it."""
+    prompt, pieces = checked.text(given, "prompt"), checked.texts(given, "pieces", PIECE_LIMIT)
     spans = given.get("spans")
     highest = (len(prompt), len(prompt))
     if (
         not isinstance(spans, list)
         or len(spans) != len(pieces)
-        or not all(_are_whole(span, (0, 0), highest) and span[0] <= span[1] for span in spans)
+        or not all(
+            checked.are_whole(span, (0, 0), highest) and span[0] <= span[1] for span in spans
+        )
     ):
         raise ValueError(f"spans of a prompt are {reprlib.repr(spans)}")
     return PromptTokens(
         prompt,
         pieces,
         tuple((start, end) for start, end in spans),
-        _text(given, "cut"),
-        _whole(given, "slots", 0, PIECE_LIMIT + 2),
+        checked.text(given, "cut"),
+        checked.whole(given, "slots", 0, PIECE_LIMIT + 2),
     )
 
 
 def _sources(meta: Mapping[str, Any]) -> tuple[Source, ...]:
     """What the model was made of; () in a file from before this was kept."""
-    given = _objects(meta, "sources", MOST) if "sources" in meta else []
+    given = checked.mappings(meta, "sources", MOST) if "sources" in meta else []
     return tuple(map(_source, given))
 
 
 def _source(given: Mapping[str, Any]) -> Source:
     scaled = given.get("strength") is not None
-    name = _text(given, "name")
+    name = checked.text(given, "name")
     if len(name) > NAME_LIMIT:
         raise ValueError(f"the name of a source has {len(name):,} characters")
     return Source(
         name,
-        sha256=_digits(given, "sha256", 64),
-        kind=_text(given, "kind"),
-        strength=_real(given, "strength", 1e6, low=-1e6) if scaled else None,
-        commit=_digits(given, "commit", 40),
+        sha256=checked.digits(given, "sha256", 64),
+        kind=checked.text(given, "kind"),
+        strength=checked.real(given, "strength", 1e6, low=-1e6) if scaled else None,
+        commit=checked.digits(given, "commit", 40),
     )
 
 
 def _columns(prompts: Sequence[PromptTokens]) -> int:
-    """How many attention has at least: the start, the longest prompt's pieces, the end, and what
-    is behind it."""
+    """The fewest columns that attention has: the start, the longest prompt's pieces, the end, and
+    all that follows."""
     return max((len(prompt.pieces) + 3 for prompt in prompts), default=1)
 
 
 def _picture_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """The pictures that the file should have: of the batch images.0, images.1, ..., in order."""
-    names = _texts(meta, "pictures", BATCH_LIMIT + len(_GIVEN))
+    """The images that the file should have; those of the batch are images.0, images.1, ..."""
+    names = checked.texts(meta, "pictures", BATCH_LIMIT + len(_GIVEN))
     images = _images(names)
     if len(set(names)) < len(names) or images != [f"images.{i}" for i in range(len(images))]:
         raise ValueError(f"pictures is {reprlib.repr(names)}")
@@ -404,107 +405,36 @@ def _picture_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _images(names: Sequence[str]) -> list[str]:
-    """Those of the batch; the others were given."""
+    """The images of the batch; the others were given to the run."""
     return [name for name in names if name not in _GIVEN]
 
 
 def _stored(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """`Record.stored`, without what is not known."""
-    given = _object(meta, "stored")
+    """`Record.stored`, as far as it is known here."""
+    given = checked.mapping(meta, "stored")
     if given.get("precision") not in PRECISIONS:
         raise ValueError(f"precision is {reprlib.repr(given.get('precision'))}")
-    errors, blocks = _object(given, "largest errors"), _object(given, "averaged")
+    errors, blocks = checked.mapping(given, "largest errors"), checked.mapping(given, "averaged")
     return {
         "precision": given["precision"],
-        "largest errors": {name: _real(errors, name, 1e9) for name in _ERRORS if name in errors},
-        "averaged": {name: _whole(blocks, name, 1, SIDE_LIMIT // CELLS) for name in blocks},
+        "largest errors": {
+            name: checked.real(errors, name, 1e9) for name in _ERRORS if name in errors
+        },
+        "averaged": {name: checked.whole(blocks, name, 1, SIDE_LIMIT // CELLS) for name in blocks},
     }
 
 
 def _sigmas(meta: Mapping[str, Any]) -> tuple[float, ...]:
-    """The noise levels of the training's schedule."""
+    """The noise levels of the training schedule."""
     given = meta.get("schedule_sigmas")
     if not isinstance(given, list) or len(given) > STEP_LIMIT:
         raise ValueError(f"schedule_sigmas is {reprlib.repr(given)}")
-    return tuple(_real({"schedule_sigmas": one}, "schedule_sigmas", SIGMA_LIMIT) for one in given)
-
-
-def _object(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    value = given.get(name)
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return value
-
-
-def _objects(given: Mapping[str, Any], name: str, most: int) -> list[dict[str, Any]]:
-    value = given.get(name)
-    if (
-        not isinstance(value, list)
-        or len(value) > most
-        or not all(isinstance(each, dict) for each in value)
-    ):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return value
-
-
-def _text(given: Mapping[str, Any], name: str) -> str:
-    return _texts({name: [given.get(name)]}, name, 1)[0]
-
-
-def _texts(given: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
-    value = given.get(name)
-    if (
-        not isinstance(value, list)
-        or len(value) > most
-        or not all(isinstance(each, str) and len(each) <= PROMPT_LENGTH for each in value)
-    ):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return tuple(value)
-
-
-def _digits(given: Mapping[str, Any], name: str, count: int) -> str:
-    """That many hexadecimal digits; "" where there are none."""
-    value = given.get(name, "")
-    if not isinstance(value, str) or not re.fullmatch(f"(?:[0-9a-f]{{{count}}})?", value):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return value
-
-
-def _flag(given: Mapping[str, Any], name: str) -> bool:
-    value = given.get(name)
-    if not isinstance(value, bool):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return value
-
-
-def _whole(given: Mapping[str, Any], name: str, low: int, high: int) -> int:
-    value = given.get(name)
-    if not _are_whole([value], (low,), (high,)):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return int(value)  # type: ignore[arg-type]
-
-
-def _are_whole(values: Any, low: Sequence[int], high: Sequence[int]) -> bool:
-    """Whether it is a list of as many whole numbers, each within its limits."""
-    if not isinstance(values, list) or len(values) != len(low):
-        return False
-    parts = zip(values, low, high, strict=True)
-    return all(type(value) is int and least <= value <= most for value, least, most in parts)
-
-
-def _real(given: Mapping[str, Any], name: str, high: float, *, low: float = 0.0) -> float:
-    value = given.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return float(value)
-
-
-def _seconds(given: Mapping[str, Any], name: str) -> float | None:
-    """None where nobody knew."""
-    return None if given.get(name) is None else _real(given, name, 1e9)
+    return tuple(
+        checked.real({"schedule_sigmas": one}, "schedule_sigmas", SIGMA_LIMIT) for one in given
+    )
 
 
 def _few(names: Sequence[str], most: int = 8) -> str:
-    """The first of some names, each short and printable, and how many more there are."""
+    """The first few names, each short and printable, and how many more there are."""
     shown = ", ".join(ascii(name)[1:-1][:60] for name in names[:most])
     return shown + (f" and {len(names) - most:,} more" if len(names) > most else "")

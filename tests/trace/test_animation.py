@@ -51,7 +51,7 @@ def opened(path: Path) -> tuple[list[np.ndarray], list[float]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_frame_a_step_then_the_picture(trace: Trace, tmp_path: Path, kind: str) -> None:
+def test_a_frame_a_step_then_the_image(trace: Trace, tmp_path: Path, kind: str) -> None:
     path = animation(trace, tmp_path / f"run.{kind}", seconds=1.0, hold=0.4)
     frames, shown = opened(path)
     assert len(frames) == (7 if kind == "mp4" else 6)  # a held frame of a video is many
@@ -87,7 +87,7 @@ def test_a_videos_sides_are_even(trace: Trace, tmp_path: Path) -> None:
     assert frames[0].shape[0] % 2 == frames[0].shape[1] % 2 == 0
 
 
-def test_a_still_is_the_preview_brought_to_the_pictures_size(trace: Trace) -> None:
+def test_a_still_is_the_preview_brought_to_the_images_size(trace: Trace) -> None:
     stills = Stills(trace, picture=1)
     step = trace.steps[2]
     assert trace.factors is not None
@@ -102,7 +102,7 @@ def test_a_words_heat_lies_over_every_step(trace: Trace, tmp_path: Path) -> None
     heated, _ = opened(animation(trace, tmp_path / "b.webp", word="cat"))
     for one, other in zip(plain[:-1], heated[:-1], strict=True):
         assert np.abs(one.astype(float) - other).mean() > 5
-    assert np.array_equal(plain[-1], heated[-1])  # the picture itself
+    assert np.array_equal(plain[-1], heated[-1])  # the image itself
 
 
 def test_heat_is_brightest_where_the_word_is(trace: Trace) -> None:
@@ -124,13 +124,13 @@ def test_the_heat_is_that_of_the_step_on_show(trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["webp", "gif"])
-def test_a_picture_that_was_lost_is_not_held(trace: Trace, tmp_path: Path, kind: str) -> None:
+def test_a_image_that_was_lost_is_not_held(trace: Trace, tmp_path: Path, kind: str) -> None:
     lost = replace(trace, images=trace.images[:1])
     frames, _ = opened(animation(lost, tmp_path / f"run.{kind}", picture=1))
     assert len(frames) == 5
 
 
-def test_a_picture_may_be_counted_from_the_end(trace: Trace) -> None:
+def test_a_image_may_be_counted_from_the_end(trace: Trace) -> None:
     last, second = Stills(trace, picture=-1), Stills(trace, picture=1)
     assert last.final == second.final
     assert last.clean(trace.steps[2]) == second.clean(trace.steps[2])

@@ -420,7 +420,7 @@ def test_what_stands_for_no_word_has_no_share(tiny_model: LatentDiffusion, word:
     assert np.array_equal(trace.heat_map(word, recipe=recipe), trace.heat_map(word, recipe=DAAM))
 
 
-def test_on_request_it_is_stretched_over_the_picture(tiny_model: LatentDiffusion) -> None:
+def test_on_request_it_is_stretched_over_the_image(tiny_model: LatentDiffusion) -> None:
     heat = tiny_model.generate("the cat", attention=True, **SETTINGS).heat_map(
         "cat", scale="picture"
     )

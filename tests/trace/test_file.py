@@ -237,7 +237,7 @@ def test_queries_are_kept_as_they_were(tiny_model: LatentDiffusion, tmp_path: Pa
             assert np.array_equal(kept.scale, queries.scale)
 
 
-def test_pictures_are_kept_exactly(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+def test_images_are_kept_exactly(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (16, 16, 3), dtype=np.uint8))
     mask = Image.new("L", (16, 16))
@@ -725,12 +725,12 @@ def foreign() -> dict[str, bytes]:
         "a Python pickle": pickle.dumps({"x": 1}),
         "a zip archive": objects.getvalue(),
         "a NumPy array": arrays.getvalue(),
-        "a PNG picture": tensors.getvalue(),
+        "a PNG image": tensors.getvalue(),
         "a web page": b"\n <!DOCTYPE html><html>Log in" + b" " * 600,
         "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
         "a JSON text": b'{"nbformat": 4}',
-        "a safetensors file, but no recording": save({"x": np.zeros(3)}, {"format": "pt"}),
-        "no recording": bytes(600),
+        "a safetensors file, but not a recording": save({"x": np.zeros(3)}, {"format": "pt"}),
+        "not a recording": bytes(600),
     }
 
 
@@ -766,7 +766,7 @@ def test_a_header_that_is_too_large_is_not_read(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes((HEADER_LIMIT + 1).to_bytes(8, "little") + content[8:])
     os.truncate(path, HEADER_LIMIT + 100)
-    assert "no recording" in unreadable(path)
+    assert "not a recording" in unreadable(path)
 
 
 def test_a_newer_version_is_told(path: Path) -> None:

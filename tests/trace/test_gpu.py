@@ -29,7 +29,7 @@ def on_gpu(tiny_model: LatentDiffusion) -> LatentDiffusion:
     return twin
 
 
-def test_looking_does_not_change_the_picture(on_gpu: LatentDiffusion) -> None:
+def test_looking_does_not_change_the_image(on_gpu: LatentDiffusion) -> None:
     plain = on_gpu.generate("a cat", **SETTINGS)
     looked = on_gpu.generate("a cat", attention=EVERYTHING, **SETTINGS)
     assert np.array_equal(plain.steps[-1].x_next, looked.steps[-1].x_next)

@@ -47,11 +47,11 @@ def test_noisy_latents_are_brought_to_unit_variance() -> None:
     assert np.abs(noisy.astype(int) - preview_rgb(latents, FACTORS)).max() <= 1
 
 
-def test_a_preview_of_nan_is_a_picture_all_the_same() -> None:
+def test_a_preview_of_nan_is_a_image_all_the_same() -> None:
     assert preview_rgb(torch.full((1, 4, 2, 2), float("nan")), FACTORS).shape == (1, 2, 2, 3)
 
 
-def test_factors_that_made_pictures_are_found_again() -> None:
+def test_factors_that_made_images_are_found_again() -> None:
     latents = noise(4, 4, 8, 8) * 0.4
     rgb = torch.einsum("bchw,cr->brhw", latents, torch.from_numpy(FACTORS[:4]))
     rgb += torch.from_numpy(FACTORS[4])[:, None, None]
@@ -168,7 +168,7 @@ def test_a_file_has_the_usual_permissions(tmp_path: Path, monkeypatch: pytest.Mo
     assert write_file(tmp_path / "a", b"").stat().st_mode == usual.stat().st_mode
 
 
-# -- settings inside pictures ----------------------------------------------------------------
+# -- settings inside images ------------------------------------------------------------------
 
 ASKED: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 PICTURE = Image.effect_noise((16, 16), 60)
@@ -176,7 +176,7 @@ MASK = Image.new("L", (16, 16), 255)
 NOISE = np.random.default_rng(0).standard_normal((1, 4, 8, 8)).astype(np.float32)
 
 
-def test_the_settings_of_a_text_make_its_picture_again(tiny_model: LatentDiffusion) -> None:
+def test_the_settings_of_a_text_make_its_image_again(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", **ASKED)
     again = tiny_model.generate(**read_settings(trace.png()).as_dict())
     assert again.image.tobytes() == trace.image.tobytes()

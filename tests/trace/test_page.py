@@ -133,7 +133,7 @@ def test_a_large_run_is_averaged_down(
     assert sum(map(len, frames)) <= whole // 2 or frames[0] == pack(trace.steps[0], longest=8)
 
 
-def test_a_large_picture_is_a_jpeg(
+def test_a_large_image_is_a_jpeg(
     trace: Trace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sdwidgets.trace.page.LARGEST_PICTURE", 100)
@@ -147,7 +147,7 @@ def test_a_stopped_run_says_so(trace: Trace, tmp_path: Path) -> None:
     assert state["state"] == "stopped" and state["pictures"] == []
 
 
-def test_a_picture_that_was_lost_leaves_the_others(trace: Trace, tmp_path: Path) -> None:
+def test_a_image_that_was_lost_leaves_the_others(trace: Trace, tmp_path: Path) -> None:
     state = state_of(exported(replace(trace, images=trace.images[:1]), tmp_path))
     assert [bytes_of(one["data"]) for one in state["pictures"]] == [trace.png(0)]
 
@@ -209,7 +209,7 @@ def test_without_scripts_there_is_the_sheet(trace: Trace, tmp_path: Path) -> Non
     assert tags.index("noscript") < tags.index("img")
     image, _ = page.one("img")
     assert (image["src"] or "").startswith("data:image/png;base64,")
-    assert image["alt"] == "Steps and picture for: a cat"
+    assert image["alt"] == "Steps and image for: a cat"
 
 
 def test_the_page_says_what_language_it_is_in_and_fits_a_phone(

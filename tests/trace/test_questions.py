@@ -33,7 +33,7 @@ def test_another_word_stands_behind_the_prompt(tiny_model: LatentDiffusion) -> N
     assert not np.allclose(trace.query("bird"), trace.query("dog"))
 
 
-def test_a_query_of_one_step_and_picture(tiny_model: LatentDiffusion) -> None:
+def test_a_query_of_one_step_and_image(tiny_model: LatentDiffusion) -> None:
     batch = tiny_model.generate(["a cat", "the dog"], attention=QUERIES, **SETTINGS)
     alone = tiny_model.generate("the dog", attention=QUERIES, **{**SETTINGS, "seed": 2})
     asked = batch.query("bird", picture=1, step=0)
@@ -133,16 +133,14 @@ def test_what_is_no_word_cannot_be_taken_away(tiny_model: LatentDiffusion, word:
 
 @pytest.mark.parametrize("picture", [2, -3, 0.0, True])
 @pytest.mark.parametrize("act", ["query", "ablate"])
-def test_of_a_picture_that_is_not_there(
-    tiny_model: LatentDiffusion, act: str, picture: Any
-) -> None:
+def test_of_a_image_that_is_not_there(tiny_model: LatentDiffusion, act: str, picture: Any) -> None:
     trace = tiny_model.generate("the cat", batch_size=2, attention=QUERIES, **SETTINGS)
     with pytest.raises(InputError) as caught:
         getattr(trace, act)("cat", picture=picture)
     assert caught.value.parameter == "picture"
 
 
-def test_pictures_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
+def test_images_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate(["a cat", "the dog"], attention=QUERIES, **SETTINGS)
     asked = [trace.query("bird", picture=picture) for picture in (-1, 1)]
     assert np.array_equal(*asked)
@@ -150,9 +148,9 @@ def test_pictures_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> No
     assert gone.picture == 1 and gone.trace.prompt == "the"
 
 
-def test_a_picture_that_was_lost_has_nothing_to_compare(tiny_model: LatentDiffusion) -> None:
+def test_a_image_that_was_lost_has_nothing_to_compare(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("the cat", batch_size=2, **SETTINGS)
-    with pytest.raises(InputError, match="no picture") as caught:
+    with pytest.raises(InputError, match="no image") as caught:
         replace(trace, images=trace.images[:1]).ablate("cat", picture=1)
     assert caught.value.parameter == "picture"
 
@@ -195,7 +193,7 @@ def test_another_models_weights_are_refused(
         trace.ablate("cat", model=other)
 
 
-def test_its_figure_shows_pictures_change_and_heat(
+def test_its_figure_shows_images_change_and_heat(
     tiny_model: LatentDiffusion,
 ) -> None:
     gone = tiny_model.generate("the $cat$", attention=True, **SETTINGS).ablate("cat", "dog")

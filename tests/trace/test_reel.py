@@ -1,4 +1,4 @@
-"""What the page is told of a run: heads and frames, read here by the words of reel.py alone."""
+"""What the page is told of a run: headers and frames, read here by the words of reel.py alone."""
 
 from __future__ import annotations
 
@@ -115,40 +115,40 @@ def test_a_film_is_frames_with_their_lengths(trace: Trace) -> None:
     assert found == frames
 
 
-# -- heads -----------------------------------------------------------------------------------
+# -- headers ---------------------------------------------------------------------------------
 
 
-def test_a_head_says_what_was_asked(trace: Trace) -> None:
-    head = json.loads(json.dumps(header_of(trace, 5)))
-    assert (head["v"], head["run"], head["model"], head["steps"]) == (1, 5, "tiny", 3)
-    assert (head["width"], head["height"]) == (22, 16)
-    assert head["guided"] and head["guidance_scale"] == 3.0 and head["guidance_rescale"] == 0
-    assert np.allclose(head["factors"], trace.factors)
-    assert [picture["prompt"] for picture in head["pictures"]] == ["a cat", "the dog"]
-    assert [picture["seed"] for picture in head["pictures"]] == [1, 2]
-    assert head["pictures"][0]["words"][1] == {"text": "cat", "tokens": [2], "start": 2, "end": 5}
-    assert len(head["schedule_sigmas"]) == 100
+def test_a_header_says_what_was_asked(trace: Trace) -> None:
+    header = json.loads(json.dumps(header_of(trace, 5)))
+    assert (header["v"], header["run"], header["model"], header["steps"]) == (1, 5, "tiny", 3)
+    assert (header["width"], header["height"]) == (22, 16)
+    assert header["guided"] and header["guidance_scale"] == 3.0 and header["guidance_rescale"] == 0
+    assert np.allclose(header["factors"], trace.factors)
+    assert [picture["prompt"] for picture in header["pictures"]] == ["a cat", "the dog"]
+    assert [picture["seed"] for picture in header["pictures"]] == [1, 2]
+    assert header["pictures"][0]["words"][1] == {"text": "cat", "tokens": [2], "start": 2, "end": 5}
+    assert len(header["schedule_sigmas"]) == 100
 
 
-def test_a_head_names_layers_and_those_of_the_recipe(trace: Trace) -> None:
-    head = header_of(trace, 1, recipe=Recipe(places=("mid",), steps=(0.5, 1.0)))
-    assert [layer["name"] for layer in head["layers"]] == list(trace.layers)
-    assert len({layer["label"] for layer in head["layers"]}) == len(trace.layers)
-    chosen = [head["layers"][i]["place"] for i in head["recipe"]["layers"]]
-    assert chosen == ["mid"] and head["recipe"]["steps"] == [0.5, 1.0]
+def test_a_header_names_layers_and_those_of_the_recipe(trace: Trace) -> None:
+    header = header_of(trace, 1, recipe=Recipe(places=("mid",), steps=(0.5, 1.0)))
+    assert [layer["name"] for layer in header["layers"]] == list(trace.layers)
+    assert len({layer["label"] for layer in header["layers"]}) == len(trace.layers)
+    chosen = [header["layers"][i]["place"] for i in header["recipe"]["layers"]]
+    assert chosen == ["mid"] and header["recipe"]["steps"] == [0.5, 1.0]
     every = header_of(trace, 1, recipe=DAAM)["recipe"]["layers"]
     assert every == list(range(len(trace.layers)))
 
 
-def test_before_the_first_step_a_head_has_no_layers(tiny_model: LatentDiffusion) -> None:
-    head = header_of(Trace.begun(tiny_model.sample("a cat", attention=True, **SETTINGS)), 1)
-    assert head["layers"] == [] and head["steps"] == 3 and head["guided"]
+def test_before_the_first_step_a_header_has_no_layers(tiny_model: LatentDiffusion) -> None:
+    header = header_of(Trace.begun(tiny_model.sample("a cat", attention=True, **SETTINGS)), 1)
+    assert header["layers"] == [] and header["steps"] == 3 and header["guided"]
 
 
-def test_of_steps_without_a_run_the_head_knows_their_size() -> None:
+def test_of_steps_without_a_run_the_header_knows_their_size() -> None:
     from sdwidgets.settings import Settings
 
     x = np.zeros((1, 3, 6, 8), np.float32)
-    head = header_of(Trace("", "", Settings(), steps=(TraceStep(0, 1.0, x, x, 0.0, x),)), 1)
-    assert (head["width"], head["height"], len(head["factors"])) == (8, 6, 4)
-    assert not head["guided"] and head["pictures"] == []
+    header = header_of(Trace("", "", Settings(), steps=(TraceStep(0, 1.0, x, x, 0.0, x),)), 1)
+    assert (header["width"], header["height"], len(header["factors"])) == (8, 6, 4)
+    assert not header["guided"] and header["pictures"] == []

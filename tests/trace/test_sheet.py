@@ -34,11 +34,11 @@ def texts(sheet: Any) -> list[str]:
 
 def test_every_step_has_a_column_and_every_view_a_row(trace: Trace) -> None:
     sheet = contact_sheet(trace, steps=3, words=["cat"])
-    assert len(sheet.axes[0].images) == 3 * 3 + 2  # the picture, and the word's heat over it
+    assert len(sheet.axes[0].images) == 3 * 3 + 2  # the image, and the word's heat over it
     written = texts(sheet)
     titles = [text.split("\n")[0] for text in written if text.startswith("step")]
     assert titles == ["step 1", "step 3", "step 5"]
-    assert written.count("picture") == 1
+    assert written.count("image") == 1
     assert {"noisy\n$x_t$", "clean so far\n$\\hat{x}_0$", "heat of\n“cat”"} <= set(written)
     assert "“a cat”" in written
     assert written[-1] == "tiny, dpmpp_2m, 5 steps, guidance 3, seed 1"
@@ -49,14 +49,14 @@ def test_titles_say_the_noise(trace: Trace) -> None:
     assert f"step 3\nσ {trace.steps[2].sigma:.2f}" in written
 
 
-def test_the_last_column_is_the_picture(trace: Trace) -> None:
+def test_the_last_column_is_the_image(trace: Trace) -> None:
     sheet = contact_sheet(trace, steps=2, views="clean", picture=1)
     shown = sheet.axes[0].images[-1].get_array()
     assert np.array_equal(shown, np.asarray(trace.images[1]))
     assert texts(sheet)[-1].endswith("seed 2")
 
 
-def test_it_is_as_wide_as_asked_with_pictures_of_their_shape(trace: Trace) -> None:
+def test_it_is_as_wide_as_asked_with_images_of_their_shape(trace: Trace) -> None:
     sheet = contact_sheet(trace, width=5)
     assert sheet.get_figwidth() == 5
     left, right, bottom, top = sheet.axes[0].images[0].get_extent()
@@ -70,7 +70,7 @@ def test_more_steps_than_there_are_is_all_of_them(trace: Trace) -> None:
     assert len(titles) == 5
 
 
-def test_a_stopped_runs_picture_is_called_a_guess(trace: Trace) -> None:
+def test_a_stopped_runs_image_is_called_a_guess(trace: Trace) -> None:
     assert "best guess" in texts(contact_sheet(replace(trace, complete=False)))
 
 
@@ -120,14 +120,14 @@ def test_words_are_those_of_a_heat_map(trace: Trace, words: Any, labels: list[st
     ]
 
 
-def test_a_picture_may_be_counted_from_the_end(trace: Trace) -> None:
+def test_a_image_may_be_counted_from_the_end(trace: Trace) -> None:
     last, second = (contact_sheet(trace, steps=1, picture=which) for which in (-1, 1))
     assert texts(last) == texts(second)
     for one, other in zip(last.axes[0].images, second.axes[0].images, strict=True):
         assert np.array_equal(one.get_array(), other.get_array())
 
 
-def test_a_picture_that_was_lost_has_a_sheet_of_its_steps(trace: Trace) -> None:
+def test_a_image_that_was_lost_has_a_sheet_of_its_steps(trace: Trace) -> None:
     sheet = contact_sheet(replace(trace, images=trace.images[:1]), steps=2, picture=1)
     assert len(sheet.axes[0].images) == 4
     assert texts(sheet)[-1].endswith("seed 2")

@@ -39,7 +39,7 @@ def test_each_step_has_its_own_seconds(tiny_model: LatentDiffusion) -> None:
     trace = Trace.of([last], run)
     assert trace.seconds == (run.seconds[2],)
     assert trace.total == sum(run.seconds)
-    assert trace.complete  # its picture is
+    assert trace.complete  # its image is
 
 
 def test_a_progress_bar_is_seen_through(tiny_model: LatentDiffusion) -> None:
@@ -47,7 +47,7 @@ def test_a_progress_bar_is_seen_through(tiny_model: LatentDiffusion) -> None:
     assert len(Trace.of(tqdm(run, disable=True)).steps) == 3
 
 
-def test_a_batch_has_a_picture_each(tiny_model: LatentDiffusion) -> None:
+def test_a_batch_has_a_image_each(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", batch_size=2, **SETTINGS)
     assert len(trace.images) == 2 and trace.image is trace.images[0]
 
@@ -60,7 +60,7 @@ def test_a_stopped_run_gives_the_best_guess_so_far(tiny_model: LatentDiffusion) 
     assert trace.image.tobytes() == tiny_model.decode(taken[-1].denoised)[0].tobytes()
 
 
-def test_a_run_stopped_before_its_first_step_has_no_picture(tiny_model: LatentDiffusion) -> None:
+def test_a_run_stopped_before_its_first_step_has_no_image(tiny_model: LatentDiffusion) -> None:
     trace = Trace.of([], tiny_model.sample("a cat", **SETTINGS))
     assert trace.images == () and not trace.complete
     with pytest.raises(InputError, match="before its first step"):
@@ -72,7 +72,7 @@ def test_steps_alone_are_no_record(tiny_model: LatentDiffusion) -> None:
         Trace.of(list(tiny_model.sample("a cat", **SETTINGS)))
 
 
-def test_the_record_in_a_png_makes_the_picture_again(tiny_model: LatentDiffusion) -> None:
+def test_the_record_in_a_png_makes_the_image_again(tiny_model: LatentDiffusion) -> None:
     batch = tiny_model.generate(["a cat", "the dog 👨‍👩‍👧"], **SETTINGS)
     record = read_record(batch.png(1))
     assert record["model"] == "tiny" and record["task"] == "text to image"
@@ -168,7 +168,7 @@ def test_a_step_that_is_not_there_names_those_that_are(
 
 @pytest.fixture
 def own() -> Trace:
-    """Steps that no run of ours made: two pictures, no prompt, no settings."""
+    """Steps that no run of ours made: two images, no prompt, no settings."""
     x = np.zeros((2, 4, 8, 6), np.float32)
     maps = {"mid": np.full((2, 1, 4, 8, 6), 0.25, np.float16)}
     step = TraceStep(0, 1.0, x, x, 0.0, x, attention=StepAttention(cross=maps))
@@ -191,7 +191,7 @@ def test_it_can_be_kept_in_a_file(own: Trace, tmp_path: Path) -> None:
     assert np.array_equal(back.steps[0].x, own.steps[0].x)
 
 
-def test_its_picture_has_a_record_too(own: Trace) -> None:
+def test_its_image_has_a_record_too(own: Trace) -> None:
     drawn = replace(own, images=(Image.new("RGB", (48, 64)),) * 2)
     assert Settings(**read_record(drawn.png(1))["settings"]) == Settings()
 
@@ -201,7 +201,7 @@ def test_its_picture_has_a_record_too(own: Trace) -> None:
 
 @pytest.mark.parametrize("picture", [2, -3, 1.0, "0", True])
 @pytest.mark.parametrize("act", ["png", "save_image", "record", "heat_map"])
-def test_a_picture_that_is_not_there(
+def test_a_image_that_is_not_there(
     tiny_model: LatentDiffusion, tmp_path: Path, act: str, picture: Any
 ) -> None:
     trace = tiny_model.generate("a cat", batch_size=2, attention=True, **SETTINGS)
@@ -211,7 +211,7 @@ def test_a_picture_that_is_not_there(
     assert caught.value.parameter == "picture" and not any(tmp_path.iterdir())
 
 
-def test_pictures_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
+def test_images_may_be_counted_from_the_end(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate(["a cat", "the dog"], attention=True, **SETTINGS)
     assert trace.png(-1) == trace.png(1)
     assert np.array_equal(trace.heat_map("dog", picture=-1), trace.heat_map("dog", picture=1))
@@ -242,6 +242,6 @@ def test_the_record_of_a_stopped_run_says_so(tiny_model: LatentDiffusion) -> Non
     assert Trace.of([next(run)], run).record()["complete"] is False
 
 
-def test_a_notebook_shows_the_picture(tiny_model: LatentDiffusion) -> None:
+def test_a_notebook_shows_the_image(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", **SETTINGS)
     assert trace._repr_png_() == trace.png()
