@@ -1,4 +1,4 @@
-// The host of an exported page: widgets from the data in it, with no kernel and no network.
+// The host of an exported page: shows widgets from the page's own data, without kernel or network.
 
 import type { AnyModel } from "@anywidget/types";
 import compare from "./compare";
@@ -21,7 +21,7 @@ function decoded(base64: string): Uint8Array {
   return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
 }
 
-/** The value with each {"$bytes": base64} in it as bytes, the key as the contract has it. */
+/** The value with every {"$bytes": base64} in it decoded. */
 export function withBytes(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withBytes);
   if (typeof value !== "object" || value === null) return value;
@@ -29,7 +29,7 @@ export function withBytes(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withBytes(one)]));
 }
 
-/** What a widget needs of its model; what it sets stays in the page. */
+/** The part of a model that widgets need; what they set stays in the page. */
 export function pageModel(state: State): AnyModel {
   const handlers = new Map<string, Set<Handler>>();
   const tell = (name: string) => {
@@ -55,7 +55,7 @@ export function pageModel(state: State): AnyModel {
   return model as unknown as AnyModel;
 }
 
-/** Draw every widget whose data is in the page into its <main id="sdw">. */
+/** Draws every widget whose data is in the page into its main element. */
 export function start(page: Document) {
   const main = page.querySelector(`main#${EXPORTED.root}`);
   for (const data of page.querySelectorAll(

@@ -102,7 +102,7 @@ test("a click that is not heard says when it will be", () => {
   one(".sdw-t-stop").click();
   expect(text(".sdw-t-status")).toBe("Stopping");
   vi.advanceTimersByTime(1100);
-  expect(text(".sdw-t-status")).toBe("Stopping when the cell has ended");
+  expect(text(".sdw-t-status")).toBe("Stopping once the cell has finished");
   state("stopping", "Stopping after this step");
   expect(text(".sdw-t-status")).toBe("Stopping after this step");
 });

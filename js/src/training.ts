@@ -1,4 +1,4 @@
-// A training as it goes on: the pictures first, then what it has learnt in numbers; pause and stop.
+// A training as it goes on: its images, its loss in numbers and as a curve; pause and stop.
 
 import type { AnyModel, Render } from "@anywidget/types";
 import { quietly } from "./lib/choices";
@@ -19,34 +19,34 @@ type Ask = (typeof ASKS)["training"][number];
 interface Run {
   id: number;
   state: State;
-  message: string; // one line; an error's up to three
+  message: string; // one line, or up to three for an error
 }
 
-/** The traits of the kernel's TrainingView beside grid0 .. grid23; the page never writes one. */
+/** The traits of the kernel's TrainingView, besides grid0 to grid23. The page never sets one. */
 export interface Model {
   run: Run;
-  numbers: Record<string, unknown>; // of the newest step, {} before the first
+  numbers: Record<string, unknown>; // of the newest step; {} before the first
   curve: unknown; // float32 [steps, 1 + 2 * names]
   names: string[];
 }
 
 const GRIDS = numbered("grid");
 const ACTIVE: readonly State[] = ["running", "pausing", "paused", "stopping"];
-const HEARD_WITHIN = 1000; // ms from a click to the kernel's answer
+const HEARD_WITHIN = 1000; // ms for the kernel to answer a click
 
-// A kernel that is only just starting is slow to answer; after the longer time none is there. In ms.
+// What to say after so many ms. A kernel that is just starting is slow to answer.
 const SILENCE = {
   3000: "The kernel has not answered yet",
   15000: "No kernel answers: it is busy, or this is a saved view.",
 };
 
-/** What is asked of the kernel, while it has not answered. */
-const ASKED = { pause: "Pausing", resume: "Going on", stop: "Stopping" } as const;
+/** What to say of a request while the kernel has not answered it. */
+const ASKED = { pause: "Pausing", resume: "Resuming", stop: "Stopping" } as const;
 
 function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
-  const loose = model as unknown as AnyModel; // the traits of the pictures have no names of their own
-  const pictures = sheets(() => drawCurve());
-  const curve = plot((step) => pictures.pick(step));
+  const loose = model as unknown as AnyModel; // for the numbered traits
+  const images = sheets(() => drawCurve());
+  const curve = plot((step) => images.pick(step));
   const pause = h("button", { type: "button", class: "sdw-button sdw-t-pause" }, "Pause");
   const stop = h("button", { type: "button", class: "sdw-button sdw-t-stop" }, "Stop");
   const progress = h("progress", { class: "sdw-progress sdw-t-progress", max: 1, value: 0 });
@@ -61,7 +61,7 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     h(
       "div",
       { class: "sdw-t-body" },
-      pictures.element,
+      images.element,
       h(
         "div",
         { class: "sdw-t-side" },
@@ -76,8 +76,8 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
         h(
           "dl",
           { class: "sdw-t-numbers" },
-          read("a step takes", each),
-          read("samples a second", rate),
+          read("time per step", each),
+          read("samples per second", rate),
           read("learning rate", lr),
         ),
         error,
@@ -85,15 +85,15 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     ),
   );
 
-  let asked: keyof typeof ASKED | undefined; // of the kernel, with a click
-  let unheard = false; // it has not answered that yet, and should have
-  let silence = ""; // what to say of a kernel that does not answer at all
+  let asked: keyof typeof ASKED | undefined; // the request that the kernel has not carried out yet
+  let unheard = false; // that request is overdue
+  let silence = ""; // what to say of a kernel that never answers
   let timer: ReturnType<typeof setTimeout> | undefined;
   let run = model.get("run");
-  let kept: (Sheet | undefined)[] = []; // the pictures, by slot
-  let values: unknown[] = []; // of the traits of pictures that they are of
+  let kept: (Sheet | undefined)[] = []; // by slot
+  let values: unknown[] = []; // the trait values that `kept` was read from
   let table = curveOf(undefined, []);
-  let tableOf: unknown; // the value of the trait that it is of
+  let tableOf: unknown; // the trait value that `table` was read from
 
   const numbers = () => model.get("numbers") ?? {};
   const number = (name: string) => {
@@ -127,8 +127,8 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     const { state, message } = model.get("run");
     const active = ACTIVE.includes(state);
     const waiting =
-      asked && active && (unheard ? `${ASKED[asked]} when the cell has ended` : ASKED[asked]);
-    write(status, state === "error" ? "Ended by an error" : waiting || silence || message);
+      asked && active && (unheard ? `${ASKED[asked]} once the cell has finished` : ASKED[asked]);
+    write(status, state === "error" ? "Stopped by an error" : waiting || silence || message);
     write(error, state === "error" ? message : "");
     write(pause, state === "paused" || state === "pausing" ? "Resume" : "Pause");
     // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
@@ -152,13 +152,13 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     el.dataset.step = String(step || 0);
   };
 
-  const drawPictures = () => {
+  const drawSheets = () => {
     const next = GRIDS.map((name) => loose.get(name));
     if (next.every((value, i) => value === values[i])) return;
     kept = next.map((value, i) => (value === values[i] ? kept[i] : sheetOf(value)));
     values = next;
     const seen = kept.filter((one) => one !== undefined).sort((a, b) => a.step - b.step);
-    pictures.show(seen, model.get("run").id);
+    images.show(seen, model.get("run").id);
     el.dataset.sheets = String(seen.length);
   };
 
@@ -167,11 +167,11 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     if (data !== tableOf) table = curveOf(data, model.get("names") ?? []);
     tableOf = data;
     const means = (numbers().means ?? {}) as Record<string, unknown>;
-    curve.show(table, number("steps") || 1, means, pictures.step);
+    curve.show(table, number("steps") || 1, means, images.step);
   };
 
   const draw = () => {
-    drawPictures();
+    drawSheets();
     drawCurve();
     drawNumbers();
     say();
@@ -214,7 +214,7 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     for (const [name, handler] of listeners) events.off(name, handler);
     for (const one of [...timers, timer]) clearTimeout(one);
     freeKeys();
-    pictures.remove();
+    images.remove();
   };
 }
 

@@ -1,35 +1,35 @@
-// What a person chooses, on its way to the kernel: at once, but not more often than it can take.
+// Sends what a person chooses to the kernel: at once, but no more often than the kernel can take.
 
 import type { AnyModel } from "@anywidget/types";
 
-const INTERVAL = 100; // ms from one message of choices to the kernel to the next, at least
+const INTERVAL = 100; // ms between two messages, at least
 
-/** A notebook without a kernel plays all the same: that nobody hears is no error. */
+/** Says something to the kernel. A notebook without one works all the same, so no error comes out. */
 export function quietly(say: () => unknown) {
   try {
     const said = say();
     if (said instanceof Promise) said.catch(() => {});
   } catch {
-    // as said
+    // no kernel
   }
 }
 
 export class Choices<T extends object> {
   readonly #model: AnyModel;
-  #waiting: Partial<T> = {}; // chosen, and not sent yet
-  #timer: ReturnType<typeof setTimeout> | undefined; // until the next message may go
+  #waiting: Partial<T> = {}; // chosen but not sent yet
+  #timer: ReturnType<typeof setTimeout> | undefined; // runs until the next message may go
 
   constructor(model: AnyModel) {
     this.#model = model;
   }
 
-  /** Sets the traits of these names; `send` sends them. */
+  /** Sets these traits; `send` sends them. */
   set(change: Partial<T>) {
     this.#waiting = { ...this.#waiting, ...change };
     for (const name of keys(change)) this.#model.set(name, change[name]);
   }
 
-  /** The kernel's answer to an earlier choice must not take back one that is not sent yet. */
+  /** Restores choices not sent yet that the kernel's answer to an earlier one has overwritten. */
   keep() {
     for (const name of keys(this.#waiting)) {
       const chosen = this.#waiting[name];
@@ -46,7 +46,7 @@ export class Choices<T extends object> {
     }, INTERVAL);
   }
 
-  /** Nothing is chosen any more; what waits is sent. */
+  /** Ends it; what waits is sent. */
   remove() {
     clearTimeout(this.#timer);
     if (keys(this.#waiting).length > 0) this.#save();
@@ -58,7 +58,7 @@ export class Choices<T extends object> {
   }
 }
 
-/** The names of all that has a value. */
+/** The names that have a value. */
 function keys<T extends object>(change: Partial<T>) {
   const names = Object.keys(change) as (keyof T & string)[];
   return names.filter((name) => change[name] !== undefined);

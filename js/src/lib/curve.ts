@@ -1,8 +1,8 @@
-// What a training has reported: a table of numbers from the kernel, and lines to draw of it.
+// What a training has reported: the kernel's table of numbers, and the lines to draw from it.
 
 import { bytes } from "./frames";
 
-/** A value of the steps, and its running mean; NaN where a step has none. */
+/** A value at each step, and its running mean; NaN where a step has none. */
 export interface Line {
   name: string;
   values: number[];
@@ -14,7 +14,7 @@ export interface Curve {
   lines: Line[];
 }
 
-/** Reads float32 [steps, 1 + 2 * names]: the step, then of each name its value and its mean. */
+/** The curve in float32 [steps, 1 + 2 * names]: the step, then each name's value and mean. */
 export function curveOf(data: unknown, names: readonly string[]): Curve {
   const raw = bytes(data);
   const columns = 1 + 2 * names.length;
@@ -32,24 +32,24 @@ export function curveOf(data: unknown, names: readonly string[]): Curve {
   };
 }
 
-/** Whether a line can be drawn on a logarithmic scale. */
+/** Whether a line fits a logarithmic scale. */
 export function isPositive({ values, means }: Line): boolean {
   return [...values, ...means].every((value) => !Number.isFinite(value) || value > 0);
 }
 
-/** The lowest and the highest of a line's values; undefined where there are none. */
+/** The lowest and highest value of a line; undefined if it has none. */
 export function rangeOf({ values, means }: Line): [number, number] | undefined {
   const finite = [...values, ...means].filter(Number.isFinite);
   return finite.length > 0 ? [Math.min(...finite), Math.max(...finite)] : undefined;
 }
 
-/** How high a value stands in a range: 0 at its lower end, 1 at its upper. */
+/** Where a value lies in a range: 0 at the lower end, 1 at the upper. */
 export function heightOf(value: number, [low, high]: [number, number], log: boolean): number {
   const scale = log ? Math.log : (one: number) => one;
   return high > low ? (scale(value) - scale(low)) / (scale(high) - scale(low)) : 0.5;
 }
 
-/** SVG path data through points; what is not finite leaves a gap. */
+/** SVG path data through points; a point that is not finite leaves a gap. */
 export function pathOf(points: readonly (readonly [number, number])[]): string {
   let pen = "M";
   let path = "";
@@ -60,7 +60,7 @@ export function pathOf(points: readonly (readonly [number, number])[]): string {
   return path;
 }
 
-/** The row whose step is nearest to `step`; -1 of none. */
+/** The row whose step is nearest to `step`; -1 if there is none. */
 export function nearest(steps: readonly number[], step: number): number {
   let best = steps.length - 1;
   steps.forEach((one, i) => {

@@ -1,6 +1,6 @@
-// float16 by hand: not every browser has Float16Array.
+// Decodes float16; not every browser has Float16Array.
 
-/** All 65,536 values, made at the first use. */
+/** All 65,536 values, made on first use. */
 let table: Float32Array | undefined;
 
 function value(bits: number): number {
@@ -12,7 +12,7 @@ function value(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-/** The float16 numbers in these bytes, little endian. */
+/** The float16 numbers in little-endian bytes. */
 export function halves(data: Uint8Array): Float32Array {
   table ??= Float32Array.from({ length: 65_536 }, (_, bits) => value(bits));
   const out = new Float32Array(data.length >> 1);

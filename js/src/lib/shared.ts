@@ -1,4 +1,4 @@
-// What all views of one model share: what is selected, where the pointer is, who listens.
+// What all views of one model share: the selection, the pointer's place, the listeners.
 
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "./choices";
@@ -8,17 +8,17 @@ import type { Hover, What } from "./view";
 
 const FRAMES: (typeof ASKS)["viewer"][number] = "frames"; // asked for, and answered
 
-/** The one of these values that a value is; undefined where it is none. */
+/** A check for one of these values: returns it, or undefined for anything else. */
 export const one =
   <const T>(...values: readonly T[]) =>
   (value: unknown): T | undefined =>
     values.find((each) => each === value);
 
-/** The names of the traits that come in numbers: frame0, frame1, ... */
+/** The names of numbered traits: frame0, frame1, ... */
 export const numbered = (name: keyof typeof NUMBERED): string[] =>
   Array.from({ length: NUMBERED[name] }, (_, i) => `${name}${i}`);
 
-/** The names of events are typed by trait; one loose signature serves them all here. */
+/** anywidget types event names by trait; one loose signature serves them all here. */
 type Events = Record<"on" | "off", (name: string, handler: unknown) => void>;
 
 export abstract class Shared {
@@ -27,7 +27,7 @@ export abstract class Shared {
   readonly #model: AnyModel;
   readonly #listeners = new Set<(what: What) => void>();
   readonly #choices: Choices<Selection>;
-  #asked: unknown; // the run whose frames were asked for
+  #asked: unknown; // the run whose frames have been requested
 
   constructor(model: AnyModel) {
     this.#model = model;
@@ -35,14 +35,14 @@ export abstract class Shared {
     this.selection = selectionOf(this.get);
   }
 
-  /** Reads what is new in the traits beside the selection; returns whether anything was. */
+  /** Reads the traits besides the selection; returns whether anything changed. */
   protected abstract read(): boolean;
-  /** Takes an answer to `ask`; returns whether it changed anything. */
+  /** Takes an answer to `ask`; returns whether anything changed. */
   protected abstract receive(answer: Record<string, unknown>, buffers: readonly unknown[]): boolean;
 
   protected readonly get = (name: string): unknown => this.#model.get(name);
 
-  /** The end of the constructor of every kind: from now on the model is followed. */
+  /** Follows the model from now on; every subclass's constructor ends with it. */
   protected follow() {
     const events = this.#model as unknown as Events;
     events.on("change", this.#changed);
@@ -50,7 +50,7 @@ export abstract class Shared {
     this.read();
   }
 
-  /** Forget the model; what waits to be saved is saved. */
+  /** Lets go of the model; what waits to be saved is saved. */
   remove() {
     const events = this.#model as unknown as Events;
     events.off("change", this.#changed);
@@ -61,7 +61,7 @@ export abstract class Shared {
 
   select(change: Partial<Selection>) {
     this.#choices.set(change);
-    this.#changed(); // hosts tell of it, too, but not all at once
+    this.#changed(); // the host tells of it too, but one trait at a time
     this.#choices.send();
   }
 
@@ -77,7 +77,7 @@ export abstract class Shared {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** Ask the kernel, once a run, for frames as they were: the traits hold smaller ones. */
+  /** Asks the kernel, once a run, for the original frames: the traits hold smaller ones. */
   protected ask(run: number) {
     if (run === this.#asked) return;
     this.#asked = run;
@@ -104,7 +104,7 @@ export abstract class Shared {
   }
 }
 
-/** One for each model, for all its views, which may each have a proxy of their own. */
+/** Keeps one object a model. Its views may each hold a proxy of their own, so its uid is the key. */
 export function oneForEach<M extends AnyModel<{ uid: string }>, T extends { remove(): void }>(
   make: (model: M) => T,
 ) {

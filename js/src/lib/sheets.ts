@@ -1,11 +1,11 @@
-// Sheets of pictures that a training made on its way, from the traits of the kernel.
+// Sheets of images that a training made on its way, from the kernel's traits.
 
 import { IMAGE_TYPES } from "./contract";
 import { type Binary, bytes } from "./frames";
 import { one } from "./shared";
 
 export interface Sheet {
-  step: number; // steps done when it was made
+  step: number; // steps done when the sheet was made
   data: Binary;
   type: (typeof IMAGE_TYPES)[number];
   width: number; // of the whole sheet, in pixels
@@ -16,7 +16,7 @@ export interface Sheet {
 
 const isType = one(...IMAGE_TYPES);
 
-/** The sheet in a trait's value, or undefined: an empty slot, or nothing that can be shown. */
+/** The sheet in a trait's value; undefined for an empty slot or anything that cannot be shown. */
 export function sheetOf(value: unknown): Sheet | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { step, data, type, size, rows, columns } = value as Record<string, unknown>;

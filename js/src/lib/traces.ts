@@ -1,4 +1,4 @@
-// Several finished runs, locked to one step and one word: what the views of Compare share.
+// What the views of Compare share: several finished runs, locked to one step and one word.
 
 import type { AnyModel } from "@anywidget/types";
 import { reelOf, unfilm } from "./reel";
@@ -8,24 +8,24 @@ import { type Hover, head, type Reel, type Selection, type What } from "./view";
 
 const FILMS = numbered("film");
 
-/** The traits of the kernel's Compare beside film0 .. film5. */
+/** The traits of the kernel's Compare, besides film0 to film5. */
 export interface Model extends Selection {
   uid: string; // of the widget: its views share one set of traces
-  heads: Record<string, unknown>[]; // one for each trace
-  labels: string[]; // what tells it from the others
-  pictures: Picture[][]; // of each trace, the final decode of each of its batch
+  heads: Record<string, unknown>[]; // one a trace
+  labels: string[]; // what tells each trace from the others
+  pictures: Picture[][]; // the final images of each trace's batch
 }
 
-/** The steps a run was to have. */
+/** How many steps a run was to have. */
 const stepsOf = (reel: Reel) => Math.max(reel.head?.steps ?? 0, reel.frames.length, 1);
 
-/** The step of a run of `to` steps that goes with one of a run of `from`: as far through it. */
+/** The step of a run of `to` steps that is as far through it as `step` is through one of `from`. */
 export function stepAt(step: number, from: number, to: number): number {
   if (step < 0 || from === to) return step;
   return Math.round((step / Math.max(from - 1, 1)) * (to - 1));
 }
 
-/** One of the traces, with the selection that all share. */
+/** One trace, with the selection that all share. */
 export class Column implements Show {
   readonly state = "done";
   readonly message = "";
@@ -56,19 +56,19 @@ export class Column implements Show {
   }
 }
 
-/** All of them. The selection's step is one of the lead's: the trace with the most steps. */
+/** All traces. The selected step counts in the lead, which is the trace with the most steps. */
 export class Traces extends Shared implements Show {
   readonly state = "done";
   readonly message = "";
   columns: Column[] = [];
-  #read: unknown[] = []; // values of the traits that the columns are of
+  #read: unknown[] = []; // the trait values that the columns were read from
 
   constructor(model: AnyModel) {
     super(model);
     this.follow();
   }
 
-  /** The trace with the most steps, the first of several. */
+  /** The trace with the most steps; the first of several. */
   get lead(): Column {
     const [first, ...others] = this.columns;
     const longer = (best: Column, one: Column) =>

@@ -20,7 +20,7 @@ test("noise levels have two decimals, large ones none", () => {
 
 test("a file is named after the prompt and the seed, in plain letters", () => {
   expect(fileName("A cät/left ../of?", 7, "image/png")).toBe("a-ca-t-left-of-seed-7.png");
-  expect(fileName("猫", undefined, "image/jpeg")).toBe("picture.jpg");
+  expect(fileName("猫", undefined, "image/jpeg")).toBe("image.jpg");
 });
 
 test("text given to an element stays text", () => {

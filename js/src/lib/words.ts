@@ -1,6 +1,6 @@
-// Numbers as people read them.
+// Numbers and names as people read them.
 
-/** Seconds in at most three figures: "0.04 s", "1.2 s", "48 s", "3 min 20 s". */
+/** Seconds in at most three digits: "0.04 s", "1.2 s", "48 s", "3 min 20 s". */
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds) || seconds < 0) return "–";
   if (seconds < 0.995) return `${seconds.toFixed(2)} s`;
@@ -11,13 +11,13 @@ export function duration(seconds: number): string {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** A noise level: two decimals below 100. */
+/** A noise level, with two decimals below 100. */
 export function level(sigma: number): string {
   if (!Number.isFinite(sigma)) return "–";
   return sigma < 100 ? sigma.toFixed(2) : sigma.toFixed(0);
 }
 
-/** A number of any size, in three figures; "–" for what is none. */
+/** A number of any size in three digits; "–" if it is none. */
 export function amount(value: unknown): string {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";
   const size = Math.abs(value);
@@ -27,7 +27,7 @@ export function amount(value: unknown): string {
   return plain.replaceAll("-", "−");
 }
 
-/** A file name that says what is in it: words of the prompt, and the seed. */
+/** A file name from the words of the prompt and the seed. */
 export function fileName(prompt: string, seed: number | undefined, type: string): string {
   const words = prompt
     .normalize("NFKD")
@@ -36,6 +36,6 @@ export function fileName(prompt: string, seed: number | undefined, type: string)
     .replace(/^-+|-+$/g, "")
     .slice(0, 48)
     .replace(/-+$/, "");
-  const name = [words || "picture", seed === undefined ? "" : `seed-${seed}`].filter(Boolean);
+  const name = [words || "image", seed === undefined ? "" : `seed-${seed}`].filter(Boolean);
   return `${name.join("-")}.${type === "image/jpeg" ? "jpg" : "png"}`;
 }
