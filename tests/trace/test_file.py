@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import functools
 import hashlib
@@ -34,8 +35,9 @@ from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings, Settings
 from sdwidgets.sources import MOST, Source
 from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, reel, writing
-from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT
+from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT, load
 from sdwidgets.trace.maps import averaged, resized
+from sdwidgets.trace.record import Record
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler", "attention": True}
 ALL = AttentionSettings(heads=True, uncond=True, self_attention=True, queries=True)
@@ -266,6 +268,21 @@ def test_what_a_trace_does_a_loaded_one_does(trace: Trace, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("precision", ["8-bit", "float16"])
 @pytest.mark.parametrize("side", [16, 22, 136])
+def test_a_loaded_trace_can_be_copied_and_sent(trace: Trace, tmp_path: Path) -> None:
+    loaded = again(trace, tmp_path)
+    for back in (copy.deepcopy(loaded), pickle.loads(pickle.dumps(loaded))):
+        assert type(back) is Trace and back.sources == loaded.sources
+        assert np.array_equal(back.heat_map("cat"), loaded.heat_map("cat"))
+
+
+def test_a_record_is_loaded_as_the_class_that_is_asked_for(path: Path) -> None:
+    class Mine(Trace):
+        pass
+
+    assert type(Trace.load(path)) is Trace and type(Mine.load(path)) is Mine
+    assert type(load(path, Record)) is Record
+
+
 def test_saved_again_a_record_stays_the_same(
     tiny_model: LatentDiffusion, tmp_path: Path, precision: str, side: int
 ) -> None:
@@ -419,13 +436,14 @@ def python(code: str, *arguments: object) -> str:
     return done.stdout.strip()
 
 
-def test_reading_and_writing_import_neither_torch_nor_transformers(path: Path) -> None:
+def test_reading_and_writing_import_nothing_heavy(path: Path) -> None:
     code = """
         import sys
         import sdwidgets as sdw
         trace = sdw.Trace.load(sys.argv[1])
         trace.save(sys.argv[1] + ".again")
-        print({"torch", "transformers", "diffusers", "ipywidgets"} & set(sys.modules))
+        heavy = {"torch", "transformers", "diffusers", "ipywidgets", "matplotlib", "imageio_ffmpeg"}
+        print(heavy & set(sys.modules))
     """
     assert python(code, path) == "set()"
 
