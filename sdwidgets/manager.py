@@ -17,18 +17,18 @@ import time
 import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
-from .settings import Settings, amount
+from .pictures import PictureLike, Start
+from .settings import AttentionSettings, Settings, amount
 
 if TYPE_CHECKING:
     import torch
 
     from .diffusion import Step
-    from .pictures import PictureLike
     from .pipeline import LatentDiffusion, Run
     from .trace import Trace
 
@@ -51,15 +51,16 @@ class Request:
     settings: Settings
     image: PictureLike | None = None
     mask: PictureLike | None = None
-    attention: bool = False
+    attention: bool | AttentionSettings = False
 
 
 class Job:
     """A run that was submitted. Any thread may look at it, wait for it and cancel it.
 
-    ``id``: a number of its own. ``request``. ``state``: "queued", "loading", "running", and in the
-    end "done", "stopped" or "error". ``error``: the exception of a failed run, without its frames
-    (they would keep the run's tensors); ``traceback``: their text.
+    ``id``: a number of its own. ``request``: what was asked, its settings as checked. ``state``:
+    "queued", "loading", "running", and in the end "done", "stopped" or "error". ``error``: the
+    exception of a failed run, without its frames (they would keep the run's tensors);
+    ``traceback``: their text.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Job:
         on_step: Callable[[Step], object] | None = None,
         on_state: Callable[[State], object] | None = None,
         on_model: Callable[[LatentDiffusion], object] | None = None,
+        start: Start | None = None,
     ):
         self.id = number
         self.request = request  # None: only load the model
@@ -80,6 +82,7 @@ class Job:
         self.traceback = ""
         self._model_name = model
         self._manager = manager
+        self._start = start
         self._on_run = on_run
         self._on_step = on_step
         self._on_state = on_state
@@ -153,7 +156,7 @@ class Job:
         self._message = message
         self._set_state(state)
         # Callbacks hold widgets, and frames hold steps: an ended job has no use for them.
-        self._on_run = self._on_step = self._on_state = self._on_model = None
+        self._on_run = self._on_step = self._on_state = self._on_model = self._start = None
 
     def _tell(self, callback: Callable[[Any], object] | None, value: object) -> None:
         """Call back; whatever goes wrong in there is not the run's fault, and is said once."""
@@ -276,9 +279,9 @@ class ModelManager:
         settings, the tokens, the notices and the length; only the manager takes its steps.
         ``on_step`` is called with each `Step`, ``on_state`` with each state. All are called on
         the worker thread ("queued", and "stopped" before the start, on the caller's). What they
-        raise is logged and ends nothing. Raises ``InputError`` for what is no request and for
-        settings that no model takes, or not this one, as far as it is loaded; ``Busy`` after
-        `close`.
+        raise is logged and ends nothing. Raises ``InputError`` (``ImageError`` for images) for
+        what is no request and for settings that no model takes, or not this one if it is loaded;
+        ``Busy`` after `close`. Image files are read before this returns.
         """
         if not isinstance(request, Request):
             raise InputError(f"submit takes a Request, got a {type(request).__name__}.")
@@ -289,9 +292,14 @@ class ModelManager:
         with self._lock:
             self._check_open()
             found = self._loaded.get(request.model)
-        request.settings.checked(found.model.config if found else None)
+        settings = request.settings.checked(found.model.config if found else None)
+        start = Start.of(request.image, request.mask)
+        if start is not None:
+            _ = settings.skipped_steps  # whether a step is left to do
+        AttentionSettings.of(request.attention)
+        request = replace(request, settings=settings)
         number = next(self._numbers)
-        job = Job(self, number, request.model, request, on_run, on_step, on_state)
+        job = Job(self, number, request.model, request, on_run, on_step, on_state, start=start)
         job._tell(on_state, "queued")
         return self._enqueue(job)
 
@@ -454,12 +462,7 @@ class ModelManager:
             job._end("stopped", "Stopped before the first step.")
             return
         job._set_state("running")
-        run = model.sample(
-            **request.settings.as_dict(),
-            image=request.image,
-            mask=request.mask,
-            attention=request.attention,
-        )
+        run = model.run(request.settings, job._start, attention=request.attention)
         job._tell(job._on_run, run)
         taken: list[Step] = []
         for step in _until(job._stop, run):

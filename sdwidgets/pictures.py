@@ -10,13 +10,14 @@ import io
 import os
 import warnings
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from .errors import ImageError
+from .errors import ImageError, InputError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 40_000_000
@@ -24,6 +25,40 @@ MAX_PIXELS = 40_000_000
 PictureLike: TypeAlias = "Image.Image | np.ndarray | str | os.PathLike[str] | bytes"
 """A PIL image; an array [H, W], [H, W, 1 | 3 | 4] of uint8, uint16, bool or floats in [0, 1]; a
 path; or a file's bytes."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """What a run begins from: an RGB ``image``, its ``mask`` (255: to be painted anew, 0: kept) or
+    None, and the ``notices`` of what was done to them."""
+
+    image: Image.Image
+    mask: Image.Image | None = None
+    notices: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, image: PictureLike | None, mask: PictureLike | None = None) -> Start | None:
+        """From the arguments ``image`` and ``mask`` of a run; None if neither is given.
+
+        Files are read and decoded here. Raises ImageError, and InputError for a mask alone.
+        """
+        if image is None:
+            if mask is not None:
+                raise InputError(
+                    "A mask alone says nothing: give the image it belongs to.", parameter="image"
+                )
+            return None
+        opened, notices = as_picture(image)
+        if mask is None:
+            return cls(opened, None, notices)
+        checked = as_mask(mask)
+        _check_size(opened, checked)
+        return cls(opened, checked, notices)
+
+    def fitted(self, width: int, height: int) -> Start:
+        """The same at the run's size; see `fitted`."""
+        image, mask, notices = fitted(self.image, self.mask, width, height)
+        return Start(image, mask, self.notices + notices)
 
 
 def as_picture(value: PictureLike) -> tuple[Image.Image, tuple[str, ...]]:
@@ -56,12 +91,7 @@ def fitted(
     """
     notices: list[str] = []
     if mask is not None:
-        if mask.size != picture.size:
-            raise ImageError(
-                f"The mask is {_size(mask)}, the picture {_size(picture)}.\n"
-                "Give a mask of the picture's size.",
-                parameter="mask",
-            )
+        _check_size(picture, mask)
         low, high = mask.getextrema()
         if high == 0:
             notices.append("The mask is all black: nothing will change.")
@@ -73,6 +103,15 @@ def fitted(
         if mask is not None:
             mask = ImageOps.fit(mask, (width, height), Image.Resampling.NEAREST)
     return picture, mask, tuple(notices)
+
+
+def _check_size(picture: Image.Image, mask: Image.Image) -> None:
+    if mask.size != picture.size:
+        raise ImageError(
+            f"The mask is {_size(mask)}, the picture {_size(picture)}.\n"
+            "Give a mask of the picture's size.",
+            parameter="mask",
+        )
 
 
 def _size(picture: Image.Image) -> str:

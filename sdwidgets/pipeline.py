@@ -46,7 +46,7 @@ from .models.conditioning import (
 )
 from .models.text import TextEncoder
 from .models.unet import UNet
-from .pictures import PictureLike, as_mask, as_picture, fitted
+from .pictures import PictureLike, Start, as_picture, fitted
 from .pixels import to_image, to_tensor
 from .settings import AttentionSettings, Settings, amount, memory_needed
 from .sources import Source
@@ -239,8 +239,24 @@ class LatentDiffusion:
             batch_size=batch_size,
             strength=strength,
             eta=eta,
-        ).checked(self.config)
-        return Run(self, settings, image, mask, latents, attention)
+        )
+        # what is wrong with the settings is said first
+        checked = settings.checked(self.config)
+        return self.run(checked, Start.of(image, mask), latents=latents, attention=attention)
+
+    def run(
+        self,
+        settings: Settings,
+        start: Start | None = None,
+        *,
+        latents: Tensor | np.ndarray | None = None,
+        attention: bool | AttentionSettings = False,
+    ) -> Run:
+        """`sample` for settings that are one value already, and an image that is already opened.
+
+        Settings checked for this model are not checked again.
+        """
+        return Run(self, settings.checked(self.config), start, latents, attention)
 
     def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:
         """The record of a whole run, with its pictures; takes what `sample` takes."""
@@ -283,15 +299,17 @@ class Run(Iterator[Step]):
         self,
         model: LatentDiffusion,
         settings: Settings,
-        image: PictureLike | None = None,
-        mask: PictureLike | None = None,
+        start: Start | None = None,
         latents: Tensor | np.ndarray | None = None,
         attention: bool | AttentionSettings = False,
     ):
         """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
         self.model = model
         self.settings = settings
-        self.image, self.mask, notices = _given(settings, image, mask)
+        start = start.fitted(*settings.size) if start else None
+        self.image = start.image if start else None
+        self.mask = start.mask if start else None
+        notices = start.notices if start else ()
         self.latents = _starting_noise(model, settings, latents)
         self.attention = AttentionSettings.of(attention)
         skipped = settings.skipped_steps if self.image is not None else 0
@@ -456,22 +474,6 @@ def _finite(x: Tensor) -> bool:
     """Whether all is finite; one pass and, on a GPU, one wait. (The sum of float32 latents cannot
     overflow unless they are far beyond use.)"""
     return bool(torch.isfinite(x.sum()))
-
-
-def _given(
-    settings: Settings, image: PictureLike | None, mask: PictureLike | None
-) -> tuple[Image.Image | None, Image.Image | None, tuple[str, ...]]:
-    """Picture and mask at the run's size, and notices."""
-    if image is None:
-        if mask is not None:
-            raise InputError(
-                "A mask alone says nothing: give the image it belongs to.", parameter="image"
-            )
-        return None, None, ()
-    picture, first = as_picture(image)
-    checked = None if mask is None else as_mask(mask)
-    picture, checked, second = fitted(picture, checked, settings.width or 0, settings.height or 0)
-    return picture, checked, first + second
 
 
 def _prompt_tokens(prompts: Sequence[str], tokens: Tokens) -> tuple[PromptTokens, ...]:

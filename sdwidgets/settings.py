@@ -11,7 +11,7 @@ import numbers
 import re
 import secrets
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from .checks import is_whole, shown
 from .configs import ModelConfig
@@ -58,12 +58,18 @@ class Settings:
     strength: float = 0.8
     eta: float = 0.0
 
+    _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # of an instance: what it passed
+
     def checked(self, config: ModelConfig | None = None) -> Settings:
         """These settings for that model: every None filled in, lists as tuples.
 
         Without a model only what holds for all of them is checked, and its own values stay None.
-        Raises InputError, naming the parameter and what would do, at the first that cannot be used.
+        Checked settings remember it: checking them again for that model, or for none, returns them
+        as they are. Raises InputError, naming the parameter and what would do, at the first value
+        that cannot be used.
         """
+        if self._checked_for and config in (None, *self._checked_for):
+            return self
         guidance, width, height = self.guidance_scale, self.width, self.height
         high = LIMITS["steps"][1]
         if config is not None:
@@ -97,7 +103,9 @@ class Settings:
                 "Leave it at 0, or take sampler='ddim'.",
                 parameter="eta",
             )
-        return settings._with_batch()
+        settings = settings._with_batch()
+        object.__setattr__(settings, "_checked_for", (config,))
+        return settings
 
     def _with_batch(self) -> Settings:
         """One batch size from all that has one value a picture; seeds of a batch count up."""

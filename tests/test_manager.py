@@ -16,6 +16,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,9 +24,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdwidgets import settings as settings_module
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import Busy, CheckpointError, InputError, OutOfMemory, Stopped
 from sdwidgets.manager import Job, ModelManager, Request
+from sdwidgets.pictures import Start
 from sdwidgets.settings import Settings
 
 LIMIT = 60  # seconds that nothing here should take
@@ -90,10 +93,8 @@ class FakeModel:
     runs: list[FakeRun] = field(default_factory=list)
     active: int = 0
 
-    def sample(self, **settings: Any) -> FakeRun:
-        given = {name: settings.pop(name) for name in ("image", "mask", "attention")}
-        assert set(given) == {"image", "mask", "attention"}
-        self.runs.append(FakeRun(settings["steps"], Settings(**settings), self.step))
+    def run(self, settings: Settings, start: Start | None, *, attention: bool) -> FakeRun:
+        self.runs.append(FakeRun(settings.steps, settings.checked(TINY), self.step))
         return self.runs[-1]
 
 
@@ -254,6 +255,65 @@ def test_settings_that_a_loaded_model_does_not_take_are_refused_at_once(
     manager.load("one")
     states, error = told(manager, Request("one", Settings(width=7)))
     assert states == [] and "multiple of 2" in str(error)
+
+
+def test_images_are_checked_at_once(manager: ModelManager, tmp_path: Path) -> None:
+    grey = Image.new("RGB", (8, 8), "grey")
+    wrong = [
+        ({"image": tmp_path / "none.png"}, "image"),
+        ({"image": b"no image"}, "image"),
+        ({"image": grey, "mask": "none.png"}, "mask"),
+        ({"image": grey, "mask": Image.new("L", (8, 4))}, "mask"),
+        ({"mask": grey}, "image"),
+        ({"attention": "yes"}, "attention"),
+    ]
+    for given, parameter in wrong:
+        refused: Any = given
+        states, error = told(manager, Request("one", Settings(), **refused))
+        assert states == [] and error.parameter == parameter
+    few = Request("one", Settings(steps=30, strength=0.03), image=grey)
+    assert told(manager, few)[1].parameter == "strength"
+    assert manager._worker is None
+
+
+def test_an_image_file_is_read_when_the_run_is_submitted(folder: str, tmp_path: Path) -> None:
+    gate, file = Gate(), tmp_path / "image.png"
+    Image.new("RGB", (16, 16), "red").save(file)
+    images = []
+    with ModelManager() as manager:
+        manager.load(folder)
+        first = manager.submit(Request(folder, Settings(steps=1, seed=0)), on_run=lambda _: gate(0))
+        assert gate.reached.wait(LIMIT)
+        job = manager.submit(
+            Request(folder, Settings(steps=2, seed=0), image=file),
+            on_run=lambda run: images.append(run.image),
+        )
+        file.unlink()
+        gate.open()
+        assert job.result(LIMIT).complete and first.state == "done"
+    assert images[0].getpixel((0, 0)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(("loaded", "times"), [(False, 2), (True, 1)])
+def test_settings_are_checked_once_by_whoever_knows_more(
+    folder: str, monkeypatch: pytest.MonkeyPatch, loaded: bool, times: int
+) -> None:
+    checks, texts = [], settings_module._texts
+
+    def counted(name: str, value: object) -> Any:
+        checks.append(name)
+        return texts(name, value)
+
+    monkeypatch.setattr(settings_module, "_texts", counted)
+    runs: list[Any] = []
+    with ModelManager() as manager:
+        if loaded:
+            manager.load(folder)
+        asked = Request(folder, Settings("a cat", steps=1))
+        job = manager.submit(asked, on_run=runs.append)
+        job.result(LIMIT)
+    assert checks.count("prompt") == times
+    assert runs[0].settings.seed == job.request.settings.seed  # drawn once
 
 
 # --------------------------------------------------------------------------------------------- Stop

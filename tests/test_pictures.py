@@ -11,8 +11,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from sdwidgets.errors import ImageError
-from sdwidgets.pictures import as_mask, as_picture, fitted
+from sdwidgets.errors import ImageError, InputError
+from sdwidgets.pictures import Start, as_mask, as_picture, fitted
 
 
 def first_pixel(value: Any) -> tuple[int, int, int]:
@@ -247,3 +247,20 @@ def test_a_mask_of_another_size_is_refused_with_both_sizes() -> None:
 def test_a_mask_of_one_colour_is_noticed(level: int, words: str) -> None:
     mask = Image.new("L", (8, 8), level)
     assert words in fitted(Image.new("RGB", (8, 8)), mask, 8, 8)[2][0]
+
+
+def test_what_a_run_begins_from_is_opened_once() -> None:
+    assert Start.of(None) is None
+    start = Start.of(np.full((8, 16), 255, np.uint8), np.zeros((8, 16, 3), np.uint8))
+    assert start and start.mask
+    assert (start.image.mode, start.mask.mode) == ("RGB", "L")
+    small = start.fitted(8, 8)
+    assert small.mask and small.image.size == small.mask.size == (8, 8)
+    assert [note.split()[1] for note in small.notices] == ["mask", "picture"]
+
+
+def test_a_mask_without_its_picture_is_refused() -> None:
+    with pytest.raises(InputError, match="alone"):
+        Start.of(None, np.zeros((8, 8), np.uint8))
+    with pytest.raises(ImageError, match="8 x 4"):
+        Start.of(Image.new("RGB", (8, 8)), half((8, 4)))

@@ -5,7 +5,7 @@ import math
 import random
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,18 @@ def test_a_missing_seed_is_drawn_and_kept() -> None:
     first, second = Settings().checked(TINY), Settings().checked(TINY)
     assert isinstance(first.seed, int) and first.seed != second.seed
     assert first.checked(TINY) == first
+
+
+def test_checked_settings_remember_for_which_model() -> None:
+    plain = Settings("a cat").checked()
+    assert plain.checked() is plain
+    tiny = plain.checked(TINY)
+    assert tiny is not plain and tiny.checked(TINY) is tiny and tiny.checked() is tiny
+    assert tiny.checked(replace(TINY, name="other")) == tiny
+    with pytest.raises(InputError):  # another model is another check
+        tiny.checked(SD1)
+    with pytest.raises(InputError):  # and other settings are not those that were checked
+        replace(tiny, steps=0).checked(TINY)
 
 
 def test_numpys_numbers_become_pythons() -> None:
