@@ -16,9 +16,7 @@ from typing import Any, ClassVar
 from .checks import is_whole, shown
 from .configs import ModelConfig
 from .errors import InputError
-
-SAMPLERS = ("dpmpp_2m", "euler", "euler_ancestral", "heun", "ddim")
-SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver")
+from .sampling import ETA, EVERY_OPTION, OPTIONS, SAMPLERS, SCHEDULES, Option, takers
 
 LIMITS: dict[str, tuple[int, int]] = {
     "steps": (1, 1000),
@@ -29,7 +27,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "height": (1, 4096),
     "batch_size": (1, 64),
     "strength": (0, 1),
-    "eta": (0, 1),
+    **{option.name: (option.low, option.high) for option in EVERY_OPTION.values()},
 }
 """Lowest and highest value of each number."""
 
@@ -47,8 +45,8 @@ class Settings:
     prompt: str | tuple[str, ...] = ""
     negative_prompt: str | tuple[str, ...] = ""
     steps: int = 20
-    sampler: str = "dpmpp_2m"
-    schedule: str = "default"
+    sampler: str = SAMPLERS[0]
+    schedule: str = SCHEDULES[0]
     guidance_scale: float | None = None
     guidance_rescale: float = 0.0
     seed: int | tuple[int, ...] | None = None
@@ -56,7 +54,7 @@ class Settings:
     height: int | None = None
     batch_size: int = 1
     strength: float = 0.8
-    eta: float = 0.0
+    eta: float = ETA.default
 
     _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # of an instance: what it passed
 
@@ -90,19 +88,16 @@ class Settings:
             height=None if height is None else _side("height", height, config),
             batch_size=_whole("batch_size", self.batch_size),
             strength=_real("strength", self.strength),
-            eta=_real("eta", self.eta),
+            **{name: _real(name, getattr(self, name)) for name in EVERY_OPTION},
         )
         if settings.strength == 0:
             raise InputError(
                 "strength is 0: nothing would change.\nGive more than 0 and at most 1.",
                 parameter="strength",
             )
-        if settings.eta > 0 and settings.sampler != "ddim":
-            raise InputError(
-                f"eta only acts in the sampler 'ddim', not in {settings.sampler!r}.\n"
-                "Leave it at 0, or take sampler='ddim'.",
-                parameter="eta",
-            )
+        for name, option in EVERY_OPTION.items():
+            if option not in OPTIONS[settings.sampler]:
+                _check_unused(option, getattr(settings, name), settings.sampler)
         settings = settings._with_batch()
         object.__setattr__(settings, "_checked_for", (config,))
         return settings
@@ -162,6 +157,11 @@ class Settings:
 
     def _each(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
         return value if isinstance(value, tuple) else (value,) * self.batch_size
+
+    @property
+    def options(self) -> dict[str, float]:
+        """The options of the chosen sampler, by name."""
+        return {option.name: getattr(self, option.name) for option in OPTIONS[self.sampler]}
 
     @property
     def skipped_steps(self) -> int:
@@ -291,6 +291,18 @@ def _real(name: str, value: Any) -> float:
     if not low <= value <= high:  # NaN is not
         raise InputError(f"{name} must be {low} to {high}, got {shown(value)}.", parameter=name)
     return float(value)
+
+
+def _check_unused(option: Option, value: float, sampler: str) -> None:
+    """Refuse an option that the sampler does not take, unless it was left at its default."""
+    if value == option.default:
+        return
+    known = " or ".join(map(repr, takers(option.name)))
+    raise InputError(
+        f"{option.name} only acts in the sampler {known}, not in {sampler!r}.\n"
+        f"Leave it at {option.default:g}, or take sampler={known}.",
+        parameter=option.name,
+    )
 
 
 def _side(name: str, value: Any, config: ModelConfig | None) -> int:

@@ -6,7 +6,8 @@ import math
 import random
 from typing import Any
 
-from sdwidgets.settings import LIMITS, SAMPLERS, SCHEDULES
+from sdwidgets.sampling import SAMPLERS, SCHEDULES
+from sdwidgets.settings import LIMITS
 
 
 def anything(rng: random.Random) -> Any:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 import json
 import math
 import random
@@ -14,7 +15,8 @@ from random_values import anything, near_its_limits
 
 from sdwidgets.configs import SD1, TINY
 from sdwidgets.errors import InputError
-from sdwidgets.settings import LIMITS, SAMPLERS, SCHEDULES, Settings, amount, memory_needed
+from sdwidgets.sampling import EVERY_OPTION, OPTIONS, SAMPLERS, SCHEDULES, takers
+from sdwidgets.settings import LIMITS, Settings, amount, memory_needed
 
 NAN, INF = math.nan, math.inf
 
@@ -103,7 +105,7 @@ def test_a_missing_seed_is_drawn_and_kept() -> None:
 
 
 def test_checked_settings_remember_for_which_model() -> None:
-    plain = Settings("a cat").checked()
+    plain = Settings("a cat", width=6).checked()
     assert plain.checked() is plain
     tiny = plain.checked(TINY)
     assert tiny is not plain and tiny.checked(TINY) is tiny and tiny.checked() is tiny
@@ -232,11 +234,47 @@ def test_eta_acts_in_ddim_alone() -> None:
         Settings(sampler="heun", eta=0.5).checked(TINY)
 
 
-def test_the_names_are_those_of_the_samplers_and_grids() -> None:
+def test_the_declared_samplers_are_the_engines() -> None:
     from sdwidgets import diffusion
 
     assert set(SAMPLERS) == set(diffusion.SAMPLERS)
     assert set(SCHEDULES) == set(diffusion.SCHEDULES)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_a_samplers_options_are_its_arguments_and_fields_of_settings(sampler: str) -> None:
+    from sdwidgets import diffusion
+
+    arguments = inspect.signature(diffusion.SAMPLERS[sampler]).parameters.values()
+    taken = {one.name: one.default for one in arguments if one.kind is one.KEYWORD_ONLY}
+    del taken["noise"]
+    assert taken == {option.name: option.default for option in OPTIONS[sampler]}
+    settings = Settings(sampler=sampler).checked()
+    assert settings.options == taken
+    for option in OPTIONS[sampler]:
+        assert LIMITS[option.name] == (option.low, option.high)
+        changed = replace(settings, **{option.name: option.high})
+        assert changed.checked().options[option.name] == option.high
+
+
+def test_an_option_is_the_same_in_every_sampler_that_takes_it() -> None:
+    for options in OPTIONS.values():
+        for option in options:
+            assert EVERY_OPTION[option.name] is option
+            assert option.low <= option.default <= option.high
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("name", EVERY_OPTION)
+def test_an_option_without_effect_is_refused_and_says_who_takes_it(sampler: str, name: str) -> None:
+    option = EVERY_OPTION[name]
+    settings = Settings(sampler=sampler, **{name: option.high})  # type: ignore[arg-type]
+    if sampler in takers(name):
+        assert getattr(settings.checked(), name) == option.high
+    else:
+        with pytest.raises(InputError, match=takers(name)[0]) as caught:
+            settings.checked()
+        assert caught.value.parameter == name
 
 
 def test_memory_grows_with_the_picture_and_the_batch() -> None:

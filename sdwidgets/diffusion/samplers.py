@@ -2,7 +2,7 @@
 
 Each follows the probability flow ``dx/dsigma = (x - denoise(x, sigma)) / sigma`` (Karras et al.,
 arXiv 2206.00364, eq. 1 with sigma(t) = t) down a grid of noise levels, some adding noise again. To
-add a sampler, write a generator and put it into `SAMPLERS`.
+add a sampler, write a generator and put it into `SAMPLERS`; its keyword arguments are its options.
 
 Every sampler yields ``len(sigmas) - 1`` steps, and ``steps[i].x_next is steps[i + 1].x``.
 """
