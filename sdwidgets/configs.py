@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-Prediction = Literal["eps", "v", "x0"]
+Prediction = Literal["eps", "v", "x0", "flow"]
 Spacing = Literal["leading", "trailing", "linspace", "karras"]
 Join = Literal["tokens", "width"]
 

@@ -30,6 +30,7 @@ from .diffusion import (
     Denoiser,
     NoiseSchedule,
     Step,
+    coefficients,
     inpainting,
 )
 from .errors import InputError, NumericsError, OutOfMemory
@@ -374,7 +375,8 @@ class Run(Iterator[Step]):
         """
         last = step.index == len(self) - 1
         # a grid may end above 0 ("ddim"): the network's own view of those latents is decoded
-        held = [step.x_next / (1 + step.sigma_next**2) ** 0.5 if last else step.denoised]
+        c_in = coefficients(self.model.config.schedule.prediction).c_in(step.sigma_next)
+        held = [c_in * step.x_next if last else step.denoised]
         del step  # out of memory, the error's frames must keep no tensor alive: not this one either
         images = _within_memory(lambda: self.model.decode(held.pop()), self._memory_message)
         if self.image is None or self.mask is None:
@@ -422,7 +424,7 @@ class Run(Iterator[Step]):
             known = (mean + std * noise().to(mean.device)).to(device)
         start = noise() if self.latents is None else self.latents.to(device, torch.float32)
         if known is None or (self.mask is not None and settings.strength == 1):
-            x = start * (1 + grid[0] ** 2) ** 0.5
+            x = start / denoiser.coefficients.c_in(grid[0])  # the network sees unit variance
         else:
             x = torch.add(known, start, alpha=grid[0])
         denoise: Denoise = denoiser
@@ -431,8 +433,8 @@ class Run(Iterator[Step]):
             mask = _latent_mask(self.mask, model.config.autoencoder.factor).to(device)
             denoise = inpainting(denoiser, known, start, mask, grid[0])
 
-        options = {"eta": settings.eta} if settings.sampler == "ddim" else {}
-        for step in SAMPLERS[settings.sampler](denoise, x, grid, noise=noise, **options):
+        sampler = SAMPLERS[settings.sampler]
+        for step in sampler(denoise, x, grid, noise=noise, **settings.options):
             if not _finite(step.x_next):
                 raise NumericsError(self._numerics_message(step, conditioning))
             cond, uncond = denoiser.take_halves()

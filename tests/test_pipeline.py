@@ -21,12 +21,13 @@ from tqdm import tqdm
 
 from sdwidgets import pipeline
 from sdwidgets.configs import TINY, ModelConfig
-from sdwidgets.diffusion import SAMPLERS, Step
+from sdwidgets.diffusion import PREDICTIONS, SAMPLERS, Prediction, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
 from sdwidgets.models import text
 from sdwidgets.models.attention import LOOK
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.settings import SCHEDULES, memory_needed
+from sdwidgets.sampling import SCHEDULES
+from sdwidgets.settings import memory_needed
 from sdwidgets.trace import Trace, preview_rgb
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
@@ -666,9 +667,16 @@ def test_a_model_can_be_copied(tiny_model: LatentDiffusion) -> None:
     assert twin.name == "tiny" and twin.unet is tiny_model.unet
 
 
-def test_v_prediction(make_model: Callable[[ModelConfig], LatentDiffusion]) -> None:
-    config = replace(TINY, schedule=replace(TINY.schedule, prediction="v"))
-    trace = make_model(config).generate("a cat", **SETTINGS)
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_every_prediction_shows_the_network_unit_variance_at_first(
+    make_model: Callable[[ModelConfig], LatentDiffusion], prediction: Prediction
+) -> None:
+    config = replace(TINY, schedule=replace(TINY.schedule, prediction=prediction))
+    model, inputs = make_model(config), []
+    hook = model.unet.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    trace = model.generate("a cat", latents=torch.ones(1, 4, 8, 8), **SETTINGS)
+    hook.remove()
+    assert torch.allclose(inputs[0], torch.ones_like(inputs[0]))
     assert torch.isfinite(latents_of(trace)).all()
 
 

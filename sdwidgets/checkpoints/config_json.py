@@ -21,7 +21,7 @@ from ..configs import (
     TextConfig,
     UNetConfig,
 )
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from .weights import quoted
 
 Json = dict[str, Any]
@@ -412,6 +412,12 @@ def check_schedule(config: ScheduleConfig, where: str) -> None:
 
 def schedule_to_json(config: ScheduleConfig) -> Json:
     diffusers_name = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
+    if config.prediction not in diffusers_name:
+        raise InputError(
+            f"A model that predicts {config.prediction!r} cannot be saved: diffusers' file of a "
+            f"variance schedule has no word for it.\nKnown: {', '.join(diffusers_name)}.",
+            parameter="prediction",
+        )
     karras = {"use_karras_sigmas": True} if config.spacing == "karras" else {}
     return {
         "_class_name": "DDIMScheduler",

@@ -3,17 +3,29 @@
 Needs torch and nothing of ours.
 """
 
-from .denoiser import Denoise, Denoiser, coefficients, guide, inpainting
+from .denoiser import (
+    PREDICTIONS,
+    Coefficients,
+    Denoise,
+    Denoiser,
+    Prediction,
+    coefficients,
+    guide,
+    inpainting,
+)
 from .samplers import SAMPLERS, Noise, Sampler, Step
 from .schedule import SCHEDULES, NoiseSchedule
 
 __all__ = [
+    "PREDICTIONS",
     "SAMPLERS",
     "SCHEDULES",
+    "Coefficients",
     "Denoise",
     "Denoiser",
     "Noise",
     "NoiseSchedule",
+    "Prediction",
     "Sampler",
     "Step",
     "coefficients",

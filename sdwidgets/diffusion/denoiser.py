@@ -1,42 +1,100 @@
-"""From a network that predicts noise, velocity or picture to ``denoise(x, sigma) -> denoised``.
+"""From a network's prediction to ``denoise(x, sigma) -> denoised``.
 
-The network was trained on ``x / sqrt(1 + sigma^2)`` and on a training step's number; samplers
-know ``x = x0 + sigma * noise`` and nothing else (Karras et al., arXiv 2206.00364, section 5: c_in,
-c_skip, c_out). Latents are float32 outside; the one cast to the network's type is here.
+What a network predicts, and how it was trained to see its input, are four coefficients (Karras et
+al., arXiv 2206.00364, section 5 and table 1)::
+
+    denoised = c_skip(sigma) * x + c_out(sigma) * network(c_in(sigma) * x, c_noise(sigma))
+
+`PREDICTIONS` has a row of them for every kind of prediction. Samplers know ``x = x0 + sigma *
+noise`` and nothing else. Latents are float32 outside; the one cast to the network's type is here.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from .schedule import NoiseSchedule
 
-Prediction = Literal["eps", "v", "x0"]
+Prediction = Literal["eps", "v", "x0", "flow"]
 Denoise = Callable[[Tensor, float], Tensor]
 """``(x [B, C, h, w], sigma) -> denoised [B, C, h, w]``, float32: the expected clean latents."""
 
 Network = Callable[[Tensor, Tensor], Tensor]
-"""``(x / sqrt(1 + sigma^2) [N, C, h, w], t [N] float32) -> prediction [N, C, h, w]``."""
+"""``(c_in * x [N, C, h, w], c_noise [N] float32) -> prediction [N, C, h, w]``."""
+
+Level = Any
+"""A noise level: a float, or a tensor of them, which gives tensors of its shape and type."""
 
 
-def coefficients(prediction: Prediction, sigma: float) -> tuple[float, float]:
-    """(c_skip, c_out) with ``denoised = c_skip * x + c_out * prediction``.
+@dataclass(frozen=True)
+class Coefficients:
+    """The four coefficients of one kind of prediction, each a function of the noise level."""
 
-    eps: the noise (arXiv 2006.11239). v: ``(noise - sigma * x0) / sqrt(1 + sigma^2)`` (Salimans and
-    Ho, arXiv 2202.00512, section 4). x0: the picture itself.
-    """
-    if prediction == "eps":
-        return 1.0, -sigma
-    if prediction == "v":
-        return 1 / (1 + sigma**2), -sigma / math.sqrt(1 + sigma**2)
-    if prediction == "x0":
-        return 0.0, 1.0
-    raise ValueError(f"prediction must be 'eps', 'v' or 'x0', got {prediction!r}")
+    c_skip: Callable[[Level], Level]
+    c_out: Callable[[Level], Level]
+    c_in: Callable[[Level], Level]
+    c_noise: Callable[[Level, NoiseSchedule], Level]
+
+
+def _unit(sigma: Level) -> Level:
+    """What brings x = x0 + sigma * noise to unit variance."""
+    return 1 / (1 + sigma**2) ** 0.5
+
+
+def _training_step(sigma: Level, schedule: NoiseSchedule) -> Level:
+    return schedule.t(sigma)
+
+
+PREDICTIONS: dict[Prediction, Coefficients] = {
+    "eps": Coefficients(
+        lambda sigma: 0 * sigma + 1,
+        lambda sigma: -sigma,
+        _unit,
+        _training_step,
+    ),
+    "v": Coefficients(
+        lambda sigma: 1 / (1 + sigma**2),
+        lambda sigma: -sigma / (1 + sigma**2) ** 0.5,
+        _unit,
+        _training_step,
+    ),
+    "x0": Coefficients(
+        lambda sigma: 0 * sigma,
+        lambda sigma: 0 * sigma + 1,
+        _unit,
+        _training_step,
+    ),
+    "flow": Coefficients(
+        lambda sigma: 1 / (1 + sigma),
+        lambda sigma: -sigma / (1 + sigma),
+        lambda sigma: 1 / (1 + sigma),
+        lambda sigma, schedule: sigma / (1 + sigma),
+    ),
+}
+"""What a network may predict.
+
+eps: the noise (arXiv 2006.11239). v: ``(noise - sigma * x0) / sqrt(1 + sigma^2)`` (Salimans and
+Ho, arXiv 2202.00512, section 4). x0: the clean latents. These see ``x / sqrt(1 + sigma^2)``, of
+unit variance, and the training step of sigma.
+
+flow: ``noise - x0``, the velocity of rectified flow ``(1 - t) * x0 + t * noise`` (Liu et al., arXiv
+2209.03003, equation 1; Lipman et al., arXiv 2210.02747), which is ``x / (1 + sigma)`` with ``sigma
+= t / (1 - t)``. The network is told t, from 0 to 1.
+"""
+
+
+def coefficients(prediction: Prediction) -> Coefficients:
+    """The coefficients of a kind of prediction; raises ValueError for an unknown one."""
+    if prediction not in PREDICTIONS:
+        raise ValueError(
+            f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, got {prediction!r}"
+        )
+    return PREDICTIONS[prediction]
 
 
 class Denoiser:
@@ -58,10 +116,9 @@ class Denoiser:
         guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
     ):
-        coefficients(prediction, 1.0)  # an unknown kind shows here, not in the first step
+        self.coefficients = coefficients(prediction)
         self.network = network
         self.schedule = schedule
-        self.prediction = prediction
         self.dtype = dtype
         self.guidance_scale = guidance_scale
         self.guidance_rescale = guidance_rescale
@@ -69,13 +126,14 @@ class Denoiser:
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
         scale = self.guidance_scale
-        x_in = (x / math.sqrt(1 + sigma**2)).to(self.dtype)
+        c = self.coefficients
+        x_in = (c.c_in(sigma) * x).to(self.dtype)
         if scale is not None:
             x_in = torch.cat([x_in, x_in])
-        t = torch.full((len(x_in),), self.schedule.t(sigma), dtype=torch.float32, device=x.device)
+        c_noise = c.c_noise(sigma, self.schedule)
+        t = torch.full((len(x_in),), c_noise, dtype=torch.float32, device=x.device)
         out = self.network(x_in, t).float()
-        c_skip, c_out = coefficients(self.prediction, sigma)
-        skipped = c_skip * x
+        skipped, c_out = c.c_skip(sigma) * x, c.c_out(sigma)
         if scale is None:
             return torch.add(skipped, out, alpha=c_out)
         cond, uncond = out.chunk(2)

@@ -122,9 +122,9 @@ class DiffusionTask:
         z = self.latents.draw(self.rows(draw), draw.normal(*channels))
         start = random.Random(f"diffusion/{self.seed}/{draw.step}").random()
         t = even_steps(draw.size, steps, start)[draw.rows]
-        sigma = self.noise.sigmas[t].float().to(device).view(-1, 1, 1, 1)
+        sigma = self.noise.sigmas[t].view(-1, 1, 1, 1)  # float64, on the CPU
         eps = draw.normal(*channels)
-        x = noised(z, eps, sigma).to(memory_format=torch.channels_last)
+        x = noised(prediction, z, eps, sigma).to(memory_format=torch.channels_last)
         join = self.config.join
         told = condition(self.embedders, self.given(draw), join=join, device=device)
         out = conditioned(self.model.unet, told)(x, t.to(device))
@@ -132,7 +132,7 @@ class DiffusionTask:
         error = (out.float() - wanted).square().mean((1, 2, 3))  # [B]
         weight = torch.ones_like(error)
         if self.min_snr is not None:
-            weight = min_snr_weight(prediction, sigma.flatten(), self.min_snr)
+            weight = min_snr_weight(prediction, sigma.flatten(), self.min_snr).to(error)
         little, much = (third.to(device) for third in (t < steps / 3, t >= steps * 2 / 3))
         return {
             "loss": (weight * error).mean(),

@@ -84,6 +84,16 @@ def test_a_dtype_that_is_none(model: Any, tmp_path: Path, dtype: Any) -> None:
     assert not (tmp_path / "saved").exists()
 
 
+def test_a_prediction_that_the_layout_has_no_word_for_is_refused(
+    model: Any, tmp_path: Path
+) -> None:
+    schedule = replace(model.config.schedule, prediction="flow")
+    flow = replace(model, config=replace(model.config, schedule=schedule))
+    with pytest.raises(InputError, match="flow"):
+        save_model(flow, tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
 def test_the_preview_goes_along(model: Any, tmp_path: Path) -> None:
     factors = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
     path = save_model(replace(model, preview=factors), tmp_path / "saved")

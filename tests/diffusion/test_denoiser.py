@@ -6,28 +6,74 @@ import pytest
 import torch
 from torch import Tensor
 
-from sdwidgets.diffusion import Denoiser, NoiseSchedule, guide, inpainting
+from sdwidgets.diffusion import (
+    PREDICTIONS,
+    Denoiser,
+    NoiseSchedule,
+    Prediction,
+    coefficients,
+    guide,
+    inpainting,
+)
+from sdwidgets.diffusion.samplers import euler
 
 SCHEDULE = NoiseSchedule.from_betas()
 SIGMA = 2.5
 
 
 @pytest.fixture
-def pictures() -> tuple[Tensor, Tensor]:
+def images() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
     return torch.randn(2, 3, 4, 5, generator=generator), torch.randn(
         2, 3, 4, 5, generator=generator
     )
 
 
-@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
-def test_a_perfect_network_gives_the_picture_back(
-    prediction: str, pictures: tuple[Tensor, Tensor]
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_perfect_network_gives_the_image_back(
+    prediction: Prediction, images: tuple[Tensor, Tensor]
 ) -> None:
-    x0, noise = pictures
-    answers = {"eps": noise, "x0": x0, "v": (noise - SIGMA * x0) / math.sqrt(1 + SIGMA**2)}
+    x0, noise = images
+    v = (noise - SIGMA * x0) / math.sqrt(1 + SIGMA**2)
+    answers = {"eps": noise, "x0": x0, "v": v, "flow": noise - x0}
     denoise = Denoiser(lambda x, t: answers[prediction], SCHEDULE, prediction)
     assert torch.allclose(denoise(x0 + SIGMA * noise, SIGMA), x0, atol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_coefficients_of_many_levels_are_those_of_each(prediction: Prediction) -> None:
+    levels = torch.tensor([0.03, 1.0, 14.6], dtype=torch.float64)
+    c = coefficients(prediction)
+    for of in (c.c_skip, c.c_out, c.c_in):
+        each = torch.tensor([of(level) for level in levels.tolist()], dtype=torch.float64)
+        assert of(levels).dtype == torch.float64
+        assert torch.allclose(of(levels), each, rtol=1e-12)
+    times = [c.c_noise(level, SCHEDULE) for level in levels.tolist()]
+    assert torch.allclose(c.c_noise(levels, SCHEDULE).double(), torch.tensor(times).double())
+
+
+def test_a_flow_network_sees_the_straight_line_and_its_time() -> None:
+    t, seen = 0.8, list[tuple[Tensor, Tensor]]()
+    x0, noise = torch.randn(2, 2, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+
+    def network(x: Tensor, time: Tensor) -> Tensor:
+        seen.append((x, time))
+        return noise - x0
+
+    sigma = t / (1 - t)
+    Denoiser(network, SCHEDULE, "flow")(x0 + sigma * noise, sigma)
+    assert torch.allclose(seen[0][0], (1 - t) * x0 + t * noise, atol=1e-6)
+    assert torch.allclose(seen[0][1], torch.full((2,), t))
+
+
+def test_an_euler_step_of_a_flow_is_a_step_along_its_velocity() -> None:
+    """x_t' = x_t + (t' - t) * velocity, whatever the network answers."""
+    t, t_next = 0.8, 0.5
+    x_t, velocity = torch.randn(2, 1, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    denoise = Denoiser(lambda x, time: velocity, SCHEDULE, "flow")
+    sigmas = [t / (1 - t), t_next / (1 - t_next)]
+    (step,) = euler(denoise, x_t / (1 - t), sigmas)
+    assert torch.allclose(step.x_next * (1 - t_next), x_t + (t_next - t) * velocity, atol=1e-5)
 
 
 def test_the_network_sees_unit_variance_and_the_training_step() -> None:
@@ -44,26 +90,26 @@ def test_the_network_sees_unit_variance_and_the_training_step() -> None:
     assert torch.allclose(seen[0][1], torch.full((3,), 700.0))
 
 
-def test_only_the_network_sees_its_dtype(pictures: tuple[Tensor, Tensor]) -> None:
+def test_only_the_network_sees_its_dtype(images: tuple[Tensor, Tensor]) -> None:
     types = []
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         types.append((x.dtype, t.dtype))
         return x
 
-    denoised = Denoiser(network, SCHEDULE, dtype=torch.bfloat16)(pictures[0], SIGMA)
+    denoised = Denoiser(network, SCHEDULE, dtype=torch.bfloat16)(images[0], SIGMA)
     assert types == [(torch.bfloat16, torch.float32)]
     assert denoised.dtype == torch.float32
 
 
-def test_guidance_calls_once_with_the_prompts_half_first(pictures: tuple[Tensor, Tensor]) -> None:
+def test_guidance_calls_once_with_the_prompts_half_first(images: tuple[Tensor, Tensor]) -> None:
     calls = []
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         calls.append(len(x))
         return torch.cat([x[:2] + 1, x[2:] - 1])
 
-    x, _ = pictures
+    x, _ = images
     denoiser = Denoiser(network, SCHEDULE, guidance_scale=3.0)
     denoised = denoiser(x, SIGMA)
     cond, uncond = denoiser.take_halves()
@@ -73,9 +119,9 @@ def test_guidance_calls_once_with_the_prompts_half_first(pictures: tuple[Tensor,
 
 
 def test_the_halves_are_those_of_the_first_call_and_taken_once(
-    pictures: tuple[Tensor, Tensor],
+    images: tuple[Tensor, Tensor],
 ) -> None:
-    x, other = pictures
+    x, other = images
     denoiser = Denoiser(lambda x, t: x, SCHEDULE, guidance_scale=3.0)
     denoiser(x, SIGMA)
     denoiser(other, SIGMA)
@@ -84,14 +130,14 @@ def test_the_halves_are_those_of_the_first_call_and_taken_once(
     assert denoiser.take_halves() == (None, None)
 
 
-def test_without_guidance_there_are_no_halves(pictures: tuple[Tensor, Tensor]) -> None:
+def test_without_guidance_there_are_no_halves(images: tuple[Tensor, Tensor]) -> None:
     denoiser = Denoiser(lambda x, t: x, SCHEDULE)
-    denoiser(pictures[0], SIGMA)
+    denoiser(images[0], SIGMA)
     assert denoiser.take_halves() == (None, None)
 
 
-def test_full_rescale_gives_the_prompts_contrast(pictures: tuple[Tensor, Tensor]) -> None:
-    cond, uncond = pictures
+def test_full_rescale_gives_the_prompts_contrast(images: tuple[Tensor, Tensor]) -> None:
+    cond, uncond = images
     guided = guide(cond, uncond, 7.5, rescale=1.0)
     assert torch.allclose(guided.std((1, 2, 3)), cond.std((1, 2, 3)), rtol=1e-5)
 
@@ -106,8 +152,8 @@ def test_an_unknown_prediction_is_refused_at_once() -> None:
         Denoiser(lambda x, t: x, SCHEDULE, "velocity")
 
 
-def test_inpainting_denoises_the_known_part_to_itself(pictures: tuple[Tensor, Tensor]) -> None:
-    known, noise = pictures
+def test_inpainting_denoises_the_known_part_to_itself(images: tuple[Tensor, Tensor]) -> None:
+    known, noise = images
     mask = torch.zeros(1, 1, 4, 5)
     mask[..., :2] = 1
     denoise = inpainting(lambda x, sigma: x * 0 + 9, known, noise, mask, start=10.0)
@@ -117,9 +163,9 @@ def test_inpainting_denoises_the_known_part_to_itself(pictures: tuple[Tensor, Te
 
 
 def test_inpainting_shows_the_network_the_known_part_at_its_noise(
-    pictures: tuple[Tensor, Tensor],
+    images: tuple[Tensor, Tensor],
 ) -> None:
-    known, noise = pictures
+    known, noise = images
     seen = []
     mask = torch.zeros(1, 1, 4, 5)
     denoise = inpainting(lambda x, s: (seen.append(x), x)[1], known, noise, mask, start=10.0)

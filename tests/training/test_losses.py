@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from sdwidgets.configs import EMOJI, SD1
-from sdwidgets.diffusion import coefficients
+from sdwidgets.diffusion import PREDICTIONS, coefficients
 from sdwidgets.pipeline import noise_schedule
 from sdwidgets.training.losses import even_steps, min_snr_weight, noised, target
 
-KINDS = ("eps", "v", "x0")
+KINDS = tuple(PREDICTIONS)
 
 
 @pytest.fixture
@@ -22,7 +22,15 @@ def drawn():
 def test_the_noised_latents_are_those_of_ddpm(drawn):
     z, eps, sigma = drawn
     abar = 1 / (1 + sigma.square())
-    assert torch.allclose(noised(z, eps, sigma), abar.sqrt() * z + (1 - abar).sqrt() * eps)
+    for kind in ("eps", "v", "x0"):
+        wanted = abar.sqrt() * z + (1 - abar).sqrt() * eps
+        assert torch.allclose(noised(kind, z, eps, sigma), wanted)
+
+
+def test_the_noised_latents_of_a_flow_lie_on_a_straight_line(drawn):
+    z, eps, sigma = drawn
+    t = sigma / (1 + sigma)
+    assert torch.allclose(noised("flow", z, eps, sigma), (1 - t) * z + t * eps)
 
 
 def test_the_targets_are_the_papers_formulas(drawn):
@@ -32,13 +40,23 @@ def test_the_targets_are_the_papers_formulas(drawn):
     assert torch.equal(target("x0", z, eps, sigma), z)
     v = alpha * eps - (1 - alpha.square()).sqrt() * z  # arXiv 2202.00512, appendix D
     assert torch.allclose(target("v", z, eps, sigma), v)
+    assert torch.allclose(target("flow", z, eps, sigma), eps - z)  # arXiv 2209.03003, equation 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_targets_of_float32_latents_are_as_exact_at_the_lowest_noise(drawn, kind):
+    z, eps, _ = drawn
+    sigma = noise_schedule(SD1.schedule).sigmas[:4].view(-1, 1, 1, 1)
+    found = target(kind, z.float(), eps.float(), sigma)
+    assert found.dtype == torch.float32
+    assert torch.allclose(found.double(), target(kind, z, eps, sigma), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_network_that_hits_its_target_denoises_to_the_clean_latents(drawn, kind):
     z, eps, sigma = drawn
     for i, level in enumerate(sigma.flatten().tolist()):
-        c_skip, c_out = coefficients(kind, level)
+        c_skip, c_out = (of(level) for of in (coefficients(kind).c_skip, coefficients(kind).c_out))
         x = z[i] + level * eps[i]
         denoised = c_skip * x + c_out * target(kind, z, eps, sigma)[i]
         assert torch.allclose(denoised, z[i])
@@ -58,7 +76,7 @@ def test_the_weights_are_the_papers_for_each_prediction():
 def test_weighted_losses_are_the_same_whatever_is_predicted(drawn, kind):
     z, eps, sigma = drawn
     level = sigma[1].item()
-    c_skip, c_out = coefficients(kind, level)
+    c_skip, c_out = (of(level) for of in (coefficients(kind).c_skip, coefficients(kind).c_out))
     x = z[1] + level * eps[1]
     denoised = z[1] + 0.3  # an error of 0.3 in x0 ...
     predicted = (denoised - c_skip * x) / c_out  # ... is this prediction's
