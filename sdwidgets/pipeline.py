@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .configs import SD1, ModelConfig, ScheduleConfig
+from .derivation import Derivation, derivation_of
 from .diffusion import (
     SAMPLERS,
     SCHEDULES,
@@ -70,6 +71,7 @@ class LatentDiffusion:
     schedule: NoiseSchedule
     preview: np.ndarray | None = field(default=None, repr=False)  # [C + 1, 3], see preview_factors
     sources: tuple[Source, ...] = field(default=(), repr=False)  # files and adapters it is made of
+    derivation: Derivation | None = field(default=None, repr=False)  # of a model made from another
 
     @property
     def name(self) -> str:
@@ -88,14 +90,96 @@ class LatentDiffusion:
 
     @cached_property
     def fingerprint(self) -> str:
-        """64 hexadecimal digits that tell its weights from others; see `fingerprint_of`."""
+        """64 hexadecimal digits that tell its weights from others; see `fingerprint_of`.
+
+        A derived model's also depends on its parent's and on what was changed; see `derivation`.
+        """
         models = (embedder.model for embedder in self.embedders)
-        return fingerprint_of(self.unet, self.autoencoder, *models)
+        values = fingerprint_of(self.unet, self.autoencoder, *models)
+        return values if self.derivation is None else self.derivation.fingerprint(values)
 
     @property
     def text(self) -> TextEncoder | None:
         """The first text encoder; None for a model that reads no text."""
         return next((each for each in self.embedders if isinstance(each, TextEncoder)), None)
+
+    def derived(
+        self,
+        *sources: Source,
+        name: str | None = None,
+        unet: UNet | None = None,
+        autoencoder: Autoencoder | None = None,
+        embedders: Sequence[Embedder] | None = None,
+    ) -> LatentDiffusion:
+        """A model with other parts, which shares all the rest with this one; this one stays.
+
+        ``sources`` say what the new parts came from; they follow this model's own in records.
+        ``name``: this model's and the sources' by default. For single weights, as LoRA changes
+        them, give parts made by `models.patched.patched`. The new model has a fingerprint of its
+        own. It shares memory with this one, so neither may be moved to another device in place.
+
+        Raises InputError if nothing is changed, without a source, and for an autoencoder whose
+        latents are of another shape than the UNet's.
+        """
+        changed: list[tuple[nn.Module, nn.Module]] = []
+        if unet is not None:
+            changed.append((unet, self.unet))
+        if autoencoder is not None:
+            _check_latents(self, autoencoder)
+            changed.append((autoencoder, self.autoencoder))
+        told = self.embedders if embedders is None else tuple(embedders)
+        if len(told) != len(self.embedders):
+            raise InputError(
+                f"{self.name!r} has {len(self.embedders)} embedders, got {len(told)}.",
+                parameter="embedders",
+            )
+        pairs = zip(told, self.embedders, strict=True)
+        changed += [(new.model, old.model) for new, old in pairs if new is not old]
+        if not changed or not sources:
+            raise InputError(
+                "A derived model needs a part that is new, and a source that says what it is.\n"
+                "Give, for example, unet=patched(model.unet, weights) and Source('my-lora').",
+                parameter="sources",
+            )
+        encoder = self.autoencoder if autoencoder is None else autoencoder
+        name = name or "+".join([self.name, *(source.name for source in sources)])
+        return replace(
+            self,
+            config=replace(
+                self.config,
+                name=name,
+                autoencoder=encoder.config,
+                embedders=tuple(embedder.config for embedder in told),
+            ),
+            unet=self.unet if unet is None else unet,
+            autoencoder=encoder,
+            embedders=told,
+            preview=self.preview if autoencoder is None else None,
+            sources=self.sources + sources,
+            derivation=derivation_of(self.fingerprint, sources, changed),
+        )
+
+    def with_autoencoder(
+        self, autoencoder: Autoencoder, *, name: str | None = None
+    ) -> LatentDiffusion:
+        """This model with another autoencoder for the same latents: finer, smaller or your own.
+
+        ``autoencoder`` is what `load_autoencoder` returns, with a scale of its own; it stays on its
+        device. The UNet and the text encoder are shared with this model. Raises InputError if its
+        latents have other channels or another size than the UNet's.
+
+        Example::
+
+            finer = model.with_autoencoder(sdw.load_autoencoder("vae.safetensors"))
+        """
+        if not isinstance(autoencoder, Autoencoder):
+            raise InputError(
+                f"autoencoder must be an Autoencoder, got a {type(autoencoder).__name__}.\n"
+                "Load one with sdwidgets.load_autoencoder(path).",
+                parameter="autoencoder",
+            )
+        sources = autoencoder.sources or (Source("autoencoder", kind="autoencoder"),)
+        return self.derived(*sources, name=name, autoencoder=autoencoder)
 
     @cached_property
     def preview_factors(self) -> np.ndarray:
@@ -262,6 +346,17 @@ class LatentDiffusion:
     def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:
         """The record of a whole run, with its pictures; takes what `sample` takes."""
         return Trace.of(self.sample(prompt, **settings))
+
+
+def _check_latents(model: LatentDiffusion, autoencoder: Autoencoder) -> None:
+    old, new = model.config.autoencoder, autoencoder.config
+    if (old.latent_channels, old.factor) != (new.latent_channels, new.factor):
+        raise InputError(
+            f"The autoencoder's latents have {new.latent_channels} channels at 1/{new.factor} of "
+            f"the size; {model.name!r} works on {old.latent_channels} at 1/{old.factor}.\n"
+            "Give an autoencoder made for the same latents.",
+            parameter="autoencoder",
+        )
 
 
 def fingerprint_of(*parts: nn.Module) -> str:

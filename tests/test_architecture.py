@@ -37,7 +37,8 @@ ALLOWED = {
     "scenes": {"errors"},
     "sources": set(),
     "version": set(),
-    "models": {"configs", "strict_json", "errors"},
+    "models": {"configs", "strict_json", "sources", "errors"},
+    "derivation": {"sources"},
     "diffusion": {"errors"},
     "trace": {
         "models",
@@ -53,6 +54,7 @@ ALLOWED = {
         "version",
     },
     "pipeline": {
+        "derivation",
         "pixels",
         "configs",
         "models",
@@ -140,6 +142,7 @@ ALLOWED = {
 # other packages -> the only parts that may import them
 ONLY_IN = {
     "torch": {
+        "derivation",
         "pixels",
         "models",
         "diffusion",

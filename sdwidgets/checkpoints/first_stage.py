@@ -14,6 +14,7 @@ import torch
 from ..configs import FIRST_STAGES, AutoencoderConfig
 from ..errors import CheckpointError, InputError, SDWidgetsError
 from ..memory import check_memory
+from ..sources import Source
 from . import config_json, infer, names
 from .fill import Part, Plan, conversions, extras, fill, plan
 from .folder import weight_files
@@ -174,6 +175,9 @@ def _assemble(
     notice = _notice(path, config, planned)
     check_memory(planned.numbers * dtype.itemsize, device, f"The autoencoder {path.name}")
     fill(planned, dtype, device, check_finite=check_finite)
+    autoencoder.sources = tuple(
+        Source(file.path.name, kind="autoencoder", file=file.stamp) for file in weights.files
+    )
     if notice:
         warnings.warn(notice, stacklevel=3)
     return autoencoder

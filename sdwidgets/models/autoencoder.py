@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..configs import AutoencoderConfig
 from ..errors import InputError
+from ..sources import Source
 from .attention import PixelAttention
 from .layers import Downsample, ResnetBlock, Upsample, norm_silu
 from .quantizer import Quantizer
@@ -236,6 +237,7 @@ class Autoencoder(nn.Module):
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
         self.config = config
+        self.sources: tuple[Source, ...] = ()  # the files that its weights came from, if any
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.quant_conv = nn.Conv2d(config.moments, config.moments, 1)
