@@ -52,28 +52,28 @@ def _training_step(sigma: Level, schedule: NoiseSchedule) -> Level:
 
 PREDICTIONS: dict[Prediction, Coefficients] = {
     "eps": Coefficients(
-        lambda sigma: 0 * sigma + 1,
-        lambda sigma: -sigma,
-        _unit,
-        _training_step,
+        c_skip=lambda sigma: 0 * sigma + 1,
+        c_out=lambda sigma: -sigma,
+        c_in=_unit,
+        c_noise=_training_step,
     ),
     "v": Coefficients(
-        lambda sigma: 1 / (1 + sigma**2),
-        lambda sigma: -sigma / (1 + sigma**2) ** 0.5,
-        _unit,
-        _training_step,
+        c_skip=lambda sigma: 1 / (1 + sigma**2),
+        c_out=lambda sigma: -sigma / (1 + sigma**2) ** 0.5,
+        c_in=_unit,
+        c_noise=_training_step,
     ),
     "x0": Coefficients(
-        lambda sigma: 0 * sigma,
-        lambda sigma: 0 * sigma + 1,
-        _unit,
-        _training_step,
+        c_skip=lambda sigma: 0 * sigma,
+        c_out=lambda sigma: 0 * sigma + 1,
+        c_in=_unit,
+        c_noise=_training_step,
     ),
     "flow": Coefficients(
-        lambda sigma: 1 / (1 + sigma),
-        lambda sigma: -sigma / (1 + sigma),
-        lambda sigma: 1 / (1 + sigma),
-        lambda sigma, schedule: sigma / (1 + sigma),
+        c_skip=lambda sigma: 1 / (1 + sigma),
+        c_out=lambda sigma: -sigma / (1 + sigma),
+        c_in=lambda sigma: 1 / (1 + sigma),
+        c_noise=lambda sigma, schedule: sigma / (1 + sigma),
     ),
 }
 """What a network may predict.
@@ -82,9 +82,9 @@ eps: the noise (arXiv 2006.11239). v: ``(noise - sigma * x0) / sqrt(1 + sigma^2)
 Ho, arXiv 2202.00512, section 4). x0: the clean latents. These see ``x / sqrt(1 + sigma^2)``, of
 unit variance, and the training step of sigma.
 
-flow: ``noise - x0``, the velocity of rectified flow ``(1 - t) * x0 + t * noise`` (Liu et al., arXiv
-2209.03003, equation 1; Lipman et al., arXiv 2210.02747), which is ``x / (1 + sigma)`` with ``sigma
-= t / (1 - t)``. The network is told t, from 0 to 1.
+flow: ``noise - x0``, the velocity along the straight line ``(1 - t) * x0 + t * noise`` (rectified
+flow, Liu et al., arXiv 2209.03003; with noise at t = 1 as in Esser et al., arXiv 2403.03206). That
+line is ``x / (1 + sigma)`` with ``sigma = t / (1 - t)``. The network is told t, between 0 and 1.
 """
 
 

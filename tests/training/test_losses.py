@@ -40,7 +40,7 @@ def test_the_targets_are_the_papers_formulas(drawn):
     assert torch.equal(target("x0", z, eps, sigma), z)
     v = alpha * eps - (1 - alpha.square()).sqrt() * z  # arXiv 2202.00512, appendix D
     assert torch.allclose(target("v", z, eps, sigma), v)
-    assert torch.allclose(target("flow", z, eps, sigma), eps - z)  # arXiv 2209.03003, equation 1
+    assert torch.allclose(target("flow", z, eps, sigma), eps - z)  # arXiv 2209.03003
 
 
 @pytest.mark.parametrize("kind", KINDS)
