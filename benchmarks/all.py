@@ -20,6 +20,8 @@ BENCHMARKS = (
     "first_picture",
     "against_diffusers",
     "live_view",
+    "two_at_once",
+    "threads",
     "memory",
     "sd1_step",
     "attention_cost",

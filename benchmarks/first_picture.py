@@ -3,8 +3,9 @@
 ``python -m benchmarks.first_picture``
 
 Each round starts a new Python, which imports sdwidgets, loads the bundled model, takes 20 guided
-steps and decodes the image; and, as the peer, another that does the same through diffusers. The
-clock starts before the process and stops when the image is there.
+steps and decodes the image; as the peer, another that does the same through diffusers; and a third
+that only imports torch, without which neither of them can do. The clock starts before the process
+and stops when the image is there.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ pipeline.set_progress_bar_config(disable=True); mark("load")
 generator = torch.Generator().manual_seed(0)
 pipeline(prompt, num_inference_steps=20, guidance_scale=3.0, generator=generator)
 mark("20 guided steps and decode")
+"""
+
+TORCH = """
+import torch; mark("import torch")
 """
 
 AROUND = """
@@ -82,11 +87,12 @@ def main() -> int:
     )
     question = "How long from a fresh process to the first picture?"
     described = begin(question, given)
-    stages: dict[str, list[dict[str, float]]] = {"sdwidgets": [], "diffusers": []}
+    stages: dict[str, list[dict[str, float]]] = {"sdwidgets": [], "diffusers": [], "torch": []}
     with model_folder(given.more.model) as folder:
         work: dict[str, Callable[[], Any]] = {
             "sdwidgets": partial(fresh, OURS, str(folder), given, stages["sdwidgets"]),
             "diffusers": partial(fresh, THEIRS, str(folder), given, stages["diffusers"]),
+            "torch": partial(fresh, TORCH, str(folder), given, stages["torch"]),
         }
         seconds = interleaved(given.rounds, work)
     by_stage = {name: medians(each[1:]) for name, each in stages.items()}  # the first warms up
@@ -102,6 +108,7 @@ def main() -> int:
         limit("Fresh process to picture", statistics.median(seconds["sdwidgets"]), 5.0),
         limit("import sdwidgets", ours["import sdwidgets"], 0.2),
         limit("A guided picture of 20 steps", picture, 1.0),
+        against("Fresh process to image, and to import torch", seconds, "sdwidgets", "torch", 2.0),
         against("Fresh process to picture, and diffusers'", seconds, "sdwidgets", "diffusers"),
     ]
     return report(

@@ -54,10 +54,15 @@ class Options:
     more: argparse.Namespace = field(repr=False)
 
     def child(self) -> dict[str, str]:
-        """The environment of a child process with as many threads, and no network."""
+        """The environment of a child process with as many threads, and no network.
+
+        All cores are what it takes by itself: set in the environment they would be a user's choice,
+        which the kit leaves alone.
+        """
+        threads = {} if self.threads == cores() else {"OMP_NUM_THREADS": str(self.threads)}
         return {
-            **os.environ,
-            "OMP_NUM_THREADS": str(self.threads),
+            **{name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"},
+            **threads,
             "HF_HUB_OFFLINE": "1",
             "PYTHONPATH": os.pathsep.join(
                 filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")])

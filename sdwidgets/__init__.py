@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     )
     from .manager import ModelManager, Request
     from .pipeline import Conditioning, LatentDiffusion
+    from .preferences import options
     from .settings import AttentionSettings, Settings
     from .trace import Recipe, Trace, TraceStep, read_settings
     from .widgets import (
@@ -73,6 +74,7 @@ _PUBLIC = {
     "Settings": ("settings", "Settings"),
     "AttentionSettings": ("settings", "AttentionSettings"),
     "read_settings": ("trace", "read_settings"),
+    "options": ("preferences", "options"),
     "NoiseSchedule": ("diffusion", "NoiseSchedule"),
     "Step": ("diffusion", "Step"),
     "Trace": ("trace", "Trace"),
@@ -112,6 +114,7 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Settings",
     "AttentionSettings",
     "read_settings",
+    "options",
     "NoiseSchedule",
     "Step",
     "Trace",

@@ -52,6 +52,7 @@ from .pictures import PictureLike, Start, as_picture, fitted
 from .pixels import to_image, to_tensor
 from .settings import AttentionSettings, Settings, amount, memory_needed
 from .sources import Source
+from .threads import threads_for
 from .trace import Trace
 from .trace.attention import AttentionRecorder
 from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
@@ -196,7 +197,8 @@ class LatentDiffusion:
         # flat patches of two sizes: a latent's colour is its own, and its neighbours' like it
         noise = [torch.randn(4, channels, n, n, generator=generator) for n in (side // 4, side)]
         latents = torch.cat([F.interpolate(x, size=(side, side)) for x in noise])
-        with torch.no_grad():
+        factor = self.config.autoencoder.factor
+        with torch.no_grad(), threads_for(self.autoencoder, len(latents) * (side * factor) ** 2):
             parameter = next(self.autoencoder.parameters())
             pictures = self.autoencoder.decode(latents.to(parameter.device, parameter.dtype))
         return fit_preview(latents, pictures.cpu())
@@ -247,7 +249,8 @@ class LatentDiffusion:
         """Mean and standard deviation [1, C, h, w] float32 of an RGB picture's latents."""
         parameter = next(self.autoencoder.parameters())
         pixels = to_tensor(picture).to(parameter.device, parameter.dtype)
-        posterior = self.autoencoder.encode(pixels)
+        with threads_for(self.autoencoder, picture.width * picture.height):
+            posterior = self.autoencoder.encode(pixels)
         return posterior.mean.float(), posterior.std.float()
 
     @torch.no_grad()
@@ -422,6 +425,8 @@ class Run(Iterator[Step]):
             self._given += away  # the prompts' half comes first
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
+        batch, _, height, width = _latent_shape(model.config, settings)
+        self._positions = batch * height * width * (1 if self._negative is None else 2)
         self._steps = self._run(skipped)
 
     def __len__(self) -> int:
@@ -433,7 +438,8 @@ class Run(Iterator[Step]):
 
     def __next__(self) -> Step:
         began = time.perf_counter()
-        step = _within_memory(lambda: next(self._steps), self._memory_message)
+        with threads_for(self.model.unet, self._positions):
+            step = _within_memory(lambda: next(self._steps), self._memory_message)
         self.seconds.append(time.perf_counter() - began)
         return step
 
@@ -560,7 +566,8 @@ class Run(Iterator[Step]):
 
 
 def _decoded(autoencoder: Autoencoder, latents: Tensor, dtype: torch.dtype) -> Tensor:
-    return autoencoder.decode(latents.to(dtype)).float()
+    with threads_for(autoencoder, latents[:, 0].numel() * autoencoder.config.factor**2):
+        return autoencoder.decode(latents.to(dtype)).float()
 
 
 def _named(dtype: torch.dtype) -> str:

@@ -29,6 +29,8 @@ ALLOWED = {
     "settings": {"checks", "configs", "sampling", "errors"},
     "checks": {"errors"},
     "daemon": {"errors"},
+    "preferences": {"checks"},
+    "threads": {"preferences", "daemon", "errors"},
     "strict_json": set(),
     "pictures": {"errors"},
     "pixels": set(),
@@ -56,6 +58,7 @@ ALLOWED = {
     "pipeline": {
         "derivation",
         "pixels",
+        "threads",
         "configs",
         "models",
         "diffusion",
@@ -69,6 +72,7 @@ ALLOWED = {
     "metrics": {"models", "errors"},
     "lab": {
         "pixels",
+        "threads",
         "pipeline",
         "checkpoints",
         "models",
@@ -142,6 +146,7 @@ ALLOWED = {
 # other packages -> the only parts that may import them
 ONLY_IN = {
     "torch": {
+        "threads",
         "derivation",
         "pixels",
         "models",

@@ -20,6 +20,7 @@ from ..contract import NOISE_LEVELS
 from ..diffusion import Denoiser
 from ..models.conditioning import Given, conditioned
 from ..pixels import to_image
+from ..threads import threads_for
 from ..trace.images import preview_rgb
 from .reconstruction import decode, posterior_of
 
@@ -91,7 +92,9 @@ def forward_diffusion(
     for t in np.linspace(0, len(model.schedule) - 1, levels).round().astype(int).tolist():
         sigma = model.schedule.sigma(t)
         x = torch.add(x0, noise, alpha=sigma)
-        pictures = torch.cat([x / math.sqrt(1 + sigma**2), denoise(x, sigma)])
+        with threads_for(model.unet, x[:, 0].numel()):
+            guess_of_x0 = denoise(x, sigma)
+        pictures = torch.cat([x / math.sqrt(1 + sigma**2), guess_of_x0])
         noisy, guess = decode(model.autoencoder, pictures, (width, height))
         yield Level(
             t=t,

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..metrics import bits_per_pixel, error_map, psnr, ssim
 from ..models.autoencoder import Autoencoder, Posterior, padded
 from ..pixels import to_image
+from ..threads import threads_for
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 """How different pictures look [B], of two batches [B, 3, H, W] in [-1, 1]."""
@@ -80,7 +81,8 @@ def posterior_of(autoencoder: Autoencoder, pixels: Tensor) -> Posterior:
     """The posterior of ``pixels`` [B, 3, H, W], padded to what f divides."""
     parameter = next(autoencoder.parameters())
     whole = padded(pixels, autoencoder.config.factor)
-    return autoencoder.encode(whole.to(parameter.device, parameter.dtype))
+    with threads_for(autoencoder, whole[:, 0].numel()):
+        return autoencoder.encode(whole.to(parameter.device, parameter.dtype))
 
 
 @torch.no_grad()
@@ -89,7 +91,8 @@ def decode(autoencoder: Autoencoder, latents: Tensor, size: tuple[int, int]) -> 
     width and height; in [-1, 1] but for NaN."""
     width, height = size
     parameter = next(autoencoder.parameters())
-    pixels = autoencoder.decode(latents.to(parameter.device, parameter.dtype))
+    with threads_for(autoencoder, latents[:, 0].numel() * autoencoder.config.factor**2):
+        pixels = autoencoder.decode(latents.to(parameter.device, parameter.dtype))
     return pixels[..., :height, :width].float().clamp(-1, 1).cpu()
 
 

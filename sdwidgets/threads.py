@@ -1,0 +1,208 @@
+"""How many CPU threads a computation takes, and giving the number back afterwards.
+
+torch takes all cores. Its OpenMP threads wait for each other by spinning, which is fast while each
+has a core of its own; where two processes share the cores, they mostly wait for threads that do not
+run, and both take tens of times as long. A small network gains nothing from a second thread: it
+takes one. A large one takes the cores that are free.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from .daemon import start_daemon
+from .errors import Busy
+from .preferences import options
+
+SMALL = 4e9
+"""Multiply-adds of a pass that one thread does; ``python -m benchmarks.threads`` measures it.
+
+A guided step of the bundled model has 0.5e9, its decoder 1.4e9, a step of Stable Diffusion 1 7e11.
+"""
+
+
+@contextmanager
+def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
+    """Inside, this thread computes with as many CPU threads as passes of ``network`` are worth.
+
+    ``positions`` is batch x height x width of its input, or batch x tokens. Other threads of the
+    process are not affected, and the number from before is back at the end. Networks on a GPU
+    change nothing, nor does the block where the number is the user's own (see
+    `preferences.Options`).
+    """
+    before = torch.get_num_threads()  # also has this thread read torch's number, once and for all
+    wanted = before
+    weight = next(network.parameters(), None)
+    if weight is not None and weight.device.type == "cpu" and _can_set():
+        wanted = options.threads or _chosen(network, positions, before)
+    if wanted == before:
+        yield
+        return
+    try:
+        _set(wanted, for_new_threads=before)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def multiply_adds(network: nn.Module, positions: int) -> float:
+    """About how many multiplications and additions a pass takes: each weight is used at each
+    position, and every level of a UNet or autoencoder has a quarter of the positions before it."""
+    return sum(
+        weights * (positions if level is None else positions / 4**level)
+        for level, weights in _weights_by_level(network).items()
+    )
+
+
+def _chosen(network: nn.Module, positions: int, before: int) -> int:
+    if "OMP_NUM_THREADS" in os.environ or "MKL_NUM_THREADS" in os.environ:
+        return before
+    if before not in torchs_own():
+        return before
+    if multiply_adds(network, positions) <= SMALL:
+        return 1
+    return max(min(before, free_cores()), 1)
+
+
+@cache
+def _can_set() -> bool:
+    """Whether torch's number of threads can be set at any time, in each thread for itself."""
+    return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
+
+
+def _set(number: int, *, for_new_threads: int) -> None:
+    """Set this thread's number. torch also keeps it for threads that have not computed anything
+    yet, and a thread of the user's must not begin with ours: another thread sets that back."""
+    torch.set_num_threads(number)
+    with suppress(Busy):  # the system has no thread left, so the user starts none either
+        start_daemon("sdwidgets threads", torch.set_num_threads, for_new_threads).join()
+
+
+_LEVELS: WeakKeyDictionary[nn.Module, dict[int, int]] = WeakKeyDictionary()
+_BLOCK = re.compile(r"(?:^|\.)(down_blocks|up_blocks)\.(\d+)\.")
+_MIDDLE = re.compile(r"(?:^|\.)(mid_block|quant_conv|post_quant_conv)\.")
+_ONCE = re.compile(r"(?:^|\.)(time_embedding|add_embedding|time_emb_proj|embeddings)\.")
+
+
+def _weights_by_level(network: nn.Module) -> dict[int, int]:
+    """How many weights each level has; networks without levels are all level 0."""
+    if network not in _LEVELS:
+        names = {name: weight.numel() for name, weight in network.named_parameters()}
+        found = [(name, _BLOCK.search(name)) for name in names]
+        deepest = max((int(block[2]) for _, block in found if block), default=0)
+        levels: dict[int, int] = {}
+        for name, block in found:
+            if _ONCE.search(name):  # once a pass, or looked up: next to nothing
+                continue
+            if block:
+                level = int(block[2]) if block[1] == "down_blocks" else deepest - int(block[2])
+            else:
+                level = deepest if _MIDDLE.search(name) else 0
+            levels[level] = levels.get(level, 0) + names[name]
+        _LEVELS[network] = levels
+    return _LEVELS[network]
+
+
+# ------------------------------------------------------------------------------- the machine
+
+
+def torchs_own() -> set[int]:
+    """The numbers that torch may have chosen itself: all logical or all physical cores."""
+    cores = _cores()
+    return {len(cores), _physical(cores), os.cpu_count() or 1}
+
+
+def free_cores() -> int:
+    """Cores that this process may use and that no other process does; at least one."""
+    cores = _cores()
+    allowed = min(len(cores), math.ceil(_quota() or len(cores)))
+    return max(allowed - round(_OTHERS.busy(cores)), 1)
+
+
+def _cores() -> tuple[int, ...]:
+    """The logical cores this process may run on."""
+    try:
+        return tuple(sorted(os.sched_getaffinity(0)))
+    except (AttributeError, OSError):  # macOS, Windows
+        return tuple(range(os.cpu_count() or 1))
+
+
+@cache
+def _physical(cores: tuple[int, ...]) -> int:
+    """How many physical cores they are; where the system does not say, half of them."""
+    try:
+        siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+        return len({Path(siblings.format(core)).read_text() for core in cores})
+    except OSError:
+        return max(len(cores) // 2, 1)
+
+
+def _quota(group: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Cores' worth of time that the container may use; None without a limit.
+
+    https://docs.kernel.org/admin-guide/cgroup-v2.html, of version 1 scheduler/sched-bwc.html.
+    """
+    try:
+        if (group / "cpu.max").is_file():
+            quota, period = (group / "cpu.max").read_text().split()
+        else:
+            quota = (group / "cpu" / "cpu.cfs_quota_us").read_text()
+            period = (group / "cpu" / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if quota.strip() not in ("max", "-1") else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None
+
+
+class _Others:
+    """How many cores the other processes keep busy, from what the system counts (Linux)."""
+
+    SHORTEST = 0.5  # seconds to look at; the system counts in hundredths
+
+    def __init__(self, stat: Path = Path("/proc/stat")):
+        self._stat = stat
+        self._lock = threading.Lock()
+        self._busy = 0.0
+        self._last: tuple[float, float, float] | None = None  # wall, all processes, this one
+
+    def busy(self, cores: tuple[int, ...]) -> float:
+        """Cores' worth of time since the last look; 0 at the first one, and where it is unknown."""
+        with self._lock:
+            now = time.monotonic()
+            if self._last is None or now - self._last[0] >= self.SHORTEST:
+                everyone, own = self._seconds(cores), time.process_time()
+                if everyone is None:
+                    return 0.0
+                if self._last is not None:
+                    wall, before, own_before = self._last
+                    self._busy = max(everyone - before - (own - own_before), 0.0) / (now - wall)
+                self._last = now, everyone, own
+            return self._busy
+
+    def _seconds(self, cores: tuple[int, ...]) -> float | None:
+        """Seconds that these cores have worked since the machine started."""
+        wanted = {f"cpu{core}" for core in cores}
+        try:
+            ticks = 0
+            for line in self._stat.read_text().splitlines():
+                name, *fields = line.split()
+                if name in wanted:
+                    user, nice, system, _idle, _iowait, interrupts, soft = map(int, fields[:7])
+                    ticks += user + nice + system + interrupts + soft
+            return ticks / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, AttributeError):
+            return None
+
+
+_OTHERS = _Others()
