@@ -1,4 +1,4 @@
-"""What Python sends to the page, with the numbers that the page must find in it.
+"""What Python and the page send each other, with the numbers that must come out of it.
 
 ``python tests/golden.py`` writes js/test/golden.json anew; js/test/golden.test.ts reads it, and
 test_golden.py holds that it is still what Python sends. All of it is made of whole numbers and
@@ -28,7 +28,7 @@ from sdwidgets.lab.reconstruction import Reconstruction
 from sdwidgets.settings import Settings
 from sdwidgets.trace import PromptTokens, Recipe, StepAttention, Trace, TraceStep
 from sdwidgets.trace.images import preview_rgb
-from sdwidgets.trace.reel import film, head_of, pack
+from sdwidgets.trace.reel import film, header_of, pack
 from sdwidgets.widgets import lab_wire
 from sdwidgets.widgets.curve import Curve
 
@@ -42,7 +42,13 @@ RECIPE = Recipe(against="words")
 
 def golden() -> dict[str, Any]:
     """Everything, as `json.dumps` with `as_json` takes it."""
-    return {"run": _run(), "curve": _curve(), "colormaps": _colormaps(), "lab": _lab()}
+    return {
+        "run": _run(),
+        "curve": _curve(),
+        "colormaps": _colormaps(),
+        "lab": _lab(),
+        "asked": _asked(),
+    }
 
 
 def as_json(value: object) -> object:
@@ -116,7 +122,7 @@ def _run() -> dict[str, Any]:
     run = trace()
     assert run.factors is not None
     return {
-        "header": head_of(run, 1, recipe=RECIPE),
+        "header": header_of(run, 1, recipe=RECIPE),
         "film": film([pack(step) for step in run.steps]),
         "steps": [_numbers(step) for step in run.steps],
         "heat": [*_heat(run)],
@@ -215,6 +221,17 @@ def _lab() -> dict[str, Any]:
         "latents": grid,
         "indices": indices.ravel().tolist(),
         "error": error,
+    }
+
+
+def _asked() -> dict[str, Any]:
+    """What the lab's page sends: a file in one part, and a stroke of the brush."""
+    file = b"a file"
+    part = {"kind": "file", "name": "a.png", "size": len(file), "part": 0, "parts": 1}
+    edit = {"type": "paint", "channel": 1, "value": -2.5, "mode": "add", "cells": [[0, 1], [1, 1]]}
+    return {
+        "file": {"message": {**part, "second": True}, "data": file},
+        "stroke": {"kind": "edit", "edit": edit},
     }
 
 

@@ -10,6 +10,10 @@ import golden
 import numpy as np
 import pytest
 
+from sdwidgets.lab.edits import Paint
+from sdwidgets.widgets.lab_messages import understood
+from sdwidgets.widgets.upload import Part
+
 REMEDY = "if that is meant, run: python tests/golden.py"
 
 
@@ -58,15 +62,24 @@ def alike_bytes(some: bytes, others: bytes, where: str) -> None:
     assert off.max() <= 1, f"{where}: {REMEDY}"
 
 
-@pytest.mark.parametrize("part", ["run", "curve", "colormaps", "lab"])
+@pytest.mark.parametrize("part", ["run", "curve", "colormaps", "lab", "asked"])
 def test_the_page_is_tested_with_what_python_sends(
     committed: dict[str, Any], fresh: dict[str, Any], part: str
 ) -> None:
     alike(fresh[part], committed[part], part)
 
 
+def test_python_understands_what_the_page_is_tested_to_send(committed: dict[str, Any]) -> None:
+    asked = committed["asked"]
+    data = base64.b64decode(asked["file"]["data"]["$bytes"])
+    kind, (part,) = understood(asked["file"]["message"], [data])
+    assert (kind, part) == ("file", Part("a.png", 6, 0, 1, True, b"a file"))
+    paint = Paint(channel=1, value=-2.5, cells=((0, 1), (1, 1)), mode="add")
+    assert understood(asked["stroke"], None) == ("edit", (paint, False))
+
+
 def test_every_part_is_compared(committed: dict[str, Any]) -> None:
-    assert list(committed) == ["run", "curve", "colormaps", "lab"]
+    assert list(committed) == ["run", "curve", "colormaps", "lab", "asked"]
 
 
 @pytest.mark.parametrize("change", [lambda film: film[:-4], lambda film: film[:-1] + b"\x80"])

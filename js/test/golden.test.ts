@@ -1,8 +1,10 @@
 // What Python packs, read: golden.json holds its bytes, and beside them the numbers that must come
-// out. tests/golden.py writes it.
+// out. It also holds messages that Python is tested to understand. tests/golden.py writes it.
 
 import { expect, test } from "vitest";
 import { gridOf } from "../src/lab/channel";
+import { partsOf } from "../src/lab/files";
+import { Stroke } from "../src/lab/paint";
 import { read } from "../src/lab/traits";
 import type { Data } from "../src/lab/view";
 import { type Colormap, colours } from "../src/lib/colours";
@@ -136,4 +138,20 @@ test("codes are numbers of two bytes, the smaller first", () => {
   expect(byteLength).toBe(2 * lab.indices.length);
   expect(found).toEqual(lab.indices);
   expect(read("latents", value)).toEqual(value);
+});
+
+test("a file is sent as Python reads it", async () => {
+  const { message, data: sent } = golden.asked.file;
+  const file = new File([data(sent) as Uint8Array<ArrayBuffer>], "a.png");
+  const [part, ...others] = await partsOf(file, true);
+  expect(others).toEqual([]);
+  expect(part?.message).toEqual(message);
+  expect([...bytes(part?.data)]).toEqual([...data(sent)]);
+});
+
+test("a stroke of the brush is sent as Python reads it", () => {
+  const stroke = new Stroke({ channel: 1, value: -2.5, mode: "add" });
+  stroke.to({ x: 0, y: 1 });
+  stroke.to({ x: 1, y: 1 });
+  expect(stroke.edit).toEqual(golden.asked.stroke.edit);
 });

@@ -36,8 +36,6 @@ INTERVAL = 0.1
 GRIDS = numbered("grid")
 """The traits that hold the pictures."""
 
-ACTIVE = ("running", "pausing", "paused", "stopping")
-
 Pictures = Callable[[], Any]
 AnyView = TypeVar("AnyView", bound="TrainingView")
 
