@@ -88,6 +88,7 @@ class TextConfig:
     projection_dim: int = 0  # SDXL's second encoder has a pooled projection; 0: none
     skip: int = 0  # how many of the last layers the states leave out ("CLIP skip")
     norm: bool = True  # whether the states go through the final layer norm
+    zeros: bool = False  # nothing said is zeros (SDXL), not the states of an empty text
 
     @property
     def context_width(self) -> int:
@@ -116,7 +117,23 @@ class ClassConfig:
         return 0
 
 
-EmbedderConfig = TextConfig | ClassConfig
+@dataclass(frozen=True)
+class SizesConfig:
+    """SDXL's six numbers about an image's size and crop, ``width`` Fourier features each, in the
+    vector (arXiv 2307.01952, section 2.2)."""
+
+    width: int = 256
+
+    @property
+    def context_width(self) -> int:
+        return 0
+
+    @property
+    def vector_width(self) -> int:
+        return 6 * self.width
+
+
+EmbedderConfig = TextConfig | ClassConfig | SizesConfig
 """What a network may be told. Each says how wide its parts of the routes are."""
 
 
@@ -209,7 +226,11 @@ SDXL = ModelConfig(
         vector_dim=2816,
     ),
     autoencoder=AutoencoderConfig(channels=(128, 256, 512, 512), scaling_factor=0.13025),
-    embedders=tuple(replace(text, skip=1, norm=False) for text in (_CLIP_L, _CLIP_BIG_G)),
+    embedders=(
+        replace(_CLIP_L, skip=1, norm=False, zeros=True),
+        replace(_CLIP_BIG_G, skip=1, norm=False, zeros=True),
+        SizesConfig(),
+    ),
     join="width",
     size=1024,
     guidance_scale=5.0,

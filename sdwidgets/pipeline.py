@@ -292,6 +292,9 @@ class LatentDiffusion:
         mask: PictureLike | None = None,
         latents: Tensor | np.ndarray | None = None,
         eta: float = 0.0,
+        original_size: tuple[int, int] | None = None,
+        crop: tuple[int, int] | None = None,
+        target_size: tuple[int, int] | None = None,
         attention: bool | AttentionSettings = False,
     ) -> Run:
         """An iterator of the run's `Step`s, each made when asked for; ``len()`` says how many.
@@ -309,6 +312,9 @@ class LatentDiffusion:
         go. mask: what of it to make anew, white; the rest of its pixels is kept exactly.
         latents: [B, C, h, w], unit-variance noise in place of the seed's. attention: keep what the
         words looked at in ``step.attention``; True, or `AttentionSettings` for more of it.
+        original_size, target_size (width, height) and crop (left, top), in pixels: what Stable
+        Diffusion XL is told of the images that it should imitate; None: of one like the image to
+        make, uncropped.
 
         Everything is checked before this returns: InputError (ImageError for pictures) says what
         cannot be used, OutOfMemory what cannot fit. While it runs: OutOfMemory, NumericsError.
@@ -327,6 +333,9 @@ class LatentDiffusion:
             batch_size=batch_size,
             strength=strength,
             eta=eta,
+            original_size=original_size,
+            crop=crop,
+            target_size=target_size,
         )
         # what is wrong with the settings is said first
         checked = settings.checked(self.config)
@@ -414,12 +423,12 @@ class Run(Iterator[Step]):
         skipped = settings.skipped_steps if self.image is not None else 0
         self._count = settings.steps - skipped
         _check_memory(model, settings)
-        self._given = [Given(prompt, settings.size) for prompt in settings.prompts]
+        self._given = [_given_for(settings, prompt) for prompt in settings.prompts]
         self.tokens: Tokens = model.tokenize(self._given)
         notices += _cut_notices("prompt", self.tokens)
         self._negative: Tokens | None = None
         if settings.guidance_scale != 1:
-            away = [Given(prompt or None, settings.size) for prompt in settings.negative_prompts]
+            away = [_given_for(settings, prompt or None) for prompt in settings.negative_prompts]
             self._negative = model.tokenize(away)
             notices += _cut_notices("negative prompt", self._negative)
             self._given += away  # the prompts' half comes first
@@ -563,6 +572,10 @@ class Run(Iterator[Step]):
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
+
+
+def _given_for(settings: Settings, prompt: str | None) -> Given:
+    return Given(prompt, settings.size, settings.original_size, settings.crop, settings.target_size)
 
 
 def _decoded(autoencoder: Autoencoder, latents: Tensor, dtype: torch.dtype) -> Tensor:

@@ -32,6 +32,7 @@ LIMITS: dict[str, tuple[int, int]] = {
 """Lowest and highest value of each number."""
 
 PROMPT_LENGTH = 100_000  # characters
+LARGEST_SIDE = 100_000  # pixels, of an image that a model is told of
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Settings:
 
     ``prompt``, ``negative_prompt`` and ``seed`` take one value or one for each picture of a batch.
     None means the model's own (guidance_scale, width, height) or a fresh random one (seed).
+    ``original_size``, ``crop`` and ``target_size`` are pairs of pixels, (width, height) or (left,
+    top), for models that are told of them; None: as of the image to make, uncropped.
     """
 
     prompt: str | tuple[str, ...] = ""
@@ -55,6 +58,9 @@ class Settings:
     batch_size: int = 1
     strength: float = 0.8
     eta: float = ETA.default
+    original_size: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    target_size: tuple[int, int] | None = None
 
     _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # of an instance: what it passed
 
@@ -89,6 +95,9 @@ class Settings:
             batch_size=_whole("batch_size", self.batch_size),
             strength=_real("strength", self.strength),
             **{name: _real(name, getattr(self, name)) for name in EVERY_OPTION},
+            original_size=_pair("original_size", self.original_size, low=1),
+            crop=_pair("crop", self.crop, low=0),
+            target_size=_pair("target_size", self.target_size, low=1),
         )
         if settings.strength == 0:
             raise InputError(
@@ -331,6 +340,22 @@ def _side(name: str, value: Any, config: ModelConfig | None) -> int:
         f"{heavy}The nearest that works is {nearest}.",
         parameter=name,
     )
+
+
+def _pair(name: str, value: Any, *, low: int) -> tuple[int, int] | None:
+    """Two whole numbers of pixels, or None."""
+    if value is None:
+        return None
+    if (
+        not isinstance(value, (list, tuple))
+        or len(value) != 2
+        or not all(is_whole(number) and low <= number <= LARGEST_SIDE for number in value)
+    ):
+        raise InputError(
+            f"{name} must be two whole numbers from {low} to {LARGEST_SIDE:,}, got {shown(value)}.",
+            parameter=name,
+        )
+    return int(value[0]), int(value[1])
 
 
 def _texts(name: str, value: object) -> str | tuple[str, ...]:

@@ -25,6 +25,8 @@ def near_its_limits(rng: random.Random, name: str) -> Any:
         return rng.choice(SAMPLERS if name == "sampler" else SCHEDULES)
     if name in ("prompt", "negative_prompt"):
         return anything(rng) if rng.random() < 0.1 else "cat " * rng.randrange(100)
+    if name in ("original_size", "crop", "target_size"):
+        return rng.choice([None, tuple(rng.randrange(-1, 100) for _ in range(2))])
     low, high = LIMITS[name]
     if name in ("guidance_scale", "guidance_rescale", "strength", "eta"):
         return rng.uniform(low - 0.1 * (high - low), high * 1.1)

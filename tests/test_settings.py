@@ -29,6 +29,12 @@ BAD: list[tuple[str, Any]] = [
     *(("batch_size", value) for value in (0, -1, 10**6, 1.0, None)),
     *(("strength", value) for value in (0, NAN, -1, 1.5, None)),
     *(("eta", value) for value in (NAN, 5, -1)),
+    *(
+        ("original_size", value)
+        for value in (5, (5,), (0, 8), (8, 8.0), (8, 10**6), "88", (8, NAN))
+    ),
+    *(("crop", value) for value in (0, (-1, 0), (0, 0, 0), (True, 0))),
+    *(("target_size", value) for value in ((0, 0), (8, None))),
     *(("seed", value) for value in (-1, 2**53, 1.5, "7", [], [1, -1], [None])),
     *(("sampler", value) for value in ("dpm", "__class__", None, 5, "", ["euler"])),
     *(("schedule", value) for value in ("karas", "__class__", None, 5)),
@@ -226,6 +232,13 @@ def test_strength_that_leaves_no_step_says_which_would() -> None:
     with pytest.raises(InputError, match=r"strength 0\.04 or more"):
         _ = Settings(steps=30, strength=0.03).checked(TINY).skipped_steps
     assert Settings(steps=30, strength=0.04).checked(TINY).skipped_steps == 29
+
+
+def test_sizes_told_are_pairs_however_they_are_given() -> None:
+    settings = Settings(original_size=[64, np.int64(32)], crop=(0, 0)).checked(TINY)
+    assert (settings.original_size, settings.crop, settings.target_size) == ((64, 32), (0, 0), None)
+    again = Settings(**json.loads(json.dumps(settings.as_dict()))).checked(TINY)
+    assert again == settings
 
 
 def test_eta_acts_in_ddim_alone() -> None:

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ..configs import (
     AutoencoderConfig,
+    EmbedderConfig,
     ModelConfig,
     Prediction,
     ScheduleConfig,
+    SizesConfig,
     Spacing,
     TextConfig,
     UNetConfig,
@@ -31,7 +34,9 @@ _CLASSES = {
     "unet": {("diffusers", "UNet2DConditionModel")},
     "vae": {("diffusers", "AutoencoderKL"), ("diffusers", "VQModel")},
     "text_encoder": {("transformers", "CLIPTextModel")},
+    "text_encoder_2": {("transformers", "CLIPTextModelWithProjection")},
     "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
+    "tokenizer_2": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
     "scheduler": {
         ("diffusers", f"{name}Scheduler")
         for name in (
@@ -54,6 +59,8 @@ _CLASSES = {
     "image_encoder": {("transformers", "CLIPVisionModelWithProjection")},
 }  # fmt: skip
 _NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_XL_PIPELINE = "StableDiffusionXLPipeline"
+_XL_PARTS = ("text_encoder_2", "tokenizer_2")
 _PIPELINES = {
     "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
     "StableDiffusionInpaintPipelineLegacy",
@@ -134,27 +141,31 @@ class _Fields:
 def check_model_index(index: Mapping[str, Any], where: str) -> None:
     """Raise ``CheckpointError`` unless a model_index.json has all parts, of known classes."""
     pipeline = index.get("_class_name")
-    if isinstance(pipeline, str) and "XL" in pipeline:
-        raise CheckpointError(f"{where} is a Stable Diffusion XL model, not supported yet.")
-    if pipeline not in _PIPELINES:
+    if pipeline not in _PIPELINES and not is_xl(index):
         raise CheckpointError(
             f"{where}: the pipeline {quoted(pipeline)} is not known.\n"
-            "Stable Diffusion 1 and 2 in the diffusers layout can be loaded."
+            "Stable Diffusion 1, 2 and XL in the diffusers layout can be loaded."
         )
     for part, value in index.items():
         # Plain settings (a flag, the library's version, private notes) name no class.
         if not isinstance(value, list) or part.startswith("_") or value == [None, None]:
             continue
-        allowed = _CLASSES.get(part)
+        allowed = None if part in _XL_PARTS and not is_xl(index) else _CLASSES.get(part)
         if allowed is None or not any(list(pair) == value for pair in allowed):
             raise CheckpointError(
                 f"{where}: {quoted(part)} is to be made by {quoted(value)}, which is not on the "
                 "list of known classes; nothing of it was imported."
             )
-    missing = [part for part in _NEEDED if not isinstance(index.get(part), list)]
-    missing += [part for part in _NEEDED if index.get(part) == [None, None]]
+    needed = _NEEDED + (_XL_PARTS if is_xl(index) else ())
+    missing = [part for part in needed if not isinstance(index.get(part), list)]
+    missing += [part for part in needed if index.get(part) == [None, None]]
     if missing:
         raise CheckpointError(f"{where} lacks {', '.join(missing)}.")
+
+
+def is_xl(index: Mapping[str, Any]) -> bool:
+    """Whether a model_index.json is that of a Stable Diffusion XL."""
+    return index.get("_class_name") == _XL_PIPELINE
 
 
 def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int]:
@@ -170,8 +181,10 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
         resnet_time_scale_shift="default", time_cond_proj_dim=None, time_embedding_act_fn=None,
         time_embedding_dim=None, time_embedding_type="positional", timestep_post_act=None,
         attention_type="default", reverse_transformer_layers_per_block=None,
-        addition_embed_type=None,
     )  # fmt: skip
+    takes_vector = data.get("addition_embed_type") is not None
+    if takes_vector:
+        f.must_be(addition_embed_type="text_time")
     channels = f.integers("block_out_channels", 1, 8192)
     levels = len(channels)
     # In this class "attention_head_dim" is the number of heads, whatever its name says; only
@@ -201,6 +214,9 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
         norm_groups=f.integer("norm_num_groups", 1, 1024, 32),
         in_channels=f.integer("in_channels", 1, 64, 4),
         out_channels=f.integer("out_channels", 1, 64, 4),
+        vector_dim=(
+            f.integer("projection_class_embeddings_input_dim", 1, 65536) if takes_vector else 0
+        ),
     )
     if config.mid_depth != blocks[-1]:
         raise f.error("transformer_layers_per_block", f"{config.mid_depth} in the last level")
@@ -210,9 +226,22 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
     return config, max(f.per_level("sample_size", 2, 1, 1024, 64))
 
 
-def unet_to_json(config: UNetConfig, sample_size: int) -> Json:
-    """The inverse of ``unet_from_json``."""
+def sizes_from_json(data: Mapping[str, Any], where: str) -> SizesConfig:
+    """Return how the sizes are told to a network of Stable Diffusion XL, from its config."""
+    return SizesConfig(_Fields(data, where).integer("addition_time_embed_dim", 2, 8192))
+
+
+def unet_to_json(config: UNetConfig, sample_size: int, sizes: SizesConfig | None = None) -> Json:
+    """The inverse of ``unet_from_json`` and, with ``sizes``, of ``sizes_from_json``."""
+    vector: Json = {}
+    if config.vector_dim:
+        vector = {
+            "addition_embed_type": "text_time",
+            "addition_time_embed_dim": sizes.width if sizes else None,
+            "projection_class_embeddings_input_dim": config.vector_dim,
+        }
     return {
+        **vector,
         "_class_name": "UNet2DConditionModel",
         "act_fn": "silu",
         "attention_head_dim": _one_or_list(config.heads),  # the number of heads; see above
@@ -283,8 +312,10 @@ def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderCon
     return config
 
 
-def autoencoder_to_json(config: AutoencoderConfig, size: int) -> Json:
-    """The inverse of ``autoencoder_from_json``; ``size`` is the pictures' side."""
+def autoencoder_to_json(config: AutoencoderConfig, size: int, *, upcast: bool = False) -> Json:
+    """The inverse of ``autoencoder_from_json``; ``size`` is the images' side. ``upcast``: diffusers
+    decodes in float32 where the rest is float16, since XL's decoder overflows there (ours tries
+    again in float32 by itself)."""
     attention = [level in config.attention_levels for level in range(len(config.channels))]
     own: Json = {"shift_factor": config.shift_factor or None}
     if config.codes:  # diffusers' class knows no shift, and would say so
@@ -295,7 +326,7 @@ def autoencoder_to_json(config: AutoencoderConfig, size: int) -> Json:
         "act_fn": "silu",
         "block_out_channels": list(config.channels),
         "down_block_types": [_DOWN_BLOCKS[has] for has in attention],
-        "force_upcast": False,
+        "force_upcast": upcast,
         "in_channels": config.in_channels,
         "latent_channels": config.latent_channels,
         "layers_per_block": config.blocks_per_level,
@@ -314,8 +345,10 @@ def autoencoder_class(config: AutoencoderConfig) -> str:
     return "VQModel" if config.codes else "AutoencoderKL"
 
 
-def text_from_json(data: Mapping[str, Any], where: str) -> TextConfig:
+def text_from_json(data: Mapping[str, Any], where: str, *, projected: bool = False) -> TextConfig:
     """Return the text encoder's config; begin, end and padding are the tokenizer's to say.
+
+    ``projected``: whether it has the projection that its config names in any case.
 
     Published configs of Stable Diffusion 1 have wrong token ids (bos 0, pad 1, eos 2): here the
     last two words of the vocabulary stand in, which is where CLIP has them, until the tokenizer is
@@ -337,6 +370,7 @@ def text_from_json(data: Mapping[str, Any], where: str) -> TextConfig:
         bos=vocab_size - 2,
         eos=vocab_size - 1,
         pad=vocab_size - 1,
+        projection_dim=f.integer("projection_dim", 1, 16384, 512) if projected else 0,
     )
     _check_divisible(f, "num_attention_heads", (config.width,), (config.heads,))
     return config
@@ -344,7 +378,7 @@ def text_from_json(data: Mapping[str, Any], where: str) -> TextConfig:
 
 def text_to_json(config: TextConfig) -> Json:
     return {
-        "architectures": ["CLIPTextModel"],
+        "architectures": [text_class(config)],
         "attention_dropout": 0.0,
         "bos_token_id": config.bos,
         "eos_token_id": config.eos,
@@ -360,6 +394,21 @@ def text_to_json(config: TextConfig) -> Json:
         "projection_dim": config.projection_dim or config.width,
         "vocab_size": config.vocab_size,
     }
+
+
+def text_class(config: TextConfig) -> str:
+    """transformers' class for it."""
+    return "CLIPTextModelWithProjection" if config.projection_dim else "CLIPTextModel"
+
+
+def xl_embedders(
+    texts: tuple[TextConfig, ...], sizes: SizesConfig, index: Mapping[str, Any], where: str
+) -> tuple[EmbedderConfig, ...]:
+    """What Stable Diffusion XL is told: the states before both text encoders' last layers, the
+    second one's pooled state, and sizes. What no file says is what diffusers' pipeline does."""
+    zeros = _Fields(index, where).flag("force_zeros_for_empty_prompt", True)
+    states = (replace(text, skip=1, norm=False, zeros=zeros) for text in texts)
+    return (*states, sizes)
 
 
 _PREDICTIONS: dict[str, str] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
@@ -440,36 +489,52 @@ def text_folders(count: int) -> tuple[tuple[str, str], ...]:
     return tuple((f"text_encoder{end}", f"tokenizer{end}") for end in ends)
 
 
-def text_parts(index: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    """The folders of each text encoder and its tokenizer that a model_index.json names."""
-    return tuple(pair for pair in text_folders(2) if pair[0] in index)
+def has_place_for(config: ModelConfig) -> bool:
+    """Whether the layout can say what the model is told: a text, or what XL is told."""
+    kinds = [type(embedder) for embedder in config.embedders]
+    if kinds == [TextConfig]:
+        return True
+    if kinds != [TextConfig, TextConfig, SizesConfig] or config.join != "width":
+        return False
+    first, second = config.text
+    read_alike = {(text.skip, text.norm) for text in config.text} == {(1, False)}
+    projected = not first.projection_dim and bool(second.projection_dim)
+    return read_alike and projected and first.zeros == second.zeros
 
 
 def model_index(config: ModelConfig) -> Json:
-    """model_index.json: what diffusers' ``StableDiffusionPipeline`` reads first."""
-    return {
-        "_class_name": "StableDiffusionPipeline",
+    """model_index.json: what diffusers' pipelines read first."""
+    parts: Json = {
         # Keys that begin with an underscore are notes: diffusers leaves them alone.
         "_sdwidgets": {"name": config.name, "guidance_scale": config.guidance_scale},
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
         "scheduler": ["diffusers", "DDIMScheduler"],
-        "text_encoder": ["transformers", "CLIPTextModel"],
-        "tokenizer": ["transformers", "CLIPTokenizer"],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", autoencoder_class(config.autoencoder)],
+    }
+    for text, (encoder, tokenizer) in zip(config.text, text_folders(len(config.text)), strict=True):
+        parts[encoder] = ["transformers", text_class(text)]
+        parts[tokenizer] = ["transformers", "CLIPTokenizer"]
+    if len(config.text) == 2:
+        zeros = config.text[0].zeros
+        return {"_class_name": _XL_PIPELINE, "force_zeros_for_empty_prompt": zeros, **parts}
+    return {
+        "_class_name": "StableDiffusionPipeline",
+        "requires_safety_checker": False,
+        "safety_checker": [None, None],
+        **parts,
     }
 
 
 def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[str, float]:
-    """Return (name, guidance_scale): our own notes, or ``name`` and Stable Diffusion's 7.5."""
+    """Return (name, guidance_scale): our own notes, or ``name`` and the family's default, 7.5 or
+    XL's 5."""
     notes = index.get("_sdwidgets", {})
     if not isinstance(notes, dict):
         raise CheckpointError(f"{where}: _sdwidgets is {quoted(notes)}, not an object.")
-    own = notes.get("name")
-    guidance = _Fields(notes, where).number("guidance_scale", 0.0, 100.0, 7.5)
+    own, usual = notes.get("name"), 5.0 if is_xl(index) else 7.5
+    guidance = _Fields(notes, where).number("guidance_scale", 0.0, 100.0, usual)
     return (own[:100] if isinstance(own, str) and own else name), guidance
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..configs import ModelConfig
+from ..configs import EmbedderConfig, ModelConfig
 from ..errors import CheckpointError, CheckpointNotFound
 from . import config_json, names
 from .layout import Layout, Weights
@@ -34,11 +35,19 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
 
     unet, side = _config(folder / "unet" / "config.json", config_json.unet_from_json)
     autoencoder = _config(folder / "vae" / "config.json", config_json.autoencoder_from_json)
-    parts = config_json.text_parts(index)
+    is_xl = config_json.is_xl(index)
+    parts = config_json.text_folders(2 if is_xl else 1)
     texts = tuple(
-        _config(folder / encoder / "config.json", config_json.text_from_json)
+        _config(
+            folder / encoder / "config.json",
+            partial(config_json.text_from_json, projected=encoder == "text_encoder_2"),
+        )
         for encoder, _ in parts
     )
+    embedders: tuple[EmbedderConfig, ...] = texts
+    if is_xl:
+        sizes = _config(folder / "unet" / "config.json", config_json.sizes_from_json)
+        embedders = config_json.xl_embedders(texts, sizes, index, str(index_path))
     schedule = _config(
         folder / "scheduler" / "scheduler_config.json", config_json.schedule_from_json
     )
@@ -46,10 +55,11 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         name=name,
         unet=unet,
         autoencoder=autoencoder,
-        embedders=texts,
+        embedders=embedders,
         schedule=schedule,
         size=side * autoencoder.factor,
         guidance_scale=guidance_scale,
+        join="width" if is_xl else "tokens",
     )
     config_json.check_parts_fit(config, str(folder))
     return Layout(

@@ -9,19 +9,27 @@ from pathlib import Path
 
 from ..errors import HubError, InputError
 from ..sources import Source
+from .config_json import is_xl, text_folders
 from .folder import shards
+from .weights import read_json
 
 # What a model folder needs, and nothing else: no pickles, no code, no second copy in one file.
 FILES = [
     "model_index.json",
     "preview.json",
     "scheduler/scheduler_config.json",
-    "tokenizer/*.json",
-    "tokenizer/merges.txt",
-    "text_encoder/config.json",
-    "text_encoder/model.safetensors",
-    "text_encoder/model.safetensors.index.json",
-    "text_encoder/model-?????-of-?????.safetensors",
+    *(
+        name
+        for encoder, tokenizer in text_folders(2)
+        for name in (
+            f"{tokenizer}/*.json",
+            f"{tokenizer}/merges.txt",
+            f"{encoder}/config.json",
+            f"{encoder}/model.safetensors",
+            f"{encoder}/model.safetensors.index.json",
+            f"{encoder}/model-?????-of-?????.safetensors",
+        )
+    ),
     *(
         f"{part}/{name}"
         for part in ("unet", "vae")
@@ -114,9 +122,11 @@ def cached_tokenizer() -> Path | None:
 
 
 def _is_whole(folder: Path) -> bool:
-    return (folder / "model_index.json").is_file() and all(
-        _has_weights(folder / part) for part in ("unet", "vae", "text_encoder")
-    )
+    index = folder / "model_index.json"
+    if not index.is_file():
+        return False
+    encoders = [encoder for encoder, _ in text_folders(2 if is_xl(read_json(index)) else 1)]
+    return all(_has_weights(folder / part) for part in ("unet", "vae", *encoders))
 
 
 def _has_weights(part: Path) -> bool:

@@ -57,7 +57,8 @@ def load_model(
 
     ``name``: "emoji", the bundled model; a folder in the diffusers layout; a safetensors file with
     CompVis's or diffusers' names; or the hub's "owner/name", of which safetensors and settings are
-    fetched and kept in the hub's cache. Stable Diffusion 1 and 2 and models shaped like them.
+    fetched and kept in the hub's cache. Stable Diffusion 1 and 2 and models shaped like them, and
+    Stable Diffusion XL as a folder or from the hub.
 
     ``device``: "auto" takes an NVIDIA GPU, Apple's, or the CPU, in this order. ``dtype``: "auto" is
     float16 on an NVIDIA GPU and float32 elsewhere; weights stored otherwise are converted.

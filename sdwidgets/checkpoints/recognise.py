@@ -79,7 +79,10 @@ def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     if some(r"^control_model\.|^controlnet_|input_hint_block"):
         return "a ControlNet: an addition to a model, no model itself"
     if some(r"^conditioner\.embedders\.|^text_encoder_2\.|^model\.diffusion_model\.label_emb\."):
-        return "a Stable Diffusion XL model, which this kit does not load yet"
+        return (
+            "a Stable Diffusion XL model, which this kit does not load from a single file yet "
+            "(it loads folders in the diffusers layout)"
+        )
     if some(r"^emb_params$|^string_to_param"):
         return "a textual inversion: a new word for a model, no model itself"
     if every(r"model_ema\."):

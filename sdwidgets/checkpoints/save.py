@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from ..configs import TextConfig
+from ..configs import SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json
 
@@ -39,10 +39,8 @@ def save_model(
     for which the layout has no place; ``CheckpointError`` if the disk is full or may not be written
     to. What was there before is then still there.
     """
-    from ..models.text import TextEncoder
-
     stored = _stored(dtype)
-    if not all(isinstance(each, TextEncoder) for each in model.embedders) or not model.embedders:
+    if not config_json.has_place_for(model.config):
         raise InputError(
             "Model folders are for models with a text encoder; this one knows classes or nothing.\n"
             "Keep its training checkpoint: task.result(checkpoint) makes the model of it again.",
@@ -130,13 +128,14 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
         folder / "scheduler" / "scheduler_config.json",
         config_json.schedule_to_json(config.schedule),
     )
-    texts: Any = model.embedders  # text encoders: save_model has seen to that
+    texts: Any = [each for each in model.embedders if isinstance(each.config, TextConfig)]
     folders = config_json.text_folders(len(texts))
+    sizes = next((each for each in config.embedders if isinstance(each, SizesConfig)), None)
     parts: tuple[tuple[str, str, nn.Module, dict[str, Any]], ...] = (
         ("unet", "diffusion_pytorch_model", model.unet,
-         config_json.unet_to_json(config.unet, side)),
+         config_json.unet_to_json(config.unet, side, sizes)),
         ("vae", "diffusion_pytorch_model", model.autoencoder,
-         config_json.autoencoder_to_json(config.autoencoder, config.size)),
+         config_json.autoencoder_to_json(config.autoencoder, config.size, upcast=bool(sizes))),
         *((encoder, "model", text.model, config_json.text_to_json(own))
           for text, own, (encoder, _) in zip(texts, config.text, folders, strict=True)),
     )  # fmt: skip

@@ -29,11 +29,16 @@ class Given:
 
     ``size``: (width, height) of the image to make, in pixels. ``prompt``: a text, or the name of a
     class; None says nothing at all, which is what guidance leads away from (arXiv 2207.12598) and
-    what dropped prompts become in training.
+    what dropped prompts become in training. ``original_size`` (width, height), ``crop`` (left, top)
+    and ``target_size`` (width, height) tell Stable Diffusion XL of what image, from where in it and
+    at what size; None: of one like the image to make, uncropped.
     """
 
     prompt: str | None
     size: tuple[int, int]
+    original_size: tuple[int, int] | None = None
+    crop: tuple[int, int] | None = None
+    target_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, eq=False)

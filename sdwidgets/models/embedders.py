@@ -1,4 +1,4 @@
-"""What a denoising network may be told beside or in place of a text: a class.
+"""What a denoising network may be told beside or in place of a text: a class, sizes.
 
 Text encoders are embedders, too, and have a module of their own, `text`. An unconditional model has
 no embedder at all.
@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..configs import ClassConfig, EmbedderConfig, TextConfig
+from ..configs import ClassConfig, EmbedderConfig, SizesConfig, TextConfig
 from ..errors import InputError
 from .conditioning import Conditioning, Embedder, Given, Tokens
+from .layers import timestep_embedding
 
 
 class ClassEmbedder(nn.Module):
@@ -74,7 +75,34 @@ class ClassLabels:
         )
 
 
-_KINDS: dict[type, Callable[..., Embedder]] = {ClassConfig: ClassLabels}
+class Sizes:
+    """The sizes that Stable Diffusion XL is told, as Fourier features in the vector.
+
+    An image's original size, the corner it was cropped from and the size it was scaled to ("SDXL",
+    Podell et al., arXiv 2307.01952, section 2.2, where they are heights and tops first).
+    """
+
+    inputs = frozenset({"original_size", "crop", "target_size"})
+
+    def __init__(self, config: SizesConfig):
+        self.config = config
+        self.model: nn.Module = nn.Identity()  # it has no weights
+
+    def tokens(self, given: Sequence[Given]) -> None:
+        return None
+
+    def embed(self, given: Sequence[Given]) -> Conditioning:
+        """A vector [B, 6 width]."""
+        pairs = [
+            (each.original_size or each.size, each.crop or (0, 0), each.target_size or each.size)
+            for each in given
+        ]
+        numbers = torch.tensor(pairs, dtype=torch.float32).flip(-1)  # [B, 3, 2], heights first
+        features = timestep_embedding(numbers.flatten(), self.config.width)
+        return Conditioning(vector=features.view(len(pairs), -1))
+
+
+_KINDS: dict[type, Callable[..., Embedder]] = {ClassConfig: ClassLabels, SizesConfig: Sizes}
 """The embedder of each config but a text's, which needs a tokenizer."""
 
 

@@ -58,9 +58,15 @@ class TextEncoder:
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
         """Return the states as a context [B, length, width] and, where the config has a projection,
-        the pooled states as a vector [B, projection_dim]."""
+        the pooled states as a vector [B, projection_dim]. Both are zeros for an image without a
+        prompt if the config says so."""
         read = self.read(self.tokens(given).ids)
-        return Conditioning(read.states, read.pooled if self.config.projection_dim else None)
+        states, pooled = read.states, read.pooled
+        if self.config.zeros:
+            said = torch.tensor([each.prompt is not None for each in given], device=states.device)
+            states = torch.where(said[:, None, None], states, 0)
+            pooled = torch.where(said[:, None], pooled, 0)
+        return Conditioning(states, pooled if self.config.projection_dim else None)
 
     def tokenize(self, prompts: Sequence[str]) -> Tokens:
         """Return the tokens of ``prompts``; nothing is cut in silence, see ``Tokens.cut``.

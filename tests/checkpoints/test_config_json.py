@@ -280,6 +280,36 @@ def test_parts_of_two_models_are_named_with_both_sizes() -> None:
         c.check_parts_fit(mixed, "folder")
 
 
+def test_xl_goes_there_and_back() -> None:
+    index = json.loads(json.dumps(c.model_index(SDXL)))
+    c.check_model_index(index, "")
+    assert c.is_xl(index)
+    assert c.notes_from_index({"_class_name": index["_class_name"]}, "", "x") == ("x", 5.0)
+    unet = json.loads(json.dumps(c.unet_to_json(SDXL.unet, 128, SDXL.embedders[2])))
+    assert c.unet_from_json(unet, "") == (SDXL.unet, 128)
+    texts = tuple(
+        replace(
+            c.text_from_json(c.text_to_json(text), "", projected=bool(text.projection_dim)),
+            pad=text.pad,
+        )
+        for text in SDXL.text
+    )
+    assert c.xl_embedders(texts, c.sizes_from_json(unet, ""), index, "") == SDXL.embedders
+    c.check_parts_fit(SDXL, "folder")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"addition_embed_type": "text"},
+        {"projection_class_embeddings_input_dim": None},
+        {"projection_class_embeddings_input_dim": 0},
+    ],
+)
+def test_vectors_of_other_kinds(changes: dict[str, Any]) -> None:
+    refused(c.unet_from_json, c.unet_to_json(SDXL.unet, 128, SDXL.embedders[2]), **changes)
+
+
 def test_a_vector_that_the_network_does_not_take() -> None:
     mixed = replace(SDXL, unet=replace(SDXL.unet, vector_dim=5))
     with pytest.raises(CheckpointError, match="takes a vector of 5 numbers"):

@@ -606,11 +606,22 @@ def test_a_safety_checker_is_left_out(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pipeline", "what"),
-    [("StableDiffusionXLPipeline", "XL"), ("FluxPipeline", "not known"), (None, "not known")],
+    [
+        ("StableDiffusionXLPipeline", "lacks text_encoder_2, tokenizer_2"),
+        ("StableDiffusionXLInpaintPipeline", "not known"),
+        ("FluxPipeline", "not known"),
+        (None, "not known"),
+    ],
 )
 def test_other_pipelines(folder: Path, pipeline: object, what: str) -> None:
     edit_json(folder / "model_index.json", _class_name=pipeline)
     assert what in refused(folder)
+
+
+def test_a_second_text_encoder_that_the_pipeline_does_not_have(folder: Path) -> None:
+    second = ["transformers", "CLIPTextModelWithProjection"]
+    edit_json(folder / "model_index.json", text_encoder_2=second)
+    assert "not on the list of known classes" in refused(folder)
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from checkpoint_files import SMALL, write_folder
 
 from sdwidgets.checkpoints import load_model, save, save_model
 from sdwidgets.checkpoints.weights import WeightFile
-from sdwidgets.errors import CheckpointError, InputError
+from sdwidgets.configs import TINY, ModelConfig, SizesConfig
+from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
+from sdwidgets.pipeline import LatentDiffusion
 
 
 @pytest.fixture(scope="module")
@@ -185,3 +188,58 @@ def test_a_padding_token_of_its_own_is_kept(model: Any, tmp_path: Path) -> None:
     again = load_model(path, device="cpu")
     assert again.config == config
     assert again.text.tokenize(["cat"]).ids[0, -1] == 0
+
+
+# -- two text encoders -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDiffusion:
+    """Stable Diffusion XL's parts in small."""
+    first = replace(TINY.text[0], skip=1, norm=False, zeros=True)
+    second = replace(first, width=16, pad=0, projection_dim=6)
+    config = replace(TINY, embedders=(first, second, SizesConfig(4)), join="width")
+    unet = replace(TINY.unet, context_dim=40, vector_dim=30)
+    return make_model(replace(config, unet=unet))
+
+
+def test_two_text_encoders_come_back(two: LatentDiffusion, tmp_path: Path) -> None:
+    path = save_model(two, tmp_path / "two")
+    assert {"text_encoder_2", "tokenizer_2"} < set(os.listdir(path))
+    again = load_model(path, device="cpu")
+    assert again.config == two.config
+    assert again.fingerprint == two.fingerprint
+    told, wanted = again.condition(["a cat", ""]), two.condition(["a cat", ""])
+    assert torch.equal(told.context, wanted.context)
+    assert torch.equal(told.vector, wanted.vector)
+    first, second, _ = again.embedders
+    assert first.tokenize(["a"]).ids[0, -1] != second.tokenize(["a"]).ids[0, -1] == 0
+
+
+def test_zeros_for_nothing_said_come_back(two: LatentDiffusion, tmp_path: Path) -> None:
+    first, second, sizes = two.config.embedders
+    texts = tuple(replace(text, zeros=False) for text in (first, second))
+    config = replace(two.config, embedders=(*texts, sizes))
+    path = save_model(replace(two, config=config), tmp_path / "two")
+    assert load_model(path, device="cpu").config == config
+
+
+def test_other_combinations_have_no_folder(two: LatentDiffusion, tmp_path: Path) -> None:
+    first, second, sizes = two.config.embedders
+    for embedders in [(first, second), (first, sizes), (second, first, sizes)]:
+        config = replace(two.config, embedders=embedders)
+        with pytest.raises(InputError, match="with a text encoder"):
+            save_model(replace(two, config=config), tmp_path / "two")
+
+
+def test_one_tokenizer_cannot_stand_for_two(two: LatentDiffusion, tmp_path: Path) -> None:
+    path = save_model(two, tmp_path / "two")
+    with pytest.raises(InputError, match="2 text encoders, with a tokenizer each"):
+        load_model(path, device="cpu", tokenizer=path / "tokenizer")
+
+
+def test_a_second_encoder_that_is_missing_is_named(two: LatentDiffusion, tmp_path: Path) -> None:
+    path = save_model(two, tmp_path / "two")
+    (path / "text_encoder_2" / "model.safetensors").unlink()
+    with pytest.raises(CheckpointNotFound, match="text_encoder_2"):
+        load_model(path, device="cpu")

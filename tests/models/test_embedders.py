@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 import torch
 
 from sdwidgets import Trace, save
-from sdwidgets.configs import TINY, ClassConfig, EmbedderConfig
+from sdwidgets.configs import TINY, ClassConfig, EmbedderConfig, ModelConfig, SizesConfig
 from sdwidgets.errors import InputError
 from sdwidgets.manager import ModelManager, Request
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.conditioning import Given, condition
 from sdwidgets.models.embedders import ClassLabels, embedders_of
+from sdwidgets.models.layers import timestep_embedding
 from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion, noise_schedule
 from sdwidgets.settings import Settings
@@ -63,6 +65,40 @@ def test_a_class_is_one_token_and_nothing_is_the_null_class() -> None:
 def test_a_prompt_that_names_no_class_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"'cta' is none of them\. Did you mean 'cat'\?"):
         ClassLabels(CLASSES).tokens([given("cta")])
+
+
+def test_sizes_are_a_vector_of_six_numbers_heights_first() -> None:
+    (sizes,) = embedders_of([SizesConfig(4)])
+    plain = Given("a cat", (64, 32))
+    spelled = Given("a cat", (64, 32), original_size=(64, 32), crop=(0, 0), target_size=(64, 32))
+    other = Given("a cat", (64, 32), original_size=(7, 5), crop=(3, 2), target_size=(11, 9))
+    vector = condition([sizes], [plain, spelled, other]).vector
+    assert vector.shape == (3, 24)
+    assert torch.equal(vector[0], vector[1])
+    numbers = torch.tensor([5.0, 7.0, 2.0, 3.0, 9.0, 11.0])
+    assert torch.equal(vector[2].view(6, 4), timestep_embedding(numbers, 4))
+
+
+@pytest.mark.parametrize("name", ["original_size", "crop", "target_size"])
+def test_sizes_are_refused_by_a_model_that_is_not_told_of_them(
+    name: str, silent: LatentDiffusion
+) -> None:
+    with pytest.raises(InputError, match=f"takes no {name}") as caught:
+        silent.sample(steps=2, **{name: (8, 8)})
+    assert caught.value.parameter == name
+
+
+def test_a_text_that_says_nothing_is_zeros_where_the_config_says_so(
+    make_model: Callable[[ModelConfig], LatentDiffusion],
+) -> None:
+    text = replace(TINY.text[0], projection_dim=6)
+    for zeros in (False, True):
+        model = make_model(replace(TINY, embedders=(replace(text, zeros=zeros),)))
+        told = condition(model.embedders, [given(None), given(""), given("a cat")])
+        assert told.vector.shape == (3, 6)
+        assert [bool(row.any()) for row in told.context] == [not zeros, True, True]
+        assert [bool(row.any()) for row in told.vector] == [not zeros, True, True]
+        assert torch.equal(told.context[0], told.context[1]) != zeros
 
 
 def test_the_class_changes_the_picture(classes: LatentDiffusion) -> None:
