@@ -1,61 +1,30 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { Listened } from "../test/model";
+import { FakeModel } from "../test/model";
 import { madeRun, nothingSelected, type Options } from "../test/runs";
+import { numbered } from "./lib/shared";
 import viewer from "./viewer";
 
 type State = Record<string, unknown>;
 
-/** What a widget needs of its model, with the listeners counted. */
-class FakeModel extends Listened {
-  sent: object[] = [];
-  saved: number[] = []; // the step at each message to the kernel
-  kernel = true;
-  state: State;
-
-  constructor(uid: string) {
-    super();
-    this.state = {
-      ...nothingSelected,
-      view: "picture",
-      uid,
-      head: {},
-      pictures: [],
-      state: "idle",
-      message: "",
-      panels: ["attention", "denoising", "tokens"],
-      ...Object.fromEntries(
-        Array.from({ length: 64 }, (_, i) => [`frame${i}`, new DataView(none)]),
-      ),
-    };
-  }
-  get(name: string) {
-    return this.state[name];
-  }
-  set(name: string, value: unknown) {
-    this.change({ [name]: value });
-  }
-  /** Several traits in one message, as from the kernel. */
-  change(changes: State) {
-    const names = Object.keys(changes).filter((name) => changes[name] !== this.state[name]);
-    Object.assign(this.state, changes);
-    for (const name of names) this.emit(`change:${name}`);
-    if (names.length > 0) this.emit("change");
-  }
-  send(message: object) {
-    if (!this.kernel) throw new Error("no kernel");
-    this.sent.push(message);
-  }
-  save_changes() {
-    if (!this.kernel) throw new Error("no kernel");
-    this.saved.push(this.state.step as number);
-  }
-}
+/** The traits of a viewer before its first run. */
+const idle = (uid: string): State => ({
+  ...nothingSelected,
+  view: "picture",
+  uid,
+  head: {},
+  pictures: [],
+  state: "idle",
+  message: "",
+  panels: ["attention", "denoising", "tokens"],
+  ...Object.fromEntries(numbered("frame").map((name) => [name, new DataView(none)])),
+});
 
 const none = new ArrayBuffer(0);
 const png = { data: new Uint8Array([1]), type: "image/png" };
 
 let uid = 0;
 let model: FakeModel;
+const savedSteps = () => model.saved.map(({ step }) => step);
 let el: HTMLElement;
 let undo: (() => void)[];
 let painted: Map<HTMLCanvasElement, { data: Uint8ClampedArray; width: number; height: number }>;
@@ -135,7 +104,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   undo = [];
   document.body.replaceChildren();
-  model = new FakeModel(String(++uid));
+  model = new FakeModel(idle(String(++uid)));
   undo.push(viewer.initialize({ model } as never) as () => void);
   el = draw();
 });
@@ -340,11 +309,11 @@ test("dragging sends the kernel few messages, the last among them", () => {
   model.change(traits({ steps: 30 }));
   for (let at = 0; at < 20; at++) scrub(at);
   expect(step()).toBe(19);
-  expect(model.saved).toEqual([0]);
+  expect(savedSteps()).toEqual([0]);
   vi.advanceTimersByTime(100);
-  expect(model.saved).toEqual([0, 19]);
+  expect(savedSteps()).toEqual([0, 19]);
   vi.advanceTimersByTime(1000);
-  expect(model.saved).toEqual([0, 19]);
+  expect(savedSteps()).toEqual([0, 19]);
 });
 
 test("an answer to an earlier choice takes back none that waits to be sent", () => {
@@ -354,7 +323,7 @@ test("an answer to an earlier choice takes back none that waits to be sent", () 
   model.change({ step: 3 }); // the kernel's echo of the first
   expect(step()).toBe(4);
   vi.advanceTimersByTime(100);
-  expect(model.saved).toEqual([3, 4]);
+  expect(savedSteps()).toEqual([3, 4]);
   model.change({ step: 7 }); // and what is set there afterwards counts
   expect(step()).toBe(7);
 });
