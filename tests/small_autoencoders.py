@@ -1,4 +1,4 @@
-"""Small autoencoders with random weights, and pictures of noise."""
+"""Small autoencoders with random weights, and images of noise."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from sdwidgets.configs import TINY, AutoencoderConfig
+from sdwidgets.configs import FIRST_STAGES, TINY, AutoencoderConfig
 from sdwidgets.models.autoencoder import Autoencoder
 
 KL = replace(TINY.autoencoder, channels=(8, 16, 16), scaling_factor=1.0)
@@ -16,6 +16,18 @@ KL = replace(TINY.autoencoder, channels=(8, 16, 16), scaling_factor=1.0)
 
 VQ = replace(KL, latent_channels=3, codes=20)
 """f = 4, three channels, 20 codes."""
+
+
+def small_first_stage(name: str) -> AutoencoderConfig:
+    """The config of a published first stage with few channels and codes, as `first_stages.small`
+    has it."""
+    config = FIRST_STAGES[name]
+    return replace(
+        config,
+        channels=tuple(n // 16 for n in config.channels),
+        norm_groups=4,
+        codes=min(config.codes, 50),
+    )
 
 
 def build(config: AutoencoderConfig) -> Autoencoder:
@@ -26,6 +38,6 @@ def build(config: AutoencoderConfig) -> Autoencoder:
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """An RGB picture of noise."""
+    """An RGB image of noise."""
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(values)

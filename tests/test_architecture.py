@@ -32,6 +32,7 @@ ALLOWED = {
     "preferences": {"checks"},
     "threads": {"preferences", "daemon", "errors"},
     "strict_json": set(),
+    "untrusted": set(),
     "pictures": {"errors"},
     "pixels": set(),
     "memory": {"settings", "errors"},
@@ -43,6 +44,7 @@ ALLOWED = {
     "derivation": {"sources"},
     "diffusion": {"errors"},
     "trace": {
+        "untrusted",
         "models",
         "diffusion",
         "settings",
@@ -87,6 +89,7 @@ ALLOWED = {
         "errors",
     },
     "checkpoints": {
+        "untrusted",
         "strict_json",
         "configs",
         "models",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CheckpointError, Stopped
+from ..memory import check_memory
 from .layout import Weights
 from .names import Source
 from .recognise import family
@@ -111,6 +112,29 @@ def fill(
     module.requires_grad_(False).eval()
 
 
+def fill_all(
+    plans: Sequence[Plan],
+    label: str,
+    dtype: torch.dtype,
+    device: torch.device,
+    *,
+    check_finite: bool = True,
+    make_room: Callable[[int, torch.device], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> None:
+    """Read the weights into all networks, for which ``make_room(bytes, device)`` may make room.
+
+    Raises ``OutOfMemory``, which says that ``label`` is too large, before anything is read; and
+    what `fill` raises.
+    """
+    needed = sum(plan.numbers for plan in plans) * dtype.itemsize
+    if make_room is not None:
+        make_room(needed, device)
+    check_memory(needed, device, label)
+    for plan in plans:
+        fill(plan, dtype, device, check_finite=check_finite, stop=stop)
+
+
 def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on ``device``; kernels of convolutions with their channels last, which makes a
     network's step a tenth faster on CPUs and GPUs (their features then come out like that too)."""
@@ -128,15 +152,15 @@ def extras(plans: Sequence[Plan]) -> list[str]:
     ]
 
 
-def conversions(plans: Sequence[Plan]) -> list[str]:
-    """What is lost, or was, in the type that the weights are stored in, each as half a sentence."""
-    notes = []
+def notice(path: Path, plans: Sequence[Plan], left_out: str = "") -> str:
+    """One line about what was ``left_out`` of a file and what its types lose; "" for nothing."""
+    notes = [left_out] if left_out else []
     stored = set().union(*(plan.stored_as() for plan in plans))
     if "F64" in stored:
         notes.append("float64 weights were converted to a smaller type")
     if any(code.startswith("F8") for code in stored):
         notes.append("some weights have 8 bits only")
-    return notes
+    return f"{path.name}: {'; '.join(notes)}." if notes else ""
 
 
 def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, source: Source) -> None:

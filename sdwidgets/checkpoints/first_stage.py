@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..configs import FIRST_STAGES, AutoencoderConfig
-from ..errors import CheckpointError, InputError, SDWidgetsError
-from ..memory import check_memory
+from ..errors import CheckpointError, InputError
 from ..sources import Source
 from . import config_json, infer, names
-from .fill import Part, Plan, conversions, extras, fill, plan
+from .fill import Part, Plan, extras, fill_all, notice, plan
 from .folder import weight_files
 from .layout import Weights
 from .recognise import foreign_names
-from .target import device_of, dtype_of, why_not_loaded
+from .target import device_of, dtype_of, loaded
 from .weights import WeightFile, quoted, read_json
 from .zoo import bundled_folder
 
@@ -65,26 +64,23 @@ def load_autoencoder(
     number = dtype_of(dtype, target)
     wanted = _wanted(config)
     place = Path(path)
-    try:
-        if wanted is None and isinstance(path, str) and not place.exists():
-            place = bundled_folder(path) or place
-        with ExitStack() as stack:
-            if place.is_dir():
-                if wanted is not None:
-                    raise InputError(
-                        "config= is for single files; a folder has its own.", parameter="config"
-                    )
-                found, weights = _open_folder(place, stack)
-            else:
-                found, weights = _open_file(place, wanted, stack)
-            return _assemble(place, found, weights, target, number, check_finite)
-    except SDWidgetsError:
-        raise
-    except (OSError, MemoryError, RuntimeError) as error:
-        failure = why_not_loaded(error, place, target)
-        if failure is None:
-            raise
-    raise failure  # out here: the error above would keep alive what was read so far
+    if wanted is None and isinstance(path, str) and not os.path.exists(path):
+        place = bundled_folder(path) or place
+    is_folder = os.path.isdir(place)
+    if is_folder and wanted is not None:
+        raise InputError("config= is for single files; a folder has its own.", parameter="config")
+
+    def assemble(stack: ExitStack) -> tuple[Autoencoder, str]:
+        if is_folder:
+            found, weights = _open_folder(place, stack)
+        else:
+            found, weights = _open_file(place, wanted, stack)
+        return _assemble(place, found, weights, target, number, check_finite)
+
+    autoencoder, said = loaded(place, target, assemble)
+    if said:
+        warnings.warn(said, stacklevel=2)
+    return autoencoder
 
 
 def name_of(config: AutoencoderConfig) -> str | None:
@@ -166,25 +162,23 @@ def _assemble(
     device: torch.device,
     dtype: torch.dtype,
     check_finite: bool,
-) -> Autoencoder:
+) -> tuple[Autoencoder, str]:
+    """The autoencoder, and a line about what was left out or converted with a loss, or ""."""
     from ..models.autoencoder import Autoencoder
 
     with torch.device("meta"):  # shapes, and no memory
         autoencoder = Autoencoder(config)
     planned = plan(Part("autoencoder", autoencoder, weights))
-    notice = _notice(path, config, planned)
-    check_memory(planned.numbers * dtype.itemsize, device, f"The autoencoder {path.name}")
-    fill(planned, dtype, device, check_finite=check_finite)
+    left_out = _left_out(path, config, planned)
+    fill_all([planned], f"The autoencoder {path.name}", dtype, device, check_finite=check_finite)
     autoencoder.sources = tuple(
         Source(file.path.name, kind="autoencoder", file=file.stamp) for file in weights.files
     )
-    if notice:
-        warnings.warn(notice, stacklevel=3)
-    return autoencoder
+    return autoencoder, notice(path, [planned], left_out)
 
 
-def _notice(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
-    """One line about what was left out or converted with a loss; "" if nothing was.
+def _left_out(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
+    """Half a sentence about tensors that only training used; "" if there are none.
 
     Raises ``CheckpointError`` if tensors of the autoencoder itself have no place.
     """
@@ -198,8 +192,7 @@ def _notice(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
             f"the tensors, such as {quoted(stray[0])}.\n"
             "Leave config= out to have its kind recognised; nothing was loaded."
         )
-    notes = conversions([planned])
-    if training:
-        count = f"{len(training):,} tensors that only training used"
-        notes.insert(0, f"{count} (such as {quoted(min(training))}) were left out")
-    return f"{path.name}: {'; '.join(notes)}." if notes else ""
+    if not training:
+        return ""
+    count = f"{len(training):,} tensors that only training used"
+    return f"{count} (such as {quoted(min(training))}) were left out"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -17,19 +17,14 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..configs import ModelConfig, Prediction, TextConfig
-from ..errors import (
-    CheckpointNotFound,
-    InputError,
-    SDWidgetsError,
-)
-from ..memory import check_memory
+from ..errors import CheckpointNotFound, InputError
 from ..sources import Source
 from . import config_json, hub
-from .fill import Part, Plan, conversions, extras, fill, plan
+from .fill import Part, extras, fill_all, notice, plan
 from .folder import open_folder
 from .layout import Layout
 from .single_file import open_file
-from .target import device_of, dtype_of, why_not_loaded
+from .target import device_of, dtype_of, loaded
 from .weights import quoted
 
 if TYPE_CHECKING:
@@ -82,34 +77,30 @@ def load_model(
     path, label, sources = _locate(name, revision)
     if path.is_dir() and config is not None:
         raise InputError("config= is for single files; a folder has its own.", parameter="config")
-    try:
-        with ExitStack() as stack:
-            if path.is_dir():
-                layout = open_folder(path, label, stack)
-            else:
-                layout = open_file(
-                    path, stack, config=config, prediction=wanted, tokenizer=tokenizer
+
+    def assemble(stack: ExitStack) -> tuple[LatentDiffusion, str]:
+        if path.is_dir():
+            layout = open_folder(path, label, stack)
+        else:
+            layout = open_file(path, stack, config=config, prediction=wanted, tokenizer=tokenizer)
+        if wanted is not None:
+            schedule = replace(layout.config.schedule, prediction=wanted)
+            layout = replace(layout, config=replace(layout.config, schedule=schedule))
+        if tokenizer is not None:
+            if len(layout.tokenizers) > 1:
+                raise InputError(
+                    f"{path} has {len(layout.tokenizers)} text encoders, with a tokenizer each.\n"
+                    "tokenizer= is for models with one.",
+                    parameter="tokenizer",
                 )
-            if wanted is not None:
-                schedule = replace(layout.config.schedule, prediction=wanted)
-                layout = replace(layout, config=replace(layout.config, schedule=schedule))
-            if tokenizer is not None:
-                if len(layout.tokenizers) > 1:
-                    raise InputError(
-                        f"{path} has {len(layout.tokenizers)} text encoders, with a tokenizer each."
-                        "\ntokenizer= is for models with one.",
-                        parameter="tokenizer",
-                    )
-                layout = replace(layout, tokenizers=(Path(tokenizer),))
-            sources = sources or layout.sources
-            return _assemble(layout, sources, target, number, check_finite, make_room, stop)
-    except SDWidgetsError:
-        raise
-    except (OSError, MemoryError, RuntimeError) as error:
-        failure = why_not_loaded(error, path, target)
-        if failure is None:
-            raise
-    raise failure  # out here: the error above would keep alive what was read so far
+            layout = replace(layout, tokenizers=(Path(tokenizer),))
+        origin = sources or layout.sources
+        return _assemble(layout, origin, target, number, check_finite, make_room, stop)
+
+    model, said = loaded(path, target, assemble)
+    if said:
+        warnings.warn(said, stacklevel=2)
+    return model
 
 
 def _prediction(prediction: str | None) -> Prediction | None:
@@ -175,7 +166,8 @@ def _assemble(
     check_finite: bool,
     make_room: Callable[[int, torch.device], None] | None,
     stop: Callable[[], bool] | None,
-) -> LatentDiffusion:
+) -> tuple[LatentDiffusion, str]:
+    """The model, and a line about what was left out or converted with a loss, or ""."""
     from ..models.autoencoder import Autoencoder
     from ..models.clip import CLIPText
     from ..models.embedders import embedders_of
@@ -198,15 +190,17 @@ def _assemble(
     modules = [unet, autoencoder, *(text.model for text in texts)]
     parts = zip(labels[: len(modules)], modules, layout.weights, strict=True)
     plans = [plan(Part(*part)) for part in parts]
-    needed = sum(each.numbers for each in plans) * dtype.itemsize
-    if make_room is not None:
-        make_room(needed, device)
-    check_memory(needed, device, f"The model {config.name}")
-    for each in plans:
-        fill(each, dtype, device, check_finite=check_finite, stop=stop)
-    if notice := _notice(layout.path, plans):
-        warnings.warn(notice, stacklevel=3)
-    return LatentDiffusion(
+    fill_all(
+        plans, f"The model {config.name}", dtype, device,
+        check_finite=check_finite, make_room=make_room, stop=stop,
+    )  # fmt: skip
+    left_out = ""
+    if unused := extras(plans):
+        left_out = (
+            f"{len(unused):,} tensors that the model has no place for were left out, such as "
+            f"{quoted(min(unused))}"
+        )
+    model = LatentDiffusion(
         config=replace(config, embedders=tuple(each.config for each in embedders)),
         unet=unet,
         autoencoder=autoencoder,
@@ -215,6 +209,7 @@ def _assemble(
         preview=layout.preview,
         sources=sources,
     )
+    return model, notice(layout.path, plans, left_out)
 
 
 def _with_token_ids(config: TextConfig, tokenizer: Tokenizer, layout: Layout) -> TextConfig:
@@ -225,15 +220,3 @@ def _with_token_ids(config: TextConfig, tokenizer: Tokenizer, layout: Layout) ->
     else:
         pad = eos if config.pad == config.eos else config.pad
     return replace(config, bos=bos, eos=eos, pad=pad)
-
-
-def _notice(path: Path, plans: Sequence[Plan]) -> str:
-    """One line about what was left out or converted with a loss; "" if nothing was."""
-    notes = conversions(plans)
-    if unused := extras(plans):
-        notes.insert(
-            0,
-            f"{len(unused):,} tensors that the model has no place for were left out, such as "
-            f"{quoted(min(unused))}",
-        )
-    return f"{path.name}: {'; '.join(notes)}." if notes else ""

@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes or from the names of its tensors, never from its ending."""
+"""What a file of weights is, from the names of its tensors, never from its ending."""
 
 from __future__ import annotations
 
@@ -12,45 +12,6 @@ PICKLE_ADVICE = (
     "d.get('state_dict', d).items() if torch.is_tensor(v)}, sys.argv[2])\" "
     "FILE FILE.safetensors"
 )
-
-_MAGIC = (
-    (b"PK\x03\x04", "a zip archive (torch's .ckpt, .pt and .bin files are such)"),
-    (b"GGUF", "a GGUF file"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"%PDF", "a PDF"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"\xff\xd8\xff", "a JPEG picture"),
-)
-
-
-def foreign_content(head: bytes) -> str | None:
-    """Say what a file that is *not* safetensors is, from its first bytes; None if unknown.
-
-    The answer fits into "FILE is ...".
-    """
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
-        size = re.search(rb"\nsize (\d{1,20})", head)
-        promised = f" for a file of {int(size[1]):,} bytes" if size else ""
-        return f"a Git LFS pointer{promised} (run `git lfs pull`)"
-    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")):
-        return "a web page (a login or error page saved in the file's place)"
-    for magic, what in _MAGIC:
-        if head.startswith(magic):
-            return what
-    if is_pickle(head):
-        return "a Python pickle (torch's old .ckpt, .pt and .bin files are such)"
-    if text.startswith((b"{", b"[")):
-        return "a JSON text"
-    return None
-
-
-def is_pickle(head: bytes) -> bool:
-    """Whether the first bytes are those of a pickle, protocol 2 to 5, or of one in a zip."""
-    return head.startswith(b"PK\x03\x04") or (
-        len(head) > 2 and head[0] == 0x80 and head[1] in (2, 3, 4, 5)
-    )
 
 
 def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

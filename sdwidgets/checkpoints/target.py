@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from ..errors import CheckpointError, InputError, OutOfMemory, SDWidgetsError
 from .weights import quoted
+
+T = TypeVar("T")
 
 
 def device_of(device: str | torch.device) -> torch.device:
@@ -65,9 +70,25 @@ def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return found
 
 
-def why_not_loaded(error: Exception, path: Path, device: torch.device) -> SDWidgetsError | None:
-    """What a disk or a memory raised while ``path`` was read, as an error of ours; None if it was
-    neither. It holds no reference to ``error``, which keeps alive what was read so far."""
+def loaded(path: Path, device: torch.device, assemble: Callable[[ExitStack], T]) -> T:
+    """What ``assemble`` makes of the files that it opens in the stack, which are closed again.
+
+    What a disk or a memory raises meanwhile becomes ``CheckpointError`` or ``OutOfMemory``.
+    """
+    try:
+        with ExitStack() as stack:
+            return assemble(stack)
+    except SDWidgetsError:
+        raise
+    except (OSError, MemoryError, RuntimeError) as error:
+        failure = _failure(error, path, device)
+        if failure is None:
+            raise
+    raise failure  # out here: the error above would keep alive what was read so far
+
+
+def _failure(error: Exception, path: Path, device: torch.device) -> SDWidgetsError | None:
+    """The error as one of ours, without reference to it; None if neither disk nor memory failed."""
     if isinstance(error, OSError):  # a disk that fails, a network folder that has gone
         reason = error.strerror or type(error).__name__
         return CheckpointError(f"{path} could not be read: {reason}.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
@@ -24,7 +23,8 @@ from torch import Tensor
 from ..errors import CheckpointError, CheckpointNotFound
 from ..sources import LocalFile
 from ..strict_json import parse_object
-from .recognise import PICKLE_ADVICE, foreign_content, is_pickle
+from ..untrusted import PREFIX, NotRegular, format_of, is_pickle, open_regular
+from .recognise import PICKLE_ADVICE
 
 HEADER_LIMIT = 16 * 2**20  # bytes; a model of a billion parameters has a header of 0.15 MB
 TENSOR_LIMIT = 50_000
@@ -141,42 +141,34 @@ def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str,
     try:
         return parse_object(raw)
     except ValueError as error:
-        what = foreign_content(raw[:512]) or f"no valid JSON object ({error})"
+        what = format_of(raw[:PREFIX]) or f"no valid JSON object ({error})"
         raise CheckpointError(f"{path} is {what}.\nDownload it again.") from None
 
 
 def _open_regular(path: Path) -> FileIO:
-    """Open for reading, unbuffered; only a regular file, and never waiting (a FIFO would)."""
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    """The file, open for reading and unbuffered; see `untrusted.open_regular`."""
     try:
-        # Looked at before it is opened, since opening a device can already do something.
-        mode = os.stat(path).st_mode
-        if stat.S_ISREG(mode):
-            file = FileIO(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)), "rb", closefd=True)
-            mode = os.fstat(file.fileno()).st_mode
-            if stat.S_ISREG(mode):
-                return file
-            file.close()
+        return open_regular(path)
+    except NotRegular as error:
+        raise CheckpointError(f"{path} is {error}, not a file of weights.") from None
     except FileNotFoundError:
         raise CheckpointNotFound(f"There is no file {path}.") from None
     except PermissionError:
         raise CheckpointError(f"{path} may not be read by this user.") from None
-    except (OSError, ValueError) as error:  # a loop of links, a name too long, a NUL in the name
+    except OSError as error:  # a loop of links, a name too long, a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(f"{quoted(str(path))} cannot be opened: {reason}.") from None
-    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
-    raise CheckpointError(f"{path} is {kind}, not a file of weights.")
 
 
 def _read_header(
     file: FileIO, path: Path, size: int
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
-    head = file.read(512)
-    length = int.from_bytes(head[:8], "little") if len(head) >= 8 else 0
+    first = file.read(PREFIX)
+    length = int.from_bytes(first[:8], "little") if len(first) >= 8 else 0
     # Other formats are recognised only once this is surely no safetensors file: eight bytes of
     # length may look like the start of anything.
-    if not (0 < length <= min(HEADER_LIMIT, size - 8) and head[8:9] == b"{"):
-        raise CheckpointError(_why_no_header(head, size, length, path))
+    if not (0 < length <= min(HEADER_LIMIT, size - 8) and first[8:9] == b"{"):
+        raise CheckpointError(_why_no_header(first, size, length, path))
     file.seek(8)
     raw = file.read(length)
     try:
@@ -198,12 +190,12 @@ def _read_header(
     return entries, metadata
 
 
-def _why_no_header(head: bytes, size: int, length: int, path: Path) -> str:
-    if is_pickle(head):
-        return f"{path} is {foreign_content(head)}.\n{PICKLE_ADVICE}"
-    if what := foreign_content(head):
+def _why_no_header(first: bytes, size: int, length: int, path: Path) -> str:
+    if is_pickle(first):
+        return f"{path} is {format_of(first)}.\n{PICKLE_ADVICE}"
+    if what := format_of(first):
         return f"{path} is {what}, not a safetensors file."
-    if size < 10 or not any(head):
+    if size < 10 or not any(first):
         return f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
     if length > HEADER_LIMIT:
         promise = f"it promises a header of {length:,} bytes ({HEADER_LIMIT:,} are allowed)"

@@ -7,8 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-import torch
-
 from ..checkpoints import load_autoencoder, load_model
 from ..checkpoints.features import bundled_features
 from ..checkpoints.zoo import bundled_folder
@@ -67,10 +65,7 @@ class Workbench:
             return self.own[name]
         if name not in self._loaded:
             # a folder or file of that name in the working directory does not come in between
-            autoencoder = load_autoencoder(bundled_folder(name) or name).eval()
-            autoencoder.requires_grad_(False)
-            # what convolutions on a CPU are fastest with; torch's stubs do not know it
-            self._loaded[name] = autoencoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._loaded[name] = load_autoencoder(bundled_folder(name) or name)
         return self._loaded[name]
 
     def put(self, name: str, autoencoder: Autoencoder) -> None:

@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .. import checks
 from ..errors import InputError
 from ..settings import amount
 from ..strict_json import parse_object
+from ..untrusted import PREFIX, NotRegular, format_of, open_regular
 from .packing import PRECISIONS, packed, stored
 from .record import Record
 from .unpacking import R, unpacked
@@ -156,9 +158,13 @@ def _digest(content: bytes) -> str:
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """(The whole content, its header), read only if its start promises a record of that size."""
-    with _opened(path) as file:
+    try:
+        file = BufferedReader(open_regular(path))
+    except NotRegular as error:
+        raise _Unreadable(f"is {error}, not a recording") from None
+    with file:
         size = os.fstat(file.fileno()).st_size
-        start = file.read(512)
+        start = file.read(PREFIX)
         length = int.from_bytes(start[:8], "little")
         if start[8:9] != b"{" or length > min(HEADER_LIMIT, size - 8):
             raise _Unreadable(_why_not(start, size, length))
@@ -174,42 +180,15 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
         return header + file.read(size - len(header)), parsed
 
 
-def _opened(path: Path) -> BinaryIO:
-    """A regular file, opened; anything else, such as a pipe, which could wait, is refused."""
-    # Checked before it is opened: opening a device can already have an effect.
-    if "\0" in str(path) or not stat.S_ISREG(os.stat(path).st_mode):
-        raise _Unreadable("is a folder, pipe or device, not a recording")
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    file = os.fdopen(os.open(path, flags), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise _Unreadable("is a folder, pipe or device, not a recording")
-    return file
-
-
 def _why_not(start: bytes, size: int, length: int) -> str:
     """What a file is, in words, if it does not begin as safetensors files do."""
     # A cut recording first: its eight bytes of length may look like the start of anything.
     if start[8:10] == b'{"' and length <= HEADER_LIMIT:
         return f"is cut: it has {size:,} bytes, its header alone {length:,}"
-    for beginning, what in _FOREIGN:
-        if start.lstrip(b"\xef\xbb\xbf \t\r\n").lower().startswith(beginning):
-            return f"is {what}, not a recording"
+    if what := format_of(start):
+        hint = " (read_settings reads those)" if what == "a PNG image" else ""
+        return f"is {what}{hint}, not a recording"
     return f"is not a recording: its {size:,} bytes begin otherwise"
-
-
-_FOREIGN = (
-    (b"version https://git-lfs", "a Git LFS pointer (run `git lfs pull`)"),
-    (b"pk\x03\x04", "a zip archive (as .npz and .ckpt files are)"),
-    (b"\x93numpy", "a NumPy array"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x03", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"),
-    (b"\x89png", "a PNG image (read_settings reads those)"),
-    (b"<", "a web page (perhaps a login or an error)"),
-    (b"{", "a JSON text"),
-)
 
 
 def _body(header: dict[str, Any]) -> int:

@@ -13,6 +13,7 @@ import torch
 from checkpoint_files import SMALL, compvis_tensors, networks, save_tensors, write_folder
 from first_stages import PUBLISHED, Reference, random_tensors, small, tensors_of
 from references import relative_error
+from small_autoencoders import small_first_stage
 from torch import Tensor
 
 from sdwidgets.checkpoints import (
@@ -30,16 +31,6 @@ from sdwidgets.models.autoencoder import Autoencoder
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # notices only where expected
 NINE = pytest.mark.parametrize("name", FIRST_STAGES)
-
-
-def small_config(name: str) -> AutoencoderConfig:
-    config = FIRST_STAGES[name]
-    return replace(
-        config,
-        channels=tuple(n // 16 for n in config.channels),
-        norm_groups=4,
-        codes=min(config.codes, 50),
-    )
 
 
 def written(name: str, path: Path, **more: Tensor) -> Path:
@@ -85,7 +76,7 @@ def test_a_scale_does_not_change_the_name() -> None:
 @NINE
 @torch.no_grad()
 def test_a_published_file_gives_the_published_pictures(name: str, tmp_path: Path) -> None:
-    config = small_config(name)
+    config = small_first_stage(name)
     autoencoder = loaded(written(name, tmp_path / "model.safetensors"), config)
     assert autoencoder.config == config and not autoencoder.training
     assert not any(p.requires_grad for p in autoencoder.parameters())
@@ -100,7 +91,7 @@ def test_a_published_file_gives_the_published_pictures(name: str, tmp_path: Path
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """The nine in small, so that files of a few kilobytes can be recognised."""
     for name in ("KL-f4", "VQ-f4", "VQ-f4-noattn"):
-        preset = replace(small_config(name), norm_groups=32)  # shapes do not say them
+        preset = replace(small_first_stage(name), norm_groups=32)  # shapes do not say them
         monkeypatch.setitem(FIRST_STAGES, name, preset)
 
 
@@ -112,6 +103,7 @@ def test_a_file_is_recognised(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
     def assemble(path: Path, config: AutoencoderConfig, *rest: Any) -> Any:
         seen.append(config)
+        return None, ""
 
     monkeypatch.setattr(first_stage, "_assemble", assemble)
     loaded(path)
@@ -119,7 +111,7 @@ def test_a_file_is_recognised(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_name_stands_for_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = small_config("VQ-f4")
+    config = small_first_stage("VQ-f4")
     monkeypatch.setitem(FIRST_STAGES, "VQ-f4", config)
     path = written("VQ-f4", tmp_path / "model.safetensors")
     assert loaded(path, "VQ-f4").config == config
@@ -134,7 +126,7 @@ def test_what_only_training_used_is_left_out_with_a_notice(tmp_path: Path) -> No
     }
     path = written("KL-f4", tmp_path / "model.safetensors", **extra)
     with pytest.warns(UserWarning) as caught:
-        loaded(path, small_config("KL-f4"))
+        loaded(path, small_first_stage("KL-f4"))
     assert [str(w.message) for w in caught] == [
         "model.safetensors: 4 tensors that only training used (such as "
         "'loss.discriminator.main.0.weight') were left out."
@@ -160,7 +152,7 @@ def test_the_types_of_weights(tmp_path: Path, dtype: Any) -> None:
     path = written("VQ-f4", tmp_path / "model.safetensors")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # half precision on a CPU
-        autoencoder = loaded(path, small_config("VQ-f4"), dtype=dtype)
+        autoencoder = loaded(path, small_first_stage("VQ-f4"), dtype=dtype)
     expected = torch.bfloat16 if dtype == "bfloat16" else torch.float32
     assert {p.dtype for p in autoencoder.parameters()} == {expected}
 
@@ -204,7 +196,7 @@ def test_a_file_that_is_not_whole(tmp_path: Path) -> None:
     tensors = random_tensors(small(PUBLISHED["VQ-f4"]))
     del tensors["decoder.mid.attn_1.q.weight"]
     path = save_tensors(tensors, tmp_path / "model.safetensors")
-    message = refused(path, small_config("VQ-f4"))
+    message = refused(path, small_first_stage("VQ-f4"))
     assert "1 of" in message and "decoder.mid.attn_1.q.weight" in message
     del tensors["post_quant_conv.weight"]
     save_tensors(tensors, path)
@@ -213,21 +205,21 @@ def test_a_file_that_is_not_whole(tmp_path: Path) -> None:
 
 def test_a_tensor_without_a_place(tmp_path: Path) -> None:
     path = written("VQ-f4", tmp_path / "model.safetensors")
-    message = refused(path, small_config("VQ-f4-noattn"))
+    message = refused(path, small_first_stage("VQ-f4-noattn"))
     assert "no place for 20" in message and "mid.attn_1" in message
 
 
 def test_the_wrong_number_of_codes(tmp_path: Path) -> None:
     path = written("VQ-f4", tmp_path / "model.safetensors")
-    message = refused(path, replace(small_config("VQ-f4"), codes=49))
+    message = refused(path, replace(small_first_stage("VQ-f4"), codes=49))
     assert "[50, 3]" in message and "[49, 3]" in message
 
 
 def test_values_that_are_not_finite(tmp_path: Path) -> None:
     broken = {"quantize/embedding/weight": torch.full((50, 3), float("nan"))}
     path = written("VQ-f4", tmp_path / "model.safetensors", **broken)
-    assert "NaN" in refused(path, small_config("VQ-f4"))
-    loaded(path, small_config("VQ-f4"), check_finite=False)
+    assert "NaN" in refused(path, small_first_stage("VQ-f4"))
+    loaded(path, small_first_stage("VQ-f4"), check_finite=False)
 
 
 def test_sizes_beyond_reason(tmp_path: Path) -> None:
@@ -240,7 +232,7 @@ def test_sizes_beyond_reason(tmp_path: Path) -> None:
 
 @NINE
 def test_an_autoencoder_goes_to_disk_and_back(name: str, tmp_path: Path) -> None:
-    config = replace(small_config(name), scaling_factor=0.5, shift_factor=0.1)
+    config = replace(small_first_stage(name), scaling_factor=0.5, shift_factor=0.1)
     autoencoder = Autoencoder(config)
     again = loaded(save_autoencoder(autoencoder, tmp_path / "saved"))
     assert again.config == config

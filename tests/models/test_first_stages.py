@@ -9,6 +9,7 @@ import pytest
 import torch
 from first_stages import PUBLISHED, Reference, random_tensors, small, tensors_of
 from references import relative_error
+from small_autoencoders import small_first_stage
 
 from sdwidgets.checkpoints.names import compvis_autoencoder_names
 from sdwidgets.configs import FIRST_STAGES, SD1, AutoencoderConfig
@@ -33,15 +34,7 @@ PARAMETERS = {
 
 def small_config(name: str) -> AutoencoderConfig:
     """Ours of `small(PUBLISHED[name])`, with a scale and a shift that must show."""
-    config = FIRST_STAGES[name]
-    return replace(
-        config,
-        channels=tuple(n // 16 for n in config.channels),
-        norm_groups=4,
-        codes=min(config.codes, 50),
-        scaling_factor=0.7,
-        shift_factor=0.2,
-    )
+    return replace(small_first_stage(name), scaling_factor=0.7, shift_factor=0.2)
 
 
 def ours_and_reference(name: str) -> tuple[Autoencoder, Reference]:

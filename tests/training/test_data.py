@@ -6,10 +6,9 @@ import random
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from sdwidgets.errors import ImageError, InputError, OutOfMemory
-from sdwidgets.scenes import OBJECTS
 from sdwidgets.training import Arrays, ImageFolder, Scenes, folder
 from sdwidgets.training.data import scene_at
 
@@ -288,15 +287,6 @@ def test_crops_come_from_everywhere_in_a_picture():
 
 
 # ------------------------------------------------------------------------- scenes
-
-
-@pytest.fixture(scope="module")
-def glyphs():
-    made = {}
-    for i, noun in enumerate(OBJECTS):
-        made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))
-        ImageDraw.Draw(made[noun]).ellipse((0, 0, 59, 49), fill=(6 * i, 255 - 6 * i, 128, 255))
-    return made
 
 
 def test_scenes_are_the_same_whoever_asks(glyphs):

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 from few_pictures import COLORS, Few
-from PIL import Image, ImageDraw
 
 from sdwidgets import Trace, load, save
 from sdwidgets.configs import EMOJI, TINY
@@ -16,7 +15,7 @@ from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.conditioning import Given, condition
 from sdwidgets.models.text import TextEncoder
 from sdwidgets.models.unet import UNet
-from sdwidgets.scenes import OBJECTS, make_scene, render
+from sdwidgets.scenes import make_scene, render
 from sdwidgets.training.autoencoder import quieten
 from sdwidgets.training.diffusion import diffusion, small_unet
 from sdwidgets.training.latents import cached_latents
@@ -286,15 +285,6 @@ def test_the_small_network_fits_the_latents():
 
 
 # ------------------------------------------------------------------------- scenes
-
-
-@pytest.fixture(scope="module")
-def glyphs():
-    made = {}
-    for i, noun in enumerate(OBJECTS):
-        made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))
-        ImageDraw.Draw(made[noun]).ellipse((0, 0, 59, 49), fill=(6 * i, 255 - 6 * i, 128, 255))
-    return made
 
 
 def test_the_layout_says_what_the_masks_say(glyphs):

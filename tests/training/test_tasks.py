@@ -6,27 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 from vocabulary import write_vocabulary
 
 from sdwidgets.checkpoints import load_autoencoder
 from sdwidgets.configs import EMOJI, SCENE_STAGES
 from sdwidgets.errors import InputError
 from sdwidgets.models.unet import UNet
-from sdwidgets.scenes import OBJECTS, article, make_scene, render
+from sdwidgets.scenes import article, make_scene, render
 from sdwidgets.training import evaluate, parts, recognizer
 from sdwidgets.training.data import draw, scene_at
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.naming import WithCells
-
-
-@pytest.fixture(scope="module")
-def glyphs():
-    made = {}
-    for i, noun in enumerate(OBJECTS):
-        made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))
-        ImageDraw.Draw(made[noun]).ellipse((0, 0, 59, 49), fill=(6 * i, 255 - 6 * i, 128, 255))
-    return made
 
 
 def falls(task, steps=30, **plan):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from few_pictures import COLORS, Few
-from PIL import Image, ImageDraw
 
 from sdwidgets.configs import EMOJI, TINY
 from sdwidgets.errors import InputError
@@ -27,15 +26,6 @@ from sdwidgets.training.text import (
     text,
     twin,
 )
-
-
-@pytest.fixture(scope="module")
-def glyphs():
-    made = {}
-    for i, noun in enumerate(OBJECTS):
-        made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))
-        ImageDraw.Draw(made[noun]).ellipse((0, 0, 59, 49), fill=(6 * i, 255 - 6 * i, 128, 255))
-    return made
 
 
 @pytest.fixture(scope="module")

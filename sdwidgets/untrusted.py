@@ -1,0 +1,84 @@
+"""Files that are not trusted: opened without waiting, and named by their first bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from io import FileIO
+
+PREFIX = 512
+"""As many first bytes tell what a file is."""
+
+
+class NotRegular(OSError):
+    """Not a regular file. The text says what it is, as in "is a folder"."""
+
+
+def open_regular(path: str | os.PathLike[str]) -> FileIO:
+    """The file, open for reading and unbuffered; never waits, as opening a pipe would.
+
+    Raises ``NotRegular`` for a folder, pipe, socket or device, and other OSErrors as `open` does.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    # Looked at before it is opened, since opening a device can already do something.
+    try:
+        _check_regular(os.stat(path).st_mode)
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(error)) from None
+    file = FileIO(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)), "rb", closefd=True)
+    try:
+        _check_regular(os.fstat(file.fileno()).st_mode)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise NotRegular("a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device")
+
+
+_BEGINNINGS = (
+    (b"PK\x03\x04", "a zip archive (torch's .ckpt and NumPy's .npz files are such)"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"%PDF", "a PDF"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+)
+_WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
+
+
+def format_of(first: bytes) -> str | None:
+    """What a file is that is *not* safetensors, from its first bytes; None if unknown.
+
+    The answer fits into "FILE is ...". Eight bytes of a safetensors header's length may look like
+    the beginning of anything: ask only about what is surely none.
+    """
+    if first.startswith(b"version https://git-lfs.github.com/spec/"):
+        size = re.search(rb"\nsize (\d{1,20})", first)
+        promised = f" for a file of {int(size[1]):,} bytes" if size else ""
+        return f"a Git LFS pointer{promised} (run `git lfs pull`)"
+    text = first.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(_WEB_PAGE):
+        return "a web page (a login or error page saved in the file's place)"
+    for beginning, what in _BEGINNINGS:
+        if first.startswith(beginning):
+            return what
+    if is_pickle(first):
+        return "a Python pickle (torch's old .ckpt, .pt and .bin files are such)"
+    if text.startswith((b"{", b"[")):
+        return "a JSON text"
+    return None
+
+
+def is_pickle(first: bytes) -> bool:
+    """Whether the first bytes are those of a pickle, protocol 2 to 5, or of one in a zip."""
+    return first.startswith(b"PK\x03\x04") or (
+        len(first) > 2 and first[0] == 0x80 and first[1] in (2, 3, 4, 5)
+    )
