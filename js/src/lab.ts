@@ -1,4 +1,4 @@
-// The autoencoder lab: a picture through autoencoders, side by side; its latents, to play with.
+// The autoencoder lab: an image through autoencoders, side by side, and edits of its latents.
 
 import type { Initialize, Render } from "@anywidget/types";
 import { between } from "./lab/between";
@@ -24,7 +24,7 @@ const EVERYTHING: ReadonlySet<What> = new Set([
 
 const PANELS = { latents, play, between, noise };
 
-/** Takes pictures that are dropped on the root, or pasted while the focus is in it. */
+/** Takes images that are dropped on the root, or pasted while the focus is in it. */
 function takeFiles(root: HTMLElement, view: Store): () => void {
   const drag = (event: DragEvent) => {
     if (!event.dataTransfer?.types.includes("Files")) return;

@@ -128,7 +128,7 @@ def test_pressed_autoencoders_are_side_by_side(notebook: Notebook, root: Locator
 
 def test_the_pictures_are_the_kernel_s(notebook: Notebook, root: Locator) -> None:
     root.locator(".sdw-lab-sample").nth(1).click()
-    expect(name_of(root)).to_have_text(notebook.ask("list(lab._samples)[1]"))
+    expect(name_of(root)).to_have_text(notebook.ask("lab.samples[1]['name']"))
     notebook.ask("lab.wait()")
     expect(root.locator(".sdw-lab-cell[data-stale]")).to_have_count(0)
     for i, name in enumerate(notebook.ask("list(lab.chosen)")):
@@ -343,7 +343,7 @@ def test_paint_on_the_latents_changes_the_decoded_picture(
 
 def test_reset_brings_the_sliders_back(notebook: Notebook, root: Locator) -> None:
     play = panel(root, "play")
-    noise_of = play.get_by_role("slider", name="Noise added: its deviation")
+    noise_of = play.get_by_role("slider", name="Standard deviation of the added noise")
     noise_of.focus()
     for _ in range(3):
         notebook.page.keyboard.press("ArrowRight")

@@ -1,4 +1,4 @@
-// From one picture to another: through their latents, and through their pixels.
+// From one image to another: through their latents, and through their pixels.
 
 import { h, write } from "../lib/dom";
 import { allow, button } from "./button";
@@ -6,22 +6,22 @@ import { image } from "./image";
 import { opener, thumbnails } from "./sources";
 import type { MakePart, What } from "./view";
 
-/** The frame at a share of the way, of so many. */
+/** The index of the frame at a share (0 to 1) of the way. */
 export function frameAt(share: number, count: number): number {
   return Math.min(Math.max(Math.round(share * (count - 1)), 0), count - 1);
 }
 
 export const between: MakePart = (view) => {
-  const samples = thumbnails("Second picture: samples", (name) =>
+  const samples = thumbnails("Second image: samples", (name) =>
     view.send({ kind: "sample", name, second: true }),
   );
-  const swap = button("Swap", "The two pictures change places", () => view.send({ kind: "swap" }));
+  const swap = button("Swap", "Swap the two images", () => view.send({ kind: "swap" }));
   const latent = image("sdw-lab-big", "On the way through latents");
   const pixel = image("sdw-lab-big", "On the way through pixels");
-  const first = image("sdw-lab-end", "First picture");
-  const last = image("sdw-lab-end", "Second picture");
+  const first = image("sdw-lab-end", "First image");
+  const last = image("sdw-lab-end", "Second image");
   const slider = h("input", { type: "range", min: 0, max: 100, value: 50, step: 1 });
-  slider.setAttribute("aria-label", "How far on the way from the first picture to the second");
+  slider.setAttribute("aria-label", "How far from the first image to the second");
   const share = h("output", { class: "sdw-lab-quiet" }, "");
   const hint = h("p", { class: "sdw-lab-quiet" }, "");
   const body = h(
@@ -38,12 +38,10 @@ export const between: MakePart = (view) => {
     allow(swap, picture !== undefined && second !== undefined);
     first.show(picture?.data);
     last.show(second?.data);
-    const wait = second
-      ? "The pictures in between are being worked out."
-      : "Choose a second picture.";
+    const wait = second ? "The images in between are being computed." : "Choose a second image.";
     write(hint, way === undefined ? wait : "");
     write(share, `${slider.value} %`);
-    slider.setAttribute("aria-valuetext", `${slider.value} per cent of the way`);
+    slider.setAttribute("aria-valuetext", `${slider.value} percent of the way`);
     const at = frameAt(Number(slider.value) / 100, way?.steps ?? 1);
     latent.show(way?.latent[at]);
     pixel.show(way?.pixel[at]);
@@ -57,7 +55,7 @@ export const between: MakePart = (view) => {
       h(
         "div",
         { class: "sdw-lab-bar" },
-        h("span", { class: "sdw-lab-quiet" }, "second picture"),
+        h("span", { class: "sdw-lab-quiet" }, "second image"),
         samples.element,
         opener("Open…", (file) => view.open(file, true)),
         swap,

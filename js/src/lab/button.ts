@@ -1,4 +1,4 @@
-// A button with words, and one that is able or not without losing the focus.
+// A button with words; it keeps the focus when it is disabled.
 
 import { h } from "../lib/dom";
 
@@ -10,7 +10,7 @@ export function button(words: string, title: string, click: () => void): HTMLBut
   return element;
 }
 
-/** Not `disabled`: that would drop the focus, and the next keys would go to the notebook. */
+/** Not `disabled`, which would drop the focus: the next keys would go to the notebook. */
 export function allow(element: HTMLElement, able: boolean) {
   element.setAttribute("aria-disabled", String(!able));
 }

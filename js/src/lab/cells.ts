@@ -1,4 +1,4 @@
-// A picture of latent cells, to point at one by pointer or keys; all such pictures show it.
+// A map of latent cells. A cell is pointed at by pointer or keys; all maps mark it.
 
 import { h } from "../lib/dom";
 import { bytes } from "../lib/frames";
@@ -60,7 +60,7 @@ function pointed({ here: { cell, pixel }, data, selection }: LabView) {
   return { x: Math.floor(pixel.x / factor), y: Math.floor(pixel.y / factor) };
 }
 
-/** How much the pixel that is pointed at changes each cell, as a heat map. */
+/** How much each cell changes with the pixel that is pointed at, as a heat map. */
 function reached({ here: { pixel }, data: { touch, latents } }: LabView) {
   const fits =
     pixel !== undefined &&

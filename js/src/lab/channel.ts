@@ -1,4 +1,4 @@
-// Channels of latents as pictures and numbers; pure but for the canvas at the end.
+// Channels of latents as images and numbers; pure but for the canvas at the end.
 
 import { coloured } from "../lib/colours";
 import type { Binary } from "../lib/frames";
@@ -14,7 +14,7 @@ export interface Grid {
   height: number;
 }
 
-/** Latents out of a trait's bytes; undefined where they are not of that size. */
+/** Latents from a trait's bytes; undefined if the bytes do not have that size. */
 export function gridOf(
   data: Binary | null | undefined,
   { channels, width, height }: { channels: number; width: number; height: number },
@@ -37,7 +37,7 @@ export function numbers({ values, channels, width, height }: Grid, which: number
   });
 }
 
-/** The end of a scale: a plain number that 99 of 100 reach at most, so that few hide no others. */
+/** The end of a scale: a round number above 99 of 100 values, so that a few large ones hide nothing. */
 export function most(values: Float32Array): number {
   const sizes = values.map((value) => Math.abs(value) || 0).sort();
   return extent(sizes.subarray(0, Math.ceil(0.99 * sizes.length)), [1, 1, 1, sizes.length], 0);
@@ -64,7 +64,7 @@ export function summary(grid: Grid, which: number) {
   return { mean, std: Math.sqrt(square), min, max };
 }
 
-/** How many numbers of a channel fall into each of `bins` equal steps from `start` to `end`. */
+/** How many values of a channel fall into each of `bins` equal steps from `start` to `end`. */
 export function histogram(grid: Grid, which: number, end: number, start = -end, bins = 24) {
   const counts = new Array<number>(bins).fill(0);
   for (const value of numbers(grid, which)) {
@@ -94,7 +94,7 @@ export function paintRgb(canvas: HTMLCanvasElement, rgb: Binary, width: number, 
   paint(canvas, { pixels: rgba(data), w: width, h: height });
 }
 
-/** The cell under the pointer; undefined beside the canvas. */
+/** The cell under the pointer; undefined outside the canvas. */
 export function cellAt(event: MouseEvent, canvas: HTMLElement, width: number, height: number) {
   const box = canvas.getBoundingClientRect();
   const x = Math.floor(((event.clientX - box.left) / box.width) * width);

@@ -1,4 +1,4 @@
-// The autoencoders there are, one to four of them pressed.
+// The catalogue of autoencoders as buttons, one to four of them pressed.
 
 import { MOST_AUTOENCODERS as MOST } from "../lib/contract";
 import { h } from "../lib/dom";
@@ -6,7 +6,7 @@ import { roving } from "../lib/keys";
 
 import type { Entry, LabView, Part } from "./view";
 
-/** The chosen ones after a press: it joins them, in place of the last of four, or leaves them. */
+/** The chosen autoencoders after a press: it removes a chosen one, or adds one in place of the fourth. */
 export function pressed(chosen: readonly string[], name: string): string[] {
   if (!chosen.includes(name)) return [...chosen.slice(0, MOST - 1), name];
   return chosen.length > 1 ? chosen.filter((one) => one !== name) : [...chosen];
@@ -40,9 +40,9 @@ export function chips(view: LabView): Part {
     for (const one of element.children as HTMLCollectionOf<HTMLElement>) {
       const name = one.dataset.name ?? "";
       const isChosen = chosen.includes(name);
-      const last = chosen.length >= MOST ? `Shows it in place of ${chosen[MOST - 1]}` : "Shows it";
+      const last = chosen.length >= MOST ? `Show it in place of ${chosen[MOST - 1]}` : "Show it";
       one.setAttribute("aria-pressed", String(isChosen));
-      one.title = isChosen ? (chosen.length > 1 ? "Takes it away" : "One stays") : last;
+      one.title = isChosen ? (chosen.length > 1 ? "Remove it" : "At least one stays") : last;
     }
   };
   return {

@@ -1,4 +1,4 @@
-// The picture and what each autoencoder makes of it, side by side, with the numbers.
+// The image and its reconstructions, side by side, with their numbers.
 
 import { coloured } from "../lib/colours";
 import { choice } from "../lib/controls";
@@ -9,8 +9,8 @@ import type { Here, LabView, Part, Result, Selection } from "./view";
 
 const VIEWS = [
   ["rebuilt", "Rebuilt", "What comes out of each autoencoder"],
-  ["error", "Error", "How far each pixel is from the picture's"],
-  ["slider", "Before / after", "The picture left of a line, what is rebuilt right of it"],
+  ["error", "Error", "How far each pixel is from the original's"],
+  ["slider", "Before / after", "The original left of a line, the reconstruction right of it"],
 ] as const;
 
 interface Row {
@@ -31,28 +31,28 @@ const NUMBERS: Row[] = [
   },
   {
     words: "SSIM",
-    title: "How alike small structures are: 1 is the same picture",
+    title: "How similar small structures are: 1 is the same image",
     better: 1,
     value: (one) => one.ssim,
     text: (value) => value.toFixed(3),
   },
   {
     words: "perceptual",
-    title: "How different it looks to a network that has learnt to see: 0 is the same picture",
+    title: "How different it looks to a trained network: 0 is the same image",
     better: -1,
     value: (one) => one.perceptual,
     text: (value) => value.toFixed(3),
   },
   {
-    words: "bits a pixel",
-    title: "What is kept of each pixel; the picture itself has 24",
+    words: "bits per pixel",
+    title: "What is kept of each pixel; the original has 24",
     better: -1,
     value: (one) => one.bits,
     text: (value) => value.toFixed(value < 1 ? 3 : 2),
   },
   {
     words: "time",
-    title: "To encode and decode it, on this machine",
+    title: "Time to encode and decode it on this machine",
     better: 0,
     value: (one) => one.seconds,
     text: (value) => (value < 1 ? `${Math.round(1000 * value)} ms` : `${value.toFixed(1)} s`),
@@ -73,13 +73,13 @@ export function errorPixels(error: Binary, largest: number, most: number) {
 }
 
 /**
- * RGBA of a heat map: the stronger, the brighter and the less of the picture is seen. By the root,
- * as few pixels are strong.
+ * RGBA of a heat map: strong pixels are bright and hide the image. Of the square root, since few
+ * pixels are strong.
  */
 export function heatPixels(heat: Uint8Array) {
   const root = Float32Array.from(heat, (value) => Math.sqrt(value / 255));
   const out = coloured(
-    root.map((value) => 0.45 + 0.55 * value), // seen on dark pictures, too
+    root.map((value) => 0.45 + 0.55 * value), // visible on dark images, too
     "magma",
   );
   root.forEach((value, i) => {
@@ -90,7 +90,7 @@ export function heatPixels(heat: Uint8Array) {
 
 function draw(canvas: HTMLCanvasElement, pixels: Uint8ClampedArray<ArrayBuffer>, width: number) {
   const height = pixels.length / 4 / width;
-  if (!Number.isInteger(height) || height === 0) return; // no map of this picture
+  if (!Number.isInteger(height) || height === 0) return; // no map of this image
   Object.assign(canvas, { width, height });
   canvas.getContext("2d")?.putImageData(new ImageData(pixels, width, height), 0, 0);
 }
@@ -102,7 +102,7 @@ export function spot({ cell, pixel }: Here, factor: number) {
   return at && { x: at.x * factor, y: at.y * factor, side: factor };
 }
 
-/** A picture in a square of fixed size, with what is drawn over it. */
+/** An image in a square of fixed size, with what is drawn over it. */
 function frame(view: LabView, words: string) {
   const shown = image("sdw-lab-image", words);
   const heat = h("canvas", { class: "sdw-lab-heat" });
@@ -130,7 +130,7 @@ function frame(view: LabView, words: string) {
       box.style.setProperty("--sdw-shape", `${width} / ${height}`);
       box.dataset.tall = String(height > width);
     },
-    /** Where the pointer is; and, where `reached`, the pixels that the cell under it reaches. */
+    /** Marks the pointer's place and, with `reached`, the pixels that the cell under it reaches. */
     point(reached: boolean) {
       const { data, here, selection } = view;
       const { width = 1, height = 1 } = data.picture ?? {};
@@ -163,9 +163,9 @@ function frame(view: LabView, words: string) {
   };
 }
 
-/** A reconstruction: pressed, it is the active one; as before/after, a slider. */
+/** A reconstruction: a press makes it the active one; in the before/after view it is a slider. */
 function cell(view: LabView, name: string, slide: (to: number) => void) {
-  const base = frame(view, `rebuilt by ${name}`);
+  const base = frame(view, `reconstruction by ${name}`);
   const before = image("sdw-lab-image sdw-lab-before");
   const error = h("canvas", { class: "sdw-lab-error" });
   const line = h("div", { class: "sdw-lab-line" });
@@ -246,7 +246,7 @@ function cell(view: LabView, name: string, slide: (to: number) => void) {
       element.toggleAttribute("data-active", isActive);
       target.setAttribute("role", isSlider() ? "slider" : "button");
       if (isSlider()) {
-        target.setAttribute("aria-label", `picture before and after ${name}`);
+        target.setAttribute("aria-label", `image before and after ${name}`);
         target.setAttribute("aria-valuenow", String(Math.round(position)));
         target.removeAttribute("aria-pressed");
       } else {
@@ -280,14 +280,14 @@ export function comparison(view: LabView): Part {
     h("div", { class: "sdw-lab-ramp" }),
     most,
   );
-  const original = frame(view, "the picture");
+  const original = frame(view, "the original image");
   const [name, size] = [h("span", {}, ""), h("dd", {}, "–")];
   const first = h(
     "figure",
     { class: "sdw-lab-cell sdw-lab-original" },
     original.element,
     h("figcaption", {}, name),
-    h("dl", {}, h("dt", {}, "pixels"), size, h("dt", {}, "bits a pixel"), h("dd", {}, "24")),
+    h("dl", {}, h("dt", {}, "pixels"), size, h("dt", {}, "bits per pixel"), h("dd", {}, "24")),
   );
   const row = h("div", { class: "sdw-lab-cells" }, first);
   const element = h("div", {}, h("div", { class: "sdw-lab-bar" }, toggle.element, scale), row);
@@ -323,7 +323,7 @@ export function comparison(view: LabView): Part {
       if (has("picture")) {
         const { picture } = data;
         original.shown.show(picture?.data);
-        write(name, picture?.name ?? "no picture yet");
+        write(name, picture?.name ?? "no image yet");
         write(size, picture ? `${picture.width} × ${picture.height}` : "–");
       }
       const frames = [original, ...[...cells.values()].map((one) => one.frame)];

@@ -1,4 +1,4 @@
-// The latents as a canvas to paint on, with the brush: by pointer, touch or keys.
+// The latents as a canvas to paint on, by pointer, touch or keys; and the brush.
 
 import { ALL_CHANNELS, EDIT_LIMIT } from "../lib/contract";
 import { choice, symbol } from "../lib/controls";
@@ -11,11 +11,11 @@ import { placed } from "./spot";
 import type { EditJson } from "./view";
 
 const ALL = ALL_CHANNELS;
-const LEAST = 0.5; // end of the scale of colours: what is small looks small
+const LEAST = 0.5; // the least end of the colour scale: small values look small
 
 export interface Easel {
   readonly element: HTMLElement;
-  show(grid: Grid | undefined): void; // what is being painted stays
+  show(grid: Grid | undefined): void; // a stroke that is being painted stays
 }
 
 export function easel(send: (edit: EditJson) => void): Easel {
@@ -54,7 +54,7 @@ export function easel(send: (edit: EditJson) => void): Easel {
     "What the brush does",
     [
       { value: "set", label: ["set"], title: "Cells take the brush's value" },
-      { value: "add", label: ["add"], title: "The brush's value is added to that of cells" },
+      { value: "add", label: ["add"], title: "The brush's value is added to the cells'" },
     ],
     (mode) => {
       brush.mode = mode;
@@ -63,7 +63,7 @@ export function easel(send: (edit: EditJson) => void): Easel {
   );
   modes.show(brush.mode);
 
-  /** The scale of colours; not while painting, or what is painted would change all colours. */
+  /** Fits the colour scale; not while painting, since a stroke would change all colours. */
   function fit() {
     if (grid !== undefined) end = Math.max(most(numbers(grid, brush.channel)), LEAST);
   }

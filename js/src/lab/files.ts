@@ -1,17 +1,17 @@
-// A picture's file on its way to the kernel: in parts that every server lets through.
+// An image file on its way to the kernel, in parts that every server lets through.
 
 import { UPLOAD } from "../lib/contract";
 import { bytes } from "../lib/frames";
 
 const { largest: LARGEST, part: PART } = UPLOAD;
 
-/** Why a file cannot be sent, in words; undefined where it can. */
+/** Why a file cannot be sent, in words; undefined if it can. */
 export function refusal(file: { name: string; size: number }): string | undefined {
   if (file.size <= LARGEST) return undefined;
   const size = (file.size / 2 ** 20).toFixed(1);
   return (
     `${file.name || "The file"} has ${size} MB; at most ${LARGEST / 2 ** 20} MB are taken.\n` +
-    "Save the picture smaller and open that."
+    "Save the image smaller and open that."
   );
 }
 
@@ -26,7 +26,7 @@ export async function partsOf(file: File, second: boolean) {
   });
 }
 
-/** The first file of what was dropped or pasted; undefined where there is none. */
+/** The first file that was dropped or pasted; undefined if there is none. */
 export function fileIn(transfer: DataTransfer | null): File | undefined {
   return transfer?.files[0] ?? undefined;
 }

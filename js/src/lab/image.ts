@@ -1,15 +1,15 @@
-// A picture from a file's bytes.
+// An image from a file's bytes.
 
 import { h } from "../lib/dom";
 import { type Binary, bytes } from "../lib/frames";
 
 export interface Shown {
   readonly element: HTMLImageElement;
-  show(data: Binary | undefined): void; // undefined: what was shown stays, or nothing
+  show(data: Binary | undefined): void; // undefined: the image shown before stays
   remove(): void;
 }
 
-/** An <img>; what it showed stays until the next is there, so that nothing flashes. */
+/** An <img>; it shows the last image until the next has arrived, so that nothing flashes. */
 export function image(name: string, words = ""): Shown {
   const element = h("img", { class: name, alt: words, draggable: "false" });
   let [shown, url]: [Binary | undefined, string] = [undefined, ""];
@@ -23,7 +23,7 @@ export function image(name: string, words = ""): Shown {
       if (data === undefined || data === shown) return;
       forget();
       shown = data;
-      url = URL.createObjectURL(new Blob([bytes(data).slice()])); // the kind is in the first bytes
+      url = URL.createObjectURL(new Blob([bytes(data).slice()])); // the browser reads the type from the bytes
       element.src = url;
     },
     remove: forget,

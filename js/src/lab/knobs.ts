@@ -1,4 +1,4 @@
-// What can be done to latents besides painting: one control for each edit.
+// A control for each edit of latents, except painting.
 
 import { ALL_CHANNELS, EDIT_LIMIT } from "../lib/contract";
 import { symbol } from "../lib/controls";
@@ -27,11 +27,11 @@ export function knobs(view: LabView): Knobs {
   const noise = slider(
     view,
     ["noise ", symbol("σ")],
-    "Noise added: its deviation",
+    "Standard deviation of the added noise",
     { edit: { type: "noise" }, field: "sigma", neutral: 0 },
     { min: 0, max: 3, step: 0.05 },
   );
-  const all = scale(ALL_CHANNELS, "all ×", "All channels times");
+  const all = scale(ALL_CHANNELS, "all ×", "Factor of all channels");
   const shift = (words: string, way: string, dx: number, dy: number) =>
     button(words, `Shift ${way} by a cell`, () => edit({ type: "shift", dx, dy }));
   const moves = h(
@@ -48,7 +48,7 @@ export function knobs(view: LabView): Knobs {
   const walks = h("div", { class: "sdw-lab-controls" });
   let sliders: Slider[] = [];
   let knocks: HTMLElement[] = [];
-  let made = ""; // of which autoencoder the controls are
+  let made = ""; // the autoencoder that the controls are for
 
   function make({ channels: count, directions }: Edited) {
     knocks = Array.from({ length: count }, (_, channel) =>
@@ -56,7 +56,7 @@ export function knobs(view: LabView): Knobs {
         edit({ type: "knock", channel }),
       ),
     );
-    const scales = knocks.map((_, c) => scale(c, `channel ${c} ×`, `Channel ${c} times`));
+    const scales = knocks.map((_, c) => scale(c, `channel ${c} ×`, `Factor of channel ${c}`));
     const rows = scales.map(({ element }, c) =>
       h("div", { class: "sdw-lab-control" }, knocks[c] as HTMLElement, element),
     );

@@ -1,4 +1,4 @@
-// The latents of the active autoencoder: each channel as a picture, with its numbers.
+// The latents of the active autoencoder: each channel as an image, with its numbers.
 
 import { choice, symbol } from "../lib/controls";
 import { h, svg, write } from "../lib/dom";
@@ -23,7 +23,7 @@ type Which = "mean" | "std" | "sample";
 
 const [WIDE, HIGH] = [96, 28];
 
-/** One channel: its picture, its histogram on the scale of all, its numbers. */
+/** A channel: its image, its histogram on the common scale, its numbers. */
 function tile(view: LabView, which: number) {
   const map = cells(view, "sdw-lab-channel", which === 0);
   const path = svg("path");
@@ -49,7 +49,7 @@ function tile(view: LabView, which: number) {
       const middle = String((WIDE * -start) / (end - start));
       zero.setAttribute("x1", middle);
       zero.setAttribute("x2", middle);
-      // Those of the kernel are of full precision.
+      // The kernel's have full precision.
       const { mean, std, min, max } =
         (kind === "mean" && latents.stats[which]) || summary(grid, which);
       write(words, `${amount(mean)} ± ${amount(std)}\n${amount(min)} to ${amount(max)}`);
@@ -63,18 +63,18 @@ export const latents: MakePart = (view) => {
   let which: Which = "mean";
   let tiles: ReturnType<typeof tile>[] = [];
   const kinds = choice<Which>(
-    "Which numbers",
+    "Which values",
     [
       { value: "mean", label: ["mean ", symbol("μ")], title: "The most likely latents" },
       {
         value: "std",
         label: ["deviation ", symbol("σ")],
-        title: "How unsure the encoder is of each number: dark is sure",
+        title: "How uncertain the encoder is of each value: dark is certain",
       },
       {
         value: "sample",
         label: ["sample ", symbol("z")],
-        title: "Drawn at random: the mean, and noise of that deviation",
+        title: "Drawn at random: the mean plus noise of that deviation",
       },
     ],
     (value) => {
@@ -96,7 +96,7 @@ export const latents: MakePart = (view) => {
   const map = cells(view, "sdw-lab-codes", false);
   map.element.setAttribute("aria-label", "The codes, each in its colour");
   const used = h("figcaption", { class: "sdw-lab-quiet" }, "");
-  used.title = "Perplexity: so many codes, used equally often, would tell as much";
+  used.title = "Perplexity: as many codes, used equally often, would carry the same information";
   const codes = h("figure", {}, h("b", {}, "the codes"), map.element, used);
   const body = h("div", { class: "sdw-lab-codec" }, h("div", {}, drawn, codes), list);
   const none = h("p", { class: "sdw-lab-quiet" }, "The latents appear here.");
@@ -106,7 +106,7 @@ export const latents: MakePart = (view) => {
 
   function draw() {
     const now = view.data.latents;
-    if (now?.std === null) which = "mean"; // of codes, nothing is unsure
+    if (now?.std === null) which = "mean"; // codes have no deviation
     const grid = now && gridOfAll(now);
     none.hidden = grid !== undefined;
     for (const part of [body, kinds.element, key]) part.hidden = grid === undefined;

@@ -1,4 +1,4 @@
-// Forward diffusion: the picture's latents with the noise of each t, and what the network sees in it.
+// Forward diffusion: the image's latents with the noise of each t, and the network's guess.
 
 import { NOISE_LEVELS } from "../lib/contract";
 import { symbol } from "../lib/controls";
@@ -9,28 +9,28 @@ import { image } from "./image";
 import { chart, ratio } from "./snr";
 import type { MakePart, What } from "./view";
 
-const LEVELS = NOISE_LEVELS; // in the end; they come a few at a time
-const FIRST = 7; // where the noise is seen, and the picture still is
+const LEVELS = NOISE_LEVELS; // in the end; a few arrive at a time
+const FIRST = 7; // noise is visible here, and so is the image
 
 export const noise: MakePart = (view) => {
   const latents = h("canvas", { class: "sdw-lab-big sdw-lab-noisy", width: 1, height: 1 });
   latents.setAttribute("role", "img");
   latents.setAttribute("aria-label", "The noisy latents");
   const noisy = image("sdw-lab-big", "The noisy latents decoded");
-  const guess = image("sdw-lab-big", "The network's guess of the clean picture");
+  const guess = image("sdw-lab-big", "The network's guess of the clean image");
   const slider = h("input", { type: "range", min: 0, max: LEVELS - 1, value: FIRST, step: 1 });
   slider.setAttribute("aria-label", "Training step t: how much noise");
   const words = h("output", {}, "");
   const curve = chart();
   const hint = h("p", { class: "sdw-lab-quiet" }, "");
-  const figure = (picture: Node, ...caption: (Node | string)[]) =>
-    h("figure", {}, picture, h("figcaption", {}, ...caption));
+  const figure = (shown: Node, ...caption: (Node | string)[]) =>
+    h("figure", {}, shown, h("figcaption", {}, ...caption));
 
   function show() {
     const { steps = [], width = 1, height = 1 } = view.data.noise ?? {};
     const whole = steps.length >= LEVELS;
     slider.disabled = steps.length === 0;
-    write(hint, whole ? "" : `Noise levels worked out: ${steps.length} of ${LEVELS}.`);
+    write(hint, whole ? "" : `Noise levels computed: ${steps.length} of ${LEVELS}.`);
     const at = steps[Math.min(Number(slider.value), steps.length - 1)];
     curve.show(steps, at);
     if (at === undefined) return;
@@ -54,7 +54,7 @@ export const noise: MakePart = (view) => {
         figure(noisy.element, "decoded"),
         figure(guess.element, "the network's guess in one step, ", symbol("x̂", "0")),
       ),
-      h("div", { class: "sdw-lab-way" }, "no noise", slider, "noise alone"),
+      h("div", { class: "sdw-lab-way" }, "no noise", slider, "only noise"),
       h("p", { class: "sdw-lab-said" }, words),
       curve.element,
       hint,

@@ -1,10 +1,10 @@
-// How often the kernel is told of what is dragged.
+// How often the kernel hears of a drag.
 
 import type { EditJson } from "./view";
 
 const INTERVAL = 70; // ms between two messages, at least: 14 a second
 
-/** Sends edits of one slider or stroke not too often; the newest wins, and the last one always goes. */
+/** Sends the edits of a drag at intervals: the newest wins, and the last one is always sent. */
 export function paced(send: (edit: EditJson) => void, interval = INTERVAL) {
   let waiting: EditJson | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,4 +1,4 @@
-// Strokes of a brush on latents: which cells they are, and how it looks before the kernel answers.
+// Strokes of a brush on latents: their cells, and how they look before the kernel answers.
 
 import { ALL_CHANNELS, type PAINT_MODES } from "../lib/contract";
 import type { Grid } from "./channel";
@@ -9,7 +9,7 @@ export interface Cell {
   y: number;
 }
 
-/** The cells on the straight way from one to another, both included: a fast pointer skips some. */
+/** The cells on the straight line between two, both included: a fast pointer skips some. */
 export function way(from: Cell, to: Cell): Cell[] {
   const steps = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y));
   const between = (start: number, end: number, i: number) =>
@@ -33,7 +33,7 @@ export class Stroke {
 
   constructor(readonly brush: Brush) {}
 
-  /** Goes on to a cell; returns those that are new. */
+  /** Continues to a cell; returns the cells that are new. */
   to(cell: Cell): Cell[] {
     const fresh = way(this.#last ?? cell, cell).filter(({ x, y }) => !this.#cells.has(`${x},${y}`));
     for (const one of fresh) this.#cells.set(`${one.x},${one.y}`, one);
@@ -41,19 +41,19 @@ export class Stroke {
     return fresh;
   }
 
-  /** Off the canvas: where it comes back, nothing was skipped. */
+  /** Leaves the canvas: no line is drawn to where it returns. */
   leave() {
     this.#last = undefined;
   }
 
-  /** As the kernel is told of it. */
+  /** The edit that the kernel gets. */
   get edit(): EditJson & { cells: number[][] } {
     const cells = [...this.#cells.values()].map(({ x, y }) => [x, y]);
     return { type: "paint", ...this.brush, cells };
   }
 }
 
-/** Puts the brush on a cell of these latents, as the kernel is going to. */
+/** Paints a cell of these latents, as the kernel will. */
 export function dab(grid: Grid, { channel, value, mode }: Brush, { x, y }: Cell) {
   const cells = grid.width * grid.height;
   for (let c = 0; c < grid.channels; c++) {

@@ -165,7 +165,7 @@ test("the brush has a channel, a value and a way to paint", () => {
 
 test("a slider is told at intervals, the newest wins, and the last one is no live one", () => {
   make(play, { edited: edited() });
-  const slider = named("Noise added: its deviation");
+  const slider = named("Standard deviation of the added noise");
   for (const value of ["1", "1.5", "2"]) {
     slider.value = value;
     slider.dispatchEvent(new Event("input"));
@@ -181,7 +181,7 @@ test("a slider is told at intervals, the newest wins, and the last one is no liv
 
 test("what waits is not sent after the last one", () => {
   make(play, { edited: edited() });
-  const slider = named("Channel 1 times");
+  const slider = named("Factor of channel 1");
   for (const kind of ["input", "input", "change"]) slider.dispatchEvent(new Event(kind));
   vi.advanceTimersByTime(1000);
   expect(view.edits.map(({ live }) => live === true)).toEqual([true, false]);
@@ -195,8 +195,8 @@ test("sliders and knock-outs follow the kernel, also after an undo", () => {
   ];
   make(play, { edited: edited({ applied }) });
   const state = () => [
-    named("Channel 0 times").value,
-    named("Channel 1 times").value,
+    named("Factor of channel 0").value,
+    named("Factor of channel 1").value,
     named("Walk along principal direction 1, 43 % of the variance").value,
     ...all(".sdw-lab-control button").map((each) => each.getAttribute("aria-pressed")),
   ];
@@ -235,7 +235,7 @@ test("steps can be taken back and made again only where there are some", () => {
   expect(view.sent).toEqual([{ kind: "undo" }, { kind: "redo" }, { kind: "reset" }]);
 });
 
-test("a picture is a start only where there is a Studio, and the reason is said", () => {
+test("an image is a start only where there is a Studio, and the reason is said", () => {
   make(play, { edited: edited() });
   titled("Use as a start…").click();
   expect(view.sent).toEqual([]);
@@ -265,7 +265,7 @@ const found = (more: Partial<Latents> = {}): Latents => ({
 const captions = () => all(".sdw-lab-tile figcaption").map((each) => each.textContent);
 const seen = (selector: string) => all(selector).map((each) => !each.hidden);
 
-test("each channel has a picture, a histogram and its numbers", () => {
+test("each channel has an image, a histogram and its numbers", () => {
   make(latents, { latents: found() });
   expect(captions()).toEqual(["−0.500 ± 1.00\n−2.00 to 2.00", "0.500 ± 1.00\n−2.00 to 2.00"]);
   expect(all(".sdw-lab-tile canvas.sdw-lab-channel")).toHaveLength(2);
@@ -358,7 +358,7 @@ test("one slider moves both ways", async () => {
   expect(await shown()).toEqual([1, 21]);
 });
 
-test("the second picture is asked for, by its name or as a file, and swapped", () => {
+test("the second image is asked for, by its name or as a file, and swapped", () => {
   const samples = [{ name: "b", caption: "a bee", data: png() }];
   make(between, { samples, picture: picture("a") });
   expect(able(titled("Swap"))).toBe(false);
@@ -375,10 +375,10 @@ test("the second picture is asked for, by its name or as a file, and swapped", (
 
 test("what is missing for the way is said", () => {
   make(between, { picture: picture("a") });
-  expect(part.element.textContent).toContain("Choose a second picture.");
+  expect(part.element.textContent).toContain("Choose a second image.");
   expect(range().disabled).toBe(true);
   change({ second: picture("b") });
-  expect(part.element.textContent).toContain("being worked out");
+  expect(part.element.textContent).toContain("being computed");
   change({ between: ways() });
   expect(range().disabled).toBe(false);
 });
@@ -396,7 +396,7 @@ const levels = (count: number) => ({
 test("a slider goes through the noise levels", () => {
   make(noise, { noise: levels(21) });
   slide("0");
-  expect(one("output").textContent).toContain("t = 0, σ = 0.00: 100 times more picture than noise");
+  expect(one("output").textContent).toContain("t = 0, σ = 0.00: 100 times more image than noise");
   slide("20");
   expect(one("output").textContent).toContain("t = 1000, σ = 20.00");
   expect(one("output").textContent).toContain("(−20 dB)");

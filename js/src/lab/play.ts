@@ -1,4 +1,4 @@
-// Play: paint on the latents, knock channels out, add noise, walk; the decoded picture follows.
+// Play: paint on the latents, knock channels out, add noise, walk; the decoded image follows.
 
 import { h, write } from "../lib/dom";
 import { type Binary, bytes } from "../lib/frames";
@@ -9,12 +9,12 @@ import { image } from "./image";
 import { knobs } from "./knobs";
 import type { MakePart, Message, What } from "./view";
 
-/** The kind of a picture's file, from its first byte: a PNG begins with 0x89, a JPEG with 0xff. */
+/** The type of an image file, from its first byte: a PNG begins with 0x89, a JPEG with 0xff. */
 export function kindOf(data: Binary): "png" | "jpeg" {
   return bytes(data)[0] === 0x89 ? "png" : "jpeg";
 }
 
-/** Saves a picture as a file of the person who looks at it. */
+/** Lets the browser save an image as a file. */
 function download(data: Binary, name: string) {
   const kind = kindOf(data);
   const url = URL.createObjectURL(new Blob([bytes(data).slice()], { type: `image/${kind}` }));
@@ -25,17 +25,17 @@ function download(data: Binary, name: string) {
 export const play: MakePart = (view) => {
   const canvas = easel((edit) => view.send({ kind: "edit", edit }));
   const controls = knobs(view);
-  const picture = image("sdw-lab-big", "The picture decoded from the edited latents");
+  const decoded = image("sdw-lab-big", "The image decoded from the edited latents");
   const quality = h("figcaption", { class: "sdw-lab-quiet" }, "");
-  const list = h("ol", { class: "sdw-lab-edits", "aria-label": "What was done, in order" });
+  const list = h("ol", { class: "sdw-lab-edits", "aria-label": "Edits, in order" });
   const ask = (kind: Message["kind"]) => () => view.send({ kind });
-  const undo = button("Undo", "Take the last step back (Ctrl-Z)", ask("undo"));
-  const redo = button("Redo", "Make it again (Ctrl-Shift-Z)", ask("redo"));
-  const reset = button("Reset", "Take all edits away", ask("reset"));
+  const undo = button("Undo", "Undo the last step (Ctrl-Z)", ask("undo"));
+  const redo = button("Redo", "Redo it (Ctrl-Shift-Z)", ask("redo"));
+  const reset = button("Reset", "Remove all edits", ask("reset"));
   const use = button("Use as a start…", "", ask("send"));
-  const save = button("Save", "Save the picture", () => {
+  const save = button("Save", "Save the image", () => {
     const now = view.data.edited;
-    if (now !== undefined) download(now.data, `${view.data.picture?.name ?? "picture"}-edited`);
+    if (now !== undefined) download(now.data, `${view.data.picture?.name ?? "image"}-edited`);
   });
 
   function show() {
@@ -47,7 +47,7 @@ export const play: MakePart = (view) => {
     allowUse();
     if (now === undefined) return;
     controls.show(now);
-    picture.show(now.data);
+    decoded.show(now.data);
     canvas.show(gridOf(now.latents, now));
     const edits = now.edits.map((words) => h("li", {}, words));
     const none = h("li", { class: "sdw-lab-none" }, "nothing yet");
@@ -59,8 +59,8 @@ export const play: MakePart = (view) => {
   function allowUse() {
     allow(use, view.data.can_send && view.data.edited !== undefined);
     use.title = view.data.can_send
-      ? "Give this picture to the Studio, for image to image"
-      : "There is no Studio to give it to: sdw.Lab(studio=studio)";
+      ? "Send this image to the Studio, for image to image"
+      : "There is no Studio to send it to: sdw.Lab(studio=studio)";
   }
 
   const element = h(
@@ -70,7 +70,7 @@ export const play: MakePart = (view) => {
     h(
       "div",
       { class: "sdw-lab-column" },
-      h("figure", {}, picture.element, quality),
+      h("figure", {}, decoded.element, quality),
       h("div", { class: "sdw-lab-bar" }, undo, redo, reset, save, use),
       list,
     ),
@@ -89,6 +89,6 @@ export const play: MakePart = (view) => {
       if (what.has("edited")) show();
       else if (what.has("can_send")) allowUse();
     },
-    remove: picture.remove,
+    remove: decoded.remove,
   };
 };

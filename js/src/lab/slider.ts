@@ -1,19 +1,19 @@
-// A slider that is the state of one edit: what it stands at is what the kernel has of it.
+// A slider that holds the value of one edit, as the kernel has it.
 
 import { h, write } from "../lib/dom";
 import { paced } from "./pace";
 import type { EditJson, LabView } from "./view";
 
-const HELD = 1000; // ms after it was let go that it stays there, though the kernel is still behind
+const HELD = 1000; // ms that it stays where it was released, while the kernel may be behind
 
-/** What a slider sets: the edit without its value, the value's name, and the value that changes nothing. */
+/** What a slider sets: the edit without its value, the value's name, and the neutral value. */
 export interface Setting {
   edit: EditJson;
   field: string;
   neutral: number;
 }
 
-/** What a slider stands at after these edits. */
+/** The slider's value after these edits. */
 export function standing(applied: readonly EditJson[], { edit, field, neutral }: Setting): number {
   const mine = (one: EditJson) =>
     Object.entries(edit).every(([name, value]) => one[name] === value);
@@ -35,11 +35,11 @@ export function slider(
 ): Slider {
   const { edit, field, neutral } = setting;
   const input = h("input", { type: "range", ...range, value: neutral, "aria-label": label });
-  input.title = "Double-click: back to where it changes nothing";
+  input.title = "Double-click to reset";
   const output = h("output", {}, "");
   const pace = paced((one) => view.send({ kind: "edit", edit: one }));
-  let applied: readonly EditJson[] = []; // of the kernel, last
-  let held = false; // a hand is on it, or the kernel may still be behind
+  let applied: readonly EditJson[] = []; // the kernel's newest
+  let held = false; // it is being dragged, or the kernel may be behind
   let timer: ReturnType<typeof setTimeout> | undefined;
   const now = () => ({ ...edit, [field]: Number(input.value) });
   const stand = (value: number) => {

@@ -7,16 +7,14 @@ type At = Pick<Level, "t" | "snr_db">;
 
 const [WIDE, HIGH] = [420, 90];
 const LAST = 999; // t of the last training step
-const MOST = 40; // dB up and down at least, so that the scale stays while levels come
+const MOST = 40; // dB up and down at least, so that the scale stays while levels arrive
 
-/** A ratio of powers in words. */
+/** A ratio of powers, in words. */
 export function ratio(db: number): string {
   const times = 10 ** (Math.abs(db) / 10);
   const shown = times < 10 ? times.toFixed(1) : Math.round(times).toLocaleString("en");
-  if (Math.abs(db) < 0.5) return "as much picture as noise";
-  return db > 0
-    ? `${shown} times more picture than noise`
-    : `${shown} times more noise than picture`;
+  if (Math.abs(db) < 0.5) return "as much image as noise";
+  return db > 0 ? `${shown} times more image than noise` : `${shown} times more noise than image`;
 }
 
 /** Where a level is in a box of WIDE by HIGH whose middle is 0 dB. */

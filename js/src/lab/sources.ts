@@ -1,11 +1,11 @@
-// Where the picture comes from: a sample, a file, or what is dropped or pasted; and its size.
+// Where the image comes from: a sample, a file, or what is dropped or pasted; and its size.
 
 import { choice } from "../lib/controls";
 import { h } from "../lib/dom";
 import { image, type Shown } from "./image";
 import type { LabView, Part, Sample } from "./view";
 
-/** A row of pictures of which one is chosen; one tab stop, arrows choose. */
+/** A row of images to choose from; one tab stop, arrow keys choose. */
 export function thumbnails(label: string, pick: (name: string) => void) {
   const element = h("div", { class: "sdw-lab-samples", role: "radiogroup", "aria-label": label });
   let images: Shown[] = [];
@@ -51,7 +51,7 @@ export function thumbnails(label: string, pick: (name: string) => void) {
   };
 }
 
-/** A button that opens a file of a picture. */
+/** A button that opens an image file. */
 export function opener(words: string, take: (file: File) => void): HTMLElement {
   const input = h("input", { type: "file", accept: "image/*", hidden: true });
   const button = h("button", { type: "button", class: "sdw-button sdw-lab-open" }, words);
@@ -59,7 +59,7 @@ export function opener(words: string, take: (file: File) => void): HTMLElement {
   input.addEventListener("change", () => {
     const file = input.files?.[0];
     if (file) take(file);
-    input.value = ""; // so that the same file can be opened once more
+    input.value = ""; // so that the same file can be opened again
   });
   return h("span", {}, button, input);
 }
@@ -67,13 +67,13 @@ export function opener(words: string, take: (file: File) => void): HTMLElement {
 const SIDES = [64, 128, 256] as const;
 
 export function sources(view: LabView): Part {
-  const samples = thumbnails("Sample pictures", (name) => view.send({ kind: "sample", name }));
+  const samples = thumbnails("Sample images", (name) => view.send({ kind: "sample", name }));
   const sides = choice(
-    "Size of the picture: pixels along its longer side",
+    "Size of the image: pixels along its longer side",
     SIDES.map((side) => ({
       value: String(side),
       label: [String(side)],
-      title: `The picture at ${side} pixels along its longer side`,
+      title: `The image at ${side} pixels along its longer side`,
     })),
     (side) => view.select({ side: SIDES.find((one) => String(one) === side) ?? 128 }),
   );
@@ -91,7 +91,7 @@ export function sources(view: LabView): Part {
         sides.element,
         h("span", { class: "sdw-lab-quiet" }, "pixels"),
       ),
-      h("p", { class: "sdw-lab-quiet" }, "or drop or paste a picture here"),
+      h("p", { class: "sdw-lab-quiet" }, "or drop or paste an image here"),
     ),
   );
   return {

@@ -1,6 +1,6 @@
 // The frame around a latent cell that is pointed at.
 
-/** Puts a mark around a cell of a picture of so many cells; both fill the same box. */
+/** Puts a mark around a cell of a map of that size; mark and map fill the same box. */
 export function placed(
   mark: HTMLElement,
   { x, y }: { x: number; y: number },

@@ -1,4 +1,4 @@
-// What all views of one lab share: what the kernel worked out, what is selected, where the pointer is.
+// What all views of a lab share: the kernel's results, the selection, and where the pointer is.
 
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "../lib/choices";
@@ -9,11 +9,11 @@ import { partsOf, refusal } from "./files";
 import { NAMES, read } from "./traits";
 import type { Data, Here, LabView, Selection, What } from "./view";
 
-const REST = 60; // ms that the pointer stays where it is before the kernel is asked
+const REST = 60; // ms that the pointer rests before the kernel is asked
 const ANSWERED_WITHIN = 4000; // ms
 const NO_KERNEL = "No kernel answers: it is busy, or this is a saved view.";
 
-/** What is selected, from the values of traits; what is no such value is as it is by default. */
+/** The selection in the traits; a default stands in place of a wrong value. */
 function selectionOf(get: (name: keyof Selection) => unknown): Selection {
   const [chosen, active] = [get("chosen"), get("active")];
   const names = Array.isArray(chosen) ? chosen.filter((name) => typeof name === "string") : [];
@@ -26,7 +26,7 @@ function selectionOf(get: (name: keyof Selection) => unknown): Selection {
   };
 }
 
-/** What is selected after a change, so that it fits together: the active one is a chosen one. */
+/** The selection after a change. The active autoencoder is always among the chosen. */
 function changed(before: Selection, change: Partial<Selection>): Selection {
   const next = { ...before, ...change };
   if (next.chosen.includes(next.active)) return next;
@@ -44,7 +44,7 @@ export class Store implements LabView {
   data = {} as Data; // filled by the constructor
   selection: Selection;
   here: Here = { cell: undefined, pixel: undefined };
-  said = ""; // by the page, in place of the kernel's message
+  said = ""; // the page's own message, in place of the kernel's
   wrong = false; // whether that is an error
   readonly #model: AnyModel;
   readonly #raw = new Map<string, unknown>(); // the values of traits that `data` was read from
@@ -61,7 +61,7 @@ export class Store implements LabView {
     (model as unknown as Events).on("change", this.#changed);
   }
 
-  /** Forget the model; what waits to be saved is saved. */
+  /** Leaves the model; choices that wait are sent. */
   remove() {
     (this.#model as unknown as Events).off("change", this.#changed);
     this.#listeners.clear();
@@ -80,7 +80,7 @@ export class Store implements LabView {
     if (others.length === 0) return;
     this.#choices.set(Object.fromEntries(others.map((name) => [name, next[name]])));
     if (others.some((name) => name !== "view" && name !== "panel")) this.#wait();
-    this.#changed(); // hosts tell of it, too, but not all at once
+    this.#changed(); // hosts report it, too, but not all of them at once
     this.#choices.send();
   }
 
@@ -92,7 +92,7 @@ export class Store implements LabView {
     const of = next.cell ? "cell" : "pixel";
     const place = next[of];
     if (place !== undefined) {
-      // Not `send`: that nobody answers is not worth a word.
+      // Not `send`: if nobody answers, nothing is said.
       const ask = () => this.#model.send({ kind: "touch", of, ...place });
       this.#resting = setTimeout(() => quietly(ask), REST);
     }
@@ -106,7 +106,7 @@ export class Store implements LabView {
 
   open(file: File, second = false) {
     const problem = refusal(file);
-    this.#say(problem ?? `Opening ${file.name || "the picture"}`, problem !== undefined);
+    this.#say(problem ?? `Opening ${file.name || "the image"}`, problem !== undefined);
     if (problem !== undefined) return;
     partsOf(file, second).then(
       (parts) => {
@@ -134,7 +134,7 @@ export class Store implements LabView {
     if (what.size > 0) this.#tell(...what);
   };
 
-  /** Reads what is new in the traits beside the selection; returns what that was. */
+  /** Reads the traits that have changed, except the selection; returns their names. */
   #read(): Set<What> {
     const what = new Set<What>();
     for (const name of NAMES) {
@@ -147,7 +147,7 @@ export class Store implements LabView {
     return what;
   }
 
-  /** Say so where the kernel does not answer what is asked now. */
+  /** Says so if the kernel does not answer in time. */
   #wait() {
     clearTimeout(this.#waiting);
     this.#waiting = setTimeout(() => this.#say(NO_KERNEL), ANSWERED_WITHIN);

@@ -1,4 +1,4 @@
-// What can be looked into, of the active autoencoder: one panel at a time.
+// The panels for the active autoencoder, one at a time.
 
 import { h, write } from "../lib/dom";
 import { roving } from "../lib/keys";
@@ -14,7 +14,7 @@ const TITLES: Record<Name, string> = {
 };
 const NAMES = Object.keys(TITLES) as Name[];
 
-/** Panels under tabs; each is made when it is first looked at, and told what it has missed. */
+/** Panels under tabs; each is made when it is first opened, and then told what it has missed. */
 export function tabs(
   view: LabView,
   make: Record<Name, MakePart>,

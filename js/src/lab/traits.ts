@@ -1,10 +1,10 @@
-// What the kernel's traits hold, checked: a saved notebook may hold anything.
+// The values of the kernel's traits, checked: a saved notebook may hold anything.
 
 import { LAB_STATES, TOUCHED } from "../lib/contract";
 import { one } from "../lib/shared";
 import type { Data } from "./view";
 
-/** Whether a value is of a kind. */
+/** Whether a value is of a type. */
 type Is = (value: unknown) => boolean;
 
 const text: Is = (value) => typeof value === "string" && value.length <= 100_000;
@@ -94,10 +94,10 @@ const READ: Record<keyof Data, (value: unknown) => unknown> = {
   noise: if_(noise),
 };
 
-/** The traits that the kernel alone sets. */
+/** The traits that only the kernel sets. */
 export const NAMES = Object.keys(READ) as (keyof Data)[];
 
-/** What is in a trait's value; nothing, where it holds no such thing. */
+/** A trait's value as data; empty if it is of another type. */
 export function read<K extends keyof Data>(name: K, value: unknown): Data[K] {
   return READ[name](value) as Data[K];
 }

@@ -1,4 +1,4 @@
-// What every part of the lab gets: what the kernel worked out, and what is selected.
+// What every part of the lab gets: the kernel's results and the selection.
 // A part is a function (view: LabView) => Part; only `send` asks the kernel for anything.
 
 import type { ASKS, EDITS, LAB_STATES, TOUCHED } from "../lib/contract";
@@ -13,7 +13,7 @@ export interface Entry {
   factor: number; // f
   channels: number;
   codes: number; // 0: KL
-  bits: number; // a pixel; of KL at most
+  bits: number; // per pixel; for KL at most
   ratio: number; // so many times fewer numbers
 }
 
@@ -35,7 +35,7 @@ export interface Result {
   name: string;
   data: Binary; // the reconstruction
   error: Binary; // uint8 [H * W]
-  error_max: number; // the absolute error, of 255, that 255 stands for
+  error_max: number; // the absolute error, of 255, at 255
   psnr: number | null;
   ssim: number | null;
   perceptual: number | null;
@@ -66,7 +66,7 @@ export interface Latents {
 
 export type EditJson = { type: (typeof EDITS)[number] } & Record<string, unknown>;
 
-/** What the kernel is asked, beside what is chosen. */
+/** What the kernel is asked, besides the selection. */
 export type Message = { kind: (typeof ASKS)["lab"][number] } & Record<string, unknown>;
 
 export interface Edited {
@@ -88,10 +88,10 @@ export interface Touch {
   of: (typeof TOUCHED)[number];
   x: number;
   y: number;
-  width: number; // of a cell: pixels that it touches; of a pixel: cells
+  width: number; // of "cell": in pixels; of "pixel": in cells
   height: number;
   data: Binary; // uint8 [h * w]
-  share: number; // that falls on its own place
+  share: number; // that lies in its own place
 }
 
 export interface Between {
@@ -136,16 +136,16 @@ export interface Data {
   noise: Noise | undefined;
 }
 
-/** What is chosen: traits that the page sets, too. */
+/** The traits that the page sets, too. */
 export interface Selection extends LabSelection {
   chosen: string[];
   active: string;
 }
 
-/** Of this page alone. */
+/** The state of this page alone. */
 export interface Here {
-  cell: { x: number; y: number } | undefined; // a latent cell that is pointed at
-  pixel: { x: number; y: number } | undefined; // a pixel that is pointed at
+  cell: { x: number; y: number } | undefined; // the latent cell under the pointer
+  pixel: { x: number; y: number } | undefined; // the pixel under the pointer
 }
 
 export type What = keyof Data | keyof Selection | "here";
@@ -155,9 +155,9 @@ export interface LabView {
   readonly selection: Selection;
   readonly here: Here;
   select(change: Partial<Selection>): void; // sets the traits and saves them
-  point(here: Partial<Here>): void; // asks the kernel what it touches, too, once it rests
+  point(here: Partial<Here>): void; // asks the kernel for the receptive field once it rests
   send(message: Message, buffers?: ArrayBuffer[]): void; // nobody may hear
-  open(file: File, second?: boolean): void; // sends a picture's file, or says why not
+  open(file: File, second?: boolean): void; // sends an image file, or says why not
   onChange(listener: (what: ReadonlySet<What>) => void): () => void; // returns the undoing
 }
 
