@@ -227,7 +227,9 @@ class LatentDiffusion:
         """
         batch = [self._given(each) for each in given]
         read(self.embedders, batch)
-        return condition(self.embedders, batch, join=self.config.join, device=self.device)
+        side = self.config.size // self.config.autoencoder.factor
+        with threads_for(self.unet, len(batch) * side**2):  # no embedder does more than a step
+            return condition(self.embedders, batch, join=self.config.join, device=self.device)
 
     def _given(self, one: str | Given) -> Given:
         side = self.config.size

@@ -13,10 +13,15 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import sdwidgets as sdw
 from sdwidgets import configs, threads
+from sdwidgets.lab import workbench
+from sdwidgets.lab.history import History
+from sdwidgets.lab.original import Original
+from sdwidgets.lab.workbench import Workbench
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion
@@ -235,6 +240,38 @@ def test_the_worker_gives_it_back(tiny_model: LatentDiffusion, seen: list[int]) 
     assert len(job.result().steps) == 2
     manager.close()
     assert between == [6, 6] and set(seen) == {1}
+
+
+def test_text_encoders(tiny_model: LatentDiffusion) -> None:
+    seen: list[int] = []
+    model = tiny_model.embedders[0].model
+    hook = model.register_forward_hook(lambda *_: seen.append(torch.get_num_threads()))
+    tiny_model.condition(["a cat"])
+    hook.remove()
+    assert seen == [1] and torch.get_num_threads() == 6
+
+
+def test_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, seen = Workbench(), []
+
+    def watch(where: Any, name: str) -> None:
+        plain = getattr(where, name)
+
+        def watched(*args: Any) -> Any:
+            seen.append(torch.get_num_threads())
+            return plain(*args)
+
+        monkeypatch.setattr(where, name, watched)
+
+    watch(Autoencoder, "encode")
+    watch(Autoencoder, "decode")
+    watch(workbench, "measure")
+    watch(workbench, "apply_edits")
+    original = Original("red", Image.new("RGB", (48, 40), "red"))
+    bench.reconstruction("KL-f8", original)
+    bench.edited("KL-f8", original, History())
+    assert seen == [1] * 4
+    assert torch.get_num_threads() == 6
 
 
 def test_a_number_set_between_two_steps_stays(tiny_model: LatentDiffusion, seen: list[int]) -> None:

@@ -14,6 +14,7 @@ from ..errors import CheckpointNotFound
 from ..models.perceptual import FeatureDistance
 from ..pictures import as_picture
 from ..pixels import to_tensor
+from ..threads import threads_for
 from .directions import Directions, principal_directions
 from .edited import Edited, apply_edits
 from .edits import Walk
@@ -89,7 +90,8 @@ class Workbench:
         """The same, measured."""
         encoded = self.encoded(name, original)
         if encoded not in self._measured:
-            self._measured[encoded] = measure(name, encoded, self.distance)
+            with threads_for(self.autoencoder(name), encoded.pixels[:, 0].numel()):
+                self._measured[encoded] = measure(name, encoded, self.distance)
         return self._measured[encoded]
 
     def find_directions(self, name: str) -> bool:
@@ -100,7 +102,8 @@ class Workbench:
         autoencoder = self.autoencoder(name)
         pictures = [as_picture(sample.path)[0] for sample in samples()]
         latents = [posterior_of(autoencoder, to_tensor(one)).mean for one in pictures]
-        self._directions[name] = principal_directions(latents)
+        with threads_for(autoencoder, sum(each[:, 0].numel() for each in latents)):
+            self._directions[name] = principal_directions(latents)
         return True
 
     def edited(self, name: str, original: Original, history: History) -> Edited:
@@ -109,4 +112,6 @@ class Workbench:
         if any(isinstance(edit, Walk) for edit in history.now):
             self.find_directions(name)
         directions = self._directions.get(name)
-        return apply_edits(name, self.autoencoder(name), encoded, history, directions)
+        autoencoder = self.autoencoder(name)
+        with threads_for(autoencoder, encoded.pixels[:, 0].numel()):
+            return apply_edits(name, autoencoder, encoded, history, directions)
