@@ -21,6 +21,8 @@ from sdwidgets.trace.recipe import DAAM, DEFAULT, Recipe, place_of, reduction_of
 from sdwidgets.trace.tokens import PromptTokens
 from sdwidgets.training.evaluate import area_under_curve
 
+pytestmark = pytest.mark.slow
+
 if TYPE_CHECKING:
     from sdwidgets.pipeline import LatentDiffusion
 

@@ -15,6 +15,8 @@ import torch
 import sdwidgets as sdw
 from sdwidgets.scenes import COLORS
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(sdw.__file__).parent / "weights" / "emoji"
 
 

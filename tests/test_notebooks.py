@@ -24,7 +24,10 @@ SHORTER = {"05_train_your_own": ("STEPS, COUNT = 1000, 1500", "STEPS, COUNT = 20
 MEANT = ("it/s]", "skipped: notes.jpg")  # progress bars; a file that a lesson puts there itself
 LESSONS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
-pytestmark = pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.stem),
+]
 
 
 @pytest.fixture(scope="module")
@@ -45,8 +48,8 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
                 kernel_name="python3",
                 resources={"metadata": {"path": str(folder)}},
             )
+            done[lesson] = folder, content  # also if a cell fails: once is enough
             client.execute()
-            done[lesson] = folder, content
         return done[lesson]
 
     with pytest.MonkeyPatch.context() as patch:

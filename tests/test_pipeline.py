@@ -363,6 +363,7 @@ def random_settings(rng: random.Random) -> dict[str, Any]:
     return settings
 
 
+@pytest.mark.slow
 def test_random_settings_give_a_typed_error_or_a_picture(tiny_model: LatentDiffusion) -> None:
     rng = random.Random(0)
     pictures = 0

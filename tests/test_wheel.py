@@ -18,6 +18,8 @@ import pytest
 from sdwidgets import __version__
 from sdwidgets.cli import LESSONS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

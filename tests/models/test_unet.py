@@ -137,6 +137,7 @@ def test_zeroed_residuals_predict_zero_and_still_learn(unet: UNet) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.slow
 def test_it_compiles_in_one_graph(unet: UNet) -> None:
     compiled = torch.compile(unet, backend="eager", fullgraph=True)
     x, t, context = inputs()

@@ -217,6 +217,7 @@ def test_a_look_gives_way_and_comes_back(tiny_model: LatentDiffusion) -> None:
     assert (outer, inner) == (layers, layers)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_says_that_it_cannot_be_looked_into(tiny_model: LatentDiffusion) -> None:
     compiled = torch.compile(tiny_model.unet, backend="eager")
     x, t, context = torch.zeros(1, 4, 8, 8), torch.zeros(1), torch.zeros(1, 77, 24)

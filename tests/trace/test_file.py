@@ -404,6 +404,7 @@ def test_the_same_trace_is_the_same_file(trace: Trace, tmp_path: Path) -> None:
 # -- how large it is -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_fifty_steps_of_stable_diffusion_take_at_most_20_mb(tmp_path: Path) -> None:
     assert sorted(SD1_LAYERS.values()) == [8] + 5 * [16] + 5 * [32] + 5 * [64]
     trace = synthetic(layers=SD1_LAYERS, side=64, steps=50, columns=15)
@@ -633,6 +634,7 @@ def test_a_link_to_a_record_is_followed(path: Path) -> None:
 
 
 @posix
+@pytest.mark.slow
 def test_killed_at_any_moment_there_is_a_whole_record(path: Path) -> None:
     code = """
         import itertools, os, random, signal, sys, time
@@ -698,6 +700,7 @@ def unreadable(path: Path) -> str:
     return message
 
 
+@pytest.mark.slow
 def test_every_changed_byte_is_found(content: bytes, path: Path) -> None:
     rng = random.Random(0)
     with open(path, "r+b", buffering=0) as file:
@@ -912,6 +915,7 @@ def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]
 
 
 @pytest.mark.parametrize("what", wrong())
+@pytest.mark.slow
 def test_a_record_that_lies_is_refused(path: Path, what: str) -> None:
     changed(path, wrong()[what])
     assert "is damaged: " in unreadable(path)
@@ -965,6 +969,7 @@ ODD = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
+@pytest.mark.slow
 def test_whatever_a_record_says_it_is_read_or_refused(path: Path, data: st.DataObject) -> None:
     record, tensors = apart(path.read_bytes())
     for _ in range(data.draw(st.integers(1, 3))):

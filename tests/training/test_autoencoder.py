@@ -16,6 +16,8 @@ from sdwidgets.training import Arrays, Plan, autoencoder, train
 from sdwidgets.training.loop import Draw, seeded
 from sdwidgets.training.scaling import absorb_shift, quieten, standardize
 
+pytestmark = pytest.mark.slow
+
 KL = AutoencoderConfig(channels=(8, 8), blocks_per_level=1, latent_channels=2, norm_groups=2)
 VQ = replace(KL, codes=16)
 PLAN = Plan(steps=6, batch_size=4, warmup=2, matrix_lr=0.01)

@@ -20,6 +20,7 @@ from sdwidgets.training.checkpoint import read_checkpoint
 
 pytest.importorskip("accelerate")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform == "win32", reason="torchrun and gloo on Windows"),
 ]

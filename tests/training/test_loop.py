@@ -306,6 +306,7 @@ for step in train(Line(), replace(PLAN, steps=10**9), {file!r}):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT there")
+@pytest.mark.slow
 def test_ctrl_c_in_a_real_process_leaves_a_checkpoint(tmp_path):
     file = tmp_path / "line.pt"
     script = SCRIPT.format(here=str(Path(__file__).parent), file=str(file))

@@ -18,6 +18,8 @@ from sdwidgets.training.data import draw, scene_at
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.naming import WithCells
 
+pytestmark = pytest.mark.slow
+
 
 def falls(task, steps=30, **plan):
     losses = [s.loss for s in train(task, Plan(steps=steps, warmup=3, **plan))]

@@ -27,6 +27,8 @@ from sdwidgets.training.text import (
     twin,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def vocabulary(tmp_path_factory):

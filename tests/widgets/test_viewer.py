@@ -684,6 +684,7 @@ def test_each_viewer_has_its_panels(kind: type[Viewer], panels: list[str]) -> No
 # ------------------------------------------------------------------------------- what is saved
 
 
+@pytest.mark.slow
 def test_a_run_of_the_bundled_model_takes_a_megabyte_of_a_notebook() -> None:
     model = sdwidgets.load()
     viewer = Viewer()
