@@ -260,7 +260,7 @@ def imports_of_ours(module: str) -> Iterator[Import]:
     around = {inside, *packages_of(inside)}
 
     def found(node: ast.AST, in_function: bool) -> Iterator[Import]:
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             for other in node.orelse:
                 yield from found(other, in_function)
             return

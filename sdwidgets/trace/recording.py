@@ -88,7 +88,7 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
     """The record, of class ``kind``, of a run whose steps are taken here; see `Trace.of`."""
     run = run_of(steps) if run is None else run
     if run is None:
-        raise TypeError("steps alone do not say what was asked: give the run, too")
+        raise TypeError("Steps alone do not say what was asked: give the run, too.")
     taken: list[Step] = []
     try:
         taken.extend(steps)

@@ -20,10 +20,10 @@ def evenly(count: int, most: int) -> list[int]:
 
 
 class Thinned(Generic[T]):
-    """Some of many items, while they come and nobody knows how many will: at most ``most`` of them.
+    """At most ``most`` of the items of a stream whose length is not known beforehand.
 
-    Every so-many-th is kept, from the first on, and the newest. When there is no room, every other
-    one is dropped.
+    It keeps every ``stride``-th item, starting with the first, and the newest. When there is no
+    room, the stride doubles.
     """
 
     def __init__(self, most: int, stride: int = 1):
@@ -33,13 +33,13 @@ class Thinned(Generic[T]):
         self._kept: dict[int, T] = {}
 
     def add(self, item: T) -> None:
-        """Keep the item as the newest, in the room of others if need be."""
+        """Keep an item as the newest; others make room if need be."""
         self.make_room()
         self._kept[self.count] = item
         self.count += 1
 
     def make_room(self) -> None:
-        """Drop what goes when the next item comes: the newest so far, unless it is in turn."""
+        """Drop what the next item replaces: the newest so far, unless the stride keeps it."""
         newest = self.count - 1
         if newest % self._stride:
             self._kept.pop(newest, None)
@@ -49,5 +49,5 @@ class Thinned(Generic[T]):
 
     @property
     def items(self) -> dict[int, T]:
-        """The items kept by their number, counted from 0, oldest first."""
+        """The kept items by their index in the stream, oldest first."""
         return dict(self._kept)

@@ -410,7 +410,7 @@ def _images(names: Sequence[str]) -> list[str]:
 
 
 def _stored(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """`Record.stored`, as far as it is known here."""
+    """`Record.stored`; fields that are not known here are left out."""
     given = checked.mapping(meta, "stored")
     if given.get("precision") not in PRECISIONS:
         raise ValueError(f"precision is {reprlib.repr(given.get('precision'))}")
