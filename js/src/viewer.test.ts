@@ -590,5 +590,5 @@ test("what was selected last is saved on leaving", () => {
   scrub(0);
   scrub(2);
   for (const each of undo.splice(0)) each();
-  expect(model.saved.at(-1)).toBe(2);
+  expect(savedSteps().at(-1)).toBe(2);
 });
