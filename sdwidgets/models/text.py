@@ -43,11 +43,6 @@ class TextEncoder:
         self._tokenize = lru_cache(maxsize=64)(partial(_tokenized, config, tokenizer))
 
     @property
-    def width(self) -> int:
-        """Of the text states."""
-        return self.config.width
-
-    @property
     def capacity(self) -> int:
         """How many tokens of a prompt are seen: all but start and end."""
         return self.config.length - 2
@@ -85,21 +80,10 @@ class TextEncoder:
         states: TextStates = self.model(ids.to(next(self.model.parameters()).device))
         return states
 
+    @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Return the text states [B, length, width] float32."""
-        return self.states(self.tokenize(prompts).ids)
-
-    def context(self, ids: Tensor) -> Tensor:
-        """Return the text states [B, length, width] of ``ids`` [B, length], with gradients."""
-        return self.read(ids).states
-
-    @torch.no_grad()
-    def states(self, ids: Tensor) -> Tensor:
-        """Return the text states [B, length, width] float32 of ``ids`` [B, length]."""
-        rows = [tuple(row) for row in ids.tolist()]
-        distinct = list(dict.fromkeys(rows))  # a batch mostly says one thing many times
-        states = self.context(torch.tensor(distinct)).float()
-        return states[[distinct.index(row) for row in rows]]
+        return self.read(self.tokenize(prompts).ids).states.float()
 
 
 def _tokenized(

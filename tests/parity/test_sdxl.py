@@ -16,6 +16,7 @@ from torch import Tensor
 from sdwidgets import load, save
 from sdwidgets.configs import SDXL, AutoencoderConfig, ModelConfig, SizesConfig
 from sdwidgets.models.clip import CLIPText
+from sdwidgets.models.conditioning import Given
 from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion
 
@@ -171,7 +172,7 @@ def test_a_negative_prompt(ours: LatentDiffusion, theirs: Any) -> None:
 
 
 def test_without_a_negative_prompt_guidance_leads_away_from_zeros(ours: LatentDiffusion) -> None:
-    away = ours.condition([replace(ours._given(""), prompt=None)])
+    away = ours.condition([Given(None, (64, 64))])
     assert not away.context.any()
     assert not away.vector[:, :20].any()
     assert ours.condition([""]).context.any()
@@ -202,6 +203,14 @@ def test_the_pictures_are_alike(ours: LatentDiffusion, theirs: Any) -> None:
     image = ours.generate("a cat", seed=3, **RUN).image
     pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255
     assert (pixels - wanted).abs().max() <= 1.5 / 255
+
+
+def test_words_have_heat_maps(ours: LatentDiffusion) -> None:
+    trace = ours.generate("a cat left of the dog", seed=3, attention=True, **RUN)
+    assert trace.heat_map("cat").shape == (64, 64)
+    assert len(trace.layers) == len(ours.unet.cross_attentions())
+    total = next(iter(trace.steps[0].attention.cross.values())).astype(np.float32).sum(2)
+    assert np.allclose(total, 1, atol=0.01)
 
 
 # -- folders ----------------------------------------------------------------------------------
