@@ -13,8 +13,8 @@ class Options:
     ``threads`` (1 to 1024, or None): CPU threads of a computation. None leaves the choice to the
     kit: one for networks as small as the bundled model's, else as many as the machine has cores
     free. The choice never exceeds torch's own number, and where you have set a number yourself
-    (``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``torch.set_num_threads``), yours stays.
-    Raises InputError for anything else.
+    (``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``torch.set_num_threads``), yours stays. Builds of
+    torch without OpenMP keep their number. Raises InputError for anything else.
     """
 
     def __init__(self) -> None:
