@@ -1,8 +1,8 @@
-"""The autoencoder lab's workings: pictures into autoencoders and out again, and what lies between.
+"""The autoencoder lab's engine: images through autoencoders, and what lies between.
 
-Pure functions and frozen dataclasses, with no Jupyter; `sdwidgets.Lab` shows them. Edits of latents
-are here by name: ``from sdwidgets.lab import Knock, Scale, Noise, Shift, Flip, Paint, Walk``; and
-so is the way from a PIL picture to a tensor and back, ``to_tensor`` and ``to_image``.
+Pure functions and frozen dataclasses, with no Jupyter; `sdwidgets.Lab` shows them. The edits of
+latents are imported from here: ``from sdwidgets.lab import Knock, Scale, Noise, Shift, Flip, Paint,
+Walk``; so are ``to_tensor`` and ``to_image``, from a PIL image to a tensor and back.
 """
 
 from ..pixels import to_image, to_tensor

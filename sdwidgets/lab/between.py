@@ -1,4 +1,4 @@
-"""From one picture to another: through their latents, and through their pixels."""
+"""From one image to another: through their latents, and through their pixels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STEPS = 11
 
 
 class Frame(NamedTuple):
-    """A share ``w`` of the way: decoded from mixed latents, and the pictures themselves mixed."""
+    """The images at a share ``w`` of the way: decoded from mixed latents, and mixed pixels."""
 
     w: float
     latent: Image.Image
@@ -35,10 +35,10 @@ class Between:
 def between(
     autoencoder: Autoencoder, first: Encoded, second: Encoded, steps: int = STEPS
 ) -> Iterator[Frame]:
-    """Frames from ``first`` to ``second``, pictures of one size, evenly spaced, both included.
+    """Frames from ``first`` to ``second``, images of one size, evenly spaced, both included.
 
-    Both ways go straight on: (1 - w) a + w b. Latents of pictures lie about the decoder's own
-    mean; only for pure noise does a straight line lose length, and a slerp keep it.
+    Both ways are linear: (1 - w) a + w b. Latents of images lie about the decoder's own mean; only
+    for pure noise does a straight line lose length, which a slerp would keep.
     """
     height, width = first.pixels.shape[-2:]
     for w in torch.linspace(0, 1, steps).tolist():

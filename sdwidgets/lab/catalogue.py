@@ -1,4 +1,4 @@
-"""What there is to choose from: each autoencoder in a few numbers."""
+"""The autoencoders to choose from, each in a few numbers."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LONGEST_NAME = 60  # characters
 
 @dataclass(frozen=True)
 class Entry:
-    """An autoencoder in numbers: f, channels of its latents, codes (0: KL).
+    """An autoencoder in numbers: ``factor`` f, latent ``channels`` C and ``codes`` K (0 for KL).
 
-    ``bits`` a pixel: of VQ log2(K) / f^2, what its codes cost. Of KL 16 C / f^2, its latents as
-    float16: that is at most what is needed, and what a picture's posterior costs is measured with
-    the picture (`metrics.bits_per_pixel`). ``ratio``: how many numbers of the picture there are for
-    each that is kept, 3 f^2 / C; of VQ one code is kept a cell, so 3 f^2.
+    ``bits`` per pixel: for VQ log2(K) / f^2, the cost of its codes; for KL 16 C / f^2, the cost of
+    its latents in float16. That is an upper bound: the cost of an image's own posterior is measured
+    with the image (`metrics.bits_per_pixel`). ``ratio``: numbers of the image for each number that
+    is kept, 3 f^2 / C; for VQ 3 f^2, since it keeps one code for each cell.
     """
 
     name: str
     label: str
-    kind: str  # "KL", "VQ", or "KL (model)": that of the bundled diffusion model
+    kind: str  # "KL", "VQ", or "KL (model)": a diffusion model's own
     factor: int
     channels: int
     codes: int
@@ -37,7 +37,7 @@ class Entry:
 
 
 def entry(name: str, config: AutoencoderConfig, *, of_model: bool = False) -> Entry:
-    """The entry of an autoencoder."""
+    """The entry of an autoencoder; ``of_model``: it is a diffusion model's own."""
     factor, channels, codes = config.factor, config.latent_channels, config.codes
     kind = ("VQ" if codes else "KL") + (" (model)" if of_model else "")
     bits = (math.log2(codes) if codes else 16 * channels) / factor**2
@@ -48,26 +48,26 @@ def entry(name: str, config: AutoencoderConfig, *, of_model: bool = False) -> En
 
 
 def bundled_entries() -> list[Entry]:
-    """The entries of all autoencoders that come with the package and are here."""
+    """The entries of all bundled autoencoders that are installed."""
     return [
         entry(name, bundled_config(name), of_model=name == MODEL) for name in bundled_autoencoders()
     ]
 
 
 def usable(name: object, autoencoder: Autoencoder | str | os.PathLike[str]) -> Autoencoder:
-    """An autoencoder of one's own, loaded if it is a path or a name.
+    """A user's autoencoder, loaded if it is given by path or name.
 
-    Raises ``InputError`` where the lab cannot show it, and what `load_autoencoder` raises.
+    Raises ``InputError`` if the lab cannot show it, and what `load_autoencoder` raises.
     """
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
         raise InputError(
-            f"A name has 1 to {LONGEST_NAME} characters, got {checks.shown(name)}.",
+            f"A name must have 1 to {LONGEST_NAME} characters, got {checks.shown(name)}.",
             parameter="name",
         )
     if not isinstance(autoencoder, Autoencoder):
         autoencoder = load_autoencoder(autoencoder)
     if autoencoder.config.in_channels != 3:
         raise InputError(
-            f"{name} takes pictures of {autoencoder.config.in_channels} channels, not of 3."
+            f"{name} takes images of {autoencoder.config.in_channels} channels; the lab's have 3."
         )
     return autoencoder

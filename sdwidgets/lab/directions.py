@@ -1,4 +1,4 @@
-"""The directions in which latents vary most: what a walk follows."""
+"""The directions in which latents vary most; a `Walk` follows them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ MOST = 8
 
 @dataclass(frozen=True, eq=False)
 class Directions:
-    """Principal directions of latents' cells: unit ``vectors`` [N, C], the standard deviation along
-    each [N], and the ``shares`` of the variance that they hold, the largest first."""
+    """Principal directions of the cells of latents, largest first: unit ``vectors`` [N, C], the
+    standard deviation ``std`` along each [N], and their ``shares`` of the variance."""
 
     vectors: Tensor
     std: Tensor
@@ -27,8 +27,8 @@ class Directions:
 def principal_directions(latents: Sequence[Tensor]) -> Directions:
     """The principal components of all cells of ``latents`` [B, C, h, w] of any sizes, at most 8.
 
-    Pearson, "On Lines and Planes of Closest Fit" (1901). Of either sign the one is taken whose
-    largest component is positive.
+    Pearson, "On Lines and Planes of Closest Fit" (1901). The sign is the one that makes a vector's
+    largest component positive.
     """
     cells = torch.cat([z.movedim(1, -1).flatten(0, -2).cpu().double() for z in latents])  # [N, C]
     variances, vectors = torch.linalg.eigh(torch.atleast_2d(torch.cov(cells.mT)))  # ascending

@@ -1,4 +1,4 @@
-"""Edits of latents: each is plain data, says itself in words, and makes new latents of old ones.
+"""Edits of latents: each is plain data, has a label, and makes new latents from old ones.
 
 Latents are [1, C, h, w] of unit variance; channels and cells are counted from 0.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .directions import Directions
 
 ALL = ALL_CHANNELS
-"""In the place of a channel: all of them."""
+"""Stands for all channels."""
 
 MOST_CHANNELS = 64
 MOST_CELLS = 2**14
@@ -27,15 +27,16 @@ MOST_CELLS = 2**14
 
 @dataclass(frozen=True)
 class Edit:
-    """One edit. Raises ``InputError`` for values that are out of range, when it is made."""
+    """An edit. Its constructor raises ``InputError`` for values out of range."""
 
     type: ClassVar[str]
 
     def check(self, channels: int, directions: int) -> None:
-        """Raise ``InputError`` where the latents have not what it asks for."""
+        """Raise ``InputError`` if latents with so many channels and directions do not have what it
+        edits."""
 
     def apply(self, z: Tensor, directions: Directions | None = None) -> Tensor:
-        """New latents [1, C, h, w] of ``z``, which stays as it is."""
+        """The edited latents [1, C, h, w]; ``z`` stays as it is."""
         raise NotImplementedError
 
     def label(self, directions: Directions | None = None) -> str:
@@ -44,27 +45,27 @@ class Edit:
 
     @property
     def slider(self) -> Hashable:
-        """What it is the state of: of one slider only the newest edit counts. None: it adds up."""
+        """Its slider, of which only the newest edit counts; None if edits of this kind add up."""
         return None
 
     @property
     def stroke(self) -> Hashable:
-        """What is dragged while it changes; None for what is done at once."""
+        """What is dragged while the edit changes; None for an edit that is done at once."""
         return self.slider
 
     @property
     def is_neutral(self) -> bool:
-        """Whether it changes nothing."""
+        """Whether the edit changes nothing."""
         return False
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data that `from_json` reads."""
+        """The edit as plain data, which `from_json` reads."""
         return {"type": self.type, **asdict(self)}
 
 
 @dataclass(frozen=True)
 class Knock(Edit):
-    """Knock a channel out: 0 everywhere, as it is on the average. A second time takes it back."""
+    """Knock a channel out: set it to 0, its average. A second time restores it."""
 
     type: ClassVar[str] = "knock"
     channel: int
@@ -90,7 +91,7 @@ class Knock(Edit):
 
 @dataclass(frozen=True)
 class Scale(Edit):
-    """Multiply a channel, or all (-1), with ``factor``, -4 to 4."""
+    """Multiply a channel, or all (-1), by ``factor``, -4 to 4."""
 
     type: ClassVar[str] = "scale"
     channel: int
@@ -125,7 +126,7 @@ class Scale(Edit):
 
 @dataclass(frozen=True)
 class Noise(Edit):
-    """Add Gaussian noise of standard deviation ``sigma``, 0 to 10, the same for the same seed."""
+    """Add Gaussian noise of standard deviation ``sigma``, 0 to 10; the same for the same seed."""
 
     type: ClassVar[str] = "noise"
     sigma: float
@@ -158,7 +159,7 @@ class Noise(Edit):
 
 @dataclass(frozen=True)
 class Shift(Edit):
-    """Move all cells by ``dx`` to the right and ``dy`` down; what leaves comes in opposite."""
+    """Move all cells by ``dx`` to the right and ``dy`` down; they wrap around."""
 
     type: ClassVar[str] = "shift"
     dx: int = 0
@@ -186,7 +187,7 @@ class Shift(Edit):
 
 @dataclass(frozen=True)
 class Flip(Edit):
-    """Mirror the cells: left and right change places ("x"), or top and bottom ("y")."""
+    """Mirror the cells: swap left and right ("x"), or top and bottom ("y")."""
 
     type: ClassVar[str] = "flip"
     axis: Literal["x", "y"] = "x"
@@ -205,7 +206,7 @@ class Flip(Edit):
 class Paint(Edit):
     """Set a channel, or all (-1), to ``value`` (-4 to 4) at some ``cells`` (x, y), or add it there.
 
-    Cells outside the latents are left out: a brush may hang over the edge.
+    Cells outside the latents are ignored: a brush may hang over the edge.
     """
 
     type: ClassVar[str] = "paint"
@@ -301,7 +302,7 @@ EDITS: dict[str, type[Edit]] = {
 
 
 def from_json(value: Any) -> Edit:
-    """The edit that plain data describe; ``InputError`` for anything else."""
+    """The edit that plain data describes. Raises ``InputError`` for anything else."""
     kind = EDITS.get(str(value.get("type"))) if isinstance(value, dict) else None
     if kind is None:
         raise InputError(
@@ -312,7 +313,7 @@ def from_json(value: Any) -> Edit:
     try:
         return kind(**{name: value[name] for name in value if name in known})
     except TypeError as error:
-        raise InputError(f"This is no {kind.type}: {error}.", parameter="edit") from None
+        raise InputError(f"This is not a {kind.type} edit: {error}.", parameter="edit") from None
 
 
 def _kept(edit: Edit, **values: Any) -> None:

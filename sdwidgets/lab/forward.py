@@ -1,4 +1,4 @@
-"""Forward diffusion of a picture: its latents with the noise of each t, and the network's guess.
+"""Forward diffusion of an image: its latents with the noise of each t, and the network's guess.
 
 x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise ("Denoising Diffusion Probabilistic Models", Ho et
 al., arXiv 2006.11239, equation 4), which is (x_0 + sigma_t noise) / sqrt(1 + sigma_t^2).
@@ -33,7 +33,7 @@ SEED = 0  # one noise for all levels, so that a slider over t does not flicker
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """A picture at training step ``t``: noise level ``sigma`` and signal-to-noise ratio in dB.
+    """An image at training step ``t``: noise level ``sigma`` and signal-to-noise ratio in dB.
 
     ``latents`` uint8 [h, w, 3], a preview of x_t; ``noisy``, x_t decoded; ``guess``, the network's
     one-step guess of the clean latents decoded.
@@ -74,9 +74,9 @@ def prompt_of(model: LatentDiffusion, caption: str) -> str:
 def forward_diffusion(
     model: LatentDiffusion, pixels: Tensor, prompt: str = "", levels: int = LEVELS
 ) -> Iterator[Level]:
-    """The picture ``pixels`` [1, 3, H, W] at ``levels`` training steps, evenly from 0 to T - 1.
+    """The image ``pixels`` [1, 3, H, W] at ``levels`` training steps, evenly from 0 to T - 1.
 
-    The network is told ``prompt`` and is not guided. Latents have unit variance, so the signal's
+    The network gets ``prompt``, without guidance. Latents have unit variance, so the signal's
     power is 1, the noise's sigma^2, and their ratio -20 log10(sigma) dB.
     """
     height, width = pixels.shape[-2:]
@@ -94,8 +94,8 @@ def forward_diffusion(
         x = torch.add(x0, noise, alpha=sigma)
         with threads_for(model.unet, x[:, 0].numel()):
             guess_of_x0 = denoise(x, sigma)
-        pictures = torch.cat([x / math.sqrt(1 + sigma**2), guess_of_x0])
-        noisy, guess = decode(model.autoencoder, pictures, (width, height))
+        latents = torch.cat([x / math.sqrt(1 + sigma**2), guess_of_x0])
+        noisy, guess = decode(model.autoencoder, latents, (width, height))
         yield Level(
             t=t,
             sigma=sigma,

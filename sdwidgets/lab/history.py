@@ -1,4 +1,4 @@
-"""Edits in order, with undo and redo: every change makes a new history."""
+"""Edits in order, with undo and redo; every change makes a new history."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from ..errors import InputError
 from .edits import Edit, Knock
 
 MOST_EDITS = 64
-MOST_STEPS = 200  # back
+MOST_STEPS = 200  # that can be undone
 
 Edits = tuple[Edit, ...]
 
 
 @dataclass(frozen=True)
 class History:
-    """The edits ``now``, those before each step in the ``past``, and the ``future`` undone."""
+    """The edits ``now``; in the ``past`` those before each step, in the ``future`` those undone."""
 
     now: Edits = ()
     past: tuple[Edits, ...] = ()
     future: tuple[Edits, ...] = ()
-    stroke: Hashable = None  # what is being dragged
+    stroke: Hashable = None  # the drag that is under way
 
     def add(self, edit: Edit, *, live: bool = False) -> History:
-        """With another edit; while a slider is dragged (``live``) all are one step.
+        """The history with another edit. All edits of a drag (``live``) are one step.
 
-        InputError where there are too many.
+        Raises ``InputError`` if there are too many.
         """
         goes_on = self.stroke is not None and self.stroke == edit.stroke
         if edit.slider is not None:
@@ -46,24 +46,24 @@ class History:
         return History(now, (*self.past, self.now)[-MOST_STEPS:], (), stroke)
 
     def undo(self) -> History:
-        """A step back; the same where there is none."""
+        """The history a step back; the same if there is none."""
         if not self.past:
             return self
         return History(self.past[-1], self.past[:-1], (self.now, *self.future))
 
     def redo(self) -> History:
-        """The step forward again that was undone last."""
+        """The history with the step that was undone last; the same if there is none."""
         if not self.future:
             return self
         return History(self.future[0], (*self.past, self.now), self.future[1:])
 
     def reset(self) -> History:
-        """Without any edit, which is a step like any other."""
+        """The history without any edit, a step like any other."""
         return History((), (*self.past, self.now), ()) if self.now else self
 
 
 def _moved(edits: Edits, edit: Edit) -> Edits:
-    """The edits with a slider moved: in the place of its earlier edit, if it has one."""
+    """The edits with a slider moved; its new edit replaces its earlier one."""
     at = next((i for i, other in enumerate(edits) if other.slider == edit.slider), len(edits))
     taken_back = isinstance(edit, Knock) and at < len(edits)
     kept = () if edit.is_neutral or taken_back else (edit,)

@@ -1,4 +1,4 @@
-"""What lies between encoder and decoder: channels, their statistics, and the codes of a VQ one."""
+"""The latents between encoder and decoder: channels, their statistics, and codes of VQ."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ..models.quantizer import count_codes, perplexity
 from ..pixels import to_image
 from .reconstruction import Encoded, decode
 
-SEED = 0  # of the posterior's sample: the same picture gives the same one
+SEED = 0  # of the posterior's sample: the same for the same image
 
 
 class Statistics(NamedTuple):
-    """Of one channel of the mean."""
+    """The statistics of a channel of the posterior's mean."""
 
     mean: float
     std: float
@@ -29,8 +29,8 @@ class Statistics(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class CodeMap:
-    """Which code stands where: ``indices`` [h, w], and as colours [h, w, 3] uint8, in which codes
-    that are alike have colours that are alike. Of ``count`` codes ``used`` stand in the picture."""
+    """The code of each cell: ``indices`` [h, w], and ``colours`` uint8 [h, w, 3], in which similar
+    codes have similar colours. The image uses ``used`` of the ``count`` codes."""
 
     count: int
     indices: np.ndarray
@@ -41,10 +41,10 @@ class CodeMap:
 
 @dataclass(frozen=True, eq=False)
 class Latents:
-    """The latents of a picture [C, h, w] float32: the posterior's ``mean``, its standard deviation
-    (None for VQ, which is sure) and a ``sample``, with the picture decoded from it.
+    """The latents of an image, [C, h, w] float32: the posterior's ``mean``, its standard deviation
+    ``std`` (None for VQ, which has none) and a ``sample``, with the image decoded from it.
 
-    For VQ ``mean`` is what was there before quantising, and ``codes`` says what it became.
+    For VQ ``mean`` is the encoder's output before quantising, and ``codes`` what it becomes.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Latents:
 
 
 def look_inside(name: str, autoencoder: Autoencoder, encoded: Encoded) -> Latents:
-    """The latents of an encoded picture."""
+    """The latents of an encoded image."""
     posterior = encoded.posterior
     is_vq = isinstance(posterior, Codes)
     if is_vq:
@@ -81,7 +81,7 @@ def look_inside(name: str, autoencoder: Autoencoder, encoded: Encoded) -> Latent
 
 
 def array(latents: Tensor) -> np.ndarray:
-    """[C, h, w] float32 of the first of latents [B, C, h, w]."""
+    """The first of the latents [B, C, h, w], as an array [C, h, w] float32."""
     return latents[0].float().cpu().numpy()
 
 
@@ -103,8 +103,8 @@ def _code_map(autoencoder: Autoencoder, posterior: Codes) -> CodeMap:
 def code_colours(codes: Tensor) -> np.ndarray:
     """A colour for each code, uint8 [K, 3], of the codebook [K, D].
 
-    Red, green and blue are the codes' first three principal components, each from its 2nd
-    percentile to its 98th; fewer of a narrower codebook, and middle grey for the rest.
+    Red, green and blue are the codes' first three principal components, each scaled from its 2nd to
+    its 98th percentile. A codebook with D < 3 leaves the other colours at a middle grey.
     """
     centred = codes.float().cpu() - codes.float().cpu().mean(0)
     _, vectors = torch.linalg.eigh(centred.mT @ centred)

@@ -1,7 +1,7 @@
-"""What touches what: the pixels that a latent cell reaches, the cells that a pixel reaches.
+"""Receptive fields: the pixels that a latent cell reaches, and the cells that a pixel reaches.
 
-Each answer is one finite difference: something is changed at one place, and the change at the other
-end is looked at, after one pass of the decoder or of the encoder.
+Each is one finite difference: one place is changed, and the change at the other end is measured
+after one pass of the decoder or the encoder.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ Place = Literal["cell", "pixel"]
 
 @dataclass(frozen=True, eq=False)
 class ReceptiveField:
-    """How strongly each pixel follows a cell, or each cell a pixel: ``heat`` uint8 [H, W] or
-    [h, w], 255 at the strongest. ``share``, 0 to 1, is the part of it all that lies in the cell's
-    own f x f pixels, or in the pixel's own cell. ``of`` "cell" or "pixel", at ``x``, ``y``."""
+    """How strongly each pixel depends on a cell, or each cell on a pixel.
+
+    ``of`` is "cell" or "pixel", at ``x``, ``y``. ``heat`` is uint8 [H, W] or [h, w], 255 at the
+    strongest. ``share``, 0 to 1, is the part of the whole change that lies in the cell's own f x f
+    pixels, or in the pixel's own cell.
+    """
 
     of: Place
     x: int
@@ -36,7 +39,7 @@ class ReceptiveField:
 def receptive_field(
     autoencoder: Autoencoder, encoded: Encoded, of: Place, x: int, y: int
 ) -> ReceptiveField:
-    """What the cell or pixel (x, y) reaches. Raises ``InputError`` for one that is not there."""
+    """What the cell or pixel (x, y) reaches. Raises ``InputError`` for a place outside."""
     pixels, latents = encoded.pixels, encoded.latents
     height, width = (latents if of == "cell" else pixels).shape[-2:]
     x, y = checks.index("x", x, width), checks.index("y", y, height)
@@ -66,7 +69,7 @@ def _of_cell(autoencoder: Autoencoder, encoded: Encoded, x: int, y: int) -> Tens
 
 
 def _of_pixel(autoencoder: Autoencoder, encoded: Encoded, x: int, y: int) -> Tensor:
-    """|encode(the picture with that pixel inverted) - encode(the picture)| [h, w]."""
+    """|encode(the image with that pixel inverted) - encode(the image)| [h, w]."""
     pixels = encoded.pixels.clone()
     pixels[0, :, y, x] *= -1
     changed = posterior_of(autoencoder, pixels).mean

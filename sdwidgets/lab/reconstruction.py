@@ -1,4 +1,4 @@
-"""Through an autoencoder and back: the picture that comes out, and how near it is."""
+"""Images through an autoencoder and back, measured against the original."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from ..pixels import to_image
 from ..threads import threads_for
 
 Distance = Callable[[Tensor, Tensor], Tensor]
-"""How different pictures look [B], of two batches [B, 3, H, W] in [-1, 1]."""
+"""How different images look, [B], for two batches [B, 3, H, W] in [-1, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A picture and what an autoencoder makes of it.
+    """An image and what an autoencoder makes of it.
 
     ``pixels`` and ``rebuilt`` [1, 3, H, W] float32 in [-1, 1] on the CPU; ``padded`` is the (width,
-    height) that the picture was padded to, None where f divides both sides; ``seconds`` is the time
-    there and back.
+    height) that the image was padded to, None if f divides both sides; ``seconds`` is the time to
+    encode and decode.
     """
 
     pixels: Tensor
@@ -44,11 +44,12 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Reconstruction:
-    """A picture out of an autoencoder and back, measured against what went in.
+    """The image that comes out of an autoencoder, measured against the one that went in.
 
-    ``error`` [H, W] float32 is the absolute error, mean over the colours, of 255; ``psnr`` in dB;
-    ``perceptual`` the distance of features (nan where there are none); ``bits`` a pixel, see
-    `metrics.bits_per_pixel`; ``seconds`` the time there and back.
+    ``error`` [H, W] float32 is the absolute error on the scale 0 to 255, averaged over the
+    colours; ``psnr`` is in dB; ``perceptual`` is the distance of features, nan if their network is
+    not installed; ``bits`` is per pixel, see `metrics.bits_per_pixel`; ``seconds`` is the time to
+    encode and decode.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Reconstruction:
 
 @torch.no_grad()
 def encode(autoencoder: Autoencoder, pixels: Tensor) -> Encoded:
-    """Encode and decode ``pixels`` [1, 3, H, W], of any size: padded, and cropped again."""
+    """The pixels [1, 3, H, W], encoded and decoded; any size: they are padded and cropped again."""
     began = time.perf_counter()
     height, width = pixels.shape[-2:]
     posterior = posterior_of(autoencoder, pixels)
@@ -78,7 +79,7 @@ def encode(autoencoder: Autoencoder, pixels: Tensor) -> Encoded:
 
 @torch.no_grad()
 def posterior_of(autoencoder: Autoencoder, pixels: Tensor) -> Posterior:
-    """The posterior of ``pixels`` [B, 3, H, W], padded to what f divides."""
+    """The posterior of ``pixels`` [B, 3, H, W], padded to multiples of f."""
     parameter = next(autoencoder.parameters())
     whole = padded(pixels, autoencoder.config.factor)
     with threads_for(autoencoder, whole[:, 0].numel()):
@@ -87,8 +88,10 @@ def posterior_of(autoencoder: Autoencoder, pixels: Tensor) -> Posterior:
 
 @torch.no_grad()
 def decode(autoencoder: Autoencoder, latents: Tensor, size: tuple[int, int]) -> Tensor:
-    """Pictures [B, 3, H, W] float32 on the CPU of latents [B, C, h, w], cropped to ``size``, their
-    width and height; in [-1, 1] but for NaN."""
+    """The pixels [B, 3, H, W] of latents [B, C, h, w], float32 in [-1, 1] or NaN, on the CPU.
+
+    ``size``: the width and height that they are cropped to.
+    """
     width, height = size
     parameter = next(autoencoder.parameters())
     with threads_for(autoencoder, latents[:, 0].numel() * autoencoder.config.factor**2):
@@ -98,15 +101,15 @@ def decode(autoencoder: Autoencoder, latents: Tensor, size: tuple[int, int]) -> 
 
 @torch.no_grad()
 def measure(name: str, encoded: Encoded, distance: Distance | None) -> Reconstruction:
-    """The reconstruction of an encoded picture, measured."""
+    """The reconstruction of an encoded image, measured."""
     before, after = encoded.pixels, encoded.rebuilt
     height, width = before.shape[-2:]
     notices = []
     if encoded.padded is not None:
         wide, high = encoded.padded
-        notices.append(f"Padded to {wide} x {high} for {name}, and cropped back.")
+        notices.append(f"Padded to {wide} x {high} for {name} and cropped back.")
     if not bool(torch.isfinite(after).all()):
-        notices.append(f"{name} gave NaN: its weights are broken, or too large for their type.")
+        notices.append(f"{name} gave NaN: its weights are broken or too large for their type.")
     return Reconstruction(
         name=name,
         image=to_image(after[0]),

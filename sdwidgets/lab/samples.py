@@ -1,4 +1,4 @@
-"""The sample pictures that come with the package: emoji scenes that no training has seen."""
+"""The sample images that come with the package: emoji scenes that no training has seen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SAMPLES = Path(__file__).resolve().parents[1] / "weights" / "samples"
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample picture: its name, what is in it, and its file."""
+    """A sample image: its name, what it shows, and its file."""
 
     name: str
     caption: str
@@ -20,7 +20,7 @@ class Sample:
 
 
 def samples() -> tuple[Sample, ...]:
-    """All of them; () where the package has none."""
+    """All sample images; () if they are not installed."""
     index = SAMPLES / "samples.json"
     if not index.is_file():
         return ()

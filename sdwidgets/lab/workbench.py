@@ -1,4 +1,4 @@
-"""The lab's bench: autoencoders by name, and what was worked out with them, kept while in use."""
+"""Autoencoders by name, and the results computed with them, kept while they are in use."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from ..pipeline import LatentDiffusion
 
 KEPT = 16
-"""Encoded pictures kept, the newest used."""
+"""Encoded images kept: those used last."""
 
 
 class Workbench:
-    """Loads autoencoders when they are first needed; encodes a picture once with each.
+    """Loads autoencoders when they are first needed, and encodes an image once with each.
 
-    For one thread at a time. One's ``own`` come before bundled ones of the same name.
+    For one thread at a time. A user's ``own`` autoencoders hide bundled ones of the same name.
     """
 
     def __init__(self, model: LatentDiffusion | None = None):
@@ -54,7 +54,7 @@ class Workbench:
 
     @cached_property
     def distance(self) -> FeatureDistance | None:
-        """The perceptual distance; None where its network is not in this installation."""
+        """The perceptual distance; None if its network is not installed."""
         try:
             return bundled_features()
         except CheckpointNotFound:
@@ -70,14 +70,14 @@ class Workbench:
         return self._loaded[name]
 
     def put(self, name: str, autoencoder: Autoencoder) -> None:
-        """Have an autoencoder of one's own under that name."""
+        """Use this autoencoder under that name from now on."""
         self.own[name] = autoencoder
         self._directions.pop(name, None)
         for key in [key for key in self._encoded if key[0] == name]:
             del self._encoded[key]
 
     def encoded(self, name: str, original: Original) -> Encoded:
-        """The picture through that autoencoder and back."""
+        """The image through that autoencoder and back."""
         key = name, original
         if key not in self._encoded:
             self._encoded[key] = encode(self.autoencoder(name), to_tensor(original.image))
@@ -87,7 +87,7 @@ class Workbench:
         return self._encoded[key]
 
     def reconstruction(self, name: str, original: Original) -> Reconstruction:
-        """The same, measured."""
+        """The image's reconstruction, measured."""
         encoded = self.encoded(name, original)
         if encoded not in self._measured:
             with threads_for(self.autoencoder(name), encoded.pixels[:, 0].numel()):
@@ -95,19 +95,19 @@ class Workbench:
         return self._measured[encoded]
 
     def find_directions(self, name: str) -> bool:
-        """Have the principal directions of its latents of the sample pictures; False if they are
-        there already."""
+        """Compute the principal directions of the latents of the sample images; False if they are
+        known already."""
         if name in self._directions:
             return False
         autoencoder = self.autoencoder(name)
-        pictures = [as_picture(sample.path)[0] for sample in samples()]
-        latents = [posterior_of(autoencoder, to_tensor(one)).mean for one in pictures]
+        images = [as_picture(sample.path)[0] for sample in samples()]
+        latents = [posterior_of(autoencoder, to_tensor(image)).mean for image in images]
         with threads_for(autoencoder, sum(each[:, 0].numel() for each in latents)):
             self._directions[name] = principal_directions(latents)
         return True
 
     def edited(self, name: str, original: Original, history: History) -> Edited:
-        """The picture after edits of its latents."""
+        """The image after edits of its latents."""
         encoded = self.encoded(name, original)
         if any(isinstance(edit, Walk) for edit in history.now):
             self.find_directions(name)

@@ -1,4 +1,4 @@
-"""What a training has reported so far, thinned, for a plot: values and their running means."""
+"""The values that a training has reported, thinned for a plot, with their running means."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..errors import InputError
 from ..trace.thinning import Thinned
 
 MOST = 300
-"""Steps kept of a training, at most: of a longer one every so-many-th, and the newest."""
+"""Steps kept of a training, at most; of a longer one every n-th and the newest."""
 
 LARGEST_NAMES = 12
-"""Values of a step that are plotted, at most; the loss is the first."""
+"""Values of a step that are plotted, at most; the loss comes first."""
 
 SMOOTHED_OVER = 40
-"""A running mean looks back over about one in so many of all steps..."""
+"""A running mean looks back over this fraction of all steps, one in 40..."""
 
 LEAST, LONGEST = 10, 500
-"""... but over so many at least, and at most."""
+"""... but over no fewer and no more steps than these."""
 
 
 class TrainStep(Protocol):
@@ -47,8 +47,11 @@ FIELDS = ("index", "total", "loss", "lr", "seconds", "metrics")
 
 
 class Curve:
-    """Steps as they come. ``names`` of their values, "loss" first; a metric that comes late is
-    appended. NaN stands where a step has no such value, or no finite one."""
+    """The steps of a training, added one by one.
+
+    ``names`` are those of their values, "loss" first; a metric that comes late is appended. NaN
+    stands for a value that is missing or not finite.
+    """
 
     def __init__(self) -> None:
         self.names: list[str] = ["loss"]
@@ -61,7 +64,7 @@ class Curve:
         return tuple(step for step, _ in self._kept.items.values())
 
     def add(self, step: TrainStep) -> None:
-        """Take a step."""
+        """Add a step."""
         values = {"loss": float(step.loss)}
         values |= {str(name): float(value) for name, value in step.metrics.items()}
         known = [name for name in values if name not in self.names]
@@ -74,7 +77,7 @@ class Curve:
         self._kept.add((step, row))
 
     def _mean(self, name: str, value: float, window: float) -> float:
-        """The exponential mean with this value; of all values so far while there are few."""
+        """The exponential mean with this value; the plain mean while there are few values."""
         mean, count = self._means.get(name, (0.0, 0))
         if not math.isfinite(value):
             return mean if count else math.nan
@@ -84,7 +87,7 @@ class Curve:
         return mean
 
     def means(self) -> dict[str, float | None]:
-        """The running mean of each value, as JSON has it: None where there is none."""
+        """The running mean of each value for JSON, None if there is none yet."""
         return {name: self._means[name][0] if name in self._means else None for name in self.names}
 
     def table(self) -> np.ndarray:
@@ -98,7 +101,7 @@ class Curve:
 
 
 def checked(step: TrainStep) -> TrainStep:
-    """The step. Raises InputError where it is none of a training."""
+    """The step. Raises InputError if it is not a training's."""
     if not all(hasattr(step, name) for name in FIELDS):
         raise InputError(
             f"A TrainingView shows steps of a training, got a {type(step).__name__}.\n"

@@ -1,4 +1,4 @@
-"""Pictures made while a training goes on: each time one sheet, of which some are kept."""
+"""Images made during a training: a sheet each time, and some sheets are kept."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from ..trace.thinning import Thinned
 from .picture import smaller
 
 SLOTS = NUMBERED["grid"]
-"""Sheets kept, at most: the first, every so-many-th, and the newest."""
+"""Sheets kept, at most: every n-th from the first on, and the newest."""
 
 LARGEST_SHEET = 28_000
-"""Bytes of a sheet; what has more is kept as JPEG."""
+"""Bytes of a sheet, at most; a larger one is kept as JPEG."""
 
 MOST_PICTURES = 256
-"""Pictures on a sheet, at most."""
+"""Images on a sheet, at most."""
 
 
 def sheet(pictures: Any, columns: int | None = None) -> tuple[Image.Image, int, int]:
-    """One picture of all, in rows of ``columns``, and the numbers of rows and columns.
+    """All images on one sheet, in rows of ``columns``, and the numbers of rows and columns.
 
-    ``pictures``: uint8 [N, H, W, 3] or floats from 0 to 1, or a list of what `as_picture` takes;
-    all of one size. Without ``columns`` the sheet is about as wide as it is high. ImageError.
+    ``pictures``: uint8 [N, H, W, 3] or floats from 0 to 1, or a list of whatever `as_picture`
+    takes; all of one size. Without ``columns`` the sheet is about as wide as it is high. Raises
+    ImageError.
     """
     pictures = _array(pictures)
     single = isinstance(pictures, Image.Image) or getattr(pictures, "ndim", 4) < 4
@@ -49,7 +50,7 @@ def _tiles(pictures: Iterable[Any]) -> list[Image.Image]:
     sizes = {tile.size for tile in tiles}
     if len(sizes) != 1 or len(tiles) > MOST_PICTURES:
         raise ImageError(
-            f"pictures() gave {len(tiles)} pictures of {len(sizes)} sizes; "
+            f"pictures() gave {len(tiles)} images of {len(sizes)} sizes; "
             f"it must give 1 to {MOST_PICTURES} of one size.",
             parameter="pictures",
         )
@@ -57,13 +58,13 @@ def _tiles(pictures: Iterable[Any]) -> list[Image.Image]:
 
 
 def _array(value: Any) -> Any:
-    """A tensor as an array, anything else as it is."""
+    """A tensor as an array; anything else as it is."""
     is_array = hasattr(value, "__array__") and not isinstance(value, Image.Image)
     return np.asarray(value) if is_array else value
 
 
 def on_page(pictures: Any, step: int, columns: int | None) -> dict[str, Any]:
-    """A sheet for the page: its file, its size in pixels and in pictures, and the step's number."""
+    """A sheet for the page: its file, its size in pixels and in images, and the step's number."""
     whole, rows, columns = sheet(pictures, columns)
     file = smaller({"data": encode_png(whole), "type": "image/png"}, LARGEST_SHEET)
     return file | {"step": step, "size": [*whole.size], "rows": rows, "columns": columns}

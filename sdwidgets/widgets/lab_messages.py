@@ -1,4 +1,4 @@
-"""What a page asks the lab to do, read: nothing of a message is trusted."""
+"""The messages of the lab's page, checked: nothing in them is trusted."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .upload import Part
 
 
 class Command(NamedTuple):
-    """What to do, and with what."""
+    """What to do, and with which values."""
 
     kind: str
     values: tuple[Any, ...] = ()
 
 
 def understood(message: Any, buffers: Sequence[Any] | None) -> Command:
-    """What a message asks for. Raises ``InputError`` for one that no page of ours sends."""
+    """What a message asks for. Raises ``InputError`` for a message that our page never sends."""
     if not isinstance(message, dict):
         raise InputError("A message is an object.")
     kind = checks.choice("kind", message.get("kind"), list(_KINDS))

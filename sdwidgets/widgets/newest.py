@@ -1,4 +1,4 @@
-"""Work beside the notebook, of which only the newest counts: what sliders need."""
+"""Work beside the notebook of which only the newest counts, as sliders need it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..daemon import start_daemon
 log = logging.getLogger(__name__)
 
 Work = Callable[[Callable[[], bool]], object]
-"""Work to do; it is given a function that says whether it is out of date."""
+"""A piece of work; its argument says whether the work is out of date."""
 
 
 class Newest:
-    """Does work one piece after another on a thread of its own, of each kind only the newest.
+    """Does pieces of work one after another on its own thread; of each kind only the newest.
 
-    ``ask`` may be called from any thread and returns at once: at most one piece of a kind is under
-    way and one waits. ``failed`` is called with what a piece raises, ``finished`` when all is done,
-    both on that thread, which is a daemon and lives while there is work.
+    ``ask`` may be called from any thread and returns at once. At most one piece of a kind is under
+    way, and one waits. ``failed`` gets what a piece raises, and ``finished`` is called when all is
+    done, both on that thread, which lives while there is work.
     """
 
     def __init__(self, failed: Callable[[BaseException], object], finished: Callable[[], object]):
@@ -33,9 +33,9 @@ class Newest:
         self._closed = False
 
     def ask(self, kind: str, work: Work) -> None:
-        """Have it done, in place of any of that kind that waits; nothing after `close`.
+        """Do the work, in place of any of that kind that waits; does nothing after `close`.
 
-        Raises ``Busy`` where the system has no thread to give.
+        Raises ``Busy`` if the system has no thread to give.
         """
         with self._lock:
             if self._closed:
@@ -48,19 +48,19 @@ class Newest:
             self.idle.clear()
 
     def drop(self, kind: str) -> None:
-        """Forget what waits of that kind, and tell what is under way that it is out of date."""
+        """Forget work of that kind that waits; what is under way becomes out of date."""
         with self._lock:
             self._newest[kind] = self._newest.get(kind, 0) + 1
             self._waiting.pop(kind, None)
 
     def close(self) -> None:
-        """Take no more work; what is under way ends when it looks whether it is out of date."""
+        """Take no more work; what is under way ends when it checks whether it is out of date."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
 
     def _start(self) -> None:
-        """With the lock held, which the thread takes first: there is work when it looks."""
+        """Called with the lock held. The thread takes it first, and so finds work."""
         self._thread = start_daemon("sdwidgets lab", self._go_on)
 
     @property
@@ -93,8 +93,8 @@ class Newest:
 
 
 def _harmless(tell: Callable[..., object], *what: object) -> None:
-    """Tell; that nobody can be told ends no thread that others wait for."""
+    """Call ``tell``. An error in it must not end a thread that others wait for."""
     try:
         tell(*what)
     except BaseException:
-        log.exception("What became of the lab's work cannot be shown.")
+        log.exception("The outcome of the lab's work cannot be shown.")

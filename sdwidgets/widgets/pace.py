@@ -1,4 +1,4 @@
-"""How often widgets send: all of them share one way to the page, and a page draws what comes."""
+"""How often widgets send: they share one connection, and a page draws all that comes."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ import time
 from collections.abc import Callable
 
 INTERVAL = 1 / 15
-"""Seconds from one message with frames of a widget to its next, at least."""
+"""Seconds between two messages with frames of a widget, at least."""
 
 MOST = 80
-"""Messages with frames a second, of all widgets together; what else is sent has room beside it."""
+"""Messages with frames per second, of all widgets together; this leaves room for others."""
 
 ANSWER_INTERVAL = 1.0
-"""Seconds from one answer of a widget to its next, at least."""
+"""Seconds between two answers of a widget, at least."""
 
 
 class Pace:
-    """When a widget may send its next frames: every so many seconds, and as often as all may."""
+    """When a widget may send its next frames: at its own interval, and within everybody's limit."""
 
-    _all_sent = -float("inf")  # when any of them last sent
+    _all_sent = -float("inf")  # when any widget last sent
 
     def __init__(self, interval: float = INTERVAL) -> None:
         self._interval = interval
         self._sent = -float("inf")
 
     def left(self) -> float:
-        """Seconds until it may send; 0 or less: now."""
+        """Seconds until it may send; 0 or less means now."""
         return max(self._sent + self._interval, Pace._all_sent + 1 / MOST) - time.perf_counter()
 
     def sent(self) -> None:
-        """It sends now."""
+        """Note that it sends now."""
         self._sent = Pace._all_sent = time.perf_counter()
 
 
 class Answer:
-    """Answers a page that asks, at most once a second; every view of a widget hears each answer.
+    """Answers pages that ask, at most once a second; every view of a widget hears each answer.
 
-    Who asks in between is answered when the second is over, all at once.
+    Questions in between are answered together when the second is over.
     """
 
     def __init__(self, send: Callable[[], object]):

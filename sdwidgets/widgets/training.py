@@ -1,7 +1,7 @@
-"""A training as it goes on: the pictures it makes, its loss, the time left; pause and stop.
+"""A training as it goes on: the images it makes, its loss, the time left; pause and stop.
 
-What is watched is any iterator of training steps (see `curve.TrainStep`). Pausing is not asking it
-for the next one, stopping is closing it; nothing here knows how a step is made.
+It watches any iterator of training steps (see `curve.TrainStep`). To pause is not to ask for the
+next step, and to stop is to close the iterator; nothing here knows how a step is made.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .waiting import wait
 from .watching import Harmless, Watched, in_words
 
 INTERVAL = 0.1
-"""Seconds from one update of the page to the next, at least; the first and the last always go."""
+"""Seconds between two updates of the page, at least; the first and the last are always sent."""
 
 GRIDS = numbered("grid")
-"""The traits that hold the pictures."""
+"""The traits that hold the images."""
 
 Pictures = Callable[[], Any]
 AnyView = TypeVar("AnyView", bound="TrainingView")
 
 
 class TrainingView(anywidget.AnyWidget):
-    """A training seen while it goes on, with Pause and Stop; the notebook stays usable.
+    """A view of a training while it goes on, with Pause and Stop; the notebook stays usable.
 
     Example::
 
@@ -55,8 +55,8 @@ class TrainingView(anywidget.AnyWidget):
         for step in view.watch(steps, pictures=task.samples): # or in a loop of your own
             ...
 
-    ``pictures()`` is asked after the first step, after every ``every``-th and after the last, on
-    the thread of the training, between two steps.
+    ``pictures()`` is called after the first step, every ``every`` steps and after the last, on the
+    thread of the training, between two steps.
     """
 
     _esm = bundle("training.js")
@@ -69,17 +69,17 @@ class TrainingView(anywidget.AnyWidget):
     stopped, error) and one line of ``message``, up to three for an error."""
 
     numbers: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
-    """Of the newest step: ``step`` of ``steps``, ``seconds`` it took, ``rate`` samples a second,
-    ``left`` seconds, learning rate ``lr``, ``means`` of the values by name. None: not known."""
+    """The newest step: ``step`` of ``steps``, the ``seconds`` it took, ``rate`` in samples per
+    second, seconds ``left``, learning rate ``lr``, ``means`` of the values by name. None: unknown."""
 
     curve = traitlets.Bytes().tag(sync=True)
-    """float32 [steps, 1 + 2 * names], see `Curve.table`: what is plotted."""
+    """The plot, float32 [steps, 1 + 2 * names]; see `Curve.table`."""
 
     names: traitlets.List[str] = traitlets.List().tag(sync=True)
-    """The values in it, "loss" first."""
+    """The names of the plotted values, "loss" first."""
 
-    # grid0 to grid23, pictures of one step each: {} or what `grids.on_page` makes. A trait each, so
-    # that each is sent once, and is there after a reload and in a saved notebook.
+    # grid0 to grid23, the images of one step each: {} or what `grids.on_page` makes. Each is a
+    # trait, so that it is sent once, and is there after a reload and in a saved notebook.
     locals().update({name: traitlets.Dict().tag(sync=True) for name in GRIDS})
 
     def __init__(self, **kwargs: Any):
@@ -95,19 +95,19 @@ class TrainingView(anywidget.AnyWidget):
         kernel.replace_in_cell(self)
 
     def set_state(self, sync_data: Any) -> None:
-        """Nothing: every trait is the kernel's, a front end that sets one is at fault."""
+        """Does nothing: every trait is the kernel's, and a front end that sets one is at fault."""
 
     # ------------------------------------------------------------------------------ from Python
 
     @property
     def steps(self) -> tuple[TrainStep, ...]:
-        """The steps so far, oldest first: of up to 300 all, of more every so-many-th."""
+        """The steps so far, oldest first: all of up to 300, every n-th of more."""
         with self.lock:
             return self._curve.steps
 
     @property
     def images(self) -> dict[int, Image.Image]:
-        """The sheets of pictures kept, by how many steps had been done."""
+        """The sheets of images kept, by the number of steps done."""
         with self.lock:
             grids = [getattr(self, GRIDS[slot]) for slot in self._grids.slots()]
         return {grid["step"]: Image.open(io.BytesIO(grid["data"])) for grid in grids}
@@ -121,12 +121,12 @@ class TrainingView(anywidget.AnyWidget):
         columns: int | None = None,
         samples_per_step: int | None = None,
     ) -> AnyView:
-        """Train on a thread of its own and return at once; returns the view itself.
+        """Train on a thread of its own; returns the view itself, at once.
 
-        ``pictures()`` gives uint8 [N, H, W, 3] (or floats from 0 to 1, or a list of pictures),
-        ``columns`` of them beside each other. ``samples_per_step`` is the batch size, for samples a
-        second. Raises Busy while another training goes on here, and where the system has no thread
-        to give.
+        ``pictures()`` gives uint8 [N, H, W, 3] (or floats from 0 to 1, or a list of images),
+        shown in rows of ``columns``. ``samples_per_step`` is the batch size; with it the
+        view shows samples per second. Raises Busy while another training goes on here, and if the
+        system has no thread to give.
         """
         run = Run(steps, pictures, every, columns, samples_per_step)
         with self.lock:
@@ -150,7 +150,7 @@ class TrainingView(anywidget.AnyWidget):
         columns: int | None = None,
         samples_per_step: int | None = None,
     ) -> Watched:
-        """The same steps, each shown as it passes, for a loop of one's own; see `start`.
+        """The same steps, each shown as it passes, for your own loop; see `start`.
 
         While paused, the loop waits for its next step; after Stop there is none.
         """
@@ -165,22 +165,23 @@ class TrainingView(anywidget.AnyWidget):
         return Watched(steps, watched())  # type: ignore[arg-type]  # steps, of whatever kind
 
     def pause(self) -> None:
-        """Ask for no more steps after this one, until `resume`."""
+        """Pause after this step, until `resume`."""
         self._ask("pausing", "Pausing after this step")
 
     def resume(self) -> None:
-        """Go on after a pause."""
+        """Continue after a pause."""
         self._ask("running", "Training")
 
     def stop(self) -> None:
-        """End the training after this step. What it leaves behind (its checkpoint) is whole."""
+        """End the training after this step. Its checkpoint is whole."""
         self._ask("stopping", "Stopping after this step")
 
     def wait(self, timeout: float | None = None) -> None:
-        """Wait until the training has ended, of itself or stopped.
+        """Wait until the training has ended, by itself or stopped.
 
         Raises what ended it, and TimeoutError after ``timeout`` seconds. Ctrl-C stops the training
-        and raises KeyboardInterrupt. Busy on the training's own thread, where it would be for ever.
+        and raises KeyboardInterrupt. Raises Busy on the training's own thread, where waiting would
+        never end.
         """
         run = self._run
         if run is None:
@@ -190,8 +191,8 @@ class TrainingView(anywidget.AnyWidget):
             raise run.error.with_traceback(None)
 
     def close(self) -> None:
-        """End the training, wait until what it leaves behind is whole, and take the widget off
-        every page. A loop of one's own gets no further step."""
+        """End the training, wait until its checkpoint is whole, and take the widget off every page.
+        Your own loop gets no further step."""
         self._closed = True
         self.stop()
         run = self._run
@@ -205,14 +206,15 @@ class TrainingView(anywidget.AnyWidget):
     # -------------------------------------------------------------------------------- the steps
 
     def _begin(self, run: Run) -> None:
-        """Show this training from now on; an abandoned loop's is ended."""
+        """Show this training from now on; that of an abandoned loop is ended."""
         if self._closed:
             raise InputError("This TrainingView is closed.\nMake another one.", parameter="steps")
         before = self._run
         if before is not None and not before.over.is_set():
             if before.thread is not None:
                 raise Busy(
-                    "A training goes on in this view already.\nview.stop() and view.wait() end it."
+                    "A training already goes on in this view.\n"
+                    "End it with view.stop() and view.wait()."
                 )
             before.abandon()
         self._run = run
@@ -269,7 +271,7 @@ class TrainingView(anywidget.AnyWidget):
         return not run.stopping
 
     def _take(self, run: Run, step: TrainStep) -> None:
-        """Show a step, and have pictures made when it is time for them."""
+        """Show a step, and have images made when it is time."""
         run.take(step)
         with self.lock, run.harmless:
             if self._run is run:
@@ -285,18 +287,18 @@ class TrainingView(anywidget.AnyWidget):
                 self._update(run, everything=run.count == 1)
 
     def _make_pictures(self, run: Run) -> None:
-        """Where that fails it is said, and not tried again: the training goes on."""
+        """If that fails, the view says so and does not try again; the training goes on."""
         try:
             run.grid = run.make_pictures()
         except Exception as error:
             run.pictures = None
-            run.remark = f"No more pictures: {in_words(error)}"
+            run.remark = f"No more images: {in_words(error)}"
             with self.lock:
                 if self._run is run and self.run["state"] == "running":
                     self._say("running", "Training")
 
     def _update(self, run: Run, *, everything: bool = False) -> None:
-        """Tell the page what is new, if the time has come; ``everything``: now."""
+        """Tell the page what is new, if it is time; with ``everything`` in any case."""
         if run.newest is None or (self._pace.left() > 0 and not everything):
             return
         self._pace.sent()
@@ -325,7 +327,7 @@ class TrainingView(anywidget.AnyWidget):
     # ------------------------------------------------------------------------------- the states
 
     def _ask(self, state: str, message: str) -> None:
-        """Have the training run, pause or stop, as soon as it can."""
+        """Let the training run, pause or stop as soon as it can."""
         with self.lock:
             run = self._run
             if run is None or run.over.is_set() or run.stopping:
@@ -344,7 +346,7 @@ class TrainingView(anywidget.AnyWidget):
         self.run = {"id": self.run["id"], "state": state, "message": words}
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """A message of the page; anything that is not as it should be is ignored."""
+        """A message of the page; nonsense is ignored."""
         kind = message.get("kind") if isinstance(message, dict) else None
         if kind == "pause":
             self.pause()
@@ -352,7 +354,7 @@ class TrainingView(anywidget.AnyWidget):
             self.resume()
         elif kind == "stop":
             self.stop()
-        elif kind == "hello":  # a page has come (again) and asks whether anyone is there
+        elif kind == "hello":  # a page was (re)loaded and asks whether a kernel is there
             self._answer()
 
     # -------------------------------------------------------------------------------- as output
@@ -370,7 +372,7 @@ class TrainingView(anywidget.AnyWidget):
         self._displayed = True
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; and where none can be shown, the newest pictures, and a line of text."""
+        """The widget; for places without widgets, the newest images and a line of text."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         data = {**data, "text/plain": repr(self)}
         for newest in [*self.images.values()][-1:]:
@@ -379,7 +381,7 @@ class TrainingView(anywidget.AnyWidget):
 
 
 class Run:
-    """One training in the view: what was asked of it, and how far it has come."""
+    """A training in the view: what was asked for, and how far it has come."""
 
     def __init__(
         self,
@@ -406,19 +408,19 @@ class Run:
         self.columns = None if columns is None else checked_count("columns", columns)
         self.samples = None if samples is None else checked_count("samples_per_step", samples)
         self.thread: threading.Thread | None = None
-        self.passing: Generator[TrainStep, None, None] | None = None  # to a loop of someone's own
+        self.passing: Generator[TrainStep, None, None] | None = None  # to the user's own loop
         self.go, self.over = threading.Event(), threading.Event()
         self.go.set()
         self.stopping = False
         self.error: BaseException | None = None
-        self.remark = ""  # what did not work and ends nothing
+        self.remark = ""  # what failed without ending the training
         self.harmless = Harmless()
         self.count = 0  # steps so far
         self.newest: TrainStep | None = None
-        self.first = self.last = math.nan  # when the first step was over, and the newest
+        self.first = self.last = math.nan  # when the first step was done, and the newest
         self.rested = 0.0  # seconds of pauses since
-        self.grid: dict[str, Any] | None = None  # pictures that the page has not got yet
-        self._seconds = 0.0  # that a step takes, a running mean
+        self.grid: dict[str, Any] | None = None  # images that the page does not have yet
+        self._seconds = 0.0  # for a step, a running mean
 
     @property
     def is_here(self) -> bool:
@@ -426,7 +428,7 @@ class Run:
         return self.thread is threading.current_thread()
 
     def abandon(self) -> None:
-        """End a loop that nobody goes on with: an error has left it in the middle."""
+        """End a loop that was left in the middle, by an error for instance."""
         self.stopping = True
         self.go.set()
         if self.passing is not None:
@@ -444,7 +446,7 @@ class Run:
 
     @property
     def wants_pictures(self) -> bool:
-        """Whether pictures are to be made after the newest step."""
+        """Whether images are to be made after the newest step."""
         if self.pictures is None or self.newest is None:
             return False
         done = self.newest.index + 1
@@ -456,7 +458,7 @@ class Run:
         return on_page(self.pictures(), self.newest.index + 1, self.columns)
 
     def numbers(self) -> dict[str, Any]:
-        """What the page says about the newest step; None for what is not known or not finite."""
+        """The page's numbers of the newest step; None for what is unknown or not finite."""
         assert self.newest is not None
         step = self.newest
         done = step.index + 1
@@ -477,7 +479,7 @@ def _finite(value: float) -> float | None:
 
 
 def _close(iterator: object, steps: object) -> None:
-    """Close what steps came from, also behind a progress bar."""
+    """Close the source of the steps, also behind a progress bar."""
     for one in (iterator, steps, getattr(steps, "iterable", None)):
         close = getattr(one, "close", None)
         if callable(close):
@@ -485,7 +487,7 @@ def _close(iterator: object, steps: object) -> None:
 
 
 def _exhaust(passing: Generator[TrainStep, None, None]) -> None:
-    """Let all steps pass. What ends them is kept in the run, and said in the view."""
+    """Let all steps pass. What ends them is kept in the run and shown in the view."""
     try:
         for _ in passing:
             pass

@@ -1,4 +1,4 @@
-"""A file that a page sends in parts, put together again."""
+"""Files that a page sends in parts, put together again."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PART = UPLOAD["part"]
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a file, counted from 0. The file's name is shown and is never a path."""
+    """A part of a file, counted from 0. The file's name is only shown, never used as a path."""
 
     name: str
     size: int  # bytes of the whole file
@@ -31,13 +31,13 @@ class Part:
 
     @classmethod
     def of(cls, message: dict[str, Any], buffers: Sequence[Any]) -> Part:
-        """The part in a message. Raises ``InputError`` for one that is none."""
+        """The part in a message. Raises ``InputError`` for a message without one."""
         size = checks.whole("size", message.get("size"), 0, 2**53 - 1)
         parts = checks.whole("parts", message.get("parts"), 1, 2**14)
         part = checks.whole("part", message.get("part"), 0, parts - 1)
         name = message.get("name")
         if not isinstance(name, str) or len(buffers) != 1 or len(buffers[0]) > PART:
-            raise InputError(f"A part of a file has a name, and at most {PART:,} bytes.")
+            raise InputError(f"A part of a file has a name and at most {PART:,} bytes.")
         name = shortened("".join(filter(str.isprintable, name)), 100) or "image"
         return cls(name, size, part, parts, message.get("second") is True, bytes(buffers[0]))
 
@@ -49,7 +49,7 @@ class Upload:
     parts: list[Part] = field(default_factory=list)
 
     def add(self, part: Part) -> bytes | None:
-        """Take the next part; the whole file, once that was the last, else None.
+        """Take the next part. Returns the whole file after the last part, else None.
 
         Raises ``ImageError`` for a file that is too large or does not arrive whole.
         """
@@ -58,7 +58,7 @@ class Upload:
         if part.size > LARGEST:
             raise ImageError(
                 f"The file has {part.size / 2**20:.1f} MB; at most {LARGEST // 2**20} are taken.\n"
-                "Save the picture smaller.",
+                "Save the image smaller.",
                 parameter="size",
             )
         self.parts.append(part)
@@ -67,7 +67,7 @@ class Upload:
         in_order = part.part == len(self.parts) - 1 and part.size == self.parts[0].size
         if not in_order or whole > part.size or (is_last and whole < part.size):
             self.parts = []
-            raise ImageError("The picture's file did not arrive whole. Open it once more.")
+            raise ImageError("The image file did not arrive whole. Open it again.")
         if not is_last:
             return None
         parts, self.parts = self.parts, []

@@ -83,7 +83,7 @@ def test_a_size_that_f_does_not_divide_is_padded_and_said(kl: Autoencoder) -> No
     result = measure("tiny", encoded, None)
     assert result.image.size == (41, 34)
     assert result.padded == (44, 36)
-    assert result.notices == ("Padded to 44 x 36 for tiny, and cropped back.",)
+    assert result.notices == ("Padded to 44 x 36 for tiny and cropped back.",)
 
 
 def test_bits_of_codes_are_log_k_by_f_squared(vq: Autoencoder, image: Image.Image) -> None:

@@ -633,14 +633,14 @@ def test_pictures_that_fail_are_said_and_the_training_goes_on(view: TrainingView
 
     view.start(steps(30), pictures=fails, every=5).wait()
     assert view.run["state"] == "done"
-    assert view.run["message"] == "Done: 30 steps\nNo more pictures: MemoryError: no room"
+    assert view.run["message"] == "Done: 30 steps\nNo more images: MemoryError: no room"
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("wrong", [[], [pictures()[0], pictures(size=4)[0]], "text", np.zeros(3)])
 def test_pictures_that_are_none_are_said(view: TrainingView, wrong: Any) -> None:
     view.start(steps(2), pictures=lambda: wrong).wait()
-    assert "No more pictures" in view.run["message"]
+    assert "No more images" in view.run["message"]
 
 
 def test_a_sheet_is_about_as_wide_as_high() -> None:
@@ -674,7 +674,7 @@ def test_one_picture_is_a_sheet() -> None:
 
 
 def test_too_many_pictures_are_no_sheet() -> None:
-    with pytest.raises(ImageError, match="257 pictures"):
+    with pytest.raises(ImageError, match="257 images"):
         sheet(pictures(257, size=1))
 
 
