@@ -70,7 +70,7 @@ class TrainingView(anywidget.AnyWidget):
 
     numbers: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     """The newest step: ``step`` of ``steps``, the ``seconds`` it took, ``rate`` in samples per
-    second, seconds ``left``, learning rate ``lr``, ``means`` of the values by name. None: unknown."""
+    second, seconds ``left``, learning rate ``lr``, ``means`` of values by name. None if unknown."""
 
     curve = traitlets.Bytes().tag(sync=True)
     """The plot, float32 [steps, 1 + 2 * names]; see `Curve.table`."""
