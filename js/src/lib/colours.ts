@@ -1,4 +1,4 @@
-// Colour maps: from a share 0..1 to a colour.
+// Colour maps: from 0..1 to a colour.
 
 import type { Selection } from "./selection";
 
@@ -22,7 +22,7 @@ const KNOTS: Record<Colormap, string> = {
 
 const known = new Map<Colormap, Uint8Array>();
 
-/** [256, 3] the map's colours, the least first. */
+/** The map's colours [256, 3], from 0 up. */
 export function colours(map: Colormap): Uint8Array {
   let table = known.get(map);
   if (table === undefined) {
@@ -48,7 +48,7 @@ function spread(knots: string): Uint8Array {
   return table;
 }
 
-/** Opaque RGBA of values 0..1: what ImageData wants. */
+/** Opaque RGBA of values 0..1, for ImageData. */
 export function coloured(values: Float32Array, map: Colormap): Uint8ClampedArray<ArrayBuffer> {
   const table = colours(map);
   const out = new Uint8ClampedArray(4 * values.length);

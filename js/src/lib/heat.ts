@@ -1,10 +1,9 @@
-// Heat maps: how much each spot of the picture takes from a word. Equal to the kernel's.
+// Heat maps: how much each spot of the image takes from a word. Equal to the kernel's.
 //
-// A word's map is the mean of the probabilities over its tokens, the chosen layers and steps, each
-// map brought to one size bilinearly. Its share among the prompt's words is that of all its
-// occurrences together, each with the mean over its tokens. Bringing to a size is linear: maps of
-// the same resolution are summed first, and each resolution is resized once. So one map costs a
-// millisecond or two.
+// A word's map is the mean of the attention to its tokens over the chosen layers and steps, with
+// each map resized bilinearly. Its share among the prompt's words counts all its occurrences, each
+// as the mean over its tokens. Resizing is linear, so maps of the same resolution are summed first
+// and each resolution is resized once: one map takes a millisecond or two.
 
 import { SPECIAL } from "./contract";
 import type { Frame } from "./reel";
@@ -24,26 +23,26 @@ interface Grid {
   values: Float32Array; // [h, w]
 }
 
-/** Sums of maps, one for each resolution. */
+/** Sums of maps, one a resolution. */
 interface Stack {
-  key: string; // says what is summed
+  key: string; // what is summed
   grids: Map<number, Grid>;
   count: number; // of the maps summed
 }
 
 const LONGEST_SIDE = 256; // of an overlay
-const MOST_NUMBERS = 8 << 20; // kept over all reels: 32 MB
+const MOST_NUMBERS = 8 << 20; // kept for all reels together: 32 MB
 
 // ------------------------------------------------------------------------------ what is summed
 
 export const isSpecial = (word: string) => (SPECIAL as readonly string[]).includes(word);
 
-/** Words are the same in any case, as for the kernel. */
+/** Compares words without regard to case, as the kernel does. */
 export const sameWord = (one: string, other: string) => one.toLowerCase() === other.toLowerCase();
 
 /**
- * The occurrences of a word in a prompt, each the indices of its words: one, or several where a
- * text of several words was asked for.
+ * The occurrences of a word in a prompt, each as the indices of its words: several if the text asked
+ * for has several words.
  */
 export function occurrences(picture: PictureHead, word: string): number[][] {
   const parts = word.split(/\s+/).filter(Boolean);
@@ -57,7 +56,7 @@ export function occurrences(picture: PictureHead, word: string): number[][] {
   return found;
 }
 
-/** The columns of the attention that belong to a word, all its occurrences; [] if it has none. */
+/** The attention's columns for all occurrences of a word; [] if there are none. */
 export function columns(picture: PictureHead, word: string, width: number): number[] {
   const end = picture.pieces.length + 1;
   if (word === "<start>") return [0];
@@ -68,18 +67,18 @@ export function columns(picture: PictureHead, word: string, width: number): numb
   return [...new Set(tokens)].filter((token) => token < width);
 }
 
-/** The picture of the batch that is chosen; the nearest where there are fewer. */
+/** The index of the chosen image; the nearest if the batch is smaller. */
 export function pictureAt(head: Head | undefined, picture: number): number {
   return Math.min(Math.max(Math.round(picture), 0), Math.max((head?.pictures.length ?? 0) - 1, 0));
 }
 
-/** The layers that count: the one chosen, else the recipe's, else all. */
+/** The layers to average: the chosen one, else the recipe's, else all. */
 function layersOf(head: Head, layer: number): number[] {
   if (head.layers[layer] !== undefined) return [layer];
   return head.recipe.layers.length > 0 ? head.recipe.layers : head.layers.map((_, i) => i);
 }
 
-/** The frames that count: the step on show, or the recipe's; all while none of those is there. */
+/** The frames to average: the step on show, or the recipe's steps; all until one of those is there. */
 function framesOf(reel: Reel, head: Head, { span, step }: Pick<Chosen, "span" | "step">): Frame[] {
   if (span === "step") {
     const frame = reel.at(step);
@@ -94,7 +93,7 @@ function framesOf(reel: Reel, head: Head, { span, step }: Pick<Chosen, "span" | 
   return counted.length > 0 ? counted : seen;
 }
 
-/** What a map is the mean of, to say so: the frames and the layers; undefined before the head. */
+/** The frames and layers that a map averages; undefined before the header. */
 export function counted(reel: Reel, chosen: Omit<Chosen, "word" | "picture">) {
   const { head } = reel;
   if (head === undefined) return undefined;
@@ -131,7 +130,7 @@ function gridOf(stack: Stack, h: number, w: number): Grid {
 
 // --------------------------------------------------------------------------- what is remembered
 
-/** Keeps what was used last, up to a number of numbers. */
+/** Keeps the most recently used maps, up to `MOST_NUMBERS`. */
 class Memory {
   readonly #kept = new Map<string, { value: unknown; size: number }>();
   #size = 0;
@@ -156,7 +155,7 @@ const memory = new Memory();
 const numbers = new WeakMap<object, number>();
 let last = 0;
 
-/** A number of its own for each frame and reel. */
+/** A number that identifies a frame or reel. */
 function numberOf(thing: object): number {
   let number = numbers.get(thing);
   if (number === undefined) {
@@ -170,7 +169,7 @@ function numberOf(thing: object): number {
 const sizeOf = (stack: Stack) =>
   [...stack.grids.values()].reduce((sum, grid) => sum + grid.values.length, 64);
 
-/** The sums over these frames. Those of a run that goes on only grow by what is new. */
+/** The sums over these frames. While a run goes on, only new frames are added. */
 function stackOf(
   reel: Reel,
   frames: Frame[],
@@ -185,7 +184,7 @@ function stackOf(
   const sum = memory.recall(key, make, ({ stack }) => sizeOf(stack));
   let fresh = frames.filter((frame) => !sum.seen.has(frame));
   if (sum.seen.size + fresh.length !== frames.length) {
-    Object.assign(sum, make()); // some no longer count: another run
+    Object.assign(sum, make()); // some frames no longer count: another run
     fresh = frames;
   }
   for (const frame of fresh) {
@@ -209,7 +208,7 @@ function total(stacks: Stack[]): Stack {
   return sum;
 }
 
-/** What `chosen` means for this reel; undefined where nothing was recorded for it. */
+/** What `chosen` means for this reel; undefined if nothing was recorded for it. */
 function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
   const { head } = reel;
   const which = pictureAt(head, chosen.picture);
@@ -223,7 +222,7 @@ function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
   return { head, picture, width, stack };
 }
 
-/** One stack for each word of the prompt, in its order; occurrences apart. */
+/** One stack for each word of the prompt, in order; occurrences apart. */
 function wordStacks({ picture, width, stack }: NonNullable<ReturnType<typeof resolve>>) {
   return picture.words.map(({ text, tokens }) => {
     return { text, stack: stack(tokens.filter((token) => token < width)) };
@@ -232,9 +231,9 @@ function wordStacks({ picture, width, stack }: NonNullable<ReturnType<typeof res
 
 // ------------------------------------------------------------------------------------- the maps
 
-let lines = new Float32Array(0); // room to work in
+let lines = new Float32Array(0); // scratch
 
-/** Adds a grid, brought to [height, width] bilinearly: half-pixel centres, edges clamped. */
+/** Adds a grid, resized bilinearly to [height, width]: half-pixel centres, edges clamped. */
 function addResized(out: Float32Array, width: number, height: number, grid: Grid, factor: number) {
   const { h, w, values } = grid;
   if (lines.length < h * width) lines = new Float32Array(h * width);
@@ -268,8 +267,8 @@ function mean(stack: Stack, width: number, height: number): Float32Array {
 }
 
 /**
- * [height, width] a word's map, at least 0: its attention, or by the recipe its share among the
- * prompt's words, then at most 1. Undefined where none was recorded. Not to be written into.
+ * A word's map [height, width]: its attention, at least 0, or if the recipe says so its share among
+ * the prompt's words, 0 to 1. Undefined if none was recorded. Do not write into it.
  */
 export function heat(
   reel: Reel,
@@ -321,7 +320,7 @@ function sample(stack: Stack, x: number, y: number): number {
   return stack.count > 0 ? sum / stack.count : 0;
 }
 
-/** The prompt's words by how much a spot takes from them: shares that sum to 1, largest first. */
+/** The prompt's words by their share at a spot, largest first; shares sum to 1. */
 export function ranking(
   reel: Reel,
   chosen: Omit<Chosen, "word">,
@@ -399,7 +398,7 @@ export function extent(values: Float32Array): [number, number] {
   return [least, most];
 }
 
-/** From the least to the largest as 0..1; all 0 where they are the same. */
+/** The values scaled from their range to 0..1; all 0 if they are equal. */
 export function scaled(values: Float32Array): Float32Array {
   const [least, most] = extent(values);
   const range = most - least;
@@ -408,8 +407,8 @@ export function scaled(values: Float32Array): Float32Array {
     : new Float32Array(values.length);
 }
 
-// Of a square's corners (upper left 1, upper right 2, lower right 4, lower left 8) those above the
-// level, and the sides that its line then joins: 0 above, 1 right, 2 below, 3 left.
+// For each set of a square's corners above the level (upper left 1, upper right 2, lower right 4,
+// lower left 8), the sides that the line joins: 0 above, 1 right, 2 below, 3 left.
 const SIDES: readonly (readonly number[])[] = [
   [],
   [3, 0],
@@ -429,7 +428,7 @@ const SIDES: readonly (readonly number[])[] = [
   [],
 ];
 
-/** Where the values cross a level: x, y, x, y of one straight piece after another, in pixels. */
+/** Where the values cross a level: line segments as x, y, x, y in pixels. */
 export function contour(values: Float32Array, w: number, h: number, level: number): number[] {
   const lines: number[] = [];
   for (let y = 0; y + 1 < h; y++) {

@@ -1,12 +1,12 @@
 // Keys pressed inside a widget belong to the widget: in the notebook `d d` deletes a cell.
 
 /**
- * Keeps plain keys from the notebook and calls `onRun`, if given, for Ctrl-Enter (Cmd-Enter).
+ * Keeps plain keys from the notebook, and calls `onRun`, if given, on Ctrl-Enter (Cmd-Enter).
  * Shift-Enter and other shortcuts with Ctrl, Alt or Cmd still reach the notebook.
- * Returns the undoing.
+ * Returns a function that undoes it.
  */
 export function keepKeys(root: HTMLElement, onRun?: () => void): () => void {
-  // While capturing: text fields stop their keys themselves before they bubble up to the root.
+  // In the capture phase: text fields stop their keys before they bubble up to the root.
   const run = (event: KeyboardEvent) => {
     if (onRun === undefined) return;
     if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
@@ -28,8 +28,8 @@ export function keepKeys(root: HTMLElement, onRun?: () => void): () => void {
 }
 
 /**
- * One tab stop for a row of buttons; arrows, Home and End move within it.
- * Call the result after the buttons have changed, with the one that Tab should reach.
+ * Makes a row of buttons one tab stop; arrows, Home and End move within it.
+ * Call the returned function after the buttons change, with the one that Tab should reach.
  */
 export function roving(row: HTMLElement): (stop?: HTMLElement) => void {
   const items = () => [...row.querySelectorAll<HTMLElement>("button")];

@@ -1,9 +1,9 @@
-// Latents to colours: red, green and blue are about linear in them, so this is one small matrix
-// product, the same as the kernel's preview.
+// Latents to colours. Red, green and blue are nearly linear in latents, so one small matrix product
+// does it, the same as the kernel's preview.
 
 import type { Frame } from "./reel";
 
-/** Rows of red, green, blue in [-1, 1]: one a channel, then the constant. */
+/** Rows of red, green, blue in [-1, 1]: one for each channel, then the constant. */
 export type Factors = readonly (readonly [number, number, number])[];
 
 export interface Plane {
@@ -15,12 +15,12 @@ export interface Plane {
 type Size = Frame["size"];
 
 const GREY = 127.5;
-const BT601 = [0.299, 0.587, 0.114]; // how bright red, green and blue are
+const BT601 = [0.299, 0.587, 0.114]; // weights of red, green and blue in luma
 // The ends of the scale of signed values; its middle is grey.
 const COOL = [41, 128, 246];
 const WARM = [255, 156, 38];
 
-/** Factors for latents of so many channels where none that fit are known: the first three. */
+/** The known factors if they fit that many channels; else factors that show the first three. */
 export function factorsFor(channels: number, known: Factors): Factors {
   if (known.length === channels + 1) return known;
   return Array.from({ length: channels + 1 }, (_, c) => {
@@ -32,19 +32,19 @@ export function factorsFor(channels: number, known: Factors): Factors {
   });
 }
 
-/** uncond + scale * difference: the clean latents that this guidance would have predicted. */
+/** The clean latents that this guidance scale would have predicted: uncond + scale * difference. */
 export function guided(frame: Frame, scale: number): Float32Array | undefined {
   const { uncond, difference } = frame;
   if (uncond === undefined || difference === undefined) return undefined;
   return uncond.map((value, i) => value + scale * (difference[i] as number));
 }
 
-/** The clean latents of a step: as the run had them, or with another guidance if it has halves. */
+/** The clean latents of a step: the run's own, or with another guidance scale if possible. */
 export function clean(frame: Frame, guidance: number | null): Float32Array | undefined {
   return (guidance === null ? undefined : guided(frame, guidance)) ?? frame.denoised;
 }
 
-/** RGB in [-1, 1] of one picture's latents, [h, w, 3]; without the constant for differences. */
+/** RGB in [-1, 1] of one image's latents, [h, w, 3]; `one` is 0 for differences: no constant. */
 function colours(latents: Float32Array, size: Size, picture: number, factors: Factors, one = 1) {
   const [, channels, h, w] = size;
   const from = picture * channels * h * w;
@@ -66,7 +66,7 @@ function colours(latents: Float32Array, size: Size, picture: number, factors: Fa
   return out;
 }
 
-/** The picture of one of a batch's latents, at their own size; x at unit variance. */
+/** The preview of one of a batch's latents, at their own size; x at unit variance. */
 export function preview(
   latents: Float32Array,
   size: Size,
@@ -74,11 +74,11 @@ export function preview(
   factors: Factors,
 ): Plane {
   const rgb = colours(latents, size, picture, factors);
-  // What is no number is 0, as in the kernel's.
+  // NaN counts as 0, as in the kernel.
   return opaque(size, (i, colour) => ((rgb[i * 3 + colour] || 0) + 1) * GREY);
 }
 
-/** What changed from one step's latents to another's, around grey, `gain` times as strong. */
+/** The change from one step's latents to another's, around grey and amplified by `gain`. */
 export function change(
   after: Float32Array,
   before: Float32Array,
@@ -95,7 +95,7 @@ export function change(
   return { ...plane, gain };
 }
 
-/** How much brighter (warm) or darker (cool) these latents make a picture; grey is no change. */
+/** Where these latents make an image brighter (warm) or darker (cool); grey is no change. */
 export function signed(
   latents: Float32Array,
   size: Size,
@@ -110,7 +110,7 @@ export function signed(
   return diverging(light, size, 0, 0, most);
 }
 
-/** One channel around 0, which is grey: cool to -most, warm to +most. */
+/** One channel around 0, which is grey: cool down to -most, warm up to +most. */
 export function diverging(
   latents: Float32Array,
   size: Size,
@@ -140,7 +140,7 @@ export function channel(
   return opaque(size, (i) => ((latents[from + i] as number) / most + 1) * GREY);
 }
 
-/** The largest value of one picture's latents, up or down, rounded up to a plain number. */
+/** The largest absolute value of one image's latents, rounded up to a round number. */
 export function extent(latents: Float32Array, size: Size, picture: number): number {
   const each = size[1] * size[2] * size[3];
   const values = latents.subarray(picture * each, (picture + 1) * each);

@@ -1,5 +1,5 @@
-// What every panel of a viewer gets: the data so far, and what is selected.
-// A panel is a function (view: View) => Panel; it computes nothing that the kernel must answer.
+// What every panel of a viewer gets: the data so far and the selection. A panel is a function
+// (view: View) => Panel and asks the kernel for nothing.
 
 import { AGAINST, HEADER_VERSION, LIMITS, PLACES } from "./contract";
 import type { Frame } from "./reel";
@@ -7,27 +7,27 @@ import type { Selection } from "./selection";
 
 export type { Selection } from "./selection";
 
-/** What is known of a run before and beside its steps; see `head` for what is checked. */
+/** The header of a run: what is known of it besides its steps. `head` checks it. */
 export interface Head {
   v: typeof HEADER_VERSION;
-  run: number; // another one with every run shown
-  saved?: boolean; // the traits hold smaller frames than there were
+  run: number; // another number for every run shown
+  saved?: boolean; // the traits hold smaller frames than the original ones
   model: string;
   task: string;
   sampler: string;
   schedule: string;
   steps: number; // expected
   guidance_scale: number;
-  guidance_rescale?: number; // above 0 the guided latents are no line through the two halves
+  guidance_rescale?: number; // above 0, the guided latents are not linear in the two halves
   guided: boolean;
-  width: number; // of a picture, in pixels
+  width: number; // of an image, in pixels
   height: number;
-  factors: [number, number, number][]; // [C + 1]: a row a channel, then the constant; RGB in [-1, 1]
-  sigmas: number[]; // [steps + 1], or [] where only the frames tell
-  schedule_sigmas: number[]; // of the training schedule, thinned, t rising; may be []
-  layers: Layer[]; // [] where attention is not recorded
+  factors: [number, number, number][]; // [C + 1]: one row a channel, then the constant; RGB in [-1, 1]
+  sigmas: number[]; // [steps + 1], or [] if only the frames have them
+  schedule_sigmas: number[]; // of the training schedule, thinned, in the order of t; may be []
+  layers: Layer[]; // [] if attention is not recorded
   recipe: Recipe;
-  pictures: PictureHead[]; // one for each of the batch; [] where there was no prompt
+  pictures: PictureHead[]; // one for each image of the batch; [] without a prompt
 }
 
 export interface Layer {
@@ -36,10 +36,10 @@ export interface Layer {
   place: (typeof PLACES)[number];
 }
 
-/** What counts in a heat map where nothing narrower is chosen. */
+/** Which layers and steps a heat map averages unless something narrower is chosen. */
 export interface Recipe {
   layers: number[];
-  steps: [number, number]; // shares of the run, half-open, by (index + 0.5) / steps
+  steps: [number, number]; // half-open interval of (index + 0.5) / steps
   against: (typeof AGAINST)[number];
 }
 
@@ -48,8 +48,8 @@ export interface PictureHead {
   negative_prompt: string;
   seed: number;
   slots: number; // of the text encoder: 77
-  cut: string; // what did not fit, "" if all did
-  pieces: string[]; // token i + 1 is piece i; 0 is the start, pieces.length + 1 the end, then padding
+  cut: string; // the part that did not fit; "" if all did
+  pieces: string[]; // piece i is token i + 1; 0 is the start, pieces.length + 1 the end, then padding
   words: Word[];
 }
 
@@ -60,17 +60,17 @@ export interface Word {
   end: number;
 }
 
-/** Where the pointer is; of this page alone. */
+/** Where the pointer is, in this page only. */
 export interface Hover {
   word?: string;
-  cell?: { x: number; y: number }; // shares 0..1 of the picture
+  cell?: { x: number; y: number }; // 0..1 of the image's width and height
 }
 
-/** The frames of one run, as far as this page has them. */
+/** The frames of one run that this page has so far. */
 export interface Reel {
   readonly head: Head | undefined;
   readonly frames: readonly Frame[]; // kept ones, in the order of the steps
-  readonly version: number; // another one with every change of the data
+  readonly version: number; // changes with the data
   at(step: number): Frame | undefined; // the nearest kept; -1: the newest
 }
 
@@ -91,22 +91,22 @@ export interface Panel {
   remove?(): void;
 }
 
-/** How many pictures the run makes at once. */
+/** How many images the run makes at once. */
 export function batchOf({ reel }: View): number {
   return reel.frames[0]?.size[0] ?? Math.max(reel.head?.pictures.length ?? 0, 1);
 }
 
-/** Which of them is on show. */
+/** The index of the image on show. */
 export function pictureOf(view: View): number {
   return Math.min(Math.max(Math.round(view.selection.picture), 0), batchOf(view) - 1);
 }
 
-/** The other guidance that was chosen; null: the run's own, also where no other can be had. */
+/** The guidance scale chosen; null for the run's own, which is also used if no other is possible. */
 export function guidanceOf(view: View): number | null {
   return (view.reel.head?.guidance_rescale ?? 0) > 0 ? null : view.selection.guidance;
 }
 
-/** Puts a step on show; the newest is followed, and at the end of a run gives way to the picture. */
+/** Shows a step. The newest is followed, and gives way to the image at the end of the run. */
 export function showStep(view: View, frame: Frame) {
   const step = frame === view.reel.frames.at(-1) ? -1 : frame.index;
   if (step !== view.selection.step) view.select({ step });
@@ -156,7 +156,7 @@ const isPicture = (value: unknown) =>
 
 const isColour = (value: unknown) => isList(value, isNumber) && (value as number[]).length === 3;
 
-/** The head in a trait's value, or undefined where it is none: it may come from a file. */
+/** The header in a trait's value; undefined if it is not valid, since it may come from a file. */
 export function head(value: unknown): Head | undefined {
   if (!isRecord(value) || value.v !== HEADER_VERSION || !isNumber(value.run)) return undefined;
   const texts = ["model", "task", "sampler", "schedule"].every((name) => isText(value[name]));
