@@ -24,8 +24,8 @@ from playwright.sync_api import Locator, Page
 
 ROOT = Path(__file__).resolve().parents[1]
 KERNEL = "tests"
-START = 120  # seconds for servers, browsers and kernels to come up; never reached
-WAIT = 60  # seconds for anything else
+START = 240  # seconds for servers, browsers and kernels to come up; never reached
+WAIT = 120  # seconds for anything else
 
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",

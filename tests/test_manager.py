@@ -31,7 +31,7 @@ from sdwidgets.manager import Job, ModelManager, Request
 from sdwidgets.pictures import Start
 from sdwidgets.settings import Settings
 
-LIMIT = 60  # seconds that nothing here should take
+LIMIT = 120  # seconds that nothing here should take
 
 
 class Weight:
@@ -414,14 +414,21 @@ def test_stop_while_the_picture_is_decoded(monkeypatch: pytest.MonkeyPatch) -> N
     assert job.state == "stopped"
 
 
-def test_ctrl_c_while_waiting_stops_the_run() -> None:
+def test_ctrl_c_while_waiting_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate()
     with ModelManager(Models(gate)) as manager:
         job = manager.submit(request(3))
         assert gate.reached.wait(LIMIT)
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        wait = job._finished.wait
+
+        def interrupted(timeout: float) -> bool:
+            _thread.interrupt_main()  # as the wait begins
+            return wait(timeout)
+
+        monkeypatch.setattr(job._finished, "wait", interrupted)
         with pytest.raises(KeyboardInterrupt):
             job.wait(LIMIT)
+        monkeypatch.undo()
         gate.open()
         job.wait(LIMIT)
     assert job.state == "stopped"
@@ -733,7 +740,7 @@ def test_close_stops_drops_and_frees() -> None:
     running = manager.submit(request(100))
     assert gate.reached.wait(LIMIT)
     waiting = manager.submit(request())
-    threading.Timer(0.05, gate.open).start()
+    threading.Thread(target=lambda: running._stop.wait(LIMIT) and gate.open()).start()
     manager.close()
     manager.close()
     assert (running.state, waiting.state) == ("stopped", "stopped")

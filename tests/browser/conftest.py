@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from real_jupyter import (
     CHROMIUM_ARGUMENTS,
     START,
+    WAIT,
     Notebook,
     Server,
     chromium,
@@ -18,6 +19,8 @@ from real_jupyter import (
 )
 
 WINDOW = {"width": 1280, "height": 1000}
+
+expect.set_options(timeout=WAIT * 1000)  # five seconds are few where others keep the cores busy
 
 
 @pytest.fixture(scope="session")

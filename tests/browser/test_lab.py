@@ -105,7 +105,7 @@ def name_of(root: Locator) -> Locator:
 
 def wait_until(notebook: Notebook, expression: str) -> None:
     """Wait until this is true in the kernel."""
-    for _ in range(300):
+    for _ in range(1000):
         if notebook.ask(expression):
             return
         notebook.page.wait_for_timeout(100)

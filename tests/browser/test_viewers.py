@@ -166,7 +166,7 @@ def viewer(runs: Notebook) -> View:
 
 def wait_until(notebook: Notebook, expression: str) -> None:
     """Wait until this is true in the kernel."""
-    for _ in range(100):
+    for _ in range(1000):
         if notebook.ask(expression):
             return
         notebook.page.wait_for_timeout(50)

@@ -251,7 +251,7 @@ def test_beside_another_thread_a_run_is_as_it_is_alone(
         return [everything_of(step) for step in run]
 
     alone = [steps_of(*each) for each in asked]
-    barrier = threading.Barrier(2, timeout=30)
+    barrier = threading.Barrier(2, timeout=120)
 
     def meet(*_: Any) -> None:
         barrier.wait()

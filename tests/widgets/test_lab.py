@@ -324,7 +324,7 @@ def test_after_an_error_all_goes_on(lab: Lab) -> None:
     upload(lab, b"no picture at all")
     send(lab, "sample", name="frogs")
     assert (lab.state, lab.picture.name) == ("idle", "frogs")
-    lab.wait(1)
+    lab.wait(60)
 
 
 def test_a_wrong_picture_in_python_raises_and_the_picture_stays(lab: Lab, tmp_path: Path) -> None:

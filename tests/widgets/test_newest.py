@@ -14,17 +14,17 @@ def test_only_the_newest_of_what_waits_is_done() -> None:
 
     def first(is_old: Callable[[], bool]) -> None:
         started.set()
-        go_on.wait(10)
+        go_on.wait(60)
         done.append(f"first, old: {is_old()}")
 
     work = Newest(failed=lambda _: None, finished=lambda: done.append("finished"))
     work.ask("a", first)
-    assert started.wait(10)
+    assert started.wait(60)
     for i in range(5):
         work.ask("a", lambda _, i=i: done.append(f"a{i}"))
     work.ask("b", lambda _: done.append("b"))
     go_on.set()
-    assert work.idle.wait(10)
+    assert work.idle.wait(60)
     assert done == ["first, old: True", "a4", "b", "finished"]
 
 
@@ -34,7 +34,7 @@ def test_what_fails_is_told_and_the_rest_is_done() -> None:
     work = Newest(failed=failed.append, finished=lambda: None)
     work.ask("a", lambda _: 1 / 0)
     work.ask("b", lambda _: done.append(1))
-    assert work.idle.wait(10)
+    assert work.idle.wait(60)
     assert isinstance(failed[0], ZeroDivisionError) and done == [1]
 
 
