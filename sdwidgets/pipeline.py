@@ -374,13 +374,17 @@ def _check_latents(model: LatentDiffusion, autoencoder: Autoencoder) -> None:
 
 
 def fingerprint_of(*parts: nn.Module) -> str:
-    """64 hexadecimal digits that tell the parts' weights from others: SHA-256 of every tensor's
-    name, shape and 16 values spread over it, so gigabytes need not be read."""
+    """64 hexadecimal digits that identify the parts' weights: SHA-256 of every tensor's name, shape
+    and 16 values spread over it, so gigabytes need not be read.
+
+    The prefix that some CLIP files put before all names does not count.
+    """
     digest = hashlib.sha256()
     for part in parts:
         for name, values in part.state_dict().items():
             flat = values.detach().flatten()
             some = flat[:: max(flat.numel() // 16, 1)][:16].double().cpu()
+            name = name.removeprefix("text_model.")
             digest.update(f"{name} {tuple(values.shape)}".encode())
             digest.update(some.numpy().tobytes())
     return digest.hexdigest()

@@ -36,6 +36,11 @@ def test_all_its_files_together_are_at_most_32_megabytes():
     assert sum(file.stat().st_size for file in FOLDER.rglob("*") if file.is_file()) < 32e6
 
 
+def test_its_fingerprint_is_that_of_older_records(model):
+    # Records ask only the model whose fingerprint they hold.
+    assert model.fingerprint.startswith("6408c26c12dedd17")
+
+
 def test_a_picture_needs_no_transformers_and_nothing_else_that_takes_long_to_import():
     heavy = ["transformers", "huggingface_hub", "diffusers", "accelerate", "matplotlib", "scipy"]
     heavy += ["ipywidgets", "IPython", "pandas", "jinja2", "requests", "sympy", "torch._dynamo"]

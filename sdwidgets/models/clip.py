@@ -80,9 +80,10 @@ class SelfAttention(nn.Module):
         super().__init__()
         self.heads, width = config.heads, config.width
         std = (2 * config.layers * width) ** -0.5  # the more layers add up, the less each
-        self.q_proj = linear(width, width, std=std)
+        # In the order of the published files, on which a model's fingerprint depends.
         self.k_proj = linear(width, width, std=std)
         self.v_proj = linear(width, width, std=std)
+        self.q_proj = linear(width, width, std=std)
         self.out_proj = linear(width, width, std=width**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
