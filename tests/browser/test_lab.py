@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
-from real_jupyter import Notebook, Server, write_notebook
+from real_jupyter import WAIT, Notebook, Server, write_notebook
 
 pytestmark = pytest.mark.browser
 
@@ -400,6 +400,7 @@ def test_a_saved_lab_is_seen_without_a_kernel(load_notebook: Open) -> None:
     notebook.shut_down()
     notebook.load()
     root = root_of(notebook)
+    root.wait_for(timeout=WAIT * 1000)  # it is made once the whole notebook is restored
     expect(root.locator(".sdw-lab-cell[data-name]")).to_have_count(3)
     expect(frame(root, "KL-f4").locator("img").first).to_be_visible()
     root.locator("[data-value=slider]").click()
