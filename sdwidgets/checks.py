@@ -1,7 +1,7 @@
-"""Checks of what a person gave: each returns the value as it is used, or raises InputError.
+"""Checks of arguments: each returns the value as it is used, or raises InputError.
 
-The error names the parameter, says what is taken and what was given, in at most two short lines.
-What a run is asked for is checked in settings.py, whose limits and words are its own.
+The error names the parameter, what is accepted and what was given, in at most two short lines. The
+settings of a run are checked in settings.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from .errors import InputError
 
 
 def index(name: str, value: object, count: int) -> int:
-    """One of ``count`` things, from either end as in a list; returned counted from 0."""
+    """Return the index of one of ``count`` items, 0 or more; negative ones count from the end."""
     if count == 0:
         raise InputError(f"There is no {name}.", parameter=name)
     if not is_whole(value) or not -count <= value < count:  # type: ignore[operator]
@@ -26,7 +26,7 @@ def index(name: str, value: object, count: int) -> int:
 
 
 def choice(name: str, value: object, known: Sequence[str]) -> str:
-    """One of the texts ``known``."""
+    """Return ``value`` if it is one of ``known``."""
     if not isinstance(value, str) or value not in known:
         raise InputError(
             f"{name} must be one of {', '.join(map(repr, known))}, got {shown(value)}.",
@@ -36,7 +36,7 @@ def choice(name: str, value: object, known: Sequence[str]) -> str:
 
 
 def whole(name: str, value: object, low: int, high: int) -> int:
-    """A whole number from ``low`` to ``high``."""
+    """Return ``value`` if it is a whole number from ``low`` to ``high``."""
     if not is_whole(value) or not low <= value <= high:  # type: ignore[operator]
         raise InputError(
             f"{name} must be a whole number from {low} to {high}, got {shown(value)}.",
@@ -46,7 +46,7 @@ def whole(name: str, value: object, low: int, high: int) -> int:
 
 
 def real(name: str, value: object, low: float, high: float) -> float:
-    """A number from ``low`` to ``high``, which NaN is not."""
+    """Return ``value`` as a float if it is a number from ``low`` to ``high``; NaN is not."""
     is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not is_real or not low <= value <= high:  # type: ignore[operator]
         raise InputError(
@@ -57,18 +57,18 @@ def real(name: str, value: object, low: float, high: float) -> float:
 
 
 def is_whole(value: object) -> bool:
-    """Whether it is a whole number, of Python's or numpy's; True and False are none."""
+    """Whether ``value`` is an integer, Python's or numpy's; True and False are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def shown(value: object) -> str:
-    """A short text for any value, to say in an error what was given."""
+    """A short text for any value, to show in an error what was given."""
     try:
         return reprlib.repr(value)
-    except Exception:  # a repr of someone else's: a number of 5,000 digits raises, for one
+    except Exception:  # reprs may fail: that of a number with 5,000 digits does
         return f"a {type(value).__name__}"
 
 
 def shortened(text: str, most: int) -> str:
-    """The beginning of a text that may be very long, at most ``most`` characters."""
+    """The text, cut to at most ``most`` characters."""
     return text if len(text) <= most else text[: most - 3] + "..."

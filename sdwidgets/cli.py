@@ -24,11 +24,11 @@ LESSONS = (
     "05_train_your_own.ipynb",
 )
 EXECUTED = LESSONS[:-1]
-"""Those that are executed beforehand; the last trains for minutes, to be watched."""
+"""The lessons that are executed beforehand; the last one trains for minutes, to be watched."""
 
 
 def lesson(name: str = LESSONS[0]) -> Path:
-    """The path of a lesson: inside the installed package, or beside it in a checkout."""
+    """The path of a lesson, inside the installed package or beside it in a checkout."""
     package = Path(__file__).resolve().parent
     for folder in (package / "notebooks", package.parent / "notebooks"):
         if (folder / name).is_file():
@@ -37,10 +37,10 @@ def lesson(name: str = LESSONS[0]) -> Path:
 
 
 def execute(notebook: Path) -> tuple[Path, Path | None]:
-    """Execute ``notebook`` in place; leaves its HTML and its last picture beside it.
+    """Execute ``notebook`` in place, and write its HTML and its last image beside it.
 
-    Returns the paths of the HTML and of the picture (None where no cell showed one). An error in
-    a cell raises ``nbclient.exceptions.CellExecutionError``.
+    Returns the paths of the HTML and of the image, None if no cell showed an image. An error in a
+    cell raises ``nbclient.exceptions.CellExecutionError``.
     """
     import nbformat
     from nbclient import NotebookClient
@@ -50,7 +50,9 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
         content,
         timeout=600,
         kernel_name="python3",
-        extra_arguments=["--IPKernelApp.log_level=40"],  # its warnings are not about the lesson
+        extra_arguments=[
+            "--IPKernelApp.log_level=40"
+        ],  # hides warnings that are not about the lesson
         resources={"metadata": {"path": str(notebook.parent)}},
     )
     try:
@@ -61,23 +63,23 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
     html = notebook.with_suffix(".html")
     html.write_text(_page(content), encoding="utf-8")
 
-    pictures = [
+    images = [
         output["data"]["image/png"]
         for cell in content.cells
         for output in cell.get("outputs", ())
         if "image/png" in output.get("data", ())
     ]
-    if not pictures:
+    if not images:
         return html, None
-    picture = notebook.with_suffix(".png")
-    picture.write_bytes(base64.b64decode(pictures[-1]))
-    return html, picture
+    image = notebook.with_suffix(".png")
+    image.write_bytes(base64.b64decode(images[-1]))
+    return html, image
 
 
 def _page(content: Any) -> str:
-    """The HTML of an executed notebook; where a widget left a still, that in the widget's place.
+    """The HTML of an executed notebook, with a still image in place of each widget that left one.
 
-    The widget itself would need scripts that nbconvert's pages fetch from the network.
+    The widgets themselves would need scripts that nbconvert's pages fetch from the network.
     """
     from nbconvert import HTMLExporter
 
@@ -91,10 +93,10 @@ def _page(content: Any) -> str:
 
 
 def set_aside_if_edited(notebook: Path) -> Path | None:
-    """Give a notebook whose cells are not those of its lesson another name; returns that, if so."""
+    """Rename a notebook whose cells differ from its lesson's; return the new path, if any."""
     try:
         same = _sources(notebook) == _sources(lesson(notebook.name))
-    except (ValueError, KeyError, TypeError):  # no notebook any more, but somebody's file
+    except (ValueError, KeyError, TypeError):  # no longer a notebook, but somebody's file
         same = False
     if same:
         return None
@@ -104,14 +106,14 @@ def set_aside_if_edited(notebook: Path) -> Path | None:
 
 
 def _sources(notebook: Path) -> list[str]:
-    """The text of every cell; a list of lines counts as the text they make."""
+    """The text of every cell; lists of lines are joined."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     return ["".join(cell["source"]) for cell in cells]
 
 
 def demo(out: Path, *, run: bool, terminal: bool) -> int:
-    """Copy the lessons to ``out``; with ``run`` execute `EXECUTED`; at a ``terminal`` open one."""
-    # The kernel must be this environment's, whatever else is installed for the user.
+    """Copy the lessons to ``out``, execute them if ``run``, open the first if ``terminal``."""
+    # The kernel must be this environment's, even if the user has others installed.
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     out.mkdir(parents=True, exist_ok=True)
     notebooks = [out / name for name in LESSONS]
@@ -133,11 +135,11 @@ def demo(out: Path, *, run: bool, terminal: bool) -> int:
 
 
 def _executed(notebook: Path) -> None:
-    """Execute a lesson and say what came of it."""
+    """Execute a lesson and print which files it wrote."""
     started = time.perf_counter()
-    html, picture = execute(notebook)
+    html, image = execute(notebook)
     print(f"{notebook.name}, {time.perf_counter() - started:.0f} s:")
-    for name, path in (("notebook", notebook), ("page", html), ("picture", picture)):
+    for name, path in (("notebook", notebook), ("page", html), ("image", image)):
         if path is not None:
             print(f"  {name:9} {path}", flush=True)
 
@@ -145,12 +147,14 @@ def _executed(notebook: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sdwidgets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    about = "open the lessons in JupyterLab; without a terminal, execute them instead"
+    about = "open the lessons in JupyterLab, or execute them if there is no terminal"
     command = commands.add_parser("demo", help=about, description=about)
     command.add_argument(
-        "--out", type=Path, default=Path("sdwidgets-demo"), help="where to put them"
+        "--out", type=Path, default=Path("sdwidgets-demo"), help="the folder for the lessons"
     )
-    command.add_argument("--execute", action="store_true", help="execute them before opening them")
+    command.add_argument(
+        "--execute", action="store_true", help="execute the lessons before opening them"
+    )
     options = parser.parse_args(arguments)
 
     terminal = sys.stdin.isatty() and sys.stdout.isatty()

@@ -1,16 +1,16 @@
-"""Every error the kit raises on purpose: what happened, why, and what to do, from one tree.
+"""All errors that the package raises on purpose.
 
-``except sdwidgets.SDWidgetsError`` catches them all. Each also is the built-in error a Python
-programmer would expect (``ValueError``, ``FileNotFoundError``, ``MemoryError``), so generic
-handlers work too. The text of an error is written to be shown to a person as it is: at most
-three short lines, with the numbers and the remedy.
+``except sdwidgets.SDWidgetsError`` catches them all. Each is also the built-in error that a Python
+programmer expects (``ValueError``, ``FileNotFoundError``, ``MemoryError``), so generic handlers
+work too. Messages are written to be shown to users as they are: what happened, why and what to do,
+in at most three short lines.
 """
 
 from __future__ import annotations
 
 
 class SDWidgetsError(Exception):
-    """Root of all errors of this package."""
+    """Base class of all errors of this package."""
 
 
 class InputError(SDWidgetsError, ValueError):
@@ -25,27 +25,30 @@ class InputError(SDWidgetsError, ValueError):
 
 
 class ImageError(InputError):
-    """A picture or mask that cannot be read or used."""
+    """An image or mask that cannot be read or used."""
 
 
 class CheckpointError(SDWidgetsError):
-    """A model file or folder that is cut, foreign, unsafe or does not fit. Nothing was loaded."""
+    """A model file or folder that is truncated, of another kind, unsafe or does not fit.
+
+    Nothing was loaded.
+    """
 
 
 class CheckpointNotFound(CheckpointError, FileNotFoundError):
-    """No model of that name or path."""
+    """There is no model of this name or path."""
 
 
 class HubError(CheckpointError):
-    """The model hub could not be reached, refused, or sent something other than asked for."""
+    """The model hub could not be reached, refused, or sent something else than was requested."""
 
 
 class OutOfMemory(SDWidgetsError, MemoryError):
-    """The run or the model does not fit into memory; the message says which sizes would."""
+    """The run or the model does not fit into memory; the message says what would."""
 
 
 class NumericsError(SDWidgetsError, ArithmeticError):
-    """NaN or infinity where there must be none; names the component, the step and the dtype."""
+    """NaN or infinity in a result; the message names the component, the step and the dtype."""
 
 
 class Stopped(SDWidgetsError):
@@ -53,4 +56,4 @@ class Stopped(SDWidgetsError):
 
 
 class Busy(SDWidgetsError, RuntimeError):
-    """The worker cannot take this call now (for example, a run started from inside a run)."""
+    """The call cannot be served now, such as waiting for a run inside another run's callback."""

@@ -1,4 +1,4 @@
-"""Where the built front end is: what js/ becomes, for widgets and for exported pages."""
+"""Where the built front end is, for widgets and exported pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ STATIC = Path(__file__).parent / "widgets" / "static"
 
 
 def bundle(name: str) -> Path:
-    """The path of a built front-end file; SDWidgetsError where the package was never built."""
+    """The path of a built front-end file. Raises SDWidgetsError if it was never built."""
     path = STATIC / name
     if not path.is_file():
         raise SDWidgetsError(

@@ -1,4 +1,4 @@
-"""Heavy imports in less time: torch takes seconds of a fresh process."""
+"""Faster imports of large packages: torch takes seconds in a fresh process."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from contextlib import contextmanager
 
 @contextmanager
 def quick_imports() -> Iterator[None]:
-    """Import large packages inside this: Python's garbage collector rests meanwhile.
+    """Pause Python's garbage collector while large packages are imported.
 
-    Importing torch makes hundreds of thousands of objects, nearly all of which stay. The
-    collector goes through them again and again as they grow, for about a tenth of the time, and
-    finds nothing. Afterwards they count as old, so that it does not go through all of them at
-    once either. The collector's state and what others have frozen remain as they were.
+    Importing torch creates hundreds of thousands of objects, and nearly all of them stay. The
+    collector scans them again and again for about a tenth of the time, and finds nothing. At the
+    end the new objects are marked as old, so that the next collection does not scan them all
+    either. The collector's state and objects frozen by others stay as they were.
     """
     if not gc.isenabled():  # someone else's choice, or another thread's import
         yield
@@ -24,6 +24,6 @@ def quick_imports() -> Iterator[None]:
         yield
     finally:
         if gc.get_freeze_count() == 0:
-            gc.freeze()  # all objects to the permanent generation, and
-            gc.unfreeze()  # from there to the oldest: a way to age them without a look at each
+            gc.freeze()  # moves all objects to the permanent generation,
+            gc.unfreeze()  # and from there to the oldest, without scanning them
         gc.enable()

@@ -1,4 +1,4 @@
-"""How much memory there is, asked before it is taken: by weights, and by runs."""
+"""How much memory is free, checked before weights are loaded and before a run begins."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from .settings import amount
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that can still be allocated on ``device``; None where the system does not say."""
+    """Bytes that can still be allocated on ``device``; None if the system does not say."""
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + kept  # torch's own, to be used again
-    # Apple's GPU shares the main memory: what is free there is free for both.
+        return torch.cuda.mem_get_info(device)[0] + kept  # torch's cache can be used again
+    # Apple's GPU shares the main memory.
     return min(_main_memory(), default=None)
 
 
 def check_memory(needed: int, device: torch.device, what: str) -> None:
-    """Raise ``OutOfMemory``, with the numbers, if ``needed`` bytes are not to be had."""
+    """Raise ``OutOfMemory`` if ``needed`` bytes are not free; ``what`` needs them."""
     free = available_memory(device)
     if free is not None and needed > free:
         raise OutOfMemory(
-            f"{what} needs {amount(needed)} of memory on {device}, {amount(free)} are free.\n"
+            f"{what} needs {amount(needed)} of memory on {device}; {amount(free)} are free.\n"
             "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
         )
 
 
 def _main_memory() -> Iterator[int]:
-    """Upper bounds of the free main memory: of the machine, and of the container."""
+    """Upper bounds of the free main memory: the machine's and the container's."""
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 yield int(line.split()[1]) * 1024
-    except OSError:  # no Linux: only the total is known without another library
+    except OSError:  # not Linux: without another library only the total is known
         if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
             yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     yield from _container_memory()
 
 
 def _container_memory(group: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """What the control group leaves (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
+    """What the control group leaves free (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
     try:
         limit = (group / "memory.max").read_text().strip()
         used = int((group / "memory.current").read_text())
-        # Cached files count as used, and are given up when memory is needed.
+        # Cached files count as used, but are dropped when memory is needed.
         for line in (group / "memory.stat").read_text().splitlines():
             if line.startswith("inactive_file "):
                 used -= int(line.split()[1])

@@ -1,6 +1,6 @@
-"""How near a picture comes to another, in numbers, and how small it was on the way.
+"""How similar two images are, and how many bits their latents cost.
 
-Pictures are batches [B, 3, H, W] in [-1, 1]; every function returns one value, or map, a picture.
+Images are batches [B, 3, H, W] in [-1, 1]; every function returns one value or map per image.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ K1, K2 = 0.01, 0.03
 
 
 def psnr(a: Tensor, b: Tensor, *, data_range: float = RANGE) -> Tensor:
-    """Return the peak signal-to-noise ratio [B] in dB; infinity where pictures are the same."""
+    """Return the peak signal-to-noise ratio [B] in dB; infinity for identical images."""
     error = (a.float() - b.float()).square().flatten(1).mean(1)
     return 10 * torch.log10(data_range**2 / error)
 
 
 def ssim(a: Tensor, b: Tensor, *, data_range: float = RANGE) -> Tensor:
-    """Return the structural similarity [B], at most 1, which the same pictures have.
+    """Return the structural similarity [B], at most 1; identical images have 1.
 
     Source: "Image Quality Assessment: From Error Visibility to Structural Similarity" (Wang et al.,
-    2004, equation 13): 11 x 11 Gaussian windows of sigma 1.5, as far as they lie inside; the mean
-    over places and colours. Raises ``InputError`` for pictures smaller than a window.
+    2004, equation 13), with 11 x 11 Gaussian windows of sigma 1.5 that lie inside the image, and
+    the mean over positions and colours. Raises ``InputError`` for images smaller than a window.
     """
     if min(a.shape[-2:]) < WINDOW:
         raise InputError(
             f"SSIM needs at least {WINDOW} x {WINDOW} pixels, got {a.shape[-1]} x {a.shape[-2]}."
         )
-    x, y = (picture.float().flatten(0, 1)[:, None] for picture in (a, b))  # [3B, 1, H, W]
+    x, y = (image.float().flatten(0, 1)[:, None] for image in (a, b))  # [3B, 1, H, W]
     moments = _blurred(torch.cat([x, y, x * x, y * y, x * y]))
     mean_x, mean_y, xx, yy, xy = moments.chunk(5)
     var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
@@ -50,7 +50,7 @@ def ssim(a: Tensor, b: Tensor, *, data_range: float = RANGE) -> Tensor:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """x [N, 1, H, W] -> [N, 1, H - 10, W - 10]: means under the Gaussian window."""
+    """x [N, 1, H, W] -> [N, 1, H - 10, W - 10]: the means under the Gaussian window."""
     places = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
     window = torch.exp(-places.square() / (2 * SIGMA**2))
     window = window / window.sum()
@@ -59,16 +59,16 @@ def _blurred(x: Tensor) -> Tensor:
 
 
 def error_map(a: Tensor, b: Tensor) -> Tensor:
-    """Return the absolute error [B, H, W], 0 to 2: the mean over the colours."""
+    """Return the absolute error [B, H, W], 0 to 2, as the mean over the colours."""
     return (a.float() - b.float()).abs().mean(1)
 
 
 def bits_per_pixel(posterior: Posterior, pixels: int) -> Tensor:
-    """Return what the latents cost to send, [B] bits for each of ``pixels``.
+    """Return how many bits the latents cost per pixel [B], for images of ``pixels`` pixels.
 
-    Of a KL autoencoder KL(q || N(0, 1)), the bits that a sample of the posterior costs someone who
+    For a KL autoencoder that is KL(q || N(0, 1)), the cost of a posterior sample for a receiver who
     knows the prior (bits back: "Keeping the Neural Networks Simple by Minimizing the Description
-    Length of the Weights", Hinton & van Camp, 1993). Of a VQ one log2 K a cell, which is
-    log2(K) / f^2 a pixel where f divides both sides.
+    Length of the Weights", Hinton & van Camp, 1993). For a VQ autoencoder it is log2(K) per cell,
+    which is log2(K) / f^2 per pixel where f divides both sides.
     """
     return posterior.kl() / (pixels * math.log(2))

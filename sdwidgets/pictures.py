@@ -1,7 +1,7 @@
-"""Pictures and masks as people give them, made into what a run takes. No torch here.
+"""Images and masks in all the forms people give them, turned into what a run takes. No torch.
 
-Nothing of a file is trusted: its kind is told from its content, its size from the header before a
-pixel is read, and whatever goes wrong inside a decoder comes out as `ImageError`.
+Files are not trusted: the format is told by the content, the size is read from the header before
+any pixel, and whatever goes wrong inside a decoder becomes an `ImageError`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ path; or a file's bytes."""
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a run begins from: an RGB ``image``, its ``mask`` (255: to be painted anew, 0: kept) or
-    None, and the ``notices`` of what was done to them."""
+    """What a run begins from: an RGB ``image``, its ``mask`` (255: repaint, 0: keep) or None, and
+    ``notices`` of how they were changed."""
 
     image: Image.Image
     mask: Image.Image | None = None
@@ -38,14 +38,16 @@ class Start:
 
     @classmethod
     def of(cls, image: PictureLike | None, mask: PictureLike | None = None) -> Start | None:
-        """From the arguments ``image`` and ``mask`` of a run; None if neither is given.
+        """The start for a run's arguments ``image`` and ``mask``; None if both are None.
 
-        Files are read and decoded here. Raises ImageError, and InputError for a mask alone.
+        Files are read and decoded here. Raises ImageError, and InputError for a mask without an
+        image.
         """
         if image is None:
             if mask is not None:
                 raise InputError(
-                    "A mask alone says nothing: give the image it belongs to.", parameter="image"
+                    "A mask was given without an image.\nGive the image that it belongs to.",
+                    parameter="image",
                 )
             return None
         opened, notices = as_picture(image)
@@ -56,26 +58,26 @@ class Start:
         return cls(opened, checked, notices)
 
     def fitted(self, width: int, height: int) -> Start:
-        """The same at the run's size; see `fitted`."""
+        """Image and mask at the run's size; see `fitted`."""
         image, mask, notices = fitted(self.image, self.mask, width, height)
         return Start(image, mask, self.notices + notices)
 
 
 def as_picture(value: PictureLike) -> tuple[Image.Image, tuple[str, ...]]:
-    """An RGB picture, upright, and notices of what was done to it that one might not expect.
+    """An upright RGB image, and notices of changes that might surprise.
 
-    Transparency is flattened on white, 16-bit and float pictures are scaled to 8 bits, the camera's
-    orientation is applied, of an animation the first frame is taken. Raises ImageError.
+    Transparency is flattened on white, 16-bit and float images are scaled to 8 bits, the camera's
+    orientation is applied, and only the first frame of an animation is used. Raises ImageError.
     """
-    picture, notices = _opened(value, "image")
-    return _flat(picture, "white").convert("RGB"), notices
+    image, notices = _opened(value, "image")
+    return _flat(image, "white").convert("RGB"), notices
 
 
 def as_mask(value: PictureLike) -> Image.Image:
-    """A mask in mode L, each pixel 255 (to be painted anew) or 0 (kept).
+    """A mask in mode L: each pixel is 255 (repaint) or 0 (keep).
 
-    Lighter than middle grey is painted anew; so is the visible part of a transparent picture, where
-    it is light. Raises ImageError.
+    Pixels lighter than middle grey are repainted. Transparent pixels count as black. Raises
+    ImageError.
     """
     mask, _ = _opened(value, "mask")
     grey = np.asarray(_flat(mask, "black").convert("L"))
@@ -83,94 +85,94 @@ def as_mask(value: PictureLike) -> Image.Image:
 
 
 def fitted(
-    picture: Image.Image, mask: Image.Image | None, width: int, height: int
+    image: Image.Image, mask: Image.Image | None, width: int, height: int
 ) -> tuple[Image.Image, Image.Image | None, tuple[str, ...]]:
-    """Picture and mask at the run's size: scaled to cover it, the overhang cut off evenly.
+    """Image and mask at the run's size: scaled to cover it, then cropped around the centre.
 
-    Raises ImageError when the mask is not of the picture's size.
+    Also returns notices. Raises ImageError if the mask has another size than the image.
     """
     notices: list[str] = []
     if mask is not None:
-        _check_size(picture, mask)
+        _check_size(image, mask)
         low, high = mask.getextrema()
         if high == 0:
             notices.append("The mask is all black: nothing will change.")
         elif low == 255:
-            notices.append("The mask is all white: nothing of the picture will be kept.")
-    if picture.size != (width, height):
-        notices.append(f"The picture was resized from {_size(picture)} to {width} x {height}.")
-        picture = ImageOps.fit(picture, (width, height), Image.Resampling.LANCZOS)
+            notices.append("The mask is all white: nothing of the image will be kept.")
+    if image.size != (width, height):
+        notices.append(f"The image was resized from {_size(image)} to {width} x {height}.")
+        image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
         if mask is not None:
             mask = ImageOps.fit(mask, (width, height), Image.Resampling.NEAREST)
-    return picture, mask, tuple(notices)
+    return image, mask, tuple(notices)
 
 
-def _check_size(picture: Image.Image, mask: Image.Image) -> None:
-    if mask.size != picture.size:
+def _check_size(image: Image.Image, mask: Image.Image) -> None:
+    if mask.size != image.size:
         raise ImageError(
-            f"The mask is {_size(mask)}, the picture {_size(picture)}.\n"
-            "Give a mask of the picture's size.",
+            f"The mask is {_size(mask)}, the image is {_size(image)}.\n"
+            "Give a mask of the same size as the image.",
             parameter="mask",
         )
 
 
-def _size(picture: Image.Image) -> str:
-    return f"{picture.width} x {picture.height}"
+def _size(image: Image.Image) -> str:
+    return f"{image.width} x {image.height}"
 
 
 def _opened(value: Any, what: str) -> tuple[Image.Image, tuple[str, ...]]:
-    """The picture behind whatever was given, decoded, upright, in one of Pillow's modes."""
+    """Return any accepted value as a decoded, upright image in one of Pillow's modes."""
     try:
         with warnings.catch_warnings(), ExitStack() as opened:
             warnings.simplefilter("ignore")  # Pillow's own size warning; our limit is lower
             if isinstance(value, np.ndarray):
-                picture = _from_array(value, what)
+                image = _from_array(value, what)
             elif isinstance(value, (str, os.PathLike)):
                 path = Path(value)
-                if not path.is_file():  # also keeps pipes and devices out, which may never end
-                    raise ImageError(f"There is no picture file {str(path)!r}.", parameter=what)
-                picture = opened.enter_context(Image.open(path, formats=FORMATS))
+                if not path.is_file():  # excludes pipes and devices, which may never end
+                    raise ImageError(f"There is no image file {str(path)!r}.", parameter=what)
+                image = opened.enter_context(Image.open(path, formats=FORMATS))
             elif isinstance(value, bytes):
-                picture = Image.open(io.BytesIO(value), formats=FORMATS)
+                image = Image.open(io.BytesIO(value), formats=FORMATS)
             elif isinstance(value, Image.Image):
-                picture = value
+                image = value
             else:
                 raise ImageError(
-                    f"The {what} must be a PIL image, an array or a path, got a "
+                    f"The {what} must be a PIL image, an array, a path or bytes, got a "
                     f"{type(value).__name__}.",
                     parameter=what,
                 )
-            if not 0 < picture.width * picture.height <= MAX_PIXELS:
+            if not 0 < image.width * image.height <= MAX_PIXELS:
                 raise ImageError(
-                    f"The {what} is {_size(picture)}; "
-                    f"1 to {MAX_PIXELS // 10**6} million pixels are taken.",
+                    f"The {what} is {_size(image)}; "
+                    f"the limits are 1 and {MAX_PIXELS // 10**6} million pixels.",
                     parameter=what,
                 )
             notices: tuple[str, ...] = ()
-            if getattr(picture, "n_frames", 1) > 1:
+            if getattr(image, "n_frames", 1) > 1:
                 notices = (f"The {what} is animated: its first frame is used.",)
-                picture = _first_frame(picture)
-            picture.load()
-            return ImageOps.exif_transpose(picture), notices
+                image = _first_frame(image)
+            image.load()
+            return ImageOps.exif_transpose(image), notices
     except ImageError:
         raise
     except Image.DecompressionBombError:
         problem = f"it has more than {MAX_PIXELS // 10**6} million pixels"
     except Image.UnidentifiedImageError:
-        problem = f"it is none of {', '.join(FORMATS)}"
-    except Exception as error:  # decoders raise nearly everything on broken files
+        problem = f"its format is none of {', '.join(FORMATS)}"
+    except Exception as error:  # decoders raise almost anything on broken files
         problem = str(error) or type(error).__name__
     raise ImageError(f"The {what} cannot be read: {problem}.", parameter=what)
 
 
-def _first_frame(picture: Image.Image) -> Image.Image:
-    """A copy of it; the picture, which may be the caller's, stays at the frame where it is."""
-    at = picture.tell()
-    picture.seek(0)
+def _first_frame(image: Image.Image) -> Image.Image:
+    """A copy of the first frame; the image, which may be the caller's, stays at its frame."""
+    at = image.tell()
+    image.seek(0)
     try:
-        return picture.copy()
+        return image.copy()
     finally:
-        picture.seek(at)
+        image.seek(at)
 
 
 def _from_array(array: np.ndarray, what: str) -> Image.Image:
@@ -178,13 +180,14 @@ def _from_array(array: np.ndarray, what: str) -> Image.Image:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
         raise ImageError(
-            f"The {what} is an array {[*array.shape]}; it must be [H, W] or [H, W, 1, 3 or 4].",
+            f"The {what} is an array of shape {[*array.shape]}; it must be [H, W] or "
+            "[H, W, 1, 3 or 4].",
             parameter=what,
         )
     if array.size == 0 or array.shape[0] * array.shape[1] > MAX_PIXELS:
         raise ImageError(
             f"The {what} is {array.shape[1]} x {array.shape[0]}; "
-            f"1 to {MAX_PIXELS // 10**6} million pixels are taken.",
+            f"the limits are 1 and {MAX_PIXELS // 10**6} million pixels.",
             parameter=what,
         )
     if array.dtype == np.bool_:
@@ -193,7 +196,7 @@ def _from_array(array: np.ndarray, what: str) -> Image.Image:
         array = (array / 257).round().astype(np.uint8)
     elif array.dtype.kind == "f":
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
-            raise ImageError(f"A float {what} must be within 0 and 1.", parameter=what)
+            raise ImageError(f"A float {what} must be between 0 and 1.", parameter=what)
         array = (array * 255).round().astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(
@@ -203,18 +206,18 @@ def _from_array(array: np.ndarray, what: str) -> Image.Image:
     return Image.fromarray(array)
 
 
-def _flat(picture: Image.Image, background: str) -> Image.Image:
-    """Eight bits a channel and no transparency."""
-    if picture.mode.startswith("I"):  # 16-bit greys, in Pillow's several ways
-        values = np.asarray(picture).astype(np.float64)
+def _flat(image: Image.Image, background: str) -> Image.Image:
+    """The image with eight bits per channel and without transparency."""
+    if image.mode.startswith("I"):  # 16-bit grey, for which Pillow has several modes
+        values = np.asarray(image).astype(np.float64)
         values = values / 257 if values.max() > 255 else values
-        picture = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    elif picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture))
+        image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    elif image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
         values = values * 255 if values.max() <= 1 else values
-        picture = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, background)
-        picture = Image.alpha_composite(ground, picture)
-    return picture
+        image = Image.fromarray(values.clip(0, 255).round().astype(np.uint8))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, background)
+        image = Image.alpha_composite(ground, image)
+    return image

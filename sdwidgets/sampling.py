@@ -1,8 +1,7 @@
-"""The names of samplers and noise grids, and the options that each sampler takes, as plain data.
+"""The names of samplers and noise grids, and the options of each sampler, as plain data.
 
-`diffusion` has the functions behind these names; this list is apart because settings are checked,
-and a widget is drawn, before torch is imported. A test holds the two together: the same names, and
-for each sampler the same options with the same defaults.
+The functions are in `diffusion`. The names are here because settings are checked, and widgets are
+drawn, before torch is imported. A test makes sure that both agree on names, options and defaults.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Option:
-    """A number that only some samplers take: an argument of theirs and a field of `Settings`."""
+    """A number that only some samplers take: their argument, and a field of `Settings`."""
 
     name: str
     default: float
@@ -30,16 +29,15 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
     "heun": (),
     "ddim": (ETA,),
 }
-"""Each sampler's options. The order of the samplers is that of a picker; the first is the default.
-"""
+"""The options of each sampler. Pickers list samplers in this order; the first is the default."""
 
 SAMPLERS = tuple(OPTIONS)
 
 SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver")
-"""The noise grids, in the order of a picker; the first is the default."""
+"""The noise grids. Pickers list them in this order; the first is the default."""
 
 EVERY_OPTION = {option.name: option for options in OPTIONS.values() for option in options}
-"""All samplers' options by name; samplers that share a name share the option."""
+"""The options of all samplers, by name. The same name is the same option in every sampler."""
 
 
 def takers(name: str) -> tuple[str, ...]:

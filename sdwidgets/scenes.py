@@ -1,9 +1,9 @@
-"""Emoji scenes: small composed pictures, each with an exact caption and a mask for every word.
+"""Emoji scenes: small composed images, each with an exact caption and a mask for every word.
 
-A scene is one to three objects, or several of one object, on a coloured background. Everything
-about it is known, which is what photographs never offer: the caption says what is there and where,
-and for every noun (and for the colour word) there is the exact set of pixels it means. The bundled
-model is trained on these pictures, and its attention maps are measured against these masks.
+A scene is one to three objects, or several of the same object, on a coloured background. Unlike
+with photographs, everything about it is known: the caption says what is there and where, and every
+noun (and the colour word) has a mask of exactly the pixels that it means. The bundled model is
+trained on these images, and its attention maps are measured against these masks.
 
     scene = make_scene(random.Random(0))
     picture = render(scene, load_glyphs())
@@ -56,7 +56,7 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "white": (250, 250, 250),
 }
 
-SMALL, BIG = 36, 76  # a lone object of at most / at least this many pixels is called so
+SMALL, BIG = 36, 76  # pixels: a single object is called small up to, big from this size
 COUNTS = {2: "two", 3: "three", 4: "four"}
 Relation = Literal["left of", "right of", "above", "below"]
 RELATIONS: tuple[Relation, ...] = ("left of", "right of", "above", "below")
@@ -78,9 +78,9 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """A layout and the caption that describes it; nothing is drawn yet.
+    """A layout and the caption that describes it, not drawn yet.
 
-    ``relations`` holds the (noun, relation, noun) triples that the caption states.
+    ``relations`` are the (noun, relation, noun) triples that the caption states.
     """
 
     objects: tuple[Placed, ...]
@@ -98,7 +98,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Picture:
-    """A drawn scene: ``image`` uint8 [S, S, 3]; ``masks`` bool [S, S] for every noun and for
+    """A drawn scene: ``image`` uint8 [S, S, 3], and ``masks`` bool [S, S] for every noun and for
     the background's colour word."""
 
     image: np.ndarray
@@ -128,7 +128,7 @@ def held_out_color(noun: str, color: str) -> bool:
 
 
 def split_of(scene: Scene) -> Split:
-    """``held_out`` when any of the scene's combinations is kept out of training."""
+    """``held_out`` if any of the scene's combinations is kept out of training, else ``seen``."""
     held_out = any(held_out_color(o.noun, scene.background) for o in scene.objects) or any(
         held_out_relation(*triple) for triple in scene.relations
     )
@@ -147,7 +147,7 @@ def _one(rng: random.Random) -> list[Placed]:
 
 
 def _row(rng: random.Random, nouns: list[str], relation: Relation) -> list[Placed]:
-    """``nouns`` along one axis so that each stands in ``relation`` to the next one."""
+    """``nouns`` along one axis, so that each has the ``relation`` to the next."""
     n = len(nouns)
     order = nouns if relation in ("left of", "above") else nouns[::-1]
     pitch = SIZE / n
@@ -185,7 +185,7 @@ def article(word: str) -> str:
 
 
 def plural(noun: str) -> str:
-    """The plural as the captions write it: "stars", "buses", "butterflies", "cactuses"."""
+    """The plural of ``noun`` as captions write it: "stars", "buses", "butterflies", "cactuses"."""
     if noun == "fish":
         return noun
     if noun.endswith("y") and noun[-2] not in "aeiou":
@@ -194,10 +194,10 @@ def plural(noun: str) -> str:
 
 
 def relation_text(rng: random.Random, first: str, relation: Relation, second: str) -> str:
-    """One of several ways to say that ``first`` stands in ``relation`` to ``second``.
+    """One of several ways to say that ``first`` has the ``relation`` to ``second``.
 
-    Both orders of the nouns and of noun and place word occur, so that no other word of the
-    caption can stand in for a noun.
+    The nouns occur in both orders, and before as well as after the word for the place, so that no
+    other word of the caption gives a noun away.
     """
     if rng.random() < 0.5:
         first, relation, second = second, OPPOSITE[relation], first
@@ -250,9 +250,9 @@ def _with_opening(rng: random.Random, what: str) -> str:
 
 
 def make_scene(rng: random.Random, split: Split = "seen", *, kind: str | None = None) -> Scene:
-    """A random scene of that split, with its caption.
+    """A random scene of a split, with its caption.
 
-    ``kind`` is ``one``, ``two``, ``three`` or ``several``; by default they come in the
+    ``kind`` is ``one``, ``two``, ``three`` or ``several``; by default it is random, in the
     proportions 30 : 50 : 10 : 10.
     """
     while True:
@@ -274,15 +274,15 @@ def _draw(rng: random.Random, kind: str | None) -> Scene:
         objects = _row(rng, nouns, relation)
         relations = tuple((a, relation, b) for a, b in pairwise(nouns))
     else:
-        raise InputError(f"A scene's kind is one, two, three or several, not {kind!r}.")
+        raise InputError(f"A scene's kind must be one, two, three or several, got {kind!r}.")
     scene = Scene(tuple(objects), rng.choice(list(COLORS)), "", relations)
     return describe(rng, scene)
 
 
 def describe(rng: random.Random, scene: Scene) -> Scene:
-    """The same scene with a new caption, in other words or in the same.
+    """The same scene with a newly drawn caption.
 
-    One caption in ten leaves the background's colour out.
+    One caption in ten does not mention the background's colour.
     """
     objects, relations = scene.objects, scene.relations
     nouns = [placed.noun for placed in objects]
@@ -303,7 +303,7 @@ def describe(rng: random.Random, scene: Scene) -> Scene:
 
 # ------------------------------------------------------------------------- drawing
 
-Glyphs = dict[str, Image.Image]  # noun -> RGBA picture, cropped to what is visible
+Glyphs = dict[str, Image.Image]  # noun -> RGBA image, cropped to what is visible
 
 _FONT_PLACES = (
     "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf",
@@ -314,25 +314,25 @@ _FONT_PLACES = (
 
 
 def find_font() -> Path | None:
-    """Where the Noto Color Emoji font is, or None. ``SDWIDGETS_EMOJI_FONT`` overrides."""
+    """The path of the Noto Color Emoji font, or None. ``SDWIDGETS_EMOJI_FONT`` overrides it."""
     places = [os.environ.get("SDWIDGETS_EMOJI_FONT", ""), *_FONT_PLACES]
     return next((Path(p) for p in places if p and Path(p).is_file()), None)
 
 
 @lru_cache(maxsize=1)
 def load_glyphs() -> Glyphs:
-    """The objects' glyphs from the Noto Color Emoji font.
+    """The glyph of every object, from the Noto Color Emoji font.
 
-    Raises InputError when the font is not installed.
+    Raises InputError if the font is not installed.
     """
     path = find_font()
     if path is None:
         raise InputError(
-            "The Noto Color Emoji font, which scenes are drawn with, was not found.\n"
+            "The Noto Color Emoji font, with which scenes are drawn, was not found.\n"
             "Install it (Debian: apt install fonts-noto-color-emoji), or set "
             "SDWIDGETS_EMOJI_FONT to its .ttf file."
         )
-    font = ImageFont.truetype(str(path), 109)  # the one size of the font's bitmaps
+    font = ImageFont.truetype(str(path), 109)  # the only size of the font's bitmaps
     glyphs = {}
     for noun, text in OBJECTS.items():
         canvas = Image.new("RGBA", (180, 180), (0, 0, 0, 0))
@@ -344,8 +344,8 @@ def load_glyphs() -> Glyphs:
 def render(scene: Scene, glyphs: Glyphs) -> Picture:
     """The scene drawn at 128 x 128, with its masks.
 
-    A noun's mask holds the pixels its glyphs cover by more than half; the colour word's mask is
-    what no glyph covers.
+    A noun's mask is the pixels that its glyphs cover by more than half; the colour word's mask is
+    the pixels that no glyph covers.
     """
     red, green, blue = COLORS[scene.background]
     image = np.empty((SIZE, SIZE, 3), np.float32)
@@ -357,7 +357,7 @@ def render(scene: Scene, glyphs: Glyphs) -> Picture:
         width, height = (max(1, round(side * scale)) for side in glyph.size)
         small = np.asarray(
             glyph.convert("RGBa").resize((width, height), Image.Resampling.BOX), np.float32
-        )  # premultiplied, so that no dark seams appear at the edges
+        )  # premultiplied, to avoid dark seams at the edges
         left = round(placed.x - width / 2)
         top = round(placed.y - height / 2)
         x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + width, SIZE), min(top + height, SIZE)

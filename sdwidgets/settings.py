@@ -1,6 +1,6 @@
-"""What a person sets for a run, checked in one place before any work is done.
+"""The settings of a run, with every limit, checked in one place before any work is done.
 
-Plain data, no torch: the pipeline, the widgets and recordings share it. Every limit stands here.
+Plain data without torch, shared by the pipeline, the widgets and records.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LIMITS: dict[str, tuple[int, int]] = {
     "strength": (0, 1),
     **{option.name: (option.low, option.high) for option in EVERY_OPTION.values()},
 }
-"""Lowest and highest value of each number."""
+"""The lowest and the highest value of each number."""
 
 PROMPT_LENGTH = 100_000  # characters
 LARGEST_SIDE = 100_000  # pixels, of an image that a model is told of
@@ -37,12 +37,13 @@ LARGEST_SIDE = 100_000  # pixels, of an image that a model is told of
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one run: `LatentDiffusion.sample`'s arguments that are plain data.
+    """The settings of one run: the arguments of `LatentDiffusion.sample` that are plain data.
 
-    ``prompt``, ``negative_prompt`` and ``seed`` take one value or one for each picture of a batch.
-    None means the model's own (guidance_scale, width, height) or a fresh random one (seed).
-    ``original_size``, ``crop`` and ``target_size`` are pairs of pixels, (width, height) or (left,
-    top), for models that are told of them; None: as of the image to make, uncropped.
+    ``prompt``, ``negative_prompt`` and ``seed`` take a single value, or a list with a value for
+    each image of a batch. None means the model's default (guidance_scale, width, height) or a
+    random seed. ``original_size``, ``crop`` and ``target_size`` are pairs of pixels, (width,
+    height) or (left, top), for models that are conditioned on them; None is the size of the image,
+    uncropped.
     """
 
     prompt: str | tuple[str, ...] = ""
@@ -62,15 +63,15 @@ class Settings:
     crop: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
 
-    _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # of an instance: what it passed
+    _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # set on checked instances
 
     def checked(self, config: ModelConfig | None = None) -> Settings:
-        """These settings for that model: every None filled in, lists as tuples.
+        """Return these settings for a model: every None filled in, lists as tuples.
 
-        Without a model only what holds for all of them is checked, and its own values stay None.
-        Checked settings remember it: checking them again for that model, or for none, returns them
-        as they are. Raises InputError, naming the parameter and what would do, at the first value
-        that cannot be used.
+        Without a model, only limits that all models share are checked, and the model's defaults
+        stay None. Checked settings are not checked again for the same model, or for none. Raises
+        InputError at the first value that cannot be used, with the parameter's name and what to
+        give instead.
         """
         if self._checked_for and config in (None, *self._checked_for):
             return self
@@ -112,7 +113,7 @@ class Settings:
         return settings
 
     def _with_batch(self) -> Settings:
-        """One batch size from all that has one value a picture; seeds of a batch count up."""
+        """Return these settings with the batch size that all lists agree on."""
         sizes = {"batch_size": self.batch_size}
         for name in ("prompt", "negative_prompt", "seed"):
             value = getattr(self, name)
@@ -123,8 +124,8 @@ class Settings:
             if size not in ((1, batch) if name == "batch_size" else (batch,)):
                 counts = ", ".join(f"{name}: {size}" for name, size in sizes.items())
                 raise InputError(
-                    f"These settings disagree about how many pictures to make ({counts}).\n"
-                    "Give lists of one length, or single values.",
+                    f"These settings disagree about how many images to make ({counts}).\n"
+                    "Give lists of the same length, or single values.",
                     parameter=name,
                 )
         _whole("batch_size", batch)
@@ -136,32 +137,32 @@ class Settings:
             )
         return replace(self, batch_size=batch)
 
-    # What each picture of the batch gets; for checked settings.
+    # The values for each image of the batch; for checked settings.
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """One prompt for each picture of the batch."""
+        """The prompt of each image of the batch."""
         return self._each(self.prompt)
 
     @property
     def negative_prompts(self) -> tuple[str, ...]:
-        """One negative prompt for each picture of the batch."""
+        """The negative prompt of each image of the batch."""
         return self._each(self.negative_prompt)
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """One seed for each picture of the batch: seed, seed + 1, ... of a single one."""
+        """The seed of each image of the batch: seed, seed + 1, ... if a single seed was given."""
         if isinstance(self.seed, tuple):
             return self.seed
         if self.seed is None:
-            raise ValueError("no seed yet: it is drawn by Settings.checked")
+            raise ValueError("no seed yet: Settings.checked draws it")
         return tuple(range(self.seed, self.seed + self.batch_size))
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
         if self.width is None or self.height is None:
-            raise ValueError("no size yet: it is filled in by Settings.checked")
+            raise ValueError("no size yet: Settings.checked fills it in")
         return self.width, self.height
 
     def _each(self, value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -174,21 +175,21 @@ class Settings:
 
     @property
     def skipped_steps(self) -> int:
-        """How many of ``steps`` a given picture spares, for ``strength``.
+        """How many of ``steps`` are skipped when a run begins from an image, by ``strength``.
 
-        Raises InputError when none would be left.
+        Raises InputError if no step would be left.
         """
         left = min(int(self.steps * self.strength), self.steps)
         if left == 0:
             raise InputError(
-                f"strength {self.strength:g} of {self.steps} steps leaves no step to do.\n"
+                f"strength {self.strength:g} of {self.steps} steps leaves no step to take.\n"
                 f"Give strength {math.ceil(100 / self.steps) / 100:g} or more, or more steps.",
                 parameter="strength",
             )
         return self.steps - left
 
     def of_picture(self, index: int) -> Settings:
-        """The settings that make picture ``index`` of the batch alone."""
+        """The settings that make image ``index`` of the batch alone."""
         return replace(
             self,
             prompt=self.prompts[index],
@@ -198,18 +199,18 @@ class Settings:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; ``Settings(**that)`` gives the settings back."""
+        """The settings as plain data for JSON; ``Settings(**data)`` restores them."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class AttentionSettings:
-    """What is recorded of attention, beside the mean over heads for each word, layer and step.
+    """What is recorded of attention beyond the mean over heads for each word, layer and step.
 
-    ``heads``: each head apart, instead of their mean. ``uncond``: also the negative prompt's half
-    of a guided run. ``self_attention``: what the cells took from each other, and ``queries``: what
-    they asked for, so that `Trace.query` can answer for any word afterwards; both of the layers
-    with at most 16 x 16 cells.
+    ``heads``: every head separately instead of their mean. ``uncond``: also the negative prompt's
+    half of a guided run. ``self_attention``: how the cells attend to each other. ``queries``: the
+    cells' queries, from which `Trace.query` answers for any word afterwards. The last two are
+    recorded in layers with at most 16 x 16 cells.
     """
 
     heads: bool = False
@@ -219,7 +220,7 @@ class AttentionSettings:
 
     @classmethod
     def of(cls, attention: bool | AttentionSettings) -> AttentionSettings | None:
-        """From the argument ``attention`` of a run; None for False. Raises InputError."""
+        """The settings for a run's argument ``attention``; None for False. Raises InputError."""
         if isinstance(attention, bool):
             return cls() if attention else None
         if not isinstance(attention, cls):
@@ -237,10 +238,11 @@ class AttentionSettings:
 
 
 def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int = 1) -> int:
-    """About how many bytes a guided run takes on top of the weights, in float32.
+    """The approximate number of bytes that a guided run needs beyond the weights, in float32.
 
-    The larger of the UNet's (the whole batch, twice) and the decoder's (a picture at a time), from
-    the widest tensors alive together at full resolution; right to within a factor of two or so.
+    The larger of what the UNet needs (the whole batch, twice) and what the decoder needs (one
+    image at a time), from the widest tensors that are alive together at full resolution. Right to
+    within about a factor of two.
     """
     cells = (width // config.autoencoder.factor) * (height // config.autoencoder.factor)
     words = max(text.length for text in config.text) if config.text else 0
@@ -252,7 +254,7 @@ def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int 
 
 
 def amount(size: float) -> str:
-    """Bytes in words: 1.5e9 -> '1.5 GB'."""
+    """A number of bytes in words: 1.5e9 -> '1.5 GB'."""
     for unit in ("bytes", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -270,7 +272,7 @@ def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
     near: list[str] = []
     if isinstance(value, str):
         given = value.lower().replace(" ", "_")[:50]
-        longer = [one for one in known if one.startswith(given) and "_" in given]  # "euler_a"
+        longer = [name for name in known if name.startswith(given) and "_" in given]  # "euler_a"
         near = longer or difflib.get_close_matches(given, known, 1, 0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     raise InputError(
@@ -303,19 +305,19 @@ def _real(name: str, value: Any) -> float:
 
 
 def _check_unused(option: Option, value: float, sampler: str) -> None:
-    """Refuse an option that the sampler does not take, unless it was left at its default."""
+    """Raise InputError for an option that the sampler ignores, unless it is at its default."""
     if value == option.default:
         return
     known = " or ".join(map(repr, takers(option.name)))
     raise InputError(
-        f"{option.name} only acts in the sampler {known}, not in {sampler!r}.\n"
-        f"Leave it at {option.default:g}, or take sampler={known}.",
+        f"{option.name} only has an effect with the sampler {known}, not with {sampler!r}.\n"
+        f"Leave it at {option.default:g}, or set sampler={known}.",
         parameter=option.name,
     )
 
 
 def _side(name: str, value: Any, config: ModelConfig | None) -> int:
-    """A picture's side: any multiple of the autoencoder's factor, up to the limit."""
+    """An image's width or height: a multiple of the autoencoder's factor, up to the limit."""
     if config is None:
         return _whole(name, value)
     factor = config.autoencoder.factor
@@ -334,7 +336,7 @@ def _side(name: str, value: Any, config: ModelConfig | None) -> int:
     if high < value < 10**7:
         side = int(value)
         memory = amount(memory_needed(config, side, side))
-        heavy = f"A square picture that size would take about {memory} of memory.\n"
+        heavy = f"A square image of that size would need about {memory} of memory.\n"
     raise InputError(
         f"{name} must be a {what}, got {shown(value)}.\n"
         f"{heavy}The nearest that works is {nearest}.",
@@ -362,7 +364,7 @@ def _texts(name: str, value: object) -> str | tuple[str, ...]:
     if isinstance(value, (list, tuple)):
         if not value:
             raise InputError(
-                f"{name} is an empty list.\nGive one text, or one for each picture.", parameter=name
+                f"{name} is an empty list.\nGive one text, or one for each image.", parameter=name
             )
         if len(value) > LIMITS["batch_size"][1]:
             _whole("batch_size", len(value))
@@ -378,15 +380,15 @@ def _text(name: str, value: object) -> str:
         )
     if len(value) > PROMPT_LENGTH:
         raise InputError(
-            f"{name} has {len(value):,} characters; at most {PROMPT_LENGTH:,} are taken.\n"
-            "The model reads its first 75 or so words.",
+            f"{name} has {len(value):,} characters; the limit is {PROMPT_LENGTH:,}.\n"
+            "A model reads about the first 75 words.",
             parameter=name,
         )
     half = re.search("[\ud800-\udfff]", value)
     if half:
         raise InputError(
             f"{name} has half a character (a lone surrogate, U+{ord(half[0]):04X}) "
-            f"at place {half.start()}.\nType or paste that character again.",
+            f"at position {half.start()}.\nType or paste that character again.",
             parameter=name,
         )
     return str(value)
@@ -398,7 +400,7 @@ def _seeds(value: object) -> int | tuple[int, ...]:
     if isinstance(value, (list, tuple)):
         if not value:
             raise InputError(
-                "seed is an empty list.\nGive one number, or one for each picture.",
+                "seed is an empty list.\nGive one number, or one for each image.",
                 parameter="seed",
             )
         if len(value) > LIMITS["batch_size"][1]:

@@ -1,4 +1,4 @@
-"""JSON out of files that are not trusted, read strictly."""
+"""A strict JSON reader for files that are not trusted."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 
 
 def parse_object(text: str | bytes, *, subject: str = "") -> dict[str, Any]:
-    """A JSON object in which no name stands twice and every number is one.
+    """Parse a JSON object without duplicate names, NaN or infinity.
 
-    Whatever is wrong is a ``ValueError``; of the whole it is said behind ``subject``, as in
-    "its JSON is ".
+    Raises ``ValueError`` for anything else. Messages about the text as a whole begin with
+    ``subject``, such as "its JSON is ".
     """
 
     def no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            raise ValueError("a name stands in it twice")
+            raise ValueError("a name appears in it twice")
         return result
 
     def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is no JSON number")
+        raise ValueError(f"{constant} is not a JSON number")
 
     try:
         value = json.loads(text, object_pairs_hook=no_duplicates, parse_constant=refuse)

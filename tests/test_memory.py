@@ -24,7 +24,7 @@ def test_what_fits_is_let_through() -> None:
 
 def test_what_does_not_fit_is_refused_with_both_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda device: 2_000_000_000)
-    with pytest.raises(OutOfMemory, match=r"3\.5 GB of memory on cpu, 2 GB are free"):
+    with pytest.raises(OutOfMemory, match=r"3\.5 GB of memory on cpu; 2 GB are free"):
         memory.check_memory(3_500_000_000, CPU, "A model")
 
 

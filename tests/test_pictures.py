@@ -229,7 +229,7 @@ def test_another_size_is_scaled_with_a_notice_never_distorted() -> None:
     assert result.size == mask.size == (8, 8)
     assert result.getpixel((4, 4)) == (0, 0, 255)
     assert mask.getpixel((3, 4)) == 255 and mask.getpixel((4, 4)) == 0
-    assert notices == ("The picture was resized from 40 x 20 to 8 x 8.",)
+    assert notices == ("The image was resized from 40 x 20 to 8 x 8.",)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (7, 7), (9, 33)])
@@ -239,7 +239,7 @@ def test_odd_sizes_are_resized_with_a_notice(size: tuple[int, int]) -> None:
 
 
 def test_a_mask_of_another_size_is_refused_with_both_sizes() -> None:
-    with pytest.raises(ImageError, match="8 x 4, the picture 8 x 8"):
+    with pytest.raises(ImageError, match="8 x 4, the image is 8 x 8"):
         fitted(Image.new("RGB", (8, 8)), half((8, 4)), 8, 8)
 
 
@@ -256,11 +256,11 @@ def test_what_a_run_begins_from_is_opened_once() -> None:
     assert (start.image.mode, start.mask.mode) == ("RGB", "L")
     small = start.fitted(8, 8)
     assert small.mask and small.image.size == small.mask.size == (8, 8)
-    assert [note.split()[1] for note in small.notices] == ["mask", "picture"]
+    assert [note.split()[1] for note in small.notices] == ["mask", "image"]
 
 
-def test_a_mask_without_its_picture_is_refused() -> None:
-    with pytest.raises(InputError, match="alone"):
+def test_a_mask_without_its_image_is_refused() -> None:
+    with pytest.raises(InputError, match="without an image"):
         Start.of(None, np.zeros((8, 8), np.uint8))
     with pytest.raises(ImageError, match="8 x 4"):
         Start.of(Image.new("RGB", (8, 8)), half((8, 4)))

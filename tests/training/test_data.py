@@ -185,7 +185,7 @@ def test_a_table_may_lie_elsewhere(put, tmp_path):
         ("c.jsonl", '{"file_name": "a.png", "text": "red"}\n{"file_', "line 2: "),
         ("c.jsonl", '["a.png", "red"]', "line 1: its JSON is not an object"),
         ("c.jsonl", '{"file_name": "a.png", "text": 3}', "line 1: 'text' is not a text"),
-        ("c.jsonl", '{"text": "a", "text": "b"}', "line 1: a name stands in it twice"),
+        ("c.jsonl", '{"text": "a", "text": "b"}', "line 1: a name appears in it twice"),
         ("c.jsonl", "[" * 100_000, "line 1: its JSON is nested too deeply"),
         ("c.xlsx", "", "in a .csv or .jsonl file"),
     ],
@@ -252,7 +252,7 @@ def test_captions_and_labels_belong_to_their_pictures():
     [
         (np.zeros((0, 4, 4, 3), np.uint8), {}, "no images"),
         ([], {}, "no images"),
-        (np.full((2, 4, 4, 3), -1.0), {}, "Image 0: A float image must be within 0 and 1"),
+        (np.full((2, 4, 4, 3), -1.0), {}, "Image 0: A float image must be between 0 and 1"),
         (np.full((2, 4, 4, 3), np.nan), {}, "Image 0: A float image"),
         (np.zeros((2, 3, 4, 5), np.uint8), {}, r"\[3, 4, 5\]"),
         ([np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5, 3), np.uint8)], {}, "1 is 5 x 4"),
@@ -326,7 +326,7 @@ def test_crops_show_their_object(glyphs):
         ({"nouns": ("cat", "unicorn")}, "no emoji 'unicorn'"),
         ({"nouns": ()}, "show 1 different things, nouns has 0"),
         ({"nouns": ("cat", "cat"), "kind": "two"}, "show 2 different things"),
-        ({"kind": "four"}, "kind is one, two, three or several"),
+        ({"kind": "four"}, "kind must be one, two, three or several"),
         ({"size": 500}, "size must be a whole number from 8 to 128"),
     ],
 )
