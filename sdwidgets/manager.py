@@ -1,8 +1,8 @@
-"""Names to loaded models within the memory there is, and the one thread that runs them.
+"""Models by name, kept within the available memory, and the thread that runs them.
 
-Runs take turns on one worker thread: two at once would only slow each other down. It is started
-when there is something to do and ends when there is nothing left. Nothing here knows of Jupyter,
-and torch is imported on the worker, so that a widget can be drawn before torch is there.
+Runs take turns on one worker thread, because two at once only slow each other down. The thread
+starts when there is work and ends when there is none left. Nothing here knows Jupyter. Torch is
+imported on the worker, so that a widget can be drawn before.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """One run to be done: which model, and what `LatentDiffusion.sample` is told.
+    """A run to be submitted: the model and the arguments of `LatentDiffusion.sample`.
 
-    ``model``: a bundled name, a path or the hub's "owner/name". ``image`` and ``mask`` as in
-    `LatentDiffusion.sample`. ``attention``: record what the words looked at.
+    ``model``: a bundled name, a path, or the hub's "owner/name". ``image`` and ``mask``: as in
+    `LatentDiffusion.sample`. ``attention``: record where the words look.
     """
 
     model: str
@@ -55,12 +55,12 @@ class Request:
 
 
 class Job:
-    """A run that was submitted. Any thread may look at it, wait for it and cancel it.
+    """A submitted run. Any thread may read it, wait for it and cancel it.
 
-    ``id``: a number of its own. ``request``: what was asked, its settings as checked. ``state``:
-    "queued", "loading", "running", and in the end "done", "stopped" or "error". ``error``: the
-    exception of a failed run, without its frames (they would keep the run's tensors);
-    ``traceback``: their text.
+    ``id``: a unique number. ``request``: the request, with its settings as checked. ``state``:
+    "queued", "loading", "running", and at the end "done", "stopped" or "error". ``error``: the
+    exception of a failed run, without its frames, which would keep the run's tensors alive;
+    ``traceback``: the frames as text.
     """
 
     def __init__(
@@ -97,17 +97,17 @@ class Job:
         return f"Job({self.id}, {self._model_name!r}): {self.state}"
 
     def cancel(self) -> None:
-        """Stop it: at once if it waits, within one step if it runs. Returns without waiting."""
+        """Stop the run: at once if it waits, within a step if it runs. Returns without waiting."""
         self._stop.set()
         if self._manager._take_back(self):
             self._end("stopped", "Stopped before it began.")
             self._finished.set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until it has ended, at most ``timeout`` seconds; return whether it has.
+        """Wait at most ``timeout`` seconds until the run has ended; return whether it has.
 
-        Ctrl-C while waiting cancels the run. Raises ``Busy`` on the worker thread itself (in a
-        callback), where waiting would be for ever.
+        Ctrl-C while waiting cancels the run. Raises ``Busy`` on the worker thread (in a callback),
+        where it would wait for ever.
         """
         if self._manager._is_worker():
             if self.state in FINAL:
@@ -118,7 +118,7 @@ class Job:
             )
         end = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            # In short waits: on some systems one long one cannot be interrupted.
+            # Short waits: on some systems a long wait cannot be interrupted.
             while not self._finished.wait(max(min(end - time.monotonic(), 0.1), 0)):
                 if time.monotonic() >= end:
                     return False
@@ -128,16 +128,16 @@ class Job:
         return True
 
     def result(self, timeout: float | None = None) -> Trace:
-        """Wait and return the record of the run.
+        """Wait, and return the record of the run.
 
-        Raises what the run raised, ``Stopped`` if it was stopped, ``TimeoutError`` if it has not
-        ended after ``timeout`` seconds (it goes on), ``Busy`` inside a callback of a run.
+        Raises what the run raised; ``Stopped`` if it was stopped; ``TimeoutError`` if it has not
+        ended after ``timeout`` seconds, while it goes on; ``Busy`` inside a callback of a run.
         """
         if not self.wait(timeout):
             raise TimeoutError(f"The run has not ended after {timeout} seconds; it goes on.")
         self._raise_if_failed()
         if self._trace is None:
-            raise InputError("This job only loaded a model; it has no result.")
+            raise InputError("This job only loaded a model, so it has no result.")
         return self._trace
 
     def _raise_if_failed(self) -> None:
@@ -146,7 +146,7 @@ class Job:
         if self.error is not None:
             raise self.error.with_traceback(None)
 
-    # What follows is called by the manager.
+    # The methods below are called by the manager.
 
     def _set_state(self, state: State) -> None:
         self.state = state
@@ -155,16 +155,16 @@ class Job:
     def _end(self, state: State, message: str = "") -> None:
         self._message = message
         self._set_state(state)
-        # Callbacks hold widgets, and frames hold steps: an ended job has no use for them.
+        # Callbacks hold widgets, and frames hold steps; an ended job needs neither.
         self._on_run = self._on_step = self._on_state = self._on_model = self._start = None
 
     def _tell(self, callback: Callable[[Any], object] | None, value: object) -> None:
-        """Call back; whatever goes wrong in there is not the run's fault, and is said once."""
+        """Call a callback. An exception in it is logged, once per run, and ends nothing."""
         if callback is None:
             return
         try:
             callback(value)
-        except BaseException:  # SystemExit, too, would end the worker, and others wait
+        except BaseException:  # even SystemExit must not end the worker: other jobs wait
             if not self._complained:
                 self._complained = True
                 log.exception("A callback of run %d failed; the run goes on.", self.id)
@@ -180,13 +180,13 @@ class _Loaded:
 class ModelManager:
     """Loads models by name, keeps them while there is room, and runs jobs one after another.
 
-    ``load(name, make_room=..., stop=...)`` returns a model (`checkpoints.load_model` if None); it
-    calls ``make_room(bytes, device)`` before it allocates, and may raise ``Stopped`` when
-    ``stop()`` says so. ``budget``: bytes of weights to keep on one
-    device; None keeps what fits into free memory. When there is no room, the model not used for
-    longest is dropped first.
+    ``load(name, make_room=..., stop=...)`` returns a model; the default is
+    `checkpoints.load_model`. It calls ``make_room(bytes, device)`` before it allocates, and may
+    raise ``Stopped`` when ``stop()`` is true. ``budget``: how many bytes of weights to keep on a
+    device; None keeps what fits into free memory. Without room, the least recently used model is
+    dropped first.
 
-    Also a context manager, which closes it.
+    Use it in a ``with`` statement, or call `close` at the end.
     """
 
     def __init__(
@@ -214,25 +214,25 @@ class ModelManager:
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            "A ModelManager holds a thread and loaded models: it can be neither copied nor sent.\n"
-            "Send a Request, which names its model, and make a manager there."
+            "A ModelManager holds a thread and loaded models, so it cannot be copied or sent.\n"
+            "Send a Request, which names its model, and create a manager there."
         )
 
     def available(self) -> list[str]:
-        """The names to offer: the bundled model, then what else was loaded."""
+        """The names to offer: the bundled model, then other models that were loaded."""
         with self._lock:
             return list(dict.fromkeys([DEFAULT_MODEL, *self._loaded]))
 
     def loaded(self) -> list[str]:
-        """The models in memory, the one not used for longest first."""
+        """The names of the models in memory, the least recently used first."""
         with self._lock:
             return list(self._loaded)
 
     def load(self, name: str) -> LatentDiffusion:
-        """Return the model of that name, loading it if need be; waits its turn behind runs.
+        """Return the model ``name``, and load it after the queued runs if it is not loaded yet.
 
-        Raises what `checkpoints.load_model` raises; ``OutOfMemory`` if it exceeds the budget;
-        ``Busy`` in a callback of a run, if it is not loaded yet.
+        Raises what `checkpoints.load_model` raises; ``OutOfMemory`` if the model exceeds the
+        budget; ``Busy`` in a callback of a run if the model is not loaded yet.
         """
         with self._lock:
             if name in self._loaded:
@@ -241,7 +241,7 @@ class ModelManager:
         if self._is_worker():
             raise Busy(
                 f"{name} cannot be loaded from inside a callback of a run.\n"
-                "Load it before that run, or submit a run of it there."
+                "Load it before that run, or submit a run of it in the callback."
             )
         models: list[LatentDiffusion] = []
         job = self._enqueue(Job(self, next(self._numbers), name, None, on_model=models.append))
@@ -250,9 +250,10 @@ class ModelManager:
         return models[0]
 
     def add(self, model: LatentDiffusion, name: str | None = None) -> str:
-        """Offer a model that is in memory already, one trained here say, and return its name.
+        """Offer a model that is in memory already, such as a trained or derived one.
 
-        It stays until it is unloaded, whatever the budget. A loaded model of that name gives way.
+        Returns its name. The model stays until it is unloaded, whatever the budget, and replaces a
+        loaded model of the same name.
         """
         name = name or model.name
         with self._lock:
@@ -260,7 +261,7 @@ class ModelManager:
         return name
 
     def unload(self, name: str) -> None:
-        """Drop a model; its memory is free when a run that uses it has ended. Unknown names do."""
+        """Drop a model, if it is loaded. Its memory is freed when runs that use it have ended."""
         with self._lock:
             self._loaded.pop(name, None)
         _free_memory()
@@ -304,11 +305,11 @@ class ModelManager:
         return self._enqueue(job)
 
     def warm_up(self, name: str = DEFAULT_MODEL) -> Job:
-        """Import torch and all that, and load a model, in the background; failing in silence."""
+        """Import torch and load a model in the background; only the job says if that fails."""
         return self._enqueue(Job(self, next(self._numbers), name, None))
 
     def close(self) -> None:
-        """Stop what runs, drop what waits, end the worker, free the models. Can be repeated."""
+        """Stop all jobs, end the worker and free the models. May be called again."""
         with self._lock:
             self._closed = True
             jobs = [*self._queue, *([self._current] if self._current else [])]
@@ -333,7 +334,7 @@ class ModelManager:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise Busy("This ModelManager is closed. Make a new one.")
+            raise Busy("This ModelManager is closed.\nCreate a new one.")
 
     def _start_worker(self) -> None:
         """With the lock held, which the worker takes first: a job may be queued after this."""
@@ -341,7 +342,7 @@ class ModelManager:
         self._working = True
 
     def _take_back(self, job: Job) -> bool:
-        """Remove a job that still waits; False if it does not."""
+        """Remove a job from the queue; return False if it is not in it."""
         with self._lock:
             if job not in self._queue:
                 return False
@@ -352,7 +353,7 @@ class ModelManager:
         return threading.current_thread() is self._worker
 
     def _work(self) -> None:
-        """The worker's whole life: jobs until there are none."""
+        """Do jobs until there are none: the body of the worker thread."""
         while True:
             with self._lock:
                 self._current = self._queue.popleft() if self._queue else None
@@ -361,14 +362,14 @@ class ModelManager:
                     return
             try:
                 self._do(self._current)
-            except BaseException as error:  # whatever it is, the others must not wait for ever
+            except BaseException as error:  # whatever it is, other jobs must not wait for ever
                 self._current.error, self._current.state = error.with_traceback(None), "error"
             finally:
-                # Only now, when no frame here holds the model any more: who waited may unload it.
+                # Only now: no frame here holds the model any more, so it may be unloaded.
                 self._current._finished.set()
 
     def _do(self, job: Job) -> None:
-        """Carry out one job. A frame of its own: when it ends, nothing here holds the model."""
+        """Do a job, in a frame of its own, so that nothing holds the model afterwards."""
         error: BaseException | None = None
         try:
             model = self._get(job)
@@ -388,7 +389,7 @@ class ModelManager:
                 job._end("error")
 
     def _get(self, job: Job) -> LatentDiffusion | None:
-        """The job's model, loaded if it is not yet; None if the job was stopped meanwhile."""
+        """Return the job's model, loaded if need be; None if the job was stopped meanwhile."""
         name = job._model_name
         with self._lock:
             found = self._loaded.get(name)
@@ -427,8 +428,8 @@ class ModelManager:
         where, budget = str(device), self._budget
         if budget is not None and needed > budget:
             raise OutOfMemory(
-                f"The model {name} needs {amount(needed)}; {amount(budget)} are allowed for models."
-                "\nTake a smaller model, or give the manager a larger budget."
+                f"The model {name} needs {amount(needed)}; the budget is {amount(budget)}.\n"
+                "Take a smaller model, or give the manager a larger budget."
             )
         while True:
             with self._lock:
@@ -448,7 +449,7 @@ class ModelManager:
             self.unload(here[0])
 
     def _free(self, device: torch.device, used: int) -> int | None:
-        """Bytes that a model may take while the loaded ones have ``used``; None if unknown."""
+        """Bytes free for a model while loaded models take ``used``; None if unknown."""
         if self._budget is not None:
             return self._budget - used
         from .memory import available_memory
@@ -477,7 +478,7 @@ class ModelManager:
 
 
 def _until(stop: threading.Event, run: Any) -> Iterator[Step]:
-    """The steps of a run, until it ends or is to stop: looked at before every step."""
+    """The steps of a run until it ends or ``stop`` is set, which is checked before every step."""
     while not stop.is_set():
         step = next(run, None)
         if step is None:
@@ -487,24 +488,24 @@ def _until(stop: threading.Event, run: Any) -> Iterator[Step]:
 
 
 def _without_frames(error: BaseException) -> str:
-    """Take the frames, and with them the run's tensors, from an error; return them as text."""
+    """Remove the frames, and with them the run's tensors, from an error; return them as text."""
     try:
         text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except BaseException:  # of someone else's __str__
+    except BaseException:  # from somebody's __str__
         text = f"{type(error).__name__}, which cannot be shown"
     seen: set[int] = set()
     queue: list[BaseException | None] = [error]
     while queue:
-        one = queue.pop()
-        if one is not None and id(one) not in seen:
-            seen.add(id(one))
-            one.__traceback__ = None
-            queue += [one.__cause__, one.__context__]
+        found = queue.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            queue += [found.__cause__, found.__context__]
     return text
 
 
 def _free_memory() -> None:
-    """Give back what dropped models held; models have no cycles, but what users add may."""
+    """Free the memory of dropped models. Models have no cycles, but what users add may."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():

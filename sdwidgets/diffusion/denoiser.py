@@ -100,10 +100,10 @@ def coefficients(prediction: Prediction) -> Coefficients:
 class Denoiser:
     """``denoise(x, sigma)`` of one network.
 
-    With ``guidance_scale`` given, guided (classifier-free guidance, Ho and Salimans, arXiv
-    2207.12598): the network is called once with twice the batch, **the prompt's half first**, and
-    ``uncond + guidance_scale * (cond - uncond)`` is taken. ``guidance_rescale`` in [0, 1] pulls the
-    result's contrast back to the prompt's half's (Lin et al., arXiv 2305.08891, section 3.4).
+    A ``guidance_scale`` turns on classifier-free guidance (Ho and Salimans, arXiv 2207.12598): the
+    network is called once with twice the batch, **the prompt's half first**, and the prediction is
+    ``uncond + guidance_scale * (cond - uncond)``. ``guidance_rescale`` in [0, 1] pulls its contrast
+    back to that of the prompt's half (Lin et al., arXiv 2305.08891, section 3.4).
     """
 
     def __init__(
@@ -146,10 +146,10 @@ class Denoiser:
         return torch.add(skipped, out, alpha=c_out)
 
     def take_halves(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
-        """What the prompt alone and the negative prompt alone predict, denoised.
+        """The denoised latents by the prompt alone and by the negative prompt alone.
 
-        Of the first call since the last take: Heun calls twice a step, and the first is the
-        step's. (None, None) without guidance.
+        They are those of the first call since the last take, because Heun calls twice in a step and
+        the first call is at the step's x. (None, None) without guidance.
         """
         halves, self._halves = self._halves, None
         return halves or (None, None)
@@ -161,7 +161,7 @@ def guide(cond: Tensor, uncond: Tensor, scale: float, rescale: float = 0.0) -> T
     if rescale == 0:
         return guided
     each = tuple(range(1, cond.ndim))
-    # a constant prediction has no contrast to match, and would divide by zero
+    # a constant prediction has no contrast, and would cause a division by zero
     ratio = cond.std(each, keepdim=True) / guided.std(each, keepdim=True).clamp_min(1e-12)
     return guided * torch.lerp(torch.ones_like(ratio), ratio, rescale)
 
@@ -169,12 +169,12 @@ def guide(cond: Tensor, uncond: Tensor, scale: float, rescale: float = 0.0) -> T
 def inpainting(
     denoise: Denoise, known: Tensor, noise: Tensor, mask: Tensor, start: float
 ) -> Denoise:
-    """``denoise`` that leaves everything outside the mask at ``known`` (latent blending).
+    """A ``denoise`` that keeps everything outside the mask at ``known`` (latent blending).
 
-    known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted. At each
-    call what lies outside is put back as ``known + sigma * noise``, denoised, then set to
-    ``known``: every sampler inpaints, and none knows. The latents it all begins with, at sigma =
-    ``start``, are taken as they are given.
+    known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted. In each
+    call, latents outside the mask are replaced by ``known + sigma * noise``, and the result there
+    is ``known``. So every sampler can inpaint without knowing it. The first latents, at sigma =
+    ``start``, are used as they are.
     """
 
     def blended(x: Tensor, sigma: float) -> Tensor:

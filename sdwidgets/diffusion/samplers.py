@@ -1,8 +1,8 @@
-"""Samplers: generators of `Step`s over ``denoise(x, sigma)``, from noise to picture.
+"""Samplers: generators of `Step`s over ``denoise(x, sigma)``, from noise to clean latents.
 
 Each follows the probability flow ``dx/dsigma = (x - denoise(x, sigma)) / sigma`` (Karras et al.,
-arXiv 2206.00364, eq. 1 with sigma(t) = t) down a grid of noise levels, some adding noise again. To
-add a sampler, write a generator and put it into `SAMPLERS`; its keyword arguments are its options.
+arXiv 2206.00364, eq. 1 with sigma(t) = t) down a grid of noise levels; some add noise again. To add
+a sampler, write a generator and put it into `SAMPLERS`; its keyword arguments are its options.
 
 Every sampler yields ``len(sigmas) - 1`` steps, and ``steps[i].x_next is steps[i + 1].x``.
 """
@@ -23,21 +23,21 @@ from .denoiser import Denoise
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One step of a run. Tensors are float32 [B, C, h, w], shared between steps: do not write."""
+    """A step of a run. Tensors are float32 [B, C, h, w] and shared between steps: do not write."""
 
     index: int  # 0, 1, ...
     sigma: float  # the noise level of x
     x: Tensor = field(repr=False)  # the noisy latents, x0 + sigma * noise
-    denoised: Tensor = field(repr=False)  # the clean latents the network expects at x
+    denoised: Tensor = field(repr=False)  # the clean latents that the network expects at x
     sigma_next: float
     x_next: Tensor = field(repr=False)  # the latents after the step, at sigma_next
-    attention: Any = field(default=None, repr=False)  # what the words looked at, if recorded
+    attention: Any = field(default=None, repr=False)  # where the words looked, if recorded
     cond: Tensor | None = field(default=None, repr=False)  # denoised by the prompt alone, if guided
     uncond: Tensor | None = field(default=None, repr=False)  # and with the negative prompt alone
 
 
 Noise = Callable[[], Tensor]
-"""Fresh unit noise of x's shape and device."""
+"""Returns fresh unit noise of x's shape, on its device."""
 
 Sampler = Callable[..., Iterator[Step]]
 """``(denoise, x, sigmas, *, noise=None, **options) -> Iterator[Step]``."""
@@ -64,9 +64,9 @@ def ddim(
     noise: Noise | None = None,
     eta: float = 0.0,
 ) -> Iterator[Step]:
-    """DDIM (Song et al., arXiv 2010.02502, eq. 12 and 16): Euler, ``eta`` of whose noise is fresh.
+    """DDIM (Song et al., arXiv 2010.02502, eq. 12 and 16): Euler with a share ``eta`` of new noise.
 
-    eta 0 is deterministic, eta 1 ancestral. In the samplers' x-space the paper's sigma_t becomes
+    eta 0 is deterministic, eta 1 is ancestral. In the samplers' x-space the paper's sigma_t becomes
     ``up = eta * sigma_next * sqrt(1 - sigma_next^2 / sigma^2)``.
     """
     for i, (sigma, sigma_next) in enumerate(_pairs(sigmas)):
@@ -83,7 +83,7 @@ def ddim(
 def euler_ancestral(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float] | Tensor, *, noise: Noise | None = None
 ) -> Iterator[Step]:
-    """Euler down past sigma_next, then noise up to it: `ddim` with eta 1, under its other name."""
+    """Euler to below sigma_next, then new noise up to it: `ddim` with eta 1 by its other name."""
     return ddim(denoise, x, sigmas, noise=noise, eta=1.0)
 
 
@@ -91,7 +91,8 @@ def euler_ancestral(
 def heun(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float] | Tensor, *, noise: Noise | None = None
 ) -> Iterator[Step]:
-    """Heun's method, order 2 (arXiv 2206.00364, algorithm 1): two calls a step, one in the last."""
+    """Heun's method, order 2 (arXiv 2206.00364, algorithm 1): two calls per step, but one in the
+    last."""
     for i, (sigma, sigma_next) in enumerate(_pairs(sigmas)):
         denoised = denoise(x, sigma)
         x_next = torch.lerp(denoised, x, sigma_next / sigma)
@@ -107,12 +108,12 @@ def heun(
 def dpmpp_2m(
     denoise: Denoise, x: Tensor, sigmas: Sequence[float] | Tensor, *, noise: Noise | None = None
 ) -> Iterator[Step]:
-    """DPM-Solver++(2M), order 2 with one call a step (Lu et al., arXiv 2211.01095, algorithm 2).
+    """DPM-Solver++(2M), order 2 with one call per step (Lu et al., arXiv 2211.01095, algorithm 2).
 
-    In ``lambda = -log(sigma)`` the noise part is solved exactly and the denoised picture
-    extrapolated from this step and the one before. The last step, to sigma 0, is the denoised.
+    In ``lambda = -log(sigma)`` the noise is solved exactly, and the denoised latents are
+    extrapolated from this step and the previous one. The last step, to sigma 0, returns them.
     """
-    before: Tensor | None = None  # the denoised of the step before
+    before: Tensor | None = None  # the previous step's denoised latents
     h_before = 0.0
     for i, (sigma, sigma_next) in enumerate(_pairs(sigmas)):
         denoised = denoise(x, sigma)
@@ -130,13 +131,13 @@ def _pairs(sigmas: Sequence[float] | Tensor) -> list[tuple[float, float]]:
     values = [float(sigma) for sigma in sigmas]
     pairs = list(itertools.pairwise(values))
     if not pairs or not all(high > low >= 0 for high, low in pairs):
-        raise ValueError("sigmas must descend strictly, from [n + 1 >= 2], and not below 0")
+        raise ValueError("sigmas must be at least 2, strictly descending and not below 0")
     return pairs
 
 
 def _drawn(noise: Noise | None) -> Tensor:
     if noise is None:
-        raise ValueError("this sampler adds noise: give it noise, a function that draws it")
+        raise ValueError("this sampler adds noise: pass noise=, a function that draws it")
     return noise()
 
 

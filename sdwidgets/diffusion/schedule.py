@@ -1,11 +1,11 @@
-"""How much noise at which training step, and which noise levels a sampler visits.
+"""The noise level of each training step, and the grids of noise levels that samplers visit.
 
-One convention everywhere: ``x = x0 + sigma * noise``. A network trained with variances
-``beta_1..beta_T`` (DDPM, arXiv 2006.11239) knows the same picture as ``x / sqrt(1 + sigma^2)``;
-with ``abar_t`` the running product of ``1 - beta_t``, ``sigma_t = sqrt((1 - abar_t) / abar_t)``
-(Karras et al., arXiv 2206.00364, table 1). This file is the only place that knows beta and abar.
+One convention holds everywhere: ``x = x0 + sigma * noise``. A network trained with variances
+``beta_1..beta_T`` (DDPM, arXiv 2006.11239) sees the same latents as ``x / sqrt(1 + sigma^2)``. With
+``abar_t`` the running product of ``1 - beta_t``, ``sigma_t = sqrt((1 - abar_t) / abar_t)`` (Karras
+et al., arXiv 2206.00364, table 1). Only this file knows beta and abar.
 
-Training steps are counted from 0 here, as the network counts them.
+Training steps are counted from 0, as the network counts them.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class NoiseSchedule:
     """The noise levels a network was trained on: ``sigmas`` [T] float64 on the CPU, ascending.
 
     The grids (`leading`, `ddim`, `dpmsolver`, `uniform`, `trailing`, `karras`) return the ``n + 1``
-    noise levels around the ``n`` steps of a sampler, 1 <= n <= T: descending, float64 on the CPU.
-    ``spacing`` ("leading", "linspace", "trailing" or "karras") is the model's own, its `default`;
-    ``offset`` the training step at which `leading` begins.
+    noise levels around the ``n`` steps of a sampler, 1 <= n <= T, descending, float64 on the CPU.
+    ``spacing`` ("leading", "linspace", "trailing" or "karras") is the grid that the model uses by
+    `default`; ``offset`` is the training step at which `leading` begins.
     """
 
     sigmas: Tensor
@@ -63,7 +63,8 @@ class NoiseSchedule:
     ) -> NoiseSchedule:
         """The schedule of variances from ``beta_start`` to ``beta_end``.
 
-        "linear": evenly spaced (DDPM); "scaled_linear": their square roots are (latent diffusion).
+        "linear": evenly spaced (DDPM). "scaled_linear": with evenly spaced square roots (latent
+        diffusion).
         """
         if kind == "linear":
             betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64)
@@ -87,9 +88,9 @@ class NoiseSchedule:
     @overload
     def sigma(self, t: Tensor) -> Tensor: ...
     def sigma(self, t: float | Tensor) -> float | Tensor:
-        """Noise level at training step ``t`` in [0, T-1]; between steps log(sigma) is linear in t.
+        """The noise level of training step ``t`` in [0, T-1]; log(sigma) is linear in between.
 
-        A tensor gives a float32 tensor of its shape, on its device.
+        For a tensor, a float32 tensor of its shape on its device.
         """
         if isinstance(t, Tensor):
             values = np.exp(
@@ -103,7 +104,7 @@ class NoiseSchedule:
     @overload
     def t(self, sigma: Tensor) -> Tensor: ...
     def t(self, sigma: float | Tensor) -> float | Tensor:
-        """Training step (with fraction) of a noise level: `sigma` inverted, within [0, T-1]."""
+        """The training step (with fraction) of a noise level: `sigma` inverted, in [0, T-1]."""
         if isinstance(sigma, Tensor):
             logs = sigma.double().log().cpu().numpy()
             values = np.interp(logs, self._log_sigmas, np.arange(len(self)))
@@ -119,45 +120,45 @@ class NoiseSchedule:
         return SPACINGS[self.spacing](self, n)
 
     def leading(self, n: int) -> Tensor:
-        """t = o, o + T//n, o + 2 (T//n) ..., then 0; with the offset o = 1 Stable Diffusion's own.
+        """The levels of t = o, o + T//n, o + 2 (T//n) ..., and 0. Stable Diffusion's own for o = 1.
 
-        ("leading" spacing with ``steps_offset`` o in diffusers' configuration.)
+        In diffusers' configuration: "leading" spacing with ``steps_offset`` o.
         """
         self._check(n)
         return self._at(self.offset + np.arange(n) * (len(self) // n))
 
     def ddim(self, n: int) -> Tensor:
-        """`leading`, ending at the noise of training step 0 in place of 0.
+        """`leading`, but ending at the noise level of training step 0 instead of 0.
 
-        The sampler of the DDIM paper with Stable Diffusion's configuration (``set_alpha_to_one``
-        false) stops there: 3 % of noise is left in the latents, and the decoder takes it away.
+        The DDIM sampler in Stable Diffusion's configuration (``set_alpha_to_one`` false) stops
+        there. It leaves 3 % of noise in the latents, which the decoder removes.
         """
         grid = self.leading(n)
-        if grid[-2] > self.sigmas[0]:  # with n = T the grid is there already
+        if grid[-2] > self.sigmas[0]:  # with n = T the grid ends there already
             grid[-1] = self.sigmas[0]
         return grid
 
     def dpmsolver(self, n: int) -> Tensor:
-        """t = o + T//(n+1), o + 2 (T//(n+1)) ..., then 0: "leading" as DPM-Solver counts it."""
+        """The levels of t = o + T//(n+1), o + 2 (T//(n+1)) ..., and 0: DPM-Solver's `leading`."""
         self._check(n)
         return self._at(self.offset + np.arange(1, n + 1) * max(len(self) // (n + 1), 1))
 
     def uniform(self, n: int) -> Tensor:
-        """``n`` evenly spaced t from 0 to T-1, both included, then 0 ("linspace" in diffusers)."""
+        """The levels of ``n`` evenly spaced t from T-1 to 0, and 0 ("linspace" in diffusers)."""
         self._check(n)
         return self._at(np.linspace(len(self) - 1, 0, n)[::-1])
 
     def trailing(self, n: int) -> Tensor:
-        """t = T-1 and every T/n below it, then 0.
+        """The levels of t = T-1 and every T/n below, and 0.
 
-        Begins at the noisiest step whatever n: best for few steps (Lin et al., arXiv 2305.08891,
-        section 3.3).
+        It begins at the noisiest step for any n, which is best for few steps (Lin et al., arXiv
+        2305.08891, section 3.3).
         """
         self._check(n)
         return self._at(np.round(np.arange(1, n + 1) * (len(self) / n)) - 1)
 
     def karras(self, n: int, rho: float = 7.0) -> Tensor:
-        """Evenly spaced in sigma^(1/rho) over all of T, then 0 (arXiv 2206.00364, eq. 5)."""
+        """Levels evenly spaced in sigma^(1/rho) over all of T, and 0 (arXiv 2206.00364, eq. 5)."""
         self._check(n)
         low, high = float(self.sigmas[0]), float(self.sigmas[-1])
         roots = torch.linspace(high ** (1 / rho), low ** (1 / rho), n, dtype=torch.float64)
@@ -169,8 +170,8 @@ class NoiseSchedule:
             raise ValueError(f"a grid has 1 to {len(self)} steps, got {n}")
 
     def _at(self, t: np.ndarray) -> Tensor:
-        """The noise levels at ``t`` [n], ascending, turned round and closed with 0."""
-        t = t - max(t[-1] - (len(self) - 1), 0)  # with n near T the offset of 1 leaves the range
+        """The noise levels at the ascending ``t`` [n], in descending order, followed by 0."""
+        t = t - max(t[-1] - (len(self) - 1), 0)  # for n near T the offset would leave the range
         sigmas = np.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
         return torch.from_numpy(np.append(sigmas[::-1], 0.0))
 
@@ -181,7 +182,7 @@ SPACINGS: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
     "trailing": NoiseSchedule.trailing,
     "karras": NoiseSchedule.karras,
 }
-"""What a model's own grid may be, by the names that diffusers' configurations have for them."""
+"""The grids that a model may use by default, by their names in diffusers' configurations."""
 
 SCHEDULES: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
     "default": NoiseSchedule.default,

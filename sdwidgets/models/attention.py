@@ -1,4 +1,4 @@
-"""Attention, with its probabilities open to whoever wants to look.
+"""Attention whose probabilities can be observed.
 
 Sources: "Attention Is All You Need" (Vaswani et al., arXiv 1706.03762, equation 1); the spatial
 transformer of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al.,
@@ -18,19 +18,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 Look: TypeAlias = "Callable[[Attention, Tensor, Tensor, Tensor | None], None]"
-"""Called with the layer, its queries [B, N, C], what its keys and values are made of [B, T, D]
-and, of cross-attention, its probabilities [B, heads, N, T] in float32; else None."""
+"""Called with the layer, its queries [B, N, C], the input of its keys and values [B, T, D], and
+its probabilities [B, heads, N, T] in float32 for cross-attention, None for self-attention."""
 
 LOOK: ContextVar[Look | None] = ContextVar("LOOK", default=None)
-"""Who looks on: each thread's (and each asyncio task's) own, so that they may share a model."""
+"""The current observer, per thread and per asyncio task, so that they can share a model."""
 
 
 @contextmanager
 def looking(look: Look) -> Iterator[None]:
-    """While inside, ``look`` is called in every attention's forward pass, in this thread alone.
+    """Call ``look`` in the forward pass of every attention inside this block, in this thread only.
 
-    It may read what it is given, and must not change it. Whoever looked before waits meanwhile.
-    Nobody can look into a compiled network (torch.compile): its graph is the same for all.
+    ``look`` may read its arguments and must not change them. An outer observer pauses meanwhile.
+    A compiled network (torch.compile) cannot be observed: its graph is the same for all.
     """
     before = LOOK.set(look)
     try:
@@ -46,10 +46,10 @@ def _looking_on() -> Look | None:
 class Attention(nn.Module):
     """softmax(Q K^T / sqrt(d)) V over ``heads`` heads (arXiv 1706.03762, equation 1).
 
-    Without a context (``context_width`` None) x attends to itself, through torch's fused kernel.
-    With one, the pixels attend to a few dozen tokens: then the probabilities are always computed
-    in the open, which costs no more at that size, and looking at them cannot change the picture.
-    Who wants those of self-attention, too, has `probabilities_of` what `looking` is shown.
+    Without a context (``context_width`` None), x attends to itself through torch's fused kernel.
+    With a context, the pixels attend to a few dozen tokens. Then the probabilities are always
+    computed explicitly: that costs no more at this size, and observing them cannot change the
+    image. For self-attention, an observer computes them with `probabilities_of`.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, N, d]
 
     def probabilities(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return [B, heads, N, T] float32: how much each of N queries looks at each of T keys.
+        """Return [B, heads, N, T] float32: how much each of N queries attends to each of T keys.
 
         ``x`` [B, N, C], ``context`` [B, T, D]; each row sums to one. The softmax is in float32
         whatever the weights' dtype: half precision would lose the small probabilities.
@@ -75,10 +75,10 @@ class Attention(nn.Module):
         return self.probabilities_of(self.to_q(x), context)
 
     def probabilities_of(self, queries: Tensor, context: Tensor) -> Tensor:
-        """The same of queries [B, N, C] that are at hand: those ``to_q`` has made of some x."""
+        """The same for queries [B, N, C] that ``to_q`` has already computed."""
         q = self._split(queries)  # [B, heads, N, d]
         k = self._split(self.to_k(context))  # [B, heads, T, d]
-        k = k * q.shape[-1] ** -0.5  # the few keys, rather than the many queries or the scores
+        k = k * q.shape[-1] ** -0.5  # scales the few keys, not the many queries or scores
         return torch.softmax(q @ k.mT, dim=-1, dtype=torch.float32)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -93,7 +93,7 @@ class Attention(nn.Module):
         else:
             if look is not None:
                 look(self, q, x, None)
-            q, k, v = (self._split(one) for one in (q, self.to_k(x), self.to_v(x)))
+            q, k, v = (self._split(part) for part in (q, self.to_k(x), self.to_v(x)))
             h = F.scaled_dot_product_attention(q, k, v)  # [B, heads, N, d]
         return self.to_out[0](h.transpose(1, 2).flatten(2))  # [B, N, C]
 
@@ -115,7 +115,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        # Place 1 is dropout in the published layout: it holds no weights, but it counts.
+        # Index 1 is dropout in the published layout, without weights but counted.
         self.net = nn.Sequential(
             GEGLU(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width)
         )
@@ -127,7 +127,7 @@ class FeedForward(nn.Module):
 class TransformerBlock(nn.Module):
     """x [B, N, C] -> [B, N, C]: self-attention, cross-attention, feed-forward, each residual.
 
-    Source: arXiv 2112.10752, appendix E.2.1. ``context_width`` 0 leaves out the cross-attention.
+    Source: arXiv 2112.10752, appendix E.2.1. With ``context_width`` 0 there is no cross-attention.
     """
 
     def __init__(self, width: int, heads: int, context_width: int):
@@ -174,7 +174,7 @@ class SpatialTransformer(nn.Module):
 
 
 class PixelAttention(Attention):
-    """x [B, C, h, w] -> [B, C, h, w]: one head over all pixels, as in the autoencoder's middle."""
+    """x [B, C, h, w] -> [B, C, h, w]: attention over all pixels with a single head."""
 
     def __init__(self, channels: int, groups: int):
         super().__init__(channels, heads=1, bias=True)

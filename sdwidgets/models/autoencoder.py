@@ -1,7 +1,7 @@
-"""The autoencoders, KL and VQ: pictures to latents of unit variance, and back.
+"""The KL and VQ autoencoders: images to latents of unit variance, and back.
 
 Source: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv
-2112.10752, section 3.1 and appendix G). The latents' scale and shift live in here: everything
+2112.10752, section 3.1 and appendix G). The latents' scale and shift are applied here: everything
 outside sees latents of (about) unit variance.
 """
 
@@ -37,11 +37,11 @@ class Posterior:
     shift: float = 0.0
 
     def mode(self) -> Tensor:
-        """Return the most likely latents [B, C, h, w]: the mean."""
+        """Return the most likely latents [B, C, h, w], which are the mean."""
         return self.mean
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Return latents [B, C, h, w] drawn from the posterior; drawn on the generator's device."""
+        """Return latents [B, C, h, w] drawn from the posterior, on the generator's device."""
         device = self.mean.device if generator is None else generator.device
         noise = torch.randn(
             self.mean.shape, generator=generator, device=device, dtype=self.mean.dtype
@@ -60,12 +60,12 @@ class Posterior:
 
 @dataclass(frozen=True, kw_only=True)
 class Codes(Posterior):
-    """What a VQ encoder makes of pictures: a posterior that is sure, so ``std`` is zero.
+    """What a VQ encoder returns: a posterior without uncertainty, so ``std`` is zero.
 
-    ``mean`` are the latents before they are quantised, which is what diffusion runs on (decoding
-    quantises); ``quantized`` [B, C, h, w] are the codes in their place, in the same scale, with
-    gradients straight through; ``indices`` [B, h, w] (int64) says which of the ``codes``; ``loss``
-    [] is that of `Quantizer`.
+    ``mean`` are the latents before quantisation, on which diffusion runs, since decoding quantises.
+    ``quantized`` [B, C, h, w] are the quantised latents in the same scale, with straight-through
+    gradients. ``indices`` [B, h, w] (int64) are the indices among the ``codes``. ``loss`` [] is
+    that of `Quantizer`.
     """
 
     indices: Tensor
@@ -74,12 +74,14 @@ class Codes(Posterior):
     codes: int
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
-        """Return the latents [B, C, h, w] before they are quantised: there is no chance in them."""
+        """Return the latents [B, C, h, w] before quantisation, which are not random."""
         return self.mean
 
     def kl(self) -> Tensor:
-        """Return KL(q || uniform over all codes) [B] in nats, summed over a sample: log K a cell,
-        a constant (arXiv 1711.00937, section 3.1)."""
+        """Return KL(q || uniform over all codes) [B] in nats, summed over a sample.
+
+        It is constant: log K per cell (arXiv 1711.00937, section 3.1).
+        """
         nats = self.indices[0].numel() * math.log(self.codes)
         return torch.full((len(self.indices),), nats, device=self.indices.device)
 
@@ -102,7 +104,7 @@ class MidBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """x [B, in, h, w] -> [B, out, h, w]: residual blocks, with attention after each or none."""
+    """x [B, in, h, w] -> [B, out, h, w]: residual blocks, each followed by attention if wanted."""
 
     def __init__(self, in_channels: int, channels: int, blocks: int, groups: int, attention: bool):
         super().__init__()
@@ -169,7 +171,7 @@ class UpBlock(Level):
 
 
 class Encoder(nn.Module):
-    """image [B, 3, H, W] -> [B, 2C, H/f, W/f], mean and log-variance; VQ: the C latents alone."""
+    """image [B, 3, H, W] -> [B, 2C, H/f, W/f], mean and log-variance; VQ: only the C latents."""
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
@@ -228,10 +230,11 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Pictures to unit-variance latents and back (arXiv 2112.10752, section 3.1).
+    """Images to unit-variance latents and back (arXiv 2112.10752, section 3.1).
 
-    Parameter names are those of diffusers' ``AutoencoderKL`` and, with codes, ``VQModel``. Fully
-    convolutional: pictures may have any size that f divides; see `reconstruct` for all others.
+    Parameter names are those of diffusers' ``AutoencoderKL`` or, with codes, ``VQModel``. It is
+    fully convolutional: images may have any size that is a multiple of f. `reconstruct` takes all
+    other sizes.
     """
 
     def __init__(self, config: AutoencoderConfig):
@@ -247,8 +250,8 @@ class Autoencoder(nn.Module):
     def encode(self, image: Tensor) -> Posterior:
         """Return the posterior over latents [B, C, H/f, W/f] of ``image`` [B, 3, H, W] in [-1, 1].
 
-        H and W are multiples of f = ``config.factor``. With codes it is a `Codes`; else a Gaussian
-        with its variance clamped to e^-30..e^20.
+        H and W are multiples of f = ``config.factor``. With codes it is a `Codes`, otherwise a
+        Gaussian with its variance clamped to e^-30..e^20.
         """
         scale, shift = self.config.scaling_factor, self.config.shift_factor
         moments = self.quant_conv(self.encoder(image))
@@ -270,9 +273,9 @@ class Autoencoder(nn.Module):
         )
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Return images [B, 3, fh, fw], about in [-1, 1], of unit-variance latents [B, C, h, w].
+        """Return images [B, 3, fh, fw], about in [-1, 1], for unit-variance latents [B, C, h, w].
 
-        With codes the latents are quantised first: a network that draws them need not hit codes.
+        With codes, the latents are quantised first, since a network's latents lie between codes.
         """
         z = latents / self.config.scaling_factor + self.config.shift_factor
         if self.quantize is not None:
@@ -280,12 +283,14 @@ class Autoencoder(nn.Module):
         return self.decoder(self.post_quant_conv(z))
 
     def decode_codes(self, indices: Tensor) -> Tensor:
-        """Return images [B, 3, fh, fw] of codes: ``indices`` [B, h, w], 0 to K - 1.
+        """Return images [B, 3, fh, fw] for the ``indices`` [B, h, w] of codes, 0 to K - 1.
 
-        Raises ``InputError`` for indices that are no codes, and if there are no codes at all.
+        Raises ``InputError`` for indices out of range, and for an autoencoder without codes.
         """
         if self.quantize is None:
-            raise InputError("A KL autoencoder has no codes: decode latents.", parameter="indices")
+            raise InputError(
+                "A KL autoencoder has no codes.\nDecode latents instead.", parameter="indices"
+            )
         low, high = (int(end) for end in torch.aminmax(indices))
         if low < 0 or high >= self.config.codes:
             raise InputError(
@@ -299,13 +304,13 @@ class Autoencoder(nn.Module):
         return self.decode(self.encode(image).mode())
 
     def reconstruct(self, image: Tensor) -> Tensor:
-        """The same for any H and W: see `padded`; what was added is cropped off again."""
+        """The same for any H and W: the image is `padded`, and the result cropped."""
         height, width = image.shape[-2:]
         return self(padded(image, self.config.factor))[..., :height, :width]
 
 
 def padded(image: Tensor, factor: int) -> Tensor:
-    """Return ``image`` [B, C, H, W] with H and W made multiples of ``factor``, by repeating its
-    last row and column: at the bottom and right only, so that a latent cell stays where it was."""
+    """Return ``image`` [B, C, H, W] padded to multiples of ``factor`` by repeating the last row and
+    column. Only the bottom and the right grow, so that latent cells stay where they are."""
     height, width = image.shape[-2:]
     return F.pad(image, (0, -width % factor, 0, -height % factor), mode="replicate")

@@ -27,7 +27,7 @@ def timestep_embedding(t: Tensor, width: int) -> Tensor:
 
 
 def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
-    """Return silu(norm(x)), with one memory pass less when nothing is to be differentiated."""
+    """Return silu(norm(x)), in place where no gradient is needed, which saves a memory pass."""
     h = norm(x)
     return F.silu(h, inplace=not h.requires_grad)
 
@@ -47,7 +47,7 @@ class EmbeddingMLP(nn.Module):
 class ResnetBlock(nn.Module):
     """x [B, in, h, w] -> [B, out, h, w]: two normalised 3x3 convolutions and a shortcut.
 
-    With ``embedding_width`` > 0 an embedding of the timestep is added in between
+    With ``embedding_width`` > 0, an embedding of the timestep is added in between
     (arXiv 2006.11239, appendix B).
     """
 
@@ -72,7 +72,8 @@ class ResnetBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
-        """``embedding`` [B, embedding_width] has been through its SiLU: it is the same for all."""
+        """Return [B, out, h, w]; ``embedding`` [B, embedding_width] is after its SiLU, which all
+        blocks share."""
         h = self.conv1(norm_silu(self.norm1, x))  # [B, out, h, w]
         if embedding is not None:
             h += self.time_emb_proj(embedding)[:, :, None, None]
@@ -84,8 +85,8 @@ class ResnetBlock(nn.Module):
 class Downsample(nn.Module):
     """x [B, C, h, w] -> [B, C, ceil(h/2), ceil(w/2)] by a 3x3 convolution of stride 2.
 
-    ``asymmetric`` pads right and bottom only and rounds odd sizes down, as the autoencoder of
-    latent diffusion does.
+    ``asymmetric`` pads only the right and the bottom and rounds odd sizes down, as latent
+    diffusion's autoencoder does.
     """
 
     def __init__(self, channels: int, *, asymmetric: bool = False):
@@ -105,7 +106,7 @@ class Upsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """``size`` (height, width), if given, is used in place of (2h, 2w): odd levels need it."""
+        """Return [B, C, *size]; ``size`` is (2h, 2w) by default, and another at odd levels."""
         if size is None:
             size = (2 * x.shape[-2], 2 * x.shape[-1])
         return self.conv(F.interpolate(x, size=size, mode="nearest"))

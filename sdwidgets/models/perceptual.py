@@ -1,8 +1,8 @@
-"""How different two pictures look, as a network's features tell it.
+"""How different two images look, measured by a network's features.
 
 Source: "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric" (Zhang et al.,
-arXiv 1801.03924, section 3.2): features of several layers, each place's scaled to unit length,
-their squared differences averaged over places and summed over layers.
+arXiv 1801.03924, section 3.2): features of several layers are scaled to unit length at each
+position, and their squared differences are averaged over positions and summed over layers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 class SceneFeatures(nn.Module):
     """image [B, 3, H, W] in [-1, 1] -> six maps, at H/2, H/4 and (four of them) H/8.
 
-    The convolutions of the network that was trained to name what stands where in emoji scenes (see
-    training/recognizer.py): small, fast, and here without a download. H and W are at least 8.
+    The convolutions of the network that was trained to recognise the objects in emoji scenes (see
+    training/recognizer.py). It is small and fast and needs no download. H and W are at least 8.
     """
 
     WIDTHS = ((24, 2), (48, 2), (64, 2), (96, 1), (96, 1), (96, 1))  # channels, stride
@@ -39,14 +39,14 @@ class SceneFeatures(nn.Module):
 
 
 class VGG16(nn.Module):
-    """image [B, 3, H, W] in [-1, 1] -> the five maps LPIPS compares; H and W are at least 16.
+    """image [B, 3, H, W] in [-1, 1] -> the five maps that LPIPS compares; H and W at least 16.
 
-    Parameter names are torchvision's, "features.0.weight" and so on; the last map is that of the
-    13th convolution (arXiv 1409.1556, configuration D).
+    Parameter names are torchvision's ("features.0.weight"). The last map is the output of the 13th
+    convolution (arXiv 1409.1556, configuration D).
     """
 
     LEVELS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
-    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, pictures in [0, 1]
+    MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for images in [0, 1]
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,11 +71,11 @@ class VGG16(nn.Module):
 
 
 class FeatureDistance(nn.Module):
-    """How different pictures look [B], 0 for the same ones, of two batches [B, 3, H, W] in [-1, 1].
+    """Two batches of images [B, 3, H, W] in [-1, 1] -> how different they look [B], 0 if equal.
 
-    ``features`` gives a list of maps. Without ``weights`` every channel counts alike, and the mean
-    over layers is taken; with them (one tensor [C] a layer, not negative) this is LPIPS with its
-    learnt weights, and its sum over layers.
+    ``features`` returns a list of maps. Without ``weights``, all channels count the same and the
+    result is the mean over layers. With ``weights`` (a tensor [C] per layer, not negative), it is
+    LPIPS: channels are weighted, and layers summed.
     """
 
     def __init__(self, features: nn.Module, weights: Sequence[Tensor] | None = None):
@@ -87,7 +87,7 @@ class FeatureDistance(nn.Module):
         return self.distance(first, second)
 
     def distance(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the distance [B] of the pictures in both batches; gradients reach both."""
+        """Return the distance [B] between the images of both batches, with gradients to both."""
         pairs = list(zip(self.features(first), self.features(second), strict=True))
         total = first.new_zeros(len(first))
         for layer, (a, b) in enumerate(pairs):
@@ -101,5 +101,5 @@ class FeatureDistance(nn.Module):
 
 
 def unit(features: Tensor) -> Tensor:
-    """Features [B, C, h, w] of unit length at every place."""
+    """Return features [B, C, h, w] scaled to unit length at every position."""
     return features / (features.square().sum(1, keepdim=True) + 1e-10).sqrt()

@@ -49,7 +49,7 @@ class Level(nn.Module):
 
 
 class DownLevel(Level):
-    """[B, in, h, w] -> [B, out, h/2, w/2], and every state on the way, for the skips."""
+    """[B, in, h, w] -> [B, out, h/2, w/2], and all states on the way, for the skips."""
 
     def __init__(self, config: UNetConfig, level: int):
         channels = config.channels
@@ -108,7 +108,7 @@ class UpLevel(Level):
     def forward(
         self, x: Tensor, skips: list[Tensor], embedding: Tensor, context: Tensor | None
     ) -> Tensor:
-        """Takes its skips from the end of ``skips``; what remains is for the levels above."""
+        """Return the level's output; it takes its skips from the end of ``skips``."""
         for i in range(len(self.resnets)):
             x = torch.cat([x, skips.pop()], dim=1)
             x = self.block(i, x, embedding, context)
@@ -121,9 +121,9 @@ class UpLevel(Level):
 class UNet(nn.Module):
     """x [B, in_channels, h, w] at timesteps t -> prediction [B, out_channels, h, w].
 
-    What is predicted (noise, v, or the clean latents) is a matter of training, not of this
-    network. Parameter names are those of diffusers' ``UNet2DConditionModel``; the 1x1 convolutions
-    around attention are linear layers. Any height and width will do.
+    What it predicts depends on its training; see `diffusion.PREDICTIONS`. Parameter names are those
+    of diffusers' ``UNet2DConditionModel``, with linear layers for the 1x1 convolutions around
+    attention. Height and width are arbitrary.
     """
 
     def __init__(self, config: UNetConfig):
@@ -145,10 +145,10 @@ class UNet(nn.Module):
     ) -> Tensor:
         """Return the prediction [B, out_channels, h, w].
 
-        ``x`` [B, in_channels, h, w]; ``t`` [B] timesteps in [0, 1000), need not be whole;
-        ``context`` [B, T, context_dim], the words; ``vector`` [B, vector_dim], SDXL's pooled
-        conditioning, for configs with ``vector_dim`` > 0. InputError if one that the config asks
-        for is missing.
+        ``x`` [B, in_channels, h, w]. ``t`` [B]: timesteps in [0, 1000), not necessarily whole.
+        ``context`` [B, T, context_dim]: the words' states. ``vector`` [B, vector_dim]: SDXL's
+        pooled conditioning, for configs with ``vector_dim`` > 0. Raises InputError if context or
+        vector is missing where the config has it.
         """
         if self.config.context_dim and context is None:
             raise InputError("This network needs a context [B, T, D]: the prompt's text states.")
@@ -179,7 +179,7 @@ class UNet(nn.Module):
         }
 
     def self_attentions(self) -> dict[str, Attention]:
-        """Return every self-attention likewise."""
+        """Return every self-attention by its module path, in the order of the forward pass."""
         return {
             name: module
             for name, module in self.named_modules()
@@ -188,9 +188,9 @@ class UNet(nn.Module):
 
 
 def zero_residuals(unet: UNet) -> None:
-    """Set the last layer of every residual branch, and of the network, to zero, in place.
+    """Set the last layer of every residual branch, and of the network, to zero in place.
 
-    For training from nothing: each block then starts as the identity ("Accurate, Large Minibatch
+    For training from scratch: each block then starts as the identity ("Accurate, Large Minibatch
     SGD", Goyal et al., arXiv 1706.02677, section 5.1; the published code of diffusion models does
     the same).
     """
