@@ -1,7 +1,7 @@
 """What a model is, in numbers: frozen dataclasses and the presets made of them.
 
-A config is plain data. Two models of one family differ in their config and in nothing else, so
-adding a model size is adding a preset at the end of this file. Nothing here imports torch.
+A config is plain data. Models of the same family differ only in their config, so a new model size
+is a new preset at the end of this file. Nothing here imports torch.
 
 Sources: "High-Resolution Image Synthesis with Latent Diffusion Models" (arXiv 2112.10752) for the
 family; the published configurations of Stable Diffusion 1, 2 and XL (arXiv 2307.01952) for the
@@ -20,15 +20,15 @@ Join = Literal["tokens", "width"]
 
 @dataclass(frozen=True)
 class UNetConfig:
-    """The denoising network; ``channels``, ``depths`` and ``heads`` have one entry a level.
+    """The denoising network; ``channels``, ``depths`` and ``heads`` have an entry per level.
 
-    Level 0 works at the latents' resolution, each further level at half of the one before.
+    Level 0 works at the latents' resolution, and each further level at half the resolution.
     """
 
     channels: tuple[int, ...]
     depths: tuple[int, ...]  # transformer blocks after each residual block; 0: no attention there
     heads: tuple[int, ...]  # attention heads
-    blocks_per_level: int = 2  # residual blocks a level on the way down; one more on the way up
+    blocks_per_level: int = 2  # residual blocks per level on the way down; on the way up one more
     context_dim: int = 768  # width of the text states
     vector_dim: int = 0  # width of the pooled conditioning vector (SDXL); 0: none
     norm_groups: int = 32
@@ -45,8 +45,8 @@ class UNetConfig:
 class AutoencoderConfig:
     """The autoencoder: H x W x 3 pixels to H/f x W/f x ``latent_channels``.
 
-    ``channels`` has one entry a level; level 0 works at the pixels' resolution, each further level
-    at half of the one before.
+    ``channels`` has an entry per level. Level 0 works at the pixels' resolution, and each further
+    level at half the resolution.
     """
 
     channels: tuple[int, ...]
@@ -55,10 +55,10 @@ class AutoencoderConfig:
     in_channels: int = 3
     norm_groups: int = 32
     mid_attention: bool = True
-    scaling_factor: float = 0.18215  # latents are multiplied by it, to have unit variance outside
-    shift_factor: float = 0.0  # and are centred by it first
+    scaling_factor: float = 0.18215  # latents are multiplied by it, for unit variance outside
+    shift_factor: float = 0.0  # subtracted from the latents first
     attention_levels: tuple[int, ...] = ()  # levels with attention after each residual block
-    codes: int = 0  # VQ: each latent cell is one of so many codes; 0: KL
+    codes: int = 0  # VQ: the number of codes; 0: KL
 
     @property
     def factor(self) -> int:
@@ -67,7 +67,7 @@ class AutoencoderConfig:
 
     @property
     def moments(self) -> int:
-        """Channels that the encoder gives: a mean and a log-variance for each latent's; VQ: one."""
+        """Channels of the encoder's output; for KL a mean and a log-variance per latent channel."""
         return self.latent_channels if self.codes else 2 * self.latent_channels
 
 
@@ -248,12 +248,12 @@ def _first_stage(
     )
 
 
-# The autoencoders published with the latent-diffusion paper (its table 8), by their names there and
-# as in models/first_stage_models/*/config.yaml of its code. That lists attention by resolution, of
-# pictures of 256 pixels: 32, 16 and 8 are levels 3, 4 and 5. The scales are those of the diffusion
-# models trained on them: of KL-f8 Stable Diffusion's, of KL-f16 that of retrieval-augmented
-# diffusion, and 1 of the VQ ones; for KL-f4 and KL-f32 none is published, and 1 is no more than a
-# start: measure their latents' deviation on your own pictures before training on them.
+# The autoencoders published with the latent-diffusion paper, by their names in its table 8 and as
+# in models/first_stage_models/*/config.yaml of its code. The code lists attention by resolution,
+# for images of 256 pixels: 32, 16 and 8 are levels 3, 4 and 5. The scales are those of the
+# diffusion models trained on them: for KL-f8 Stable Diffusion's, for KL-f16 that of
+# retrieval-augmented diffusion, and for the VQ ones 1. None is published for KL-f4 and KL-f32, and
+# 1 is only a start: measure the deviation of their latents on your images before training on them.
 FIRST_STAGES = {
     "KL-f4": _first_stage((1, 2, 4), 3),
     "KL-f8": _SD_AUTOENCODER,
@@ -278,9 +278,9 @@ def _scene_stage(levels: int, latent_channels: int, codes: int = 0) -> Autoencod
     )
 
 
-# The same trade-off in small: autoencoders for emoji scenes, which differ in f, and in the
-# channels and codes that the paper (table 8) has for it, and in nothing else. The paper's codebooks
-# are larger; scenes do not fill them.
+# The same trade-off at small scale: autoencoders for emoji scenes, which differ only in f and in
+# the channels and codes that the paper's table 8 has for it. The paper's codebooks are larger, but
+# scenes do not fill them.
 SCENE_STAGES = {
     "KL-f2": _scene_stage(2, 2),
     "KL-f4": _scene_stage(3, 3),
@@ -295,8 +295,8 @@ SCENE_STAGES = {
 }
 
 # The bundled model: Stable Diffusion at small scale, trained on emoji scenes (see scenes.py).
-# Its norms have few groups: normalising takes a group's mean over the picture away, so with two
-# channels to a group hardly anything of a flat background's colour would get through.
+# Its norms have few groups: a norm removes the mean of a group over the image, so with two channels
+# per group, hardly anything of a flat background's colour would get through.
 EMOJI = ModelConfig(
     name="emoji scenes",
     unet=UNetConfig(
@@ -315,14 +315,14 @@ EMOJI = ModelConfig(
             vocab_size=800, width=128, layers=2, heads=4, hidden=512, bos=797, eos=798, pad=799
         ),
     ),
-    # More noise at the end than Stable Diffusion has (the paper's ImageNet schedule), and v: of a
-    # flat background a trace would show through, and be learnt in place of the colour word.
+    # More noise at the end than Stable Diffusion (the paper's ImageNet schedule), and v: otherwise
+    # a trace of a flat background would show through and be learnt instead of the colour word.
     schedule=ScheduleConfig(beta_start=0.0015, beta_end=0.0195, prediction="v"),
     size=128,
     guidance_scale=3.0,
 )
 
-# For tests: every part there, nothing of any size.
+# For tests: every part, and all of them tiny.
 TINY = ModelConfig(
     name="tiny",
     unet=UNetConfig(

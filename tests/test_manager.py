@@ -612,7 +612,7 @@ def test_a_model_over_the_budget_is_refused_before_anything_is_dropped() -> None
     with ModelManager(models, budget=15) as manager:
         manager.load("one")
         models.size = 2_000_000
-        with pytest.raises(OutOfMemory, match=r"2 MB; 15 bytes"):
+        with pytest.raises(OutOfMemory, match=r"2 MB; the budget is 15 bytes"):
             manager.load("two")
         assert manager.loaded() == ["one"] and models.loads == ["one"]
 

@@ -1,4 +1,4 @@
-"""Networks whose features tell how different pictures look: the bundled one, and your VGG16."""
+"""Networks whose features measure how different images look: the bundled one, or a VGG16."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BUNDLED = Path(__file__).resolve().parents[1] / "weights" / "features" / "featur
 
 
 def bundled_features(device: str | torch.device = "cpu") -> FeatureDistance:
-    """Return the distance by the features of the network trained on emoji scenes."""
+    """Return the distance in the features of the network trained on emoji scenes."""
     return FeatureDistance(_filled(SceneFeatures, BUNDLED, device))
 
 
@@ -31,11 +31,11 @@ def load_lpips(
     *,
     device: str | torch.device = "cpu",
 ) -> FeatureDistance:
-    """Return LPIPS (arXiv 1801.03924) on a VGG16 of yours, from safetensors files.
+    """Return LPIPS (arXiv 1801.03924) with your VGG16, from safetensors files.
 
     ``vgg16`` has torchvision's names; its classifier is not read. ``weights`` are LPIPS's learnt
-    ones with that project's names ("lin0.model.1.weight" [1, C, 1, 1] to "lin4..."); without them
-    all channels count alike. Raises ``CheckpointError``.
+    weights with its names ("lin0.model.1.weight" [1, C, 1, 1] to "lin4..."); without them all
+    channels count the same. Raises ``CheckpointError``.
     """
     features = _filled(VGG16, Path(vgg16), device)
     if weights is None:

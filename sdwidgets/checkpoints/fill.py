@@ -1,4 +1,4 @@
-"""Networks built without memory, then given weights: all planned first, then read once."""
+"""Weights for networks that were built without memory: planned first, then read once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Part:
-    """One network to fill, built on the meta device, and where its weights are."""
+    """A network to fill, built on the meta device, and where its weights are."""
 
     label: str  # "UNet"
     module: nn.Module
@@ -31,7 +31,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where each parameter comes from. Nothing has been read yet."""
+    """Where each parameter comes from; nothing has been read yet."""
 
     part: Part
     places: dict[str, tuple[WeightFile, Source]]
@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def numbers(self) -> int:
-        """How many numbers the network has."""
+        """The number of numbers in the network."""
         return sum(tensor.numel() for tensor in self.part.module.state_dict().values())
 
     def stored_as(self) -> set[str]:
@@ -52,8 +52,8 @@ class Plan:
 def plan(part: Part) -> Plan:
     """Find every parameter of the network in its files.
 
-    Raises ``CheckpointError`` if one is missing, has another shape, or is stored as integers. Names
-    from the file are only ever compared with ours: none becomes an attribute or a path.
+    Raises ``CheckpointError`` if a parameter is missing, has another shape, or is stored as
+    integers. Names in the file are only compared with ours; they never become attributes or paths.
     """
     where = part.weights.files[0].path
     places: dict[str, tuple[WeightFile, Source]] = {}
@@ -88,11 +88,11 @@ def fill(
     check_finite: bool = True,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Read the weights into the network: ``dtype`` on ``device``, for inference.
+    """Read the weights into the network as ``dtype`` on ``device``, for inference.
 
-    Each tensor is read once, into the memory it stays in, and becomes the parameter itself (kernels
-    of convolutions, one at a time, are then laid out anew); the network had no memory before.
-    Raises ``CheckpointError`` at a NaN or infinity, ``Stopped`` when ``stop()`` says so.
+    The network has no memory before. Each tensor is read once, into the memory in which it stays,
+    and becomes the parameter; only convolution kernels are copied, one at a time, into another
+    layout. Raises ``CheckpointError`` at NaN or infinity, and ``Stopped`` when ``stop()`` is true.
     """
     module = plan.part.module
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
@@ -108,7 +108,7 @@ def fill(
     for file in plan.part.weights.files:
         file.check_unchanged()
     module.load_state_dict(state, strict=True, assign=True)
-    module.to(device)  # buffers that are no weights
+    module.to(device)  # buffers that are not weights
     module.requires_grad_(False).eval()
 
 
@@ -136,15 +136,17 @@ def fill_all(
 
 
 def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on ``device``; kernels of convolutions with their channels last, which makes a
-    network's step a tenth faster on CPUs and GPUs (their features then come out like that too)."""
+    """The tensor on ``device``, convolution kernels with channels last.
+
+    That makes a step about a tenth faster on CPUs and GPUs, since features get the same layout.
+    """
     if tensor.ndim == 4 and device.type in ("cpu", "cuda"):
         return tensor.to(device, memory_format=torch.channels_last)
     return tensor.to(device)
 
 
 def extras(plans: Sequence[Plan]) -> list[str]:
-    """Names of tensors in the files that belong to none of the networks."""
+    """The names of tensors in the files that belong to none of the networks."""
     used = set().union(*(plan.used for plan in plans))
     files = {file.path: file for plan in plans for file in plan.part.weights.files}
     return [
@@ -159,7 +161,7 @@ def notice(path: Path, plans: Sequence[Plan], left_out: str = "") -> str:
     if "F64" in stored:
         notes.append("float64 weights were converted to a smaller type")
     if any(code.startswith("F8") for code in stored):
-        notes.append("some weights have 8 bits only")
+        notes.append("some weights have only 8 bits")
     return f"{path.name}: {'; '.join(notes)}." if notes else ""
 
 
@@ -174,11 +176,11 @@ def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, sourc
     if source.parts > 1:
         fits = bool(found) and found[0] % source.parts == 0
         found = (found[0] // source.parts, *found[1:]) if fits else found
-    # A 1x1 convolution and a linear layer are the same numbers.
+    # A 1x1 convolution and a linear layer have the same numbers.
     if not fits or _linear(found) != _linear(expected):
         raise CheckpointError(
             f"{file.path}: tensor {quoted(source.name)} of the {part.label} has the shape "
-            f"{list(found)}, the model has {list(expected)}.{_looks_like(name, found, expected)}"
+            f"{list(found)}; the model has {list(expected)}.{_looks_like(name, found, expected)}"
         )
 
 
@@ -187,7 +189,7 @@ def _linear(shape: Shape) -> Shape:
 
 
 def _looks_like(name: str, found: Shape, expected: Shape) -> str:
-    """A guess at the mix-up behind a wrong shape, as a second line."""
+    """A guess at the reason for a wrong shape, as a second line."""
     says_width = name.endswith("attn2.to_k.weight") or "token_embedding" in name
     if says_width and len(found) == 2 and found[1] != expected[1] and (guess := family(found[1])):
         return f"\nThe weights look like {guess}."
@@ -197,7 +199,7 @@ def _looks_like(name: str, found: Shape, expected: Shape) -> str:
 
 
 def _is_finite(tensor: Tensor) -> bool:
-    # The extremes of a tensor with a NaN are NaN: one pass, and no second tensor.
+    # With a NaN, the extremes are NaN: this needs one pass and no second tensor.
     if not tensor.numel():
         return True
     low, high = torch.aminmax(tensor)
@@ -206,17 +208,19 @@ def _is_finite(tensor: Tensor) -> bool:
 
 def _why_not_finite(file: WeightFile, source: Source, dtype: torch.dtype) -> str:
     stored = FLOATS[file.entries[source.name].dtype]
-    tensor = file.read(source.name, torch.float64, torch.device("cpu"))  # holds all other types
+    tensor = file.read(
+        source.name, torch.float64, torch.device("cpu")
+    )  # which can hold the values of all other types
     if _is_finite(tensor):
         largest = tensor.abs().max().item()
         remedy = "Load the model with dtype='float32' or 'bfloat16'."
         if largest > torch.finfo(torch.bfloat16).max:
-            remedy = "No network works with such values: download it again."
+            remedy = "No network works with such values. Download it again."
         return (
             f"{file.path}: tensor {quoted(source.name)} has values up to {largest:.3g}, "
             f"too large for {dtype}.\n{remedy}"
         )
     return (
         f"{file.path}: tensor {quoted(source.name)} ({stored}) holds NaN or infinity; such a "
-        "model makes black pictures.\nDownload it again, or pass check_finite=False."
+        "model makes black images.\nDownload it again, or pass check_finite=False."
     )

@@ -1,4 +1,4 @@
-"""``load_autoencoder``: an autoencoder alone, above all one of the published first stages."""
+"""``load_autoencoder``: an autoencoder alone, such as the published first stages."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ def load_autoencoder(
 ) -> Autoencoder:
     """Return the autoencoder in a safetensors file, or in a folder with its config.json.
 
-    ``path`` may also be the name of a bundled one (``zoo.bundled_autoencoders()``: "KL-f8", "VQ-f4"
-    and so on, trained on the emoji scenes; "emoji", the bundled model's own), where no ``config``
-    is given and nothing here has that name.
+    ``path`` may also be the name of a bundled autoencoder: those of
+    ``zoo.bundled_autoencoders()`` ("KL-f8", "VQ-f4", ...), trained on the emoji scenes, or "emoji",
+    that of the bundled model. A file or folder of that name comes first.
 
-    A file may have CompVis's names (the latent-diffusion paper's nine first stages, converted from
-    their model.ckpt) or diffusers', and may be that of a whole model. Which of the nine it is shows
-    in its shapes; ``config`` may say so ("VQ-f4"; ``configs.FIRST_STAGES`` has them all), and must
-    be an ``AutoencoderConfig`` for any other. Shapes do not tell the latents' scale: that of KL-f8
-    is Stable Diffusion 1's and 2's; for XL's pass ``configs.SDXL.autoencoder``.
+    A file may have CompVis's names (such as the latent-diffusion paper's nine first stages,
+    converted from their model.ckpt) or diffusers', and may hold a whole model. The nine are told
+    apart by their shapes; ``config`` may name one ("VQ-f4", see ``configs.FIRST_STAGES``), and must
+    be an ``AutoencoderConfig`` for all others. Shapes do not tell the latents' scale: for KL-f8 it
+    is that of Stable Diffusion 1 and 2; for XL pass ``configs.SDXL.autoencoder``.
 
-    All tensors of the autoencoder must have their place; what only its training used
-    (discriminator, perceptual loss) is left out, with a warning.
+    Every tensor of the autoencoder must be known. Tensors that only training used (discriminator,
+    perceptual loss) are left out, with a warning.
 
     ``device`` and ``dtype`` as for `load`; float32 unless something else is asked for, since half
     precision can overflow in a decoder.
 
-    Raises ``CheckpointNotFound``, ``CheckpointError`` (cut, foreign, unsafe or unfit files),
-    ``OutOfMemory`` or ``InputError``; but for values that are not finite, before any weight is
-    read.
+    Raises ``CheckpointNotFound``, ``CheckpointError`` (for truncated, unknown, unsafe or unfit
+    files), ``OutOfMemory`` or ``InputError``. Except for values that are not finite, it does so
+    before any weight is read.
     """
     target = device_of(device)
     number = dtype_of(dtype, target)
@@ -84,7 +84,7 @@ def load_autoencoder(
 
 
 def name_of(config: AutoencoderConfig) -> str | None:
-    """Which of `FIRST_STAGES` a config is, whatever its scale and shift; None if it is none."""
+    """The name in `FIRST_STAGES` of a config, whatever its scale and shift; None if it has none."""
     alike = (
         name
         for name, preset in FIRST_STAGES.items()
@@ -137,19 +137,19 @@ def _recognised(shapes: infer.Shapes, prefix: str, path: Path) -> AutoencoderCon
     except (KeyError, IndexError, ValueError) as error:  # no name, or one of another rank
         missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
         raise CheckpointError(
-            f"{path} is no whole autoencoder: {ascii(missing)[:100]} is missing."
+            f"{path} is not a whole autoencoder: {ascii(missing)[:100]} is missing."
         ) from None
     name = name_of(config)
     if name is None:
         raise CheckpointError(
-            f"{path} has the shape of none of {', '.join(FIRST_STAGES)}: {_described(config)}.\n"
+            f"{path} has shapes unlike {', '.join(FIRST_STAGES)}: {_described(config)}.\n"
             "Pass config=AutoencoderConfig(...)."
         )
     return FIRST_STAGES[name]
 
 
 def _described(config: AutoencoderConfig) -> str:
-    """A config in half a sentence, for messages."""
+    """A config in a few words, for messages."""
     kind = f"VQ with {config.codes:,} codes" if config.codes else "KL"
     levels = str(list(config.channels[:8]))
     return f"{kind}, levels {levels}, {config.latent_channels:,} latent channels"
@@ -190,7 +190,7 @@ def _left_out(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
         raise CheckpointError(
             f"{path}: the autoencoder ({_described(config)}) has no place for {len(stray):,} of "
             f"the tensors, such as {quoted(stray[0])}.\n"
-            "Leave config= out to have its kind recognised; nothing was loaded."
+            "Leave out config= to have it recognised. Nothing was loaded."
         )
     if not training:
         return ""

@@ -1,4 +1,4 @@
-"""A model folder in the diffusers layout: configs read and checked, weight files opened."""
+"""Model folders in the diffusers layout: configs are read and checked, weight files opened."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _preview(path: Path, channels: int) -> np.ndarray | None:
     except (TypeError, ValueError):
         factors = np.empty(0, dtype=np.float32)
     if factors.shape != (channels + 1, 3) or not np.isfinite(factors).all():
-        raise CheckpointError(f"{path}: factors are no {channels + 1} x 3 finite numbers.")
+        raise CheckpointError(f"{path}: factors must be {channels + 1} x 3 finite numbers.")
     return factors
 
 
@@ -103,7 +103,7 @@ def _config(path: Path, convert: Any) -> Any:
 
 
 def _why_no_model_folder(folder: Path) -> str:
-    why = f"{folder} is no model folder: it has no model_index.json."
+    why = f"{folder} is not a model folder: it has no model_index.json."
     files = sorted(path.name for path in folder.iterdir() if path.suffix == ".safetensors")
     if files:
         return f"{why}\nIt has {quoted(files[0])}: give the path of that file."
@@ -111,7 +111,7 @@ def _why_no_model_folder(folder: Path) -> str:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Python in a model folder is never run; such a model would not be what it seems without it."""
+    """Raise ``CheckpointError`` for Python code in a folder: without it the model is another."""
     code = sorted(path.relative_to(folder) for n in ("*.py", "*/*.py") for path in folder.glob(n))
     if code:
         raise CheckpointError(

@@ -65,18 +65,18 @@ def is_model_id(text: str) -> bool:
 
 
 def fetch(model_id: str, revision: str | None = None) -> Path:
-    """Return a local folder with the model: from the cache if it is there, else downloaded.
+    """Return a local folder with the model, from the cache if it is there, else downloaded.
 
-    ``revision`` is a branch, tag or commit. Raises ``HubError`` with what to do, ``InputError`` for
-    an impossible id or revision, before any request.
+    ``revision`` is a branch, tag or commit. Raises ``HubError``, which says what to do, and
+    ``InputError`` for an impossible id or revision, before any request.
     """
     if not is_model_id(model_id):
         raise InputError(
-            f"{ascii(model_id)[:80]} is no model id like 'owner/name'.", parameter="name"
+            f"{ascii(model_id)[:80]} is not a model id like 'owner/name'.", parameter="name"
         )
     if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise InputError(
-            f"{ascii(revision)[:80]} is no branch, tag or commit.", parameter="revision"
+            f"{ascii(revision)[:80]} is not a branch, tag or commit.", parameter="revision"
         )
     from huggingface_hub import snapshot_download
 
@@ -88,14 +88,14 @@ def fetch(model_id: str, revision: str | None = None) -> Path:
         )
         if _is_whole(folder):
             return folder
-    except Exception:  # not in the cache, or not all of it
+    except Exception:  # not in the cache, or not completely
         pass
     failure = None
     try:
         folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=FILES))
     except Exception as error:  # of three libraries, by version
         failure = _explain(error, model_id, revision)
-    # Raised out here: the library's own error can hold addresses with a token in them.
+    # Raised here because the library's error may hold addresses with a token in them.
     if failure is not None:
         raise HubError(failure)
     if not _is_whole(folder):
@@ -104,12 +104,12 @@ def fetch(model_id: str, revision: str | None = None) -> Path:
 
 
 def source_of(model_id: str, folder: Path) -> Source:
-    """The source that a fetched folder is; the hub's cache names it by its commit."""
+    """The source of a fetched folder, which the hub's cache names by its commit."""
     return Source(model_id, commit=folder.name if _COMMIT.fullmatch(folder.name) else "")
 
 
 def cached_tokenizer() -> Path | None:
-    """A folder with CLIP's vocabulary in the hub's cache on this machine, if there is one."""
+    """A folder with CLIP's vocabulary in this machine's hub cache; None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     for model_id, folder in _VOCABULARIES:
@@ -130,7 +130,7 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _has_weights(part: Path) -> bool:
-    """Whether one file with all weights is there, or every file that an index lists."""
+    """Whether the folder has a file with all weights, or every file that an index lists."""
     if any("-of-" not in path.name for path in part.glob("*.safetensors")):
         return True
     indices = list(part.glob("*.safetensors.index.json"))
@@ -146,14 +146,14 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _explain(error: Exception, model_id: str, revision: str | None) -> str:
-    """The error in words. Never its own text: that may hold a token, and is many lines long."""
+    """The error in words, never its own text, which may hold a token and is many lines long."""
     errors = list(_causes(error))
-    # By name: where these classes live has changed with the library's versions.
+    # By name, because the classes have moved between the library's versions.
     kinds = {kind.__name__ for e in errors for kind in type(e).__mro__}
     status = {getattr(getattr(e, "response", None), "status_code", None) for e in errors}
     if "GatedRepoError" in kinds or 403 in status:
         return (
-            f"{model_id} is only for people who accepted its terms.\n"
+            f"{model_id} is only for users who accepted its terms.\n"
             f"Accept them at huggingface.co/{model_id}, then run `hf auth login`."
         )
     if "RevisionNotFoundError" in kinds:
@@ -164,15 +164,15 @@ def _explain(error: Exception, model_id: str, revision: str | None) -> str:
             "Check the spelling; for a private model run `hf auth login`."
         )
     if 429 in status:
-        return "The hub was asked too often (429). Wait a few minutes and try again."
+        return "The hub refused because of too many requests (429).\nTry again in a few minutes."
     if any(isinstance(code, int) and code >= 500 for code in status):
-        return "The hub has a fault of its own (5xx). Try again later."
+        return "The hub itself has an error (5xx).\nTry again later."
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in errors):
         return f"The disk is full: {model_id} could not be stored.\nFree some space and try again."
     if any(isinstance(e, PermissionError) for e in errors):
-        return f"The hub's cache folder may not be written to, so {model_id} was not stored."
+        return f"{model_id} was not stored: the hub's cache folder is not writable."
     if "OfflineModeIsEnabled" in kinds:
-        return f"{model_id} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it."
+        return f"{model_id} is not on this machine, and HF_HUB_OFFLINE forbids fetching it."
     if kinds & {"ConnectionError", "ConnectError", "TimeoutException", "Timeout", "TimeoutError",
                 "LocalEntryNotFoundError"}:  # fmt: skip
         return (
@@ -183,7 +183,7 @@ def _explain(error: Exception, model_id: str, revision: str | None) -> str:
 
 
 def _what_is_there(model_id: str, revision: str | None) -> str:
-    """For a repository without safetensors weights in the diffusers layout: what it has instead."""
+    """A message for a repository without a diffusers model folder: what it has instead."""
     from huggingface_hub import HfApi
 
     try:

@@ -1,4 +1,4 @@
-"""What every layout comes down to before anything is loaded: configs, and files to read from."""
+"""A checkpoint before it is loaded, in any layout: configs, and open files of weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .weights import WeightFile
 
 @dataclass(frozen=True)
 class Weights:
-    """The open files of one part of a model, and where names lie in them."""
+    """The open files of a part of a model, and how its parameters are named in them."""
 
     files: Sequence[WeightFile]
     lookup: Lookup
@@ -24,7 +24,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Layout:
-    """A checkpoint with its configs read and checked and its weight files open; nothing loaded."""
+    """A checkpoint with checked configs and open weight files; nothing is loaded yet."""
 
     path: Path
     config: ModelConfig
@@ -35,7 +35,7 @@ class Layout:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """The weight files, each once: by its path in the model folder, or by its name."""
+        """The weight files, each once, by the path in the model folder or the file's name."""
         folder = self.path if self.path.is_dir() else self.path.parent
         files = {file.path: file.stamp for weights in self.weights for file in weights.files}
         return tuple(

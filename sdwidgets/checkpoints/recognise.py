@@ -15,10 +15,10 @@ PICKLE_ADVICE = (
 
 
 def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Say what a file with these tensors is, if it is no whole Stable Diffusion 1 or 2.
+    """Say what a file with these tensors is if it is not a whole Stable Diffusion 1 or 2.
 
     ``shapes`` maps the tensors' names to their shapes. The answer fits into "FILE is ..."; None
-    means that nothing speaks against a whole model.
+    means that it may be a whole model.
     """
 
     def some(pattern: str) -> bool:
@@ -30,22 +30,22 @@ def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         return bool(shapes) and all(found.match(name) for name in shapes)
 
     if not shapes:
-        return "empty: it holds no tensor at all"
+        return "empty: it has no tensors"
     if some(r"(^|[._])lora[._]|_lora\.|hada_w1|lokr_w1"):
-        return "a LoRA: a small change to a model, no model itself"
+        return "a LoRA: a small change to a model, not a model itself"
     if some(r"(^|\.)double_blocks\.\d"):
         return "a Flux model, which this kit does not run"
     if some(r"(^|\.)joint_blocks\.\d"):
         return "a Stable Diffusion 3 model, which this kit does not run"
     if some(r"^control_model\.|^controlnet_|input_hint_block"):
-        return "a ControlNet: an addition to a model, no model itself"
+        return "a ControlNet: an addition to a model, not a model itself"
     if some(r"^conditioner\.embedders\.|^text_encoder_2\.|^model\.diffusion_model\.label_emb\."):
         return (
             "a Stable Diffusion XL model, which this kit does not load from a single file yet "
             "(it loads folders in the diffusers layout)"
         )
     if some(r"^emb_params$|^string_to_param"):
-        return "a textual inversion: a new word for a model, no model itself"
+        return "a textual inversion: a new word for a model, not a model itself"
     if every(r"model_ema\."):
         return "the EMA copy of a model without the model"
     if some(r"^model\.diffusion_model\.|^unet\."):
@@ -58,7 +58,7 @@ def foreign_names(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
         return "a text encoder alone, without UNet and autoencoder"
     first = min(shapes)
     return (
-        f"no diffusion model of a known layout ({len(shapes):,} tensors, the first named "
+        f"not a diffusion model of a known layout ({len(shapes):,} tensors, the first named "
         f"{ascii(first)[:60]})"
     )
 
@@ -74,7 +74,7 @@ def _foreign_input(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 
 def family(context_width: int) -> str | None:
-    """The published family whose text states are this wide, for "looks like ..."."""
+    """The published family with text states of this width, for "looks like ..."."""
     return {
         768: "Stable Diffusion 1",
         1024: "Stable Diffusion 2",

@@ -1,4 +1,4 @@
-"""``save_model``, ``save_autoencoder``: a folder in the diffusers layout, whole or not at all."""
+"""``save_model`` and ``save_autoencoder``: a complete folder in the diffusers layout, or none."""
 
 from __future__ import annotations
 
@@ -78,11 +78,13 @@ def _stored(dtype: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
-    """Have ``write`` fill a new folder, then move it to ``target``; in the place of a folder only
-    if that is empty or has the file ``marker``."""
+    """Let ``write`` fill a new folder, then move it to ``target``, and return ``target``.
+
+    A folder is only replaced if it is empty or has the file ``marker``.
+    """
     if target.exists() and not _may_replace(target, marker):
         raise InputError(
-            f"{target} holds something other than a model and was left alone.\n"
+            f"{target} holds something other than a model, and was left as it is.\n"
             "Give a new or empty folder.",
             parameter="folder",
         )
@@ -161,9 +163,9 @@ def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None) -> 
     }
     try:
         save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as error:  # of a full disk, too
+    except SafetensorError as error:  # also for a full disk
         raise OSError(str(error)[:200]) from error
-    path.chmod(0o644)  # the library makes it readable by its owner only
+    path.chmod(0o644)  # the library makes it readable only by its owner
     _sync(path)
 
 
@@ -174,7 +176,7 @@ def _write_tokenizer(folder: Path, tokenizer: Tokenizer, config: TextConfig) -> 
     names = {number: token for token, number in words}
     ids = {"bos_token": config.bos, "eos_token": config.eos, "pad_token": config.pad}
     special = {role: names[number] for role, number in ids.items()}
-    special["unk_token"] = special["eos_token"]  # CLIP's choice; byte pairs leave nothing unknown
+    special["unk_token"] = special["eos_token"]  # as in CLIP; byte pairs leave nothing unknown
     flags = ("content", "lstrip", "normalized", "rstrip", "single_word", "special")
     added = {
         str(number): {flag: getattr(token, flag) for flag in flags}
@@ -205,7 +207,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Have a file, or a folder's list of names, on the disk before anything counts on it."""
+    """Wait until a file, or a folder's list of names, is on the disk."""
     if path.is_dir() and os.name == "nt":  # Windows cannot
         return
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)

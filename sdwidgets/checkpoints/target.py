@@ -1,4 +1,4 @@
-"""Where weights go, device and type, and what may go wrong on the way there."""
+"""The device and type of loaded weights, and errors on the way there."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ T = TypeVar("T")
 
 
 def device_of(device: str | torch.device) -> torch.device:
-    """Return the device of that name; "auto": an NVIDIA GPU, Apple's, or the CPU, in this order.
+    """Return the device by its name; "auto" is an NVIDIA GPU, Apple's GPU or the CPU, as available.
 
-    Raises ``InputError`` for one that is not known, or not here.
+    Raises ``InputError`` for a device that is unknown or not on this machine.
     """
     if device == "auto":
         if torch.cuda.is_available():
@@ -43,7 +43,7 @@ def device_of(device: str | torch.device) -> torch.device:
         result.type == "cuda" and (result.index or 0) >= torch.cuda.device_count()
     ):
         raise InputError(
-            f"This machine has no device {result}. Take device='auto'.", parameter="device"
+            f"This machine has no device {result}.\nUse device='auto'.", parameter="device"
         )
     return result
 
@@ -52,9 +52,9 @@ _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torc
 
 
 def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
-    """Return the type of that name; "auto": float16 on an NVIDIA GPU, float32 elsewhere.
+    """Return the type by its name; "auto" is float16 on an NVIDIA GPU and float32 elsewhere.
 
-    float16 on a CPU becomes float32, with a warning. Raises ``InputError`` for any other.
+    float16 on a CPU becomes float32, with a warning. Raises ``InputError`` for unknown types.
     """
     if dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
@@ -65,7 +65,7 @@ def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
             parameter="dtype",
         )
     if found == torch.float16 and device.type == "cpu":
-        warnings.warn("float16 is slow on a CPU: the model is loaded in float32.", stacklevel=3)
+        warnings.warn("float16 is slow on a CPU, so the model is loaded in float32.", stacklevel=3)
         return torch.float32
     return found
 
@@ -89,19 +89,19 @@ def loaded(path: Path, device: torch.device, assemble: Callable[[ExitStack], T])
 
 def _failure(error: Exception, path: Path, device: torch.device) -> SDWidgetsError | None:
     """The error as one of ours, without reference to it; None if neither disk nor memory failed."""
-    if isinstance(error, OSError):  # a disk that fails, a network folder that has gone
+    if isinstance(error, OSError):  # a disk that fails, a network folder that is gone
         reason = error.strerror or type(error).__name__
         return CheckpointError(f"{path} could not be read: {reason}.")
     if _is_out_of_memory(error):
         return OutOfMemory(
-            f"The memory of {device} did not suffice for {path}.\n"
+            f"There is not enough memory on {device} for {path}.\n"
             "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
         )
     return None
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # CUDA has a class of its own; other devices raise plain RuntimeErrors.
+    # CUDA has its own class; other devices raise plain RuntimeErrors.
     said = str(error).lower()
     signs = ("out of memory", "defaultcpuallocator", "can't allocate memory")
     return isinstance(error, MemoryError) or any(sign in said for sign in signs)

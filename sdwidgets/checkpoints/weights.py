@@ -1,10 +1,10 @@
-"""Reading safetensors files that nobody has checked before: header first, then copies of tensors.
+"""A reader for safetensors files that are not trusted: first the header, then copies of tensors.
 
-The format (https://github.com/huggingface/safetensors, "Format"): 8 bytes, little-endian, with the
-length of the header; the header, a JSON object of name -> dtype, shape, offsets; the tensors' bytes
-without a gap. Here the whole header is checked against the file's real size before anything is
-allocated, and tensors are copied by plain reads. A memory map would be shorter, but a mapped file
-that someone cuts or overwrites later kills the process, or silently changes the weights.
+The format (https://github.com/huggingface/safetensors, "Format") is: 8 bytes, little-endian, with
+the length of the header; the header, a JSON object of name -> dtype, shape, offsets; the bytes of
+the tensors without gaps. The whole header is checked against the file's real size before anything
+is allocated, and tensors are copied by plain reads. A memory map would be shorter, but if a mapped
+file is truncated or overwritten later, the process dies or the weights change silently.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TENSOR_LIMIT = 50_000
 NAME_LIMIT = 1_000
 RANK_LIMIT = 8
 
-# torch's types that hold weights; what is not in here (integers, booleans) never becomes a weight.
+# torch's types for weights; other types (integers, booleans) never become weights.
 FLOATS: dict[str, torch.dtype] = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -47,14 +47,14 @@ _ITEM_BYTES = {
 
 
 def quoted(name: object, limit: int = 80) -> str:
-    """``name`` for an error message: quoted, printable ASCII only, cut to ``limit`` characters."""
+    """``name`` for an error message: quoted, in printable ASCII, cut to ``limit`` characters."""
     text = ascii(name)
     return text if len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
 
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """What the header says of one tensor; ``start`` and ``end`` are offsets into the file."""
+    """A tensor as the header describes it; ``start`` and ``end`` are offsets into the file."""
 
     dtype: str  # the format's own code: "F16", "I64", ...
     shape: tuple[int, ...]
@@ -63,13 +63,13 @@ class TensorEntry:
 
 
 class WeightFile:
-    """One safetensors file, open and with its header checked. A context manager.
+    """An open safetensors file with a checked header. A context manager.
 
-    ``entries`` maps names to ``TensorEntry``; ``metadata`` holds the file's own notes (text);
-    ``stamp`` is the file as it was when it was opened.
+    ``entries`` maps names to ``TensorEntry``. ``metadata`` is the file's own notes, as text.
+    ``stamp`` is the file's state when it was opened.
 
-    Raises ``CheckpointNotFound`` if there is no such file, ``CheckpointError`` for everything that
-    is no whole, well-formed safetensors file; nothing has been allocated then.
+    Raises ``CheckpointNotFound`` if there is no such file, and ``CheckpointError`` for anything but
+    a complete, well-formed safetensors file, before anything is allocated.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -94,9 +94,9 @@ class WeightFile:
     ) -> Tensor:
         """Return a fresh tensor with the entry's shape, as ``dtype`` on ``device``.
 
-        With ``parts`` > 1 only part number ``part`` of that many equal parts along the first
-        dimension is read. The entry must hold floats. The values go straight into the memory that
-        the tensor keeps; only a change of dtype or device needs a second, temporary buffer.
+        With ``parts`` > 1, only the part with index ``part`` of so many equal parts along the first
+        dimension is read. The entry must hold floats. Values are read straight into the tensor's
+        memory; only a change of dtype or device needs a second, temporary buffer.
         """
         entry = self.entries[name]
         stored = FLOATS[entry.dtype]
@@ -111,7 +111,7 @@ class WeightFile:
         """Raise ``CheckpointError`` if the file was written to since it was opened."""
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.stamp.size, self.stamp.modified):
-            raise CheckpointError(f"{self.path} was changed while it was read; load it again.")
+            raise CheckpointError(f"{self.path} was changed while it was read.\nLoad it again.")
 
     def _fill(self, buffer: memoryview, start: int) -> None:
         self._file.seek(start)
@@ -120,7 +120,7 @@ class WeightFile:
             count = self._file.readinto(buffer[done:])
             if not count:
                 raise CheckpointError(
-                    f"{self.path} became shorter while it was being read; load it again."
+                    f"{self.path} became shorter while it was being read.\nLoad it again."
                 )
             done += count
 
@@ -135,7 +135,7 @@ def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str,
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise CheckpointError(
-                f"{path} has {size:,} bytes; a file of settings has at most {limit:,}."
+                f"{path} has {size:,} bytes; a settings file may have at most {limit:,}."
             )
         raw = file.readall()
     try:
@@ -154,8 +154,8 @@ def _open_regular(path: Path) -> FileIO:
     except FileNotFoundError:
         raise CheckpointNotFound(f"There is no file {path}.") from None
     except PermissionError:
-        raise CheckpointError(f"{path} may not be read by this user.") from None
-    except OSError as error:  # a loop of links, a name too long, a NUL in the name
+        raise CheckpointError(f"{path} cannot be read: permission denied.") from None
+    except OSError as error:  # a loop of links, a name that is too long or has a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise CheckpointError(f"{quoted(str(path))} cannot be opened: {reason}.") from None
 
@@ -165,8 +165,8 @@ def _read_header(
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     first = file.read(PREFIX)
     length = int.from_bytes(first[:8], "little") if len(first) >= 8 else 0
-    # Other formats are recognised only once this is surely no safetensors file: eight bytes of
-    # length may look like the start of anything.
+    # Other formats are recognised only if this cannot be a safetensors file, because its first
+    # eight bytes may look like the start of anything.
     if not (0 < length <= min(HEADER_LIMIT, size - 8) and first[8:9] == b"{"):
         raise CheckpointError(_why_no_header(first, size, length, path))
     file.seek(8)
@@ -179,10 +179,10 @@ def _read_header(
         ) from None
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise CheckpointError(f"{path} has a damaged header: its notes are no text.")
+        raise CheckpointError(f"{path} has a damaged header: its metadata is not text.")
     if len(header) > TENSOR_LIMIT:
         raise CheckpointError(
-            f"{path} lists {len(header):,} tensors; at most {TENSOR_LIMIT:,} can be right."
+            f"{path} lists {len(header):,} tensors; the limit is {TENSOR_LIMIT:,}."
         )
     body = 8 + length
     entries = {name: _entry(name, info, body, path) for name, info in header.items()}
@@ -198,12 +198,12 @@ def _why_no_header(first: bytes, size: int, length: int, path: Path) -> str:
     if size < 10 or not any(first):
         return f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
     if length > HEADER_LIMIT:
-        promise = f"it promises a header of {length:,} bytes ({HEADER_LIMIT:,} are allowed)"
+        promise = f"it announces a header of {length:,} bytes (the limit is {HEADER_LIMIT:,})"
     elif length > size - 8:
-        promise = f"its header should have {length:,} bytes, and {size - 8:,} are there"
+        promise = f"its header should have {length:,} bytes, but only {size - 8:,} are there"
     else:
         promise = "no header follows its first 8 bytes"
-    return f"{path} is cut or no safetensors file: {promise}.\nDownload it again."
+    return f"{path} is cut or not a safetensors file: {promise}.\nDownload it again."
 
 
 def _entry(name: str, info: Any, body: int, path: Path) -> TensorEntry:
@@ -215,7 +215,7 @@ def _entry(name: str, info: Any, body: int, path: Path) -> TensorEntry:
     if len(name) > NAME_LIMIT:
         raise damaged(f"has a name of {len(name):,} characters")
     if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
-        raise damaged("does not say dtype, shape and offsets")
+        raise damaged("lacks dtype, shape or offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
     if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
         raise damaged(f"has the unknown number format {quoted(dtype)}")
@@ -235,11 +235,11 @@ def _naturals(value: Any) -> bool:
 
 
 def _check_layout(entries: dict[str, TensorEntry], body: int, size: int, path: Path) -> None:
-    """The tensors must fill the rest of the file exactly: no hole, no overlap, nothing after."""
+    """Check that the tensors fill the rest of the file exactly: no gap, overlap or excess."""
     place = body
     for name, entry in _in_file_order(entries):
         if entry.start != place:
-            what = "overlaps the last" if entry.start < place else "leaves a hole before it"
+            what = "overlaps the one before" if entry.start < place else "leaves a gap before it"
             raise CheckpointError(
                 f"{path} has a damaged header: tensor {quoted(name)} {what} "
                 f"(it starts at {entry.start - body:,}, not {place - body:,}).\nDownload it again."
@@ -247,13 +247,13 @@ def _check_layout(entries: dict[str, TensorEntry], body: int, size: int, path: P
         place = entry.end
     if place > size:
         raise CheckpointError(
-            f"{path} is cut: it has {size:,} bytes, its header promises {place:,}.\n"
+            f"{path} is cut: it has {size:,} bytes, but its header announces {place:,}.\n"
             "Download it again."
         )
     if place < size:
         last = max(entries, key=lambda name: entries[name].end) if entries else ""
         raise CheckpointError(
-            f"{path} has {size - place:,} bytes too many after its last tensor {quoted(last)}.\n"
+            f"{path} has {size - place:,} excess bytes after its last tensor {quoted(last)}.\n"
             "Download it again."
         )
 

@@ -22,24 +22,24 @@ ZOO = (
     "VQ-f16",
     "VQ-f32",
 )
-"""Names that autoencoders trained on the emoji scenes may have; which are here, see below."""
+"""Possible names of autoencoders trained on the emoji scenes; see `bundled_autoencoders`."""
 
 MODEL = "emoji"
 """The name of the bundled model, and of its own autoencoder."""
 
 
 def bundled_autoencoders() -> tuple[str, ...]:
-    """The names that are here, KL first, f ascending; the model's own last."""
+    """The names of the bundled autoencoders: KL first, by ascending f; the model's own last."""
     return tuple(name for name in (*ZOO, MODEL) if (_folder(name) / "config.json").is_file())
 
 
 def bundled_folder(name: object) -> Path | None:
-    """The folder of a bundled autoencoder; None where there is none of that name."""
+    """The folder of a bundled autoencoder; None if there is none of that name."""
     return _folder(str(name)) if name in bundled_autoencoders() else None
 
 
 def bundled_config(name: str) -> AutoencoderConfig:
-    """What a bundled autoencoder is, without its weights."""
+    """The config of a bundled autoencoder, without its weights."""
     path = _folder(name) / "config.json"
     return config_json.autoencoder_from_json(read_json(path), str(path))
 

@@ -457,7 +457,7 @@ def test_unusual_floats_are_converted_with_a_notice(
         (["emb_params"], "textual inversion"),
         (["down_blocks.0.resnets.0.conv1.weight"], "UNet alone"),
         (["text_model.embeddings.token_embedding.weight"], "text encoder alone"),
-        (["something.else", "another"], "no diffusion model"),
+        (["something.else", "another"], "not a diffusion model"),
     ],
 )
 def test_foreign_models_are_named(tmp_path: Path, names: list[str], what: str) -> None:

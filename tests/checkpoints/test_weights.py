@@ -129,7 +129,7 @@ def test_a_huge_header_is_refused_without_reading_it(
     path = tmp_path / "m.safetensors"
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", 101 * 2**20) + b"{")
-        file.truncate(200 * 2**20)  # sparse: the header it promises would fit
+        file.truncate(200 * 2**20)  # sparse: the header it announces would fit
     monkeypatch.setattr(json, "loads", lambda *a, **k: pytest.fail("the header was parsed"))
     assert "header" in refused(path)
 
@@ -147,7 +147,7 @@ def test_a_body_cut_anywhere(tmp_path: Path, lost: int) -> None:
     content = save_tensors(tensors, tmp_path / "w.safetensors").read_bytes()
     cut = len(content) - lost
     message = refused_bytes(tmp_path, content[:cut])
-    assert f"has {cut:,} bytes" in message and f"promises {len(content):,}" in message
+    assert f"has {cut:,} bytes" in message and f"announces {len(content):,}" in message
 
 
 @pytest.mark.parametrize(
@@ -169,16 +169,16 @@ def test_a_name_that_stands_twice(tmp_path: Path) -> None:
 
 def test_bytes_after_the_last_tensor(tmp_path: Path) -> None:
     message = refused_bytes(tmp_path, one_tensor() + b"12345")
-    assert "5 bytes too many" in message and "'a'" in message
+    assert "5 excess bytes" in message and "'a'" in message
 
 
 @pytest.mark.parametrize(
     ("offsets", "what"),
-    [([4, 8], "hole"), ([2, 6], "overlaps"), ([0, 4], "overlaps")],
+    [([4, 8], "gap"), ([2, 6], "overlaps"), ([0, 4], "overlaps")],
 )
-def test_holes_and_overlaps_name_the_tensor(tmp_path: Path, offsets: list[int], what: str) -> None:
+def test_gaps_and_overlaps_name_the_tensor(tmp_path: Path, offsets: list[int], what: str) -> None:
     first = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
-    if what == "hole":
+    if what == "gap":
         offsets = [8, 12]
     header = {"first": first, "second": {**first, "data_offsets": offsets}}
     message = refused_bytes(tmp_path, raw_safetensors(header, bytes(12)))
@@ -215,7 +215,7 @@ def test_an_impossible_entry_names_the_tensor(tmp_path: Path, changes: dict[str,
 
 def test_overflowing_offsets_with_a_matching_shape_allocate_nothing(tmp_path: Path) -> None:
     content = one_tensor(shape=[2**60], data_offsets=[0, 2**62])
-    assert "promises" in refused_bytes(tmp_path, content)
+    assert "announces" in refused_bytes(tmp_path, content)
 
 
 def test_too_many_tensors(tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_a_loop_of_links(tmp_path: Path) -> None:
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = save_tensors({"x": torch.zeros(1)}, tmp_path / "m.safetensors")
     path.chmod(0)
-    assert "may not be read" in refused(path)
+    assert "permission denied" in refused(path)
 
 
 @pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\ud800"])

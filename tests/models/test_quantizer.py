@@ -128,5 +128,5 @@ def test_perplexity_is_the_number_of_codes_used_evenly() -> None:
 
 
 def test_perplexity_of_nothing() -> None:
-    with pytest.raises(InputError, match="No code"):
+    with pytest.raises(InputError, match="All counts are zero"):
         perplexity(torch.zeros(8, dtype=torch.int64))
