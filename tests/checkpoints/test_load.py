@@ -417,7 +417,7 @@ def test_values_too_large_for_the_chosen_type(folder: Path) -> None:
     edit_tensors(folder / UNET, **{"conv_in/weight": weight})
     message = refused(folder)
     assert "'conv_in.weight' has values up to 1e+39, too large for torch.float32" in message
-    assert "download it again" in message and "NaN" not in message
+    assert "Download it again" in message and "NaN" not in message
 
 
 @pytest.mark.parametrize("dtype", [torch.int32, torch.int64, torch.uint8, torch.bool])
