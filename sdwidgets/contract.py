@@ -14,9 +14,10 @@ Spec = Mapping[str, Any]
 
 # -------------------------------------------------------------------------------- a run's bytes
 
-NUMBERED = {"frame": 64, "film": 6, "grid": 24}
+NUMBERED = {"frame": 64, "more": 64, "film": 6, "grid": 24}
 """Traits that come in numbers, and how many there are of each: frame0 to frame63 hold a step each,
-film0 to film5 a compared run, grid0 to grid23 the images that a training made at a step."""
+more0 to more63 what only an opened Studio needs of it, film0 to film5 a compared run, grid0 to
+grid23 the images that a training made at a step."""
 
 HEADER_VERSION = 1
 """Of what is known of a run beside its steps, its ``v``."""
@@ -91,7 +92,7 @@ PANELS = ("denoising", "attention", "tokens")
 
 # ------------------------------------------------------------------------------- states, messages
 
-RUN_STATES = ("idle", "running", "done", "stopped", "error")
+RUN_STATES = ("idle", "loading", "running", "done", "stopped", "error")
 """The states of a run in a viewer."""
 
 TRAINING_STATES = (
@@ -111,6 +112,8 @@ LAB_STATES = ("idle", "working", "error")
 
 ASKS = {
     "viewer": ("frames",),
+    "picture": ("hello", "ping"),
+    "studio": ("generate", "stop", "recall"),
     "training": ("hello", "pause", "resume", "stop"),
     "lab": ("file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"),
 }

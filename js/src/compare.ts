@@ -2,7 +2,7 @@
 
 import type { Initialize, Render } from "@anywidget/types";
 import { choice, symbol } from "./lib/controls";
-import { h, write } from "./lib/dom";
+import { h, vary, write } from "./lib/dom";
 import { isSpecial, occurrences, pictureAt, sameWord } from "./lib/heat";
 import { keepKeys } from "./lib/keys";
 import { type Column, type Model, type Traces, traces } from "./lib/traces";
@@ -66,7 +66,7 @@ function caption(column: Column, all: readonly Column[]): (Node | string)[] {
   });
   return [
     h("p", { class: "sdw-c-prompt", dir: "auto" }, ...parts),
-    h("p", { class: "sdw-c-settings" }, ...words),
+    h("p", "sdw-c-settings", ...words),
   ];
 }
 
@@ -89,15 +89,15 @@ function allWords(columns: readonly Column[]): Part[] {
 
 /** One run: its picture with the heat over it, the step, what it is. */
 function figure(column: Column, all: Traces): Panel {
-  const stage = screen(column, heatOverlay(column));
+  const stage = screen(column, { over: heatOverlay(column) });
   const where = h("span", {});
-  const note = h("span", { class: "sdw-c-note" });
-  const about = h("div", { class: "sdw-c-about" });
+  const note = h("span", "sdw-c-note");
+  const about = h("div", "sdw-c-about");
   const element = h(
     "figure",
-    { class: "sdw-c-run" },
+    "sdw-c-run",
     stage.element,
-    h("figcaption", {}, h("p", { class: "sdw-c-where" }, where, note), about),
+    h("figcaption", {}, h("p", "sdw-c-where", where, note), about),
   );
   let said = "";
   const update = (what: What) => {
@@ -150,27 +150,22 @@ export function show(root: HTMLElement, all: Traces): () => void {
   const special = chips(all, "Tokens that stand for no word");
   const how = controls(all);
   const shared = looks(all);
-  const runs = h("div", { class: "sdw-c-runs" });
-  const below = h("div", { class: "sdw-c-below" });
+  const runs = h("div", "sdw-c-runs");
+  const below = h("div", "sdw-c-below");
   let panels: Panel[] = [];
   let moving: Panel | undefined;
   let drawn = -1; // how many columns are
 
   root.replaceChildren(
-    h("div", { class: "sdw-c-bar" }, shared.element),
+    h("div", "sdw-c-bar", shared.element),
     runs,
     below,
     h(
       "div",
-      { class: "sdw-c-words" },
-      h(
-        "div",
-        { class: "sdw-attention-head" },
-        h("p", { class: "sdw-title" }, "words"),
-        special.element,
-      ),
+      "sdw-c-words",
+      h("div", "sdw-attention-head", h("p", "sdw-title", "words"), special.element),
       words.element,
-      h("div", { class: "sdw-attention-controls" }, ...how.elements),
+      h("div", "sdw-attention-controls", ...how.elements),
     ),
   );
 
@@ -188,7 +183,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
     const two = first && second && drawn === 2 ? [difference(first, second)] : [];
     moving = transport(all);
     runs.replaceChildren(...[...figures, ...two].map(({ element }) => element));
-    runs.style.setProperty("--sdw-columns", String([0, 1, 3, 3, 4, 5, 3][drawn]));
+    vary(runs, "columns", [0, 1, 3, 3, 4, 5, 3][drawn] ?? 3);
     below.replaceChildren(moving.element);
     panels = [...figures, ...two, moving];
   };

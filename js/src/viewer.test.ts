@@ -102,6 +102,7 @@ beforeEach(() => {
     return context as never;
   });
   vi.useFakeTimers();
+  vi.stubGlobal("requestAnimationFrame", (show: () => void) => void show());
   undo = [];
   document.body.replaceChildren();
   model = new FakeModel(idle(String(++uid)));

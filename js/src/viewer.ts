@@ -1,9 +1,10 @@
 // A run looked at from inside: its steps, its words, its noise; while it goes on and afterwards.
 
-import type { Initialize, Render } from "@anywidget/types";
+import type { Render } from "@anywidget/types";
 import { h } from "./lib/dom";
 import { keepKeys } from "./lib/keys";
-import { type Model, type Show, stores } from "./lib/store";
+import type { Show } from "./lib/show";
+import { initialize, type Model, stores } from "./lib/store";
 import type { What } from "./lib/view";
 import { attention, heatOverlay } from "./panels/attention";
 import { denoising } from "./panels/denoising";
@@ -40,10 +41,10 @@ export function show(root: HTMLElement, view: Show, names: readonly string[]): (
   root.replaceChildren(
     h(
       "div",
-      { class: "sdw-v-body" },
+      "sdw-v-body",
       main.element,
-      h("div", { class: "sdw-v-side" }, ...(beside ? [beside] : [])),
-      h("div", { class: "sdw-v-below" }, ...below),
+      h("div", "sdw-v-side", ...(beside ? [beside] : [])),
+      h("div", "sdw-v-below", ...below),
     ),
   );
   root.dataset.panels = names.join(" ");
@@ -58,11 +59,6 @@ export function show(root: HTMLElement, view: Show, names: readonly string[]): (
     for (const panel of all) panel.remove?.();
   };
 }
-
-const initialize: Initialize<Model> = ({ model }) => {
-  stores.of(model);
-  return () => stores.forget(model);
-};
 
 const render: Render<Model> = ({ model, el }) => {
   const view = stores.of(model);

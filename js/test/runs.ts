@@ -3,7 +3,7 @@
 import type { Frame } from "../src/lib/reel";
 import { reelOf, unpack } from "../src/lib/reel";
 import { selectionOf } from "../src/lib/selection";
-import type { Show } from "../src/lib/store";
+import type { Show } from "../src/lib/show";
 import type { Head, Hover, PictureHead, Reel, Selection, What } from "../src/lib/view";
 
 /** Probability of a token at a spot (shares 0..1 of the picture) of a layer at a step. */
@@ -154,6 +154,7 @@ export class MadeView implements Show {
   state = "done" as const;
   message = "";
   pictures = [];
+  own = true;
   reel: Reel;
   readonly #listeners = new Set<(what: What) => void>();
 

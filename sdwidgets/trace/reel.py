@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..contract import HEADER_VERSION
+from ..contract import HEADER_VERSION, PARTS
 from .images import SD1_PREVIEW
 from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
@@ -112,19 +112,21 @@ def _picture(tokens: PromptTokens, negative: str, seed: int) -> dict[str, Any]:
     }
 
 
-def pack(step: TraceStep, *, longest: int = LONGEST_SIDE) -> bytes:
-    """A step as bytes; its latents and maps have at most ``longest`` cells along a side."""
-    latents = [("x", step.x / math.sqrt(1 + step.sigma**2)), ("denoised", step.denoised)]
-    if step.cond is not None and step.uncond is not None:
-        # the difference is small: kept by itself it stays accurate at any guidance scale
-        latents += [("uncond", step.uncond), ("difference", step.cond - step.uncond)]
+def pack(step: TraceStep, *, longest: int = LONGEST_SIDE, parts: Collection[str] = PARTS) -> bytes:
+    """A step as bytes; its latents and maps have at most ``longest`` cells along a side.
+
+    ``parts``: which of `PARTS` to pack, as far as the step has them.
+    """
+    wanted = [(name, _latents(step, name)) for name in PARTS if name in parts]
+    latents = [(name, values) for name, values in wanted if values is not None]
+    packed = [name for name, _ in latents]
     arrays = [_within(values, longest).astype("<f2") for _, values in latents]
-    parts = [name for name, _ in latents]
-    size = arrays[0].shape
+    by = _reduction(step.denoised, longest)
+    size = (*step.denoised.shape[:2], *(-(-side // by) for side in step.denoised.shape[2:]))
     grids: list[tuple[int, int]] = []
     tokens = 0
-    if step.attention is not None and step.attention.cross:
-        parts.append("attention")
+    if "attention" in parts and step.attention is not None and step.attention.cross:
+        packed.append("attention")
         for maps in step.attention.cross.values():
             means = _within(maps.astype(np.float32).mean(1), longest)  # [B, T, h, w]
             grids.append(means.shape[-2:])
@@ -136,13 +138,27 @@ def pack(step: TraceStep, *, longest: int = LONGEST_SIDE) -> bytes:
         "sigma_next": step.sigma_next,
         "seconds": step.seconds,
         "size": size,
-        "parts": parts,
+        "parts": packed,
         "grids": grids,
         "tokens": tokens,
     }
     text = json.dumps(meta).encode()
     text += b" " * (-len(text) % 4)
     return b"".join([_length(text), text, *map(_padded, arrays)])
+
+
+def _latents(step: TraceStep, part: str) -> np.ndarray | None:
+    """[B, C, h, w], or None where the step has no such part, or it is no latents."""
+    if part == "x":
+        return step.x / math.sqrt(1 + step.sigma**2)
+    if part == "denoised":
+        return step.denoised
+    if step.cond is None or step.uncond is None:
+        return None
+    if part == "uncond":
+        return step.uncond
+    # the difference is small: kept by itself it stays accurate at any guidance scale
+    return step.cond - step.uncond if part == "difference" else None
 
 
 def film(frames: Sequence[bytes]) -> bytes:
@@ -162,8 +178,13 @@ def quantised(maps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _within(values: np.ndarray, longest: int) -> np.ndarray:
-    """[..., h, w] with at most ``longest`` cells a side, averaged down by a whole number."""
-    return averaged(values, math.ceil(max(values.shape[-2:]) / longest))
+    """[..., h, w] with at most ``longest`` cells along a side, averaged down by a whole number."""
+    return averaged(values, _reduction(values, longest))
+
+
+def _reduction(values: np.ndarray, longest: int) -> int:
+    """How many cells become one along each side, so that there are at most ``longest``."""
+    return math.ceil(max(values.shape[-2:]) / longest)
 
 
 def _length(content: bytes) -> bytes:

@@ -18,10 +18,11 @@ from ..frontend import bundle
 from ..trace.reel import LONGEST_SIDE, film, header_of, pack
 from ..trace.trace import Trace
 from . import kernel
+from .final import SAVED_PICTURE, finals, fit_within
 from .pace import Answer
-from .picture import SAVED_PICTURE
+from .reel import SAVED, SAVED_AS, check_known
 from .selection import OF_A_RUN, SELECTIONS, Selections
-from .viewer import SAVED, SAVED_AS, SLOTS, check_known, every, finished, thinned
+from .slots import SLOTS, every, thinned
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +98,9 @@ class Compare(Selections, anywidget.AnyWidget):
                 setattr(self, name, SELECTIONS[name].default_value)
             self.heads = [header_of(one, first + i) | saved for i, one in enumerate(traces)]
             self.labels = _labels(traces)
-            self.pictures = [finished(one, SAVED_PICTURE // len(traces)) for one in traces]
+            self.pictures = [
+                fit_within(SAVED_PICTURE // len(traces), finals(one)) for one in traces
+            ]
             for i, name in enumerate(FILMS):
                 setattr(self, name, films[i] if i < len(films) else b"")
         return self

@@ -14,7 +14,7 @@ from ..errors import ImageError
 from ..pictures import as_picture
 from ..trace.images import encode_png
 from ..trace.thinning import Thinned
-from .picture import smaller
+from .final import smaller
 
 SLOTS = NUMBERED["grid"]
 """Sheets kept, at most: every n-th from the first on, and the newest."""

@@ -1,7 +1,7 @@
 // A map of latent cells. A cell is pointed at by pointer or keys; all maps mark it.
 
+import { bytes } from "../lib/bytes";
 import { h } from "../lib/dom";
-import { bytes } from "../lib/frames";
 import { paint } from "../lib/latents";
 import { cellAfter, cellAt } from "./channel";
 import { heatPixels } from "./comparison";

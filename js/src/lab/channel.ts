@@ -1,8 +1,8 @@
 // Channels of latents as images and numbers; pure but for the canvas at the end.
 
-import { coloured } from "../lib/colours";
-import type { Binary } from "../lib/frames";
-import { bytes, rgba } from "../lib/frames";
+import type { Binary } from "../lib/bytes";
+import { bytes } from "../lib/bytes";
+import { coloured, rgba } from "../lib/colours";
 import { halves } from "../lib/half";
 import { diverging, extent, type Plane, paint } from "../lib/latents";
 

@@ -1,9 +1,9 @@
 // The image and its reconstructions, side by side, with their numbers.
 
+import { type Binary, bytes } from "../lib/bytes";
 import { coloured } from "../lib/colours";
 import { choice } from "../lib/controls";
 import { h, write } from "../lib/dom";
-import { type Binary, bytes } from "../lib/frames";
 import { image } from "./image";
 import type { Here, LabView, Part, Result, Selection } from "./view";
 

@@ -1,7 +1,7 @@
 // An image file on its way to the kernel, in parts that every server lets through.
 
+import { bytes } from "../lib/bytes";
 import { UPLOAD } from "../lib/contract";
-import { bytes } from "../lib/frames";
 
 const { largest: LARGEST, part: PART } = UPLOAD;
 

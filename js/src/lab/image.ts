@@ -1,7 +1,7 @@
 // An image from a file's bytes.
 
+import { type Binary, bytes } from "../lib/bytes";
 import { h } from "../lib/dom";
-import { type Binary, bytes } from "../lib/frames";
 
 export interface Shown {
   readonly element: HTMLImageElement;

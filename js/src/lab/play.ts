@@ -1,7 +1,7 @@
 // Play: paint on the latents, knock channels out, add noise, walk; the decoded image follows.
 
+import { type Binary, bytes } from "../lib/bytes";
 import { h, write } from "../lib/dom";
-import { type Binary, bytes } from "../lib/frames";
 import { allow, button } from "./button";
 import { gridOf } from "./channel";
 import { easel } from "./easel";

@@ -1,8 +1,8 @@
 // What every part of the lab gets: the kernel's results and the selection.
 // A part is a function (view: LabView) => Part; only `send` asks the kernel for anything.
 
+import type { Binary } from "../lib/bytes";
 import type { ASKS, EDITS, LAB_STATES, TOUCHED } from "../lib/contract";
-import type { Binary } from "../lib/frames";
 import type { LabSelection } from "../lib/selection";
 
 /** An autoencoder that may be chosen. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { coloured, colours } from "./colours";
+import { coloured, colours, rgba } from "./colours";
 
 test.each([
   ["magma", 0, [0, 0, 4]],
@@ -20,4 +20,8 @@ test.each([
 test("values become opaque colours, and those outside 0..1 the ends'", () => {
   const pixels = coloured(Float32Array.of(-1, 0, 1, 2), "grey");
   expect([...pixels]).toEqual([0, 0, 0, 255, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255]);
+});
+
+test("RGB becomes opaque RGBA", () => {
+  expect([...rgba(new Uint8Array([1, 2, 3, 4, 5, 6]))]).toEqual([1, 2, 3, 255, 4, 5, 6, 255]);
 });

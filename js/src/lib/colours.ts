@@ -1,5 +1,6 @@
 // Colour maps: from 0..1 to a colour.
 
+import { clamp } from "./clamp";
 import type { Selection } from "./selection";
 
 export type Colormap = Selection["colormap"];
@@ -53,11 +54,24 @@ export function coloured(values: Float32Array, map: Colormap): Uint8ClampedArray
   const table = colours(map);
   const out = new Uint8ClampedArray(4 * values.length);
   for (let i = 0; i < values.length; i++) {
-    const from = 3 * Math.min(Math.max(Math.round((values[i] as number) * 255), 0), 255);
+    const from = 3 * clamp(Math.round((values[i] as number) * 255), 0, 255);
     out[4 * i] = table[from] as number;
     out[4 * i + 1] = table[from + 1] as number;
     out[4 * i + 2] = table[from + 2] as number;
     out[4 * i + 3] = 255;
+  }
+  return out;
+}
+
+/** RGB to RGBA, opaque: what ImageData wants. */
+export function rgba(rgb: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
+  const pixels = Math.floor(rgb.length / 3);
+  const out = new Uint8ClampedArray(pixels * 4);
+  for (let i = 0, from = 0, to = 0; i < pixels; i++) {
+    out[to++] = rgb[from++] as number;
+    out[to++] = rgb[from++] as number;
+    out[to++] = rgb[from++] as number;
+    out[to++] = 255;
   }
   return out;
 }

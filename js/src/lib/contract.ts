@@ -2,9 +2,10 @@
 
 /**
  * Traits that come in numbers, and how many there are of each: frame0 to frame63 hold a step each,
- * film0 to film5 a compared run, grid0 to grid23 the images that a training made at a step.
+ * more0 to more63 what only an opened Studio needs of it, film0 to film5 a compared run, grid0 to
+ * grid23 the images that a training made at a step.
  */
-export const NUMBERED = { frame: 64, film: 6, grid: 24 } as const;
+export const NUMBERED = { frame: 64, more: 64, film: 6, grid: 24 } as const;
 
 /** Of what is known of a run beside its steps, its ``v``. */
 export const HEADER_VERSION = 1;
@@ -74,7 +75,7 @@ export const LAB_SELECTION = {
 export const PANELS = ["denoising", "attention", "tokens"] as const;
 
 /** The states of a run in a viewer. */
-export const RUN_STATES = ["idle", "running", "done", "stopped", "error"] as const;
+export const RUN_STATES = ["idle", "loading", "running", "done", "stopped", "error"] as const;
 
 /** The states of a training. */
 export const TRAINING_STATES = [
@@ -94,6 +95,8 @@ export const LAB_STATES = ["idle", "working", "error"] as const;
 /** The kinds of messages that a page sends to the kernel. */
 export const ASKS = {
   viewer: ["frames"],
+  picture: ["hello", "ping"],
+  studio: ["generate", "stop", "recall"],
   training: ["hello", "pause", "resume", "stop"],
   lab: ["file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"],
 } as const;

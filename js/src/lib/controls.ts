@@ -1,12 +1,12 @@
 // Small controls that several panels have.
 
-import { h } from "./dom";
+import { aria, h, on } from "./dom";
 import { roving } from "./keys";
 
 /** A letter as in the papers, with an index: x with a small t. */
 export function symbol(letter: string, index = ""): HTMLElement {
   const parts = index ? [h("i", {}, letter), h("sub", {}, index)] : [h("i", {}, letter)];
-  return h("span", { class: "sdw-symbol" }, ...parts);
+  return h("span", "sdw-symbol", ...parts);
 }
 
 export interface Choice<T extends string> {
@@ -31,11 +31,11 @@ export function choice<T extends string>(
   const oneTabStop = roving(element);
   const buttons = new Map<T, HTMLElement>();
   for (const { value, label: words, title } of options) {
-    const attributes = { type: "button", class: "sdw-button", "aria-pressed": "false" };
+    const attributes = { class: "sdw-button", "aria-pressed": "false" };
     const button = h("button", { ...attributes, tabindex: -1 }, ...words);
     button.dataset.value = value;
     if (title) button.title = title;
-    button.addEventListener("click", () => {
+    on(button, "click", () => {
       // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
       if (button.getAttribute("aria-disabled") !== "true") pick(value);
     });
@@ -47,7 +47,7 @@ export function choice<T extends string>(
     element,
     show(value) {
       for (const [each, button] of buttons) {
-        button.setAttribute("aria-pressed", String(each === value));
+        aria(button, "pressed", each === value);
       }
       const pressed = buttons.get(value);
       if (!element.contains(document.activeElement)) oneTabStop(pressed);

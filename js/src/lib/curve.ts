@@ -1,6 +1,6 @@
 // What a training has reported: the kernel's table of numbers, and the lines to draw from it.
 
-import { bytes } from "./frames";
+import { bytes } from "./bytes";
 
 /** A value at each step, and its running mean; NaN where a step has none. */
 export interface Line {

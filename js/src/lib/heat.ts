@@ -5,6 +5,7 @@
 // as the mean over its tokens. Resizing is linear, so maps of the same resolution are summed first
 // and each resolution is resized once: one map takes a millisecond or two.
 
+import { clamp } from "./clamp";
 import { SPECIAL } from "./contract";
 import type { Frame } from "./reel";
 import type { Head, PictureHead, Reel, Selection } from "./view";
@@ -69,7 +70,7 @@ export function columns(picture: PictureHead, word: string, width: number): numb
 
 /** The index of the chosen image; the nearest if the batch is smaller. */
 export function pictureAt(head: Head | undefined, picture: number): number {
-  return Math.min(Math.max(Math.round(picture), 0), Math.max((head?.pictures.length ?? 0) - 1, 0));
+  return clamp(Math.round(picture), 0, Math.max((head?.pictures.length ?? 0) - 1, 0));
 }
 
 /** The layers to average: the chosen one, else the recipe's, else all. */
@@ -302,8 +303,8 @@ export function heat(
 function sample(stack: Stack, x: number, y: number): number {
   let sum = 0;
   for (const { h, w, values } of stack.grids.values()) {
-    const along = Math.min(Math.max(x * w - 0.5, 0), w - 1);
-    const down = Math.min(Math.max(y * h - 0.5, 0), h - 1);
+    const along = clamp(x * w - 0.5, 0, w - 1);
+    const down = clamp(y * h - 0.5, 0, h - 1);
     const [left, upper] = [Math.floor(along), Math.floor(down)];
     for (const [row, high] of [
       [upper, 1 - down + upper],

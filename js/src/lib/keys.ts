@@ -1,5 +1,10 @@
 // Keys pressed inside a widget belong to the widget: in the notebook `d d` deletes a cell.
 
+import { clamp } from "./clamp";
+
+/** Whether a key is the host's: with Ctrl, Cmd or Alt. */
+export const isShortcut = (event: KeyboardEvent) => event.ctrlKey || event.metaKey || event.altKey;
+
 /**
  * Keeps plain keys from the notebook, and calls `onRun`, if given, on Ctrl-Enter (Cmd-Enter).
  * Shift-Enter and other shortcuts with Ctrl, Alt or Cmd still reach the notebook.
@@ -15,7 +20,7 @@ export function keepKeys(root: HTMLElement, onRun?: () => void): () => void {
     onRun();
   };
   const keep = (event: KeyboardEvent) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isShortcut(event)) return;
     if (event.shiftKey && event.key === "Enter") return;
     event.stopPropagation();
   };
@@ -44,7 +49,7 @@ export function roving(row: HTMLElement): (stop?: HTMLElement) => void {
     ];
     if (here < 0 || next === undefined) return;
     event.preventDefault();
-    const item = all[Math.min(Math.max(next, 0), all.length - 1)];
+    const item = all[clamp(next, 0, all.length - 1)];
     reach(item);
     item?.focus();
   });

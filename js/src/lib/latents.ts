@@ -1,6 +1,7 @@
 // Latents to colours. Red, green and blue are nearly linear in latents, so one small matrix product
 // does it, the same as the kernel's preview.
 
+import { clamp } from "./clamp";
 import type { Frame } from "./reel";
 
 /** Rows of red, green, blue in [-1, 1]: one for each channel, then the constant. */
@@ -90,7 +91,7 @@ export function change(
   const rgb = colours(difference, size, picture, factors, 0);
   const most = rgb.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
   // Powers of two, so that it does not flicker from step to step; noise is not blown up to a picture.
-  const gain = most > 0 ? 2 ** Math.min(Math.max(Math.floor(-Math.log2(most)), 0), 5) : 1;
+  const gain = most > 0 ? 2 ** clamp(Math.floor(-Math.log2(most)), 0, 5) : 1;
   const plane = opaque(size, (i, colour) => ((rgb[i * 3 + colour] as number) * gain + 1) * GREY);
   return { ...plane, gain };
 }
@@ -121,7 +122,7 @@ export function diverging(
   const [, channels, h, w] = size;
   const from = (picture * channels + which) * h * w;
   return opaque(size, (i, colour) => {
-    const share = Math.min(Math.max((latents[from + i] as number) / most || 0, -1), 1);
+    const share = clamp((latents[from + i] as number) / most || 0, -1, 1);
     const end = (share < 0 ? COOL : WARM)[colour] as number;
     return GREY + Math.abs(share) * (end - GREY);
   });
@@ -162,9 +163,27 @@ function opaque(size: Size, value: (pixel: number, colour: number) => number): P
 }
 
 /** Puts a plane on a canvas, which takes its size; CSS scales it up. */
-export function paint(canvas: HTMLCanvasElement, plane: Plane) {
-  const { pixels, w, h } = plane;
-  if (canvas.width !== w) canvas.width = w;
-  if (canvas.height !== h) canvas.height = h;
-  canvas.getContext("2d")?.putImageData(new ImageData(pixels, w, h), 0, 0);
+export const paint = (canvas: HTMLCanvasElement, plane: Plane) => paintGrid(canvas, [plane]);
+
+/** Puts planes of one size beside each other in a grid, as square as may be, in reading order. */
+export function paintGrid(canvas: HTMLCanvasElement, planes: readonly Plane[]) {
+  const columns = columnsFor(planes.length);
+  const { w, h } = planes[0] ?? { w: 1, h: 1 };
+  const [wide, high] = [columns * w, Math.ceil(planes.length / columns) * h];
+  if (canvas.width !== wide) canvas.width = wide;
+  if (canvas.height !== high) canvas.height = high;
+  const context = canvas.getContext("2d");
+  if (planes.length % columns > 0) wipe(canvas); // a corner stays empty
+  planes.forEach(({ pixels }, i) => {
+    const [x, y] = [(i % columns) * w, Math.floor(i / columns) * h];
+    context?.putImageData(new ImageData(pixels, w, h), x, y);
+  });
+}
+
+/** How many of so many images stand beside each other. */
+export const columnsFor = (count: number) => Math.max(Math.ceil(Math.sqrt(count)), 1);
+
+/** Makes a canvas empty. */
+export function wipe(canvas: HTMLCanvasElement) {
+  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
 }

@@ -4,8 +4,8 @@
 // the order of `parts`, each padded with zeros to a multiple of 4. Latents are float16
 // [B, C, h, w]; attention is, for each layer, float32 scales [B, T] and uint8 [B, T, h, w].
 
+import { bytes } from "./bytes";
 import { LIMITS, PARTS } from "./contract";
-import { bytes } from "./frames";
 import { halves } from "./half";
 import type { Head, Reel } from "./view";
 
@@ -92,48 +92,35 @@ function checked(value: Record<string, unknown>): Meta | undefined {
   return isWhole(tokens, LIMITS.tokens) ? { ...latents, grids, tokens } : undefined;
 }
 
-class Packed implements Frame {
-  readonly index: number;
-  readonly sigma: number;
-  readonly sigma_next: number;
-  readonly seconds: number | null;
-  readonly size: Meta["size"];
-  readonly grids: Meta["grids"];
-  readonly tokens: number;
-  readonly end: number; // of the last part
-  readonly #data: Uint8Array;
-  readonly #starts = new Map<string, number>(); // of each part of latents
-  readonly #layers: number[] = []; // where the attention of each begins
-  readonly #floats = new Map<Part, Float32Array>();
+/** Where a part begins, and in which bytes. */
+interface Place {
+  data: Uint8Array;
+  at: number;
+}
 
-  constructor(data: Uint8Array, meta: Meta, start: number) {
-    this.#data = data;
-    this.index = meta.index;
-    this.sigma = meta.sigma;
-    this.sigma_next = meta.sigma_next;
-    this.seconds = meta.seconds;
-    this.size = meta.size;
-    this.grids = meta.grids;
-    this.tokens = meta.tokens;
-    let at = start;
-    for (const part of meta.parts) {
-      if (part === "attention") continue;
-      this.#starts.set(part, at);
-      at += padded(2 * this.#count);
-    }
-    for (const [h, w] of meta.grids) {
-      this.#layers.push(at);
-      at += this.size[0] * this.tokens * 4 + padded(this.size[0] * this.tokens * h * w);
-    }
-    this.end = at;
-  }
+export class Packed implements Frame {
+  declare readonly index: number;
+  declare readonly sigma: number;
+  declare readonly sigma_next: number;
+  declare readonly seconds: number | null;
+  declare readonly size: Meta["size"];
+  declare readonly grids: Meta["grids"];
+  declare readonly tokens: number;
+  readonly meta: Meta;
+  readonly places: ReadonlyMap<string, Place>; // of latents by name, of layers' attention by number
+  readonly #floats = new Map<string, Float32Array | undefined>();
 
-  get #count() {
-    return this.size.reduce((product, side) => product * side, 1);
+  /** `attention`: what is said of the attention, where that came apart. */
+  constructor(meta: Meta, places: ReadonlyMap<string, Place>, attention: Meta = meta) {
+    this.meta = meta;
+    this.places = places;
+    const { index, sigma, sigma_next, seconds, size } = meta;
+    const { grids, tokens } = attention;
+    Object.assign(this, { index, sigma, sigma_next, seconds, size, grids, tokens });
   }
 
   get guided() {
-    return this.#starts.has("difference");
+    return this.places.has("difference");
   }
 
   get x() {
@@ -153,40 +140,62 @@ class Packed implements Frame {
   }
 
   #latents(part: Part) {
-    const start = this.#starts.get(part);
-    if (start === undefined) return undefined;
-    let floats = this.#floats.get(part);
-    if (floats === undefined) {
-      floats = halves(this.#data.subarray(start, start + 2 * this.#count));
-      this.#floats.set(part, floats);
+    const place = this.places.get(part);
+    if (place !== undefined && !this.#floats.has(part)) {
+      const { data, at } = place;
+      this.#floats.set(part, halves(data.subarray(at, at + 2 * count(this.size))));
     }
-    return floats;
+    return this.#floats.get(part);
   }
 
   attention(layer: number, picture: number): Attention | undefined {
     const [batch, T] = [this.size[0], this.tokens];
-    const [start, grid] = [this.#layers[layer], this.grids[layer]];
-    if (start === undefined || grid === undefined || !isWhole(picture, batch - 1, 0)) {
+    const [place, grid] = [this.places.get(String(layer)), this.grids[layer]];
+    if (place === undefined || grid === undefined || !isWhole(picture, batch - 1, 0)) {
       return undefined;
     }
     const [h, w] = grid;
-    const { buffer, byteOffset } = this.#data;
-    const numbers = new DataView(buffer, byteOffset + start + picture * T * 4, T * 4);
+    const { data, at } = place;
+    const numbers = new DataView(data.buffer, data.byteOffset + at + picture * T * 4, T * 4);
     // One by one: the bytes may begin anywhere, which a view as floats must not.
     const scales = Float32Array.from({ length: T }, (_, t) => numbers.getFloat32(4 * t, true));
-    const from = start + batch * T * 4 + picture * T * h * w;
-    return { scales, bytes: this.#data.subarray(from, from + T * h * w), h, w };
+    const from = at + batch * T * 4 + picture * T * h * w;
+    return { scales, bytes: data.subarray(from, from + T * h * w), h, w };
   }
 }
 
+const count = (size: Meta["size"]) => size.reduce((product, side) => product * side, 1);
+
+/** Where each part is, from the first at `start`; undefined where they do not fill the bytes. */
+function placesIn(data: Uint8Array, { parts, size, grids, tokens }: Meta, start: number) {
+  const places = new Map<string, Place>();
+  let at = start;
+  for (const part of parts) {
+    if (part === "attention") continue;
+    places.set(part, { data, at });
+    at += padded(2 * count(size));
+  }
+  grids.forEach(([h, w], layer) => {
+    places.set(String(layer), { data, at });
+    at += size[0] * tokens * 4 + padded(size[0] * tokens * h * w);
+  });
+  return at === data.length ? places : undefined;
+}
+
 /** The step in these bytes, or undefined where anything in them disagrees. */
-export function unpack(value: unknown): Frame | undefined {
+export function unpack(value: unknown): Packed | undefined {
   const data = bytes(value);
   const found = text(data);
   const meta = found && checked(found.value);
-  if (found === undefined || meta === undefined) return undefined;
-  const frame = new Packed(data, meta, found.end);
-  return frame.end === data.length ? frame : undefined;
+  const places = found && meta && placesIn(data, meta, found.end);
+  return places && new Packed(meta, places);
+}
+
+/** A step with the parts of it that came apart; alone where those are of another step. */
+export function joined(base: Packed, more: Packed | undefined): Packed {
+  const fits = more?.index === base.index && more.size.join() === base.size.join();
+  if (more === undefined || !fits) return base;
+  return new Packed(base.meta, new Map([...base.places, ...more.places]), more.meta);
 }
 
 /** The frames of a film: one after another, each after its length as uint32. */

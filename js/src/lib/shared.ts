@@ -37,8 +37,11 @@ export abstract class Shared {
 
   /** Reads the traits besides the selection; returns whether anything changed. */
   protected abstract read(): boolean;
-  /** Takes an answer to `ask`; returns whether anything changed. */
-  protected abstract receive(answer: Record<string, unknown>, buffers: readonly unknown[]): boolean;
+  /** Takes a message of the kernel; returns whether it changed anything. */
+  protected abstract receive(
+    message: Record<string, unknown>,
+    buffers: readonly unknown[],
+  ): boolean;
 
   protected readonly get = (name: string): unknown => this.#model.get(name);
 
@@ -69,7 +72,7 @@ export abstract class Shared {
     const { word, cell } = this.hover;
     if (hover.word === word && hover.cell?.x === cell?.x && hover.cell?.y === cell?.y) return;
     this.hover = hover;
-    this.#tell("hover");
+    this.tell("hover");
   }
 
   onChange(listener: (what: What) => void) {
@@ -86,20 +89,20 @@ export abstract class Shared {
 
   readonly #changed = () => {
     this.#choices.keep();
-    if (this.read()) this.#tell("data");
+    if (this.read()) this.tell("data");
     const next = selectionOf(this.get);
     if (NAMES.some((name) => next[name] !== this.selection[name])) {
       this.selection = next;
-      this.#tell("selection");
+      this.tell("selection");
     }
   };
 
   readonly #heard = (message: unknown, buffers: readonly unknown[] = []) => {
-    const answer = Object(message) as Record<string, unknown>;
-    if (answer.kind === FRAMES && this.receive(answer, buffers)) this.#tell("data");
+    const known = Object(message) as Record<string, unknown>;
+    if (this.receive(known, buffers)) this.tell("data");
   };
 
-  #tell(what: What) {
+  protected tell(what: What) {
     for (const listener of this.#listeners) listener(what);
   }
 }

@@ -1,7 +1,7 @@
 // Sheets of images that a training made on its way, from the kernel's traits.
 
+import { type Binary, bytes } from "./bytes";
 import { IMAGE_TYPES } from "./contract";
-import { type Binary, bytes } from "./frames";
 import { one } from "./shared";
 
 export interface Sheet {

@@ -1,92 +1,89 @@
-// All that the views of one model share: the frames gathered so far, and what is selected.
+// All that the views of one model share: the steps gathered so far, and what is selected.
 
-import type { AnyModel } from "@anywidget/types";
-import { type IMAGE_TYPES, NUMBERED, RUN_STATES } from "./contract";
-import type { Binary } from "./frames";
-import { type Frame, nearest, unpack } from "./reel";
+import type { AnyModel, Initialize } from "@anywidget/types";
+import { bytes } from "./bytes";
+import { RUN_STATES } from "./contract";
+import { Player } from "./player";
+import { type Frame, joined, nearest, type Packed, unpack } from "./reel";
 import { numbered, one, oneForEach, Shared } from "./shared";
-import { type Head, head, type Reel, type Selection, type View } from "./view";
+import { isActive, type Picture, type RunState, type Shape, type Show } from "./show";
+import { type Head, head, type Reel, type Selection } from "./view";
 
-const SLOTS = NUMBERED.frame;
-const SLOT_NAMES = numbered("frame");
+// The second half is what panels need beside the first, where the kernel sends that apart.
+const TRAITS = [...numbered("frame"), ...numbered("more")];
+const SLOTS = TRAITS.length / 2;
 
-export type RunState = (typeof RUN_STATES)[number];
-export interface Picture {
-  data: Binary;
-  type: (typeof IMAGE_TYPES)[number];
-}
-
-/** The traits of the kernel's Viewer beside frame0 .. frame63. */
+/** The traits of the kernel's views of a reel, beside frame0 .. frame63 and more0 .. more63. */
 export interface Model extends Selection {
   uid: string; // of the widget: its views share one store
   head: Record<string, unknown>; // {} before the first run
-  pictures: Picture[]; // the final decode, one for each of the batch; [] until the end
+  pictures: Picture[]; // the final decode, one for each of the batch
+  current?: number; // the run that they are of, where older ones may stay on show
+  shape?: number[]; // width and height of the images that there are or will be
   state: RunState;
   message: string;
-  panels: string[];
-}
-
-/** What the stage shows beyond steps. */
-export interface Show extends View {
-  readonly state: RunState;
-  readonly message: string;
-  readonly pictures: readonly Picture[];
+  panels?: string[];
 }
 
 const isState = one(...RUN_STATES);
 
-/** The frames of the run on show, from the traits; each is read once. */
+/** The steps of the run on show, from the traits; each is read once. */
 class Slots implements Reel {
   head: Head | undefined;
-  frames: Frame[] = [];
+  frames: Frame[] = []; // those to be seen, in the order of the run
   version = 0;
   lacking = false; // the traits hold smaller frames than there were, and these are not here
   #whole = false; // they hold smaller ones, and the frames here are as they were
   #raw: unknown; // value of the trait `head` that was read
-  readonly #seen: unknown[] = new Array(SLOTS).fill(undefined);
-  readonly #slots: (Frame | undefined)[] = new Array(SLOTS).fill(undefined);
+  #all: Frame[] = []; // also those that wait to be seen
+  readonly #waiting = new Set<number>(); // indices of these
+  readonly #seen: unknown[] = [];
+  readonly #parts: (Packed | undefined)[] = [];
+  readonly #slots: (Packed | undefined)[] = []; // both parts of each
 
   at(step: number) {
     return nearest(this.frames, step);
   }
 
-  /** Read what is new; returns whether anything was. */
-  read(get: (name: string) => unknown): boolean {
-    let changed = false;
+  /** Read what is new: whether anything was, whether it is of another run, and the new steps. */
+  read(get: (name: string) => unknown) {
+    let [changed, another] = [false, false];
     const raw = get("head");
     if (raw !== this.#raw) {
       this.#raw = raw;
       const next = head(raw);
       // The traits may still hold frames of the run before: what was seen stays seen.
-      if (next?.run !== this.head?.run) {
-        this.#slots.fill(undefined);
+      another = next?.run !== this.head?.run;
+      if (another) {
+        this.#parts.length = this.#slots.length = 0;
+        this.#waiting.clear();
         this.#whole = false;
       }
       this.head = next;
-      // Who saw the steps as they came has more than the traits are about to hold.
-      if (next?.saved && this.#slots.some(Boolean)) this.#whole = true;
+      // A page that saw the steps as they came has more than the traits are about to hold.
+      if (next?.saved && this.#parts.some(Boolean)) this.#whole = true;
       this.lacking = next?.saved === true && !this.#whole;
       changed = true;
     }
-    for (const [i, name] of SLOT_NAMES.entries()) {
+    TRAITS.forEach((name, i) => {
       const value = get(name);
-      if (value === this.#seen[i]) continue;
+      if (value === this.#seen[i]) return;
       this.#seen[i] = value;
-      if (this.#whole) continue;
-      this.#slots[i] = unpack(value);
+      if (this.#whole && this.#parts[i]) return;
+      this.#take(i, unpack(value));
       changed = true;
-    }
+    });
+    const known = new Set(another ? [] : this.#all.map(({ index }) => index));
     if (changed) this.#line();
-    return changed;
+    return { changed, another, fresh: this.#all.filter(({ index }) => !known.has(index)) };
   }
 
   /** Take the frames as they were, asked for; returns whether they are of this run. */
   receive(run: unknown, names: unknown, buffers: readonly unknown[]): boolean {
     if (run !== this.head?.run || !Array.isArray(names) || !this.lacking) return false;
     names.forEach((name, i) => {
-      const slot = SLOT_NAMES.indexOf(name);
       const frame = unpack(buffers[i]);
-      if (slot >= 0 && frame !== undefined) this.#slots[slot] = frame;
+      if (frame && TRAITS.includes(name)) this.#take(TRAITS.indexOf(name), frame);
     });
     this.#whole = true;
     this.lacking = false;
@@ -94,12 +91,41 @@ class Slots implements Reel {
     return true;
   }
 
+  /** These steps are not to be seen yet. */
+  hold(frames: readonly Frame[]) {
+    for (const { index } of frames) this.#waiting.add(index);
+    this.#line();
+  }
+
+  /** Now it is. */
+  reveal({ index }: Frame) {
+    this.#waiting.delete(index);
+    this.#line();
+  }
+
+  #take(i: number, frame: Packed | undefined) {
+    this.#parts[i] = frame;
+    const slot = i % SLOTS;
+    const base = this.#parts[slot];
+    this.#slots[slot] = base && joined(base, this.#parts[slot + SLOTS]);
+  }
+
   #line() {
     this.version++;
     const there = this.#slots.filter((frame) => frame !== undefined);
     there.sort((a, b) => a.index - b.index);
-    this.frames = there.filter((frame, i) => frame.index !== there[i - 1]?.index);
+    this.#all = there.filter((frame, i) => frame.index !== there[i - 1]?.index);
+    this.frames = this.#all.filter(({ index }) => !this.#waiting.has(index));
   }
+}
+
+/** What is known of a run beside its steps. */
+interface Said {
+  state: RunState;
+  message: string;
+  pictures: readonly Picture[];
+  own: boolean;
+  shape: Shape | undefined;
 }
 
 /** The data and the selection of one model, for all its views. */
@@ -108,34 +134,97 @@ export class Store extends Shared implements Show {
   state: RunState = "idle";
   message = "";
   pictures: readonly Picture[] = [];
+  own = false;
+  shape: Shape | undefined;
+  #latest: Said = this;
+  #files: { id: unknown; pictures: Picture[] } | undefined; // that the traits hold smaller ones of
+  #begun = false;
+  readonly #player = new Player();
 
   constructor(model: AnyModel) {
     super(model);
     this.follow();
+    this.#begun = true;
+  }
+
+  override remove() {
+    super.remove();
+    this.#player.clear();
   }
 
   protected override read(): boolean {
-    const steps = this.reel.read(this.get);
+    const { changed, another, fresh } = this.reel.read(this.get);
     const { lacking, head } = this.reel;
     if (lacking && head !== undefined) this.ask(head.run);
+    if (another) this.#player.clear();
 
-    const state = isState(this.get("state")) ?? "idle";
-    const message = String(this.get("message") ?? "");
-    const value = this.get("pictures");
-    const pictures = Array.isArray(value) ? (value as Picture[]) : [];
-    const same =
-      state === this.state && message === this.message && samePictures(pictures, this.pictures);
-    if (!same) Object.assign(this, { state, message, pictures });
-    return steps || !same;
+    this.#latest = this.#said();
+    // Steps that come together are seen one after another, and the end of a run after all of them.
+    if (this.#begun && isActive(this.#latest)) {
+      const later = this.#player.busy ? fresh : fresh.slice(1);
+      if (later.length > 0) this.reel.hold(later);
+      for (const frame of later) {
+        this.#player.push(() => {
+          this.reel.reveal(frame);
+          this.tell("data");
+        });
+      }
+    }
+    if (same(this.#latest, this)) return changed;
+    if (this.#player.busy && !isActive(this.#latest)) {
+      this.#player.push(() => {
+        Object.assign(this, this.#latest);
+        this.tell("data");
+      });
+      return changed;
+    }
+    Object.assign(this, this.#latest);
+    return true;
   }
 
-  protected override receive({ run, names }: Record<string, unknown>, buffers: readonly unknown[]) {
-    return this.reel.receive(run, names, buffers);
+  #said(): Said {
+    const current = this.get("current");
+    const value = this.get("pictures");
+    const whole = this.#files?.id === current ? this.#files?.pictures : undefined;
+    return {
+      state: isState(this.get("state")) ?? "idle",
+      message: String(this.get("message") ?? ""),
+      pictures: whole ?? (Array.isArray(value) ? (value as Picture[]) : []),
+      own: typeof current !== "number" || current === this.reel.head?.run,
+      shape: shapeIn(this.get("shape")),
+    };
+  }
+
+  protected override receive(message: Record<string, unknown>, buffers: readonly unknown[]) {
+    const { kind, run, names, id, pictures } = message;
+    if (kind === "frames") return this.reel.receive(run, names, buffers);
+    if (kind !== "pictures" || !Array.isArray(pictures)) return false;
+    const made = pictures.map((words, i) => ({ ...words, data: bytes(buffers[i]) }) as Picture);
+    this.#files = { id, pictures: made }; // perhaps before their traits: messages may overtake
+    return this.read();
   }
 }
 
-function samePictures(some: readonly Picture[], others: readonly Picture[]) {
-  return some.length === others.length && some.every((one, i) => one.data === others[i]?.data);
+function shapeIn(value: unknown): Shape | undefined {
+  const [width, height] = Array.isArray(value) ? (value as unknown[]) : [];
+  return Number(width) > 0 && Number(height) > 0 ? [Number(width), Number(height)] : undefined;
+}
+
+function same(some: Said, other: Said) {
+  return (
+    some.state === other.state &&
+    some.message === other.message &&
+    some.own === other.own &&
+    some.shape?.join() === other.shape?.join() &&
+    some.pictures.length === other.pictures.length &&
+    some.pictures.every((picture, i) => picture.data === other.pictures[i]?.data)
+  );
 }
 
 export const stores = oneForEach((model: AnyModel<Model>) => new Store(model));
+
+/** What every widget that shows a reel does first; returns the undoing. */
+export const initialize: Initialize<Model> = ({ model }) => {
+  stores.of(model);
+  return () => stores.forget(model);
+};

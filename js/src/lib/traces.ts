@@ -3,7 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { reelOf, unfilm } from "./reel";
 import { numbered, oneForEach, Shared } from "./shared";
-import type { Picture, Show } from "./store";
+import type { Picture, Show } from "./show";
 import { type Hover, head, type Reel, type Selection, type What } from "./view";
 
 const FILMS = numbered("film");
@@ -29,6 +29,7 @@ export function stepAt(step: number, from: number, to: number): number {
 export class Column implements Show {
   readonly state = "done";
   readonly message = "";
+  readonly own = true;
   reel: Reel = reelOf(undefined, []);
   label = "";
   pictures: readonly Picture[] = [];
@@ -60,6 +61,7 @@ export class Column implements Show {
 export class Traces extends Shared implements Show {
   readonly state = "done";
   readonly message = "";
+  readonly own = true;
   columns: Column[] = [];
   #read: unknown[] = []; // the trait values that the columns were read from
 
@@ -102,8 +104,10 @@ export class Traces extends Shared implements Show {
     return true;
   }
 
-  protected override receive({ run, names }: Record<string, unknown>, buffers: readonly unknown[]) {
-    if (run !== this.columns[0]?.reel.head?.run || !Array.isArray(names)) return false;
+  protected override receive(message: Record<string, unknown>, buffers: readonly unknown[]) {
+    const { kind, run, names } = message;
+    if (kind !== "frames" || run !== this.columns[0]?.reel.head?.run || !Array.isArray(names))
+      return false;
     names.forEach((name, i) => {
       const column = this.columns[FILMS.indexOf(String(name))];
       const frames = unfilm(buffers[i]);

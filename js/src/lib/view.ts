@@ -1,6 +1,7 @@
 // What every panel of a viewer gets: the data so far and the selection. A panel is a function
 // (view: View) => Panel and asks the kernel for nothing.
 
+import { clamp } from "./clamp";
 import { AGAINST, HEADER_VERSION, LIMITS, PLACES } from "./contract";
 import type { Frame } from "./reel";
 import type { Selection } from "./selection";
@@ -98,7 +99,7 @@ export function batchOf({ reel }: View): number {
 
 /** The index of the image on show. */
 export function pictureOf(view: View): number {
-  return Math.min(Math.max(Math.round(view.selection.picture), 0), batchOf(view) - 1);
+  return clamp(Math.round(view.selection.picture), 0, batchOf(view) - 1);
 }
 
 /** The guidance scale chosen; null for the run's own, which is also used if no other is possible. */

@@ -1,8 +1,9 @@
 // Where the words looked: a map over the picture, the prompt to choose from, words at a spot.
 
+import { clamp } from "../lib/clamp";
 import { type Colormap, coloured, colours } from "../lib/colours";
 import { choice } from "../lib/controls";
-import { h, write } from "../lib/dom";
+import { aria, h, on, vary, write } from "../lib/dom";
 import {
   canvasSize,
   contour,
@@ -14,6 +15,7 @@ import {
   sameWord,
   scaled,
 } from "../lib/heat";
+import { isShortcut } from "../lib/keys";
 import type { Head, Panel, PictureHead, Selection, View, What } from "../lib/view";
 import { chips, type Part, specialParts } from "./chips";
 import { matrix } from "./matrix";
@@ -90,19 +92,19 @@ function paintContour(canvas: HTMLCanvasElement, map: WordMap | undefined) {
  * focus on it, arrow keys point at a spot.
  */
 export function heatOverlay(view: View): Panel {
-  const map = h("canvas", { class: "sdw-heat-map" });
-  const line = h("canvas", { class: "sdw-heat-line" });
-  const spot = h("div", { class: "sdw-heat-spot" });
+  const map = h("canvas", "sdw-heat-map");
+  const line = h("canvas", "sdw-heat-line");
+  const spot = h("div", "sdw-heat-spot");
   const element = h("div", { class: "sdw-heat", role: "img", tabindex: -1 }, map, line, spot);
   let drawn: unknown[] = [];
 
-  element.addEventListener("keydown", (event) => {
+  on(element, "keydown", (event) => {
     const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
       event.key
     ];
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isShortcut(event)) return;
     const { word, cell = { x: 0.5, y: 0.5 } } = view.hover;
-    const move = (at: number, steps = 0) => Math.min(Math.max(at + steps * NUDGE, 0), 1);
+    const move = (at: number, steps = 0) => clamp(at + steps * NUDGE, 0, 1);
     const kept = word === undefined ? {} : { word };
     if (by) view.peek({ ...kept, cell: { x: move(cell.x, by[0]), y: move(cell.y, by[1]) } });
     else if (event.key === "Escape") view.peek(kept);
@@ -119,9 +121,9 @@ export function heatOverlay(view: View): Panel {
     element.tabIndex = recorded ? 0 : -1;
     element.dataset.word = found ? word : "";
     element.dataset.contour = String(selection.contour);
-    element.style.setProperty("--sdw-opacity", String(Math.min(Math.max(selection.opacity, 0), 1)));
+    vary(element, "opacity", clamp(selection.opacity, 0, 1));
     const name = found ? `heat map of ${word}` : "no heat map";
-    element.setAttribute("aria-label", `${name}${recorded ? "; arrow keys point at a spot" : ""}`);
+    aria(element, "label", `${name}${recorded ? "; arrow keys point at a spot" : ""}`);
 
     spot.hidden = hover.cell === undefined;
     if (hover.cell) {
@@ -147,7 +149,7 @@ export function attention(view: View): Panel {
     figure("Point at a word; click to keep it"),
     figure("A second word: Shift-click, or press b"),
   ] as const;
-  const said = h("p", { class: "sdw-said" });
+  const said = h("p", "sdw-said");
   const list = rankingList();
   const settings = controls(view);
   const [span, ...looks] = settings.elements;
@@ -156,21 +158,16 @@ export function attention(view: View): Panel {
   const element = h(
     "section",
     { class: "sdw-attention", "aria-label": "Attention" },
-    h(
-      "div",
-      { class: "sdw-attention-head" },
-      h("p", { class: "sdw-title" }, "words"),
-      special.element,
-    ),
+    h("div", "sdw-attention-head", h("p", "sdw-title", "words"), special.element),
     words.element,
-    h("div", { class: "sdw-attention-body" }, ...maps.map((one) => one.element), list.element),
+    h("div", "sdw-attention-body", ...maps.map((one) => one.element), list.element),
     said,
-    h("div", { class: "sdw-attention-controls" }, span, compare.element),
-    h("div", { class: "sdw-attention-controls" }, ...looks),
+    h("div", "sdw-attention-controls", span, compare.element),
+    h("div", "sdw-attention-controls", ...looks),
     cells.element,
     h(
       "p",
-      { class: "sdw-unrecorded" },
+      "sdw-unrecorded",
       "Attention was not recorded: generate with ",
       h("code", {}, "attention=True"),
       " to see where the words looked.",
@@ -250,14 +247,14 @@ function rangeWords([least, most]: readonly [number, number]): string {
 /** A small map with its word and its values' range; as large before there is one. */
 function figure(hint: string) {
   const canvas = h("canvas", { class: "sdw-map", role: "img" });
-  const empty = h("span", { class: "sdw-map-hint" }, hint);
-  const word = h("bdi", { class: "sdw-map-word" });
-  const range = h("span", { class: "sdw-map-range" });
+  const empty = h("span", "sdw-map-hint", hint);
+  const word = h("bdi", "sdw-map-word");
+  const range = h("span", "sdw-map-range");
   const bar = h("span", { class: "sdw-map-bar", "aria-hidden": "true" });
   const element = h(
     "figure",
-    { class: "sdw-map-figure" },
-    h("div", { class: "sdw-map-frame" }, canvas, empty),
+    "sdw-map-figure",
+    h("div", "sdw-map-frame", canvas, empty),
     h("figcaption", {}, word, range),
     bar,
   );
@@ -268,13 +265,13 @@ function figure(hint: string) {
       const { colormap } = view.selection;
       const map = mapOf(view, name);
       const { head } = view.reel;
-      if (head) element.style.setProperty("--sdw-map-shape", shape(head));
+      if (head) vary(element, "map-shape", shape(head));
       const now = [map?.values, name, colormap];
       if (drawn.length > 0 && now.every((one, i) => one === drawn[i])) return;
       drawn = now;
       element.dataset.word = map ? name : "";
       write(word, map ? name.replace(/^<(.*)>$/, "$1") : "");
-      canvas.setAttribute("aria-label", map ? `heat map of ${name}` : "no heat map");
+      aria(canvas, "label", map ? `heat map of ${name}` : "no heat map");
       write(range, map ? rangeWords(extent(map.values)) : "");
       paintMap(canvas, map, colormap);
       bar.style.backgroundImage = `linear-gradient(to right, ${stops(colormap)})`;
@@ -295,15 +292,15 @@ function stops(colormap: Colormap): string {
 /** The words that a spot takes most from: always as many rows. */
 function rankingList() {
   const rows = Array.from({ length: RANKED }, () => {
-    const word = h("bdi", { class: "sdw-rank-word" });
+    const word = h("bdi", "sdw-rank-word");
     const fill = h("span", {});
-    const share = h("span", { class: "sdw-rank-share" });
+    const share = h("span", "sdw-rank-share");
     const bar = h("span", { class: "sdw-rank-bar", "aria-hidden": "true" }, fill);
     return { word, fill, share, item: h("li", {}, word, bar, share) };
   });
-  const hint = h("p", { class: "sdw-rank-hint" }, POINT);
+  const hint = h("p", "sdw-rank-hint", POINT);
   const list = h("ol", { "aria-label": "Words at this spot" }, ...rows.map(({ item }) => item));
-  const element = h("div", { class: "sdw-ranking" }, list, hint);
+  const element = h("div", "sdw-ranking", list, hint);
   return {
     element,
     update(view: View) {
@@ -336,19 +333,19 @@ export function controls(view: View) {
     (value) => view.select({ span: value }),
   );
   const opacity = h("input", { type: "range", min: 0, max: 1, step: 0.05 });
-  opacity.addEventListener("input", () => view.select({ opacity: Number(opacity.value) }));
+  on(opacity, "input", () => view.select({ opacity: Number(opacity.value) }));
   const maps: Colormap[] = ["magma", "viridis", "grey"];
   const colormap = h(
     "select",
     { class: "sdw-select", "aria-label": "colours of the maps" },
     ...maps.map((name) => h("option", { value: name }, name)),
   );
-  colormap.addEventListener("change", () => view.select({ colormap: colormap.value as Colormap }));
+  on(colormap, "change", () => view.select({ colormap: colormap.value as Colormap }));
   const line = h("input", { type: "checkbox" });
-  line.addEventListener("change", () => view.select({ contour: line.checked }));
+  on(line, "change", () => view.select({ contour: line.checked }));
   const elements: [HTMLElement, ...HTMLElement[]] = [
     span.element,
-    h("label", { class: "sdw-field sdw-opacity" }, "opacity", opacity),
+    h("label", "sdw-field sdw-opacity", "opacity", opacity),
     colormap,
     h("label", { class: "sdw-field", title: "A line half-way up" }, line, "contour"),
   ];
@@ -358,7 +355,7 @@ export function controls(view: View) {
       const { selection } = view;
       span.show(selection.span);
       if (Number(opacity.value) !== selection.opacity) opacity.value = String(selection.opacity);
-      opacity.setAttribute("aria-valuetext", `${Math.round(100 * selection.opacity)} %`);
+      aria(opacity, "valuetext", `${Math.round(100 * selection.opacity)} %`);
       colormap.value = selection.colormap;
       line.checked = selection.contour;
     },
@@ -367,15 +364,15 @@ export function controls(view: View) {
 
 /** The second word, for those who know no shortcut. */
 function compareSelect(view: View) {
-  const select = h("select", { class: "sdw-select" });
+  const select = h("select", "sdw-select");
   let filled = "";
-  select.addEventListener("change", () => {
+  on(select, "change", () => {
     const word = select.value;
     // With nothing pinned there is nothing to be beside.
     view.select(view.selection.word === "" ? { word, other: "" } : { other: word });
   });
   return {
-    element: h("label", { class: "sdw-field sdw-compare-with" }, "compare with", select),
+    element: h("label", "sdw-field sdw-compare-with", "compare with", select),
     update(picture: PictureHead | undefined) {
       const texts = new Map(picture?.words.map(({ text }) => [text.toLowerCase(), text]));
       const words = [...texts.values(), "<start>", "<end>", "<padding>"];

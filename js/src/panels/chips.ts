@@ -1,8 +1,8 @@
 // Words that one can point at, pin, and compare.
 
-import { h } from "../lib/dom";
+import { aria, h, on } from "../lib/dom";
 import { sameWord } from "../lib/heat";
-import { roving } from "../lib/keys";
+import { isShortcut, roving } from "../lib/keys";
 import type { View } from "../lib/view";
 
 export interface WordRow {
@@ -29,22 +29,22 @@ export function wordRow(view: View, label: string, name: string): WordRow {
     view.peek({ ...(word !== undefined && { word }), ...(cell && { cell }) });
   };
 
-  element.addEventListener("pointerover", (event) => peek(wordOf(event.target)));
-  element.addEventListener("pointerleave", () => peek(undefined));
-  element.addEventListener("focusin", (event) => {
+  on(element, "pointerover", (event) => peek(wordOf(event.target)));
+  on(element, "pointerleave", () => peek(undefined));
+  on(element, "focusin", (event) => {
     if (event.target instanceof Element && event.target.matches(":focus-visible")) {
       peek(wordOf(event.target));
     }
   });
-  element.addEventListener("focusout", () => peek(undefined));
-  element.addEventListener("click", (event) => {
+  on(element, "focusout", () => peek(undefined));
+  on(element, "click", (event) => {
     const word = wordOf(event.target);
     if (word === undefined) return;
     if (event.shiftKey) second(view, word);
     else pin(view, word);
   });
-  element.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+  on(element, "keydown", (event) => {
+    if (isShortcut(event)) return;
     const word = wordOf(event.target);
     if (event.key === "Escape") {
       view.select({ word: "", other: "" });
@@ -69,7 +69,7 @@ export function wordRow(view: View, label: string, name: string): WordRow {
       for (const one of element.querySelectorAll<HTMLElement>("[data-word]")) {
         const own = one.dataset.word ?? "";
         const pinned = word !== "" && sameWord(own, word);
-        one.setAttribute("aria-pressed", String(pinned));
+        aria(one, "pressed", pinned);
         one.toggleAttribute("data-second", other !== "" && sameWord(own, other));
         one.toggleAttribute("data-shown", shown !== "" && sameWord(own, shown));
         if (pinned) first ??= one;
@@ -97,7 +97,7 @@ export interface Chips {
 export function chips(view: View, label: string): Chips {
   const row = wordRow(view, label, "sdw-chips");
   const chip = ({ text, word, quiet = false, title }: Part) => {
-    if (word === undefined) return h("span", { class: "sdw-between" }, text);
+    if (word === undefined) return h("span", "sdw-between", text);
     const button = wordButton(word, quiet ? "sdw-chip sdw-chip-quiet" : "sdw-chip", text);
     if (title) button.title = title;
     return button;
@@ -111,7 +111,7 @@ export function chips(view: View, label: string): Chips {
 
 /** A button of a word row. */
 export function wordButton(word: string, name: string, ...inside: (Node | string)[]): HTMLElement {
-  const attributes = { type: "button", class: name, "aria-pressed": "false", tabindex: -1 };
+  const attributes = { class: name, "aria-pressed": "false", tabindex: -1 };
   const button = h("button", attributes, ...inside);
   button.dataset.word = word;
   return button;

@@ -2,7 +2,7 @@
 
 import { choice } from "../lib/controls";
 import { type Curve, heightOf, isPositive, nearest, pathOf, rangeOf } from "../lib/curve";
-import { h, svg, write } from "../lib/dom";
+import { aria, h, on, svg, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import { amount } from "../lib/words";
 
@@ -54,20 +54,20 @@ export function plot(pick: (step: number) => void): Plot {
   drawing.append(raw, mean, cursor);
   const [high, low] = [h("span", {}, ""), h("span", {}, "")];
   const [first, last] = [h("span", {}, ""), h("span", {}, "")];
-  const now = h("span", { class: "sdw-t-now" }, "");
+  const now = h("span", "sdw-t-now", "");
   const element = h(
     "div",
-    { class: "sdw-t-curve" },
+    "sdw-t-curve",
     values,
     h(
       "div",
-      { class: "sdw-v-graph" },
+      "sdw-v-graph",
       h("div", { class: "sdw-v-axis", "aria-hidden": "true" }, high, low),
       drawing,
       h("span", {}, ""),
       h("div", { class: "sdw-t-steps", "aria-hidden": "true" }, first, last),
     ),
-    h("div", { class: "sdw-v-bar" }, now, scales.element),
+    h("div", "sdw-v-bar", now, scales.element),
   );
 
   const x = (step: number) => EDGE + ((step - 1) / Math.max(total - 1, 1)) * (WIDE - 2 * EDGE);
@@ -78,15 +78,15 @@ export function plot(pick: (step: number) => void): Plot {
     const at = ((event.clientX - left) / Math.max(width, 1)) * WIDE;
     return 1 + ((at - EDGE) / (WIDE - 2 * EDGE)) * Math.max(total - 1, 1);
   };
-  drawing.addEventListener("pointermove", (event) => {
+  on(drawing, "pointermove", (event) => {
     hovered = stepAt(event);
     point();
   });
-  drawing.addEventListener("pointerleave", () => {
+  on(drawing, "pointerleave", () => {
     hovered = undefined;
     point();
   });
-  drawing.addEventListener("click", (event) => pick(stepAt(event as PointerEvent)));
+  on(drawing, "click", (event) => pick(stepAt(event as PointerEvent)));
 
   /** A button for each value; new ones are appended. */
   const offer = (means: Record<string, unknown>) => {
@@ -95,15 +95,15 @@ export function plot(pick: (step: number) => void): Plot {
       buttons.clear();
       values.replaceChildren();
       for (const name of names) {
-        const number = h("span", { class: "sdw-t-number" }, "");
+        const number = h("span", "sdw-t-number", "");
         const button = h(
           "button",
-          { type: "button", class: "sdw-t-value", tabindex: -1, "aria-pressed": "false" },
+          { class: "sdw-t-value", tabindex: -1, "aria-pressed": "false" },
           h("span", {}, name.replaceAll("_", " ")),
           number,
         );
         button.dataset.value = name;
-        button.addEventListener("click", () => {
+        on(button, "click", () => {
           drawn = name;
           draw();
         });
@@ -118,7 +118,7 @@ export function plot(pick: (step: number) => void): Plot {
   const draw = () => {
     const one = line();
     for (const [name, { button }] of buttons) {
-      button.setAttribute("aria-pressed", String(name === one?.name));
+      aria(button, "pressed", name === one?.name);
     }
     const logs = one === undefined || isPositive(one);
     const log = wanted === "log" && logs;
@@ -153,7 +153,7 @@ export function plot(pick: (step: number) => void): Plot {
     const seen = one !== undefined && step !== undefined;
     cursor.setAttribute("visibility", seen ? "visible" : "hidden");
     const newest = amount(one?.means.at(-1));
-    drawing.setAttribute("aria-label", one ? `${one.name}, mean ${newest}` : "no steps yet");
+    aria(drawing, "label", one ? `${one.name}, mean ${newest}` : "no steps yet");
     if (!seen) {
       write(now, "");
       return;

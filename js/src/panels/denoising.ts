@@ -1,9 +1,10 @@
 // Inside one step: noisy and clean latents, both halves of guidance, each channel, the schedule.
 
+import { clamp } from "../lib/clamp";
 import { symbol } from "../lib/controls";
-import { h, write } from "../lib/dom";
+import { aria, h, on, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
-import { channel, clean, extent, guided, paint, preview, signed } from "../lib/latents";
+import { channel, clean, extent, guided, paint, preview, signed, wipe } from "../lib/latents";
 import type { Frame } from "../lib/reel";
 import { guidanceOf, type Panel, pictureOf, type View, type What } from "../lib/view";
 import { schedule } from "./schedule";
@@ -73,7 +74,7 @@ export function denoising(view: View): Panel {
   let drawn: unknown[] = []; // what is on show was drawn from
 
   thumbs.forEach(({ button }, i) => {
-    button.addEventListener("click", () => {
+    on(button, "click", () => {
       if (button.getAttribute("aria-disabled") === "true") return;
       chosen = i;
       draw();
@@ -83,9 +84,9 @@ export function denoising(view: View): Panel {
   const element = h(
     "section",
     { class: "sdw-v-panel sdw-denoising", "aria-label": "Denoising" },
-    h("p", { class: "sdw-title" }, "inside the step"),
-    h("div", { class: "sdw-v-half" }, row, channels.element),
-    h("div", { class: "sdw-v-half" }, guidance.element, noise.element),
+    h("p", "sdw-title", "inside the step"),
+    h("div", "sdw-v-half", row, channels.element),
+    h("div", "sdw-v-half", guidance.element, noise.element),
   );
 
   const draw = () => {
@@ -99,14 +100,14 @@ export function denoising(view: View): Panel {
     const now = [reel.version, frame, which, guidanceOf(view), chosen];
     if (drawn.length > 0 && now.every((value, i) => value === drawn[i])) return;
     drawn = now;
-    element.style.setProperty("--sdw-cell", shape(frame, view));
+    vary(element, "cell", shape(frame, view));
     CELLS.forEach((cell, i) => {
       const { button, canvas, words } = thumbs[i] as Thumb;
       const latents = frame && cell.latents(frame, view);
       if (frame === undefined || latents === undefined) wipe(canvas);
       else paint(canvas, (cell.signed ? signed : preview)(latents, frame.size, which, factors));
-      button.setAttribute("aria-disabled", String(latents === undefined));
-      button.setAttribute("aria-pressed", String(i === chosen));
+      aria(button, "disabled", latents === undefined);
+      aria(button, "pressed", i === chosen);
       if (cell.index === "∅") write(words, negative ? "negative" : cell.words);
     });
     if (!row.contains(document.activeElement)) oneTabStop(thumbs[chosen]?.button);
@@ -130,10 +131,6 @@ function shape(frame: Frame | undefined, view: View): string {
   return frame ? `${frame.size[3]} / ${frame.size[2]}` : "1";
 }
 
-function wipe(canvas: HTMLCanvasElement) {
-  canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
-}
-
 interface Thumb {
   button: HTMLButtonElement;
   canvas: HTMLCanvasElement;
@@ -141,11 +138,11 @@ interface Thumb {
 }
 
 function thumb({ words, letter, index, title }: Cell): Thumb {
-  const canvas = h("canvas", { class: "sdw-v-small" });
+  const canvas = h("canvas", "sdw-v-small");
   const text = h("span", {}, words);
   const button = h(
     "button",
-    { type: "button", class: "sdw-v-thumb", title, tabindex: -1, "aria-pressed": "false" },
+    { class: "sdw-v-thumb", title, tabindex: -1, "aria-pressed": "false" },
     canvas,
     text,
     symbol(letter, index),
@@ -155,21 +152,21 @@ function thumb({ words, letter, index, title }: Cell): Thumb {
 
 /** The channels of some latents apart, in greys on one scale. */
 function channelRow() {
-  const label = h("p", { class: "sdw-v-label" }, "");
-  const cells = h("div", { class: "sdw-v-channels" });
-  const element = h("div", { class: "sdw-v-group" }, label, cells);
+  const label = h("p", "sdw-v-label", "");
+  const cells = h("div", "sdw-v-channels");
+  const element = h("div", "sdw-v-group", label, cells);
   const canvases: HTMLCanvasElement[] = [];
 
   const have = (count: number) => {
     if (canvases.length === count) return;
     canvases.splice(0, canvases.length, ...Array.from({ length: count }, () => h("canvas")));
-    cells.style.setProperty("--sdw-columns", String(Math.min(count, 8)));
+    vary(cells, "columns", Math.min(count, 8));
     cells.replaceChildren(
       ...canvases.map((canvas, i) => {
         canvas.className = "sdw-v-small";
         canvas.setAttribute("role", "img");
-        canvas.setAttribute("aria-label", `channel ${i + 1}`);
-        return h("figure", { class: "sdw-v-channel" }, canvas, h("figcaption", {}, String(i + 1)));
+        aria(canvas, "label", `channel ${i + 1}`);
+        return h("figure", "sdw-v-channel", canvas, h("figcaption", {}, String(i + 1)));
       }),
     );
   };
@@ -203,15 +200,15 @@ function guidanceRow(view: View) {
   const label = { "aria-label": "guidance" };
   const slider = h("input", { ...label, type: "range", min: 0, max: MOST_GUIDANCE, step: 0.1 });
   const field = h("input", { ...label, type: "number", min: 0, max: MOST_GUIDANCE, step: 0.1 });
-  const reset = h("button", { type: "button", class: "sdw-button" }, "as run");
-  const formula = h("p", { class: "sdw-v-label" });
+  const reset = h("button", { class: "sdw-button" }, "as run");
+  const formula = h("p", "sdw-v-label");
   const element = h(
     "div",
-    { class: "sdw-v-group" },
+    "sdw-v-group",
     h(
       "div",
-      { class: "sdw-v-guidance" },
-      h("span", { class: "sdw-v-name" }, "guidance ", symbol("g")),
+      "sdw-v-guidance",
+      h("span", "sdw-v-name", "guidance ", symbol("g")),
       slider,
       field,
       reset,
@@ -221,12 +218,12 @@ function guidanceRow(view: View) {
 
   const set = (value: number) => {
     if (!Number.isFinite(value)) return;
-    view.select({ guidance: Math.min(Math.max(value, 0), MOST_GUIDANCE) });
+    view.select({ guidance: clamp(value, 0, MOST_GUIDANCE) });
   };
-  slider.addEventListener("input", () => set(slider.valueAsNumber));
-  field.addEventListener("input", () => set(field.valueAsNumber));
-  field.addEventListener("change", () => update());
-  reset.addEventListener("click", () => {
+  on(slider, "input", () => set(slider.valueAsNumber));
+  on(field, "input", () => set(field.valueAsNumber));
+  on(field, "change", () => update());
+  on(reset, "click", () => {
     if (view.selection.guidance !== null) view.select({ guidance: null });
   });
 
@@ -248,7 +245,7 @@ function guidanceRow(view: View) {
         field.value = value.toFixed(1);
       }
     }
-    reset.setAttribute("aria-disabled", String(guidanceOf(view) === null || !works));
+    aria(reset, "disabled", guidanceOf(view) === null || !works);
     reset.title = `Guidance ${asRun.toFixed(1)}, as the run had it`;
     if (works) formula.replaceChildren(explain);
     else if (guidedRun)

@@ -1,24 +1,24 @@
 // What is not the same in two runs at the step on show.
 
+import { bytes } from "../lib/bytes";
 import { h, write } from "../lib/dom";
-import { bytes } from "../lib/frames";
 import { change, clean, paint, preview } from "../lib/latents";
 import type { Frame } from "../lib/reel";
-import type { Picture, Show } from "../lib/store";
+import type { Picture, Show } from "../lib/show";
 import { guidanceOf, type Panel, pictureOf, type What } from "../lib/view";
-import { onStage, shape } from "./screen";
+import { onStage, setShape, shapeOf } from "./screen";
 
 const GREY = 127.5;
 
 /** The second run's picture less the first's, around grey; nothing where they differ in size. */
 export function difference(first: Show, second: Show): Panel {
   const canvas = h("canvas", { class: "sdw-c-map", role: "img", "aria-label": "difference" });
-  const words = h("p", { class: "sdw-c-note" });
+  const words = h("p", "sdw-c-note");
   const element = h(
     "figure",
-    { class: "sdw-c-difference" },
-    h("div", { class: "sdw-v-stage" }, h("div", { class: "sdw-v-picture" }, canvas)),
-    h("figcaption", {}, h("p", { class: "sdw-c-where" }, "difference"), words),
+    "sdw-c-difference",
+    h("div", "sdw-v-stage", h("div", "sdw-v-picture", canvas)),
+    h("figcaption", {}, h("p", "sdw-c-where", "difference"), words),
   );
   let asked = 0; // decoding takes its time: only the last one asked for is shown
 
@@ -29,8 +29,7 @@ export function difference(first: Show, second: Show): Panel {
   const update = (what: What) => {
     if (what === "hover") return;
     asked += 1;
-    const head = first.reel.head;
-    shape(element, head, first.reel.frames[0]);
+    setShape(element, shapeOf(first));
     const names = [onStage(first), onStage(second)];
     if (names.every((name) => name === "picture")) {
       const now = asked;

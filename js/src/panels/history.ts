@@ -1,7 +1,7 @@
 // The strip of earlier results: small pictures that bring their settings back.
 
-import { h } from "../lib/dom";
-import { type Binary, bytes } from "../lib/frames";
+import { addressOf, type Binary } from "../lib/bytes";
+import { aria, h, on } from "../lib/dom";
 import { roving } from "../lib/keys";
 
 export interface Entry {
@@ -30,21 +30,20 @@ export function strip(onPick: (id: number) => void): Strip {
   };
 
   const button = (entry: Entry) => {
-    const blob = new Blob([new Uint8Array(bytes(entry.thumbnail))], { type: "image/jpeg" });
-    const url = URL.createObjectURL(blob);
+    const url = addressOf(entry.thumbnail, "image/jpeg");
     urls.push(url);
     const label = `${entry.prompt || "no prompt"}, seed ${entry.seed}: show it and load its settings`;
     const element = h(
       "button",
-      { type: "button", class: "sdw-thumb", title: entry.title, "aria-label": label, tabindex: -1 },
+      { class: "sdw-thumb", title: entry.title, "aria-label": label, tabindex: -1 },
       h("img", { src: url, alt: "" }),
     );
     element.dataset.id = String(entry.id);
-    element.addEventListener("click", () => onPick(entry.id));
+    on(element, "click", () => onPick(entry.id));
     return element;
   };
 
-  const empty = h("p", { class: "sdw-hint" }, "Earlier pictures stay here");
+  const empty = h("p", "sdw-hint", "Earlier pictures stay here");
   row.append(empty);
 
   return {
@@ -63,7 +62,7 @@ export function strip(onPick: (id: number) => void): Strip {
         of(focused)?.focus();
       }
       for (const element of row.querySelectorAll("button")) {
-        if (element.dataset.id === String(current)) element.setAttribute("aria-current", "true");
+        if (element.dataset.id === String(current)) aria(element, "current", "true");
         else element.removeAttribute("aria-current");
       }
       oneTabStop(of(focused) ?? of(String(current)));

@@ -1,7 +1,9 @@
 // Step by layer: where and when the network looked for the pinned word, each cell a door to its map.
 
-import { h, write } from "../lib/dom";
+import { clamp } from "../lib/clamp";
+import { aria, h, on, vary, write } from "../lib/dom";
 import { columns, glance, isSpecial, pictureAt } from "../lib/heat";
+import { isShortcut } from "../lib/keys";
 import type { Frame } from "../lib/reel";
 import type { Head, Panel, View, What } from "../lib/view";
 import "../attention.css";
@@ -25,19 +27,19 @@ const percent = (share: number) => `${(100 * share).toFixed(share < 0.0995 ? 1 :
 export function matrix(view: View): Panel {
   const grid = h("div", { class: "sdw-matrix-grid", role: "grid", "aria-label": NAME });
   const cursor = h("div", { class: "sdw-matrix-cursor", "aria-hidden": "true" });
-  const all = h("button", { type: "button", class: "sdw-button sdw-matrix-all" }, "all layers");
-  const hint = h("p", { class: "sdw-matrix-hint" });
-  const read = h("p", { class: "sdw-said" });
+  const all = h("button", { class: "sdw-button sdw-matrix-all" }, "all layers");
+  const hint = h("p", "sdw-matrix-hint");
+  const read = h("p", "sdw-said");
   const element = h(
     "section",
     { class: "sdw-matrix", "aria-label": "Step by layer" },
     h(
       "div",
-      { class: "sdw-attention-head" },
+      "sdw-attention-head",
       h("p", { class: "sdw-title", title: NAME }, "step × layer"),
       all,
     ),
-    h("div", { class: "sdw-matrix-body" }, grid, hint),
+    h("div", "sdw-matrix-body", grid, hint),
     read,
   );
   let rows: { name: HTMLElement; cells: Cell[] }[] = [];
@@ -58,10 +60,7 @@ export function matrix(view: View): Panel {
   /** Tab reaches this cell; the others only arrows. */
   const reach = (row: number, column: number, focus = false) => {
     rows[active[0]]?.cells[active[1]]?.element.setAttribute("tabindex", "-1");
-    active = [
-      Math.min(Math.max(row, 0), rows.length - 1),
-      Math.min(Math.max(column, 0), (rows[0]?.cells.length ?? 1) - 1),
-    ];
+    active = [clamp(row, 0, rows.length - 1), clamp(column, 0, (rows[0]?.cells.length ?? 1) - 1)];
     const cell = rows[active[0]]?.cells[active[1]]?.element;
     cell?.setAttribute("tabindex", "0");
     if (focus) cell?.focus();
@@ -71,19 +70,19 @@ export function matrix(view: View): Panel {
     return cell ? [Number(cell.dataset.layer), Number(cell.dataset.column)] : undefined;
   };
 
-  grid.addEventListener("click", (event) => {
+  on(grid, "click", (event) => {
     const place = placeOf(event.target);
     if (place === undefined) return;
     reach(...place);
     open(...place);
   });
-  grid.addEventListener("pointerover", (event) => say(placeOf(event.target)));
-  grid.addEventListener("pointerleave", () => say(undefined));
-  grid.addEventListener("focusin", (event) => say(placeOf(event.target)));
-  grid.addEventListener("focusout", () => say(undefined));
-  grid.addEventListener("keydown", (event) => {
+  on(grid, "pointerover", (event) => say(placeOf(event.target)));
+  on(grid, "pointerleave", () => say(undefined));
+  on(grid, "focusin", (event) => say(placeOf(event.target)));
+  on(grid, "focusout", () => say(undefined));
+  on(grid, "keydown", (event) => {
     const place = placeOf(event.target);
-    if (place === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (place === undefined || isShortcut(event)) return;
     const [row, column] = place;
     const to: [number, number] | undefined = {
       ArrowUp: [row - 1, column] as [number, number],
@@ -98,7 +97,7 @@ export function matrix(view: View): Panel {
     else return;
     event.preventDefault();
   });
-  all.addEventListener("click", () => view.select({ layer: -1, span: "run" }));
+  on(all, "click", () => view.select({ layer: -1, span: "run" }));
 
   /** A row a layer, a column a step: of final size before any value is there. */
   const build = (head: Head) => {
@@ -106,16 +105,16 @@ export function matrix(view: View): Panel {
     if (now === built) return;
     built = now;
     filled = "";
-    grid.style.setProperty("--sdw-columns", String(count(head)));
-    grid.setAttribute("aria-colcount", String(count(head)));
+    vary(grid, "columns", count(head));
+    aria(grid, "colcount", count(head));
     rows = head.layers.map(({ label, name }, layer) => {
       const button = h(
         "button",
-        { type: "button", class: "sdw-matrix-name", title: name, "aria-pressed": "false" },
+        { class: "sdw-matrix-name", title: name, "aria-pressed": "false" },
         h("span", {}, label),
-        h("span", { class: "sdw-matrix-size" }),
+        h("span", "sdw-matrix-size"),
       );
-      button.addEventListener("click", () => {
+      on(button, "click", () => {
         const alone = view.selection.layer === layer && view.selection.span === "run";
         view.select({ layer: alone ? -1 : layer, span: "run" });
       });
@@ -165,16 +164,16 @@ export function matrix(view: View): Panel {
         most = Math.max(most, cell.value?.peak ?? 0);
       }
     }
-    grid.style.setProperty("--sdw-most", Math.max(most, 1e-3).toFixed(4));
+    vary(grid, "most", Math.max(most, 1e-3).toFixed(4));
     if (!grid.contains(document.activeElement)) say(undefined);
   };
 
   const paint = ({ element: cell, frame, value }: Cell, label: string) => {
-    cell.style.setProperty("--sdw-peak", (value?.peak ?? 0).toFixed(4));
+    vary(cell, "peak", (value?.peak ?? 0).toFixed(4));
     cell.toggleAttribute("data-value", value !== undefined);
     const step = frame ? `step ${frame.index + 1}` : "no step yet";
     const words = value ? `: ${percent(value.peak)}` : "";
-    cell.setAttribute("aria-label", `${label}, ${step}${words}`);
+    aria(cell, "label", `${label}, ${step}${words}`);
   };
 
   /** The numbers of a cell, or what the numbers mean. */
@@ -196,14 +195,14 @@ export function matrix(view: View): Panel {
     const shown = reel.at(selection.step);
     const column = shown ? columnOf(shown, head) : -1;
     cursor.hidden = column < 0 || rows.length === 0;
-    cursor.style.setProperty("--sdw-column", String(column));
+    vary(cursor, "column", column);
     const { layers } = head.recipe;
     const everything = layers.length === 0 || layers.length === head.layers.length;
     write(all, everything ? "all layers" : "usual layers");
     const none = head.layers[selection.layer] === undefined;
-    all.setAttribute("aria-pressed", String(none));
+    aria(all, "pressed", none);
     for (const [layer, { name }] of rows.entries()) {
-      name.setAttribute("aria-pressed", String(selection.layer === layer));
+      aria(name, "pressed", selection.layer === layer);
       name.toggleAttribute("data-counts", none && (everything || layers.includes(layer)));
     }
     opened?.removeAttribute("aria-selected");
@@ -221,7 +220,7 @@ export function matrix(view: View): Panel {
       hint,
       waiting ? "Steps and layers come here" : word === "" ? "Click a word to fill it" : "",
     );
-    grid.setAttribute("aria-label", word ? `${NAME}: ${named}, step by layer` : NAME);
+    aria(grid, "label", word ? `${NAME}: ${named}, step by layer` : NAME);
     element.dataset.word = word;
     element.dataset.waiting = String(waiting);
     if (head === undefined) return;

@@ -1,7 +1,8 @@
 // The noise schedule: how much noise is left at each step, three ways to say it.
 
+import { clamp } from "../lib/clamp";
 import { choice, symbol } from "../lib/controls";
-import { h, svg } from "../lib/dom";
+import { aria, h, on, svg } from "../lib/dom";
 import { type Panel, showStep, type View, type What } from "../lib/view";
 import { level } from "../lib/words";
 
@@ -70,14 +71,14 @@ export function schedule(view: View): Panel {
   });
   drawing.append(trained, path, dots, cursor, spot);
   const [high, low] = [h("span", {}, ""), h("span", {}, "")];
-  const now = h("span", { class: "sdw-v-now" }, "");
+  const now = h("span", "sdw-v-now", "");
   const element = h(
     "div",
-    { class: "sdw-v-group" },
-    h("div", { class: "sdw-v-bar" }, lines.element, now),
+    "sdw-v-group",
+    h("div", "sdw-v-bar", lines.element, now),
     h(
       "div",
-      { class: "sdw-v-graph" },
+      "sdw-v-graph",
       h("div", { class: "sdw-v-axis", "aria-hidden": "true" }, high, low),
       drawing,
     ),
@@ -90,12 +91,12 @@ export function schedule(view: View): Panel {
     else if (!drawing.hasPointerCapture(event.pointerId)) return;
     const { left, width } = drawing.getBoundingClientRect();
     const at = ((event.clientX - left) / Math.max(width, 1)) * WIDE;
-    const share = Math.min(Math.max((at - EDGE) / (WIDE - 2 * EDGE), 0), 1);
+    const share = clamp((at - EDGE) / (WIDE - 2 * EDGE), 0, 1);
     const frame = view.reel.at(Math.round(share * lastStep()));
     if (frame !== undefined) showStep(view, frame);
   };
-  drawing.addEventListener("pointerdown", point);
-  drawing.addEventListener("pointermove", point);
+  on(drawing, "pointerdown", point);
+  on(drawing, "pointermove", point);
 
   /** The noise levels known by step: of the grid, else of the frames. */
   const known = (): Map<number, number> => {
@@ -119,7 +120,7 @@ export function schedule(view: View): Panel {
       dots.setAttribute("d", "");
       for (const one of [high, low, now]) one.textContent = "";
       for (const one of [cursor, spot]) one.setAttribute("visibility", "hidden");
-      drawing.setAttribute("aria-label", "no noise levels yet");
+      aria(drawing, "label", "no noise levels yet");
       return;
     }
     const values = all.map(scale.value);
@@ -156,7 +157,7 @@ export function schedule(view: View): Panel {
     cursor.setAttribute("x2", at);
     spot.setAttribute("d", `M${at},${y(frame.sigma)}h0`);
     now.textContent = scale.text(scale.value(frame.sigma));
-    drawing.setAttribute("aria-label", `step ${frame.index + 1}: ${now.textContent}`);
+    aria(drawing, "label", `step ${frame.index + 1}: ${now.textContent}`);
   };
 
   const update = (what: What) => {

@@ -1,18 +1,12 @@
-// The picture of a run at one step, with what lies over it, and where the pointer is.
+// The image of a run at one step, with what lies over it, and where the pointer is.
 
-import { h } from "../lib/dom";
-import { bytes } from "../lib/frames";
-import { change, clean, paint, preview } from "../lib/latents";
+import { addressOf } from "../lib/bytes";
+import { clamp } from "../lib/clamp";
+import { aria, h, on, vary } from "../lib/dom";
+import { change, clean, columnsFor, type Plane, paintGrid, preview, wipe } from "../lib/latents";
 import type { Frame } from "../lib/reel";
-import type { Show } from "../lib/store";
-import {
-  guidanceOf,
-  type Head,
-  type Panel,
-  pictureOf,
-  type Selection,
-  type What,
-} from "../lib/view";
+import type { Picture, Shape, Show } from "../lib/show";
+import { batchOf, guidanceOf, type Panel, pictureOf, type Selection, type What } from "../lib/view";
 import { stepWords } from "./transport";
 
 export type ViewName = Selection["view"];
@@ -20,20 +14,28 @@ export type ViewName = Selection["view"];
 const NAMES: Record<ViewName, string> = {
   noisy: "noisy latents",
   clean: "clean so far",
-  change: "change of the clean latents since the step before",
+  change: "change since the step before",
   picture: "the picture",
 };
 
 export interface Screen extends Panel {
-  readonly note: string; // what must be said beside the picture
+  readonly note: string; // what must be said beside the image
+  put(layers: Layers): void; // others in the place of those that were
 }
 
-/** What is on the screen: the picture takes the place of the last step's clean latents. */
+export interface Layers {
+  over?: Panel; // a heat map, above the image
+  all?: boolean; // every image of a batch, in a grid, and not the chosen one
+}
+
+/** What is on the screen: the final image takes the place of the last step's clean latents. */
 export function onStage(view: Show): ViewName {
   const { frames } = view.reel;
+  const there = view.pictures.length > 0;
+  if (frames.length === 0) return there ? "picture" : "clean"; // perhaps of the run before
   const chosen = view.selection.view;
   if (chosen !== "picture") return chosen;
-  if (view.state === "running" || view.pictures.length === 0) return "clean";
+  if (view.state === "running" || !there || !view.own) return "clean";
   const frame = view.reel.at(view.selection.step);
   if (frame !== frames.at(-1)) return "clean";
   return otherGuidance(view, frame) ? "clean" : "picture";
@@ -44,23 +46,22 @@ function otherGuidance(view: Show, frame: Frame | undefined): boolean {
   return guidanceOf(view) !== null && frame?.guided === true;
 }
 
-/** The screen, in the picture's shape; `over`, a heat map, lies above its picture. */
-export function screen(view: Show, over?: Panel): Screen {
+/** The screen, in the shape of the image. */
+export function screen(view: Show, layers: Layers = {}): Screen {
   const canvas = h("canvas", { class: "sdw-v-latents", role: "img", "aria-label": "no picture" });
-  const image = h("img", { class: "sdw-v-final", alt: "" });
-  const box = h("div", { class: "sdw-v-picture" }, canvas, image);
-  if (over) box.append(over.element);
-  const hint = h("p", { class: "sdw-v-hint" }, "The picture comes here");
-  const element = h("div", { class: "sdw-v-stage" }, hint, box);
+  const finals = finalImages();
+  const box = h("div", "sdw-v-picture", canvas, finals.element);
+  const hint = h("p", "sdw-v-hint", "The picture comes here");
+  const element = h("div", "sdw-v-stage", hint, box);
+  let { over, all = false } = layers;
   let note = "";
-  let url = "";
-  let shown: unknown; // the bytes that the image shows
+  if (over) box.append(over.element);
 
   const point = (event: PointerEvent) => {
-    if (view.reel.head === undefined || view.reel.head.layers.length === 0) return;
+    if (over === undefined || !view.reel.head?.layers.length) return;
     const area = box.getBoundingClientRect();
     const share = (at: number, from: number, size: number) =>
-      Math.min(Math.max((at - from) / Math.max(size, 1), 0), 1);
+      clamp((at - from) / Math.max(size, 1), 0, 1);
     const x = share(event.clientX, area.left, area.width);
     const y = share(event.clientY, area.top, area.height);
     view.peek({ ...view.hover, cell: { x, y } });
@@ -69,22 +70,10 @@ export function screen(view: Show, over?: Panel): Screen {
     const { word } = view.hover;
     view.peek(word === undefined ? {} : { word });
   };
-  box.addEventListener("pointermove", point);
-  box.addEventListener("pointerdown", point);
-  box.addEventListener("pointerleave", away);
-  box.addEventListener("pointercancel", away);
-
-  const load = (which: number) => {
-    const data = view.pictures[which];
-    if (data?.data === shown) return;
-    URL.revokeObjectURL(url);
-    shown = data?.data;
-    url = "";
-    image.removeAttribute("src");
-    if (data === undefined) return;
-    url = URL.createObjectURL(new Blob([new Uint8Array(bytes(data.data))], { type: data.type }));
-    image.src = url;
-  };
+  on(box, "pointermove", point);
+  on(box, "pointerdown", point);
+  on(box, "pointerleave", away);
+  on(box, "pointercancel", away);
 
   const draw = () => {
     const { reel, selection } = view;
@@ -92,14 +81,15 @@ export function screen(view: Show, over?: Panel): Screen {
     const frame = reel.at(selection.step);
     const which = pictureOf(view);
     const name = onStage(view);
-    load(which);
-    shape(box, head, frame);
-    element.dataset.show = frame === undefined && view.pictures.length === 0 ? "nothing" : name;
+    const shown = all ? view.pictures : view.pictures.slice(which, which + 1);
+    finals.show(shown, name === "picture", (i) => head?.pictures[all ? i : which]?.prompt);
+    setShape(box, shapeOf(view));
+    element.dataset.show = frame === undefined && shown.length === 0 ? "nothing" : name;
     const said = frame ? `${NAMES[name]}, ${stepWords(frame, head)}` : "no picture yet";
-    canvas.setAttribute("aria-label", name === "picture" ? "" : said);
-    image.alt = name === "picture" ? head?.pictures[which]?.prompt || "the picture" : "";
-    if (frame === undefined) canvas.getContext("2d")?.clearRect(0, 0, canvas.width, canvas.height);
-    note = frame ? paintFrame(canvas, view, frame, which, name) : "";
+    aria(canvas, "label", name === "picture" ? "" : said);
+    if (frame === undefined) wipe(canvas);
+    const images = all ? Array.from({ length: batchOf(view) }, (_, i) => i) : [which];
+    note = frame ? paintFrame(canvas, view, frame, images, name) : "";
   };
 
   const update = (what: What) => {
@@ -113,9 +103,53 @@ export function screen(view: Show, over?: Panel): Screen {
     get note() {
       return note;
     },
-    remove() {
-      URL.revokeObjectURL(url);
+    put(others) {
+      over?.element.remove();
       over?.remove?.();
+      ({ over, all = false } = others);
+      if (over) box.append(over.element);
+      update("data");
+    },
+    remove() {
+      finals.remove();
+      over?.remove?.();
+    },
+  };
+}
+
+/** The final images in a grid; each file is read once. */
+function finalImages() {
+  const element = h("div", "sdw-v-finals");
+  const urls: string[] = [];
+  let shown: unknown[] = [];
+  const remove = () => {
+    for (const url of urls.splice(0)) URL.revokeObjectURL(url);
+  };
+  return {
+    element,
+    remove,
+    show(
+      pictures: readonly Picture[],
+      visible: boolean,
+      promptOf: (i: number) => string | undefined,
+    ) {
+      const now = pictures.map(({ data }) => data);
+      if (now.length !== shown.length || now.some((data, i) => data !== shown[i])) {
+        remove();
+        shown = now;
+        vary(element, "columns", columnsFor(now.length));
+        element.replaceChildren(
+          ...pictures.map(({ data, type }) => {
+            urls.push(addressOf(data, type));
+            return h("img", { class: "sdw-v-final", src: urls.at(-1) as string });
+          }),
+        );
+      }
+      const images = [...element.children] as HTMLImageElement[];
+      images.forEach((image, i) => {
+        const words = pictures[i]?.label || promptOf(i) || "the picture";
+        image.alt = visible ? words : "";
+      });
     },
   };
 }
@@ -125,36 +159,49 @@ function paintFrame(
   canvas: HTMLCanvasElement,
   view: Show,
   frame: Frame,
-  which: number,
+  images: readonly number[],
   name: ViewName,
 ): string {
   const { reel, selection } = view;
   const factors = reel.head?.factors ?? [];
+  const paint = (plane: (image: number) => Plane) => paintGrid(canvas, images.map(plane));
   if (name === "noisy") {
-    if (frame.x) paint(canvas, preview(frame.x, frame.size, which, factors));
+    const { x } = frame;
+    if (x) paint((image) => preview(x, frame.size, image, factors));
     return "";
   }
   if (name === "change") {
     const before = reel.frames[reel.frames.indexOf(frame) - 1];
     const [now, then] = [frame.denoised, before?.denoised ?? frame.denoised];
     if (now === undefined || then === undefined || now.length !== then.length) return "";
-    const plane = change(now, then, frame.size, which, factors);
-    paint(canvas, plane);
+    let gain = 1;
+    paint((image) => {
+      const plane = change(now, then, frame.size, image, factors);
+      gain = plane.gain;
+      return plane;
+    });
     if (before === undefined) return "the first step: nothing to compare";
-    return `since step ${before.index + 1}${plane.gain > 1 ? `, shown ${plane.gain} × as strong` : ""}`;
+    return `since step ${before.index + 1}${gain > 1 ? `, shown ${gain} × as strong` : ""}`;
   }
   const latents = clean(frame, guidanceOf(view));
-  if (latents) paint(canvas, preview(latents, frame.size, which, factors));
+  if (latents) paint((image) => preview(latents, frame.size, image, factors));
   if (!otherGuidance(view, frame)) return "";
   const asRun = reel.head?.guidance_scale ?? 1;
   return `guidance ${selection.guidance?.toFixed(1)} instead of ${asRun.toFixed(1)}`;
 }
 
-/** The box has the picture's shape from the start of the run. */
-export function shape(box: HTMLElement, head: Head | undefined, frame: Frame | undefined) {
-  const [, , rows, columns] = frame?.size ?? [1, 1, 1, 1];
-  const [width, height] = head?.width && head.height ? [head.width, head.height] : [columns, rows];
-  box.style.setProperty("--sdw-shape", `${width} / ${height}`);
-  box.style.setProperty("--sdw-wide", width >= height ? "100%" : "auto");
-  box.style.setProperty("--sdw-high", width >= height ? "auto" : "100%");
+/** Width and height of an image of this run: known from its start, if not before. */
+export function shapeOf({ shape, reel }: Show): Shape {
+  if (shape) return shape;
+  const { head, frames } = reel;
+  if (head?.width && head.height) return [head.width, head.height];
+  const [, , rows, columns] = frames[0]?.size ?? [1, 1, 1, 1];
+  return [columns, rows];
+}
+
+/** Says in its style what shape an element and what is in it has; as large as there is room. */
+export function setShape(element: HTMLElement, [width, height]: Shape) {
+  vary(element, "shape", `${width} / ${height}`);
+  vary(element, "wide", width >= height ? "100%" : "auto");
+  vary(element, "high", width >= height ? "auto" : "100%");
 }

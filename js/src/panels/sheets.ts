@@ -1,8 +1,9 @@
 // The pictures of a training: the newest large, the earlier ones to go back to and to play.
 
+import { bytes } from "../lib/bytes";
+import { clamp } from "../lib/clamp";
 import { nearest } from "../lib/curve";
-import { h, svg, write } from "../lib/dom";
-import { bytes } from "../lib/frames";
+import { aria, h, on, svg, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import type { Sheet } from "../lib/sheets";
 import { PAUSE, PLAY } from "./transport";
@@ -21,16 +22,16 @@ export interface Sheets {
 /** `changed` is called when another sheet is put on show. */
 export function sheets(changed: () => void): Sheets {
   const image = h("img", { class: "sdw-t-image", alt: "" });
-  const lines = h("div", { class: "sdw-t-lines" });
-  const box = h("div", { class: "sdw-t-box" }, image, lines);
-  const hint = h("p", { class: "sdw-t-hint" }, "The pictures come here");
-  const stage = h("div", { class: "sdw-t-stage" }, hint, box);
+  const lines = h("div", "sdw-t-lines");
+  const box = h("div", "sdw-t-box", image, lines);
+  const hint = h("p", "sdw-t-hint", "The pictures come here");
+  const stage = h("div", "sdw-t-stage", hint, box);
   const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
-  slider.setAttribute("aria-label", "pictures on show");
+  aria(slider, "label", "pictures on show");
   const sign = svg("path");
   const icon = svg("svg", { viewBox: "0 0 16 16" });
   icon.append(sign);
-  const button = h("button", { type: "button", class: "sdw-button sdw-v-play" }, icon);
+  const button = h("button", { class: "sdw-button sdw-v-play" }, icon);
   const where = h("span", {}, "");
   const advice = h("span", {}, "");
   const strip = h("div", {
@@ -41,9 +42,9 @@ export function sheets(changed: () => void): Sheets {
   const oneTabStop = roving(strip);
   const element = h(
     "div",
-    { class: "sdw-t-left" },
+    "sdw-t-left",
     stage,
-    h("div", { class: "sdw-v-transport" }, button, slider),
+    h("div", "sdw-v-transport", button, slider),
     h("p", { class: "sdw-t-caption", "aria-hidden": "true" }, where, advice),
     strip,
   );
@@ -65,7 +66,7 @@ export function sheets(changed: () => void): Sheets {
 
   const go = (to: number) => {
     const last = all.length - 1;
-    const at = Math.min(Math.max(to, 0), last);
+    const at = clamp(to, 0, last);
     chosen = at < last ? all[at]?.step : undefined;
     draw();
     changed();
@@ -109,7 +110,7 @@ export function sheets(changed: () => void): Sheets {
       { ...attributes, "aria-label": label, tabindex: -1 },
       h("img", { src: url, alt: "" }),
     );
-    thumb.addEventListener("click", () => move(all.indexOf(sheet)));
+    on(thumb, "click", () => move(all.indexOf(sheet)));
     return { url, thumb };
   };
 
@@ -124,18 +125,18 @@ export function sheets(changed: () => void): Sheets {
       const url = made.get(sheet)?.url ?? "";
       if (image.src !== url) image.src = url;
       image.alt = `pictures after step ${step}`;
-      stage.style.setProperty("--sdw-shape", `${width} / ${height}`);
-      stage.style.setProperty("--sdw-wide", width >= height ? "100%" : "auto");
-      stage.style.setProperty("--sdw-high", width >= height ? "auto" : "100%");
-      lines.style.setProperty("--sdw-tile", `calc(100% / ${columns}) calc(100% / ${rows})`);
+      vary(stage, "shape", `${width} / ${height}`);
+      vary(stage, "wide", width >= height ? "100%" : "auto");
+      vary(stage, "high", width >= height ? "auto" : "100%");
+      vary(lines, "tile", `calc(100% / ${columns}) calc(100% / ${rows})`);
     }
     slider.max = String(Math.max(all.length - 1, 1));
     slider.value = String(Math.max(at, 0));
-    slider.setAttribute("aria-valuetext", sheet ? `step ${sheet.step}` : "no pictures yet");
+    aria(slider, "valuetext", sheet ? `step ${sheet.step}` : "no pictures yet");
     // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
-    for (const one of [slider, button]) one.setAttribute("aria-disabled", String(!several));
+    for (const one of [slider, button]) aria(one, "disabled", !several);
     const playing = timer !== undefined;
-    button.setAttribute("aria-label", playing ? "pause the pictures" : "play the pictures");
+    aria(button, "label", playing ? "pause the pictures" : "play the pictures");
     button.title = playing ? "Pause" : "Play how the pictures became better";
     sign.setAttribute("d", playing ? PAUSE : PLAY);
     write(where, sheet ? `after step ${sheet.step}` : "");
@@ -157,8 +158,8 @@ export function sheets(changed: () => void): Sheets {
     }
   };
 
-  slider.addEventListener("input", () => move(Number(slider.value)));
-  button.addEventListener("click", toggle);
+  on(slider, "input", () => move(Number(slider.value)));
+  on(button, "click", toggle);
 
   draw();
   return {

@@ -1,6 +1,6 @@
 // The slots of the text encoder: what the prompt became, and what did not fit.
 
-import { h, write } from "../lib/dom";
+import { aria, h, write } from "../lib/dom";
 import { pictureAt } from "../lib/heat";
 import type { Panel, PictureHead, View, What } from "../lib/view";
 import { TITLES, wordButton, wordRow } from "./chips";
@@ -46,14 +46,14 @@ export function groups(picture: PictureHead): Group[] {
 /** Every slot in order; pieces of one word are joined, and pointed at and pinned like words. */
 export function tokens(view: View): Panel {
   const row = wordRow(view, "Slots of the text encoder", "sdw-slots");
-  const count = h("p", { class: "sdw-hint-quiet" });
-  const cut = h("bdi", { class: "sdw-cut-text" });
+  const count = h("p", "sdw-hint-quiet");
+  const cut = h("bdi", "sdw-cut-text");
   const element = h(
     "section",
     { class: "sdw-tokens", "aria-label": "Tokens" },
-    h("div", { class: "sdw-attention-head" }, h("p", { class: "sdw-title" }, "tokens"), count),
+    h("div", "sdw-attention-head", h("p", "sdw-title", "tokens"), count),
     row.element,
-    h("p", { class: "sdw-cut" }, "cut, the network never saw it: ", cut),
+    h("p", "sdw-cut", "cut, the network never saw it: ", cut),
   );
 
   const update = (what: What) => {
@@ -73,18 +73,13 @@ export function tokens(view: View): Panel {
 
 function group({ word, slots, kind }: Group): HTMLElement {
   const boxes = slots.map(({ text, token }) => {
-    const slot = h(
-      "span",
-      { class: "sdw-slot" },
-      h("bdi", {}, text),
-      h("small", {}, String(token)),
-    );
-    return kind === "padding" ? h("span", { class: "sdw-slot-empty" }) : slot;
+    const slot = h("span", "sdw-slot", h("bdi", {}, text), h("small", {}, String(token)));
+    return kind === "padding" ? h("span", "sdw-slot-empty") : slot;
   });
   if (word === "") return h("span", { class: "sdw-group", "data-kind": kind }, ...boxes);
   const button = wordButton(word, "sdw-group", ...boxes);
   button.dataset.kind = kind;
-  button.setAttribute("aria-label", nameOf(word, slots));
+  aria(button, "label", nameOf(word, slots));
   button.title = TITLES[word as keyof typeof TITLES] ?? nameOf(word, slots);
   return button;
 }

@@ -1,8 +1,10 @@
 // Through the steps: play, a slider over those that are kept, keys and the wheel.
 
-import { h, svg } from "../lib/dom";
+import { clamp } from "../lib/clamp";
+import { aria, h, on, svg } from "../lib/dom";
+import { isShortcut } from "../lib/keys";
 import type { Frame } from "../lib/reel";
-import type { Show } from "../lib/store";
+import { isActive, type Show } from "../lib/show";
 import { type Head, type Panel, showStep } from "../lib/view";
 import { level } from "../lib/words";
 
@@ -11,7 +13,7 @@ const REST = 8; // ticks on the last step before it begins again
 const NOTCH = 30; // pixels of the wheel for a step
 
 export const PLAY = "M4 2.5v11l9-5.5z";
-export const PAUSE = "M4 2.500h3v11h-3zM9 2.500h3v11h-3z";
+export const PAUSE = "M4 2.5h3v11h-3zM9 2.5h3v11h-3z";
 
 export function stepWords(frame: Frame, head: Head | undefined): string {
   const steps = Math.max(head?.steps ?? 0, frame.index + 1);
@@ -20,19 +22,14 @@ export function stepWords(frame: Frame, head: Head | undefined): string {
 
 export function transport(view: Show): Panel {
   const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
-  slider.setAttribute("aria-label", "step on show");
+  aria(slider, "label", "step on show");
   const progress = h("progress", { class: "sdw-progress sdw-v-progress", max: 1, value: 0 });
-  progress.setAttribute("aria-label", "progress of the run");
+  aria(progress, "label", "progress of the run");
   const sign = svg("path");
   const icon = svg("svg", { viewBox: "0 0 16 16" });
   icon.append(sign);
-  const button = h("button", { type: "button", class: "sdw-button sdw-v-play" }, icon);
-  const element = h(
-    "div",
-    { class: "sdw-v-transport" },
-    button,
-    h("div", { class: "sdw-v-track" }, slider, progress),
-  );
+  const button = h("button", { class: "sdw-button sdw-v-play" }, icon);
+  const element = h("div", "sdw-v-transport", button, h("div", "sdw-v-track", slider, progress));
 
   let timer: ReturnType<typeof setInterval> | undefined;
   let rested = 0;
@@ -43,7 +40,7 @@ export function transport(view: Show): Panel {
     return shown === undefined ? -1 : frames().indexOf(shown);
   };
   const go = (to: number) => {
-    const frame = frames()[Math.min(Math.max(to, 0), frames().length - 1)];
+    const frame = frames()[clamp(to, 0, frames().length - 1)];
     if (frame !== undefined) showStep(view, frame);
     update();
   };
@@ -81,27 +78,28 @@ export function transport(view: Show): Panel {
     slider.max = String(Math.max(steps - 1, 1));
     slider.value = String(shown?.index ?? 0);
     // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
-    slider.setAttribute("aria-disabled", String(!several));
-    button.setAttribute("aria-disabled", String(!several));
+    aria(slider, "disabled", !several);
+    aria(button, "disabled", !several);
     const words = shown ? `${stepWords(shown, view.reel.head)}, noise ${level(shown.sigma)}` : "";
-    slider.setAttribute("aria-valuetext", words || "no steps yet");
+    aria(slider, "valuetext", words || "no steps yet");
     const playing = timer !== undefined;
-    button.setAttribute("aria-label", playing ? "pause" : "play the steps");
+    aria(button, "label", playing ? "pause" : "play the steps");
     button.title = playing ? "Pause (space)" : "Play (space)";
     sign.setAttribute("d", playing ? PAUSE : PLAY);
-    element.dataset.running = String(view.state === "running");
-    if (view.state === "running" && last === undefined) progress.removeAttribute("value");
+    element.dataset.running = String(isActive(view));
+    const waiting = view.state === "loading" || last === undefined;
+    if (isActive(view) && waiting) progress.removeAttribute("value");
     else progress.value = last === undefined ? 0 : (last.index + 1) / steps;
   };
 
-  slider.addEventListener("input", () => {
+  on(slider, "input", () => {
     const wanted = Number(slider.value);
     const frame = view.reel.at(wanted);
     if (frame !== undefined) move(frames().indexOf(frame));
   });
-  button.addEventListener("click", toggle);
-  element.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+  on(button, "click", toggle);
+  on(element, "keydown", (event) => {
+    if (isShortcut(event)) return;
     const far = Math.max(Math.round(frames().length / 10), 2);
     const to = {
       ArrowLeft: place() - 1,
@@ -119,7 +117,8 @@ export function transport(view: Show): Panel {
     event.preventDefault();
   });
   let rolled = 0;
-  element.addEventListener(
+  on(
+    element,
     "wheel",
     (event) => {
       if (frames().length < 2 || event.ctrlKey) return;

@@ -1,0 +1,44 @@
+// The noisy and the clean latents of the step on show, small, beside each other.
+
+import { symbol } from "../lib/controls";
+import { aria, h } from "../lib/dom";
+import { clean, paintGrid, preview, wipe } from "../lib/latents";
+import type { Show } from "../lib/show";
+import { batchOf, guidanceOf, type Panel, type What } from "../lib/view";
+import { stepWords } from "./transport";
+
+export function pair(view: Show): Panel {
+  const [noisy, clear] = [small("noisy"), small("clean")];
+  const element = h(
+    "div",
+    "sdw-pair",
+    figure(noisy, "noisy ", symbol("x", "t")),
+    figure(clear, "clean so far ", symbol("x", "0")),
+  );
+  const update = (what: What) => {
+    if (what === "hover") return;
+    const { reel, selection } = view;
+    const frame = reel.at(selection.step);
+    const images = Array.from({ length: batchOf(view) }, (_, i) => i);
+    const draw = (canvas: HTMLCanvasElement, latents: Float32Array | undefined, words: string) => {
+      aria(canvas, "label", frame ? `${words}, ${stepWords(frame, reel.head)}` : words);
+      if (frame === undefined || latents === undefined) return wipe(canvas);
+      const factors = reel.head?.factors ?? [];
+      const planes = images.map((image) => preview(latents, frame.size, image, factors));
+      paintGrid(canvas, planes);
+    };
+    draw(noisy, frame?.x, "noisy latents");
+    draw(clear, frame && clean(frame, guidanceOf(view)), "clean latents so far");
+  };
+  update("data");
+  return { element, update };
+}
+
+function small(name: string) {
+  return h("canvas", { class: `sdw-small sdw-${name}`, role: "img" });
+}
+
+function figure(canvas: HTMLCanvasElement, ...words: (Node | string)[]) {
+  const frame = h("div", "sdw-frame", canvas);
+  return h("figure", "sdw-figure", frame, h("figcaption", {}, ...words));
+}

@@ -1,0 +1,41 @@
+// What is said about the run, and the final image as a file.
+
+import { addressOf } from "../lib/bytes";
+import { aria, h, on, write } from "../lib/dom";
+import type { Show } from "../lib/show";
+import type { Panel, What } from "../lib/view";
+import { fileName } from "../lib/words";
+
+/** `aside` says what is more urgent than the run's own words: that Stop was heard, say. */
+export function said(view: Show, aside: () => string): Panel {
+  const status = h("p", { class: "sdw-status", role: "status" });
+  const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
+  const button = h("button", { class: "sdw-button sdw-download" }, "Download PNG");
+  const element = h("div", "sdw-said-row", h("div", "sdw-words", status, error), button);
+  const urls: string[] = []; // of the last download, which may take its time
+  const remove = () => {
+    for (const url of urls.splice(0)) URL.revokeObjectURL(url);
+  };
+  on(button, "click", () => {
+    remove();
+    for (const { data, type, prompt, seed } of view.pictures) {
+      const href = addressOf(data, type);
+      urls.push(href);
+      h("a", { href, download: fileName(prompt ?? "", seed ?? undefined, type) }).click();
+    }
+  });
+  const update = (what: What) => {
+    if (what === "hover") return;
+    const { state, message, pictures } = view;
+    write(status, state === "error" ? "" : aside() || message);
+    write(error, state === "error" ? message : "");
+    const whole = pictures.every((picture) => picture.type === "image/png");
+    write(button, whole ? "Download PNG" : "Download JPEG");
+    button.title = whole
+      ? "The picture with its settings inside"
+      : "A smaller copy, without its settings";
+    aria(button, "disabled", pictures.length === 0);
+  };
+  update("data");
+  return { element, update, remove };
+}

@@ -1,0 +1,60 @@
+// What the stage shows of a step, and which image of a batch.
+
+import { choice, symbol } from "../lib/controls";
+import { h, on, write } from "../lib/dom";
+import type { Show } from "../lib/show";
+import { batchOf, type Panel, pictureOf } from "../lib/view";
+import { onStage, type ViewName } from "./screen";
+
+export function views(view: Show): Panel {
+  const names = choice<ViewName>(
+    "What the picture shows",
+    [
+      { value: "noisy", label: ["noisy ", symbol("x", "t")] },
+      { value: "clean", label: ["clean so far ", symbol("x", "0")] },
+      { value: "change", label: ["change ", symbol("Δx", "0")] },
+      { value: "picture", label: ["picture"], title: "The last step's latents, decoded" },
+    ],
+    (value) => {
+      view.select(
+        value === "picture" ? { view: value, step: -1, guidance: null } : { view: value },
+      );
+    },
+  );
+  const pager = pages(view);
+  return {
+    element: h("div", "sdw-v-bar", names.element, pager.element),
+    update() {
+      names.show(onStage(view));
+      const there = view.pictures.length > 0 && view.own;
+      names.allow("picture", view.state !== "running" && there);
+      pager.update();
+    },
+  };
+}
+
+/** "picture 1 of 4" with a button at each side; nothing for one picture. */
+function pages(view: Show): { element: HTMLElement; update(): void } {
+  const text = h("span", { "aria-live": "polite" });
+  const button = (words: string, sign: string, by: number) => {
+    const made = h("button", { class: "sdw-button", "aria-label": words }, sign);
+    on(made, "click", () => view.select({ picture: wrapped(by) }));
+    return made;
+  };
+  const count = () => batchOf(view);
+  const wrapped = (by: number) => (pictureOf(view) + by + count()) % count();
+  const element = h(
+    "div",
+    { class: "sdw-v-pages", role: "group", "aria-label": "Which picture" },
+    button("the picture before", "‹", -1),
+    text,
+    button("the next picture", "›", 1),
+  );
+  return {
+    element,
+    update() {
+      element.hidden = count() < 2;
+      if (count() > 1) write(text, `${pictureOf(view) + 1} of ${count()}`);
+    },
+  };
+}

@@ -1,0 +1,141 @@
+// The Studio's stage, and what the controls around it cannot do themselves.
+
+import type { Render } from "@anywidget/types";
+import { aria } from "./lib/dom";
+import { Kernel } from "./lib/kernel";
+import { keepKeys } from "./lib/keys";
+import { isActive, type Show } from "./lib/show";
+import { initialize, type Model as Reel, stores } from "./lib/store";
+import type { What } from "./lib/view";
+import { attention, heatOverlay } from "./panels/attention";
+import { denoising } from "./panels/denoising";
+import { forming, type Inside, mark } from "./panels/forming";
+import { type Entry, strip } from "./panels/history";
+import { tokens } from "./panels/tokens";
+import { views } from "./panels/views";
+import "./studio.css";
+
+export interface Model extends Reel {
+  panels: string[]; // [] while it is closed
+  history: Entry[];
+  current: number; // id of the history entry on show
+}
+
+const PANELS = { attention, denoising, tokens };
+const ORDER = ["attention", "denoising", "tokens"] as const; // the first stands beside the stage
+
+function insideOf(view: Show, names: readonly string[]): Inside | undefined {
+  const panels = ORDER.filter((name) => names.includes(name)).map((name) => PANELS[name](view));
+  if (panels.length === 0) return undefined;
+  const over = names.includes("attention") ? { over: heatOverlay(view) } : {};
+  return { ...over, bar: views(view), panels };
+}
+
+/**
+ * The Studio around the stage: ipywidgets, which are not ours, but lack what they should say.
+ * Returns what marks them with the state of the run, and the undoing.
+ */
+function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
+  const find = (selector: string) => root.querySelector<HTMLElement>(selector);
+  const all = (selector: string) => root.querySelectorAll<HTMLElement>(selector);
+  root.classList.add("sdw");
+  const dice = find(".sdw-dice");
+  if (dice) aria(dice, "label", dice.title || "random seed");
+  const ask = () => {
+    if (isActive(view)) kernel.askToStop();
+  };
+  find(".sdw-stop")?.addEventListener("click", ask);
+
+  /** Say of the controls what their classes only show. */
+  const describe = () => {
+    for (const fold of all(".sdw-more, .sdw-look")) {
+      aria(fold, "expanded", fold.classList.contains("mod-active"));
+    }
+    for (const field of all(".sdw-row :is(input, textarea, select)")) {
+      if (field.closest(".sdw-wrong")) aria(field, "invalid", true);
+      else field.removeAttribute("aria-invalid");
+    }
+  };
+  const changed = new MutationObserver(describe);
+  changed.observe(root, { subtree: true, attributeFilter: ["class"] });
+  describe();
+  const undo = [
+    keepKeys(root, () => generate(kernel)),
+    () => find(".sdw-stop")?.removeEventListener("click", ask),
+    () => changed.disconnect(),
+  ];
+  return {
+    mark() {
+      root.dataset.state = view.state;
+      // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
+      for (const button of all(".sdw-generate, .sdw-stop")) {
+        aria(button, "disabled", button.classList.contains("sdw-stop") !== isActive(view));
+      }
+    },
+    remove() {
+      for (const each of undo) each();
+    },
+  };
+}
+
+function generate(kernel: Kernel) {
+  // A field tells the kernel its value when it changes, which is when it loses the focus.
+  const field = document.activeElement;
+  if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) {
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  }
+  kernel.send({ kind: "generate" });
+}
+
+const render: Render<Model> = ({ model, el }) => {
+  const view = stores.of(model);
+  const kernel = new Kernel(model, () => update("data"));
+  const shown = forming(view, kernel);
+  const earlier = strip((id) => kernel.send({ kind: "recall", id }));
+  let around: ReturnType<typeof surroundings> | undefined;
+  el.classList.add("sdw", "sdw-picture");
+  el.replaceChildren(shown.element, earlier.element);
+
+  const update = (what: What) => {
+    shown.update(what);
+    mark(el, view, kernel);
+    around?.mark();
+  };
+  const open = () => {
+    const names = model.get("panels") ?? [];
+    el.dataset.panels = names.join(" ");
+    shown.open(insideOf(view, names));
+  };
+  const remember = () => earlier.show(model.get("history") ?? [], model.get("current"));
+  // The host puts this element into the page after render; then the Studio around it is known.
+  const arrived = new ResizeObserver(() => {
+    const root = el.closest<HTMLElement>(".sdw-studio");
+    if (root !== null) around ??= surroundings(root, kernel, view);
+    around?.mark();
+  });
+  arrived.observe(el);
+
+  open();
+  remember();
+  update("data");
+  model.on("change:panels", open);
+  model.on("change:history", remember);
+  model.on("change:current", remember);
+  const undo = [
+    () => model.off("change:panels", open),
+    () => model.off("change:history", remember),
+    () => model.off("change:current", remember),
+    view.onChange(update),
+    keepKeys(el),
+    () => arrived.disconnect(),
+    () => around?.remove(),
+    () => shown.remove?.(),
+    () => earlier.remove(),
+    () => kernel.remove(),
+  ];
+  return () => {
+    for (const each of undo) each();
+  };
+};
+
+export default { initialize, render };
