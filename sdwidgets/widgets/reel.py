@@ -22,9 +22,9 @@ from ..checks import shortened
 from ..contract import numbered
 from ..errors import InputError
 from ..settings import Settings
+from ..trace.recording import Recordable, run_of
 from ..trace.reel import LONGEST_SIDE, header_of, pack
 from ..trace.step import TraceStep
-from ..trace.recording import Recordable, run_of
 from ..trace.trace import Trace
 from . import kernel
 from .final import SAVED_PICTURE, finals, fit_within

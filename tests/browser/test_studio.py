@@ -48,7 +48,7 @@ def test_the_first_lesson_runs_and_a_click_makes_a_picture(load_notebook: Open) 
     notebook.wait_for_state("done")
     previews = int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0)
     assert previews >= 5
-    picture = notebook.find(".sdw-results img")
+    picture = notebook.find(".sdw-v-final")
     expect(picture).to_be_visible()
     assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
     expect(notebook.page.locator(".sdw-thumb")).to_have_count(2)
@@ -102,7 +102,7 @@ def test_an_error_shows_and_clears_and_the_picture_stays(open_notebook: Open) ->
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("error")
     expect(notebook.page.get_by_role("alert").filter(has_text="33")).to_contain_text("32")
-    expect(notebook.find(".sdw-results img")).to_be_visible()
+    expect(notebook.find(".sdw-v-final")).to_be_visible()
     width.fill("64")
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("done")
@@ -134,7 +134,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
     )
     # From the prompt on, Tab reaches every control once, each with a name.
     reached = []
-    for _ in range(12):
+    for _ in range(14):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate("""() => {
@@ -143,7 +143,15 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
                 return label || e.getAttribute('aria-label') || e.textContent || e.title;
             }""")
         )
-    wanted = ["Generate", "Stop", "without", "seed", "A new random seed", "steps", "guidance"]
+    wanted = [
+        "Generate",
+        "Stop",
+        "negative prompt",
+        "seed",
+        "A new random seed",
+        "steps",
+        "guidance",
+    ]
     assert reached[:7] == wanted
     assert "step on show" in reached
     assert "Download PNG" in reached
@@ -151,7 +159,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
 
 
 @pytest.mark.parametrize(
-    "selector", [".sdw-generate", ".sdw-dice", ".sdw-seed input", ".sdw-scrub", ".sdw-thumb"]
+    "selector", [".sdw-generate", ".sdw-dice", ".sdw-seed input", ".sdw-v-slider", ".sdw-thumb"]
 )
 def test_keys_in_the_widget_never_reach_the_notebook(open_notebook: Open, selector: str) -> None:
     notebook = open_notebook(STUDIO, "'a second cell'", "'a third cell'")
@@ -245,7 +253,7 @@ def test_an_earlier_picture_comes_back_with_its_settings(open_notebook: Open) ->
     thumbs.first.click()
     expect(prompt).to_have_value("a cat")
     expect(seed).to_have_value("1")
-    picture = notebook.find(".sdw-results img")
+    picture = notebook.find(".sdw-v-final")
     expect(picture).to_have_attribute("alt", "the picture for: a cat, seed 1")
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
     expect(thumbs.first).to_have_attribute("aria-current", "true")
@@ -256,7 +264,7 @@ def test_the_slider_keeps_the_focus_during_a_run(open_notebook: Open) -> None:
     notebook.run()
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("done")
-    slider = notebook.find(".sdw-scrub")
+    slider = notebook.find(".sdw-v-slider")
     slider.focus()
     notebook.page.keyboard.press("Control+Enter")
     notebook.wait_for_state("loading", "running")
@@ -273,7 +281,7 @@ def test_the_view_alone_answers_and_keeps_its_picture(open_notebook: Open) -> No
     notebook.run()
     expect(notebook.find(".sdw-picture")).to_have_attribute("data-kernel", "here")
     expect(notebook.find(".sdw-picture")).to_have_attribute("data-show", "picture")
-    expect(notebook.find(".sdw-results img")).to_be_visible()
+    expect(notebook.find(".sdw-v-final")).to_be_visible()
     expect(notebook.find(".sdw-download")).to_be_visible()
     expect(notebook.find(".sdw-history")).to_be_hidden()
 
@@ -299,7 +307,7 @@ def test_nothing_moves_when_a_run_comes(open_notebook: Open) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
     places = """() => [...document.querySelectorAll(
-        '.sdw-studio :is(.sdw-stage, .sdw-small, .sdw-numbers, .sdw-words, .sdw-history)'
+        '.sdw-studio :is(.sdw-v-stage, .sdw-small, .sdw-numbers, .sdw-words, .sdw-history)'
     )].map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })"""
     before = notebook.page.evaluate(places)
     notebook.find(".sdw-generate").click()
@@ -341,7 +349,7 @@ def test_text_stands_out_in_both_themes(open_notebook: Open, theme: str) -> None
             return 'rgb(255, 255, 255)';
         };
         const texts = '.sdw-generate, .widget-label, .sdw-hint, figcaption, dt, dd, textarea, '
-            + 'input:not([type=range]), .sdw-caption span, .sdw-error, .sdw-download';
+            + 'input:not([type=range]), .sdw-v-caption span, .sdw-error, .sdw-download';
         return [...document.querySelectorAll('.sdw-studio')[0].querySelectorAll(texts)]
             .filter((e) => e.offsetParent && (e.value || e.textContent))
             .map((e) => {
@@ -360,8 +368,8 @@ def test_a_narrow_cell_stacks(open_notebook: Open) -> None:
     notebook = open_notebook(STUDIO)
     notebook.page.set_viewport_size({"width": 620, "height": 1000})
     notebook.run()
-    stage = notebook.find(".sdw-stage").bounding_box()
-    side = notebook.find(".sdw-side").bounding_box()
+    stage = notebook.find(".sdw-v-stage").bounding_box()
+    side = notebook.find(".sdw-v-side").bounding_box()
     root = notebook.find(".sdw-studio").bounding_box()
     assert stage and side and root
     assert side["y"] >= stage["y"] + stage["height"]
@@ -382,21 +390,55 @@ def test_notebook_7(load_notebook: Open, tmp_path_factory: pytest.TempPathFactor
         server.stop()
 
 
-def test_inside_takes_the_place_of_the_stage_and_gives_it_back(open_notebook: Open) -> None:
+def test_what_is_inside_comes_beside_the_stage_which_stays(open_notebook: Open) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
     look = notebook.find(".sdw-look")
+    places = """() => [...document.querySelectorAll(
+        '.sdw-studio :is(.sdw-v-stage, .sdw-v-transport, .sdw-numbers, .sdw-words, .sdw-download)'
+    )].map(e => { const r = e.getBoundingClientRect(); return [r.x, r.y, r.width, r.height]; })"""
+    before = notebook.page.evaluate(places)
     expect(look).to_have_attribute("aria-expanded", "false")
     look.click()
-    viewer = notebook.find(".sdw-studio .sdw-viewer")
-    expect(viewer).to_be_visible()
-    expect(notebook.find(".sdw-studio .sdw-stage")).to_be_hidden()
+    view = notebook.find(".sdw-picture")
+    expect(view.locator(".sdw-attention")).to_be_visible()
     expect(look).to_have_attribute("aria-expanded", "true")
+    assert notebook.page.evaluate(places) == before
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("done")
-    expect(viewer).to_have_attribute("data-state", "done")
-    expect(viewer.locator(".sdw-chip[data-word=cat]")).to_be_visible()
+    assert notebook.page.evaluate(places) == before
+    cat = view.locator(".sdw-chip[data-word=cat]").first
+    cat.hover()
+    expect(view.locator(".sdw-heat-map")).to_be_visible()
     look.click()
-    expect(notebook.find(".sdw-studio .sdw-stage")).to_be_visible()
-    expect(notebook.find(".sdw-results img")).to_be_visible()
+    expect(view.locator(".sdw-pair")).to_be_visible()
+    expect(view.locator(".sdw-attention")).to_have_count(0)
+    expect(notebook.find(".sdw-v-final")).to_be_visible()
+    assert notebook.page.evaluate(places) == before
     assert notebook.problems == []
+
+
+def test_opened_after_a_run_every_step_is_there_and_has_come_once(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    notebook.page.evaluate("""() => {
+        window.stepsHeard = [];
+        panel.sessionContext.session.kernel.anyMessage.connect((_, {msg}) => {
+            const paths = msg.content.data?.buffer_paths ?? [];
+            paths.forEach(([name], i) => {
+                const size = msg.buffers[i].byteLength;
+                if (/^(frame|more)\\d+$/.test(name) && size > 0) stepsHeard.push(name);
+            });
+        });
+    }""")
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    notebook.find(".sdw-look").click()
+    view = notebook.find(".sdw-picture")
+    expect(view).to_have_attribute("data-frames", "20")
+    view.locator(".sdw-v-slider").fill("3")
+    view.locator(".sdw-chip[data-word=cat]").first.hover()
+    expect(view.locator(".sdw-heat-map")).to_be_visible()
+    expect(view.locator(".sdw-v-thumb[aria-disabled=true]")).to_have_count(0)
+    heard = notebook.page.evaluate("() => stepsHeard")
+    assert sorted(heard) == sorted(f"{kind}{i}" for kind in ("frame", "more") for i in range(20))

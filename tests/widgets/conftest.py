@@ -6,9 +6,12 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import ipywidgets
 import pytest
 
 if TYPE_CHECKING:
+    from wires import Wire
+
     from sdwidgets.configs import ModelConfig
     from sdwidgets.manager import ModelManager
     from sdwidgets.pipeline import LatentDiffusion
@@ -36,13 +39,39 @@ def _nobody_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What all widgets take for the time."""
-    from sdwidgets.widgets import pace, picture, viewer
+    from sdwidgets.widgets import pace, slots
 
     clock = Clock()
-    for module in (pace, picture, viewer):
+    for module in (pace, slots):
         monkeypatch.setattr(module, "time", clock)
     monkeypatch.setattr(pace.Pace, "_all_sent", 0.0)
     return clock
+
+
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """All that views of a run send to their pages from now on."""
+    from sdwidgets.widgets.reel import ReelView
+
+    if ipywidgets.__version__.startswith("7."):
+        pytest.skip("this ipywidgets sends nothing where there is no kernel")
+    sent: Wire = []
+
+    def send(self: Any, content: dict[str, Any], buffers: Any = None) -> None:
+        sent.append((self, content, list(buffers or ())))
+
+    monkeypatch.setattr(ReelView, "_send", send)
+    return sent
+
+
+@pytest.fixture
+def say() -> Callable[[Any, Any], None]:
+    """Says something to a widget, as its page does."""
+
+    def say(widget: Any, content: Any) -> None:
+        widget._handle_custom_msg(content, [])  # what all versions of ipywidgets call for it
+
+    return say
 
 
 class Gate:

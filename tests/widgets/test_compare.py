@@ -18,7 +18,8 @@ from sdwidgets.trace import Trace
 from sdwidgets.widgets import Compare, Viewer, pace
 from sdwidgets.widgets import compare as compare_module
 from sdwidgets.widgets.compare import FILMS
-from sdwidgets.widgets.viewer import SAVED, SLOTS
+from sdwidgets.widgets.reel import SAVED
+from sdwidgets.widgets.slots import SLOTS
 
 if TYPE_CHECKING:
     from sdwidgets.pipeline import LatentDiffusion

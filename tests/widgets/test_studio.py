@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -15,16 +16,22 @@ import ipywidgets
 import numpy as np
 import pytest
 from ipywidgets.widgets import widget as widget_module
+from made_runs import large, saved_size
 from PIL import Image
+from wires import Wire, meta, steps_sent
 
+from sdwidgets.contract import PANELS, PARTS
 from sdwidgets.errors import Busy, ImageError, InputError, OutOfMemory, SDWidgetsError
 from sdwidgets.manager import ModelManager
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
-from sdwidgets.widgets import Studio, Viewer
+from sdwidgets.widgets import PictureView, Studio
 from sdwidgets.widgets import picture as picture_module
+from sdwidgets.widgets import results as results_module
 from sdwidgets.widgets import studio as studio_module
-from sdwidgets.widgets.viewer import FRAMES
+from sdwidgets.widgets.reel import FRAMES, SAVED
+from sdwidgets.widgets.results import Results
+from sdwidgets.widgets.stage import MORE
 
 WAIT = 60  # seconds, never reached
 
@@ -41,14 +48,16 @@ def run_threads() -> list[threading.Thread]:
     return [t for t in threading.enumerate() if t.name.startswith("sdwidgets studio run")]
 
 
-def click(button: Any) -> None:
-    """What the front end sends for a click."""
-    button._handle_custom_msg({"event": "click"}, [])
+Say = Callable[[Any, Any], None]
 
 
-def receive(studio: Studio, message: Any) -> None:
-    """A message of the page to the picture."""
-    studio.view._handle_custom_msg(message, [])
+def classes(widget: Any) -> list[str]:
+    return widget.get_state()["_dom_classes"]
+
+
+def recall(studio: Studio, say: Say, place: int) -> None:
+    """Click on an earlier picture."""
+    say(studio.view, {"kind": "recall", "id": studio.view.history[place]["id"]})
 
 
 # ------------------------------------------------------------------------------------ settings
@@ -56,8 +65,8 @@ def receive(studio: Studio, message: Any) -> None:
 
 def test_a_trait_and_its_control_are_one(studio: Studio) -> None:
     studio.steps = 7
-    assert studio._controls["steps"].value == 7
-    studio._controls["steps"].value = 9
+    assert studio.controls.fields["steps"].value == 7
+    studio.controls.fields["steps"].value = 9
     assert studio.steps == 9
 
 
@@ -70,7 +79,7 @@ def test_every_setting_can_be_observed(studio: Studio, name: str) -> None:
     studio.observe(lambda change: seen.append(change.new), name)
     setattr(studio, name, new)
     assert seen == [new]
-    assert studio._controls[name].value == new
+    assert studio.controls.fields[name].value == new
 
 
 def test_settings_are_those_of_a_run(make_studio: Callable[..., Studio]) -> None:
@@ -166,15 +175,15 @@ def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
 def test_the_prompt_s_tokens_are_counted_and_what_is_cut_is_said(studio: Studio) -> None:
     studio.generate()
     trace = studio.wait(WAIT)
-    assert studio._count.value == f"{len(trace.tokens[0].pieces)} of 75 tokens"
-    studio._controls["prompt"].value = "a " * 75 + "zebra"
-    assert studio._count.value == "75 of 75 tokens, not seen: zebra"
+    assert studio.controls.count.value == f"{len(trace.tokens[0].pieces)} of 75 tokens"
+    studio.controls.fields["prompt"].value = "a " * 75 + "zebra"
+    assert studio.controls.count.value == "75 of 75 tokens, not seen: zebra"
 
 
 def test_no_seed_and_the_dice_roll_one(studio: Studio) -> None:
     studio.seed = None
     first = studio.seed
-    click(studio._dice)
+    studio.controls.dice.click()
     assert isinstance(first, int)
     assert isinstance(studio.seed, int)
     assert studio.seed != first
@@ -211,31 +220,26 @@ def test_generate_returns_at_once_and_says_what_it_does(studio: Studio, gate: An
     assert studio.state == "done"
 
 
-def test_every_step_reaches_the_page(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[int] = []
-
-    def send(content: Any, buffers: Any = None) -> None:
-        if content["kind"] == "frames":
-            sent.extend(frame["step"] for frame in content["frames"])
-            assert len(buffers) == 2 * len(content["frames"])
-
-    monkeypatch.setattr(studio.view, "send", send)
+def test_every_step_reaches_the_page_and_none_twice(studio: Studio, wire: Wire) -> None:
     studio.generate()
     studio.wait(WAIT)
-    assert sent == [1, 2, 3, 4]
+    sent = sorted(steps_sent(wire, studio.view))  # in a message they have no order
+    assert [name for name, _ in sent] == ["frame0", "frame1", "frame2", "frame3"]
+    assert [meta(frame)["index"] for _, frame in sent] == [0, 1, 2, 3]
+    assert {tuple(meta(frame)["parts"]) for _, frame in sent} == {("x", "denoised")}
 
 
 def test_stop_ends_the_run_within_a_step(studio: Studio, gate: Any) -> None:
     gate.closed = True
     gate.allow(2)
     studio.generate()
-    until(lambda: studio.view._frames.newest is not None)
-    click(studio._stop_button)
+    until(lambda: bool(studio.view.frame0))
+    studio.controls.stop.click()
     gate.allow(1)  # the step under way; any further one would wait for ever
     assert studio.wait(WAIT) is None
     assert studio.state == "stopped"
     assert studio.error is None
-    assert "Stopped after step" in studio.view.run["message"]
+    assert "Stopped after step" in studio.view.message
 
 
 def test_stop_before_the_first_step(studio: Studio, gate: Any) -> None:
@@ -245,7 +249,7 @@ def test_stop_before_the_first_step(studio: Studio, gate: Any) -> None:
     gate.open()
     assert studio.wait(WAIT) is None
     assert studio.state == "stopped"
-    assert studio.view.run["message"].startswith("Stopped")
+    assert studio.view.message.startswith("Stopped")
 
 
 def test_stop_without_a_run_does_nothing(studio: Studio) -> None:
@@ -260,7 +264,7 @@ def test_a_second_run_meanwhile_is_refused(studio: Studio, gate: Any) -> None:
     with pytest.raises(Busy):
         studio.generate()
     for _ in range(100):  # clicks do nothing then
-        click(studio._generate_button)
+        studio.controls.generate.click()
     gate.open()
     studio.wait(WAIT)
     assert len(studio.view.history) == 1
@@ -302,13 +306,13 @@ def test_a_picture_to_begin_from_is_what_the_run_begins_from(studio: Studio, mod
 
 def test_the_row_of_the_picture_to_begin_from_is_there_with_it_alone(studio: Studio) -> None:
     folded = "sdw-folded"
-    assert folded in studio._begun._dom_classes
+    assert folded in classes(studio.controls.rows[-1])
     studio.image = np.zeros((20, 30, 3), np.uint8)
-    assert folded not in studio._begun._dom_classes
-    assert Image.open(io.BytesIO(studio._start.value)).size == (30, 20)
-    click(studio._drop)
+    assert folded not in classes(studio.controls.rows[-1])
+    assert Image.open(io.BytesIO(studio.controls.start.value)).size == (30, 20)
+    studio.controls.drop.click()
     assert studio.image is None
-    assert folded in studio._begun._dom_classes
+    assert folded in classes(studio.controls.rows[-1])
 
 
 def test_what_is_no_picture_is_refused_where_it_is_set(studio: Studio) -> None:
@@ -318,14 +322,14 @@ def test_what_is_no_picture_is_refused_where_it_is_set(studio: Studio) -> None:
     assert studio.image.getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_an_earlier_result_brings_the_picture_it_began_from_back(studio: Studio) -> None:
+def test_an_earlier_result_brings_the_picture_it_began_from_back(studio: Studio, say: Say) -> None:
     studio.image = Image.new("RGB", (16, 16), "red")
     studio.generate()
     studio.wait()
     studio.image = None
-    receive(studio, {"kind": "recall", "id": studio.view.history[0]["id"]})
+    recall(studio, say, 0)
     assert studio.image.getpixel((0, 0)) == (255, 0, 0)
-    assert "from a picture, 80% made anew" in studio.view.history[0]["title"]
+    assert "from a picture, strength 0.8" in studio.view.history[0]["title"]
 
 
 def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None:
@@ -333,7 +337,7 @@ def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None
     studio.generate()
     studio.wait(WAIT)
     assert [picture["seed"] for picture in studio.view.pictures] == [5, 6, 7]
-    assert studio.view.frame["blank"] == [8, 8]  # a cell of 2 x 2 is empty
+    assert meta(studio.view.frame0)["size"][0] == 3
 
 
 # -------------------------------------------------------------------------------------- errors
@@ -351,16 +355,16 @@ def test_bad_input_is_said_and_the_picture_stays(
     studio.generate()
     studio.wait(WAIT)
     trace, pictures = studio.trace, studio.view.pictures
-    studio._controls[name].value = value
-    click(studio._generate_button)
+    studio.controls.fields[name].value = value
+    studio.controls.generate.click()
     if studio.state != "error":
         with pytest.raises(InputError):
             studio.wait(WAIT)
     assert studio.state == "error"
     assert isinstance(studio.error, InputError)
-    assert name in studio.view.run["message"]
-    assert studio.view.run["message"].count("\n") <= 2
-    assert "sdw-wrong" in studio._controls[name]._dom_classes
+    assert name in studio.view.message
+    assert studio.view.message.count("\n") <= 2
+    assert "sdw-wrong" in classes(studio.controls.fields[name])
     assert studio.trace is trace
     assert studio.view.pictures == pictures
 
@@ -375,7 +379,7 @@ def test_an_error_clears_with_the_next_run(studio: Studio) -> None:
     studio.wait(WAIT)
     assert studio.state == "done"
     assert studio.error is None
-    assert "sdw-wrong" not in studio._controls["steps"]._dom_classes
+    assert "sdw-wrong" not in classes(studio.controls.fields["steps"])
 
 
 def test_the_bundled_model_s_settings_are_checked_before_anything_is_loaded() -> None:
@@ -398,7 +402,7 @@ def test_whatever_the_run_raises_is_shown_and_raised(studio: Studio, model: Any)
             studio.wait(WAIT)
     finally:
         handle.remove()
-    assert studio.view.run["message"] == "ZeroDivisionError: by a hook"
+    assert studio.view.message == "ZeroDivisionError: by a hook"
     studio.generate()
     assert studio.wait(WAIT) is studio.trace
 
@@ -411,11 +415,11 @@ def test_what_can_be_no_setting_stays_in_its_control_until_it_is_put_right(
     studio: Studio, name: str, value: Any, right: Any
 ) -> None:
     before = getattr(studio, name)
-    control = studio._controls[name]
+    control = studio.controls.fields[name]
     control.value = value
     assert control.value == value
     assert getattr(studio, name) == before
-    assert "sdw-wrong" in control._dom_classes
+    assert "sdw-wrong" in classes(control)
     with pytest.raises(InputError, match=name):
         studio.generate()
     control.value = right
@@ -426,18 +430,18 @@ def test_what_can_be_no_setting_stays_in_its_control_until_it_is_put_right(
 def test_a_field_s_error_does_not_end_the_run(studio: Studio, gate: Any) -> None:
     gate.closed = True
     studio.generate()
-    studio._controls["steps"].value = 2.5
+    studio.controls.fields["steps"].value = 2.5
     assert studio.state in ("loading", "running")
-    assert "2.5" in studio.view.run["message"]
-    assert "sdw-wrong" in studio._controls["steps"]._dom_classes
+    assert "2.5" in studio.view.message
+    assert "sdw-wrong" in classes(studio.controls.fields["steps"])
     gate.open()
     assert studio.wait(WAIT) is not None
 
 
 def test_an_old_error_goes_with_the_next_run(studio: Studio, gate: Any) -> None:
-    studio._controls["steps"].value = 2.5
+    studio.controls.fields["steps"].value = 2.5
     assert studio.error is not None
-    studio._controls["steps"].value = 4
+    studio.controls.fields["steps"].value = 4
     gate.closed = True
     studio.generate()
     studio.stop()
@@ -462,16 +466,16 @@ def test_an_observer_that_raises_leaves_the_studio_usable(studio: Studio) -> Non
 def test_what_fails_in_showing_a_run_ends_it(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Studio, *_: Any) -> None:
+    def broken(*_: Any) -> None:
         raise ZeroDivisionError("shown badly")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Studio, "_record", broken)
+        patched.setattr(Results, "add", broken)
         studio.generate()
         with pytest.raises(ZeroDivisionError):
             studio.wait(WAIT)
     assert studio.state == "error"
-    assert "shown badly" in studio.view.run["message"]
+    assert "shown badly" in studio.view.message
     studio.generate()
     assert studio.wait(WAIT) is studio.trace
 
@@ -535,8 +539,8 @@ def test_a_model_that_cannot_be_loaded_leaves_picture_and_trace(
         with pytest.raises(SDWidgetsError):
             studio.wait(WAIT)
         assert studio.state == "error"
-        assert "model.safe" in studio.view.run["message"]
-        assert studio.view.run["message"].count("\n") <= 2
+        assert "model.safe" in studio.view.message
+        assert studio.view.message.count("\n") <= 2
         assert (studio.trace, studio.view.pictures) == (trace, pictures)
         studio.model = "tiny"
         studio.generate()
@@ -568,21 +572,23 @@ def test_no_memory_leaves_picture_and_trace(studio: Studio, model: Any) -> None:
     [None, 5, [], "stop", {}, {"kind": 3}, {"kind": "recall"}, {"kind": "recall", "id": "1"},
      {"kind": "recall", "id": 10**30}, {"kind": "recall", "id": True}, {"kind": ["generate"]}],
 )  # fmt: skip
-def test_messages_that_are_not_understood_are_ignored(studio: Studio, message: Any) -> None:
-    receive(studio, message)
+def test_messages_that_are_not_understood_are_ignored(
+    studio: Studio, message: Any, say: Say
+) -> None:
+    say(studio.view, message)
     assert studio.state == "idle"
 
 
 def test_the_page_cannot_write_the_picture_s_traits(studio: Studio) -> None:
     before = studio.view.get_state()
-    studio.view.set_state({"run": {"id": 9, "state": "done"}, "_esm": "alert(1)"})
+    studio.view.set_state({"head": {"run": 9}, "state": "done", "history": [], "_esm": "alert(1)"})
     assert studio.view.get_state() == before
 
 
 # ------------------------------------------------------------------------------------- history
 
 
-def test_an_earlier_result_brings_its_settings_and_picture_back(studio: Studio) -> None:
+def test_an_earlier_result_brings_its_settings_and_picture_back(studio: Studio, say: Say) -> None:
     studio.seed = 1
     studio.generate()
     studio.wait(WAIT)
@@ -590,7 +596,7 @@ def test_an_earlier_result_brings_its_settings_and_picture_back(studio: Studio) 
     studio.prompt, studio.seed, studio.steps = "a dog", 2, 3
     studio.generate()
     studio.wait(WAIT)
-    receive(studio, {"kind": "recall", "id": studio.view.history[0]["id"]})
+    recall(studio, say, 0)
     assert (studio.prompt, studio.seed, studio.steps) == ("a cat", 1, 4)
     assert studio.view.pictures == first
     assert studio.state == "done"
@@ -605,13 +611,13 @@ def test_a_long_prompt_is_short_in_labels_and_saved_state(studio: Studio) -> Non
     (shown,), (picture,) = studio.view.history, studio.view.pictures
     texts = [shown["prompt"], shown["title"], picture["prompt"], picture["label"]]
     assert max(map(len, texts)) < 1000
-    assert "does not see" in studio.view.run["message"]
+    assert "does not see" in studio.view.message
 
 
 def test_the_history_is_bounded_and_the_saved_state_small(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studio_module, "HISTORY", 3)
+    monkeypatch.setattr(results_module, "HISTORY", 3)
     for seed in range(5):
         studio.seed = seed
         studio.generate()
@@ -648,16 +654,11 @@ def test_the_file_knows_its_settings(studio: Studio) -> None:
 def test_the_saved_state_of_a_full_history_is_small(
     make_studio: Callable[..., Studio],
 ) -> None:
-    import ipywidgets
-
     studio = make_studio(batch_size=4)
-    for _ in range(studio_module.HISTORY):
+    for _ in range(results_module.HISTORY):
         studio.generate()
         studio.wait(WAIT)
-    state = studio.view.get_state()
-    values = {k: v for k, v in state.items() if k not in ("_esm", "_css")}
-    _, _, buffers = ipywidgets.widgets.widget._remove_buffers(values)
-    assert sum(map(len, buffers)) + len(repr(values)) < 200_000
+    assert saved_size(studio.view) < 300_000
 
 
 def test_where_no_widget_shows_there_is_the_picture(studio: Studio) -> None:
@@ -717,7 +718,7 @@ def test_running_the_cell_again_closes_its_studio(
     new = make_studio()
     gate.open()
     until(lambda: not run_threads())
-    assert [s._closed for s in (old, beside, new)] == [True, True, False]
+    assert [s.comm is None for s in (old, beside, new)] == [True, True, False]
 
 
 def test_many_runs_leave_the_threads_as_they_were(studio: Studio) -> None:
@@ -744,14 +745,65 @@ def test_importing_and_drawing_the_studio_needs_no_torch() -> None:
 # -- see inside ------------------------------------------------------------------------------
 
 
-def steps_in(viewer: Viewer) -> int:
+def steps_in(viewer: PictureView) -> int:
     return sum(bool(getattr(viewer, name)) for name in FRAMES)
 
 
-def test_a_closed_inside_costs_no_widget(studio: Studio) -> None:
+def test_opened_or_closed_it_is_one_widget(studio: Studio) -> None:
+    before = studio.children
+    studio.inside = True
+    assert studio.children == before
+    assert studio.viewer is studio.view
+    assert studio.view.panels == list(PANELS)
+
+
+def test_closed_it_sends_nothing_that_only_panels_need(studio: Studio, wire: Wire) -> None:
     studio.generate()
-    studio.wait(60)
-    assert studio.viewer is None and len(studio.children) == 5
+    studio.wait(WAIT)
+    assert not any(name in MORE for name, _ in steps_sent(wire, studio.view))
+
+
+@pytest.mark.parametrize("when", ["before", "during", "after"])
+def test_whenever_it_is_opened_no_part_of_a_step_is_sent_twice(
+    studio: Studio, gate: Any, wire: Wire, when: str
+) -> None:
+    studio.inside = when == "before"
+    gate.closed = True
+    studio.generate()
+    gate.allow(2)
+    until(lambda: bool(studio.view.frame0))
+    studio.inside = when != "after"
+    gate.open()
+    trace = studio.wait(WAIT)
+    studio.inside = True
+    sent = steps_sent(wire, studio.view)
+    parts = Counter(
+        (meta(frame)["index"], part) for _, frame in sent for part in meta(frame)["parts"]
+    )
+    assert set(parts.values()) == {1}
+    assert set(parts) == {(i, part) for i in range(4) for part in PARTS}
+    traits = [getattr(studio.view, name) for name in (*FRAMES, *MORE)]
+    assert sum(len(frame) for _, frame in sent) == sum(map(len, traits))
+    assert studio.view.trace is trace
+
+
+def test_opened_after_a_large_run_a_page_can_have_it_whole(
+    make_studio: Callable[..., Studio], wire: Wire, say: Say
+) -> None:
+    studio = make_studio()
+    studio.view.show(large())
+    assert studio.view.head["saved"] is True
+    studio.inside = True
+    kept = sum(len(getattr(studio.view, name)) for name in (*FRAMES, *MORE))
+    assert kept <= SAVED
+    wire.clear()
+    say(studio.view, {"kind": "frames"})
+    ((content, buffers),) = [message for _, *message in wire]
+    assert content["content"]["names"] == [
+        f"{kind}{i}" for kind in ("frame", "more") for i in range(12)
+    ]
+    sizes = [meta(frame)["size"] for frame in buffers]
+    assert sizes == [[1, 4, 64, 64]] * 24
 
 
 def test_opened_it_follows_a_run_step_by_step(
@@ -777,9 +829,9 @@ def test_opened_afterwards_it_shows_the_last_run(studio: Studio) -> None:
     trace = studio.wait(60)
     studio.inside = True
     assert studio.viewer.trace is trace and steps_in(studio.viewer) == 4
-    assert studio.children[-1] is studio.viewer
+    assert all(getattr(studio.viewer, name) for name in MORE[:4])
     studio.inside = False
-    assert studio.viewer not in studio.children
+    assert studio.viewer.panels == []
 
 
 def test_opened_in_the_middle_it_shows_the_run_from_its_first_step(
@@ -820,13 +872,15 @@ def test_what_is_shown_in_the_middle_of_a_run_stays(
     assert (steps_in(studio.viewer), studio.viewer.state) == (3, "done")
 
 
-def test_an_earlier_result_is_shown_in_place_of_something_else(studio: Studio, model: Any) -> None:
+def test_an_earlier_result_is_shown_in_place_of_something_else(
+    studio: Studio, model: Any, say: Say
+) -> None:
     studio.inside = True
     studio.generate()
     trace = studio.wait(60)
     assert studio.viewer.trace is trace
     studio.viewer.show(model.generate("a dog", steps=3, seed=1, width=16, height=16))
-    studio._recall(studio.view.history[0]["id"])
+    recall(studio, say, 0)
     assert studio.viewer.trace is trace
 
 
@@ -851,22 +905,24 @@ def test_who_sees_it_done_inside_may_start_the_next_run(
 
 
 def test_the_worker_never_waits_for_what_shows_its_steps(
-    make_studio: Callable[..., Studio],
+    make_studio: Callable[..., Studio], manager: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    jobs: list[Any] = []
+    submit = manager.submit
+    monkeypatch.setattr(manager, "submit", lambda *a, **k: jobs.append(submit(*a, **k)) or jobs[0])
     studio = make_studio(inside=True)
-    with studio._lock:  # as if its page took very long
+    with studio.view.lock:  # as if its page took very long
         studio.generate()
-        run = studio._run
-        until(lambda: run is not None and run.job is not None and run.job.state == "done")
+        until(lambda: bool(jobs) and jobs[0].state == "done")
     assert studio.wait(60) is studio.viewer.trace
     assert steps_in(studio.viewer) == 4
 
 
 def test_the_button_and_the_trait_are_one(studio: Studio) -> None:
-    studio._look.value = True
-    assert studio.inside and studio.viewer in studio.children
+    studio.controls.look.value = True
+    assert studio.inside and studio.viewer.panels
     studio.inside = False
-    assert studio._look.value is False
+    assert studio.controls.look.value is False
 
 
 def test_a_stopped_run_stays_as_far_as_it_came(
@@ -884,7 +940,7 @@ def test_a_stopped_run_stays_as_far_as_it_came(
     assert steps_in(studio.viewer) < 4
 
 
-def test_an_earlier_result_is_shown_from_inside_again(studio: Studio) -> None:
+def test_an_earlier_result_is_shown_from_inside_again(studio: Studio, say: Say) -> None:
     studio.inside = True
     studio.generate()
     first = studio.wait(60)
@@ -892,15 +948,21 @@ def test_an_earlier_result_is_shown_from_inside_again(studio: Studio) -> None:
     studio.generate()
     second = studio.wait(60)
     until(lambda: studio.viewer.trace is second)
-    studio._recall(studio.view.history[0]["id"])
+    recall(studio, say, 0)
     assert studio.viewer.trace is first
 
 
-def test_only_the_newest_results_keep_their_steps(studio: Studio) -> None:
+def test_of_the_newest_results_alone_the_record_is_kept_of_all_the_steps_on_show(
+    studio: Studio, say: Say
+) -> None:
     for _ in range(6):
         studio.generate()
         studio.wait(60)
-    assert [one.trace is not None for one in studio._results] == [False] * 2 + [True] * 4
+    found = []
+    for place in range(6):
+        recall(studio, say, place)
+        found.append((studio.view.trace is not None, steps_in(studio.view)))
+    assert found == [(False, 4)] * 2 + [(True, 4)] * 4
 
 
 def test_closing_the_studio_closes_the_viewer(studio: Studio) -> None:

@@ -32,9 +32,10 @@ from sdwidgets.frontend import bundle
 from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace, TraceStep
 from sdwidgets.widgets import Attention, Denoising, Tokens, Viewer, kernel, link, pace
-from sdwidgets.widgets import viewer as viewer_module
+from sdwidgets.widgets import reel as reel_module
+from sdwidgets.widgets.reel import FRAMES, SAVED
 from sdwidgets.widgets.selection import SELECTIONS
-from sdwidgets.widgets.viewer import FRAMES, SAVED, SLOTS, Slots
+from sdwidgets.widgets.slots import SLOTS, Slots
 
 if TYPE_CHECKING:
     from conftest import Clock
@@ -147,17 +148,29 @@ def test_a_slow_run_sends_each_step_as_it_comes(wire: Wire, clock: Clock) -> Non
     assert sum(1 for message in wire if frames_in(message)) == 10
 
 
-def test_steps_that_are_not_kept_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_steps_that_are_not_kept_are_not_packed(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     packed: list[int] = []
-    whole = viewer_module.pack
+    whole = reel_module.pack
 
     def pack(one: TraceStep, **options: Any) -> bytes:
         packed.append(one.index)
         return whole(one, **options)
 
-    monkeypatch.setattr(viewer_module, "pack", pack)
-    list(Viewer().watch(steps(500)))
+    monkeypatch.setattr(reel_module, "pack", pack)
+    list(Viewer().watch(steps(500)))  # the clock stands still: no step is the newest of a message
     assert len(packed) <= SLOTS
+
+
+def test_the_newest_step_is_shown_though_it_may_not_be_kept(clock: Clock) -> None:
+    viewer = Viewer()
+    seen = []
+    for _ in viewer.watch(steps(500)):
+        seen.append(indices(viewer)[-1])
+        clock.now += 1
+    assert seen == list(range(500))
+    assert len(indices(viewer)) <= SLOTS
 
 
 def test_the_first_steps_tell_which_layers_there_are(model: LatentDiffusion) -> None:
@@ -241,10 +254,10 @@ def test_flush_says_how_long_to_wait(clock: Clock) -> None:
     viewer.add(step(0))
     viewer.flush()
     viewer.add(step(1))
-    clock.now += 0.25 * viewer_module.INTERVAL
-    assert viewer.flush() == pytest.approx(0.75 * viewer_module.INTERVAL)
+    clock.now += 0.25 * pace.INTERVAL
+    assert viewer.flush() == pytest.approx(0.75 * pace.INTERVAL)
     assert indices(viewer) == [0]
-    clock.now += viewer_module.INTERVAL
+    clock.now += pace.INTERVAL
     viewer.flush()
     assert indices(viewer) == [0, 1]
 
@@ -462,14 +475,14 @@ def test_what_the_steps_raise_is_said_and_raised() -> None:
 def test_what_cannot_be_packed_ends_no_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    whole = viewer_module.pack
+    whole = reel_module.pack
 
     def pack(one: TraceStep, **options: Any) -> bytes:
         if one.index < 3:
             raise ValueError("no bytes")
         return whole(one, **options)
 
-    monkeypatch.setattr(viewer_module, "pack", pack)
+    monkeypatch.setattr(reel_module, "pack", pack)
     viewer = Viewer()
     with caplog.at_level(logging.WARNING, "sdwidgets"):
         assert len(list(viewer.watch(steps(5)))) == 5
@@ -747,7 +760,7 @@ def test_a_step_of_a_large_batch_is_averaged_down() -> None:
     viewer.begin(replace(one, steps=()))
     viewer.add(step_)
     viewer.flush(everything=True)
-    assert len(viewer.frame0) <= viewer_module.LARGEST_FRAME
+    assert len(viewer.frame0) <= reel_module.LARGEST_FRAME
     assert shown(viewer)[0]["size"][0] == 40
 
 
