@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import torch
 
     from .diffusion import Step
-    from .pipeline import LatentDiffusion, Run
+    from .pipeline import LatentDiffusion
+    from .run import Run
     from .trace import Trace
 
 State = Literal["queued", "loading", "running", "done", "stopped", "error"]

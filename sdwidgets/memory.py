@@ -1,15 +1,19 @@
-"""How much memory is free, checked before weights are loaded and before a run begins."""
+"""How much memory is free, checked before weights are loaded and before a run starts; and the many
+ways in which memory runs out."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from .errors import OutOfMemory
 from .settings import amount
+
+R = TypeVar("R")
 
 
 def available_memory(device: torch.device) -> int | None:
@@ -29,6 +33,37 @@ def check_memory(needed: int, device: torch.device, what: str) -> None:
             f"{what} needs {amount(needed)} of memory on {device}; {amount(free)} are free.\n"
             "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
         )
+
+
+def within_memory(work: Callable[[], R], message: Callable[[], str]) -> R:
+    """The result of ``work()``. Raises ``OutOfMemory`` with ``message()`` if memory runs out.
+
+    The original error is gone by then: as the context of ours it would keep tensors alive.
+    """
+    try:
+        return work()
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    raise OutOfMemory(message())
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the error says that memory ran out, on whatever device."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    # CUDA's driver and libraries, MPS and the CPU raise plain RuntimeErrors.
+    said = str(error).lower()
+    return any(sign in said for sign in _SIGNS)
+
+
+_SIGNS = (
+    "out of memory",
+    "defaultcpuallocator",
+    "not enough memory",
+    "can't allocate memory",
+    "alloc_failed",
+)
 
 
 def _main_memory() -> Iterator[int]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
-from sdwidgets import pipeline
+from sdwidgets import run as running
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.diffusion import PREDICTIONS, SAMPLERS, Prediction, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
@@ -499,10 +499,10 @@ def test_a_run_that_does_not_fit_into_free_memory_is_refused_before_it_begins(
     tiny_model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = memory_needed(tiny_model.config, 16, 16, 8)
-    monkeypatch.setattr(pipeline, "available_memory", lambda device: needed - 1)
+    monkeypatch.setattr(running, "available_memory", lambda device: needed - 1)
     with pytest.raises(OutOfMemory, match=r" of .*B.\nTry batch_size=4, or width=8"):
         tiny_model.sample("a cat", batch_size=8)
-    monkeypatch.setattr(pipeline, "available_memory", lambda device: needed)
+    monkeypatch.setattr(running, "available_memory", lambda device: needed)
     tiny_model.sample("a cat", batch_size=8)
 
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 
 from ..errors import CheckpointError, InputError, OutOfMemory, SDWidgetsError
+from ..memory import is_out_of_memory
 from .weights import quoted
 
 T = TypeVar("T")
@@ -92,16 +93,9 @@ def _failure(error: Exception, path: Path, device: torch.device) -> SDWidgetsErr
     if isinstance(error, OSError):  # a disk that fails, a network folder that is gone
         reason = error.strerror or type(error).__name__
         return CheckpointError(f"{path} could not be read: {reason}.")
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return OutOfMemory(
             f"There is not enough memory on {device} for {path}.\n"
             "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
         )
     return None
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    # CUDA has its own class; other devices raise plain RuntimeErrors.
-    said = str(error).lower()
-    signs = ("out of memory", "defaultcpuallocator", "can't allocate memory")
-    return isinstance(error, MemoryError) or any(sign in said for sign in signs)

@@ -1,0 +1,297 @@
+"""A run of a model: its steps, made one at a time.
+
+The task follows from the arguments. A prompt alone makes an image from noise. With an image the run
+starts part of the way, from that image with noise on it (SDEdit, Meng et al., arXiv 2108.01073);
+with an image and a mask it repaints only the mask's white part.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from .configs import ModelConfig
+from .diffusion import SAMPLERS, SCHEDULES, Denoise, Denoiser, Step, coefficients, inpainting
+from .errors import InputError, NumericsError, OutOfMemory
+from .memory import available_memory, within_memory
+from .models.conditioning import Conditioning, Given, Tokens, conditioned
+from .numerics import dtype_name, is_finite
+from .pictures import Start
+from .settings import AttentionSettings, Settings, amount, memory_needed
+from .threads import threads_for
+from .trace.attention import AttentionRecorder
+from .trace.tokens import PromptTokens
+
+if TYPE_CHECKING:
+    from .pipeline import LatentDiffusion
+
+
+class Run(Iterator[Step]):
+    """The steps of a run, made one at a time; `LatentDiffusion.sample` returns it.
+
+    Attributes: ``settings`` (resolved, with the seed), ``tokens`` (of the prompts), ``notices``
+    (messages for the user), ``seconds`` (of each step so far), ``task``.
+    """
+
+    def __init__(
+        self,
+        model: LatentDiffusion,
+        settings: Settings,
+        start: Start | None = None,
+        latents: Tensor | np.ndarray | None = None,
+        attention: bool | AttentionSettings = False,
+    ):
+        """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
+        self.model = model
+        self.settings = settings
+        start = start.fitted(*settings.size) if start else None
+        self.image = start.image if start else None
+        self.mask = start.mask if start else None
+        notices = start.notices if start else ()
+        self.latents = _starting_noise(model, settings, latents)
+        self.attention = AttentionSettings.of(attention)
+        skipped = settings.skipped_steps if self.image is not None else 0
+        self._count = settings.steps - skipped
+        _check_memory(model, settings)
+        self._given = [_given_for(settings, prompt) for prompt in settings.prompts]
+        self.tokens: Tokens = model.tokenize(self._given)
+        notices += _cut_notices("prompt", self.tokens)
+        self._negative: Tokens | None = None
+        if settings.guidance_scale != 1:
+            away = [_given_for(settings, prompt or None) for prompt in settings.negative_prompts]
+            self._negative = model.tokenize(away)
+            notices += _cut_notices("negative prompt", self._negative)
+            self._given += away  # after the prompts' half
+        self.notices: tuple[str, ...] = notices
+        self.seconds: list[float] = []
+        batch, _, height, width = _latent_shape(model.config, settings)
+        self._positions = batch * height * width * (1 if self._negative is None else 2)
+        self._steps = self._run(skipped)
+
+    def __len__(self) -> int:
+        """The number of steps of the whole run, including those already made."""
+        return self._count
+
+    def __iter__(self) -> Run:
+        return self
+
+    def __next__(self) -> Step:
+        began = time.perf_counter()
+        with threads_for(self.model.unet, self._positions):
+            step = within_memory(lambda: next(self._steps), self._memory_message)
+        self.seconds.append(time.perf_counter() - began)
+        return step
+
+    def close(self) -> None:
+        """End the run after the steps made so far."""
+        self._steps.close()
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model."""
+        return self.model.name
+
+    def prompt_tokens(self) -> tuple[PromptTokens, ...]:
+        """Each image's prompt as the network reads it."""
+        return _prompt_tokens(self.settings.prompts, self.tokens)
+
+    def negative_tokens(self) -> tuple[PromptTokens, ...]:
+        """Each image's negative prompt as the network reads it; () without guidance."""
+        if self._negative is None:
+            return ()
+        return _prompt_tokens(self.settings.negative_prompts, self._negative)
+
+    @property
+    def task(self) -> str:
+        """ "text to image", "image to image" or "inpainting"."""
+        if self.image is None:
+            return "text to image"
+        return "image to image" if self.mask is None else "inpainting"
+
+    def pictures(self, step: Step) -> list[Image.Image]:
+        """The images of a step: the result at the last step, the prediction so far at the others.
+
+        Outside an inpainting mask, the original's own pixels. Raises OutOfMemory and
+        NumericsError.
+        """
+        last = step.index == len(self) - 1
+        # a grid may end above 0 ("ddim"); decode the latents as the network sees them
+        c_in = coefficients(self.model.config.schedule.prediction).c_in(step.sigma_next)
+        held = [c_in * step.x_next if last else step.denoised]
+        del step  # when memory runs out, the error's frames must keep no tensor alive
+        images = within_memory(lambda: self.model.decode(held.pop()), self._memory_message)
+        if self.image is None or self.mask is None:
+            return images
+        return [Image.composite(image, self.image, self.mask) for image in images]
+
+    @torch.no_grad()
+    def _run(self, skipped: int) -> Generator[Step, None, None]:
+        model, settings = self.model, self.settings
+        device, dtype = model.device, model.dtype
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in settings.seeds]
+        shape = _latent_shape(model.config, settings)[1:]
+
+        def noise() -> Tensor:
+            drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
+            return torch.stack(drawn).to(device)
+
+        guided = settings.guidance_scale != 1
+        conditioning = model.condition(self._given)
+        network = conditioned(model.unet, conditioning.to(device, dtype))
+        recorder = None
+        if self.attention and self.tokens.ids.shape[1] > 1:  # a lone token takes it all
+            negative = self._negative.pieces if self._negative else ()
+            recorder = AttentionRecorder(
+                model.unet,
+                *shape[1:],
+                lengths=[len(pieces) for pieces in self.tokens.pieces],
+                uncond_lengths=[len(pieces) for pieces in negative],
+                settings=self.attention,
+            )
+            network = recorder(network)
+        denoiser = Denoiser(
+            network,
+            model.schedule,
+            model.config.schedule.prediction,
+            dtype=dtype,
+            guidance_scale=settings.guidance_scale if guided else None,
+            guidance_rescale=settings.guidance_rescale,
+        )
+
+        grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
+        known = None
+        if self.image is not None:
+            mean, std = model.posterior(self.image)
+            known = (mean + std * noise().to(mean.device)).to(device)
+        start = noise() if self.latents is None else self.latents.to(device, torch.float32)
+        if known is None or (self.mask is not None and settings.strength == 1):
+            x = start / denoiser.coefficients.c_in(grid[0])  # the network sees unit variance
+        else:
+            x = torch.add(known, start, alpha=grid[0])
+        denoise: Denoise = denoiser
+        mask: Tensor | None = None
+        if known is not None and self.mask is not None:
+            mask = _latent_mask(self.mask, model.config.autoencoder.factor).to(device)
+            denoise = inpainting(denoiser, known, start, mask, grid[0])
+
+        sampler = SAMPLERS[settings.sampler]
+        for step in sampler(denoise, x, grid, noise=noise, **settings.options):
+            if not is_finite(step.x_next):
+                raise NumericsError(self._numerics_message(step, conditioning))
+            cond, uncond = denoiser.take_halves()
+            if mask is not None and known is not None and cond is not None and uncond is not None:
+                # both halves keep the unmasked part, so guidance of any scale keeps it
+                cond = torch.where(mask > 0, cond, known)
+                uncond = torch.where(mask > 0, uncond, known)
+            attention = recorder.take() if recorder else None
+            yield replace(step, cond=cond, uncond=uncond, attention=attention)
+
+    def _numerics_message(self, step: Step, conditioning: Conditioning) -> str:
+        told = (conditioning.context, conditioning.vector)
+        broken_text = any(route is not None and not is_finite(route) for route in told)
+        component = "text encoder" if broken_text else "UNet"
+        dtype = dtype_name(self.model.dtype)
+        remedy = "The weights are broken, or the settings extreme."
+        if dtype != "float32":
+            remedy = "Load the model with dtype='float32'."
+        return (
+            f"The {component} gave NaN or infinity at step {step.index + 1} of {len(self)} "
+            f"in {dtype}.\n{remedy}"
+        )
+
+    def _memory_message(self) -> str:
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
+
+
+def _given_for(settings: Settings, prompt: str | None) -> Given:
+    return Given(prompt, settings.size, settings.original_size, settings.crop, settings.target_size)
+
+
+def _prompt_tokens(prompts: Sequence[str], tokens: Tokens) -> tuple[PromptTokens, ...]:
+    parts = zip(prompts, tokens.pieces, tokens.words, tokens.cut, strict=True)
+    return tuple(PromptTokens(*part, slots=tokens.ids.shape[1]) for part in parts)
+
+
+def _cut_notices(what: str, tokens: Tokens) -> tuple[str, ...]:
+    cuts = [cut if len(cut) <= 200 else cut[:200] + " ..." for cut in tokens.cut if cut]
+    return tuple(
+        f"The {what} is too long; the model does not see: {cut}" for cut in dict.fromkeys(cuts)
+    )
+
+
+def _latent_shape(config: ModelConfig, settings: Settings) -> tuple[int, int, int, int]:
+    factor, channels = config.autoencoder.factor, config.autoencoder.latent_channels
+    width, height = settings.size
+    return settings.batch_size, channels, height // factor, width // factor
+
+
+def _starting_noise(
+    model: LatentDiffusion, settings: Settings, latents: Tensor | np.ndarray | None
+) -> Tensor | None:
+    if latents is None:
+        return None
+    if isinstance(latents, np.ndarray) and latents.dtype.kind in "iuf":
+        latents = torch.from_numpy(np.ascontiguousarray(latents))
+    if not isinstance(latents, Tensor):
+        raise InputError(
+            f"latents must be a tensor or an array, got a {type(latents).__name__}.",
+            parameter="latents",
+        )
+    shape = _latent_shape(model.config, settings)
+    if tuple(latents.shape) != shape or not latents.is_floating_point():
+        raise InputError(
+            f"latents must be floats {[*shape]} for these settings, "
+            f"got {dtype_name(latents.dtype)} {[*latents.shape]}.",
+            parameter="latents",
+        )
+    if not is_finite(latents.float()):
+        raise InputError("latents hold NaN or infinity.", parameter="latents")
+    return latents
+
+
+def _latent_mask(mask: Image.Image, factor: int) -> Tensor:
+    """[1, 1, h, w], 1 for every cell with a pixel to repaint, so thin strokes are not lost."""
+    pixels = torch.from_numpy(np.array(mask, dtype=np.float32) / 255)[None, None]
+    return F.max_pool2d(pixels, factor)
+
+
+def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
+    """Raise OutOfMemory for a run that will not fit.
+
+    A GPU reports when it is full, and the estimate, made for float32, may be off by a factor of
+    two, so a run may try there. When main memory runs out, the system ends the process without any
+    error.
+    """
+    free = available_memory(model.device)
+    needed = memory_needed(model.config, *settings.size, settings.batch_size)
+    margin = 4 if model.device.type == "cuda" else 1
+    if free is not None and needed > margin * free:
+        raise OutOfMemory(_out_of_memory(model, settings, free))
+
+
+def _out_of_memory(model: LatentDiffusion, settings: Settings, free: int | None) -> str:
+    batch, factor = settings.batch_size, model.config.autoencoder.factor
+    width, height = settings.size
+    needed = memory_needed(model.config, width, height, batch)
+    have = "" if free is None else f" of {amount(free)}"
+    tries = []
+    if batch > 1:
+        tries.append(f"batch_size={batch // 2}")
+    smaller = [max(side // 2 // factor * factor, factor) for side in (width, height)]
+    if smaller != [width, height]:
+        tries.append(f"width={smaller[0]}, height={smaller[1]}")
+    remedy = f"Try {', or '.join(tries)}." if tries else "Free some memory, or use a smaller model."
+    return (
+        f"Out of memory on {model.device}: {batch} x {width} x {height} pixels "
+        f"need about {amount(needed)}{have}.\n{remedy}"
+    )
