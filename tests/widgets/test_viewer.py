@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 Wire = list[tuple[dict[str, Any], list[Any]]]
 
+Say = Callable[[Any, Any], None]
+
 ASKED: dict[str, Any] = {"steps": 5, "seed": 7, "width": 16, "height": 24}
 
 
@@ -623,7 +625,7 @@ def test_a_page_can_set_nothing_but_selections(trace: Trace) -> None:
 
 
 def test_ten_thousand_messages_that_are_not_understood(
-    trace: Trace, caplog: pytest.LogCaptureFixture, wire: Wire
+    trace: Trace, caplog: pytest.LogCaptureFixture, wire: Wire, say: Say
 ) -> None:
     viewer = Viewer(trace)
     before = viewer.get_state()
@@ -633,7 +635,7 @@ def test_ten_thousand_messages_that_are_not_understood(
     with caplog.at_level(logging.WARNING, "sdwidgets"):
         for i in range(5_000):
             viewer.set_state(wrong[i % len(wrong)])
-            viewer._handle_custom_msg(messages[i % len(messages)], [])
+            say(viewer, messages[i % len(messages)])
     assert viewer.get_state() == before
     assert wire == []
     assert len(caplog.records) == 1
@@ -720,10 +722,10 @@ def test_a_large_run_is_saved_smaller(wire: Wire) -> None:
     assert set(small) <= set(whole)
 
 
-def test_a_page_that_comes_late_may_ask_for_a_large_run_as_it_was(wire: Wire) -> None:
+def test_a_page_that_comes_late_may_ask_for_a_large_run_as_it_was(wire: Wire, say: Say) -> None:
     viewer = Viewer(large())
     wire.clear()
-    viewer._handle_custom_msg({"kind": "frames"}, [])
+    say(viewer, {"kind": "frames"})
     ((message, buffers),) = wire
     content = message["content"]
     assert content["run"] == viewer.head["run"]
@@ -733,22 +735,22 @@ def test_a_page_that_comes_late_may_ask_for_a_large_run_as_it_was(wire: Wire) ->
 
 
 def test_however_often_pages_ask_they_are_answered_once_a_second(
-    wire: Wire, monkeypatch: pytest.MonkeyPatch
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, say: Say
 ) -> None:
     monkeypatch.setattr(pace, "ANSWER_INTERVAL", 0.2)
     viewer = Viewer(large())
     wire.clear()
     for _ in range(1000):
-        viewer._handle_custom_msg({"kind": "frames"}, [])
+        say(viewer, {"kind": "frames"})
     assert len(wire) == 1
     until(lambda: len(wire) == 2)  # for those who came after the first answer
     assert wire[0] == wire[1]
 
 
-def test_a_run_that_is_saved_whole_is_not_sent_again(trace: Trace, wire: Wire) -> None:
+def test_a_run_that_is_saved_whole_is_not_sent_again(trace: Trace, wire: Wire, say: Say) -> None:
     viewer = Viewer(trace)
     wire.clear()
-    viewer._handle_custom_msg({"kind": "frames"}, [])
+    say(viewer, {"kind": "frames"})
     assert wire == []
 
 
