@@ -99,6 +99,22 @@ def test_what_is_too_large_is_averaged_down(size: tuple[int, int], small: tuple[
     assert (latents["x"] == 1).all()
 
 
+@pytest.mark.parametrize("longest", [64, 2])
+def test_parts_packed_apart_are_those_packed_together(trace: Trace, longest: int) -> None:
+    step = trace.steps[1]
+    whole, latents, maps = unpack(pack(step, longest=longest))
+    first, stage, none = unpack(pack(step, longest=longest, parts=("x", "denoised")))
+    more, inside, apart = unpack(
+        pack(step, longest=longest, parts=("uncond", "difference", "attention"))
+    )
+    assert (none, first["tokens"]) == ([], 0)
+    assert first["index"] == more["index"] and first["size"] == more["size"] == whole["size"]
+    assert [*first["parts"], *more["parts"]] == whole["parts"]
+    for name, values in {**stage, **inside}.items():
+        assert np.array_equal(values, latents[name])
+    assert all(np.array_equal(one, other) for one, other in zip(apart, maps, strict=True))
+
+
 def test_eight_bits_keep_the_greatest_value_and_nothing() -> None:
     scale, levels = quantised(np.array([[[0.0, 0.5]], [[0.0, 0.0]]], np.float32))
     assert scale.tolist() == [0.5, 0] and levels.tolist() == [[[0, 255]], [[0, 0]]]

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { nearest, reelOf, unfilm, unpack } from "./reel";
+import { joined, nearest, reelOf, unfilm, unpack } from "./reel";
 
 interface Made {
   meta?: Record<string, unknown>;
@@ -147,4 +147,32 @@ test("a film is its frames one after another, and a broken one is left out", () 
   const film = Uint8Array.from([...one(good), ...one(Uint8Array.of(1, 2, 3, 4)), ...one(good)]);
   expect(unfilm(film)).toHaveLength(2);
   expect(unfilm(film.subarray(0, film.length - 4))).toHaveLength(1);
+});
+
+/** What is not there fails the test. */
+function sure<T>(value: T | undefined): T {
+  if (value === undefined) throw new Error("it is not there");
+  return value;
+}
+
+const stage = { parts: { x: [HALF, 0], denoised: [ONE, HALF] } };
+const inside = { ...withAttention, parts: { uncond: [0, ONE], difference: [ONE, ONE] } };
+
+test("a step whose parts came apart is one", () => {
+  const base = sure(unpack(packed(stage)));
+  const frame = joined(base, unpack(packed(inside)));
+  expect([frame.index, frame.guided, frame.tokens, frame.grids.length]).toEqual([3, true, 3, 2]);
+  expect([...sure(frame.x), ...sure(frame.difference)]).toEqual([0.5, 0, 1, 1]);
+  expect([...sure(frame.attention(1, 1)).bytes]).toEqual([0, 0, 25]);
+  expect(base.guided).toBe(false);
+});
+
+test.each([
+  ["of another step", { index: 4 }],
+  ["of another size", { size: [1, 2, 1, 1] }],
+])("parts %s are not joined", (_, meta) => {
+  const base = sure(unpack(packed(stage)));
+  const other = packed({ meta, parts: { uncond: [0, ONE], difference: [ONE, ONE] } });
+  expect(joined(base, sure(unpack(other)))).toBe(base);
+  expect(joined(base, undefined)).toBe(base);
 });
