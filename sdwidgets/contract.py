@@ -1,8 +1,8 @@
 """The names, limits and formats that the kernel and the page share.
 
-The page has them as js/src/lib/contract.ts, which js/contract.py writes from this file with every
-build of the front end: each constant that has a docstring, and the docstring. Everything here is
-plain data. Nothing of the package is imported, since the build reads this file without it.
+js/contract.py writes them to js/src/lib/contract.ts with every build of the front end: each
+constant that has a docstring, and the docstring. Everything here is plain data. Nothing of the
+package is imported, since the build reads this file alone.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ Spec = Mapping[str, Any]
 # -------------------------------------------------------------------------------- a run's bytes
 
 NUMBERED = {"frame": 64, "more": 64, "film": 6, "grid": 24}
-"""Traits that come in numbers, and how many there are of each: frame0 to frame63 hold a step each,
-more0 to more63 what only an opened Studio needs of it, film0 to film5 a compared run, grid0 to
+"""Numbered traits, and how many there are of each: frame0 to frame63 hold a step each, more0 to
+more63 the parts of a step that only an opened Studio needs, film0 to film5 a compared run, grid0 to
 grid23 the images that a training made at a step."""
 
 HEADER_VERSION = 1
-"""Of what is known of a run beside its steps, its ``v``."""
+"""The ``v`` of a run's data beside its steps."""
 
 PARTS = ("x", "denoised", "uncond", "difference", "attention")
-"""What a frame may hold, in this order: latents, and the attention of each layer."""
+"""The parts of a frame, in this order: latents, and the attention of each layer."""
 
 PLACES = ("down", "mid", "up")
-"""Where in the network a layer is."""
+"""The places of a layer in the network."""
 
 AGAINST = ("none", "words")
-"""What a heat map is measured against: nothing, or all words of the prompt together."""
+"""What a heat map is relative to: nothing, or all words of the prompt together."""
 
 SPECIAL = ("<start>", "<end>", "<padding>")
-"""Names for the tokens that stand for no word."""
+"""The names of the tokens that do not belong to a word."""
 
 IMAGE_TYPES = ("image/png", "image/jpeg")
 """The types of image files."""
@@ -47,12 +47,12 @@ LIMITS = {
     "text": 100000,
     "json": 65536,
 }
-"""The most that a page reads: images of a run, channels and cells along a side of its latents,
+"""The limits of what a page reads: images of a run, channels and cells along a side of its latents,
 tokens, layers, pixels along a side of an image, characters of a text, bytes of a frame's JSON."""
 
 EXPORTED = {"root": "sdw", "data": "sdw-data", "bytes": "$bytes"}
-"""An exported page: the ids of the element drawn into and of the data, and the key of bytes in
-base64 among them."""
+"""Names in an exported page: the ids of the element to draw into and of the data, and the key of
+bytes in base64 in the data."""
 
 # ------------------------------------------------------------------------------- what is chosen
 
@@ -74,7 +74,7 @@ SELECTION: Mapping[str, Spec] = {
     "contour": {"kind": "flag", "default": False},
 }
 """The traits of all viewers that a page may set; `widgets.selection.Selections` documents them.
-A real number whose default is None may be None."""
+Numbers whose default is None may be None."""
 
 LAB_SELECTION: Mapping[str, Spec] = {
     "panel": {
@@ -85,7 +85,7 @@ LAB_SELECTION: Mapping[str, Spec] = {
     "side": {"kind": "choice", "default": 128, "among": (64, 128, 256)},
     "view": {"kind": "choice", "default": "rebuilt", "among": ("rebuilt", "error", "slider")},
 }
-"""Those of the lab, beside the autoencoders on show."""
+"""The traits of the lab that a page may set, beside the autoencoders shown."""
 
 PANELS = ("denoising", "attention", "tokens")
 """The panels of a viewer."""
@@ -122,31 +122,31 @@ ASKS = {
 # ----------------------------------------------------------------------------------------- the lab
 
 UPLOAD = {"largest": 16777216, "part": 1048576}
-"""Bytes of a file, and of each of the parts in which it is sent, at most: some servers cut off
-longer messages."""
+"""The most bytes of a file, and of each part in which it is sent, since some servers cut longer
+messages."""
 
 MOST_AUTOENCODERS = 4
-"""Autoencoders side by side, at most."""
+"""The most autoencoders side by side."""
 
 EDITS = ("knock", "scale", "noise", "shift", "flip", "paint", "walk")
 """The types of edits of latents."""
 
 ALL_CHANNELS = -1
-"""In the place of a channel: all of them."""
+"""The value of a channel that stands for all of them."""
 
 EDIT_LIMIT = 4
 """The largest factor of a scaling, value of a painting and amount of a walk, up or down."""
 
 PAINT_MODES = ("set", "add")
-"""What painting does to the cells."""
+"""The modes of painting."""
 
 TOUCHED = ("cell", "pixel")
-"""What one may point at: a latent cell or a pixel of the image."""
+"""What a person may point at: a latent cell or a pixel of the image."""
 
 NOISE_LEVELS = 21
-"""The noise levels that an image is shown at."""
+"""The noise levels at which an image is shown."""
 
 
 def numbered(name: str) -> tuple[str, ...]:
-    """The names of all traits of a kind of `NUMBERED`: frame0, frame1, ..."""
+    """Return the names of all traits of a kind in `NUMBERED`: frame0, frame1, ..."""
     return tuple(f"{name}{i}" for i in range(NUMBERED[name]))

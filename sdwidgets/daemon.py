@@ -1,4 +1,4 @@
-"""Threads for work beside the one that asked for it."""
+"""Threads for work in the background."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from .errors import Busy
 
 
 def start_daemon(name: str, target: Callable[..., object], *args: object) -> threading.Thread:
-    """A running thread of that name, which calls ``target(*args)`` and keeps no process alive.
+    """Return a running daemon thread of that name, which calls ``target(*args)``.
 
-    Raises ``Busy`` where the system has no thread to give.
+    Raises ``Busy`` if the system cannot start another thread.
     """
     thread = threading.Thread(target=target, args=args, name=name, daemon=True)
     try:
         thread.start()
     except (RuntimeError, MemoryError) as error:
         raise Busy(
-            f"The system has no thread for this: {error}.\nClose other programs and try again."
+            f"The system cannot start a thread: {error}.\nClose other programs and try again."
         ) from error
     return thread

@@ -1,8 +1,8 @@
 """How a model came from another, and the fingerprint that follows from it.
 
-A model's own fingerprint reads a few values of every tensor, which a patch may miss. That of a
-derived model also depends on its parent's fingerprint and on what was changed: by the hashes of the
-sources, or, where a source has none, by every byte of the new weights.
+An ordinary fingerprint reads a few values of every tensor, and could miss a patch. A derived
+model's fingerprint also depends on its parent's and on the change: on the hashes of the sources or,
+if a source has no hash, on every byte of the new weights.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .sources import Source, hashed
 
 @dataclass(frozen=True)
 class Derivation:
-    """What a derived model changed: its ``parent``'s fingerprint, the ``sources`` of the change,
-    and a ``digest`` of the new weights, "" where the sources say which they are."""
+    """How a model was derived: the fingerprint of its ``parent``, the ``sources`` of the change,
+    and a ``digest`` of the new weights, which is "" if the sources have hashes."""
 
     parent: str
     sources: tuple[Source, ...]
     digest: str = ""
 
     def fingerprint(self, values: str) -> str:
-        """64 hexadecimal digits, of a model whose own sampled values have the digest ``values``."""
+        """Return 64 hexadecimal digits; ``values`` is the digest of the model's sampled values."""
         changes = [source.as_dict() for source in hashed(self.sources)]
         text = json.dumps([self.parent, values, self.digest, changes], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -37,13 +37,13 @@ class Derivation:
 def derivation_of(
     parent: str, sources: Sequence[Source], parts: Sequence[tuple[nn.Module, nn.Module]]
 ) -> Derivation:
-    """The derivation of a model whose ``parts`` are replaced: pairs of new and old modules."""
+    """Return the derivation of a model; ``parts`` are pairs of new and old modules."""
     known = all(source.sha256 or source.commit or source.file for source in sources)
     return Derivation(parent, tuple(sources), "" if known else _digest(parts))
 
 
 def _digest(parts: Sequence[tuple[nn.Module, nn.Module]]) -> str:
-    """SHA-256 of all tensors of the new modules that the old ones do not have."""
+    """Return the SHA-256 of all tensors of the new modules that the old modules do not have."""
     digest = hashlib.sha256()
     for new, old in parts:
         kept = _tensors(old)

@@ -1,4 +1,4 @@
-"""What a person may set for all of the kit at once, in this process: ``sdwidgets.options``."""
+"""Settings for the whole kit in this process: ``sdwidgets.options``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ MOST_THREADS = 1024
 class Options:
     """Settings of the whole kit: ``sdwidgets.options``.
 
-    ``threads`` (1 to 1024, or None): CPU threads of a computation. None leaves the choice to the
-    kit: one for networks as small as the bundled model's, else as many as the machine has cores
-    free. The choice never exceeds torch's own number, and where you have set a number yourself
-    (``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``torch.set_num_threads``), yours stays. Builds of
-    torch without OpenMP keep their number. Raises InputError for anything else.
+    ``threads`` (1 to 1024, or None): the number of CPU threads for a computation. With None the kit
+    chooses: a single thread for networks as small as the bundled model's, otherwise as many as
+    cores are free. It never exceeds torch's own number, and it respects a number that you have set
+    yourself (``OMP_NUM_THREADS``, ``MKL_NUM_THREADS``, ``torch.set_num_threads``). Builds of torch
+    without OpenMP keep their number. Raises InputError for other values.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Options:
 
     @property
     def threads(self) -> int | None:
-        """CPU threads of a computation; None leaves the choice to the kit."""
+        """The number of CPU threads for a computation; with None, the kit chooses."""
         return self._threads
 
     @threads.setter
@@ -30,7 +30,7 @@ class Options:
         self._threads = None if value is None else checks.whole("threads", value, 1, MOST_THREADS)
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name not in ("threads", "_threads"):  # a slip of the pen would be kept in silence
+        if name not in ("threads", "_threads"):  # a typo would have no effect otherwise
             raise AttributeError(f"There is no option {name!r}. Known: threads.")
         super().__setattr__(name, value)
 

@@ -1,9 +1,9 @@
-"""How many CPU threads a computation takes, and giving the number back afterwards.
+"""The number of CPU threads for a computation, restored afterwards.
 
-torch takes all cores. Its OpenMP threads wait for each other by spinning, which is fast while each
-has a core of its own; where two processes share the cores, they mostly wait for threads that do not
-run, and both take tens of times as long. A small network gains nothing from a second thread: it
-takes one. A large one takes the cores that are free.
+By default torch takes all cores. Its OpenMP threads wait for each other by spinning, which is fast
+while each has its own core. When two processes share the cores, they mostly wait for threads that
+are not running, and both take tens of times as long. A small network gains nothing from a second
+thread, so it gets a single thread. A large network gets the cores that are free.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .errors import Busy
 from .preferences import options
 
 SMALL = 4e9
-"""Multiply-adds of a pass that one thread does; ``python -m benchmarks.threads`` measures it.
+"""The most multiply-adds of a pass for a single thread; see ``python -m benchmarks.threads``.
 
 A guided step of the bundled model has 0.5e9, its decoder 1.4e9, a step of Stable Diffusion 1 7e11.
 """
@@ -35,14 +35,13 @@ A guided step of the bundled model has 0.5e9, its decoder 1.4e9, a step of Stabl
 
 @contextmanager
 def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
-    """Inside, this thread computes with as many CPU threads as passes of ``network`` are worth.
+    """Compute inside this block with as many CPU threads as passes of ``network`` are worth.
 
-    ``positions`` is batch x height x width of its input, or batch x tokens. Other threads of the
-    process are not affected, and the number from before is back at the end. Networks on a GPU
-    change nothing, nor does the block where the number is the user's own (see
-    `preferences.Options`).
+    ``positions`` is batch x height x width of its input, or batch x tokens. Only the calling thread
+    is affected, and its previous number is restored at the end. The block has no effect for
+    networks on a GPU, nor if the user has chosen a number (see `preferences.Options`).
     """
-    before = torch.get_num_threads()  # also has this thread read torch's number, once and for all
+    before = torch.get_num_threads()  # also fixes the number in this thread, which torch reads once
     wanted = before
     weight = next(network.parameters(), None)
     if weight is not None and weight.device.type == "cpu" and _can_set():
@@ -58,8 +57,11 @@ def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
 
 
 def multiply_adds(network: nn.Module, positions: int) -> float:
-    """About how many multiplications and additions a pass takes: each weight is used at each
-    position, and every level of a UNet or autoencoder has a quarter of the positions before it."""
+    """Return roughly how many multiply-adds a pass takes.
+
+    Each weight is used at each position, and every level of a UNet or autoencoder has a quarter of
+    the positions of the previous level.
+    """
     return sum(
         weights * (positions if level is None else positions / 4**level)
         for level, weights in _weights_by_level(network).items()
@@ -78,15 +80,15 @@ def _chosen(network: nn.Module, positions: int, before: int) -> int:
 
 @cache
 def _can_set() -> bool:
-    """Whether torch's number of threads can be set at any time, in each thread for itself."""
+    """Whether torch's number of threads can be set at any time, and for each thread alone."""
     return "ATen parallel backend: OpenMP" in torch.__config__.parallel_info()
 
 
 def _set(number: int, *, for_new_threads: int) -> None:
-    """Set this thread's number. torch also keeps it for threads that have not computed anything
-    yet, and a thread of the user's must not begin with ours: another thread sets that back."""
+    """Set this thread's number. torch also keeps it for threads that have not computed yet, so
+    another thread restores it: a user's thread must not begin with our number."""
     torch.set_num_threads(number)
-    with suppress(Busy):  # the system has no thread left, so the user starts none either
+    with suppress(Busy):  # no thread is left in the system, so the user cannot start any either
         start_daemon("sdwidgets threads", torch.set_num_threads, for_new_threads).join()
 
 
@@ -97,14 +99,14 @@ _ONCE = re.compile(r"(?:^|\.)(time_embedding|add_embedding|time_emb_proj|embeddi
 
 
 def _weights_by_level(network: nn.Module) -> dict[int, int]:
-    """How many weights each level has; networks without levels are all level 0."""
+    """Return the number of weights per level; networks without levels are all at level 0."""
     if network not in _LEVELS:
         names = {name: weight.numel() for name, weight in network.named_parameters()}
         found = [(name, _BLOCK.search(name)) for name in names]
         deepest = max((int(block[2]) for _, block in found if block), default=0)
         levels: dict[int, int] = {}
         for name, block in found:
-            if _ONCE.search(name):  # once a pass, or looked up: next to nothing
+            if _ONCE.search(name):  # used once per pass, or looked up: negligible
                 continue
             if block:
                 level = int(block[2]) if block[1] == "down_blocks" else deepest - int(block[2])
@@ -119,20 +121,20 @@ def _weights_by_level(network: nn.Module) -> dict[int, int]:
 
 
 def torchs_own() -> set[int]:
-    """The numbers that torch may have chosen itself: all logical or all physical cores."""
+    """Return the numbers that torch may have chosen itself: all logical or all physical cores."""
     cores = _cores()
     return {len(cores), _physical(cores), os.cpu_count() or 1}
 
 
 def free_cores() -> int:
-    """Cores that this process may use and that no other process does; at least one."""
+    """Return how many cores this process may use and no other process uses; at least 1."""
     cores = _cores()
     allowed = min(len(cores), math.ceil(_quota() or len(cores)))
     return max(allowed - round(_OTHERS.busy(cores)), 1)
 
 
 def _cores() -> tuple[int, ...]:
-    """The logical cores this process may run on."""
+    """Return the logical cores on which this process may run."""
     try:
         return tuple(sorted(os.sched_getaffinity(0)))
     except (AttributeError, OSError):  # macOS, Windows
@@ -141,7 +143,7 @@ def _cores() -> tuple[int, ...]:
 
 @cache
 def _physical(cores: tuple[int, ...]) -> int:
-    """How many physical cores they are; where the system does not say, half of them."""
+    """Return how many physical cores they are: half of them if the system does not tell."""
     try:
         siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
         return len({Path(siblings.format(core)).read_text() for core in cores})
@@ -150,7 +152,7 @@ def _physical(cores: tuple[int, ...]) -> int:
 
 
 def _quota(group: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Cores' worth of time that the container may use; None without a limit.
+    """Return how many cores' worth of time the container may use; None without a limit.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html, of version 1 scheduler/sched-bwc.html.
     """
@@ -166,9 +168,9 @@ def _quota(group: Path = Path("/sys/fs/cgroup")) -> float | None:
 
 
 class _Others:
-    """How many cores the other processes keep busy, from what the system counts (Linux)."""
+    """How many cores other processes keep busy, from the system's counters (Linux)."""
 
-    SHORTEST = 0.5  # seconds to look at; the system counts in hundredths
+    SHORTEST = 0.5  # seconds between two looks; the system counts in hundredths
 
     def __init__(self, stat: Path = Path("/proc/stat")):
         self._stat = stat
@@ -177,7 +179,7 @@ class _Others:
         self._last: tuple[float, float, float] | None = None  # wall, all processes, this one
 
     def busy(self, cores: tuple[int, ...]) -> float:
-        """Cores' worth of time since the last look; 0 at the first one, and where it is unknown."""
+        """Return the number since the last look; 0 at the first look, and if it is unknown."""
         with self._lock:
             now = time.monotonic()
             if self._last is None or now - self._last[0] >= self.SHORTEST:
@@ -191,7 +193,7 @@ class _Others:
             return self._busy
 
     def _seconds(self, cores: tuple[int, ...]) -> float | None:
-        """Seconds that these cores have worked since the machine started."""
+        """Return for how many seconds these cores have worked since the machine started."""
         wanted = {f"cpu{core}" for core in cores}
         try:
             ticks = 0

@@ -1,4 +1,4 @@
-"""Files that are not trusted: opened without waiting, and named by their first bytes."""
+"""Files that are not trusted: opened without blocking, and identified by their first bytes."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import stat
 from io import FileIO
 
 PREFIX = 512
-"""As many first bytes tell what a file is."""
+"""The number of first bytes that identify a file's format."""
 
 
 class NotRegular(OSError):
-    """Not a regular file. The text says what it is, as in "is a folder"."""
+    """The file is not a regular file. The text tells what it is, such as "a folder"."""
 
 
 def open_regular(path: str | os.PathLike[str]) -> FileIO:
-    """The file, open for reading and unbuffered; never waits, as opening a pipe would.
+    """Return the file, open for reading and unbuffered. Never blocks, as opening a pipe would.
 
     Raises ``NotRegular`` for a folder, pipe, socket or device, and other OSErrors as `open` does.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    # Looked at before it is opened, since opening a device can already do something.
+    # Checked before it is opened, since opening a device can already do something.
     try:
         _check_regular(os.stat(path).st_mode)
     except ValueError as error:  # a NUL in the name
@@ -42,7 +42,7 @@ def _check_regular(mode: int) -> None:
 
 
 _BEGINNINGS = (
-    (b"PK\x03\x04", "a zip archive (torch's .ckpt and NumPy's .npz files are such)"),
+    (b"PK\x03\x04", "a zip archive (such as torch's .ckpt and NumPy's .npz files)"),
     (b"\x93NUMPY", "a NumPy array"),
     (b"GGUF", "a GGUF file"),
     (b"\x89HDF", "an HDF5 file"),
@@ -55,10 +55,10 @@ _WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
 
 
 def format_of(first: bytes) -> str | None:
-    """What a file is that is *not* safetensors, from its first bytes; None if unknown.
+    """Return the format of a file that is *not* safetensors, by its first bytes; None if unknown.
 
-    The answer fits into "FILE is ...". Eight bytes of a safetensors header's length may look like
-    the beginning of anything: ask only about what is surely none.
+    The answer fits into "FILE is ...". The first eight bytes of a safetensors file, a length, may
+    look like the start of any format.
     """
     if first.startswith(b"version https://git-lfs.github.com/spec/"):
         size = re.search(rb"\nsize (\d{1,20})", first)
@@ -66,12 +66,12 @@ def format_of(first: bytes) -> str | None:
         return f"a Git LFS pointer{promised} (run `git lfs pull`)"
     text = first.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(_WEB_PAGE):
-        return "a web page (a login or error page saved in the file's place)"
+        return "a web page (a login or error page saved instead of the file)"
     for beginning, what in _BEGINNINGS:
         if first.startswith(beginning):
             return what
     if is_pickle(first):
-        return "a Python pickle (torch's old .ckpt, .pt and .bin files are such)"
+        return "a Python pickle (such as torch's old .ckpt, .pt and .bin files)"
     if text.startswith((b"{", b"[")):
         return "a JSON text"
     return None

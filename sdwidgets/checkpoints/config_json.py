@@ -1,9 +1,9 @@
 """Our configs <-> the JSON configs of diffusers and transformers, both ways, in one place.
 
-What comes in is a stranger's file: every number has bounds, every class must be on the list, and a
-field that would change the computation in a way that our networks do not know is refused by name
-rather than ignored. Field names and defaults are those of diffusers' ``UNet2DConditionModel``,
-``AutoencoderKL``, ``VQModel`` and schedulers, and of transformers' ``CLIPTextConfig``.
+The files are not trusted: every number has bounds, every class must be on the list, and a field
+that would ask for a computation that our networks do not have is refused by name, not ignored.
+Field names and defaults are those of diffusers' ``UNet2DConditionModel``, ``AutoencoderKL``,
+``VQModel`` and schedulers, and of transformers' ``CLIPTextConfig``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .weights import quoted
 
 Json = dict[str, Any]
 
-# The classes a model_index.json may name. Nothing is ever imported by a name from a file.
+# The classes that a model_index.json may name. Nothing is ever imported by a name from a file.
 _CLASSES = {
     "unet": {("diffusers", "UNet2DConditionModel")},
     "vae": {("diffusers", "AutoencoderKL"), ("diffusers", "VQModel")},
@@ -45,7 +45,7 @@ _CLASSES = {
             "DEISMultistep", "KDPM2Discrete", "KDPM2AncestralDiscrete",
         )
     },
-    # Parts of a published folder that this kit does not use, and does not load.
+    # Parts of published folders that this kit neither uses nor loads.
     "safety_checker": {
         ("stable_diffusion", "StableDiffusionSafetyChecker"),
         ("stable_diffusion_safe", "SafeStableDiffusionSafetyChecker"),
@@ -68,7 +68,7 @@ _PIPELINES = {
 
 
 class _Fields:
-    """Reads the fields of one config, each within bounds; errors name file, field and value."""
+    """Reads the fields of a config, each within bounds. Errors name the file, field and value."""
 
     def __init__(self, data: Mapping[str, Any], where: str):
         self.data = data
@@ -120,7 +120,7 @@ class _Fields:
     def per_level(
         self, key: str, levels: int, low: int, high: int, default: int
     ) -> tuple[int, ...]:
-        """One number for all levels, or a list with one a level."""
+        """Return a number per level, from a list of them or from one number for all levels."""
         if isinstance(self.data.get(key), list):
             value = self.integers(key, low, high)
             if len(value) != levels:
@@ -129,17 +129,17 @@ class _Fields:
         return (self.integer(key, low, high, default),) * levels
 
     def must_be(self, **expected: Any) -> None:
-        """Fields with one value that our networks implement; absent or null means that value."""
+        """Check fields of which our networks implement one value, which is also the default."""
         for key, value in expected.items():
             found = self.data.get(key)
             if found is not None and (
                 found != value or isinstance(found, bool) != isinstance(value, bool)
             ):
-                raise self.error(key, f"{value!r}, the one kind of network this kit has,")
+                raise self.error(key, f"{value!r}, the only kind of network that this kit has,")
 
 
 def check_model_index(index: Mapping[str, Any], where: str) -> None:
-    """Raise ``CheckpointError`` unless a model_index.json has all parts, of known classes."""
+    """Raise ``CheckpointError`` unless a model_index.json names all parts, by known classes."""
     pipeline = index.get("_class_name")
     if pipeline not in _PIPELINES and not is_xl(index):
         raise CheckpointError(
@@ -153,8 +153,8 @@ def check_model_index(index: Mapping[str, Any], where: str) -> None:
         allowed = None if part in _XL_PARTS and not is_xl(index) else _CLASSES.get(part)
         if allowed is None or not any(list(pair) == value for pair in allowed):
             raise CheckpointError(
-                f"{where}: {quoted(part)} is to be made by {quoted(value)}, which is not on the "
-                "list of known classes; nothing of it was imported."
+                f"{where}: {quoted(part)} is of the class {quoted(value)}, which is not on the "
+                "list of known classes. Nothing was imported."
             )
     needed = _NEEDED + (_XL_PARTS if is_xl(index) else ())
     missing = [part for part in needed if not isinstance(index.get(part), list)]
@@ -164,12 +164,12 @@ def check_model_index(index: Mapping[str, Any], where: str) -> None:
 
 
 def is_xl(index: Mapping[str, Any]) -> bool:
-    """Whether a model_index.json is that of a Stable Diffusion XL."""
+    """Whether a model_index.json is that of a Stable Diffusion XL model."""
     return index.get("_class_name") == _XL_PIPELINE
 
 
 def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int]:
-    """Return the network's config and ``sample_size``, its latents' side."""
+    """Return the network's config and ``sample_size``, the side of its latents."""
     f = _Fields(data, where)
     f.must_be(
         act_fn="silu", center_input_sample=False, class_embed_type=None, conv_in_kernel=3,
@@ -187,8 +187,8 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
         f.must_be(addition_embed_type="text_time")
     channels = f.integers("block_out_channels", 1, 8192)
     levels = len(channels)
-    # In this class "attention_head_dim" is the number of heads, whatever its name says; only
-    # configs that have "num_attention_heads" say it by its name.
+    # In this class "attention_head_dim" is the number of heads, whatever its name says. Only
+    # configs with "num_attention_heads" call it by its name.
     key = "num_attention_heads" if data.get("num_attention_heads") else "attention_head_dim"
     heads = f.per_level(key, levels, 1, 1024, 8)
     blocks = f.per_level("transformer_layers_per_block", levels, 1, 32, 1)
@@ -227,12 +227,12 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
 
 
 def sizes_from_json(data: Mapping[str, Any], where: str) -> SizesConfig:
-    """Return how the sizes are told to a network of Stable Diffusion XL, from its config."""
+    """Return how a network of Stable Diffusion XL is told sizes, from the network's config."""
     return SizesConfig(_Fields(data, where).integer("addition_time_embed_dim", 2, 8192))
 
 
 def unet_to_json(config: UNetConfig, sample_size: int, sizes: SizesConfig | None = None) -> Json:
-    """The inverse of ``unet_from_json`` and, with ``sizes``, of ``sizes_from_json``."""
+    """Return the inverse of ``unet_from_json`` and, with ``sizes``, of ``sizes_from_json``."""
     vector: Json = {}
     if config.vector_dim:
         vector = {
@@ -313,12 +313,14 @@ def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderCon
 
 
 def autoencoder_to_json(config: AutoencoderConfig, size: int, *, upcast: bool = False) -> Json:
-    """The inverse of ``autoencoder_from_json``; ``size`` is the images' side. ``upcast``: diffusers
-    decodes in float32 where the rest is float16, since XL's decoder overflows there (ours tries
-    again in float32 by itself)."""
+    """Return the inverse of ``autoencoder_from_json``; ``size`` is the side of the images.
+
+    ``upcast`` tells diffusers to decode in float32 when the rest is float16, since XL's decoder
+    overflows in float16. (Ours tries again in float32 by itself.)
+    """
     attention = [level in config.attention_levels for level in range(len(config.channels))]
     own: Json = {"shift_factor": config.shift_factor or None}
-    if config.codes:  # diffusers' class knows no shift, and would say so
+    if config.codes:  # diffusers' class has no shift and would warn
         own = own if config.shift_factor else {}
         own |= {"num_vq_embeddings": config.codes, "vq_embed_dim": config.latent_channels}
     return {
@@ -341,18 +343,17 @@ def autoencoder_to_json(config: AutoencoderConfig, size: int, *, upcast: bool = 
 
 
 def autoencoder_class(config: AutoencoderConfig) -> str:
-    """diffusers' class for it."""
+    """Return the name of diffusers' class for the config."""
     return "VQModel" if config.codes else "AutoencoderKL"
 
 
 def text_from_json(data: Mapping[str, Any], where: str, *, projected: bool = False) -> TextConfig:
-    """Return the text encoder's config; begin, end and padding are the tokenizer's to say.
+    """Return the text encoder's config, with token ids that the tokenizer's will replace.
 
-    ``projected``: whether it has the projection that its config names in any case.
+    ``projected``: whether the encoder has a projection. Its config names one in any case.
 
-    Published configs of Stable Diffusion 1 have wrong token ids (bos 0, pad 1, eos 2): here the
-    last two words of the vocabulary stand in, which is where CLIP has them, until the tokenizer is
-    there.
+    Published configs of Stable Diffusion 1 have wrong token ids (bos 0, pad 1, eos 2). Until the
+    tokenizer is loaded, the last two ids of the vocabulary are used, as in CLIP.
     """
     f = _Fields(data, where)
     f.must_be(layer_norm_eps=1e-5)
@@ -397,15 +398,18 @@ def text_to_json(config: TextConfig) -> Json:
 
 
 def text_class(config: TextConfig) -> str:
-    """transformers' class for it."""
+    """Return the name of transformers' class for the config."""
     return "CLIPTextModelWithProjection" if config.projection_dim else "CLIPTextModel"
 
 
 def xl_embedders(
     texts: tuple[TextConfig, ...], sizes: SizesConfig, index: Mapping[str, Any], where: str
 ) -> tuple[EmbedderConfig, ...]:
-    """What Stable Diffusion XL is told: the states before both text encoders' last layers, the
-    second one's pooled state, and sizes. What no file says is what diffusers' pipeline does."""
+    """Return the embedders of Stable Diffusion XL: two text encoders and sizes.
+
+    The states are those before the encoders' last layers; only the second encoder's pooled state is
+    used. No file says so: it is what diffusers' pipeline does.
+    """
     zeros = _Fields(index, where).flag("force_zeros_for_empty_prompt", True)
     states = (replace(text, skip=1, norm=False, zeros=zeros) for text in texts)
     return (*states, sizes)
@@ -414,13 +418,13 @@ def xl_embedders(
 _PREDICTIONS: dict[str, str] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
-# diffusers' classes whose grid is "leading" where a file does not say; the others' is "linspace".
+# diffusers' classes whose grid is "leading" by default. The default of all others is "linspace".
 _LEADING = ("DDIMScheduler", "DDPMScheduler", "PNDMScheduler", None)
 
 
 def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
-    """Return the noise schedule's config. An offset that a file does not have is Stable Diffusion's
-    1, on which diffusers' pipelines of it insist."""
+    """Return the noise schedule's config. Without an offset in the file, it is Stable Diffusion's
+    1, on which diffusers' pipelines insist."""
     f = _Fields(data, where)
     f.must_be(trained_betas=None, rescale_betas_zero_snr=False)
     start = f.number("beta_start", 1e-8, 0.999, 0.0001)
@@ -446,8 +450,8 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
 
 
 def check_schedule(config: ScheduleConfig, where: str) -> None:
-    """Raise ``CheckpointError`` if a config within its bounds is no noise schedule all the same:
-    large betas leave no trace of the picture long before the last step."""
+    """Raise ``CheckpointError`` if a config is not a noise schedule although its numbers are in
+    bounds: with large betas, nothing of the image is left long before the last step."""
     from ..pipeline import noise_schedule
 
     try:
@@ -455,7 +459,7 @@ def check_schedule(config: ScheduleConfig, where: str) -> None:
     except ValueError as error:
         raise CheckpointError(
             f"{where}: {config.steps:,} steps with beta from {config.beta_start:g} to "
-            f"{config.beta_end:g} are no noise schedule: {error}."
+            f"{config.beta_end:g} are not a noise schedule: {error}."
         ) from None
 
 
@@ -463,8 +467,8 @@ def schedule_to_json(config: ScheduleConfig) -> Json:
     diffusers_name = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
     if config.prediction not in diffusers_name:
         raise InputError(
-            f"A model that predicts {config.prediction!r} cannot be saved: diffusers' file of a "
-            f"variance schedule has no word for it.\nKnown: {', '.join(diffusers_name)}.",
+            f"A model that predicts {config.prediction!r} cannot be saved: diffusers' config of a "
+            f"variance schedule has no name for it.\nKnown: {', '.join(diffusers_name)}.",
             parameter="prediction",
         )
     karras = {"use_karras_sigmas": True} if config.spacing == "karras" else {}
@@ -484,13 +488,13 @@ def schedule_to_json(config: ScheduleConfig) -> Json:
 
 
 def text_folders(count: int) -> tuple[tuple[str, str], ...]:
-    """The folders of each text encoder and its tokenizer, in a model with ``count`` of them."""
+    """Return the folders (encoder, tokenizer) of a model's ``count`` text encoders."""
     ends = ["", *(f"_{number}" for number in range(2, count + 1))]
     return tuple((f"text_encoder{end}", f"tokenizer{end}") for end in ends)
 
 
 def has_place_for(config: ModelConfig) -> bool:
-    """Whether the layout can say what the model is told: a text, or what XL is told."""
+    """Whether the layout has a place for the model's embedders: a text encoder, or those of XL."""
     kinds = [type(embedder) for embedder in config.embedders]
     if kinds == [TextConfig]:
         return True
@@ -503,9 +507,9 @@ def has_place_for(config: ModelConfig) -> bool:
 
 
 def model_index(config: ModelConfig) -> Json:
-    """model_index.json: what diffusers' pipelines read first."""
+    """Return the content of model_index.json, which diffusers' pipelines read first."""
     parts: Json = {
-        # Keys that begin with an underscore are notes: diffusers leaves them alone.
+        # Keys that begin with an underscore are notes, which diffusers ignores.
         "_sdwidgets": {"name": config.name, "guidance_scale": config.guidance_scale},
         "feature_extractor": [None, None],
         "image_encoder": [None, None],
@@ -528,8 +532,8 @@ def model_index(config: ModelConfig) -> Json:
 
 
 def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[str, float]:
-    """Return (name, guidance_scale): our own notes, or ``name`` and the family's default, 7.5 or
-    XL's 5."""
+    """Return (name, guidance_scale) from our own notes, or ``name`` and the family's default, which
+    is 5 for XL and 7.5 for all others."""
     notes = index.get("_sdwidgets", {})
     if not isinstance(notes, dict):
         raise CheckpointError(f"{where}: _sdwidgets is {quoted(notes)}, not an object.")
@@ -539,7 +543,7 @@ def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[s
 
 
 def check_parts_fit(config: ModelConfig, where: str) -> None:
-    """Raise ``CheckpointError`` if UNet, autoencoder and text encoder are of different models."""
+    """Raise ``CheckpointError`` if UNet, autoencoder and text encoder do not fit each other."""
     unet, vae = config.unet, config.autoencoder
     if not config.text:
         raise CheckpointError(f"{where} has no text encoder.")
@@ -547,7 +551,7 @@ def check_parts_fit(config: ModelConfig, where: str) -> None:
     if unet.in_channels == 9:
         raise CheckpointError(
             f"{where} is an inpainting model (9 input channels), which this kit does not load.\n"
-            "Any ordinary model takes `image` and `mask` for inpainting."
+            "Any other model inpaints when given `image` and `mask`."
         )
     if unet.context_dim != width:
         raise CheckpointError(
@@ -568,7 +572,7 @@ def check_parts_fit(config: ModelConfig, where: str) -> None:
 
 
 def as_prediction(value: object) -> Prediction | None:
-    """A ``prediction`` argument in our words or diffusers'; None if it is neither."""
+    """Return a ``prediction`` by our name or diffusers'; None if it is neither."""
     words: dict[object, Prediction] = {
         "eps": "eps", "v": "v", "x0": "x0",
         "epsilon": "eps", "v_prediction": "v", "sample": "x0",

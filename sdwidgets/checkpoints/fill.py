@@ -42,7 +42,7 @@ class Plan:
 
     @property
     def numbers(self) -> int:
-        """The number of numbers in the network."""
+        """How many parameters the network has, counted by value."""
         return sum(tensor.numel() for tensor in self.part.module.state_dict().values())
 
     def stored_as(self) -> set[str]:
@@ -90,9 +90,9 @@ def fill(
 ) -> None:
     """Read the weights into the network as ``dtype`` on ``device``, for inference.
 
-    The network has no memory before. Each tensor is read once, into the memory in which it stays,
-    and becomes the parameter; only convolution kernels are copied, one at a time, into another
-    layout. Raises ``CheckpointError`` at NaN or infinity, and ``Stopped`` when ``stop()`` is true.
+    The network has no memory before. Each tensor is read once, into its final memory, and becomes
+    the parameter. Only convolution kernels are copied, one at a time, into another layout. Raises
+    ``CheckpointError`` at NaN or infinity, and ``Stopped`` when ``stop()`` is true.
     """
     module = plan.part.module
     shapes = {name: tensor.shape for name, tensor in module.state_dict().items()}
@@ -122,10 +122,9 @@ def fill_all(
     make_room: Callable[[int, torch.device], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> None:
-    """Read the weights into all networks, for which ``make_room(bytes, device)`` may make room.
+    """Read the weights into all networks, after ``make_room(bytes, device)``.
 
-    Raises ``OutOfMemory``, which says that ``label`` is too large, before anything is read; and
-    what `fill` raises.
+    Raises ``OutOfMemory``, which names ``label``, before anything is read; and what `fill` raises.
     """
     needed = sum(plan.numbers for plan in plans) * dtype.itemsize
     if make_room is not None:
@@ -136,7 +135,7 @@ def fill_all(
 
 
 def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
-    """The tensor on ``device``, convolution kernels with channels last.
+    """Return the tensor on ``device``, convolution kernels with channels last.
 
     That makes a step about a tenth faster on CPUs and GPUs, since features get the same layout.
     """
@@ -146,7 +145,7 @@ def _laid_out(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def extras(plans: Sequence[Plan]) -> list[str]:
-    """The names of tensors in the files that belong to none of the networks."""
+    """Return the names of tensors in the files that belong to none of the networks."""
     used = set().union(*(plan.used for plan in plans))
     files = {file.path: file for plan in plans for file in plan.part.weights.files}
     return [
@@ -155,7 +154,7 @@ def extras(plans: Sequence[Plan]) -> list[str]:
 
 
 def notice(path: Path, plans: Sequence[Plan], left_out: str = "") -> str:
-    """One line about what was ``left_out`` of a file and what its types lose; "" for nothing."""
+    """Return a line about tensors ``left_out`` and precision lost; "" if there are neither."""
     notes = [left_out] if left_out else []
     stored = set().union(*(plan.stored_as() for plan in plans))
     if "F64" in stored:
@@ -189,7 +188,7 @@ def _linear(shape: Shape) -> Shape:
 
 
 def _looks_like(name: str, found: Shape, expected: Shape) -> str:
-    """A guess at the reason for a wrong shape, as a second line."""
+    """Return a guess at the reason for a wrong shape, as a second line, or ""."""
     says_width = name.endswith("attn2.to_k.weight") or "token_embedding" in name
     if says_width and len(found) == 2 and found[1] != expected[1] and (guess := family(found[1])):
         return f"\nThe weights look like {guess}."
@@ -210,7 +209,7 @@ def _why_not_finite(file: WeightFile, source: Source, dtype: torch.dtype) -> str
     stored = FLOATS[file.entries[source.name].dtype]
     tensor = file.read(
         source.name, torch.float64, torch.device("cpu")
-    )  # which can hold the values of all other types
+    )  # can hold the values of all other types
     if _is_finite(tensor):
         largest = tensor.abs().max().item()
         remedy = "Load the model with dtype='float32' or 'bfloat16'."

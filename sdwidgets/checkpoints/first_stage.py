@@ -53,8 +53,8 @@ def load_autoencoder(
     Every tensor of the autoencoder must be known. Tensors that only training used (discriminator,
     perceptual loss) are left out, with a warning.
 
-    ``device`` and ``dtype`` as for `load`; float32 unless something else is asked for, since half
-    precision can overflow in a decoder.
+    ``device`` and ``dtype`` are as for `load`, but float32 is the default, since a decoder can
+    overflow in half precision.
 
     Raises ``CheckpointNotFound``, ``CheckpointError`` (for truncated, unknown, unsafe or unfit
     files), ``OutOfMemory`` or ``InputError``. Except for values that are not finite, it does so
@@ -122,7 +122,7 @@ def _open_file(
     shapes = {name: entry.shape for name, entry in file.entries.items()}
     prefix = next((p for p in _PREFIXES if f"{p}encoder.conv_in.weight" in shapes), None)
     if prefix is None:
-        what = foreign_names(shapes) or "a model without one that is known"
+        what = foreign_names(shapes) or "a model without a known autoencoder"
         raise CheckpointError(f"{path} holds no autoencoder: it is {what}.")
     if config is None:
         config = _recognised(shapes, prefix, path)
@@ -134,7 +134,7 @@ def _open_file(
 def _recognised(shapes: infer.Shapes, prefix: str, path: Path) -> AutoencoderConfig:
     try:
         config = infer.infer_autoencoder(shapes, prefix)
-    except (KeyError, IndexError, ValueError) as error:  # no name, or one of another rank
+    except (KeyError, IndexError, ValueError) as error:  # a missing name, or another rank
         missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
         raise CheckpointError(
             f"{path} is not a whole autoencoder: {ascii(missing)[:100]} is missing."
@@ -149,7 +149,7 @@ def _recognised(shapes: infer.Shapes, prefix: str, path: Path) -> AutoencoderCon
 
 
 def _described(config: AutoencoderConfig) -> str:
-    """A config in a few words, for messages."""
+    """Return a config in a few words, for messages."""
     kind = f"VQ with {config.codes:,} codes" if config.codes else "KL"
     levels = str(list(config.channels[:8]))
     return f"{kind}, levels {levels}, {config.latent_channels:,} latent channels"
@@ -163,7 +163,7 @@ def _assemble(
     dtype: torch.dtype,
     check_finite: bool,
 ) -> tuple[Autoencoder, str]:
-    """The autoencoder, and a line about what was left out or converted with a loss, or ""."""
+    """Return the autoencoder, and a line about tensors left out and precision lost, or ""."""
     from ..models.autoencoder import Autoencoder
 
     with torch.device("meta"):  # shapes, and no memory
@@ -178,7 +178,7 @@ def _assemble(
 
 
 def _left_out(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
-    """Half a sentence about tensors that only training used; "" if there are none.
+    """Return half a sentence about tensors that only training used; "" if there are none.
 
     Raises ``CheckpointError`` if tensors of the autoencoder itself have no place.
     """

@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: the id checked first, safetensors and settings fetched only."""
+"""Models from the Hugging Face hub: ids are checked, and only safetensors and settings fetched."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .config_json import is_xl, text_folders
 from .folder import shards
 from .weights import read_json
 
-# What a model folder needs, and nothing else: no pickles, no code, no second copy in one file.
+# Only what a model folder needs: no pickles, no code, no second copy in a single file.
 FILES = [
     "model_index.json",
     "preview.json",
@@ -104,12 +104,12 @@ def fetch(model_id: str, revision: str | None = None) -> Path:
 
 
 def source_of(model_id: str, folder: Path) -> Source:
-    """The source of a fetched folder, which the hub's cache names by its commit."""
+    """Return the source of a fetched folder, which the hub's cache names by its commit."""
     return Source(model_id, commit=folder.name if _COMMIT.fullmatch(folder.name) else "")
 
 
 def cached_tokenizer() -> Path | None:
-    """A folder with CLIP's vocabulary in this machine's hub cache; None if there is none."""
+    """Return a folder with CLIP's vocabulary from the hub's cache; None if there is none."""
     from huggingface_hub import try_to_load_from_cache
 
     for model_id, folder in _VOCABULARIES:
@@ -146,7 +146,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _explain(error: Exception, model_id: str, revision: str | None) -> str:
-    """The error in words, never its own text, which may hold a token and is many lines long."""
+    """Return the error in our words: its own text may hold a token and has many lines."""
     errors = list(_causes(error))
     # By name, because the classes have moved between the library's versions.
     kinds = {kind.__name__ for e in errors for kind in type(e).__mro__}
@@ -183,7 +183,7 @@ def _explain(error: Exception, model_id: str, revision: str | None) -> str:
 
 
 def _what_is_there(model_id: str, revision: str | None) -> str:
-    """A message for a repository without a diffusers model folder: what it has instead."""
+    """Return a message about a repository without a diffusers folder: what it has instead."""
     from huggingface_hub import HfApi
 
     try:

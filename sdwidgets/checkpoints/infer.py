@@ -1,7 +1,7 @@
-"""The config of a model in one file, which has no config, from the shapes of its tensors.
+"""The config of a model in a single file, inferred from the shapes of its tensors.
 
-Shapes say widths and depths. They do not say the number of attention heads, the activation or what
-the network predicts: these come from the published family that has text states of that width.
+Shapes tell widths and depths. They do not tell the number of attention heads, the activation or
+what the network predicts: these are taken from the published family with text states of that width.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _SIZE_BY_PREDICTION = {"eps": 512, "v": 768, "x0": 512}  # of Stable Diffusion 2
 @dataclass(frozen=True)
 class Inferred:
     config: ModelConfig
-    assumed: str  # what shapes could not say, as a sentence; "" if nothing was in doubt
+    assumed: str  # what shapes could not tell, as a sentence; "" if nothing was in doubt
 
 
 def is_compvis(shapes: Shapes) -> bool:
-    """Whether a file has CompVis's names (otherwise it is taken to have diffusers')."""
+    """Whether a file has CompVis's names; otherwise diffusers' names are expected."""
     return any(name.startswith(UNET) for name in shapes)
 
 
@@ -47,7 +47,7 @@ def infer_config(
     *,
     prediction: Prediction | None = None,
 ) -> Inferred:
-    """Return the config of the whole model in one file; raises ``CheckpointError``."""
+    """Return the config of the whole model in a single file. Raises ``CheckpointError``."""
     try:
         if is_compvis(shapes):
             unet, text = _compvis_unet(shapes), _compvis_text(shapes)
@@ -55,17 +55,17 @@ def infer_config(
         else:
             unet, text = _diffusers_unet(shapes), _clip(shapes, "text_encoder.")
             autoencoder = infer_autoencoder(shapes, "vae.")
-    except (KeyError, IndexError, ValueError) as error:  # no name, or one of another rank
+    except (KeyError, IndexError, ValueError) as error:  # a missing name, or another rank
         missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
         raise CheckpointError(
-            f"{path} is no whole Stable Diffusion 1 or 2: {ascii(missing)[:100]} is missing."
+            f"{path} is not a whole Stable Diffusion 1 or 2: {ascii(missing)[:100]} is missing."
         ) from None
 
     family = {768: SD1, 1024: SD2}.get(unet.context_dim)
     if family is None:
         raise CheckpointError(
-            f"{path} has text states of width {unet.context_dim}; of a single file only those of "
-            "Stable Diffusion 1 (768) and 2 (1024) are known.\nPass config=ModelConfig(...)."
+            f"{path} has text states of width {unet.context_dim}. Single files are recognised with "
+            "the width of Stable Diffusion 1 (768) or 2 (1024).\nPass config=ModelConfig(...)."
         )
     if family is SD1:
         unet = replace(unet, heads=(8,) * len(unet.channels))
@@ -78,7 +78,7 @@ def infer_config(
     if prediction is None and noted is None and family is SD2:
         assumed = (
             f"{path.name} does not say what it predicts; v-prediction was assumed, as in Stable "
-            "Diffusion 2 for 768 pixels. For the 512-pixel base model pass prediction='eps'."
+            "Diffusion 2 for 768 pixels. For its base model of 512 pixels, pass prediction='eps'."
         )
     found = prediction or noted or family.schedule.prediction
     config = replace(
@@ -95,7 +95,7 @@ def infer_config(
 
 
 def _check_bounds(config: ModelConfig, where: str) -> None:
-    """The same bounds as for a folder's config files: through their vocabulary and back."""
+    """Check the bounds that a folder's config files have, by writing and reading such files."""
     config_json.unet_from_json(config_json.unet_to_json(config.unet, 64), where)
     config_json.autoencoder_from_json(
         config_json.autoencoder_to_json(config.autoencoder, 512), where
@@ -105,7 +105,7 @@ def _check_bounds(config: ModelConfig, where: str) -> None:
 
 
 def _number_of(shapes: Shapes, pattern: str) -> int:
-    """How many names ``pattern.format(0)``, ``pattern.format(1)``, ... there are without a gap."""
+    """Return how many of ``pattern.format(0)``, ``pattern.format(1)``, ... exist without a gap."""
     return next(n for n in count() if pattern.format(n) not in shapes)
 
 
@@ -116,7 +116,7 @@ def _depth(shapes: Shapes, attention: str) -> int:
 def _unet(
     shapes: Shapes, prefix: str, levels: list[list[tuple[int, int]]], ends: tuple[str, str]
 ) -> UNetConfig:
-    """``levels`` holds (channels, transformer depth) of each residual block on the way down."""
+    """Return the config; ``levels`` has (channels, transformer depth) of each block going down."""
     to_k = (n for n in shapes if n.startswith(prefix) and n.endswith(".attn2.to_k.weight"))
     first, last = (shapes[prefix + end] for end in ends)
     return UNetConfig(
@@ -163,8 +163,9 @@ def _diffusers_unet(shapes: Shapes) -> UNetConfig:
 def infer_autoencoder(shapes: Shapes, prefix: str) -> AutoencoderConfig:
     """Return the config of an autoencoder whose tensors' names begin with ``prefix``.
 
-    Groups of the norms and the latents' scale and shift stay at their defaults: shapes do not say
-    them. Raises ``KeyError``, ``IndexError`` or ``ValueError`` for names or ranks that are missing.
+    The groups of the norms and the latents' scale and shift keep their defaults, since shapes do
+    not tell them. Raises ``KeyError``, ``IndexError`` or ``ValueError`` for missing names or
+    unexpected ranks.
     """
     if has_compvis_autoencoder(shapes, prefix):
         level, block, attention = "encoder.down.<level>", "block", "attn.0.norm"
@@ -194,7 +195,7 @@ def infer_autoencoder(shapes: Shapes, prefix: str) -> AutoencoderConfig:
 
 
 def has_compvis_autoencoder(shapes: Shapes, prefix: str) -> bool:
-    """Whether an autoencoder has CompVis's names (otherwise it is taken to have diffusers')."""
+    """Whether an autoencoder has CompVis's names; otherwise diffusers' names are expected."""
     return f"{prefix}encoder.down.0.block.0.conv1.weight" in shapes
 
 

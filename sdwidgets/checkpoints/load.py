@@ -1,7 +1,7 @@
 """``load_model``: a bundled name, a path or a hub id -> a model, ready to run.
 
-Everything is checked before weights are read: names and headers, then configs, then the shapes
-of all tensors, then the memory. What fails, fails with nothing loaded.
+Everything is checked before weights are read: names and headers, then configs, then the shapes of
+all tensors, then the memory. An error leaves nothing loaded.
 """
 
 from __future__ import annotations
@@ -51,25 +51,26 @@ def load_model(
     """Return the model of that name.
 
     ``name``: "emoji", the bundled model; a folder in the diffusers layout; a safetensors file with
-    CompVis's or diffusers' names; or the hub's "owner/name", of which safetensors and settings are
-    fetched and kept in the hub's cache. Stable Diffusion 1 and 2 and models shaped like them, and
-    Stable Diffusion XL as a folder or from the hub.
+    CompVis's or diffusers' names; or the hub's "owner/name", whose safetensors files and settings
+    are downloaded to the hub's cache. Models are Stable Diffusion 1 and 2 and others of their
+    shape; and Stable Diffusion XL, as a folder or from the hub.
 
-    ``device``: "auto" takes an NVIDIA GPU, Apple's, or the CPU, in this order. ``dtype``: "auto" is
-    float16 on an NVIDIA GPU and float32 elsewhere; weights stored otherwise are converted.
+    ``device``: "auto" takes an NVIDIA GPU, Apple's GPU or the CPU, in this order. ``dtype``: "auto"
+    is float16 on an NVIDIA GPU and float32 elsewhere; weights of another type are converted.
     ``revision``: a hub model's branch, tag or commit.
 
-    One file says less than a folder: ``prediction`` ("eps" or "v") is what the network predicts,
-    ``tokenizer`` a folder with vocab.json and merges.txt (else one beside the file or in the hub's
-    cache serves), ``config`` the whole configuration, for models of a size of their own.
+    A single file tells less than a folder. ``prediction`` ("eps" or "v") is what the network
+    predicts. ``tokenizer`` is a folder with vocab.json and merges.txt; by default, it is searched
+    beside the file and in the hub's cache. ``config`` is the whole config, for models of other
+    sizes than the published ones.
 
-    ``check_finite`` False loads weights with NaN or infinity in them. ``make_room(bytes, device)``
-    is called before memory is taken, for a cache to drop something else. ``stop()`` is asked before
-    each tensor; when it says True, ``Stopped`` is raised and nothing is kept.
+    ``check_finite=False`` loads weights that contain NaN or infinity. ``make_room(bytes, device)``
+    is called before memory is allocated, so that a cache can drop something. ``stop()`` is called
+    before each tensor; when it returns true, ``Stopped`` is raised and nothing is kept.
 
-    Raises ``CheckpointNotFound``, ``CheckpointError`` (cut, foreign, unsafe or unfit files),
-    ``HubError``, ``OutOfMemory`` or ``InputError``, all before any weight has been read, but for
-    those about the values themselves.
+    Raises ``CheckpointNotFound``, ``CheckpointError`` (for truncated, unknown, unsafe or unfit
+    files), ``HubError``, ``OutOfMemory`` or ``InputError``. Except for values that are not finite,
+    it does so before any weight is read.
     """
     target = device_of(device)
     number = dtype_of(dtype, target)
@@ -90,7 +91,7 @@ def load_model(
             if len(layout.tokenizers) > 1:
                 raise InputError(
                     f"{path} has {len(layout.tokenizers)} text encoders, with a tokenizer each.\n"
-                    "tokenizer= is for models with one.",
+                    "tokenizer= is for models with a single text encoder.",
                     parameter="tokenizer",
                 )
             layout = replace(layout, tokenizers=(Path(tokenizer),))
@@ -107,7 +108,7 @@ def _prediction(prediction: str | None) -> Prediction | None:
     found = config_json.as_prediction(prediction)
     if prediction is not None and found is None:
         raise InputError(
-            f"There is no prediction {quoted(prediction)}. Known: eps, v, x0.",
+            f"Unknown prediction {quoted(prediction)}. Known: eps, v, x0.",
             parameter="prediction",
         )
     return found
@@ -116,13 +117,13 @@ def _prediction(prediction: str | None) -> Prediction | None:
 def _locate(
     name: str | os.PathLike[str], revision: str | None
 ) -> tuple[Path, str, tuple[Source, ...]]:
-    """Return (path, name to show, the hub's model as a source; () for what is here already).
+    """Return (path, name to show, sources); sources are () unless the model is from the hub.
 
-    A hub id is fetched only if nothing here has that name.
+    A hub id is fetched only if no local file or folder has that name.
     """
     text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text:
-        raise InputError(f"{quoted(name)} is no name of a model.", parameter="name")
+        raise InputError(f"{quoted(name)} is not the name of a model.", parameter="name")
     is_path = not isinstance(name, str)
     if not is_path and text == DEFAULT:
         folder = BUNDLED / DEFAULT
@@ -135,18 +136,18 @@ def _locate(
     if "://" in text:
         raise InputError(
             "Models are not loaded from addresses.\n"
-            "Give the hub's id, 'owner/name', or download the file and give its path.",
+            "Pass the hub's id, 'owner/name', or download the file and pass its path.",
             parameter="name",
         )
     path = Path(text).expanduser()
     try:
-        path.lstat()  # a link to nowhere is something, and is reported as what it is
+        path.lstat()  # a broken link exists, too, and is reported as such
         there = True
     except (OSError, ValueError):
         there = False
     if there:
         if revision is not None:
-            raise InputError("revision= is for models of the hub.", parameter="revision")
+            raise InputError("revision= is for models from the hub.", parameter="revision")
         return path, path.resolve().name if path.is_dir() else path.stem, ()
     is_path = is_path or text.endswith((".safetensors", ".ckpt", ".pt", ".bin"))
     if not is_path and hub.is_model_id(text):
@@ -154,7 +155,7 @@ def _locate(
         return folder, text, (hub.source_of(text, folder),)
     raise CheckpointNotFound(
         f"There is no model {quoted(text)}: no such file or folder.\n"
-        f"Give {DEFAULT!r}, the path of a file or folder, or the hub's 'owner/name'."
+        f"Pass {DEFAULT!r}, the path of a file or folder, or the hub's 'owner/name'."
     )
 
 
@@ -167,7 +168,7 @@ def _assemble(
     make_room: Callable[[int, torch.device], None] | None,
     stop: Callable[[], bool] | None,
 ) -> tuple[LatentDiffusion, str]:
-    """The model, and a line about what was left out or converted with a loss, or ""."""
+    """Return the model, and a line about tensors left out and precision lost, or ""."""
     from ..models.autoencoder import Autoencoder
     from ..models.clip import CLIPText
     from ..models.embedders import embedders_of
@@ -177,7 +178,7 @@ def _assemble(
     from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
-    with torch.device("meta"):  # shapes, and no memory
+    with torch.device("meta"):  # shapes without memory
         unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
     texts = []
     for text, folder in zip(config.text, layout.tokenizers, strict=True):
@@ -197,7 +198,7 @@ def _assemble(
     left_out = ""
     if unused := extras(plans):
         left_out = (
-            f"{len(unused):,} tensors that the model has no place for were left out, such as "
+            f"{len(unused):,} tensors without a place in the model were left out, such as "
             f"{quoted(min(unused))}"
         )
     model = LatentDiffusion(
@@ -213,7 +214,7 @@ def _assemble(
 
 
 def _with_token_ids(config: TextConfig, tokenizer: Tokenizer, layout: Layout) -> TextConfig:
-    """The tokenizer knows where its begin, end and padding are; configs are often wrong."""
+    """Return the config with the token ids of the tokenizer, since configs are often wrong."""
     bos, eos = tokenizer.bos, tokenizer.eos
     if layout.pad_from_tokenizer:
         pad = tokenizer.pad

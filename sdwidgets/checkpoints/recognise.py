@@ -1,4 +1,4 @@
-"""What a file of weights is, from the names of its tensors, never from its ending."""
+"""What a file of weights holds, told by the names of its tensors, never by its suffix."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _foreign_input(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 
 def family(context_width: int) -> str | None:
-    """The published family with text states of this width, for "looks like ..."."""
+    """Return the published family with text states of this width, for "looks like ..."."""
     return {
         768: "Stable Diffusion 1",
         1024: "Stable Diffusion 2",

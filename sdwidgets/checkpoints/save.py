@@ -31,19 +31,19 @@ def save_model(
 ) -> Path:
     """Write ``model`` to ``folder`` and return its path; ``load_model`` and diffusers read it.
 
-    ``dtype`` (for example "float16") is what the weights are stored in; None keeps theirs. All is
-    written beside the target first and moved there at the end, so that there is never half a model.
-    A model folder that stands there already is replaced, and its other files (a README) are kept.
+    ``dtype`` (for example "float16") is the type of the stored weights; None keeps theirs. The
+    folder is written beside the target and moved there at the end, so that there is never half a
+    model. An existing model folder is replaced; its other files, such as a README, are kept.
 
-    Raises ``InputError`` if something else stands there, or for a model without a text encoder,
-    for which the layout has no place; ``CheckpointError`` if the disk is full or may not be written
-    to. What was there before is then still there.
+    Raises ``InputError`` if ``folder`` holds something else, or for a model without a text encoder,
+    which the layout cannot describe; ``CheckpointError`` if the disk is full or not writable. The
+    previous content is then unchanged.
     """
     stored = _stored(dtype)
     if not config_json.has_place_for(model.config):
         raise InputError(
-            "Model folders are for models with a text encoder; this one knows classes or nothing.\n"
-            "Keep its training checkpoint: task.result(checkpoint) makes the model of it again.",
+            "Only models with a text encoder can be saved as a folder, and this model has none.\n"
+            "Keep its training checkpoint: task.result(checkpoint) makes the model again.",
             parameter="model",
         )
     return _placed(Path(folder), "model_index.json", lambda new: _write(model, new, stored))
@@ -84,8 +84,8 @@ def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
     """
     if target.exists() and not _may_replace(target, marker):
         raise InputError(
-            f"{target} holds something other than a model, and was left as it is.\n"
-            "Give a new or empty folder.",
+            f"{target} holds something other than a model, and was left unchanged.\n"
+            "Pass a new or empty folder.",
             parameter="folder",
         )
     try:
@@ -106,7 +106,7 @@ def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
     except OSError as error:
         raise CheckpointError(
             f"{target} could not be written: {error.strerror or error}.\n"
-            "What was there before is unchanged."
+            "Its previous content is unchanged."
         ) from error
     return target
 
@@ -165,12 +165,12 @@ def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None) -> 
         save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as error:  # also for a full disk
         raise OSError(str(error)[:200]) from error
-    path.chmod(0o644)  # the library makes it readable only by its owner
+    path.chmod(0o644)  # the library makes it readable by its owner only
     _sync(path)
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, config: TextConfig) -> None:
-    """The four files of CLIP's tokenizer, which every version of transformers reads."""
+    """Write the four files of CLIP's tokenizer, which every version of transformers reads."""
     words = sorted(tokenizer.vocab.items(), key=lambda item: item[1])
     merges = (" ".join(pair) for pair in tokenizer.merges)
     names = {number: token for token, number in words}

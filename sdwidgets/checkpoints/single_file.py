@@ -1,4 +1,4 @@
-"""A whole model in one safetensors file: its names recognised, its config inferred."""
+"""A whole model in a single safetensors file: names are recognised, the config is inferred."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ def open_file(
     prediction: Prediction | None,
     tokenizer: str | os.PathLike[str] | None,
 ) -> Layout:
-    """Check a file with a whole model; it stays open until ``stack`` closes.
+    """Return the layout of a checked file, which stays open until ``stack`` closes.
 
-    ``config`` None infers it from the shapes, with ``prediction`` in place of the family's. Raises
-    ``CheckpointError`` for anything but a Stable Diffusion 1 or 2, or that of the ``config``.
+    If ``config`` is None, it is inferred from the shapes, with ``prediction`` instead of the
+    family's. Raises ``CheckpointError`` for files that are neither a Stable Diffusion 1 or 2 nor a
+    model of that ``config``.
     """
     file = stack.enter_context(WeightFile(path))
     shapes = {name: entry.shape for name, entry in file.entries.items()}
@@ -67,14 +68,15 @@ def _weights(file: WeightFile, shapes: infer.Shapes, config: ModelConfig) -> tup
 
 
 def _find_tokenizer(path: Path) -> Path:
-    """A single file has no vocabulary: one beside it, or else one in the hub's cache."""
+    """Return a folder with a vocabulary, which single files lack: beside the file or in the hub's
+    cache."""
     for folder in (path.parent / "tokenizer", path.parent):
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
             return folder
     if found := hub.cached_tokenizer():
         return found
     raise CheckpointNotFound(
-        f"{path.name} has no vocabulary, and there is none in {path.parent / 'tokenizer'}.\n"
+        f"{path.name} has no vocabulary, and neither has {path.parent / 'tokenizer'}.\n"
         "Put CLIP's vocab.json and merges.txt there (every Stable Diffusion on the hub has them\n"
         "in its tokenizer folder), or pass tokenizer=FOLDER."
     )

@@ -72,9 +72,9 @@ def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
 
 def loaded(path: Path, device: torch.device, assemble: Callable[[ExitStack], T]) -> T:
-    """What ``assemble`` makes of the files that it opens in the stack, which are closed again.
+    """Return what ``assemble`` makes of the files that it opens in the stack; then close them.
 
-    What a disk or a memory raises meanwhile becomes ``CheckpointError`` or ``OutOfMemory``.
+    Errors of the disk and the memory become ``CheckpointError`` and ``OutOfMemory``.
     """
     try:
         with ExitStack() as stack:
@@ -85,11 +85,11 @@ def loaded(path: Path, device: torch.device, assemble: Callable[[ExitStack], T])
         failure = _failure(error, path, device)
         if failure is None:
             raise
-    raise failure  # out here: the error above would keep alive what was read so far
+    raise failure  # outside: the error above would keep alive what was read so far
 
 
 def _failure(error: Exception, path: Path, device: torch.device) -> SDWidgetsError | None:
-    """The error as one of ours, without reference to it; None if neither disk nor memory failed."""
+    """Return the error as ours, without a reference to it; None if it is another kind of error."""
     if isinstance(error, OSError):  # a disk that fails, a network folder that is gone
         reason = error.strerror or type(error).__name__
         return CheckpointError(f"{path} could not be read: {reason}.")

@@ -1,7 +1,7 @@
 """A reader for safetensors files that are not trusted: first the header, then copies of tensors.
 
-The format (https://github.com/huggingface/safetensors, "Format") is: 8 bytes, little-endian, with
-the length of the header; the header, a JSON object of name -> dtype, shape, offsets; the bytes of
+The format (https://github.com/huggingface/safetensors, "Format"): 8 little-endian bytes with the
+length of the header; the header, a JSON object of name -> dtype, shape, offsets; and the bytes of
 the tensors without gaps. The whole header is checked against the file's real size before anything
 is allocated, and tensors are copied by plain reads. A memory map would be shorter, but if a mapped
 file is truncated or overwritten later, the process dies or the weights change silently.
@@ -47,7 +47,7 @@ _ITEM_BYTES = {
 
 
 def quoted(name: object, limit: int = 80) -> str:
-    """``name`` for an error message: quoted, in printable ASCII, cut to ``limit`` characters."""
+    """Return ``name`` for messages: quoted, printable ASCII, at most ``limit`` characters."""
     text = ascii(name)
     return text if len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
 
@@ -94,9 +94,9 @@ class WeightFile:
     ) -> Tensor:
         """Return a fresh tensor with the entry's shape, as ``dtype`` on ``device``.
 
-        With ``parts`` > 1, only the part with index ``part`` of so many equal parts along the first
-        dimension is read. The entry must hold floats. Values are read straight into the tensor's
-        memory; only a change of dtype or device needs a second, temporary buffer.
+        With ``parts`` > 1, the first dimension is divided into that many equal parts, and only the
+        part with index ``part`` is read. The entry must hold floats. Values are read straight into
+        the tensor's memory; only a change of dtype or device needs a second, temporary buffer.
         """
         entry = self.entries[name]
         stored = FLOATS[entry.dtype]
@@ -146,7 +146,7 @@ def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str,
 
 
 def _open_regular(path: Path) -> FileIO:
-    """The file, open for reading and unbuffered; see `untrusted.open_regular`."""
+    """Return the file, open for reading and unbuffered; see `untrusted.open_regular`."""
     try:
         return open_regular(path)
     except NotRegular as error:
@@ -165,8 +165,8 @@ def _read_header(
 ) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     first = file.read(PREFIX)
     length = int.from_bytes(first[:8], "little") if len(first) >= 8 else 0
-    # Other formats are recognised only if this cannot be a safetensors file, because its first
-    # eight bytes may look like the start of anything.
+    # Other formats are looked for only if this cannot be a safetensors file, because its first
+    # eight bytes may look like the start of any format.
     if not (0 < length <= min(HEADER_LIMIT, size - 8) and first[8:9] == b"{"):
         raise CheckpointError(_why_no_header(first, size, length, path))
     file.seek(8)
@@ -239,7 +239,7 @@ def _check_layout(entries: dict[str, TensorEntry], body: int, size: int, path: P
     place = body
     for name, entry in _in_file_order(entries):
         if entry.start != place:
-            what = "overlaps the one before" if entry.start < place else "leaves a gap before it"
+            what = "overlaps its predecessor" if entry.start < place else "leaves a gap before it"
             raise CheckpointError(
                 f"{path} has a damaged header: tensor {quoted(name)} {what} "
                 f"(it starts at {entry.start - body:,}, not {place - body:,}).\nDownload it again."

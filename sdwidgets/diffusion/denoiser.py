@@ -42,7 +42,7 @@ class Coefficients:
 
 
 def _unit(sigma: Level) -> Level:
-    """What brings x = x0 + sigma * noise to unit variance."""
+    """Return the factor that scales x = x0 + sigma * noise to unit variance."""
     return 1 / (1 + sigma**2) ** 0.5
 
 
@@ -76,7 +76,7 @@ PREDICTIONS: dict[Prediction, Coefficients] = {
         c_noise=lambda sigma, schedule: sigma / (1 + sigma),
     ),
 }
-"""What a network may predict.
+"""The kinds of prediction.
 
 eps: the noise (arXiv 2006.11239). v: ``(noise - sigma * x0) / sqrt(1 + sigma^2)`` (Salimans and
 Ho, arXiv 2202.00512, section 4). x0: the clean latents. These see ``x / sqrt(1 + sigma^2)``, of
@@ -89,7 +89,7 @@ line is ``x / (1 + sigma)`` with ``sigma = t / (1 - t)``. The network is told t,
 
 
 def coefficients(prediction: Prediction) -> Coefficients:
-    """The coefficients of a kind of prediction; raises ValueError for an unknown one."""
+    """Return the coefficients of a kind of prediction. Raises ValueError for an unknown kind."""
     if prediction not in PREDICTIONS:
         raise ValueError(
             f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, got {prediction!r}"
@@ -156,7 +156,7 @@ class Denoiser:
 
 
 def guide(cond: Tensor, uncond: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
-    """The guided prediction [B, ...] from the network's two predictions; see `Denoiser`."""
+    """Return the guided prediction [B, ...] from the network's two predictions; see `Denoiser`."""
     guided = torch.lerp(uncond, cond, scale)
     if rescale == 0:
         return guided

@@ -1,8 +1,8 @@
-"""CLIP's text transformer: token ids -> a state of each token, and one of the whole text.
+"""CLIP's text transformer: token ids -> a state per token, and a pooled state per text.
 
 Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
 arXiv 2103.00020, section 2.4): causal, pre-norm, with learned positions. Modules have the names of
-the published weights, and new weights the scales of published code.
+the published weights. New weights have the scales of the published code.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from ..configs import TextConfig
 
 @dataclass(frozen=True, eq=False)
 class TextStates:
-    """What a text encoder says of B texts of T tokens.
+    """The states of B texts of T tokens.
 
-    ``states`` [B, T, width]: one a token, of the depth that the config asks for. ``pooled``
-    [B, projection_dim, or width without a projection]: one a text.
+    ``states`` [B, T, width]: a state per token, at the depth that the config asks for. ``pooled``
+    [B, projection_dim, or width without a projection]: a state per text.
     """
 
     states: Tensor
@@ -55,14 +55,14 @@ def embedding(count: int, width: int, *, std: float = 0.02) -> nn.Embedding:
 
 
 def draw(weight: Tensor, std: float) -> None:
-    """Fill a weight at random. On the meta device there is nothing to fill, and torch would import
-    its compiler for it, which takes longer than importing torch."""
+    """Fill a weight at random, but not on the meta device: there is nothing to fill, and torch
+    would import its compiler, which takes longer than importing torch."""
     if not weight.is_meta:
         nn.init.normal_(weight, std=std)
 
 
 class Embeddings(nn.Module):
-    """ids [B, T] -> [B, T, width]: a learned vector a token plus a learned vector a position."""
+    """ids [B, T] -> [B, T, width]: a learned vector per token plus a learned one per position."""
 
     def __init__(self, config: TextConfig):
         super().__init__()
@@ -74,12 +74,12 @@ class Embeddings(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """[B, T, width] -> [B, T, width]: each token attends to itself and those before it."""
+    """[B, T, width] -> [B, T, width]: each token attends to itself and the tokens before it."""
 
     def __init__(self, config: TextConfig):
         super().__init__()
         self.heads, width = config.heads, config.width
-        std = (2 * config.layers * width) ** -0.5  # the more layers add up, the less each
+        std = (2 * config.layers * width) ** -0.5  # smaller, the more layers add up
         # In the order of the published files, on which a model's fingerprint depends.
         self.k_proj = linear(width, width, std=std)
         self.v_proj = linear(width, width, std=std)
@@ -110,7 +110,7 @@ class MLP(nn.Module):
 
 
 class Layer(nn.Module):
-    """[B, T, width] -> [B, T, width]: self-attention, then the MLP; each normed and residual."""
+    """[B, T, width] -> [B, T, width]: self-attention, then the MLP, both pre-norm and residual."""
 
     def __init__(self, config: TextConfig):
         super().__init__()
@@ -125,7 +125,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The layers, one after the other."""
+    """The layers, in the order in which they are applied."""
 
     def __init__(self, config: TextConfig):
         super().__init__()
@@ -133,7 +133,7 @@ class Encoder(nn.Module):
 
 
 class Transformer(nn.Module):
-    """ids [B, T] -> the states before, between and after the layers."""
+    """ids [B, T] -> the states before the first layer and after every layer."""
 
     def __init__(self, config: TextConfig):
         super().__init__()
@@ -151,9 +151,9 @@ class Transformer(nn.Module):
 class CLIPText(nn.Module):
     """ids [B, T] -> `TextStates`; T is at most ``config.length``.
 
-    The pooled state is that of the end-of-text token, after all layers and the final layer norm,
-    through the projection where the config has one. (transformers reads configs with the old, wrong
-    end token 2 as "the largest id", which is the end token unless tokens were added behind it.)
+    The pooled state is the end token's, after all layers, the final layer norm and, if the config
+    has one, the projection. (For configs with the old, wrong end token 2, transformers takes the
+    largest id instead, which is the end token unless tokens were added after it.)
     """
 
     def __init__(self, config: TextConfig):
@@ -167,8 +167,10 @@ class CLIPText(nn.Module):
         )
 
     def hidden_states(self, ids: Tensor) -> list[Tensor]:
-        """Return ``config.layers`` + 1 states [B, T, width]: item i is the input of layer i, the
-        last one the output of the last layer. None has been through the final layer norm."""
+        """Return ``config.layers`` + 1 states [B, T, width], all without the final layer norm.
+
+        Item i is the input of layer i, and the last item is the output of the last layer.
+        """
         return self.text_model(ids)
 
     def forward(self, ids: Tensor) -> TextStates:
@@ -180,7 +182,7 @@ class CLIPText(nn.Module):
         else:
             states = hidden[config.layers - config.skip]
             states = norm(states) if config.norm else states
-        end = (ids == config.eos).int().argmax(dim=1)  # the first: padding may be the same token
+        end = (ids == config.eos).int().argmax(dim=1)  # the first, as padding may be the same token
         pooled = last[torch.arange(len(ids), device=ids.device), end]
         if self.text_projection is not None:
             pooled = self.text_projection(pooled)

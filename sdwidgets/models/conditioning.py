@@ -1,10 +1,10 @@
-"""What a denoising network is told: from what is given for an image to the network's inputs.
+"""Conditioning: from the inputs given for an image to the inputs of the denoising network.
 
-The routes are those of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et
-al., arXiv 2112.10752, section 3.3): cross-attention and concatenation; and the vector beside the
-time embedding of "SDXL" (Podell et al., arXiv 2307.01952, section 2.2). An `Embedder` turns its
-part of `Given` into its part of the routes. A model has any number of them, and `condition` asks
-them all: runs, training, the lab and questions about a trace go through it.
+Two routes are those of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et
+al., arXiv 2112.10752, section 3.3): cross-attention and concatenation. The third is the vector
+added to the time embedding in "SDXL" (Podell et al., arXiv 2307.01952, section 2.2). An `Embedder`
+turns its fields of `Given` into its part of the routes. A model has any number of embedders, and
+`condition` joins their parts. Runs, training, the lab and questions about a trace all use it.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Given:
-    """What is given for one image.
+    """The inputs given for one image.
 
-    ``size``: (width, height) of the image to make, in pixels. ``prompt``: a text, or the name of a
-    class; None says nothing at all, which is what guidance leads away from (arXiv 2207.12598) and
-    what dropped prompts become in training. ``original_size`` (width, height), ``crop`` (left, top)
-    and ``target_size`` (width, height) tell Stable Diffusion XL of what image, from where in it and
-    at what size; None: of one like the image to make, uncropped.
+    ``size``: (width, height) of the image in pixels. ``prompt``: a text, or the name of a class.
+    None means unconditional: guidance leads away from it (arXiv 2207.12598), and training replaces
+    dropped prompts by it. ``original_size`` (width, height), ``crop`` (left, top) and
+    ``target_size`` (width, height) are told to Stable Diffusion XL: the size that a training image
+    once had, the corner it was cropped from, and the size it was scaled to. None stands for
+    ``size``, uncropped.
     """
 
     prompt: str | None
@@ -43,18 +44,18 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Conditioning:
-    """What the network is told, for a batch. A route that a model does not have is None."""
+    """The network's inputs for a batch, by route. A route that a model does not have is None."""
 
     context: Tensor | None = None  # [B, T, D], for cross-attention
     vector: Tensor | None = None  # [B, V], added to the time embedding
     concat: Tensor | None = None  # [B, C, h, w], beside the latents
 
     def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Conditioning:
-        """The same on a device and, if given, in a type."""
+        """Return the same on a device and, if given, in a type."""
         return self._each(lambda route: route.to(device, dtype))
 
     def rows(self, index: Sequence[int]) -> Conditioning:
-        """The batch's members ``index``, in that order; one may come several times."""
+        """Return the rows ``index`` of the batch, in that order and with repetitions."""
         return self._each(lambda route: route[list(index)])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
@@ -64,14 +65,14 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Prompts as the network reads them; one entry a prompt in every field.
+    """Prompts as the network reads them, with an entry per prompt in every field.
 
     ``ids`` [B, length] int64: start, the pieces, end, padding, so piece i of a prompt is token
-    i + 1. ``pieces``: the pieces that were kept, in readable form; joined they are the prompt
-    without its spaces, in the tokenizer's spelling (lower case). Where one character takes several
-    tokens (emoji do), the last of them shows it, as the first to know it, and the others are "".
-    ``cut``: the end of the prompt that did not fit, as the prompt spells it, or "". ``words``:
-    for each piece the (start, end) of its characters in the prompt.
+    i + 1. ``pieces``: the pieces that were kept, in readable form; joined, they are the prompt
+    without spaces, as the tokenizer spells it (in lower case). If a character takes several tokens,
+    as emoji do, the last of them shows it and the others are "". ``cut``: the end of the prompt
+    that did not fit, as the prompt spells it, or "". ``words``: for each piece, the (start, end) of
+    its characters in the prompt.
     """
 
     ids: Tensor
@@ -81,16 +82,16 @@ class Tokens:
 
     @classmethod
     def without_words(cls, ids: Tensor) -> Tokens:
-        """Tokens ``ids`` [B, length] of which none is a word that a person could look at."""
+        """Return tokens with these ``ids`` [B, length] and without any words."""
         none: tuple[tuple[()], ...] = ((),) * len(ids)
         return cls(ids, none, ("",) * len(ids), none)
 
 
 class Embedder(Protocol):
-    """Turns what is given into its part of what the network is told.
+    """Turns some fields of `Given` into its part of the `Conditioning`.
 
-    ``config`` describes it in numbers, ``model`` holds its weights (`nn.Identity` without any), and
-    ``inputs`` are the fields of `Given` that it reads.
+    ``config`` describes it in numbers, ``model`` holds its weights (`nn.Identity` if it has none),
+    and ``inputs`` are the fields of `Given` that it reads.
     """
 
     model: nn.Module
@@ -101,20 +102,20 @@ class Embedder(Protocol):
     def inputs(self) -> AbstractSet[str]: ...
 
     def tokens(self, given: Sequence[Given]) -> Tokens | None:
-        """The tokens of its context, with the words that a person may look at; None if it has no
-        context. InputError for what it cannot read."""
+        """Return the tokens of its context, with their words; None if it has no context. Raises
+        InputError for inputs that it cannot read."""
         ...
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
-        """Its part of each route, for the batch ``given``, with gradients."""
+        """Return its part of each route for the batch ``given``, with gradients."""
         ...
 
 
 def read(embedders: Sequence[Embedder], given: Sequence[Given]) -> Tokens:
-    """The tokens that a person may look at, where each image's words are found in its heat maps.
+    """Return the tokens whose words have heat maps: those of the first embedder with a context.
 
-    They are those of the first embedder with a context. InputError for a prompt or another input
-    that no embedder takes, or that one of them cannot read.
+    Raises InputError for a prompt or another input that no embedder takes, or that an embedder
+    cannot read.
     """
     taken = frozenset[str]().union(*(embedder.inputs for embedder in embedders))
     for each in given:
@@ -133,12 +134,12 @@ def condition(
     join: Join = "tokens",
     device: torch.device | None = None,
 ) -> Conditioning:
-    """What the network is told about a batch, by all embedders together.
+    """Return the conditioning of a batch by all embedders together.
 
-    Contexts are joined along their tokens or, with ``join="width"``, along their width (SDXL's two
-    text encoders); vectors along their width, concats along their channels. An embedder whose
-    weights learn gives gradients, where they are enabled; the others give float32, and are asked
-    once about what is given several times.
+    Contexts are joined along their tokens or, with ``join="width"``, along their width (for SDXL's
+    two text encoders); vectors along their width, concats along their channels. An embedder in
+    training gives gradients where they are enabled. The others give float32, and embed equal inputs
+    only once.
     """
     parts = [_embedded(embedder, given) for embedder in embedders]
     if device is not None:
@@ -154,7 +155,7 @@ def condition(
 def conditioned(
     unet: Callable[..., Tensor], told: Conditioning
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """``network(x [B, C, h, w], t [B])``: the UNet with what it is told bound to it."""
+    """Return ``network(x [B, C, h, w], t [B])``: the UNet with its conditioning bound to it."""
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         x = x if told.concat is None else torch.cat([x, told.concat], dim=1)
@@ -189,7 +190,7 @@ def _says_something(value: object) -> bool:
 def _refused(name: str) -> InputError:
     if name == "prompt":
         return InputError(
-            "This model takes no prompt: it was trained on pictures without words.\n"
+            "This model takes no prompt: it was trained on images without captions.\n"
             "Leave the prompt empty.",
             parameter="prompt",
         )

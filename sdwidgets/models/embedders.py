@@ -1,7 +1,6 @@
-"""What a denoising network may be told beside or in place of a text: a class, sizes.
+"""Embedders of classes and sizes.
 
-Text encoders are embedders, too, and have a module of their own, `text`. An unconditional model has
-no embedder at all.
+Text encoders are embedders, too; they are in `text`. An unconditional model has no embedder.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from .layers import timestep_embedding
 
 
 class ClassEmbedder(nn.Module):
-    """Numbers of classes [B, 1] -> one token each [B, 1, width], for cross-attention.
+    """Class numbers [B, 1] -> a token each [B, 1, width], for cross-attention.
 
-    Number ``classes`` is the null class, which says nothing: what dropped labels become in
-    training, and what guidance leads away from (arXiv 2207.12598).
+    The number ``classes`` is the null class: dropped labels become it in training, and guidance
+    leads away from it (arXiv 2207.12598).
     """
 
     def __init__(self, classes: int, width: int):
@@ -34,10 +33,10 @@ class ClassEmbedder(nn.Module):
 
 
 class ClassLabels:
-    """Prompts that name a class: "cat" -> its token [B, 1, width]; "" is no class.
+    """Prompts that name a class: "cat" -> its token [B, 1, width]; "" is the null class.
 
-    The class-conditional models of arXiv 2112.10752 (appendix E). One token leaves nothing to look
-    at: its share of the attention is one everywhere.
+    As in the class-conditional models of arXiv 2112.10752 (appendix E). A single token has no
+    interesting heat map: its share of the attention is 1 everywhere.
     """
 
     inputs = frozenset({"prompt"})
@@ -47,11 +46,11 @@ class ClassLabels:
         self.model: nn.Module = ClassEmbedder(len(config.names), config.width)
 
     def tokens(self, given: Sequence[Given]) -> Tokens:
-        """The classes' numbers as ids [B, 1]. InputError for a prompt that names none."""
+        """Return the class numbers as ids [B, 1]. Raises InputError for an unknown class."""
         return Tokens.without_words(self._numbers(given))
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
-        """The classes' tokens, a context [B, 1, width]."""
+        """Return the tokens of the classes, a context [B, 1, width]."""
         weight = next(self.model.parameters())
         return Conditioning(context=self.model(self._numbers(given).to(weight.device)))
 
@@ -69,17 +68,17 @@ class ClassLabels:
         hint = f" Did you mean {names[known[near[0]]]!r}?" if near else ""
         few = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
         raise InputError(
-            f"This model knows classes, no sentences; {name[:60]!r} is none of them.{hint}\n"
+            f"This model knows classes, not sentences, and {name[:60]!r} is not a class.{hint}\n"
             f"Known: {few}.",
             parameter="prompt",
         )
 
 
 class Sizes:
-    """The sizes that Stable Diffusion XL is told, as Fourier features in the vector.
+    """Sizes as Fourier features in the vector, as in Stable Diffusion XL.
 
-    An image's original size, the corner it was cropped from and the size it was scaled to ("SDXL",
-    Podell et al., arXiv 2307.01952, section 2.2, where they are heights and tops first).
+    They are an image's original size, the corner it was cropped from and the size it was scaled to
+    ("SDXL", Podell et al., arXiv 2307.01952, section 2.2), the vertical number of each first.
     """
 
     inputs = frozenset({"original_size", "crop", "target_size"})
@@ -92,7 +91,7 @@ class Sizes:
         return None
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
-        """A vector [B, 6 width]."""
+        """Return a vector [B, 6 width]."""
         pairs = [
             (each.original_size or each.size, each.crop or (0, 0), each.target_size or each.size)
             for each in given
@@ -103,13 +102,13 @@ class Sizes:
 
 
 _KINDS: dict[type, Callable[..., Embedder]] = {ClassConfig: ClassLabels, SizesConfig: Sizes}
-"""The embedder of each config but a text's, which needs a tokenizer."""
+"""The embedder of each config, except for texts, which need a tokenizer."""
 
 
 def embedders_of(
     configs: Iterable[EmbedderConfig], texts: Iterable[Embedder] = ()
 ) -> tuple[Embedder, ...]:
-    """An embedder for each config, in order; ``texts`` are those of the `TextConfig`s."""
+    """Return an embedder for each config, in order; ``texts`` are those of the `TextConfig`s."""
     texts = iter(texts)
     return tuple(
         next(texts) if isinstance(config, TextConfig) else _KINDS[type(config)](config)

@@ -14,10 +14,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def patched(module: M, weights: Mapping[str, Tensor]) -> M:
-    """A copy of ``module`` with other ``weights``, by their names in its ``state_dict``.
+    """Return a copy of ``module`` with other ``weights``, by their names in its ``state_dict``.
 
     All other parameters and buffers are those of ``module`` itself, so that only the new weights
-    take memory; ``module`` stays as it is. New weights get the type and device of those that they
+    take memory. ``module`` is unchanged. New weights get the type and device of those that they
     replace. Because weights are shared, neither module may be moved or trained in place.
 
     Raises ``InputError`` for a name that the module does not have, and for another shape.
@@ -39,5 +39,5 @@ def patched(module: M, weights: Mapping[str, Tensor]) -> M:
         new = new.detach().to(old.device, old.dtype)
         is_parameter = isinstance(old, nn.Parameter)
         shared[id(old)] = nn.Parameter(new, requires_grad=False) if is_parameter else new
-    # deepcopy takes what is in its memo as copied already: weights, tied ones too, are not
+    # deepcopy takes objects in its memo as copied already: so weights, even tied, are not copied.
     return copy.deepcopy(module, shared)

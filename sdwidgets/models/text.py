@@ -1,4 +1,4 @@
-"""Prompts to text states: CLIP's tokenizer and its text transformer, as one part of a model.
+"""Prompts to text states: CLIP's tokenizer and its text transformer, as an embedder.
 
 Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
 arXiv 2103.00020, section 2.4).
@@ -21,7 +21,7 @@ from .clip import TextStates
 from .conditioning import Conditioning, Given, Span, Tokens
 from .tokenizer import Tokenizer
 
-# To the tokenizer Unicode's separators of files, groups, records and units are no spaces.
+# Unicode's separators of files, groups, records and units are not spaces for the tokenizer.
 _SPACE = re.compile(r"(?![\x1c-\x1f])\s")
 
 
@@ -33,18 +33,18 @@ class TextEncoder:
     def __init__(self, config: TextConfig, model: nn.Module, tokenizer: Tokenizer):
         if len(tokenizer) > config.vocab_size:
             raise CheckpointError(
-                f"The tokenizer has {len(tokenizer):,} tokens, the text encoder knows"
+                f"The tokenizer has {len(tokenizer):,} tokens, but the text encoder has"
                 f" {config.vocab_size:,}.\nThey belong to two different models."
             )
         self.config = config
         self.model = model
         self.tokenizer = tokenizer
-        # A run asks several times. A method in there would keep the encoder alive.
+        # A run asks several times. A cached method would keep the encoder alive.
         self._tokenize = lru_cache(maxsize=64)(partial(_tokenized, config, tokenizer))
 
     @property
     def capacity(self) -> int:
-        """How many tokens of a prompt are seen: all but start and end."""
+        """The number of a prompt's tokens that are seen, without start and end."""
         return self.config.length - 2
 
     def tokens(self, given: Sequence[Given]) -> Tokens:
@@ -52,9 +52,9 @@ class TextEncoder:
         return self.tokenize([each.prompt or "" for each in given])
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
-        """Return the states as a context [B, length, width] and, where the config has a projection,
-        the pooled states as a vector [B, projection_dim]. Both are zeros for an image without a
-        prompt if the config says so."""
+        """Return the states as a context [B, length, width] and, if the config has a projection,
+        the pooled states as a vector [B, projection_dim]. If the config says so, both are zeros for
+        an image without a prompt."""
         read = self.read(self.tokens(given).ids)
         states, pooled = read.states, read.pooled
         if self.config.zeros:
@@ -89,7 +89,7 @@ class TextEncoder:
 def _tokenized(
     config: TextConfig, tokenizer: Tokenizer, prompt: str
 ) -> tuple[list[int], tuple[str, ...], str, tuple[Span, ...]]:
-    """One prompt's part of each field of `Tokens`."""
+    """Return a prompt's entry for each field of `Tokens`."""
     room = config.length - 2  # all but start and end
     prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
     encoding = _encode_start(tokenizer, prompt, room)
@@ -97,15 +97,15 @@ def _tokenized(
     filling = [config.pad] * (room - n)
     ids = [config.bos, *encoding.ids[:n], config.eos, *filling]
     cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
-    cut = cut.strip() or cut  # what is a space to Python alone is a word all the same
+    cut = cut.strip() or cut  # characters that are spaces to Python alone count as a word
     return ids, _readable(encoding.tokens[:n]), cut, tuple(encoding.offsets[:n])
 
 
 def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:
-    """Return the encoding of so much of ``prompt`` as gives more than ``room`` tokens, or of all.
+    """Return the encoding of a start of ``prompt`` with more than ``room`` tokens, or of all of it.
 
-    Only a long prompt's beginning is tokenised: up to a space, which no token crosses, or where
-    there is none, so far beyond the tokens in question that they do not know of the end.
+    Only the beginning of a long prompt is tokenised. It ends at a space, which no token crosses, or
+    else so far beyond the tokens in question that the end cannot change them.
     """
     end = 16 * room
     while end < len(prompt):
@@ -119,7 +119,7 @@ def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:
 
 
 def _readable(tokens: Iterable[str]) -> tuple[str, ...]:
-    """Return byte-level tokens as text, a character with the token of its last byte."""
+    """Return byte-level tokens as text, with each character at the token of its last byte."""
     table = _bytes_of_characters()
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -134,7 +134,7 @@ def _readable(tokens: Iterable[str]) -> tuple[str, ...]:
 
 @cache
 def _bytes_of_characters() -> dict[str, int]:
-    """Return the byte each character of a byte-level vocabulary stands for.
+    """Return the byte for which each character of a byte-level vocabulary stands.
 
     Printable Latin-1 characters stand for themselves, the other bytes for U+0100 onwards in order
     ("Language Models are Unsupervised Multitask Learners", Radford et al. 2019, section 2.2).

@@ -2,8 +2,8 @@
 
 Sources: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
 arXiv 2103.00020, section 2.4); byte pairs of "Neural Machine Translation of Rare Words with Subword
-Units" (Sennrich et al., arXiv 1508.07909, section 3.2). The work is the ``tokenizers`` library's;
-the files are those that transformers writes.
+Units" (Sennrich et al., arXiv 1508.07909, section 3.2). The ``tokenizers`` library does the work.
+The files are those that transformers writes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ..strict_json import parse_object
 END_OF_WORD = "</w>"
 LARGEST = 64 * 2**20  # bytes of a tokenizer's file; CLIP's have 1 to 4 million
 
-# The tokens with a meaning of their own, and CLIP's names for them.
+# The special tokens, and CLIP's names for them.
 SPECIAL = {
     "bos_token": "<|startoftext|>",
     "eos_token": "<|endoftext|>",
     "unk_token": "<|endoftext|>",
     "pad_token": "<|endoftext|>",
 }
-# What makes a word: contractions, letters, one digit, or anything else but spaces.
+# A word: a contraction, letters, a single digit, or anything else but spaces.
 _WORDS = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
@@ -38,8 +38,8 @@ _WORDS = (
 class Tokenizer:
     """Text to the ids of CLIP's tokens.
 
-    ``merges`` are the pairs in the order they were learnt, ``added`` the tokens that are found
-    before the text is split into words, by their ids; ``bos``, ``eos`` and ``pad`` are ids.
+    ``merges`` are the pairs in the order in which they were learnt. ``added`` are the tokens that
+    are found before the text is split into words, by id. ``bos``, ``eos`` and ``pad`` are ids.
     """
 
     def __init__(
@@ -50,9 +50,9 @@ class Tokenizer:
         special: Mapping[str, str | AddedToken] | None = None,
         added: Iterable[AddedToken] = (),
     ):
-        """``special`` names the tokens of `SPECIAL` that are not CLIP's. Tokens of ``special`` and
-        ``added`` that are not in ``vocab`` get the ids that follow. ValueError for merges of tokens
-        that are not in ``vocab``."""
+        """``special`` names the tokens of `SPECIAL` that differ from CLIP's. Tokens of ``special``
+        and ``added`` that are not in ``vocab`` get the next ids. Raises ValueError for merges of
+        tokens that are not in ``vocab``."""
         roles = {**SPECIAL, **(special or {})}
         if not all(roles.values()):
             raise ValueError("a special token is empty")
@@ -96,7 +96,7 @@ class Tokenizer:
 
     @property
     def vocab(self) -> dict[str, int]:
-        """Each token's id, those of the added ones included."""
+        """The id of each token, including added tokens."""
         return self._backend.get_vocab()
 
     @property
@@ -104,11 +104,11 @@ class Tokenizer:
         return self._backend.get_added_tokens_decoder()
 
     def __len__(self) -> int:
-        """How many ids there are: the largest one, plus one."""
+        """The number of ids: the largest id plus 1."""
         return max(self.vocab.values(), default=-1) + 1
 
     def encode(self, text: str) -> Encoding:
-        """Return the ids, tokens and places in ``text``, without begin and end."""
+        """Return the ids, the tokens and their offsets in ``text``, without start and end."""
         return self._backend.encode(text, add_special_tokens=False)
 
 
@@ -116,9 +116,9 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
     """Return the CLIP tokenizer in ``folder``: ``tokenizer.json``, or ``vocab.json`` and
     ``merges.txt``.
 
-    ``tokenizer_config.json``, ``special_tokens_map.json`` and ``added_tokens.json``, if they are
-    there, name tokens as for transformers. CheckpointNotFound if the files are not there,
-    CheckpointError if they make no CLIP tokenizer.
+    If they exist, ``tokenizer_config.json``, ``special_tokens_map.json`` and ``added_tokens.json``
+    name tokens as for transformers. Raises CheckpointNotFound if files are missing, and
+    CheckpointError if they do not make a CLIP tokenizer.
     """
     folder = Path(folder)
     try:
@@ -137,7 +137,7 @@ def load_tokenizer(folder: str | Path) -> Tokenizer:
         )
         for number, token in added.items():
             if tokenizer.vocab.get(token.content) != number:
-                raise ValueError(f"the added token {token.content[:40]!r} has not its id {number}")
+                raise ValueError(f"the added token {token.content[:40]!r} cannot have id {number}")
     except CheckpointNotFound:
         raise
     except (ValueError, OverflowError, OSError) as error:
@@ -152,8 +152,8 @@ Parts = tuple[dict[str, int], list[tuple[str, str]], dict[int, AddedToken]]
 
 
 def _of_one_file(path: Path) -> Parts:
-    """Vocabulary, merges and added tokens of a tokenizer.json; how it splits a text into words is
-    CLIP's own way, as in transformers."""
+    """Return vocabulary, merges and added tokens of a tokenizer.json. The rest of it is ignored:
+    texts are split into words in CLIP's way, as in transformers."""
     data = _json(path)
     model = data.get("model")
     if not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
@@ -162,7 +162,7 @@ def _of_one_file(path: Path) -> Parts:
         raise ValueError(f"{path.name} does not end words with {END_OF_WORD}, as CLIP's do")
     tokens = data.get("added_tokens") or []
     if not isinstance(tokens, list):
-        raise ValueError("added_tokens is no list")
+        raise ValueError("added_tokens is not a list")
     added = {}
     for token in tokens:
         parsed = _added_token(token)
@@ -171,15 +171,15 @@ def _of_one_file(path: Path) -> Parts:
 
 
 def _named_tokens(folder: Path) -> tuple[dict[str, str | AddedToken], dict[int, AddedToken]]:
-    """Which tokens begin, end and pad a text, and added tokens by their ids.
+    """Return the tokens that start, end and pad a text, and the added tokens by id.
 
-    Newer files say both in tokenizer_config.json; older ones have two files beside it.
+    Newer folders have both in tokenizer_config.json, older folders in two files beside it.
     """
     config = _json_if_there(folder / "tokenizer_config.json")
     listed = config.get("added_tokens_decoder")
     if listed is not None:
         if not isinstance(listed, dict):
-            raise ValueError("added_tokens_decoder is no object")
+            raise ValueError("added_tokens_decoder is not an object")
         return _special(config), {_id(key): _added_token(token) for key, token in listed.items()}
     special = _special(config) | _special(_json_if_there(folder / "special_tokens_map.json"))
     names = {each if isinstance(each, str) else each.content for each in special.values()}
@@ -205,7 +205,7 @@ def _added_token(data: Any) -> AddedToken:
     data = _object(data)
     content = data.get("content")
     if not isinstance(content, str) or not content:
-        raise ValueError("an added token is no text")
+        raise ValueError("an added token is not a text")
     flags = {}
     for name in ("single_word", "lstrip", "rstrip", "normalized", "special"):
         value = data.get(name)
@@ -225,13 +225,13 @@ def _object(data: Any) -> dict[str, Any]:
 def _id(value: Any) -> int:
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if type(number) is not int or not 0 <= number < 2**31:
-        raise ValueError(f"{str(value)[:40]!r} is no token's id")
+        raise ValueError(f"{str(value)[:40]!r} is not a token's id")
     return number
 
 
 def _vocabulary(data: Any) -> dict[str, int]:
     if not isinstance(data, dict) or not data:
-        raise ValueError("the vocabulary is no object of ids")
+        raise ValueError("the vocabulary is not an object of ids")
     if len({_id(number) for number in data.values()}) != len(data):
         raise ValueError("two tokens of the vocabulary have the same id")
     return data
@@ -239,7 +239,7 @@ def _vocabulary(data: Any) -> dict[str, int]:
 
 def _merges(lines: Any) -> list[tuple[str, str]]:
     if not isinstance(lines, list):
-        raise ValueError("the merges are no list")
+        raise ValueError("the merges are not a list")
     merges = []
     for number, line in enumerate(lines, 1):
         if isinstance(line, str):
@@ -251,7 +251,7 @@ def _merges(lines: Any) -> list[tuple[str, str]]:
             case [str(first), str(second)]:
                 merges.append((first, second))
             case _:
-                raise ValueError(f"merge {number} is no pair of tokens")
+                raise ValueError(f"merge {number} is not a pair of tokens")
     return merges
 
 
@@ -263,7 +263,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         return parse_object(_text(path), subject="")
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name} is no JSON: {error}") from None
+        raise ValueError(f"{path.name} is not JSON: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
 

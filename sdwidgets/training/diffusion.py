@@ -1,9 +1,9 @@
-"""Training a denoising network on the latents of any pictures, by any autoencoder.
+"""Training a denoising network on the latents of any images, by any autoencoder.
 
-The loss is DDPM's (arXiv 2006.11239, eq. 14), over training steps drawn evenly, on whatever the
-config says is predicted; with ``min_snr``, weighted as in arXiv 2303.09556. Some prompts are left
-out, for classifier-free guidance (arXiv 2207.12598). What the network is told is up to its
-embedders, of which there may be none; each is frozen, or learns along.
+The loss is DDPM's (arXiv 2006.11239, eq. 14) for the prediction that the config names, at evenly
+spread training steps; with ``min_snr``, it is weighted as in arXiv 2303.09556. Some prompts are
+dropped, for classifier-free guidance (arXiv 2207.12598). The network has any number of embedders,
+which are frozen or learn along.
 """
 
 from __future__ import annotations
@@ -50,16 +50,16 @@ from .text import new_text
 if TYPE_CHECKING:
     from .data import Pictures
 
-# Much noise at the end, and v: of a flat background a trace would show through (see configs.EMOJI).
+# High noise at the end, and v: or a trace of flat backgrounds would remain (see configs.EMOJI).
 NOISY = ScheduleConfig(beta_start=0.0015, beta_end=0.0195, prediction="v")
 SHOWN = 16  # samples, by default
-MOST = 20_000  # pictures whose latents are kept, by default
-TOGETHER = 32  # pictures made in one batch
+MOST = 20_000  # images whose latents are kept, by default
+TOGETHER = 32  # samples made in a batch
 CLASS_WIDTH = 64  # of a class's token
 
 
 class Denoising(nn.Module):
-    """What training changes: the network, and the weights of the embedders that learn along."""
+    """The modules that training changes: the network, and the embedders that learn along."""
 
     def __init__(self, unet: UNet, embedders: Sequence[nn.Module] = ()):
         super().__init__()
@@ -68,21 +68,21 @@ class Denoising(nn.Module):
 
     @staticmethod
     def kept(weights: dict[str, Tensor], part: str = "unet") -> dict[str, Tensor]:
-        """The weights of one part alone."""
+        """Return the weights of one part."""
         own = f"{part}."
         return {k.removeprefix(own): v for k, v in weights.items() if k.startswith(own)}
 
 
 @dataclass(kw_only=True)
 class DiffusionTask:
-    """``model`` learns to denoise the ``latents`` of ``pictures``, of which there are as many.
+    """``model`` learns to denoise ``latents``, those of ``pictures`` in the same order.
 
-    ``config`` says what the model is, ``embedders`` what the network is told: see `prompt_of`. The
-    weights of those that learn along are ``model.embedders``. A share of ``dropout`` of the prompts
-    is left out. ``min_snr``: gamma of the weights of that name (the paper's is 5); None: all noise
-    levels count alike.
+    ``config`` describes the model. ``embedders`` turn prompts (see `prompt_of`) into conditioning;
+    those that learn along are in ``model.embedders``. A share ``dropout`` of the prompts is
+    dropped. ``min_snr`` is gamma of the min-SNR weights, 5 in the paper; with None, all noise
+    levels have the same weight.
 
-    ``prompts`` are what `samples` shows, in ``steps`` steps.
+    `samples` are drawn for ``prompts`` in ``steps`` steps.
     """
 
     model: Denoising
@@ -102,11 +102,11 @@ class DiffusionTask:
         self.noise = noise_schedule(self.config.schedule)
 
     def rows(self, draw: Draw) -> list[int]:
-        """Which pictures a batch is of."""
+        """Return the indices of a batch's images."""
         return sample_rows(draw, len(self.latents), self.seed)
 
     def given(self, draw: Draw) -> list[Given]:
-        """What is given for each image of a batch; without a prompt where that is left out."""
+        """Return the inputs for each image of a batch, with some prompts dropped."""
         batch = []
         for row, number in zip(self.rows(draw), draw.numbers, strict=True):
             rng = random.Random(f"prompt/{self.seed}/{number}")
@@ -136,15 +136,15 @@ class DiffusionTask:
         little, much = (third.to(device) for third in (t < steps / 3, t >= steps * 2 / 3))
         return {
             "loss": (weight * error).mean(),
-            "little_noise": 3 * (error * little).mean(),  # a third of the batch is there
+            "little_noise": 3 * (error * little).mean(),  # a third of the batch has little noise
             "much_noise": 3 * (error * much).mean(),
         }
 
     # -- what has been learnt --------------------------------------------------------------------
 
     def samples(self, count: int = SHOWN, seed: int = 0) -> np.ndarray:
-        """``count`` pictures [count, H, W, 3] uint8 of ``prompts``, in turn, as the averaged
-        weights make them now. Picture i is of the noise of ``seed`` + i."""
+        """Return ``count`` images [count, H, W, 3] uint8 for ``prompts`` in turn, by the averaged
+        weights as they are now. Image i has the noise of ``seed`` + i."""
         model, images = self._model(None), []
         for start in range(0, count, TOGETHER):
             numbers = range(start, min(start + TOGETHER, count))
@@ -158,7 +158,7 @@ class DiffusionTask:
         return np.stack(images)
 
     def result(self, checkpoint: str | os.PathLike[str] | None = None) -> LatentDiffusion:
-        """The whole model, with the averaged weights as they are now or in a training's file."""
+        """Return the whole model, with the averaged weights as they are now or in a checkpoint."""
         model = self._model(checkpoint)
         some = range(min(200, len(self.latents)))
         pictures = torch.cat([to_tensor(self.pictures.picture(number)) for number in some])
@@ -186,8 +186,8 @@ class DiffusionTask:
 def prompt_of(
     embedders: Sequence[Embedder], pictures: Pictures, number: int, rng: random.Random
 ) -> str | None:
-    """The prompt of a training image: its label's name where classes are told, a caption where
-    texts are read, else None."""
+    """Return the prompt of a training image: the name of its label if the model has classes, a
+    caption if it reads texts, otherwise None."""
     classes = next((each for each in embedders if isinstance(each, ClassLabels)), None)
     if classes is None:
         reads = any("prompt" in each.inputs for each in embedders)
@@ -195,7 +195,7 @@ def prompt_of(
     names, label = classes.config.names, pictures.label(number)
     if label is None or not 0 <= label < len(names):
         raise InputError(
-            f"Picture {number} has the label {label}; there are {len(names)} classes, from 0.",
+            f"Image {number} has the label {label}; there are {len(names)} classes, from 0.",
             parameter="classes",
         )
     return names[label]
@@ -204,8 +204,11 @@ def prompt_of(
 def small_unet(
     autoencoder: AutoencoderConfig, size: int, context_dim: int, width: int = 48
 ) -> UNetConfig:
-    """A network for pictures of ``size`` pixels: levels down to 4 cells a side (four at most), of
-    ``width`` channels and its multiples, with attention where there are at most 16 cells a side."""
+    """Return a network for images of ``size`` pixels.
+
+    It has at most four levels, down to 4 cells per side, with ``width`` channels and multiples of
+    it, and attention at the levels with at most 16 cells per side.
+    """
     side, levels = size // autoencoder.factor, 1
     while levels < 4 and side >> levels >= 4:
         levels += 1
@@ -216,7 +219,7 @@ def small_unet(
         heads=tuple(max(n // 32, 1) for n in channels),
         blocks_per_level=1,
         context_dim=context_dim,
-        norm_groups=4,  # few: see configs.EMOJI
+        norm_groups=4,  # not more, see configs.EMOJI
         in_channels=autoencoder.latent_channels,
         out_channels=autoencoder.latent_channels,
     )
@@ -243,24 +246,24 @@ def diffusion(
     seed: int = 0,
     device: str | torch.device = "auto",
 ) -> DiffusionTask:
-    """Diffusion training of a new network on pictures, all of one square size.
+    """Return the task of training a new diffusion model on images of the same square size.
 
     autoencoder: a model, a file or folder, or the name of a bundled one ("emoji", "KL-f4", ...).
-    Its latents are scaled to unit variance on these pictures.
+    Its latents are scaled to unit variance on these images.
 
-    What the network is told: ``text="joint"``, the captions, by a small new text transformer (or
-    ``encoder``) that learns along; ``text="frozen"``, the captions, by ``encoder`` as it is: one of
-    another model (``model.text``), or trained here by `text` first; ``text=None``, nothing, or with
-    ``classes``, the names of the labels, what the picture is of. A share of ``dropout`` of that is
-    left out, so that ``guidance_scale`` can exaggerate it afterwards.
+    text: "joint" trains a small new text transformer, or ``encoder``, along with the network.
+    "frozen" uses ``encoder`` as it is: that of another model (``model.text``), or one trained
+    before by `text`. With None the model has no captions, but ``classes``, the names of the labels,
+    if they are given. A share ``dropout`` of the captions or labels is dropped, so that the model
+    can be guided (``guidance_scale``).
 
-    unet: the network; by default a small one, ``width`` channels wide (see `small_unet`).
-    prediction, min_snr: what is predicted, and gamma of the min-SNR weights, if wanted.
-    count: how many of the pictures, 20,000 at most by default; latents: a file to keep their
-    latents in. prompts: what ``samples`` shows, the first pictures' by default.
+    unet: the network; by default a small network with ``width`` channels (see `small_unet`).
+    prediction: what the network predicts. min_snr: gamma of the min-SNR weights, or None.
+    count: how many of the images are used, 20,000 at most by default. latents: a file that keeps
+    their latents. prompts: those of ``samples``; by default, the prompts of the first images.
 
-    Raises InputError for what does not go together. The same arguments make the same task, so a
-    training is resumed by making it again and giving its checkpoint to `train`.
+    Raises InputError for arguments that do not fit together. The same arguments make the same task.
+    To resume a training, make its task again and pass the checkpoint to `train`.
     """
     _check(prediction=prediction, min_snr=min_snr, dropout=dropout)
     place = device_of(device)
@@ -312,23 +315,23 @@ def diffusion(
 def _check(*, prediction: str, min_snr: float | None, dropout: float) -> None:
     if prediction not in ("eps", "v", "x0"):
         raise InputError(
-            f"What is predicted is 'eps', 'v' or 'x0', not {prediction!r}.", parameter="prediction"
+            f"prediction is 'eps', 'v' or 'x0', not {prediction!r}.", parameter="prediction"
         )
     if min_snr is not None and not min_snr > 0:
         raise InputError(
-            f"min_snr is above 0 (the paper's is 5), got {min_snr}.", parameter="min_snr"
+            f"min_snr is above 0 (5 in the paper), got {min_snr}.", parameter="min_snr"
         )
     if not 0 <= dropout <= 1:
-        raise InputError(f"dropout is a share, from 0 to 1, got {dropout}.", parameter="dropout")
+        raise InputError(f"dropout is a share from 0 to 1, got {dropout}.", parameter="dropout")
 
 
 def _side(pictures: Pictures, factor: int) -> int:
-    """The pictures' side in pixels, if they have one."""
+    """Return the side of the images in pixels. Raises InputError for unsuitable sizes."""
     height, side, _ = pictures.picture(0).shape
     if height != side or side % factor:
         raise InputError(
-            f"Pictures are {side} x {height} pixels; they must be square, and their sides multiples"
-            f" of {factor}, the autoencoder's factor.",
+            f"The images have {side} x {height} pixels. They must be square, with a multiple of"
+            f" {factor}, the autoencoder's factor, as their side.",
             parameter="pictures",
         )
     return side
@@ -341,22 +344,22 @@ def _embedders(
     classes: Sequence[str] | None,
     seed: int,
 ) -> tuple[Embedder, ...]:
-    """What the builder's arguments ask for, with weights of their own."""
+    """Return the embedders that the arguments ask for, with their own weights."""
     if text not in ("joint", "frozen", None):
         raise InputError(f"text is 'joint', 'frozen' or None, not {text!r}.", parameter="text")
     if text is not None and classes is not None:
         raise InputError(
-            "A network is told captions or classes, not both.\nFor classes give text=None, too.",
+            "A network is trained with captions or classes, not both.\nFor classes pass text=None.",
             parameter="classes",
         )
     if text is None and encoder is not None:
         raise InputError(
-            "An encoder without text would not be used.\nGive text='frozen' or text='joint', too.",
+            "With text=None the encoder would not be used.\nPass text='frozen' or text='joint'.",
             parameter="encoder",
         )
     if text == "frozen" and encoder is None:
         raise InputError(
-            "A frozen text encoder must have learnt already: give it as encoder=.\n"
+            "A frozen text encoder must be trained already: pass it as encoder=.\n"
             "Take another model's (model.text), or train one first: training.text(pictures).",
             parameter="encoder",
         )

@@ -1,15 +1,14 @@
 """Training the text encoder before the denoiser, as CLIP was before Stable Diffusion.
 
-Contrastive (arXiv 2103.00020): captions and pictures of a batch find each other. Pictures may come
-in groups that are alike but for what a careful reader sees (`SceneTwins`), and then stand beside
-each other in a batch, so that order has to be read. The encoder that is trained has one layer more
-than the one that is kept (Stable Diffusion 2 keeps its encoder's second to last layer too):
-gathering the whole sentence is that last layer's work. Two small terms keep the words themselves
-clear for cross-attention:
+The training is contrastive (arXiv 2103.00020): captions and images of a batch find each other.
+Images may come in groups whose captions differ only in small words or word order (`SceneTwins`).
+The images of a group are in the same batch, so that the order has to be read. The trained encoder
+has one layer more than the encoder that is kept, as in Stable Diffusion 2: that last layer gathers
+the whole sentence. Two small terms keep the states of words clear for cross-attention:
 
-- own word: from a token's state the token can be told, so a word's state stays its own;
-- quiet: the states of the end token and of the padding are the same under every caption, so a
-  picture can be drawn from its words and from nothing else.
+- own word: a token can be told from its state, so that a word's state stays its own;
+- quiet: the states of the end token and of the padding are the same for every caption, so that
+  images are drawn from the words alone.
 """
 
 from __future__ import annotations
@@ -46,17 +45,17 @@ if TYPE_CHECKING:
     from .data import Pictures
 
 START, END, PAD = "<|startoftext|>", "<|endoftext|>", "<|pad|>"
-SIDE = 64  # pixels of the pictures that captions are compared with
+SIDE = 64  # pixels of the images that are compared with captions
 SEEN = 32  # tokens of a caption and its padding, at least
-READ = 2000  # captions that a vocabulary is learnt from
+READ = 2000  # captions from which a vocabulary is learnt
 
 
 def build_tokenizer(folder: Path, captions: Iterable[str], merges: int = 509) -> TextConfig:
-    """Writes a CLIP tokenizer (byte-level BPE, lower case, ``</w>`` at a word's end) into
-    ``folder``: 512 byte tokens, at most ``merges`` merges learnt from ``captions``, and start,
-    end and padding. Any text can be tokenised; the captions' words are one token each.
+    """Write a CLIP tokenizer to ``folder``; return the default text config with its size and ids.
 
-    Returns the default text config with the vocabulary's size and these three ids.
+    The tokenizer is a byte-level BPE in lower case with ``</w>`` at a word's end. It has 512 byte
+    tokens, at most ``merges`` merges learnt from ``captions``, and the tokens for start, end and
+    padding. Any text can be tokenised; the words of the captions are a single token each.
     """
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
@@ -95,7 +94,7 @@ def build_tokenizer(folder: Path, captions: Iterable[str], merges: int = 509) ->
 
 
 def caption_vocabulary(folder: Path, scenes: int = 20_000) -> TextConfig:
-    """The tokenizer of the emoji scenes' captions."""
+    """Write the tokenizer of the emoji scenes' captions; return its text config."""
     shutil.rmtree(folder, ignore_errors=True)
     return build_tokenizer(folder, (scene_at(0, i).caption for i in range(scenes)))
 
@@ -103,17 +102,17 @@ def caption_vocabulary(folder: Path, scenes: int = 20_000) -> TextConfig:
 def new_text(
     pictures: Pictures, *, width: int = 64, layers: int = 2, heads: int = 4, seed: int = 0
 ) -> TextEncoder:
-    """A small text transformer with random weights, and a tokenizer of the pictures' captions.
+    """Return a small text transformer with random weights, and a tokenizer of the captions.
 
     Prompts may be half as long again as the longest caption, up to CLIP's 75 tokens. The same
-    pictures and ``seed`` give the same one. Raises InputError where nothing has a caption.
+    images and ``seed`` give the same encoder. Raises InputError if no image has a caption.
     """
     numbers = range(min(len(pictures), READ))
     captions = [pictures.caption(number, random.Random(number)) for number in numbers]
     if not any(caption.strip() for caption in captions):
         raise InputError(
-            "These pictures have no captions.\n"
-            "Give some, or train without words: text=None, with classes=... or without.",
+            "These images have no captions.\n"
+            "Add some, or train without captions: text=None, with or without classes=.",
             parameter="text",
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -130,8 +129,10 @@ def new_text(
 
 
 class PictureEncoder(nn.Module):
-    """Pictures [B, 3, 64, 64] to unit vectors [B, dim]: the other half of the contrast, and not
-    kept. The last convolution's map is flattened, not averaged, so that places are seen."""
+    """Images [B, 3, 64, 64] -> unit vectors [B, dim]: the other half of the contrast, not kept.
+
+    The last convolution's map is flattened, not averaged, so that positions are seen.
+    """
 
     def __init__(self, dim: int = 128):
         super().__init__()
@@ -150,25 +151,27 @@ class PictureEncoder(nn.Module):
 
 
 class Contrast(nn.Module):
-    """The text transformer with its extra last layer, which the states leave out and the pooled
-    state has, the picture encoder and the temperature."""
+    """The text transformer with its extra last layer, the image encoder and the temperature.
+
+    The states are those before the extra layer; the pooled state is after it.
+    """
 
     def __init__(self, config: TextConfig, dim: int = 128):
         super().__init__()
         self.text = CLIPText(replace(config, layers=config.layers + 1, skip=1))
         self.picture = PictureEncoder(dim)
         self.project = nn.Linear(config.width, dim, bias=False)
-        self.log_temperature = nn.Parameter(torch.tensor(2.65))  # 1/0.07, as CLIP begins
+        self.log_temperature = nn.Parameter(torch.tensor(2.65))  # 1/0.07, as in CLIP
 
     def forward(self, ids: Tensor) -> TextStates:
-        """The states that are kept, and the pooled states that meet the pictures."""
+        """Return the states that are kept, and the pooled states that are compared with images."""
         states: TextStates = self.text(ids)
         return states
 
 
 def twin(rng: random.Random, scene: Scene) -> Scene:
-    """The same things in another arrangement or, where nothing is arranged, on another
-    background: the scene that only a careful reader tells from this one."""
+    """Return the same objects in another arrangement or, without relations, on another background:
+    a scene that only a careful reader tells from the first."""
     if not scene.relations:
         others = [color for color in COLORS if color != scene.background]
         return describe(rng, replace(scene, background=rng.choice(others)))
@@ -188,7 +191,7 @@ def twin(rng: random.Random, scene: Scene) -> Scene:
 
 @dataclass(frozen=True)
 class SceneTwins:
-    """Pictures in pairs: number 2 i is scene i of a seed, 2 i + 1 its `twin`."""
+    """Images in pairs: number 2 i is scene i of a seed, and 2 i + 1 is its `twin`."""
 
     seed: int
     glyphs: Glyphs
@@ -213,9 +216,9 @@ class SceneTwins:
 class TextTask:
     """``model`` learns which caption belongs to which of the first ``count`` ``pictures``.
 
-    ``reader`` has the tokenizer. ``group`` pictures whose numbers follow each other are always in
-    one batch. Captions are asked for anew in every batch; where two of a batch are the same, either
-    picture is right.
+    ``reader`` has the tokenizer. Each ``group`` of consecutive images is always in the same batch.
+    Captions are drawn again for every batch. If two captions of a batch are equal, both images are
+    right.
     """
 
     model: Contrast
@@ -228,7 +231,7 @@ class TextTask:
 
     @cached_property
     def images(self) -> Tensor:
-        """All pictures, small: uint8 [count, 3, 64, 64]."""
+        """All images, scaled down: uint8 [count, 3, 64, 64]."""
         return torch.cat([_small(self.pictures.picture(i)) for i in range(self.count)])
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
@@ -240,7 +243,7 @@ class TextTask:
         ]
         ids = self.reader.tokenize(captions).ids
         longest = int((ids == config.eos).int().argmax(1).max()) + 1
-        ids = ids[:, : max(longest, SEEN)].to(device)  # no token sees those behind it
+        ids = ids[:, : max(longest, SEEN)].to(device)  # no token sees later ones
         image = from_levels(self.images[rows].to(device))
 
         read = self.model(ids)
@@ -263,14 +266,15 @@ class TextTask:
 
         numbers = torch.arange(len(ids), device=device)
         right = {"found": same[numbers, logits.argmax(1)].mean()}
-        if self.group > 1:  # each caption's own group of pictures
+        if self.group > 1:  # among the images of each caption's group
             groups = logits.view(len(ids), -1, self.group)[numbers, numbers // self.group]
             right["told_twins"] = (groups.argmax(1) == numbers % self.group).float().mean()
         loss = contrast + 0.2 * own + 0.5 * quiet
         return {"loss": loss, "contrast": contrast, "own": own, "quiet": quiet, **right}
 
     def result(self, checkpoint: str | Path | None = None) -> TextEncoder:
-        """The text encoder, frozen, with the averaged weights as they are now or in a file."""
+        """Return the frozen text encoder, with the averaged weights as they are now or in a
+        checkpoint."""
         if checkpoint is not None:
             weights = averaged(Path(checkpoint))
         else:
@@ -283,7 +287,7 @@ class TextTask:
 
 
 def _small(picture: np.ndarray) -> Tensor:
-    """uint8 [1, 3, 64, 64] of a picture [H, W, 3]."""
+    """Return an image [H, W, 3] scaled down to uint8 [1, 3, 64, 64]."""
     image = F.interpolate(to_tensor(picture), (SIDE, SIDE), mode="area")
     return to_levels(image)
 
@@ -298,10 +302,10 @@ def text(
     seed: int = 0,
     device: str = "auto",
 ) -> TextTask:
-    """Contrastive training of a new, small text encoder on pictures and their captions.
+    """Return the task of training a small new text encoder on images and their captions.
 
-    ``count``: how many of the pictures; they are held in memory, small. When trained,
-    ``task.result()`` is what `diffusion` takes as its ``encoder``.
+    ``count`` is how many of the images are used; they are kept in memory, scaled down. After the
+    training, pass ``task.result()`` to `diffusion` as its ``encoder``.
     """
     reader = new_text(pictures, width=width, layers=layers, heads=heads, seed=seed)
     with torch.random.fork_rng(devices=[]):
@@ -312,7 +316,7 @@ def text(
 
 
 def kept_weights(contrast: dict[str, Tensor], config: TextConfig) -> dict[str, Tensor]:
-    """The weights of the encoder that is kept: the trained one without its last layer."""
+    """Return the weights of the encoder that is kept: those trained, without the last layer."""
     last = f"text_model.encoder.layers.{config.layers}."
     return {
         name.removeprefix("text."): value

@@ -242,7 +242,7 @@ def test_an_autoencoder_goes_to_disk_and_back(name: str, tmp_path: Path) -> None
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="left as it is"):
+    with pytest.raises(InputError, match="left unchanged"):
         save_autoencoder(Autoencoder(SMALL.autoencoder), tmp_path)
 
 

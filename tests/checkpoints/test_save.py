@@ -119,7 +119,7 @@ def test_a_model_is_replaced_and_other_files_are_kept(model: Any, tmp_path: Path
 def test_anything_else_is_left_alone(model: Any, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for target in (tmp_path, tmp_path / "thesis.txt"):
-        with pytest.raises(InputError, match="left as it is"):
+        with pytest.raises(InputError, match="left unchanged"):
             save_model(model, target)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 

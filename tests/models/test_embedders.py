@@ -63,7 +63,7 @@ def test_a_class_is_one_token_and_nothing_is_the_null_class() -> None:
 
 
 def test_a_prompt_that_names_no_class_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"'cta' is none of them\. Did you mean 'cat'\?"):
+    with pytest.raises(InputError, match=r"'cta' is not a class\. Did you mean 'cat'\?"):
         ClassLabels(CLASSES).tokens([given("cta")])
 
 

@@ -259,7 +259,7 @@ def test_a_model_with_captions_is_saved_and_loaded_like_any_other(make, tmp_path
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"text": "frozen"}, "must have learnt already"),
+        ({"text": "frozen"}, "must be trained already"),
         ({"text": "joint", "classes": ("red",)}, "captions or classes, not both"),
         ({"text": "jointly"}, "text is 'joint', 'frozen' or None"),
         ({"prediction": "epsilon"}, "'eps', 'v' or 'x0'"),

@@ -1,32 +1,32 @@
 // Made from sdwidgets/contract.py by js/contract.py. Edit that file, and build.
 
 /**
- * Traits that come in numbers, and how many there are of each: frame0 to frame63 hold a step each,
- * more0 to more63 what only an opened Studio needs of it, film0 to film5 a compared run, grid0 to
- * grid23 the images that a training made at a step.
+ * Numbered traits, and how many there are of each: frame0 to frame63 hold a step each, more0 to
+ * more63 the parts of a step that only an opened Studio needs, film0 to film5 a compared run, grid0
+ * to grid23 the images that a training made at a step.
  */
 export const NUMBERED = { frame: 64, more: 64, film: 6, grid: 24 } as const;
 
-/** Of what is known of a run beside its steps, its ``v``. */
+/** The ``v`` of a run's data beside its steps. */
 export const HEADER_VERSION = 1;
 
-/** What a frame may hold, in this order: latents, and the attention of each layer. */
+/** The parts of a frame, in this order: latents, and the attention of each layer. */
 export const PARTS = ["x", "denoised", "uncond", "difference", "attention"] as const;
 
-/** Where in the network a layer is. */
+/** The places of a layer in the network. */
 export const PLACES = ["down", "mid", "up"] as const;
 
-/** What a heat map is measured against: nothing, or all words of the prompt together. */
+/** What a heat map is relative to: nothing, or all words of the prompt together. */
 export const AGAINST = ["none", "words"] as const;
 
-/** Names for the tokens that stand for no word. */
+/** The names of the tokens that do not belong to a word. */
 export const SPECIAL = ["<start>", "<end>", "<padding>"] as const;
 
 /** The types of image files. */
 export const IMAGE_TYPES = ["image/png", "image/jpeg"] as const;
 
 /**
- * The most that a page reads: images of a run, channels and cells along a side of its latents,
+ * The limits of what a page reads: images of a run, channels and cells along a side of its latents,
  * tokens, layers, pixels along a side of an image, characters of a text, bytes of a frame's JSON.
  */
 export const LIMITS = {
@@ -41,14 +41,14 @@ export const LIMITS = {
 } as const;
 
 /**
- * An exported page: the ids of the element drawn into and of the data, and the key of bytes in
- * base64 among them.
+ * Names in an exported page: the ids of the element to draw into and of the data, and the key of
+ * bytes in base64 in the data.
  */
 export const EXPORTED = { root: "sdw", data: "sdw-data", bytes: "$bytes" } as const;
 
 /**
- * The traits of all viewers that a page may set; `widgets.selection.Selections` documents them. A
- * real number whose default is None may be None.
+ * The traits of all viewers that a page may set; `widgets.selection.Selections` documents them.
+ * Numbers whose default is None may be None.
  */
 export const SELECTION = {
   step: { kind: "whole", default: -1, least: -1 },
@@ -64,7 +64,7 @@ export const SELECTION = {
   contour: { kind: "flag", default: false },
 } as const;
 
-/** Those of the lab, beside the autoencoders on show. */
+/** The traits of the lab that a page may set, beside the autoencoders shown. */
 export const LAB_SELECTION = {
   panel: { kind: "choice", default: "latents", among: ["latents", "play", "between", "noise"] },
   side: { kind: "choice", default: 128, among: [64, 128, 256] },
@@ -102,28 +102,28 @@ export const ASKS = {
 } as const;
 
 /**
- * Bytes of a file, and of each of the parts in which it is sent, at most: some servers cut off
- * longer messages.
+ * The most bytes of a file, and of each part in which it is sent, since some servers cut longer
+ * messages.
  */
 export const UPLOAD = { largest: 16777216, part: 1048576 } as const;
 
-/** Autoencoders side by side, at most. */
+/** The most autoencoders side by side. */
 export const MOST_AUTOENCODERS = 4;
 
 /** The types of edits of latents. */
 export const EDITS = ["knock", "scale", "noise", "shift", "flip", "paint", "walk"] as const;
 
-/** In the place of a channel: all of them. */
+/** The value of a channel that stands for all of them. */
 export const ALL_CHANNELS = -1;
 
 /** The largest factor of a scaling, value of a painting and amount of a walk, up or down. */
 export const EDIT_LIMIT = 4;
 
-/** What painting does to the cells. */
+/** The modes of painting. */
 export const PAINT_MODES = ["set", "add"] as const;
 
-/** What one may point at: a latent cell or a pixel of the image. */
+/** What a person may point at: a latent cell or a pixel of the image. */
 export const TOUCHED = ["cell", "pixel"] as const;
 
-/** The noise levels that an image is shown at. */
+/** The noise levels at which an image is shown. */
 export const NOISE_LEVELS = 21;
