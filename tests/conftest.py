@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,6 +16,13 @@ sys.path.insert(0, str(Path(__file__).parent))  # references.py, vocabulary.py
 if TYPE_CHECKING:
     from sdwidgets.configs import ModelConfig
     from sdwidgets.pipeline import LatentDiffusion
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _interruptible() -> None:
+    """Ctrl-C interrupts, also where the tests run in the background and it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

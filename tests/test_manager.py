@@ -670,6 +670,7 @@ def test_a_model_that_can_never_fit_drops_no_other(monkeypatch: pytest.MonkeyPat
         assert manager.loaded() == ["three"]
 
 
+@pytest.mark.slow
 def test_an_unloaded_model_is_gone_at_once(manager: ModelManager) -> None:
     models: Any = manager._load
     for _ in range(20):

@@ -55,6 +55,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "JUPYTER_PREFER_ENV_PATH", "1")  # this environment's kernel
         patch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
+        patch.setitem(os.environ, "PYTHONPATH", str(LESSONS[0].parents[1]))  # this checkout
         yield execute
 
 

@@ -514,8 +514,9 @@ def test_a_run_cannot_be_waited_for_by_its_own_observer(studio: Studio) -> None:
 
 @pytest.mark.parametrize("kind", ["missing", "cut", "foreign", "no model"])
 def test_a_model_that_cannot_be_loaded_leaves_picture_and_trace(
-    make_studio: Callable[..., Studio], tmp_path: Any, model: Any, kind: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, model: Any, kind: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # long paths are shortened in messages
     path = tmp_path / "model.safetensors"
     if kind == "cut":
         path.write_bytes(b"\x40" + bytes(7))
@@ -534,12 +535,12 @@ def test_a_model_that_cannot_be_loaded_leaves_picture_and_trace(
         studio.generate()
         trace = studio.wait(WAIT)
         pictures = studio.view.pictures
-        studio.model = str(path)
+        studio.model = path.name
         studio.generate()
         with pytest.raises(SDWidgetsError):
             studio.wait(WAIT)
         assert studio.state == "error"
-        assert "model.safe" in studio.view.message
+        assert path.name in studio.view.message
         assert studio.view.message.count("\n") <= 2
         assert (studio.trace, studio.view.pictures) == (trace, pictures)
         studio.model = "tiny"
