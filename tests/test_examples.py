@@ -32,6 +32,7 @@ def example(shown: Callable[..., Any]) -> str:
     return textwrap.dedent(found[1]) if found else ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shown", SHOWN, ids=lambda shown: shown.__name__)
 def test_there_is_an_example_that_runs(
     shown: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
