@@ -1,6 +1,6 @@
 // Colour maps: from 0..1 to a colour.
 
-import { clamp } from "./clamp";
+import { clamp } from "./numbers";
 import type { Selection } from "./selection";
 
 export type Colormap = Selection["colormap"];

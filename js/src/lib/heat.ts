@@ -5,8 +5,8 @@
 // as the mean over its tokens. Resizing is linear, so maps of the same resolution are summed first
 // and each resolution is resized once: one map takes a millisecond or two.
 
-import { clamp } from "./clamp";
 import { SPECIAL } from "./contract";
+import { clamp } from "./numbers";
 import type { Frame } from "./reel";
 import type { Head, PictureHead, Reel, Selection } from "./view";
 

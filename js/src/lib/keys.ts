@@ -1,6 +1,6 @@
 // Keys pressed inside a widget belong to the widget: in the notebook `d d` deletes a cell.
 
-import { clamp } from "./clamp";
+import { clamp } from "./numbers";
 
 /** Whether a key is the host's: with Ctrl, Cmd or Alt. */
 export const isShortcut = (event: KeyboardEvent) => event.ctrlKey || event.metaKey || event.altKey;

@@ -1,7 +1,7 @@
 // Latents to colours. Red, green and blue are nearly linear in latents, so one small matrix product
 // does it, the same as the kernel's preview.
 
-import { clamp } from "./clamp";
+import { clamp, times } from "./numbers";
 import type { Frame } from "./reel";
 
 /** Rows of red, green, blue in [-1, 1]: one for each channel, then the constant. */
@@ -24,7 +24,7 @@ const WARM = [255, 156, 38];
 /** The known factors if they fit that many channels; else factors that show the first three. */
 export function factorsFor(channels: number, known: Factors): Factors {
   if (known.length === channels + 1) return known;
-  return Array.from({ length: channels + 1 }, (_, c) => {
+  return times(channels + 1, (c) => {
     return [0, 1, 2].map((colour) => (c === colour && c < channels ? 0.5 : 0)) as [
       number,
       number,

@@ -7,6 +7,7 @@
 import { bytes } from "./bytes";
 import { LIMITS, PARTS } from "./contract";
 import { halves } from "./half";
+import { isNumber, isWhole } from "./numbers";
 import type { Head, Reel } from "./view";
 
 export type Part = Exclude<(typeof PARTS)[number], "attention">;
@@ -49,10 +50,6 @@ interface Meta {
 }
 
 const padded = (length: number) => Math.ceil(length / 4) * 4;
-const isNumber = (value: unknown): value is number =>
-  typeof value === "number" && Number.isFinite(value);
-const isWhole = (value: unknown, most: number, least = 1): value is number =>
-  Number.isInteger(value) && (value as number) >= least && (value as number) <= most;
 const areWhole = <T extends number[]>(values: unknown, most: T): values is T =>
   Array.isArray(values) &&
   values.length === most.length &&

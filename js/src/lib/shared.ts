@@ -3,6 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "./choices";
 import { type ASKS, NUMBERED } from "./contract";
+import { times } from "./numbers";
 import { NAMES, type Selection, selectionOf } from "./selection";
 import type { Hover, What } from "./view";
 
@@ -16,7 +17,7 @@ export const one =
 
 /** The names of numbered traits: frame0, frame1, ... */
 export const numbered = (name: keyof typeof NUMBERED): string[] =>
-  Array.from({ length: NUMBERED[name] }, (_, i) => `${name}${i}`);
+  times(NUMBERED[name], (i) => `${name}${i}`);
 
 /** anywidget types event names by trait; one loose signature serves them all here. */
 type Events = Record<"on" | "off", (name: string, handler: unknown) => void>;

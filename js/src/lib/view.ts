@@ -1,8 +1,8 @@
 // What every panel of a viewer gets: the data so far and the selection. A panel is a function
 // (view: View) => Panel and asks the kernel for nothing.
 
-import { clamp } from "./clamp";
 import { AGAINST, HEADER_VERSION, LIMITS, PLACES } from "./contract";
+import { clamp, isNumber, isWhole, times } from "./numbers";
 import type { Frame } from "./reel";
 import type { Selection } from "./selection";
 
@@ -97,6 +97,9 @@ export function batchOf({ reel }: View): number {
   return reel.frames[0]?.size[0] ?? Math.max(reel.head?.pictures.length ?? 0, 1);
 }
 
+/** The indices of all of them. */
+export const allImages = (view: View) => times(batchOf(view), (i) => i);
+
 /** The index of the image on show. */
 export function pictureOf(view: View): number {
   return clamp(Math.round(view.selection.picture), 0, batchOf(view) - 1);
@@ -119,10 +122,7 @@ const isRecord = (value: unknown): value is Record_ =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 const isText = (value: unknown): value is string =>
   typeof value === "string" && value.length <= LIMITS.text;
-const isNumber = (value: unknown): value is number =>
-  typeof value === "number" && Number.isFinite(value);
-const isCount = (most: number) => (value: unknown) =>
-  isNumber(value) && Number.isInteger(value) && value >= 0 && value <= most;
+const isCount = (most: number) => (value: unknown) => isWhole(value, most, 0);
 const isList = <T>(value: unknown, each: (one: unknown) => unknown, most: number = LIMITS.tokens) =>
   Array.isArray(value) && value.length <= most && (value as T[]).every((one) => each(one));
 

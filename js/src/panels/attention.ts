@@ -1,6 +1,5 @@
 // Where the words looked: a map over the picture, the prompt to choose from, words at a spot.
 
-import { clamp } from "../lib/clamp";
 import { type Colormap, coloured, colours } from "../lib/colours";
 import { choice } from "../lib/controls";
 import { aria, h, on, vary, write } from "../lib/dom";
@@ -16,6 +15,7 @@ import {
   scaled,
 } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
+import { clamp, times } from "../lib/numbers";
 import type { Head, Panel, PictureHead, Selection, View, What } from "../lib/view";
 import { chips, type Part, specialParts } from "./chips";
 import { matrix } from "./matrix";
@@ -283,7 +283,7 @@ const shape = ({ width, height }: Head) => `${Math.max(width, 1)} / ${Math.max(h
 
 function stops(colormap: Colormap): string {
   const table = colours(colormap);
-  return Array.from({ length: 9 }, (_, i) => {
+  return times(9, (i) => {
     const at = 3 * Math.round((i / 8) * 255);
     return `rgb(${table.subarray(at, at + 3).join(" ")})`;
   }).join(", ");
@@ -291,7 +291,7 @@ function stops(colormap: Colormap): string {
 
 /** The words that a spot takes most from: always as many rows. */
 function rankingList() {
-  const rows = Array.from({ length: RANKED }, () => {
+  const rows = times(RANKED, () => {
     const word = h("bdi", "sdw-rank-word");
     const fill = h("span", {});
     const share = h("span", "sdw-rank-share");

@@ -1,10 +1,10 @@
 // Inside one step: noisy and clean latents, both halves of guidance, each channel, the schedule.
 
-import { clamp } from "../lib/clamp";
 import { symbol } from "../lib/controls";
 import { aria, h, on, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import { channel, clean, extent, guided, paint, preview, signed, wipe } from "../lib/latents";
+import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import { guidanceOf, type Panel, pictureOf, type View, type What } from "../lib/view";
 import { schedule } from "./schedule";
@@ -159,7 +159,7 @@ function channelRow() {
 
   const have = (count: number) => {
     if (canvases.length === count) return;
-    canvases.splice(0, canvases.length, ...Array.from({ length: count }, () => h("canvas")));
+    canvases.splice(0, canvases.length, ...times(count, () => h("canvas")));
     vary(cells, "columns", Math.min(count, 8));
     cells.replaceChildren(
       ...canvases.map((canvas, i) => {

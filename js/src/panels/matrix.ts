@@ -1,9 +1,9 @@
 // Step by layer: where and when the network looked for the pinned word, each cell a door to its map.
 
-import { clamp } from "../lib/clamp";
 import { aria, h, on, vary, write } from "../lib/dom";
 import { columns, glance, isSpecial, pictureAt } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
+import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import type { Head, Panel, View, What } from "../lib/view";
 import "../attention.css";
@@ -118,7 +118,7 @@ export function matrix(view: View): Panel {
         const alone = view.selection.layer === layer && view.selection.span === "run";
         view.select({ layer: alone ? -1 : layer, span: "run" });
       });
-      const cells = Array.from({ length: count(head) }, (_, column) => {
+      const cells = times(count(head), (column) => {
         const cell = h("div", { class: "sdw-cell", role: "gridcell", tabindex: -1 });
         cell.dataset.layer = String(layer);
         cell.dataset.column = String(column);

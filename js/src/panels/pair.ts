@@ -4,7 +4,7 @@ import { symbol } from "../lib/controls";
 import { aria, h } from "../lib/dom";
 import { clean, paintGrid, preview, wipe } from "../lib/latents";
 import type { Show } from "../lib/show";
-import { batchOf, guidanceOf, type Panel, type What } from "../lib/view";
+import { allImages, guidanceOf, type Panel, type What } from "../lib/view";
 import { stepWords } from "./transport";
 
 export function pair(view: Show): Panel {
@@ -19,7 +19,7 @@ export function pair(view: Show): Panel {
     if (what === "hover") return;
     const { reel, selection } = view;
     const frame = reel.at(selection.step);
-    const images = Array.from({ length: batchOf(view) }, (_, i) => i);
+    const images = allImages(view);
     const draw = (canvas: HTMLCanvasElement, latents: Float32Array | undefined, words: string) => {
       aria(canvas, "label", frame ? `${words}, ${stepWords(frame, reel.head)}` : words);
       if (frame === undefined || latents === undefined) return wipe(canvas);

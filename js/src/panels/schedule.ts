@@ -1,8 +1,8 @@
 // The noise schedule: how much noise is left at each step, three ways to say it.
 
-import { clamp } from "../lib/clamp";
 import { choice, symbol } from "../lib/controls";
 import { aria, h, on, svg } from "../lib/dom";
+import { clamp } from "../lib/numbers";
 import { type Panel, showStep, type View, type What } from "../lib/view";
 import { level } from "../lib/words";
 

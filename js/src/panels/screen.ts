@@ -1,12 +1,19 @@
 // The image of a run at one step, with what lies over it, and where the pointer is.
 
 import { addressOf } from "../lib/bytes";
-import { clamp } from "../lib/clamp";
 import { aria, h, on, vary } from "../lib/dom";
 import { change, clean, columnsFor, type Plane, paintGrid, preview, wipe } from "../lib/latents";
+import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import type { Picture, Shape, Show } from "../lib/show";
-import { batchOf, guidanceOf, type Panel, pictureOf, type Selection, type What } from "../lib/view";
+import {
+  allImages,
+  guidanceOf,
+  type Panel,
+  pictureOf,
+  type Selection,
+  type What,
+} from "../lib/view";
 import { stepWords } from "./transport";
 
 export type ViewName = Selection["view"];
@@ -88,7 +95,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
     const said = frame ? `${NAMES[name]}, ${stepWords(frame, head)}` : "no picture yet";
     aria(canvas, "label", name === "picture" ? "" : said);
     if (frame === undefined) wipe(canvas);
-    const images = all ? Array.from({ length: batchOf(view) }, (_, i) => i) : [which];
+    const images = all ? allImages(view) : [which];
     note = frame ? paintFrame(canvas, view, frame, images, name) : "";
   };
 

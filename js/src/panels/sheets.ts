@@ -1,10 +1,10 @@
 // The pictures of a training: the newest large, the earlier ones to go back to and to play.
 
 import { bytes } from "../lib/bytes";
-import { clamp } from "../lib/clamp";
 import { nearest } from "../lib/curve";
 import { aria, h, on, svg, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
+import { clamp } from "../lib/numbers";
 import type { Sheet } from "../lib/sheets";
 import { PAUSE, PLAY } from "./transport";
 

@@ -2,6 +2,7 @@
 
 import { aria, h, write } from "../lib/dom";
 import { pictureAt } from "../lib/heat";
+import { times } from "../lib/numbers";
 import type { Panel, PictureHead, View, What } from "../lib/view";
 import { TITLES, wordButton, wordRow } from "./chips";
 import "../attention.css";
@@ -35,7 +36,7 @@ export function groups(picture: PictureHead): Group[] {
   });
   const end = pieces.length + 1;
   out.push({ word: "<end>", slots: [{ text: "end", token: end }], kind: "end" });
-  const rest = Array.from({ length: Math.max(slots - end - 1, 0) }, (_, k) => end + 1 + k);
+  const rest = times(Math.max(slots - end - 1, 0), (k) => end + 1 + k);
   if (rest.length > 0) {
     const padding = rest.map((token) => ({ text: "", token }));
     out.push({ word: "<padding>", slots: padding, kind: "padding" });

@@ -1,8 +1,8 @@
 // Through the steps: play, a slider over those that are kept, keys and the wheel.
 
-import { clamp } from "../lib/clamp";
 import { aria, h, on, svg } from "../lib/dom";
 import { isShortcut } from "../lib/keys";
+import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import { isActive, type Show } from "../lib/show";
 import { type Head, type Panel, showStep } from "../lib/view";
