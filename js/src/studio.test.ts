@@ -69,7 +69,8 @@ const kinds = () => model.sent.map(({ kind }) => kind);
 
 beforeEach(() => {
   const waiting: (() => void)[] = [];
-  vi.useFakeTimers({ toFake: ["setTimeout", "setInterval", "clearTimeout", "clearInterval"] });
+  const clocks = ["setTimeout", "setInterval", "clearTimeout", "clearInterval"] as const;
+  vi.useFakeTimers({ toFake: [...clocks, "performance"] });
   vi.stubGlobal("requestAnimationFrame", (f: () => void) => waiting.push(f));
   vi.stubGlobal("cancelAnimationFrame", () => waiting.splice(0));
   vi.stubGlobal(
@@ -179,6 +180,8 @@ test("the run says how long a step takes and how long the steps to come will", (
   begin(1, 4);
   refresh();
   expect(numbers()).toEqual(["4 of 20", "8.50", "0.03 s", "0.48 s"]);
+  vi.advanceTimersByTime(500);
+  expect(numbers()[3]).toBe("0.00 s"); // it goes on while no step comes
   model.change({ state: "stopped", message: "Stopped" });
   expect(numbers()[3]).toBe("–");
 });
