@@ -16,14 +16,16 @@ import threading
 import time
 import traceback
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from .checks import shown
 from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
 from .pictures import PictureLike, Start
 from .settings import AttentionSettings, Settings, amount
+from .sources import MOST, Source, differences
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +47,9 @@ class Request:
     """A run to be submitted: the model and the arguments of `LatentDiffusion.sample`.
 
     ``model``: a bundled name, a path, or the hub's "owner/name". ``image`` and ``mask``: as in
-    `LatentDiffusion.sample`. ``attention``: record where the words look.
+    `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: what the
+    model is expected to be made of, as in `Trace.sources`; if it is made of something else, the run
+    and its record have a notice of it.
     """
 
     model: str
@@ -53,6 +57,7 @@ class Request:
     image: PictureLike | None = None
     mask: PictureLike | None = None
     attention: bool | AttentionSettings = False
+    sources: tuple[Source, ...] = ()
 
 
 class Job:
@@ -299,7 +304,7 @@ class ModelManager:
         if start is not None:
             _ = settings.skipped_steps  # whether a step is left to do
         AttentionSettings.of(request.attention)
-        request = replace(request, settings=settings)
+        request = replace(request, settings=settings, sources=_checked(request.sources))
         number = next(self._numbers)
         job = Job(self, number, request.model, request, on_run, on_step, on_state, start=start)
         job._tell(on_state, "queued")
@@ -465,6 +470,8 @@ class ModelManager:
             return
         job._set_state("running")
         run = model.run(request.settings, job._start, attention=request.attention)
+        if request.sources and (other := differences(request.sources, model.sources)):
+            run.notices += (other,)
         job._tell(job._on_run, run)
         taken: list[Step] = []
         for step in _until(job._stop, run):
@@ -476,6 +483,16 @@ class ModelManager:
             job._end("stopped", f"Stopped after step {len(taken)} of {len(run)}.")
         else:
             job._end("done")
+
+
+def _checked(sources: Sequence[Source]) -> tuple[Source, ...]:
+    is_list = isinstance(sources, (list, tuple))
+    if not is_list or len(sources) > MOST or not all(isinstance(one, Source) for one in sources):
+        raise InputError(
+            f"sources must be at most {MOST} of sdwidgets.sources.Source, got {shown(sources)}.",
+            parameter="sources",
+        )
+    return tuple(sources)
 
 
 def _until(stop: threading.Event, run: Any) -> Iterator[Step]:

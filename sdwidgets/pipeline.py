@@ -96,43 +96,42 @@ class LatentDiffusion:
         as LoRA does, give parts made by `models.patched.patched`. The new model has its own
         fingerprint. The two share memory, so neither may be moved to another device in place.
 
-        Raises InputError if no part is new, if there is no source, and for an autoencoder whose
-        latents do not have the UNet's shape.
+        Raises InputError if no part is new, if there is no source, and for parts that do not fit:
+        an autoencoder whose latents do not have the UNet's shape, a UNet with other inputs.
         """
-        changed: list[tuple[nn.Module, nn.Module]] = []
-        if unet is not None:
-            changed.append((unet, self.unet))
-        if autoencoder is not None:
-            _check_latents(self, autoencoder)
-            changed.append((autoencoder, self.autoencoder))
+        unet = self.unet if unet is None else unet
+        encoder = self.autoencoder if autoencoder is None else autoencoder
         told = self.embedders if embedders is None else tuple(embedders)
+        _check_network(self, unet)
+        _check_latents(self, encoder)
         if len(told) != len(self.embedders):
             raise InputError(
                 f"{self.name!r} has {len(self.embedders)} embedders, got {len(told)}.",
                 parameter="embedders",
             )
-        pairs = zip(told, self.embedders, strict=True)
-        changed += [(new.model, old.model) for new, old in pairs if new is not old]
-        if not changed or not sources:
+        pairs = [(unet, self.unet), (encoder, self.autoencoder)]
+        pairs += [(new.model, old.model) for new, old in zip(told, self.embedders, strict=True)]
+        changed = [(new, old) for new, old in pairs if new is not old]
+        if not changed or not sources or not all(isinstance(each, Source) for each in sources):
             raise InputError(
                 "A derived model needs a new part, and a source that says what it is.\n"
                 "Give, for example, unet=patched(model.unet, weights) and Source('my-lora').",
                 parameter="sources",
             )
-        encoder = self.autoencoder if autoencoder is None else autoencoder
         name = name or "+".join([self.name, *(source.name for source in sources)])
         return replace(
             self,
             config=replace(
                 self.config,
                 name=name,
+                unet=unet.config,
                 autoencoder=encoder.config,
                 embedders=tuple(embedder.config for embedder in told),
             ),
-            unet=self.unet if unet is None else unet,
+            unet=unet,
             autoencoder=encoder,
             embedders=told,
-            preview=self.preview if autoencoder is None else None,
+            preview=self.preview if encoder is self.autoencoder else None,
             sources=self.sources + sources,
             derivation=derivation_of(self.fingerprint, sources, changed),
         )
@@ -150,12 +149,7 @@ class LatentDiffusion:
 
             finer = model.with_autoencoder(sdw.load_autoencoder("vae.safetensors"))
         """
-        if not isinstance(autoencoder, Autoencoder):
-            raise InputError(
-                f"autoencoder must be an Autoencoder, got a {type(autoencoder).__name__}.\n"
-                "Load one with sdwidgets.load_autoencoder(path).",
-                parameter="autoencoder",
-            )
+        _check_latents(self, autoencoder)
         sources = autoencoder.sources or (Source("autoencoder", kind="autoencoder"),)
         return self.derived(*sources, name=name, autoencoder=autoencoder)
 
@@ -193,7 +187,7 @@ class LatentDiffusion:
 
         Raises InputError for inputs that the model does not take.
         """
-        return read(self.embedders, [self._given(each) for each in given])
+        return read(self.embedders, self._batch(given))
 
     @torch.no_grad()
     def condition(self, given: Sequence[str | Given]) -> Conditioning:
@@ -202,15 +196,19 @@ class LatentDiffusion:
         A lone prompt stands for an image of the model's own size. Raises InputError for inputs that
         the model does not take.
         """
-        batch = [self._given(each) for each in given]
+        batch = self._batch(given)
         read(self.embedders, batch)
         side = self.config.size // self.config.autoencoder.factor
         with threads_for(self.unet, len(batch) * side**2):  # no embedder works harder than a step
             return condition(self.embedders, batch, join=self.config.join, device=self.device)
 
-    def _given(self, given: str | Given) -> Given:
-        side = self.config.size
-        return Given(given, (side, side)) if isinstance(given, str) else given
+    def _batch(self, given: Sequence[str | Given]) -> list[Given]:
+        """What is given for each image; a lone prompt stands for an image of the model's size."""
+        batch = [] if isinstance(given, str) else list(given)
+        if not batch or not all(isinstance(each, (str, Given)) for each in batch):
+            raise InputError("Prompts are a list of strings, like ['a cat'].", parameter="prompt")
+        size = (self.config.size, self.config.size)
+        return [Given(each, size) if isinstance(each, str) else each for each in batch]
 
     def encode(self, image: PictureLike) -> Tensor:
         """The latents [1, C, H/f, W/f] float32 of an image: the mean of its posterior.
@@ -339,7 +337,28 @@ class LatentDiffusion:
         return Trace.of(self.sample(prompt, **settings))
 
 
+def _check_network(model: LatentDiffusion, unet: UNet) -> None:
+    if not isinstance(unet, UNet):
+        raise InputError(
+            f"unet must be a UNet, got a {type(unet).__name__}.\n"
+            "Make one with patched(model.unet, weights).",
+            parameter="unet",
+        )
+    for name in ("in_channels", "out_channels", "context_dim", "vector_dim"):
+        old, new = getattr(model.config.unet, name), getattr(unet.config, name)
+        if new != old:
+            raise InputError(
+                f"{model.name!r} needs a UNet with a {name} of {old}, got {new}.", parameter="unet"
+            )
+
+
 def _check_latents(model: LatentDiffusion, autoencoder: Autoencoder) -> None:
+    if not isinstance(autoencoder, Autoencoder):
+        raise InputError(
+            f"autoencoder must be an Autoencoder, got a {type(autoencoder).__name__}.\n"
+            "Load one with sdwidgets.load_autoencoder(path).",
+            parameter="autoencoder",
+        )
     old, new = model.config.autoencoder, autoencoder.config
     if (old.latent_channels, old.factor) != (new.latent_channels, new.factor):
         raise InputError(

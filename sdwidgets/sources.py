@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import checks
+from .errors import InputError
+
 MOST = 64
 """The most sources that a record names, more than any model has."""
 
 NAME_LIMIT = 512  # characters
+STRENGTH_LIMIT = 1e6
 
 QUICK = 64 * 2**20
 """Bytes that `hashed` reads in a fraction of a second: the most that is read to save an image."""
@@ -48,7 +53,10 @@ class LocalFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """A file, or a model on the hub, from which weights of a model came."""
+    """A file, or a model on the hub, from which weights of a model came.
+
+    Raises InputError for values that no record can keep.
+    """
 
     name: str
     """The file's name, with its subfolder in a model folder ("unet/model.safetensors"); or the
@@ -63,6 +71,42 @@ class Source:
     """40 hexadecimal digits, the commit of a repository on the hub; "" for files."""
     file: LocalFile | None = field(default=None, repr=False, compare=False)
     """The file that `hashed` reads. It stays in this process: `as_dict` leaves it out."""
+
+    def __post_init__(self) -> None:
+        for name, digits in (("sha256", 64), ("commit", 40)):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not re.fullmatch(f"([0-9a-f]{{{digits}}})?", value):
+                raise InputError(
+                    f"The {name} of a source is {digits} hexadecimal digits, in lower case, or '';"
+                    f" got {checks.shown(value)}.",
+                    parameter=name,
+                )
+        for name in ("name", "kind"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not 0 < len(value) <= NAME_LIMIT:
+                raise InputError(
+                    f"The {name} of a source is a text of 1 to {NAME_LIMIT} characters, got"
+                    f" {checks.shown(value)}.",
+                    parameter=name,
+                )
+        if self.strength is not None:
+            limit = STRENGTH_LIMIT
+            strength = checks.real("strength", self.strength, -limit, limit)
+            object.__setattr__(self, "strength", strength)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Source:
+        """Return the source that `as_dict` describes; unknown fields are left out.
+
+        Raises InputError for values that no source can have.
+        """
+        return cls(
+            data.get("name", ""),
+            sha256=data.get("sha256", ""),
+            kind=data.get("kind", ""),
+            strength=data.get("strength"),
+            commit=data.get("commit", ""),
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return its fields for JSON, without empty ones."""
@@ -81,6 +125,50 @@ def hashed(sources: Sequence[Source], most: int | None = None) -> tuple[Source, 
     if most is not None and sum(file.size for file in left) > most:
         return tuple(sources)
     return tuple(_hashed(source) for source in sources)
+
+
+def differences(expected: Sequence[Source], found: Sequence[Source]) -> str:
+    """Return a notice that a model was made of other sources than expected, or "".
+
+    Sources are compared by their SHA-256 or commit if both have one, else by name; and by their
+    role and strength. Files are read if a SHA-256 is expected.
+    """
+    if not expected:
+        return ""
+    if any(source.sha256 for source in expected):
+        found = hashed(found)
+    missing = [source for source in expected if not any(_is_same(source, f) for f in found)]
+    added = [source for source in found if not any(_is_same(source, e) for e in expected)]
+    if not found:
+        return f"The model's files are not known; expected: {_listed(missing)}."
+    parts = [
+        f"{what}: {_listed(some)}"
+        for what, some in (("used", added), ("expected", missing))
+        if some
+    ]
+    return f"Made with other files; {', '.join(parts)}." if parts else ""
+
+
+def _is_same(a: Source, b: Source) -> bool:
+    if (a.kind, a.strength) != (b.kind, b.strength):
+        return False
+    if a.sha256 and b.sha256:
+        return a.sha256 == b.sha256
+    if a.commit and b.commit:
+        return a.commit == b.commit
+    return a.name == b.name
+
+
+def _listed(sources: Sequence[Source], most: int = 3) -> str:
+    """Return the first sources in words, with the start of their digests."""
+    names = []
+    for source in sources[:most]:
+        known = [source.sha256[:8] or source.commit[:8]]
+        known += [] if source.strength is None else [f"strength {source.strength:g}"]
+        details = ", ".join(filter(None, known))
+        names.append(checks.shortened(source.name, 60) + (f" ({details})" if details else ""))
+    more = len(sources) - most
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def _hashed(source: Source) -> Source:

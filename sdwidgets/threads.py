@@ -33,6 +33,10 @@ A guided step of the bundled model has 0.5e9, its decoder 1.4e9, a step of Stabl
 """
 
 
+_SETTING = threading.Lock()
+"""Held while new threads would begin with our number, which no thread of the kit may do."""
+
+
 @contextmanager
 def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
     """Compute inside this block with as many CPU threads as passes of ``network`` are worth.
@@ -41,7 +45,8 @@ def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
     is affected, and its previous number is restored at the end. The block has no effect for
     networks on a GPU, nor if the user has chosen a number (see `preferences.Options`).
     """
-    before = torch.get_num_threads()  # also fixes the number in this thread, which torch reads once
+    with _SETTING:
+        before = torch.get_num_threads()  # also fixes the number in this thread, if it is new
     wanted = before
     weight = next(network.parameters(), None)
     if weight is not None and weight.device.type == "cpu" and _can_set():
@@ -87,9 +92,10 @@ def _can_set() -> bool:
 def _set(number: int, *, for_new_threads: int) -> None:
     """Set this thread's number. torch also keeps it for threads that have not computed yet, so
     another thread restores it: a user's thread must not begin with our number."""
-    torch.set_num_threads(number)
-    with suppress(Busy):  # no thread is left in the system, so the user cannot start any either
-        start_daemon("sdwidgets threads", torch.set_num_threads, for_new_threads).join()
+    with _SETTING:
+        torch.set_num_threads(number)
+        with suppress(Busy):  # no thread is left in the system, so the user cannot start any either
+            start_daemon("sdwidgets threads", torch.set_num_threads, for_new_threads).join()
 
 
 _LEVELS: WeakKeyDictionary[nn.Module, dict[int, int]] = WeakKeyDictionary()

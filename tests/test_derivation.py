@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 import torch
 
-from sdwidgets.checkpoints import load_autoencoder, save_autoencoder
+from sdwidgets.checkpoints import load_autoencoder, load_model, save_autoencoder, save_model
 from sdwidgets.configs import TINY, AutoencoderConfig, ModelConfig
 from sdwidgets.errors import InputError
 from sdwidgets.manager import ModelManager, Request
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.patched import patched
+from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion, fingerprint_of
+from sdwidgets.run import Run
 from sdwidgets.settings import Settings
 from sdwidgets.sources import Source, hashed
 from sdwidgets.trace import Trace
@@ -125,7 +127,7 @@ def test_a_fingerprint_depends_on_patch_source_and_strength(tiny_model: LatentDi
         tiny_model.derived(replace(named, strength=0.7), unet=unet),
         tiny_model.derived(Source("a", kind="lora"), unet=unet),
         tiny_model.derived(Source("a", kind="lora"), unet=other),
-        tiny_model.derived(named, unet=unet).derived(named, unet=unet),
+        tiny_model.derived(named, unet=unet).derived(named, unet=patched(unet, {})),
     ]
     assert len({model.fingerprint for model in models}) == len(models)
     again = tiny_model.derived(named, unet=patched(tiny_model.unet, unseen(tiny_model)))
@@ -147,6 +149,39 @@ def test_a_derived_model_needs_a_change_and_a_source(tiny_model: LatentDiffusion
         tiny_model.derived(Source("nothing"))
 
 
+@pytest.mark.parametrize(
+    ("change", "parameter"),
+    [
+        ({"unet": 3}, "unet"),
+        ({"unet": UNet(replace(TINY.unet, context_dim=48))}, "unet"),
+        ({"unet": UNet(replace(TINY.unet, in_channels=9))}, "unet"),
+        ({"autoencoder": "vae.safetensors"}, "autoencoder"),
+        ({"embedders": ()}, "embedders"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(
+    tiny_model: LatentDiffusion, change: dict[str, Any], parameter: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        tiny_model.derived(Source("a"), **change)
+    assert caught.value.parameter == parameter
+
+
+def test_the_models_own_part_is_no_change(tiny_model: LatentDiffusion) -> None:
+    with pytest.raises(InputError, match="a new part"):
+        tiny_model.derived(Source("a"), unet=tiny_model.unet)
+    with pytest.raises(InputError, match="a source"):
+        tiny_model.derived("a lora", unet=UNet(TINY.unet))  # type: ignore[arg-type]
+
+
+def test_another_network_is_in_the_config(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    wide = UNet(replace(TINY.unet, channels=(24, 40))).eval()
+    model = tiny_model.derived(Source("wide"), unet=wide)
+    assert model.config.unet == wide.config
+    loaded = load_model(save_model(model, tmp_path / "model"), device="cpu")
+    assert loaded.config.unet == wide.config
+
+
 # ------------------------------------------------------------------------------------ in a manager
 
 
@@ -164,3 +199,20 @@ def test_a_manager_offers_parent_and_child(
         traces = [job.result(60) for job in jobs]
     assert [trace.sources for trace in traces] == [(), child.sources]
     assert traces[0].image.tobytes() != traces[1].image.tobytes()
+
+
+def test_a_request_says_what_the_model_should_be_made_of(tiny_model: LatentDiffusion) -> None:
+    """A run with other sources than those expected says so, in the run and in its record."""
+    child = tiny_model.derived(Source("mine", kind="lora"), unet=UNet(TINY.unet).eval())
+    seen: list[Run] = []
+    with ModelManager() as manager:
+        manager.add(child, "child")
+        request = Request("child", Settings("a cat", **SETTINGS), sources=child.sources)
+        assert manager.submit(request).result(60).notices == ()
+        other = replace(request, sources=(Source("yours", kind="lora"),))
+        trace = manager.submit(other, on_run=seen.append).result(60)
+        with pytest.raises(InputError, match="sources") as caught:
+            manager.submit(replace(request, sources=("mine",)))  # type: ignore[arg-type]
+    assert trace.notices == ("Made with other files; used: mine, expected: yours.",)
+    assert seen[0].notices == trace.notices == tuple(trace.record()["notices"])
+    assert caught.value.parameter == "sources"

@@ -322,6 +322,14 @@ def test_bad_input_is_refused_before_any_tensor_operation(
     assert len(str(caught.value).splitlines()) <= 3
 
 
+@pytest.mark.parametrize("bad", ["a cat", [], [3], [None], ["a cat", b"a dog"]])
+def test_what_is_no_list_of_prompts_is_refused(tiny_model: LatentDiffusion, bad: Any) -> None:
+    for ask in (tiny_model.tokenize, tiny_model.condition):
+        with pytest.raises(InputError, match="list of strings") as caught:
+            ask(bad)
+        assert caught.value.parameter == "prompt"
+
+
 def test_latents_that_are_not_finite_are_refused(tiny_model: LatentDiffusion) -> None:
     with pytest.raises(InputError, match="NaN"):
         tiny_model.sample("a cat", latents=torch.full((1, 4, 8, 8), float("nan")))

@@ -6,11 +6,13 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sdwidgets import sources
-from sdwidgets.sources import LocalFile, Source, hashed
+from sdwidgets.errors import InputError
+from sdwidgets.sources import LocalFile, Source, differences, hashed
 
 
 @pytest.fixture
@@ -74,3 +76,80 @@ def test_json_leaves_out_what_is_not_known() -> None:
         "sha256": "a" * 64,
         "strength": 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"name": 3},
+        {"name": ""},
+        {"name": "a" * 600},
+        {"kind": None},
+        {"sha256": "A" * 64},
+        {"sha256": "ab"},
+        {"commit": "main"},
+        {"strength": float("nan")},
+        {"strength": "much"},
+        {"strength": True},
+    ],
+)
+def test_values_that_no_record_could_keep_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError) as caught:
+        Source(**({"name": "a"} | given))
+    assert caught.value.parameter in given
+
+
+def test_a_source_comes_back_from_its_dictionary() -> None:
+    source = Source("a", "b" * 64, "lora", 0.5, "c" * 40)
+    assert Source.from_dict(source.as_dict() | {"of a newer version": 1}) == source
+    assert Source.from_dict(Source("a").as_dict()) == Source("a")
+    with pytest.raises(InputError):
+        Source.from_dict({"name": "a"})  # of what kind?
+
+
+A, B = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize(
+    ("expected", "found"),
+    [
+        ([], [Source("a")]),  # nothing is expected
+        ([Source("a")], [Source("a", A)]),
+        ([Source("a", A)], [Source("renamed", A)]),
+        ([Source("a"), Source("b", kind="lora")], [Source("b", kind="lora"), Source("a")]),
+    ],
+)
+def test_sources_that_agree_as_far_as_is_known(expected: list[Source], found: list[Source]) -> None:
+    assert differences(expected, found) == ""
+
+
+@pytest.mark.parametrize(
+    ("expected", "found", "said"),
+    [
+        ([Source("a")], [Source("b")], "used: b, expected: a."),
+        ([Source("a", A)], [Source("a", B)], "used: a (bbbbbbbb), expected: a (aaaaaaaa)."),
+        ([Source("a")], [Source("a"), Source("b", kind="lora")], "; used: b."),
+        ([Source("a"), Source("b", kind="lora")], [Source("a")], "; expected: b."),
+        (
+            [Source("a", kind="lora", strength=1.0)],
+            [Source("a", kind="lora", strength=0.5)],
+            "used: a (strength 0.5), expected: a (strength 1).",
+        ),
+        ([Source("a")], [], "not known"),
+        ([Source(name) for name in "abcde"], [Source("f")], "expected: a, b, c and 2 more."),
+    ],
+)
+def test_sources_that_differ(expected: list[Source], found: list[Source], said: str) -> None:
+    assert said in differences(expected, found)
+
+
+def test_a_file_is_read_only_if_a_digest_is_expected(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [source_of(file)]
+    (known,) = hashed(found)
+    sources._sha256.cache_clear()
+    assert "expected" in differences([Source(file.name, A)], found)
+    assert differences([known], found) == ""
+    monkeypatch.setattr(sources, "hashed", None)
+    assert differences([Source(file.name)], found) == ""

@@ -373,3 +373,24 @@ def test_cores_that_others_keep_busy(tmp_path: Path, monkeypatch: pytest.MonkeyP
     clock[0] = 106.0
     stat.unlink()
     assert others.busy((0, 1)) == 0
+
+
+def test_a_thread_that_begins_while_the_number_is_ours_begins_with_torchs_own(
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another of our threads asks for torch's number for the first time at the worst moment."""
+    found: list[int] = []
+    started: list[threading.Thread] = []
+    start = threads.start_daemon
+
+    def begins(*given: Any) -> threading.Thread:
+        if not started:  # the first time, and now torch's number for new threads is 1
+            started.append(threading.Thread(target=lambda: found.append(inside(network, LARGE))))
+            started[0].start()
+            started[0].join(0.2)  # it waits until the number is set back
+        return start(*given)
+
+    monkeypatch.setattr(threads, "start_daemon", begins)
+    assert inside(network) == 1
+    started[0].join()
+    assert found == [6]

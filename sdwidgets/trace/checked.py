@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -43,14 +42,6 @@ def texts(given: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
     return tuple(value)
 
 
-def digits(given: Mapping[str, Any], name: str, count: int) -> str:
-    """That many hexadecimal digits; "" where there are none."""
-    value = given.get(name, "")
-    if not isinstance(value, str) or not re.fullmatch(f"(?:[0-9a-f]{{{count}}})?", value):
-        raise ValueError(f"{name} is {reprlib.repr(value)}")
-    return value
-
-
 def flag(given: Mapping[str, Any], name: str) -> bool:
     value = given.get(name)
     if not isinstance(value, bool):
@@ -73,9 +64,9 @@ def are_whole(values: Any, low: Sequence[int], high: Sequence[int]) -> bool:
     return all(type(value) is int and least <= value <= most for value, least, most in parts)
 
 
-def real(given: Mapping[str, Any], name: str, high: float, *, low: float = 0.0) -> float:
+def real(given: Mapping[str, Any], name: str, high: float) -> float:
     value = given.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= high:
         raise ValueError(f"{name} is {reprlib.repr(value)}")
     return float(value)
 

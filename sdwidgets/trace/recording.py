@@ -51,6 +51,18 @@ class Recordable(Protocol):
     def pictures(self, step: Step) -> list[Image.Image]: ...  # one for each of the batch
 
 
+class _ModelRef(weakref.ref):  # type: ignore[type-arg]  # not generic at runtime
+    """A weak reference which a record that is sent to another process does without."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def __deepcopy__(self, memo: object) -> _ModelRef:
+        return self
+
+
 def run_of(steps: object) -> Recordable | None:
     """The run that yields these steps, also through a progress bar of tqdm's; None for others."""
     for one in (steps, getattr(steps, "iterable", None)):
@@ -79,7 +91,7 @@ def begun(kind: type[R], run: Recordable) -> R:
         given_latents=None if latents is None else as_array(latents),
         factors=getattr(model, "preview_factors", None),
         schedule_sigmas=tuple(float(sigmas[i]) for i in evenly(len(sigmas), 100)),
-        model_ref=None if model is None else weakref.ref(model),
+        model_ref=None if model is None else _ModelRef(model),
         sources=tuple(getattr(model, "sources", ()))[:MOST],
     )
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ..pictures import MAX_PIXELS
 from ..settings import LIMITS, Settings
-from ..sources import MOST, NAME_LIMIT, Source
+from ..sources import MOST, Source
 from . import checked
 from .packing import CELLS, KINDS, LATENTS, MODES, PRECISIONS, Grid, Grids, block, deviation
 from .record import Record
@@ -372,21 +372,7 @@ def _prompt(given: Mapping[str, Any]) -> PromptTokens:
 def _sources(meta: Mapping[str, Any]) -> tuple[Source, ...]:
     """What the model was made of; () in a file from before this was kept."""
     given = checked.mappings(meta, "sources", MOST) if "sources" in meta else []
-    return tuple(map(_source, given))
-
-
-def _source(given: Mapping[str, Any]) -> Source:
-    scaled = given.get("strength") is not None
-    name = checked.text(given, "name")
-    if len(name) > NAME_LIMIT:
-        raise ValueError(f"the name of a source has {len(name):,} characters")
-    return Source(
-        name,
-        sha256=checked.digits(given, "sha256", 64),
-        kind=checked.text(given, "kind"),
-        strength=checked.real(given, "strength", 1e6, low=-1e6) if scaled else None,
-        commit=checked.digits(given, "commit", 40),
-    )
+    return tuple(map(Source.from_dict, given))
 
 
 def _columns(prompts: Sequence[PromptTokens]) -> int:

@@ -273,6 +273,13 @@ def test_a_loaded_trace_can_be_copied_and_sent(trace: Trace, tmp_path: Path) -> 
         assert np.array_equal(back.heat_map("cat"), loaded.heat_map("cat"))
 
 
+def test_a_trace_knows_its_model_in_a_copy_but_not_when_sent(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", steps=1, seed=0)
+    assert trace.model_ref() is copy.deepcopy(trace).model_ref() is tiny_model
+    sent = pickle.loads(pickle.dumps(trace))
+    assert sent.model_ref is None and sent.image.tobytes() == trace.image.tobytes()
+
+
 def test_a_record_is_loaded_as_the_class_that_is_asked_for(path: Path) -> None:
     class Mine(Trace):
         pass
