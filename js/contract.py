@@ -1,6 +1,6 @@
-"""Writes src/lib/contract.ts: sdwidgets/contract.py for the page.
+"""Writes src/lib/contract.ts, the page's version of sdwidgets/contract.py.
 
-A build of the front end (``python hatch_build.py``) runs it first.
+Every build of the front end (``python hatch_build.py``) runs it first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HEADING = "// Made from sdwidgets/contract.py by js/contract.py. Edit that file,
 
 
 def typescript() -> str:
-    """The module's text: every documented constant of the contract, with its documentation."""
+    """Return the module's text: every documented constant of the contract, with its docstring."""
     values = runpy.run_path(str(SOURCE))
     body = ast.parse(SOURCE.read_text("utf-8")).body
     parts = [HEADING]
@@ -35,7 +35,7 @@ def typescript() -> str:
 
 
 def write() -> bool:
-    """Write the module unless it is current; True if it was not."""
+    """Write the module if it has changed; return whether it had."""
     text = typescript()
     if TARGET.is_file() and TARGET.read_text("utf-8") == text:
         return False
