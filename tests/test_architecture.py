@@ -38,7 +38,7 @@ ALLOWED = {
     "memory": {"settings", "errors"},
     "frontend": {"errors"},
     "scenes": {"errors"},
-    "sources": set(),
+    "sources": {"checks", "errors"},
     "version": set(),
     "models": {"configs", "strict_json", "sources", "errors"},
     "derivation": {"sources"},
@@ -125,6 +125,8 @@ ALLOWED = {
         "pictures",
         "memory",
         "errors",
+        "checks",
+        "sources",
     },
     "widgets": {
         "pixels",
