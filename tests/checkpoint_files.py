@@ -1,4 +1,4 @@
-"""Checkpoints for tests: small models written out in every layout, and files with faults."""
+"""Checkpoints for tests: small models in every layout, and damaged files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vocabulary import write_vocabulary
 
 from sdwidgets.configs import TINY, ModelConfig
 
-# TINY with a text encoder that knows the test vocabulary's 521 tokens.
+# TINY with a text encoder for the 521 tokens of the test vocabulary.
 SMALL = replace(
     TINY,
     embedders=(replace(TINY.text[0], vocab_size=521, bos=519, eos=520, pad=520),),
@@ -25,20 +25,20 @@ SMALL = replace(
 
 
 def raw_safetensors(header: Any, body: bytes = b"") -> bytes:
-    """A file's bytes from any header, right or wrong: a str is taken as it is."""
+    """Return a file's bytes for any header, valid or not; a str is written as it is."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + body
 
 
 def one_tensor(**changes: Any) -> bytes:
-    """A valid file with the float32 tensor "a" [2, 3], with fields of its entry changed."""
+    """Return a valid file with the float32 tensor "a" [2, 3], but with changed fields."""
     entry = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24], **changes}
     return raw_safetensors({"a": entry}, bytes(24))
 
 
 @cache
 def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
-    """The three networks, random weights, by diffusers' names of the parts. Do not change them."""
+    """Return the three networks with random weights, by diffusers' names. Do not change them."""
     from sdwidgets.models.autoencoder import Autoencoder
     from sdwidgets.models.clip import CLIPText
     from sdwidgets.models.unet import UNet
@@ -50,7 +50,7 @@ def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
             "vae": Autoencoder(config.autoencoder),
             "text_encoder": CLIPText(config.text[0]),
         }
-        # Norms start as ones and biases as zeros: a swap of two of them must show.
+        # Norms start as ones and biases as zeros; they are drawn so that a swap shows.
         for part in parts.values():
             for parameter in part.parameters():
                 parameter.data += 0.02 * torch.randn_like(parameter)
@@ -67,7 +67,7 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, **metadata: str) -> 
 
 
 def write_folder(folder: Path, config: ModelConfig = SMALL) -> Path:
-    """A model folder in the diffusers layout, made without ``save_model``."""
+    """Write a model folder in the diffusers layout, without ``save_model``."""
     from sdwidgets.checkpoints import config_json
 
     parts = networks(config)
@@ -98,7 +98,7 @@ def write_tokenizer(folder: Path) -> Path:
 
 
 def compvis_tensors(parts: Mapping[str, nn.Module], config: ModelConfig) -> dict[str, Tensor]:
-    """The weights by CompVis's names, with 1x1 convolutions, as Stable Diffusion 1 has them."""
+    """Return the weights by CompVis's names, with 1x1 convolutions, as in Stable Diffusion 1."""
     from sdwidgets.checkpoints import names
 
     lookups = {
@@ -123,7 +123,7 @@ def edit_json(path: Path, **changes: Any) -> None:
 
 
 def edit_tensors(path: Path, **changes: Tensor | None) -> None:
-    """Replace tensors of a file; None takes one out. Names have "/" for "."."""
+    """Replace tensors of a file; None removes a tensor. Names have "/" for "."."""
     from safetensors.torch import load_file
 
     tensors = load_file(path)

@@ -1,4 +1,4 @@
-"""What every test may use: helper modules beside this file, one thread, small fixtures."""
+"""For every test: the helper modules beside this file, a single thread, small fixtures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible() -> None:
-    """Ctrl-C interrupts, also where the tests run in the background and it is ignored."""
+    """Make Ctrl-C interrupt even where tests run in the background, where it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def seeded() -> Iterator[None]:
-    """The same random weights and inputs in every run of a test."""
+    """Give a test the same random weights and inputs in every run."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -39,9 +39,9 @@ def seeded() -> Iterator[None]:
 def make_model(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[ModelConfig], LatentDiffusion]:
-    """A whole model of a config with random weights, the same for the same config.
+    """Return a whole model with random weights, the same for the same config.
 
-    Its text encoders' vocabulary is the small one of vocabulary.py, whatever the config says.
+    Its text encoders have the small vocabulary of vocabulary.py, whatever the config says.
     """
     import torch
     from vocabulary import write_vocabulary
@@ -85,7 +85,7 @@ def make_model(
 
 @pytest.fixture
 def tiny_model(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDiffusion:
-    """A whole model with random weights: 16 x 16 pixels, milliseconds a step."""
+    """A whole model with random weights: 16 x 16 pixels, milliseconds per step."""
     from sdwidgets.configs import TINY
 
     return make_model(TINY)

@@ -1,4 +1,4 @@
-"""A few pictures of one colour each, with captions and labels: quick to draw and to learn."""
+"""A few images of a single colour each, with captions and labels: quick to draw and to learn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ COLORS = {"red": (220, 30, 30), "green": (20, 200, 60), "blue": (30, 60, 230)}
 
 
 class Few:
-    """``count`` pictures of ``size`` pixels; number i is of colour i modulo 3."""
+    """``count`` images of ``size`` pixels; number i has the colour i modulo 3."""
 
     def __init__(self, count: int = 12, size: int = 16, shade: int = 0):
         self.count, self.size, self.shade = count, size, shade

@@ -1,6 +1,6 @@
-"""The published first stages, written down a second time: their settings, tensors and formulas.
+"""The published first stages, written a second time: their settings, tensors and formulas.
 
-Everything here follows the CompVis code in plain words (``ldm/modules/diffusionmodules/model.py``,
+Everything here follows the CompVis code (``ldm/modules/diffusionmodules/model.py``,
 ``ldm/models/autoencoder.py``, ``taming/modules/vqvae/quantize.py``) and shares nothing with ours.
 """
 
@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Published:
-    """A ``models/first_stage_models/*/config.yaml``, in its own words; KL without ``n_embed``."""
+    """A ``models/first_stage_models/*/config.yaml``, with its own names; KL without ``n_embed``."""
 
     ch_mult: tuple[int, ...]
     z_channels: int
@@ -47,7 +47,7 @@ PUBLISHED = {
 
 
 def small(published: Published) -> Published:
-    """The same with few channels and codes."""
+    """Return the same with few channels and codes."""
     return replace(published, ch=8, groups=4, n_embed=min(published.n_embed, 50))
 
 
@@ -55,7 +55,7 @@ def small(published: Published) -> Published:
 
 
 def tensors_of(p: Published) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all tensors, without those of the loss."""
+    """Return the names and shapes of all tensors, without those of the loss."""
     return dict(_tensors(p))
 
 
@@ -128,7 +128,7 @@ def _tensors(p: Published) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def random_tensors(p: Published, seed: int = 0) -> dict[str, Tensor]:
-    """Values for all of them that keep the features at about unit size."""
+    """Return values for all tensors that keep the features at about unit size."""
     generator = torch.Generator().manual_seed(seed)
     tensors = {}
     for name, shape in tensors_of(p).items():
@@ -146,14 +146,14 @@ def random_tensors(p: Published, seed: int = 0) -> dict[str, Tensor]:
 
 
 class Reference:
-    """The published computation on a dict of tensors; without any module."""
+    """The published computation on a dict of tensors, without modules."""
 
     def __init__(self, p: Published, tensors: dict[str, Tensor]):
         self.p = p
         self.tensors = tensors
 
     def moments(self, image: Tensor) -> Tensor:
-        """What ``quant_conv`` gives."""
+        """Return the output of ``quant_conv``."""
         h = self._conv("encoder.conv_in", image)
         last = len(self.p.ch_mult) - 1
         for level in range(last + 1):
@@ -167,7 +167,7 @@ class Reference:
         return self._conv("quant_conv", h, padding=0)
 
     def quantised(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes in the place of latents, and which; by all N x K x D differences."""
+        """Return the codes nearest to latents, and their indices, by all N x K x D differences."""
         codes = self.tensors["quantize.embedding.weight"]
         flat = z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
         nearest = (flat[:, None] - codes[None]).pow(2).sum(-1).argmin(1)
@@ -175,7 +175,7 @@ class Reference:
         return codes[nearest].reshape(b, h, w, -1).permute(0, 3, 1, 2), nearest.reshape(b, h, w)
 
     def decoded(self, z: Tensor) -> Tensor:
-        """The picture of latents, or of codes in their place."""
+        """Return the image of latents, or of quantised latents."""
         h = self._conv("decoder.conv_in", self._conv("post_quant_conv", z, padding=0))
         h = self._middle("decoder.mid", h)
         for level in reversed(range(len(self.p.ch_mult))):

@@ -1,8 +1,8 @@
-"""What Python and the page send each other, with the numbers that must come out of it.
+"""The data that Python and the page send each other, with the numbers that follow from it.
 
-``python tests/golden.py`` writes js/test/golden.json anew; js/test/golden.test.ts reads it, and
-test_golden.py holds that it is still what Python sends. All of it is made of whole numbers and
-fractions of two, so no machine rounds it in another way.
+``python tests/golden.py`` writes js/test/golden.json, js/test/golden.test.ts reads it, and
+test_golden.py checks that Python still sends it. It is made of whole numbers and fractions of two,
+so that every machine rounds it in the same way.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ PATH = Path(__file__).resolve().parents[1] / "js" / "test" / "golden.json"
 
 SHAPE = (2, 4, 3, 4)  # [B, C, h, w]
 GRIDS = {"down_blocks.0": (3, 4), "mid_block": (2, 2), "up_blocks.0": (3, 4)}
-TOKENS = 6  # the start, three pieces at most, the end, what is behind it
+TOKENS = 6  # the start, at most three pieces, the end, the padding
 RECIPE = Recipe(against="words")
 
 
 def golden() -> dict[str, Any]:
-    """Everything, as `json.dumps` with `as_json` takes it."""
+    """Return everything, for `json.dumps` with `as_json`."""
     return {
         "run": _run(),
         "curve": _curve(),
@@ -52,7 +52,7 @@ def golden() -> dict[str, Any]:
 
 
 def as_json(value: object) -> object:
-    """Bytes as exported pages have them, arrays as flat lists."""
+    """Return bytes as in exported pages, and arrays as flat lists."""
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode()}
     if isinstance(value, np.ndarray):
@@ -61,7 +61,7 @@ def as_json(value: object) -> object:
 
 
 def trace() -> Trace:
-    """Two steps of two guided images, with the attention of three layers."""
+    """Return two steps of two guided images, with the attention of three layers."""
     prompts = (
         PromptTokens("a cat", ("a", "cat"), ((0, 1), (2, 5)), "", 77),
         PromptTokens("ducks swim", ("du", "cks", "swim"), ((0, 2), (2, 5), (6, 10)), " far", 77),
@@ -112,7 +112,7 @@ def _latents(shift: int) -> np.ndarray:
 
 
 def _maps(shift: int, h: int, w: int) -> np.ndarray:
-    """float16 [B, 1, T, h, w], which sum to one over the tokens."""
+    """float16 [B, 1, T, h, w], which sum to 1 over the tokens."""
     values = np.arange(2 * TOKENS * h * w, dtype=np.float64).reshape(2, 1, TOKENS, h, w)
     weights = (values * 3 + shift * 4) % 11 + 1
     return (weights / weights.sum(2, keepdims=True)).astype(np.float16)
@@ -158,7 +158,7 @@ def _numbers(step: TraceStep) -> dict[str, Any]:
 
 
 def _heat(run: Trace) -> Iterator[dict[str, Any]]:
-    """Words' maps at the images' size: of the whole run, of a step, of a layer."""
+    """Return the maps of words at the images' size: for the whole run, a step, a layer."""
     yield {
         "chosen": {"word": "cat", "picture": 0},
         "values": run.heat_map("cat", recipe=RECIPE),
@@ -196,7 +196,7 @@ def _colormaps() -> dict[str, bytes]:
 
 
 def _lab() -> dict[str, Any]:
-    """The lab's traits, and the numbers in those that are bytes."""
+    """Return the lab's traits, and the numbers in those that are bytes."""
     grid = _latents(0)[0]  # [C, h, w]
     image = Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 4, 3))
     statistics = tuple(Statistics(0.5, 1.0, -1.5, 1.5) for _ in grid)
@@ -225,7 +225,7 @@ def _lab() -> dict[str, Any]:
 
 
 def _asked() -> dict[str, Any]:
-    """What the lab's page sends: a file in one part, and a stroke of the brush."""
+    """Return the messages of the lab's page: a file in a single part, and a stroke of the brush."""
     file = b"a file"
     part = {"kind": "file", "name": "a.png", "size": len(file), "part": 0, "parts": 1}
     edit = {"type": "paint", "channel": 1, "value": -2.5, "mode": "add", "cells": [[0, 1], [1, 1]]}

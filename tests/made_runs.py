@@ -1,4 +1,4 @@
-"""Runs made up to be large, and what a widget that shows one adds to a notebook."""
+"""Large runs, made up, and how much a widget that shows a run adds to a notebook."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep
 
 
 def large(count: int = 12, side: int = 64) -> Trace:
-    """A run of the size of Stable Diffusion's, made up."""
+    """Return a made-up run of Stable Diffusion's size."""
     random = np.random.default_rng(0)
     latents = random.normal(size=(1, 4, side, side)).astype(np.float32)
     maps = {
@@ -32,6 +32,6 @@ def large(count: int = 12, side: int = 64) -> Trace:
 
 
 def saved_size(widget: Any) -> int:
-    """Characters that the widget adds to a notebook: its state as JSON, bytes in base64."""
+    """Return how many characters a widget adds to a notebook: JSON, and bytes in base64."""
     state, _, buffers = _remove_buffers(widget.get_state())
     return len(json.dumps(state)) + sum(100 + 4 * (len(buffer) + 2) // 3 for buffer in buffers)

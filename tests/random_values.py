@@ -1,4 +1,4 @@
-"""Values that nobody would think of, for settings."""
+"""Unexpected values for settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sdwidgets.settings import LIMITS
 
 
 def anything(rng: random.Random) -> Any:
-    """A random number, text, or something else."""
+    """Return a random number, text, or something else."""
     whole = rng.randint(-(10 ** rng.randrange(20)), 10 ** rng.randrange(20))
     real = rng.choice((-1, 1)) * 10 ** rng.uniform(-30, 30)
     text = "".join(map(chr, rng.choices(range(0x11000), k=rng.randrange(30))))
@@ -20,7 +20,7 @@ def anything(rng: random.Random) -> Any:
 
 
 def near_its_limits(rng: random.Random, name: str) -> Any:
-    """A random value of the right kind, mostly of the right size."""
+    """Return a random value of the right kind, mostly of the right size."""
     if name in ("sampler", "schedule"):
         return rng.choice(SAMPLERS if name == "sampler" else SCHEDULES)
     if name in ("prompt", "negative_prompt"):

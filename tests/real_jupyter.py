@@ -1,7 +1,7 @@
-"""A private Jupyter server, and a notebook open in a browser: what the browser tests drive.
+"""A private Jupyter server and a notebook open in a browser, for the browser tests.
 
 Everything lives in a temporary folder, the server listens on 127.0.0.1 with a random token, and the
-browser resolves no other name: a widget that needed the net would fail.
+browser resolves no other name, so that a widget that needs the network fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
-    # attach every cell: the default leaves those off the screen unpainted
+    # attach every cell: by default, cells off the screen are not painted
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
     "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
     "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
@@ -48,7 +48,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def chromium() -> str | None:
-    """The path of a Chromium that starts; None for the one that Playwright has installed."""
+    """Return the path of a Chromium that starts; None for that of Playwright."""
     for path in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")):
         # Ubuntu's package is a stub that asks for snap.
         if path and subprocess.run([path, "--version"], capture_output=True).returncode == 0:
@@ -126,7 +126,7 @@ class Server:
         raise RuntimeError(f"The server did not start:\n{self._log.read_text()[-3000:]}")
 
     def stop(self) -> None:
-        """Ask the server to end with its kernels; insist if it does not."""
+        """Ask the server to end with its kernels; kill it if it does not."""
         if self._process is None:
             return
         with contextlib.suppress(OSError):
@@ -145,7 +145,7 @@ class Server:
             pass
 
     def address(self, notebook: str = "") -> str:
-        """Where a notebook of the server's folder opens; without one, JupyterLab itself."""
+        """Return the address of a notebook in the server's folder; without a name, JupyterLab's."""
         page = {"lab": f"lab/tree/{notebook}" if notebook else "lab"}.get(
             self.application, f"notebooks/{notebook}"
         )
@@ -153,12 +153,12 @@ class Server:
 
 
 class Notebook:
-    """A notebook open in a page."""
+    """A notebook that is open in a page."""
 
     def __init__(self, page: Page, server: Server, name: str):
         self.page = page
         self._server, self._name = server, name
-        self.problems: list[str] = []  # errors of the page, and anything asked of another host
+        self.problems: list[str] = []  # errors of the page, and requests to other hosts
         self._watched = {"pageerror": self._failed, "request": self._asked, "console": self._said}
         page.set_default_timeout(WAIT * 1000)
         for event, watch in self._watched.items():
@@ -173,17 +173,17 @@ class Notebook:
 
     def _said(self, message: Any) -> None:
         ours = "initialize model" in message.text or message.location["url"].startswith("blob:")
-        if message.type == "error" and ours:  # a widget's module is loaded from a blob
+        if message.type == "error" and ours:  # widgets' modules are loaded from blobs
             self.problems.append(message.text)
 
     def load(self) -> None:
-        """Load the page with this notebook, anew if it is loaded, and wait for its kernel."""
+        """Load, or reload, the page with this notebook, and wait for its kernel."""
         self.page.goto(self._server.address(self._name), timeout=START * 1000)
         wait_for_application(self.page)
         self._wait_for_kernel()
 
     def open(self, kernel: str | None = None) -> None:
-        """Open this notebook in the JupyterLab of the page, on a running kernel of that id."""
+        """Open this notebook in the page's JupyterLab, with the running kernel of that id."""
         options = {"path": self._name, "kernel": {"id": kernel} if kernel else {"name": KERNEL}}
         self.page.evaluate(
             "options => { jupyterapp.commands.execute('docmanager:open', options); }", options
@@ -218,7 +218,7 @@ class Notebook:
         self.page.evaluate("() => window.panel.sessionContext.shutdown()")
 
     def ask(self, expression: str) -> Any:
-        """The value of a Python expression in its kernel, as JSON has it; raises what it raises."""
+        """Return the value of a Python expression in its kernel, through JSON; raise its error."""
         answer = self.page.evaluate(
             """async (text) => {
                 const kernel = window.panel.sessionContext.session.kernel;
@@ -231,19 +231,19 @@ class Notebook:
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
     def close(self) -> None:
-        """Close it, unsaved; its kernel stays."""
+        """Close it without saving; its kernel keeps running."""
         for event, watch in self._watched.items():
             self.page.remove_listener(event, watch)
         self.page.evaluate("() => { window.panel.dispose(); }")
 
     def start(self) -> None:
-        """Begin to run all cells."""
+        """Start to run all cells."""
         self.page.evaluate(
             "() => { window.ran = jupyterapp.commands.execute('notebook:run-all-cells'); }"
         )
 
     def run(self) -> None:
-        """Run all cells; fails with the first error among their outputs."""
+        """Run all cells; fail with the first error among their outputs."""
         self.start()
         self.page.evaluate("() => window.ran")
         outputs = [output for cell in self.cells for output in cell.get("outputs", ())]
@@ -252,7 +252,7 @@ class Notebook:
 
     @property
     def cells(self) -> list[dict[str, Any]]:
-        """The cells as they would be saved."""
+        """Return the cells as they would be saved."""
         return self.page.evaluate("() => window.panel.content.model.toJSON().cells")
 
     def find(self, selector: str) -> Locator:
@@ -265,14 +265,14 @@ class Notebook:
         )
 
     def wait_for_frames(self, count: int) -> None:
-        """Wait until at least so many previews have been shown."""
+        """Wait until at least that many previews have been shown."""
         self.page.wait_for_function(
             "n => Number(document.querySelector('.sdw-picture')?.dataset.frames) >= n", arg=count
         )
 
 
 def wait_for_application(page: Page) -> None:
-    """Wait until JupyterLab or Notebook is there."""
+    """Wait until JupyterLab or Notebook is loaded."""
     page.wait_for_function("() => window.jupyterapp?.restored", timeout=START * 1000)
     page.evaluate("""async () => {
         await jupyterapp.restored;
@@ -282,7 +282,7 @@ def wait_for_application(page: Page) -> None:
 
 
 def write_notebook(folder: Path, name: str, *cells: str, file: Path | None = None) -> str:
-    """Write a notebook of these code cells, or a copy of ``file``; returns its file's name."""
+    """Write a notebook of these code cells, or a copy of ``file``; return its file name."""
     content: dict[str, Any] = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
     if file is not None:
         content = json.loads(file.read_text())

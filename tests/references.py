@@ -1,4 +1,4 @@
-"""diffusers' networks built from our configs, with our weights in them, for comparison."""
+"""diffusers' networks with our configs and weights, for comparison."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sdwidgets.configs import AutoencoderConfig, UNetConfig
 
 
 def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
-    """diffusers' UNet of ``config``; ``linear`` False keeps SD1's 1x1 convolutions."""
+    """Return diffusers' UNet of ``config``; ``linear=False`` keeps SD1's 1x1 convolutions."""
     from diffusers import UNet2DConditionModel
 
     down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.depths]
     up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.depths)]
     vector = {}
     if config.vector_dim:
-        # Six numbers of 8 features each, and the pooled text state: 48 + the rest.
+        # Six numbers of 8 features each, and the pooled text state.
         features = 256 if config.vector_dim > 1536 else 8
         vector = {
             "addition_embed_type": "text_time",
@@ -41,7 +41,7 @@ def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
 
 
 def autoencoder_of(config: AutoencoderConfig) -> Any:
-    """diffusers' ``AutoencoderKL`` of ``config``, or its ``VQModel``, which knows no shift."""
+    """Return diffusers' ``AutoencoderKL`` of ``config``, or its ``VQModel``, which has no shift."""
     from diffusers import AutoencoderKL, VQModel
 
     attention = [level in config.attention_levels for level in range(len(config.channels))]
@@ -63,14 +63,14 @@ def autoencoder_of(config: AutoencoderConfig) -> Any:
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:
-    """Copy by name; a linear layer of ours may be a 1x1 convolution of theirs."""
+    """Copy weights by name; our linear layers may be their 1x1 convolutions."""
     shapes = {name: tensor.shape for name, tensor in theirs.state_dict().items()}
     state = {name: tensor.reshape(shapes[name]) for name, tensor in ours.state_dict().items()}
     theirs.load_state_dict(state, strict=True)
 
 
 def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of all weights, 1x1 convolutions around attention as linear layers."""
+    """Return names and shapes of all weights, attention's 1x1 convolutions as linear layers."""
     return {
         name: tuple(t.shape[:2] if "attentions" in name and t.ndim == 4 else t.shape)
         for name, t in model.state_dict().items()
@@ -78,5 +78,5 @@ def shapes(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """Largest difference as a fraction of the largest value."""
+    """Return the largest difference as a fraction of the largest value."""
     return float((ours - theirs).abs().max() / theirs.abs().max())

@@ -1,4 +1,4 @@
-"""Tiny trainings for one process, or for several together: torchrun runs this file."""
+"""Tiny trainings for a single process or for several; torchrun runs this file."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ NAMES = ("KL", "VQ", "classes", "joint")
 
 
 def make(name: str) -> training.Task:
-    """A new task: an autoencoder with all terms of its loss, or a denoiser told classes or texts.
+    """Return a new task: an autoencoder with all loss terms, or a denoiser with classes or texts.
 
-    An adversary begins to learn at step 2, and counts from step 4; codes are revived at once.
+    The adversary learns from step 2 and counts from step 4; codes are revived at once.
     """
     few = Few()
     if name in ("KL", "VQ"):
@@ -57,13 +57,13 @@ def make(name: str) -> training.Task:
 
 
 def run(name: str, checkpoint: Path, accelerator: Accelerator | None = None) -> list[dict]:
-    """What every step says: the loss, and the metrics."""
+    """Return the reports of every step: the loss, and the metrics."""
     steps = training.train(make(name), PLAN, checkpoint, accelerator=accelerator)
     return [{"loss": step.loss, **step.metrics} for step in steps]
 
 
 def stop_one(checkpoint: Path, accelerator: Accelerator) -> None:
-    """Only the last process is asked to stop, within step 2."""
+    """Train while only the last process is asked to stop, in step 2."""
     task, stop = make("KL"), Event()
     loss = task.loss
 
@@ -77,7 +77,7 @@ def stop_one(checkpoint: Path, accelerator: Accelerator) -> None:
 
 
 def begin_apart(folder: Path, accelerator: Accelerator) -> str:
-    """What is said when only the first process finds the checkpoint."""
+    """Return the error when only the first process finds the checkpoint."""
     own = folder / "stopped.pt" if accelerator.is_main_process else folder / "not there.pt"
     try:
         run("KL", own, accelerator)
@@ -97,5 +97,5 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with patch.object(loop, "halves_well", return_value=False):  # rounded alike, however shared out
+    with patch.object(loop, "halves_well", return_value=False):  # same rounding
         main(Path(sys.argv[1]))

@@ -19,8 +19,8 @@ VQ = replace(KL, latent_channels=3, codes=20)
 
 
 def small_first_stage(name: str) -> AutoencoderConfig:
-    """The config of a published first stage with few channels and codes, as `first_stages.small`
-    has it."""
+    """Return the config of a published first stage with few channels and codes, like those of
+    `first_stages.small`."""
     config = FIRST_STAGES[name]
     return replace(
         config,
@@ -31,13 +31,13 @@ def small_first_stage(name: str) -> AutoencoderConfig:
 
 
 def build(config: AutoencoderConfig) -> Autoencoder:
-    """The autoencoder of a config, the same at every call."""
+    """Return the autoencoder of a config, the same at every call."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Autoencoder(config).eval().requires_grad_(False)
 
 
 def noise(width: int, height: int, seed: int = 0) -> Image.Image:
-    """An RGB image of noise."""
+    """Return an RGB image of noise."""
     values = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
     return Image.fromarray(values)

@@ -1,4 +1,4 @@
-"""Who may import whom, what importing costs, and what is not used anywhere."""
+"""Who may import whom, the cost of importing, and what may not be used anywhere."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ ALLOWED = {
     "cli": set(),
 }
 
-# other packages -> the only parts that may import them
+# another package -> the only parts that may import it
 ONLY_IN = {
     "torch": {
         "threads",
@@ -208,7 +208,7 @@ def part_of(path: Path) -> str:
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Full names of all modules imported anywhere in a file, also inside functions."""
+    """Return the full names of all modules imported in a file, also inside functions."""
     package = ["sdwidgets", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -245,11 +245,11 @@ def test_training_is_imported_by_nothing() -> None:
 
 
 class Import(NamedTuple):
-    """One import of one of our modules by another."""
+    """An import of one of our modules by another."""
 
     target: str
     line: int
-    inside: bool  # a function: it happens when that is called
+    inside: bool  # inside a function, when that is called
 
     def __str__(self) -> str:
         return f"{self.target} (line {self.line}{', inside a function' if self.inside else ''})"
@@ -261,7 +261,7 @@ def module_of(path: Path) -> str:
 
 
 def packages_of(module: str) -> list[str]:
-    """The packages that a module is in, the innermost first."""
+    """Return the packages that contain a module, from the innermost to the outermost."""
     parts = module.split(".")
     return [".".join(parts[:i]) for i in range(len(parts) - 1, 0, -1)]
 
@@ -270,10 +270,10 @@ MODULES = {module_of(path): path for path in SOURCES}
 
 
 def imports_of_ours(module: str) -> Iterator[Import]:
-    """All that a module imports of ours, also inside functions; but not what is for type checkers.
+    """Return our modules that a module imports, also inside functions, but not for type checkers.
 
-    Importing a.b.c runs a/__init__ and a.b/__init__, too: these count, but for the packages that
-    the module is in itself, which are already being imported. A name out of one of those counts.
+    Importing a.b.c also runs a/__init__ and a.b/__init__. These count, except for the packages that
+    contain the module, which are being imported already. A name imported from them counts.
     """
     path = MODULES[module]
     inside = module if path.name == "__init__.py" else packages_of(module)[0]
@@ -307,7 +307,7 @@ def imports_of_ours(module: str) -> Iterator[Import]:
 
 
 def circle(graph: Mapping[str, Sequence[Import]]) -> str:
-    """A way from a module through its imports back to it, in words; "" if there is none."""
+    """Return a path from a module through its imports back to it, as text; "" if there is none."""
     done: set[str] = set()
     way: list[Import] = []
 
@@ -350,7 +350,7 @@ def test_a_circle_is_named() -> None:
 
 
 def test_modules_are_imported_by_their_names() -> None:
-    """So that the test before sees them; the public names, which it knows, are loaded by text."""
+    """So that the previous test sees them; public names, which it knows, are loaded by text."""
     for path in SOURCES:
         by_text = {name for _, name in names_used(path)} & {"import_module", "__import__"}
         assert not by_text or path == PACKAGE / "__init__.py", path
@@ -407,7 +407,7 @@ def test_the_version_is_the_projects() -> None:
     assert f'version = "{sdwidgets.__version__}"' in project
 
 
-# -- what is not used anywhere ---------------------------------------------------------------
+# -- what may not be used anywhere -----------------------------------------------------------
 
 
 def names_used(path: Path) -> Iterator[tuple[int, str]]:
@@ -426,7 +426,7 @@ def test_no_python_makes_html_or_runs_text(path: Path) -> None:
     used = {
         (line, name)
         for line, name in names_used(path)
-        # module.eval() of torch is no eval of text
+        # torch's module.eval() does not evaluate text
         if name in forbidden and not (name == "eval" and is_method(path, line))
     }
     assert not used
@@ -471,7 +471,7 @@ def test_the_front_end_writes_text_never_html() -> None:
 
 @pytest.mark.skipif(not SCRIPTS, reason="the front end's sources are not installed")
 def test_all_of_the_front_end_is_shipped() -> None:
-    """What only tests need is in js/test/."""
+    """Only tests use js/test/."""
     source = ROOT / "js" / "src"
     reached: set[Path] = set()
     waiting = [path for path in SCRIPTS if path.parent == source]  # the entries

@@ -1,4 +1,4 @@
-"""How the benchmark of recording counts seconds and bytes, and what it does without its peers."""
+"""The benchmark of recording: how it counts seconds and bytes, and how it runs without peers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_view_keeps_the_whole() -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """A clock on which a second passes whenever it is switched."""
+    """A clock on which a second passes at every switch."""
     ticks = iter(range(1000))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     return Clock()

@@ -1,4 +1,4 @@
-"""Recipes choose layers and steps; the benchmark of them scores what the kit would show."""
+"""Recipes choose layers and steps, and their benchmark scores the maps that the kit shows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Grids = dict[str, tuple[int, int]]
 
 
 def stable_diffusion_1(height: int, width: int) -> Grids:
-    """The grids of its 16 cross-attentions, for latents of that size."""
+    """Return the grids of its 16 cross-attentions for latents of that size."""
     grids: Grids = {}
     for level in range(3):
         size = (height >> level, width >> level)
@@ -80,8 +80,8 @@ def test_a_recipe_of_other_networks_takes_all_layers() -> None:
 
 def test_steps_are_a_share_of_the_run() -> None:
     assert Recipe(steps=(0.5, 1.0)).chosen_steps(4) == [2, 3]
-    assert Recipe(steps=(0.0, 0.5)).chosen_steps(3) == [0]  # the middle one is at 0.5
-    assert Recipe(steps=(0.0, 0.4)).chosen_steps(1) == [0]  # none is inside: all
+    assert Recipe(steps=(0.0, 0.5)).chosen_steps(3) == [0]  # the middle step is at 0.5
+    assert Recipe(steps=(0.0, 0.4)).chosen_steps(1) == [0]  # no step is inside, so all count
 
 
 # -- scores ----------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_steps_are_a_share_of_the_run() -> None:
 
 @pytest.fixture
 def blurred() -> tuple[torch.Tensor, np.ndarray]:
-    """A map [24, 24] that follows a mask [24, 24], but not exactly."""
+    """Return a map [24, 24] that follows a mask [24, 24], but not exactly."""
     generator = np.random.default_rng(0)
     mask = np.zeros((24, 24), bool)
     mask[5:15, 8:20] = True
@@ -148,7 +148,7 @@ WORDS = "a cat left of two cars on blue"
 
 
 def a_prompt(caption: str) -> PromptTokens:
-    """Each word one piece."""
+    """Return tokens with a single piece per word."""
     spans, start = [], 0
     for word in caption.split():
         start = caption.index(word, start)
@@ -176,7 +176,7 @@ def test_a_word_that_is_hidden_or_not_said_is_no_target() -> None:
 
 @pytest.fixture
 def sample(tiny_model: LatentDiffusion) -> Sample:
-    """A run of the tiny model with its words' attention."""
+    """Return a run of the tiny model with the attention of its words."""
     recording = truth.Recording(1)
     with recording.of(tiny_model.unet):
         *_, last = tiny_model.sample(WORDS, steps=5, seed=0, guidance_scale=3.0)
@@ -198,7 +198,7 @@ def test_what_is_scored_is_what_a_heat_map_shows(
     scored = truth.maps_of(sample, Row("", recipe), (height, width))
     for found, word in zip(scored, ("cat", "cars"), strict=True):
         shown = torch.from_numpy(trace.heat_map(word, recipe=recipe))
-        torch.testing.assert_close(found, shown, rtol=2e-3, atol=0)  # it is kept in float16
+        torch.testing.assert_close(found, shown, rtol=2e-3, atol=0)  # kept in float16
 
 
 def test_heads_average_to_their_layer(sample: Sample) -> None:
@@ -218,7 +218,7 @@ def test_after_recording_nobody_looks(tiny_model: LatentDiffusion) -> None:
     assert LOOK.get() is None
 
 
-# -- what was found --------------------------------------------------------------------------
+# -- results ---------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(

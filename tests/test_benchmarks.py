@@ -1,4 +1,4 @@
-"""What the benchmarks share; what they measure is not tested here."""
+"""The code that benchmarks share; their results are not tested."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The bundled model: small, loaded as any other, and it does what the prompt says.
+"""The bundled model is small, loads like any other, and draws what the prompt says.
 
-How often it does is measured by ``python -m sdwidgets.training.evaluate``; here are facts of a few
-fixed seeds that a broken file, or a loader that loses something, would not bring about.
+``python -m sdwidgets.training.evaluate`` measures how often it does. These tests state facts about
+a few fixed seeds, which a damaged file or a faulty loader would change.
 """
 
 import subprocess
@@ -26,7 +26,7 @@ def model():
 
 
 def ground(image):
-    """The named colour that the picture's border is nearest to."""
+    """Return the named colour that is nearest to the image's border."""
     pixels = np.asarray(image).astype(float)
     border = np.median(np.concatenate([pixels[:4].reshape(-1, 3), pixels[-4:].reshape(-1, 3)]), 0)
     return min(COLORS, key=lambda name: np.abs(border - COLORS[name]).sum())
@@ -37,7 +37,7 @@ def test_all_its_files_together_are_at_most_32_megabytes():
 
 
 def test_its_fingerprint_is_that_of_older_records(model):
-    # Records ask only the model whose fingerprint they hold.
+    # Records only ask the model with their fingerprint.
     assert model.fingerprint.startswith("6408c26c12dedd17")
 
 
@@ -121,7 +121,7 @@ def test_diffusers_makes_the_same_picture_of_the_same_files(model):
 
 @pytest.fixture(scope="module")
 def rebuilt():
-    """PSNR in dB of every bundled autoencoder of scenes, over the sample pictures."""
+    """Return the PSNR in dB of every bundled autoencoder of scenes, over the sample images."""
     from sdwidgets.checkpoints.zoo import MODEL, bundled_autoencoders
     from sdwidgets.lab import to_tensor
     from sdwidgets.lab.samples import samples

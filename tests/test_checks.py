@@ -1,4 +1,4 @@
-"""Checks of arguments: what they take, what they return, and what they say otherwise."""
+"""Checks of arguments: what they accept and return, and their errors."""
 
 from __future__ import annotations
 

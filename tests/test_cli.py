@@ -72,7 +72,7 @@ def test_a_failing_cell_is_kept_in_the_notebook(tmp_path: Path) -> None:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the demo does, done by no one."""
+    """The demo's actions, which are only recorded."""
     done: list[str] = []
 
     def execute(path: Path) -> tuple[Path, Path]:

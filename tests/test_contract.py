@@ -1,4 +1,4 @@
-"""What the kernel and the page know by name: that they know the same."""
+"""The kernel and the page share the same names, limits and formats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ JS = Path(__file__).resolve().parents[1] / "js"
 
 @pytest.fixture(scope="module")
 def writer() -> dict[str, Any]:
-    """js/contract.py, which no package holds."""
+    """Return js/contract.py, which is not in a package."""
     return runpy.run_path(str(JS / "contract.py"))
 
 

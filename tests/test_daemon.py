@@ -1,4 +1,4 @@
-"""Threads for work beside the caller's."""
+"""Threads for work in the background."""
 
 from __future__ import annotations
 

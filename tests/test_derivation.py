@@ -1,4 +1,4 @@
-"""Models derived from others: what they share, what tells them apart, what a record says."""
+"""Models derived from others: shared weights, fingerprints, sources in records."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_a_record_names_the_autoencoders_file(tiny_model: LatentDiffusion, tmp_p
 
 
 def unseen(model: LatentDiffusion) -> dict[str, torch.Tensor]:
-    """A patch of one number that the fingerprint of the weights does not read."""
+    """Return a patch of a single number that the fingerprint of the weights does not read."""
     name, weight = max(model.unet.named_parameters(), key=lambda item: item[1].numel())
     weight = weight.clone()
     weight.view(-1)[1] += 1
@@ -190,7 +190,7 @@ def test_a_manager_offers_parent_and_child(
 ) -> None:
     parent = make_model(TINY)
     child = parent.with_autoencoder(an_autoencoder(), name="child")
-    with ModelManager(budget=1) as manager:  # which is less than either: they are their owner's
+    with ModelManager(budget=1) as manager:  # less than either model, but both belong to the test
         assert [manager.add(parent, "parent"), manager.add(child)] == ["parent", "child"]
         jobs = [
             manager.submit(Request(name, Settings("a cat", **SETTINGS)))

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of widgets run as they stand."""
+"""The examples in the docstrings of widgets run unchanged."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHOWN: list[Callable[..., Any]] = [
 
 
 def example(shown: Callable[..., Any]) -> str:
-    """The code under "Example::" in a docstring; "" for none."""
+    """Return the code below "Example::" in a docstring; "" if there is none."""
     found = re.search(r"Example::\n\n((?: +.*\n|\n)+)", inspect.getdoc(shown) + "\n")
     return textwrap.dedent(found[1]) if found else ""
 

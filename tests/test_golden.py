@@ -1,4 +1,4 @@
-"""What js/test/golden.json holds is still what Python sends to the page."""
+"""js/test/golden.json is still what Python sends to the page."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fresh() -> dict[str, Any]:
 
 
 def alike(some: Any, others: Any, where: str) -> None:
-    """Assert that two values of the JSON are the same, floats to within rounding."""
+    """Assert that two values of the JSON are equal, floats up to rounding."""
     __tracebackhide__ = True
     assert type(some) is type(others), f"{where}: {REMEDY}"
     if isinstance(some, dict):
@@ -48,9 +48,9 @@ def alike(some: Any, others: Any, where: str) -> None:
 
 
 def alike_bytes(some: bytes, others: bytes, where: str) -> None:
-    """Assert that bytes are the same, but for a number here and there that was rounded.
+    """Assert that bytes are equal, except for a few numbers that were rounded.
 
-    Image files need not be: their compression is a library's.
+    Image files may differ, because a library compresses them.
     """
     __tracebackhide__ = True
     assert some[:4] == others[:4], f"{where}: {REMEDY}"
@@ -58,7 +58,7 @@ def alike_bytes(some: bytes, others: bytes, where: str) -> None:
         return
     assert len(some) == len(others), f"{where}: {REMEDY}"
     off = np.abs(np.frombuffer(some, np.uint8).astype(int) - np.frombuffer(others, np.uint8))
-    off = np.minimum(off, 256 - off)  # the lower byte of a number may turn over
+    off = np.minimum(off, 256 - off)  # the lower byte of a number may wrap around
     assert off.max() <= 1, f"{where}: {REMEDY}"
 
 

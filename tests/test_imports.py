@@ -12,7 +12,7 @@ from sdwidgets.imports import quick_imports
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """Leave the garbage collector on and nothing frozen, whatever a test does."""
+    """Leave the garbage collector enabled and nothing frozen after each test."""
     yield
     gc.unfreeze()
     gc.enable()

@@ -1,6 +1,6 @@
-"""One worker for all runs: turns, Stop, errors, memory, and nothing left behind.
+"""The worker for all runs: turns, Stop, errors, memory, and nothing left behind.
 
-Timing is scripted: a fake model whose steps wait for the test, so that nothing here sleeps.
+Timing is scripted: the steps of a fake model wait for the test, so that nothing sleeps.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from sdwidgets.manager import Job, ModelManager, Request
 from sdwidgets.pictures import Start
 from sdwidgets.settings import Settings
 
-LIMIT = 120  # seconds that nothing here should take
+LIMIT = 120  # seconds, more than anything here takes
 
 
 class Weight:
-    """Stands for a tensor: something to hold a weak reference to."""
+    """Stands for a tensor, with weak references."""
 
 
 class FakeRun:
-    """A run whose step i is made by ``step(i)``; the record's interface around it."""
+    """A run that makes step i by ``step(i)``, with the interface that records need."""
 
     model_name, task, notices, model = "fake", "text to image", (), None
 
@@ -50,7 +50,7 @@ class FakeRun:
         self._steps = (self._make(i) for i in range(count))
 
     def _make(self, i: int) -> Any:
-        big = Weight()  # what an error's frames would keep
+        big = Weight()  # the frames of an error would keep it
         TENSORS.append(weakref.ref(big))
         self.step(i)
         x = np.zeros((1, 1, 1, 1), np.float32)
@@ -99,7 +99,7 @@ class FakeModel:
 
 
 class Models:
-    """A ``load`` for the manager: models by name, the bytes they take, and who was loaded."""
+    """A ``load`` for the manager: models by name, their bytes, and the names loaded so far."""
 
     def __init__(self, step: Callable[[int], None] = lambda i: None, size: int = 10):
         self.step, self.size, self.loads = step, size, list[str]()
@@ -130,7 +130,7 @@ def manager() -> Iterator[ModelManager]:
 
 
 class Gate:
-    """Holds step ``at`` of a run until `open`; `reached` says that it is there."""
+    """Holds step ``at`` of a run until `open`; `reached` is set when the run is there."""
 
     def __init__(self, at: int = 0):
         self.at, self.reached, self.opened = at, threading.Event(), threading.Event()
@@ -233,7 +233,7 @@ def test_what_is_no_request_is_refused_at_once(manager: ModelManager, bad: Any) 
 
 
 def told(manager: ModelManager, request: Request) -> tuple[list[str], InputError]:
-    """The states told of a request that is refused, and why it was."""
+    """Return the reported states of a refused request, and the reason."""
     states: list[str] = []
     with pytest.raises(InputError) as caught:
         manager.submit(request, on_state=states.append)
@@ -246,7 +246,7 @@ def test_settings_that_no_model_takes_are_refused_before_it_is_loaded(
 ) -> None:
     states, error = told(manager, Request("one", Settings(**{name: value})))
     assert states == [] and error.parameter == name
-    assert manager._worker is None  # so nothing was loaded, either
+    assert manager._worker is None  # so nothing was loaded
 
 
 def test_settings_that_a_loaded_model_does_not_take_are_refused_at_once(
@@ -422,7 +422,7 @@ def test_ctrl_c_while_waiting_stops_the_run(monkeypatch: pytest.MonkeyPatch) -> 
         wait = job._finished.wait
 
         def interrupted(timeout: float) -> bool:
-            _thread.interrupt_main()  # as the wait begins
+            _thread.interrupt_main()  # when the wait begins
             return wait(timeout)
 
         monkeypatch.setattr(job._finished, "wait", interrupted)
@@ -460,7 +460,7 @@ def test_a_callback_that_raises_ends_nothing(
     with caplog.at_level(logging.ERROR, logger="sdwidgets.manager"):
         job = manager.submit(request(5), on_run=fail, on_step=fail, on_state=fail)
         assert job.result(LIMIT).complete
-    assert len(caplog.records) == 1  # said once, not with every step
+    assert len(caplog.records) == 1  # logged once, not at every step
 
 
 def test_an_error_that_cannot_even_be_shown_leaves_the_worker_to_the_others() -> None:
@@ -524,7 +524,7 @@ def test_waiting_in_a_callback_is_an_error_not_a_deadlock() -> None:
         job = manager.submit(request(1), on_step=wait)
         gate.open()
         job.wait(LIMIT)
-        manager.load("one")  # behind all that was queued
+        manager.load("one")  # after everything in the queue
         assert manager.loaded() == ["one"]
     assert len(caught) == 2
 
@@ -730,7 +730,7 @@ def test_hundreds_of_runs_leave_no_threads() -> None:
             if i % 2:
                 job.cancel()
             job.wait(LIMIT)
-            assert len(workers()) <= 2  # the last one may be on its way out
+            assert len(workers()) <= 2  # the previous worker may still be ending
     assert workers() == []
 
 

@@ -1,4 +1,4 @@
-"""What memory there is, and what is said when it is not enough."""
+"""Free memory, and the errors when there is not enough."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PSNR, SSIM, error maps, bits: numbers that can be worked out by hand, or by scikit-image."""
+"""PSNR, SSIM, error maps, bits: numbers computed by hand, or by scikit-image."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every lesson runs, without a browser, on the bundled model."""
+"""Every lesson runs without a browser, on the bundled model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 VIEWERS = ("Viewer", "Denoising", "Attention", "Tokens", "Compare")
-# A lesson's own length, and a shorter one for here.
+# The length of a lesson's training, and a shorter length for the tests.
 SHORTER = {"05_train_your_own": ("STEPS, COUNT = 1000, 1500", "STEPS, COUNT = 20, 40")}
-MEANT = ("it/s]", "skipped: notes.jpg")  # progress bars; a file that a lesson puts there itself
+MEANT = ("it/s]", "skipped: notes.jpg")  # progress bars; a file that a lesson writes itself
 LESSONS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
 pytestmark = [
@@ -32,7 +32,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Executes a copy of a lesson in a folder of its own, once; returns the folder and content."""
+    """Executes a copy of a lesson in its own folder, once; returns the folder and the content."""
     if not (BUNDLED / DEFAULT / "model_index.json").is_file():
         pytest.skip("the bundled model's weights are not in this checkout")
     done: dict[Path, tuple[Path, Any]] = {}
@@ -60,7 +60,7 @@ def executed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 def shorten(content: Any, *words: str) -> None:
-    """Put the second of the words in place of the first, which one cell must have."""
+    """Replace the first of two words by the second, in the only cell that has it."""
     if words:
         (cell,) = (cell for cell in content.cells if words[0] in cell.source)
         cell.source = cell.source.replace(*words)
@@ -134,7 +134,7 @@ def test_its_cells_have_names_of_their_own(lesson: Path) -> None:
     content = nbformat.read(lesson, as_version=4)
     names = [cell.id for cell in content.cells]
     assert len(set(names)) == len(names)
-    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in names)  # none is made up
+    assert all(re.fullmatch(r"[a-z]+(-[a-z]+)*", name) for name in names)  # no other names
 
 
 def test_it_ends_in_questions_to_try(lesson: Path) -> None:

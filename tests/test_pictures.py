@@ -96,7 +96,7 @@ def test_things_that_are_no_pictures(value: Any) -> None:
 def test_the_cameras_orientation_is_applied(tmp_path: Path) -> None:
     picture = Image.new("RGB", (4, 2), "red")
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned by a quarter
+    exif[0x0112] = 6  # rotated by 90 degrees
     picture.save(tmp_path / "turned.jpg", exif=exif)
     assert as_picture(tmp_path / "turned.jpg")[0].size == (2, 4)
 
@@ -202,7 +202,7 @@ def test_a_picture_given_is_not_changed() -> None:
         ("L", 128, 255),
         ("1", 1, 255),
         ("RGB", "white", 255),
-        ("RGBA", (255, 255, 255, 0), 0),  # what is not painted is kept
+        ("RGBA", (255, 255, 255, 0), 0),  # unpainted parts are kept
         ("RGBA", (255, 255, 255, 255), 255),
     ],
 )

@@ -277,7 +277,7 @@ def test_encode_and_decode_keep_the_pictures_place(tiny_model: LatentDiffusion) 
     assert tiny_model.decode(latents)[0].size == (20, 12)
 
 
-# -- what cannot be used ---------------------------------------------------------------------
+# -- invalid inputs --------------------------------------------------------------------------
 
 
 class CountedOps(TorchDispatchMode):
@@ -359,7 +359,7 @@ def random_settings(rng: random.Random) -> dict[str, Any]:
         "mask": [None, Image.new("L", (16, 16), 255), Image.new("1", (3, 9))],
     }
     chosen = rng.sample(sorted(values), rng.randint(1, 5))
-    # mostly good values, or hardly anything would ever run
+    # mostly valid values, or hardly any run would start
     settings = {
         name: rng.choice(values[name][: 3 if rng.random() < 0.7 else None]) for name in chosen
     }
@@ -440,7 +440,7 @@ OUT_OF_MEMORY = [
 
 
 def failing(error: Exception, call: int = 0) -> Callable[..., None]:
-    """A forward hook that raises a copy of an error at its nth call, and keeps none itself."""
+    """A forward hook that raises a copy of an error at its nth call and does not keep it."""
     calls = iter(range(1000))
 
     def hook(*_: Any) -> None:

@@ -1,4 +1,4 @@
-"""The scenes: what is drawn is what the caption says, and the masks are exact."""
+"""Scenes are drawn as their captions say, and their masks are exact."""
 
 import random
 import re
@@ -13,7 +13,7 @@ from sdwidgets.errors import InputError
 
 @pytest.fixture(scope="module")
 def glyphs():
-    """A disc in a colour of its own for every noun: scenes without the font."""
+    """Draw a disc in a different colour for every noun, so that scenes need no font."""
     made = {}
     for i, noun in enumerate(scenes.OBJECTS):
         made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))

@@ -116,9 +116,9 @@ def test_checked_settings_remember_for_which_model() -> None:
     tiny = plain.checked(TINY)
     assert tiny is not plain and tiny.checked(TINY) is tiny and tiny.checked() is tiny
     assert tiny.checked(replace(TINY, name="other")) == tiny
-    with pytest.raises(InputError):  # another model is another check
+    with pytest.raises(InputError):  # another model needs another check
         tiny.checked(SD1)
-    with pytest.raises(InputError):  # and other settings are not those that were checked
+    with pytest.raises(InputError):  # and these settings were not checked
         replace(tiny, steps=0).checked(TINY)
 
 

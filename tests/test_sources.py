@@ -1,4 +1,4 @@
-"""What a model was made of: names that say nothing of this machine, and hashes of whole files."""
+"""Sources of models: names that reveal nothing of this machine, and hashes of whole files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdwidgets.sources import LocalFile, Source, differences, hashed
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "model.safetensors"
-    path.write_bytes(bytes(range(256)) * 5000)  # more than one block
+    path.write_bytes(bytes(range(256)) * 5000)  # several blocks
     return path
 
 

@@ -1,4 +1,4 @@
-"""How many threads a computation takes, and that the number is back afterwards."""
+"""The number of threads for a computation, restored afterwards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def network() -> nn.Module:
 
 @pytest.fixture(autouse=True)
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine with six free cores, all of which torch takes, as it does itself."""
+    """A machine with six free cores, all of which torch takes by default."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(threads, "torchs_own", lambda: {6})
@@ -55,7 +55,7 @@ def inside(network: nn.Module, positions: int = SMALL) -> int:
 
 
 def elsewhere(work: Callable[[], Any]) -> Any:
-    """What it returns in a new thread."""
+    """Return what ``work`` returns in a new thread."""
     found: list[Any] = []
     thread = threading.Thread(target=lambda: found.append(work()))
     thread.start()
@@ -70,7 +70,7 @@ def test_a_small_network_takes_one_thread_and_a_large_one_all_that_are_free(
     monkeypatch.setattr(threads, "free_cores", lambda: 2)
     assert inside(network, LARGE) == 2
     monkeypatch.setattr(threads, "free_cores", lambda: 64)
-    assert inside(network, LARGE) == 6  # never more than torch would take
+    assert inside(network, LARGE) == 6  # never more than torch takes
 
 
 def test_the_number_is_back_at_the_end(network: nn.Module) -> None:
@@ -86,7 +86,7 @@ def test_blocks_within_blocks(network: nn.Module) -> None:
         assert inside(network) == 1
         assert torch.get_num_threads() == 6
     with threads_for(network, SMALL):
-        assert inside(network, LARGE) == 1  # the outer one has decided
+        assert inside(network, LARGE) == 1  # the outer block has decided
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 6
 
@@ -152,7 +152,7 @@ def test_other_threads_keep_theirs(network: nn.Module) -> None:
     with threads_for(network, SMALL):
         ready.set()
         assert done.wait(10)
-        assert elsewhere(torch.get_num_threads) == 6  # one that begins meanwhile
+        assert elsewhere(torch.get_num_threads) == 6  # in a thread that starts meanwhile
         assert elsewhere(lambda: (inside(network), torch.get_num_threads())) == (1, 6)
         assert torch.get_num_threads() == 1
     assert found == [6, 6]
@@ -179,7 +179,7 @@ def test_a_system_without_a_thread_to_give_computes_all_the_same(
 
 @pytest.fixture
 def seen(tiny_model: LatentDiffusion) -> Iterator[list[int]]:
-    """The numbers of threads that the UNet, encoder and decoder compute with."""
+    """The numbers of threads with which the UNet, encoder and decoder compute."""
     found: list[int] = []
     parts = (tiny_model.unet, tiny_model.autoencoder.encoder, tiny_model.autoencoder.decoder)
     hooks = [

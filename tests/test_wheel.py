@@ -1,4 +1,4 @@
-"""What is in a built wheel, and that the front end is built when it must be, and only then."""
+"""The content of a built wheel; the front end is built when needed, and only then."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def hatch_build() -> ModuleType:
-    """The build hook, which no package holds."""
+    """Return the build hook, which is not in a package."""
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -35,7 +35,7 @@ def hatch_build() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The names of the files in a wheel of this checkout."""
+    """Return the names of the files in a wheel of this checkout."""
     return zipfile.ZipFile(built(ROOT, "wheel", tmp_path_factory.mktemp("wheel"))).namelist()
 
 
@@ -69,7 +69,7 @@ def test_a_wheel_holds_the_licence_and_no_sources_of_the_front_end(wheel: list[s
 
 
 def built(root: Path, target: str, folder: Path) -> Path:
-    """The wheel or sdist of a checkout."""
+    """Return the wheel or sdist of a checkout."""
     pytest.importorskip("hatchling")
     command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300)
@@ -80,7 +80,7 @@ def built(root: Path, target: str, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small checkout, built, with a JupyterLab extension of two files."""
+    """Return a small built checkout, with a JupyterLab extension of two files."""
     root = tmp_path_factory.mktemp("checkout")
     for name in ("pyproject.toml", "hatch_build.py", "install.json", "README.md", ".gitignore"):
         shutil.copy(ROOT / name, root)
@@ -129,7 +129,7 @@ def test_the_bundles_are_those_that_python_asks_for(hatch_build: ModuleType) -> 
 
 @pytest.fixture
 def tree(hatch_build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A small js/ folder with one entry, built after its sources were written."""
+    """Return a small js/ folder with a single entry, built after its sources were written."""
     js, static = tmp_path / "js", tmp_path / "static"
     sources = ("build.mjs", "package.json", "package-lock.json", "src/lib/a.ts", "src/picture.ts")
     paths = [tmp_path / "contract.py", *(js / source for source in sources)]

@@ -23,7 +23,7 @@ def write_vocabulary(folder: Path) -> int:
 
 
 def write_one_file(folder: Path, **changes: Any) -> None:
-    """Put a tokenizer.json in the place of the two files; ``changes`` are to its model."""
+    """Replace the two files by a tokenizer.json; ``changes`` are made to its model."""
     vocab = json.loads((folder / "vocab.json").read_text())
     merges = (folder / "merges.txt").read_text().splitlines()[1:]
     for name in ("vocab.json", "merges.txt"):

@@ -1,4 +1,4 @@
-"""What views of a run send to their pages."""
+"""What the views of a run send to their pages."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ Wire = list[tuple[Any, dict[str, Any], list[Any]]]
 
 
 def meta(frame: bytes) -> dict[str, Any]:
-    """What a step's bytes say of themselves."""
+    """Return the header of a step's bytes."""
     return json.loads(frame[4 : 4 + int.from_bytes(frame[:4], "little")])
 
 
 def steps_sent(wire: Wire, widget: Any) -> list[tuple[str, bytes]]:
-    """The traits with a step, and the bytes of it, that the widget has sent so far."""
+    """Return the traits with a step, and its bytes, that the widget has sent so far."""
     found = []
     for sender, content, buffers in wire:
         if sender is widget:

@@ -1,4 +1,4 @@
-"""Configs in diffusers' words: both ways, and within bounds."""
+"""Configs in diffusers' format: both ways, and within bounds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_configs_go_there_and_back(config: ModelConfig) -> None:
     assert c.unet_from_json(there[0], "") == (config.unet, 32)
     assert c.autoencoder_from_json(there[1], "") == config.autoencoder
     assert c.schedule_from_json(there[2], "") == config.schedule
-    text = config.text[0]  # its tokens are the tokenizer's to say
+    text = config.text[0]  # its token ids come from the tokenizer
     again = replace(c.text_from_json(there[3], ""), bos=text.bos, eos=text.eos, pad=text.pad)
     assert again == text
 

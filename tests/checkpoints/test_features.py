@@ -1,4 +1,4 @@
-"""Networks whose features are compared, out of files: the bundled one, and a VGG16 with LPIPS."""
+"""Networks whose features are compared, from files: the bundled network, and a VGG16 with LPIPS."""
 
 import pytest
 import torch
@@ -21,14 +21,14 @@ def network():
 
 @pytest.fixture(scope="module")
 def vgg16(network, tmp_path_factory):
-    """A VGG16 as torchvision saves one, its classifier there, too."""
+    """Write a VGG16 as torchvision saves it, with its classifier."""
     tensors = {**network.state_dict(), "classifier.0.weight": torch.zeros(2, 3)}
     return save_tensors(tensors, tmp_path_factory.mktemp("vgg16") / "vgg16.safetensors")
 
 
 @pytest.fixture
 def learnt():
-    """LPIPS's own weights, by that project's names."""
+    """Write LPIPS's weights, by that project's names."""
     torch.manual_seed(1)
     return {f"lin{i}.model.1.weight": torch.rand(1, n, 1, 1) for i, n in enumerate(WIDTHS)}
 
@@ -38,7 +38,7 @@ def images():
     return torch.rand(2, 2, 3, 16, 16) * 2 - 1
 
 
-# ------------------------------------------------------------------------- the bundled one
+# --------------------------------------------------------------------- the bundled network
 
 
 def test_the_bundled_features_tell_pictures_apart():

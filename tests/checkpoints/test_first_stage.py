@@ -1,4 +1,4 @@
-"""Autoencoders alone: the nine published ones are known by their shapes and loaded strictly."""
+"""Single autoencoders: the nine published ones are recognised by shape and loaded strictly."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NINE = pytest.mark.parametrize("name", FIRST_STAGES)
 
 
 def written(name: str, path: Path, **more: Tensor) -> Path:
-    """The first stage of that name in small, with CompVis's names, as converted by the recipe."""
+    """Write a small first stage of that kind, with CompVis's names, as converted by the recipe."""
     extra = {key.replace("/", "."): tensor for key, tensor in more.items()}
     return save_tensors({**random_tensors(small(PUBLISHED[name])), **extra}, path)
 
@@ -51,7 +51,7 @@ def refused(path: Path, config: Any = None, error: type[SDWidgetsError] = Checkp
     return message
 
 
-# ------------------------------------------------------------------------------------ what is right
+# -------------------------------------------------------------------------------------- valid files
 
 
 @NINE
@@ -89,9 +89,9 @@ def test_a_published_file_gives_the_published_pictures(name: str, tmp_path: Path
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The nine in small, so that files of a few kilobytes can be recognised."""
+    """Make the nine small, so that files of a few kilobytes can be recognised."""
     for name in ("KL-f4", "VQ-f4", "VQ-f4-noattn"):
-        preset = replace(small_first_stage(name), norm_groups=32)  # shapes do not say them
+        preset = replace(small_first_stage(name), norm_groups=32)  # shapes do not tell them
         monkeypatch.setitem(FIRST_STAGES, name, preset)
 
 
@@ -157,7 +157,7 @@ def test_the_types_of_weights(tmp_path: Path, dtype: Any) -> None:
     assert {p.dtype for p in autoencoder.parameters()} == {expected}
 
 
-# ------------------------------------------------------------------------------------ what is not
+# ---------------------------------------------------------------------------------- invalid files
 
 
 def test_a_pickle_is_refused_with_the_recipe(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_half_of_a_models_files_of_weights_are_completed(
     (half / "unet" / f"{stem}.safetensors").rename(half / "unet" / parts[0])
     index = half / "unet" / f"{stem}.safetensors.index.json"
     transport(cached=half, online=folder)
-    assert hub.fetch("a/b") == folder  # no index says that it is all
+    assert hub.fetch("a/b") == folder  # without an index, the files may be incomplete
     index.write_text(json.dumps({"weight_map": dict(zip("ab", parts, strict=True))}))
     assert hub.fetch("a/b") == folder
     shutil.copy(half / "unet" / parts[0], half / "unet" / parts[1])
@@ -149,7 +149,7 @@ def test_a_fetched_model_is_loaded(folder: Path, transport: Callable[..., list[A
 
 
 class HfHubHTTPError(Exception):
-    """As the library's own, in any of its versions: the answer's status, and a telling text."""
+    """An error as the library raises it, in any version: with a response's status, and a text."""
 
     def __init__(self, status: int):
         super().__init__(f"{status} for https://hub/?token={TOKEN}")

@@ -23,7 +23,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @cache
 def shapes_of(config: ModelConfig, layout: str) -> Shapes:
-    """Names and shapes of the file that a published model of this config is."""
+    """Return the names and shapes in the file of a published model of this config."""
     with torch.device("meta"):
         parts = {
             "unet.": UNet(config.unet),
@@ -47,7 +47,7 @@ def shapes_of(config: ModelConfig, layout: str) -> Shapes:
             else:
                 source = lookups[prefix](name)[0]
                 shapes[source.name] = (shape[0] * source.parts, *shape[1:])
-    if layout == "compvis" and is_sd2:  # the last layer, which is in the file and not used
+    if layout == "compvis" and is_sd2:  # the last layer is in the file, but is not used
         last = names.OPEN_CLIP + f"transformer.resblocks.{config.text[0].layers}."
         first = names.OPEN_CLIP + "transformer.resblocks.0."
         shapes |= {n.replace(first, last): s for n, s in shapes.items() if n.startswith(first)}

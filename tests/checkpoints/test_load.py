@@ -1,4 +1,4 @@
-"""Loading whole models: what fits is loaded bit for bit, what does not is refused in words."""
+"""Loading whole models: valid files are loaded bit for bit, others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(template: Path, tmp_path: Path) -> Path:
-    """A copy of SMALL's folder, to be damaged."""
+    """Return a copy of SMALL's folder, which tests may damage."""
     return Path(shutil.copytree(template, tmp_path / "model"))
 
 
 @pytest.fixture
 def one_file(tmp_path: Path) -> Path:
-    """SMALL in one file with CompVis's names, its vocabulary beside it."""
+    """Return SMALL in a single file with CompVis's names, beside its vocabulary."""
     write_tokenizer(tmp_path / "tokenizer")
     return save_tensors(compvis_tensors(networks(), SMALL), tmp_path / "one.safetensors")
 
@@ -89,7 +89,7 @@ def assert_weights(model: Any, **expected: torch.nn.Module) -> None:
         assert [name for name in theirs if not torch.equal(ours[name], theirs[name])] == []
 
 
-# ------------------------------------------------------------------------------------ what is right
+# -------------------------------------------------------------------------------------- valid files
 
 
 def test_a_folder_gives_its_config_and_weights(folder: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_model_names_the_files_it_came_from(folder: Path, one_file: Path) -> N
 
 
 def test_loading_hashes_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdwidgets.sources._sha256", None)  # gigabytes would be seconds
+    monkeypatch.setattr("sdwidgets.sources._sha256", None)  # hashing gigabytes would take seconds
     assert [one.sha256 for one in load_model(folder, device="cpu").sources] == ["", "", ""]
 
 
@@ -143,7 +143,7 @@ def test_weights_are_allocated_once(folder: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(WeightFile, "read", watched)
     model = load_model(folder, device="cpu")
-    # a parameter is the very memory that was read into, but for the kernels of convolutions
+    # parameters are the memory that was read into, except for convolution kernels
     kernels = [tensor for tensor in state(model).values() if tensor.ndim == 4]
     others = {tensor.data_ptr() for tensor in state(model).values() if tensor.ndim != 4}
     assert others <= places
@@ -265,7 +265,7 @@ def test_shards(folder: Path) -> None:
 
 
 def split(folder: Path) -> Path:
-    """Cut the UNet's file in two shards with an index, whose path is returned."""
+    """Cut the UNet's file into two shards with an index; return the index's path."""
     from safetensors.torch import load_file
 
     tensors = load_file(folder / UNET)
@@ -532,7 +532,7 @@ def test_failures_while_reading_are_typed_and_keep_nothing(
 
     monkeypatch.setattr(WeightFile, "read", fails)
     refused(folder, typed)
-    error.__traceback__ = None  # held by this test alone
+    error.__traceback__ = None  # now only this test holds it
     assert not any(reference() is not None for reference in kept)
 
 

@@ -1,4 +1,4 @@
-"""Saving a model: whole or not at all, and the same when it is loaded again."""
+"""Saving a model: whole or not at all, and equal when it is loaded again."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_preview_goes_along(model: Any, tmp_path: Path) -> None:
     factors = np.linspace(-1, 1, 15, dtype=np.float32).reshape(5, 3)
     path = save_model(replace(model, preview=factors), tmp_path / "saved")
     assert np.array_equal(load_model(path, device="cpu").preview, factors)
-    save_model(model, path)  # and goes with the model that had it
+    save_model(model, path)  # and is removed with the model that had it
     assert load_model(path, device="cpu").preview is None
 
 
@@ -195,7 +195,7 @@ def test_a_padding_token_of_its_own_is_kept(model: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def two(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDiffusion:
-    """Stable Diffusion XL's parts in small."""
+    """Return a small model with the parts of Stable Diffusion XL."""
     first = replace(TINY.text[0], skip=1, norm=False, zeros=True)
     second = replace(first, width=16, pad=0, projection_dim=6)
     config = replace(TINY, embedders=(first, second, SizesConfig(4)), join="width")

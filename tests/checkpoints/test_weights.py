@@ -1,4 +1,4 @@
-"""Reading one safetensors file: what is right is read, what is wrong is refused in words."""
+"""Reading a safetensors file: valid files are read, others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refused_bytes(path: Path, content: bytes) -> str:
     return refused(file)
 
 
-# ------------------------------------------------------------------------------------ what is right
+# -------------------------------------------------------------------------------------- valid files
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
@@ -129,7 +129,7 @@ def test_a_huge_header_is_refused_without_reading_it(
     path = tmp_path / "m.safetensors"
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", 101 * 2**20) + b"{")
-        file.truncate(200 * 2**20)  # sparse: the header it announces would fit
+        file.truncate(200 * 2**20)  # sparse: the announced header would fit
     monkeypatch.setattr(json, "loads", lambda *a, **k: pytest.fail("the header was parsed"))
     assert "header" in refused(path)
 

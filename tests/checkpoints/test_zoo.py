@@ -15,7 +15,7 @@ from sdwidgets.models.autoencoder import Autoencoder
 
 @pytest.fixture
 def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Weights of a package that has one small autoencoder, under the name KL-f8."""
+    """Weights of a package with a single small autoencoder, named KL-f8."""
     save_autoencoder(Autoencoder(TINY.autoencoder), tmp_path / "zoo" / "kl-f8")
     monkeypatch.setattr(zoo, "WEIGHTS", tmp_path)
     return tmp_path
@@ -62,7 +62,7 @@ def test_a_name_of_none_is_a_path_that_is_missing(weights: Path) -> None:
 
 @pytest.mark.parametrize("name", zoo.bundled_autoencoders())
 def test_each_that_is_bundled_rebuilds_a_picture_of_its_size(name: str) -> None:
-    """Of this checkout; without weights in it there is nothing to test."""
+    """The autoencoders of this checkout; without weights in it, there is nothing to test."""
     autoencoder = load_autoencoder(name, device="cpu")
     assert zoo.bundled_config(name) == autoencoder.config
     if name != zoo.MODEL:

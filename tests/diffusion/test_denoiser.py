@@ -172,4 +172,4 @@ def test_inpainting_shows_the_network_the_known_part_at_its_noise(
     denoise(torch.zeros_like(known), SIGMA)
     denoise(torch.zeros_like(known), 10.0)
     assert torch.allclose(seen[0], known + SIGMA * noise)
-    assert torch.equal(seen[1], torch.zeros_like(known))  # the first latents as they were given
+    assert torch.equal(seen[1], torch.zeros_like(known))  # the first latents are used as they are

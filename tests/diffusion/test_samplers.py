@@ -1,4 +1,4 @@
-"""On Gaussian data the exact denoiser is known, and so is where every sampler should end."""
+"""Samplers on Gaussian data, where the exact denoiser and the exact result are known."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def exact(x: Tensor, sigma: float) -> Tensor:
 
 
 def solution(x: Tensor, sigma: float, sigma_next: float) -> Tensor:
-    """Where the probability flow takes x: its distance from the mean shrinks with the spread."""
+    """Return where the flow takes x: its distance to the mean shrinks with the spread."""
     return MEAN + (x - MEAN) * math.sqrt((STD**2 + sigma_next**2) / (STD**2 + sigma**2))
 
 
@@ -38,7 +38,7 @@ def unit_noise(like: Tensor, seed: int = 1) -> Any:
 
 
 def order(name: str, grid: str) -> float:
-    """The power of the step's size that the error goes with, between 40 and 160 steps."""
+    """Return the order of convergence, from the errors with 40 and 160 steps."""
     errors = []
     for n in (40, 160):
         ends = (10.0, 0.1)

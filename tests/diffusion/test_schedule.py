@@ -15,7 +15,7 @@ def schedule() -> NoiseSchedule:
 
 
 def test_stable_diffusions_range_of_noise(schedule: NoiseSchedule) -> None:
-    # 0.0292 and 14.6146, as k-diffusion and every guide to Stable Diffusion give them
+    # 0.0292 and 14.6146, as in k-diffusion and in every guide to Stable Diffusion
     assert float(schedule.sigmas[0]) == pytest.approx(0.0292, abs=1e-4)
     assert float(schedule.sigmas[-1]) == pytest.approx(14.6146, abs=1e-4)
 

@@ -1,4 +1,4 @@
-"""Small autoencoders, and a picture of noise."""
+"""Small autoencoders, and an image of noise."""
 
 from __future__ import annotations
 

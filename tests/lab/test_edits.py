@@ -1,4 +1,4 @@
-"""Edits of latents: what each does, its words, its JSON, and what it refuses."""
+"""Edits of latents: their effects, labels, JSON and refusals."""
 
 from __future__ import annotations
 

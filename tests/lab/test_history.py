@@ -1,4 +1,4 @@
-"""Undo and redo: what a step is, and what a slider leaves behind."""
+"""Undo and redo: what counts as a step, and the steps that a slider leaves."""
 
 from __future__ import annotations
 

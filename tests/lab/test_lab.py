@@ -1,4 +1,4 @@
-"""The lab's engine: pictures in, reconstructions and what lies between out."""
+"""The lab's engine: images, their reconstructions and their latents."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.pixels import to_image, to_tensor
 
-# --------------------------------------------------------------------------------- pictures
+# ----------------------------------------------------------------------------------- images
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_at_most_eight_directions_and_one_of_one_channel() -> None:
     assert principal_directions([torch.randn(1, 1, 8, 8)]).shares == pytest.approx((1.0,))
 
 
-# ------------------------------------------------------------------ touch, between, forward
+# ------------------------------------------------------- receptive fields, between, forward
 
 
 def test_a_cell_reaches_its_own_pixels_most(kl: Autoencoder, image: Image.Image) -> None:

@@ -64,7 +64,7 @@ def test_every_parameter_gets_a_gradient() -> None:
     autoencoder = Autoencoder(CONFIG)
     posterior = autoencoder.encode(torch.rand(2, 3, 8, 8))
     (autoencoder.decode(posterior.sample()).square().mean() + posterior.kl().mean()).backward()
-    # A key's bias shifts all scores of a row alike, which the softmax cannot see.
+    # A key's bias shifts all scores of a row equally, which the softmax cancels.
     named = {n: p for n, p in autoencoder.named_parameters() if not n.endswith("to_k.bias")}
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in named.values())
 
@@ -168,7 +168,7 @@ def test_attention_stands_in_the_levels_that_the_config_names() -> None:
     autoencoder = Autoencoder(replace(CONFIG, channels=(8, 16, 32), attention_levels=(2,)))
     down = [len(level.attentions) for level in autoencoder.encoder.down_blocks]
     up = [len(level.attentions) for level in autoencoder.decoder.up_blocks]
-    assert (down, up) == ([0, 0, 1], [2, 0, 0])  # one after each residual block
+    assert (down, up) == ([0, 0, 1], [2, 0, 0])  # after each residual block
 
 
 @pytest.mark.parametrize("config", [CONFIG, VQ], ids=["KL", "VQ"])

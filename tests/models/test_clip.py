@@ -71,7 +71,7 @@ def test_gradients_reach_every_weight() -> None:
     found = model(IDS)
     (found.states.square().sum() + found.pooled.square().sum()).backward()
     keys = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
-    # a constant in all keys changes no softmax: its gradient is zero but for rounding
+    # a constant added to all keys does not change the softmax: its gradient is only rounding
     assert [name for name in keys if not name.endswith("k_proj.bias")] == []
 
 

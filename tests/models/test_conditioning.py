@@ -1,4 +1,4 @@
-"""The one seam: what is given becomes what the network is told, for whoever asks."""
+"""Conditioning: the inputs of an image become inputs of the network, in the same way everywhere."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STEPS = {"steps": 2, "seed": 0}
 
 @dataclass(frozen=True)
 class ShadeConfig:
-    """Numbers of `Shade`."""
+    """The config of `Shade`."""
 
     vector_width: int = 3
     context_width: int = 0
@@ -45,7 +45,7 @@ class ShadeConfig:
 
 
 class Shade:
-    """A vector of the prompt's length and a concat channel, both scaled by one learnt number."""
+    """A vector of the prompt's length and a concat channel, both scaled by a learnt number."""
 
     inputs = frozenset({"prompt"})
 
@@ -70,7 +70,7 @@ class Shade:
 
 @pytest.fixture
 def shaded(make_model: Make) -> LatentDiffusion:
-    """TINY with a text, a vector and a channel beside the latents."""
+    """Return TINY with a text, a vector and a channel beside the latents."""
     unet = replace(TINY.unet, vector_dim=3, in_channels=5)
     model = make_model(replace(TINY, unet=unet))
     with torch.random.fork_rng(devices=[]):
@@ -81,7 +81,7 @@ def shaded(make_model: Make) -> LatentDiffusion:
 
 
 def heard(model: LatentDiffusion, work: Callable[[], Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """(x, context, vector) of the network's first call while ``work`` is done."""
+    """Return (x, context, vector) of the network's first call during ``work``."""
     calls: list[tuple[Any, ...]] = []
     handle = model.unet.register_forward_pre_hook(lambda _, args: calls.append(args))
     try:
@@ -173,7 +173,7 @@ def test_an_embedder_of_each_config() -> None:
     assert labels.embed([Given("cat", SIZE)]).context.shape == (1, 1, 5)
 
 
-# -- what cannot be told ---------------------------------------------------------------------
+# -- inputs that are refused -----------------------------------------------------------------
 
 
 def test_an_input_that_no_embedder_takes_is_refused_by_name() -> None:
@@ -189,7 +189,7 @@ def test_the_words_are_those_of_the_first_context(make_model: Make) -> None:
     assert model.tokenize(["a cat"]).ids.equal(model.embedders[0].tokenize(["a cat"]).ids)
 
 
-# -- every route, for whoever asks -----------------------------------------------------------
+# -- every route, in runs, training and the lab ----------------------------------------------
 
 
 def test_a_run_is_told_all_routes_with_the_prompts_half_first(shaded: LatentDiffusion) -> None:
@@ -255,7 +255,7 @@ def test_the_fingerprint_is_of_every_embedder(shaded: LatentDiffusion) -> None:
 
 
 def task_of(model: LatentDiffusion) -> DiffusionTask:
-    """Training of a model whose shade learns along, and whose text does not."""
+    """Return the training of a model whose shade learns along, and whose text does not."""
     shade = model.embedders[-1]
     shade.model.requires_grad_(True)
     pictures = Few()

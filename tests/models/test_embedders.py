@@ -1,4 +1,4 @@
-"""Models that are told a class, or nothing: prompts in, pictures out, as with a text encoder."""
+"""Models with classes, or without conditioning: prompts in, images out, as with a text encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nine published autoencoders against their settings, tensors and formulas, written anew."""
+"""The nine published autoencoders against their settings, tensors and formulas."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PARAMETERS = {
 
 
 def small_config(name: str) -> AutoencoderConfig:
-    """Ours of `small(PUBLISHED[name])`, with a scale and a shift that must show."""
+    """Return ours of `small(PUBLISHED[name])`, with a scale and a shift that have an effect."""
     return replace(small_first_stage(name), scaling_factor=0.7, shift_factor=0.2)
 
 

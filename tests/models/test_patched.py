@@ -1,4 +1,4 @@
-"""A module with single weights replaced: it shares the others, and the parent stays as it is."""
+"""Modules with some weights replaced share the others, and their parent is unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def unet(seeded: None) -> UNet:
 
 @pytest.fixture
 def low_rank(unet: UNet, seeded: None) -> dict[str, Tensor]:
-    """W + 0.5 B A, of rank 2, for every query and value projection (arXiv 2106.09685, eq. 3)."""
+    """Return W + 0.5 B A of rank 2 for query and value projections (arXiv 2106.09685, eq. 3)."""
     weights = {}
     for name, weight in unet.named_parameters():
         if name.endswith(("to_q.weight", "to_v.weight")):

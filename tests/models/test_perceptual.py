@@ -1,4 +1,4 @@
-"""How different two pictures look: the formula, its networks, its gradients."""
+"""How different two images look: the formula, its networks, its gradients."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def images(count=2, size=16):
 
 
 def learnt(features, image):
-    """One weight a channel of every map, none of them negative."""
+    """Return a weight per channel of every map, not negative."""
     return [torch.rand(one.shape[1]) for one in features(image)]
 
 
@@ -45,7 +45,7 @@ def test_every_pair_is_compared_on_its_own():
 
 @pytest.mark.parametrize("weighed", [False, True], ids=["even", "learnt"])
 def test_it_is_the_papers_formula(weighed):
-    """Equation 1 of arXiv 1801.03924, place by place; without weights the mean over layers."""
+    """Equation 1 of arXiv 1801.03924 at each position; without weights, the mean over layers."""
     network, first, second = SceneFeatures(), images(1), images(1)
     weights = learnt(network, first) if weighed else None
     layers = []
@@ -107,7 +107,7 @@ def test_vgg16_has_the_parameters_of_the_paper():
 
 
 def test_vgg16_has_torchvisions_names():
-    """The convolutions' places in torchvision's list, between ReLUs and four of its five pools."""
+    """Convolutions have torchvision's indices, between ReLUs and four of its five pools."""
     with torch.device("meta"):
         names = VGG16().state_dict()
     places = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
@@ -122,7 +122,7 @@ def test_vgg16_gives_the_five_maps_after_the_last_relus_of_its_levels():
 
 
 def test_vgg16_sees_pictures_scaled_as_imagenets():
-    """Grey of ImageNet's mean is zero before the first convolution; white as it says."""
+    """ImageNet's mean is zero before the first convolution, and white is as in its formula."""
     network = VGG16()
     seen = []
     network.features[0].register_forward_pre_hook(lambda _, given: seen.append(given[0]))

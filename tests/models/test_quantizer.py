@@ -1,4 +1,4 @@
-"""Vector quantisation: which code, which gradient, how many codes are used."""
+"""Vector quantisation: the nearest code, its gradient, the number of used codes."""
 
 from __future__ import annotations
 

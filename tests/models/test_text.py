@@ -90,7 +90,7 @@ def test_a_long_prompt_reads_as_its_beginning(text: TextEncoder) -> None:
 
 
 class Watched(Tokenizer):
-    """A tokenizer that counts the characters it is given."""
+    """A tokenizer that counts the characters that it gets."""
 
     read = 0
 

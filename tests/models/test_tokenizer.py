@@ -11,7 +11,7 @@ from vocabulary import write_one_file, write_vocabulary
 from sdwidgets.errors import CheckpointError, CheckpointNotFound
 from sdwidgets.models.tokenizer import load_tokenizer
 
-N = 521  # tokens of the small vocabulary; the last two begin and end a text
+N = 521  # tokens of the small vocabulary; the last two start and end a text
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_padding_of_its_own(folder: Path, name: str, pad: Any) -> None:
     write(folder / name, pad_token=pad)
     tokenizer = load_tokenizer(folder)
     assert (tokenizer.pad, tokenizer.eos) == (0, 520)
-    assert tokenizer.encode("cat!").ids[-1] == 0  # what pads is itself in a text, too
+    assert tokenizer.encode("cat!").ids[-1] == 0  # a padding token can also be part of a text
 
 
 @pytest.mark.parametrize("old", [True, False])

@@ -1,4 +1,4 @@
-"""Checkpoints that diffusers wrote and reads, and the tables of names, against diffusers' own."""
+"""Checkpoints that diffusers writes and reads, and the tables of names against diffusers'."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sdwidgets.models.autoencoder import Autoencoder
 pytestmark = pytest.mark.parity
 diffusers = pytest.importorskip("diffusers")
 
-# The published models with few channels: levels, attention, heads and what is predicted are theirs.
+# The published models with few channels: levels, attention, heads and prediction are theirs.
 _AUTOENCODER = AutoencoderConfig((8, 8, 16, 16), blocks_per_level=1, norm_groups=4)
 _VOCABULARY = {"vocab_size": 521, "bos": 519, "eos": 520}
 
@@ -55,14 +55,14 @@ def config(request: pytest.FixtureRequest) -> ModelConfig:
 
 
 def pipeline_of(config: ModelConfig, folder: Path) -> Any:
-    """diffusers' pipeline of a config, with random weights."""
+    """Return diffusers' pipeline of a config, with random weights."""
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     parts, text = networks(config), config.text[0]
     is_sd1 = config is CONFIGS["sd1"]
     unet = unet_of(config.unet, linear=not is_sd1)
     unet.register_to_config(sample_size=config.size // config.autoencoder.factor)
-    if is_sd1:  # as in the published config: one number for all levels
+    if is_sd1:  # as in the published config, where a single number is for all levels
         unet.register_to_config(attention_head_dim=2, transformer_layers_per_block=1)
     vae = autoencoder_of(config.autoencoder)
     copy_weights(parts["unet"], unet)
@@ -128,7 +128,7 @@ def our_picture(model: LatentDiffusion) -> np.ndarray:
 
 
 def same_picture(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Equal but for rounding at half a grey level, and not one flat colour."""
+    """Check that images are equal but for rounding at half a grey level, and not a flat colour."""
     assert theirs.std() > 5
     return bool(np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1)
 
@@ -204,7 +204,7 @@ def compvis_file(config: ModelConfig) -> tuple[dict[str, Any], dict[str, Tensor]
 
 
 def squeezed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """1x1 convolutions as linear layers."""
+    """Return 1x1 convolutions as linear layers."""
     return {
         name: t[:, :, 0, 0] if t.ndim == 4 and t.shape[2:] == (1, 1) else t
         for name, t in tensors.items()
@@ -244,7 +244,7 @@ def test_compvis_names_of_clip_are_diffusers_own(config: ModelConfig) -> None:
 
 
 def open_clip_tensors(config: ModelConfig) -> tuple[Any, dict[str, Tensor]]:
-    """The text encoder as Stable Diffusion 2 has it in one file, with a last layer not used."""
+    """Return the text encoder as in Stable Diffusion 2's single file, with an unused last layer."""
     encoder = networks(config)["text_encoder"]
     lookup = names.open_clip_names(config.text[0])
     pieces: dict[str, dict[int, Tensor]] = {}
@@ -286,5 +286,5 @@ def test_one_compvis_file_gives_the_same_picture(config: ModelConfig, tmp_path: 
         warnings.simplefilter("always", UserWarning)
         model = load(path, config=config, device="cpu")
     said = [str(w.message) for w in caught if "left out" in str(w.message)]
-    assert len(said) == (config is CONFIGS["sd2"])  # its last layer and its projection
+    assert len(said) == (config is CONFIGS["sd2"])  # its last layer and its projection are left out
     assert same_picture(our_picture(model), their_picture(pipeline))

@@ -18,7 +18,7 @@ from sdwidgets.models.unet import UNet
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("seeded")]
 pytest.importorskip("diffusers")
 
-# The shapes of the published networks with channels, words and blocks made small.
+# The shapes of the published networks with few channels, tokens and blocks.
 SMALL = {
     "sd1": UNetConfig((16, 32, 48, 48), (1, 1, 1, 0), (4, 4, 4, 4), context_dim=24, norm_groups=8),
     "sd2": UNetConfig((16, 32, 48, 48), (1, 1, 1, 0), (2, 4, 6, 6), context_dim=32, norm_groups=8),
@@ -53,7 +53,7 @@ def test_unet_call(name: str, size: tuple[int, int], batch: int) -> None:
 
 
 def pooled(config: UNetConfig, batch: int) -> tuple[Tensor | None, dict[str, Tensor] | None]:
-    """SDXL's vector as we take it and as diffusers does: a pooled text state and six sizes."""
+    """Return SDXL's vector for us and for diffusers: a pooled text state and six sizes."""
     if not config.vector_dim:
         return None, None
     state, sizes = torch.randn(batch, 16), torch.rand(batch, 6) * 100
@@ -101,7 +101,7 @@ def test_first_stage_names_and_shapes(name: str) -> None:
 
 
 def small(name: str) -> AutoencoderConfig:
-    """A published first stage with few channels and codes."""
+    """Return a published first stage with few channels and codes."""
     config = FIRST_STAGES[name]
     channels = tuple(n // 16 for n in config.channels)
     return replace(config, channels=channels, norm_groups=4, codes=min(config.codes, 50))
@@ -127,7 +127,7 @@ def test_vq_first_stages(name: str) -> None:
     assert ours.quantize is not None
     torch.nn.init.normal_(ours.quantize.embedding.weight)
     copy_weights(ours, theirs)
-    theirs.quantize.legacy = False  # the paper's order of the loss's terms, as ours
+    theirs.quantize.legacy = False  # the paper's weights of the loss, like ours
     image = torch.rand(2, 3, config.factor, 2 * config.factor) * 2 - 1
     codes, reference = ours.encode(image), theirs.encode(image).latents
     assert isinstance(codes, Codes)

@@ -23,7 +23,7 @@ diffusers = pytest.importorskip("diffusers")
 STEPS = 6
 TOLERANCE = 1e-3  # of the latents' scale
 
-# The published shapes with few channels: levels, attention, heads and what is predicted are theirs.
+# The published shapes with few channels: levels, attention, heads and prediction are theirs.
 _AUTOENCODER = AutoencoderConfig((8, 8, 16, 16), blocks_per_level=1, norm_groups=4)
 
 
@@ -55,12 +55,12 @@ SCHEDULERS = {
 def pair(
     make_model: Callable[[ModelConfig], LatentDiffusion],
 ) -> Callable[[str], tuple[LatentDiffusion, dict[str, Any]]]:
-    """Our model of a name and diffusers' networks with its weights."""
+    """Return our model of that name, and diffusers' networks with its weights."""
 
     @cache
     def made(name: str) -> tuple[LatentDiffusion, dict[str, Any]]:
         model = make_model(CONFIGS[name])
-        model.unet.conv_out.weight.mul_(5)  # a network that has a say in what comes out
+        model.unet.conv_out.weight.mul_(5)  # so that the network matters for the result
         unet = unet_of(model.config.unet, linear=name != "sd1")
         vae = autoencoder_of(model.config.autoencoder)
         unet.register_to_config(sample_size=64)  # the pipelines compare it; 64 is SD's
@@ -107,7 +107,7 @@ def generators(seeds: list[int]) -> list[torch.Generator]:
 
 
 def final(model: LatentDiffusion, prompts: list[str], seeds: list[int], **settings: Any) -> Tensor:
-    """Our last latents, as a variance-preserving model has them."""
+    """Return our last latents, scaled as in a variance-preserving model."""
     *_, last = model.sample(prompts, seed=seeds, steps=STEPS, **settings)
     return last.x_next / (1 + last.sigma_next**2) ** 0.5
 
@@ -161,7 +161,7 @@ def test_the_models_own_grid(pair: Any, spacing: Any) -> None:
     more: dict[str, Any] = {"timestep_spacing": spacing}
     if spacing == "karras":
         more = {"timestep_spacing": "linspace", "use_karras_sigmas": True}
-    # diffusers begins these grids at sigma * noise, we at sqrt(1 + sigma^2) * noise
+    # diffusers starts these grids at sigma * noise, we at sqrt(1 + sigma^2) * noise
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     own = replace(
         model, config=replace(model.config, schedule=schedule), schedule=noise_schedule(schedule)
@@ -255,7 +255,7 @@ def picture() -> Image.Image:
 
 @pytest.fixture(scope="module")
 def mask() -> Image.Image:
-    """White in whole latent cells, where diffusers' rule (one pixel of each) and ours agree."""
+    """Return a mask of whole latent cells, for which diffusers' rule and ours agree."""
     mask = Image.new("L", (64, 40))
     mask.paste(255, (16, 8, 48, 32))
     return mask
@@ -333,5 +333,5 @@ def test_inpainting(
     )
     inside = (slice(None), slice(None), slice(1, 4), slice(2, 6))
     assert relative_error(latents[inside], expected[inside]) < TOLERANCE
-    if sampler != "ddim":  # which ends with a little noise, outside the mask too
+    if sampler != "ddim":  # ddim ends with a little noise, also outside the mask
         assert relative_error(latents, expected) < TOLERANCE

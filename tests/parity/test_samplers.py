@@ -1,6 +1,6 @@
 """Samplers and grids against diffusers' schedulers, without a network.
 
-Both sides call one smooth, nonlinear function of (x / sqrt(1 + sigma^2), t) as their network.
+Both sides call the same smooth, nonlinear function of (x / sqrt(1 + sigma^2), t) as network.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def scheduler(name: str, **options: Any) -> Any:
 
 
 def theirs(scheduler: Any, noise: Tensor, **options: Any) -> Tensor:
-    """diffusers' loop; the noise is brought to the scale of x at the first step by our rule."""
+    """Run diffusers' loop, with the noise scaled for the first step by our rule."""
     scheduler.set_timesteps(STEPS)
     first = float(scheduler.init_noise_sigma)
     # where diffusers starts at sigma * noise, we start at sqrt(1 + sigma^2) * noise

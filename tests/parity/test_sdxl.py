@@ -29,8 +29,11 @@ TOLERANCE = 1e-4  # of the latents' scale
 
 
 def small_xl() -> ModelConfig:
-    """The published topology in small: two encoders of different width, the second one with a
-    projection and its own padding; three levels of depths 0, 1 and 2."""
+    """Return a small model of the published topology.
+
+    It has two encoders of different width, the second with a projection and its own padding, and
+    three levels of depths 0, 1 and 2.
+    """
     first, second, _ = SDXL.embedders
     few = {"layers": 3, "heads": 2, "hidden": 32}
     config = replace(
@@ -60,11 +63,11 @@ def small_xl() -> ModelConfig:
 def folder(
     make_model: Callable[[ModelConfig], LatentDiffusion], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A small Stable Diffusion XL with random weights, saved by us."""
+    """Return a small Stable Diffusion XL with random weights, saved by us."""
     model = make_model(small_xl())
-    model.unet.conv_out.weight.mul_(5)  # a network that has a say in what comes out
+    model.unet.conv_out.weight.mul_(5)  # so that the network matters for the result
     for embedding in (model.unet.add_embedding, model.unet.time_embedding):
-        embedding.linear_2.weight.mul_(3)  # and listens to the vector
+        embedding.linear_2.weight.mul_(3)  # and so does the vector
     return save(model, tmp_path_factory.mktemp("xl") / "model")
 
 
@@ -103,7 +106,7 @@ def test_the_published_text_encoders() -> None:
     assert numbers == [123_060_480, 694_659_840]
 
 
-# -- what it is told --------------------------------------------------------------------------
+# -- its conditioning -------------------------------------------------------------------------
 
 
 def encoded(theirs: Any, prompt: str, **more: Any) -> tuple[Tensor, ...]:
@@ -183,7 +186,7 @@ def test_sizes_and_crop(ours: LatentDiffusion, theirs: Any) -> None:
         theirs,
         ["a cat"],
         [3],
-        original_size=(48, 32),  # diffusers' pairs are heights first
+        original_size=(48, 32),  # diffusers' pairs have the height first
         crops_coords_top_left=(8, 4),
         target_size=(80, 96),
     )

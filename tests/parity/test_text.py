@@ -1,4 +1,4 @@
-"""The text encoder against transformers': every id, and states to rounding. Needs no diffusers."""
+"""The text encoder against transformers': equal ids, and states up to rounding. No diffusers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CONFIGS = {
 
 
 def theirs_of(config: TextConfig, ours: CLIPText, **changes: Any) -> Any:
-    """transformers' model with our weights in it, under the names of published files."""
+    """Return transformers' model with our weights, by the names of published files."""
     kind = transformers.CLIPTextModelWithProjection
     if not config.projection_dim:
         kind = transformers.CLIPTextModel

@@ -1,4 +1,4 @@
-"""Animations: files that are opened again, frame by frame."""
+"""Animations, read back frame by frame."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def trace(make_model: Callable[[ModelConfig], LatentDiffusion]) -> Trace:
 
 
 def opened(path: Path) -> tuple[list[np.ndarray], list[float]]:
-    """Frames, uint8 [H, W, 3], and how many seconds each is shown."""
+    """Return the frames, uint8 [H, W, 3], and their durations in seconds."""
     if path.suffix == ".mp4":
         import imageio_ffmpeg
 
@@ -54,11 +54,11 @@ def opened(path: Path) -> tuple[list[np.ndarray], list[float]]:
 def test_a_frame_a_step_then_the_image(trace: Trace, tmp_path: Path, kind: str) -> None:
     path = animation(trace, tmp_path / f"run.{kind}", seconds=1.0, hold=0.4)
     frames, shown = opened(path)
-    assert len(frames) == (7 if kind == "mp4" else 6)  # a held frame of a video is many
+    assert len(frames) == (7 if kind == "mp4" else 6)  # videos repeat a frame to hold it
     assert sum(shown) == pytest.approx(1.4)
     assert {frame.shape for frame in frames} == {(16, 24, 3)}
     off = np.abs(frames[-1].astype(float) - np.asarray(trace.images[0], float)).mean()
-    assert off < 24  # lossy colours; what random weights draw is noise
+    assert off < 24  # colours are lossy, and random weights draw noise
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 

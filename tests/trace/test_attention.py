@@ -1,4 +1,4 @@
-"""What is recorded, in every case a run may be, is what an explicit softmax says."""
+"""Recorded attention equals an explicit softmax, in every kind of run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVERYTHING = AttentionSettings(heads=True, uncond=True, self_attention=True, que
 
 
 def left_behind(model: LatentDiffusion) -> list[Any]:
-    """What still looks on: at this thread's attention, or as a hook of any of the modules."""
+    """Return what still observes: this thread's attention, or hooks of the modules."""
     hooks = [
         hook
         for module in model.unet.modules()
@@ -41,7 +41,7 @@ def left_behind(model: LatentDiffusion) -> list[Any]:
 
 @contextmanager
 def reference(unet: UNet) -> Iterator[list[dict[str, Tensor]]]:
-    """For each call of the network, each layer's softmax [B, heads, N, T], computed on its own."""
+    """For each call of the network, each layer's softmax [B, heads, N, T], computed separately."""
     calls: list[dict[str, Tensor]] = []
     handles = [unet.register_forward_pre_hook(lambda *_: calls.append({}))]
     for name, layer in unet.cross_attentions().items():
@@ -61,7 +61,7 @@ def reference(unet: UNet) -> Iterator[list[dict[str, Tensor]]]:
 
 
 def columns(probabilities: Tensor, lengths: list[int]) -> Tensor:
-    """[B, ..., T] -> [B, ..., n + 1]: start, pieces, end of each prompt; then all the rest."""
+    """[B, ..., T] -> [B, ..., n + 1]: start, pieces, end of each prompt; then the rest."""
     n = max(lengths) + 2
     kept = torch.zeros(*probabilities.shape[:-1], n + 1, dtype=probabilities.dtype)
     for row, length in enumerate(lengths):
@@ -106,7 +106,7 @@ def test_what_is_recorded_is_an_explicit_softmax(
         steps = list(run)
     lengths = [len(tokens.pieces) for tokens in run.prompt_tokens()]
     negative = [len(tokens.pieces) for tokens in run.negative_tokens()]
-    each = 2 if sampler == "two calls" else 1  # Heun's last step has but one
+    each = 2 if sampler == "two calls" else 1  # Heun's last step has a single call
     for step, call, bare in zip(steps, calls[::each], plain, strict=True):
         assert torch.equal(step.x_next, bare.x_next)
         assert list(step.attention.cross) == list(tiny_model.unet.cross_attentions())
@@ -123,7 +123,7 @@ def test_what_is_recorded_is_an_explicit_softmax(
 
 
 def small(unet: UNetConfig, *, heads: int = 2) -> UNetConfig:
-    """The same network with few channels: levels, depths and attention are its own."""
+    """Return the network with few channels, but with its levels, depths and attention."""
     channels = tuple(8 * (i + 1) for i in range(len(unet.channels)))
     counts = tuple(heads for _ in unet.heads)
     return replace(
@@ -167,7 +167,7 @@ def test_two_runs_in_a_row_do_not_mix(tiny_model: LatentDiffusion) -> None:
             assert np.array_equal(maps, other.attention.cross[name])
 
 
-# -- however a run ends ----------------------------------------------------------------------
+# -- all ends of a run -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt, RuntimeError])
@@ -226,11 +226,11 @@ def test_a_compiled_network_says_that_it_cannot_be_looked_into(tiny_model: Laten
         recorder(lambda x, t: compiled(x, t, context))(x, t)
 
 
-# -- beside other threads --------------------------------------------------------------------
+# -- with other threads ----------------------------------------------------------------------
 
 
 def everything_of(step: Any) -> list[np.ndarray]:
-    """The latents of a step and all that was recorded of it."""
+    """Return the latents of a step and everything that was recorded of it."""
     found = [step.x_next.numpy()]
     if step.attention is not None:
         found += step.attention.cross.values()

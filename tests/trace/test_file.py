@@ -1,4 +1,4 @@
-"""Records in files: kept to the precision stated, never half written, never believed unseen."""
+"""Records in files: precise as stated, never half written, never trusted unchecked."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ posix = pytest.mark.skipif(os.name != "posix", reason="processes, pipes and limi
 
 @pytest.fixture(scope="module")
 def trace(make_model: Callable[[ModelConfig], LatentDiffusion]) -> Trace:
-    """Of three steps, with attention. Its model is gone."""
+    """A trace of three steps with attention, whose model is gone."""
     return make_model(TINY).generate("a cat", negative_prompt="dog", **SETTINGS)
 
 
@@ -58,7 +58,7 @@ def content(trace: Trace, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def path(content: bytes, tmp_path: Path) -> Path:
-    """A file of that trace, alone in its folder."""
+    """A file of that trace, the only file in its folder."""
     path = tmp_path / "run.sdtrace"
     path.write_bytes(content)
     return path
@@ -69,7 +69,7 @@ def again(trace: Trace, folder: Path, **options: Any) -> Trace:
 
 
 def apart(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """The JSON and the tensors of a file, by the format's description alone."""
+    """Return the JSON and the tensors of a file, read by the format's description alone."""
     from safetensors.numpy import load
 
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
@@ -77,7 +77,7 @@ def apart(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def together(record: Any, tensors: Mapping[str, np.ndarray]) -> bytes:
-    """A file's bytes with the digest that belongs to them, whatever the record says."""
+    """Return a file's bytes with a valid digest, for any record."""
     from safetensors.numpy import save
 
     text = json.dumps({**record, "sha256": "0" * 64}, separators=(",", ":"))
@@ -95,9 +95,9 @@ def changed(path: Path, change: Callable[[dict[str, Any], dict[str, np.ndarray]]
 def synthetic(
     *, layers: Mapping[str, int], side: int, steps: int, columns: int, batch: int = 1
 ) -> Trace:
-    """A guided run of a network of that shape, of smooth random arrays; layer -> side of its maps.
+    """Return a guided run of smooth random arrays; ``layers`` maps a layer to its maps' side.
 
-    Noise would not compress, and neither does what is kept here: nothing is compressed.
+    (Noise would not compress, but nothing is compressed.)
     """
     rng = np.random.default_rng(0)
 
@@ -185,7 +185,7 @@ def test_latents_are_off_by_what_is_stated(trace: Trace, tmp_path: Path, precisi
             assert kept.dtype == np.float32
             unit = {"x": 1 + one.sigma**2, "x_next": 1 + one.sigma_next**2}.get(name, 1) ** 0.5
             largest = max(largest, float(np.abs(values - kept).max() / unit))
-            if name != "cond":  # which is the sum of two that are kept
+            if name != "cond":  # cond is the sum of two kept tensors
                 assert (np.abs(values - kept) <= np.abs(values) / 2047 + 1e-7 * unit).all()
     assert back.stored["precision"] == precision
     assert back.stored["largest errors"]["latents"] == pytest.approx(largest, rel=1e-3)
@@ -320,7 +320,7 @@ def test_large_maps_have_their_blocks_means(tmp_path: Path) -> None:
     largest = 0.0
     for name, maps in noisy.items():
         kept = back.steps[0].attention.cross[name]
-        assert kept.shape == maps.shape  # a recipe knows a layer by its size
+        assert kept.shape == maps.shape  # recipes choose layers by size
         largest = max(largest, float(np.abs(maps.astype(np.float32) - kept).max()))
         by = back.stored["averaged"].get(name, 1)
         assert np.abs(averaged(maps, by) - averaged(kept, by)).max() < 0.0023
@@ -428,11 +428,11 @@ def test_twenty_steps_of_the_bundled_models_shape_take_at_most_1_mb(tmp_path: Pa
     assert trace.save(tmp_path / "run.sdtrace").stat().st_size <= 1e6
 
 
-# -- what needs nothing ----------------------------------------------------------------------
+# -- without torch ---------------------------------------------------------------------------
 
 
 def python(code: str, *arguments: object) -> str:
-    """What a fresh Python prints."""
+    """Return what a fresh Python prints."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *map(str, arguments)],
         capture_output=True,
@@ -695,7 +695,7 @@ def test_of_two_that_write_one_name_one_wins(path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
 
-# -- nothing is believed ---------------------------------------------------------------------
+# -- nothing is trusted ----------------------------------------------------------------------
 
 
 def unreadable(path: Path) -> str:
@@ -712,7 +712,7 @@ def test_every_changed_byte_is_found(content: bytes, path: Path) -> None:
     rng = random.Random(0)
     with open(path, "r+b", buffering=0) as file:
         for _ in range(10_000):
-            # half of them in the header, where most is decided
+            # half of them in the header, which decides most
             place = rng.randrange(rng.choice((len(content), int.from_bytes(content[:8], "little"))))
             file.seek(place)
             file.write(bytes([content[place] ^ rng.randrange(1, 256)]))
@@ -786,7 +786,7 @@ def test_only_a_file_is_read_and_nothing_waited_for(tmp_path: Path, kind: str) -
 
 
 def test_a_file_that_is_too_large_is_not_read(path: Path) -> None:
-    os.truncate(path, FILE_LIMIT + 1)  # a hole: it takes no space
+    os.truncate(path, FILE_LIMIT + 1)  # a sparse file takes no space
     assert "has 1,000,000,001 bytes; a recording has at most 1,000,000,000" in unreadable(path)
 
 
@@ -836,7 +836,7 @@ def test_what_is_missing_is_told_and_the_rest_is_played(
 
 
 def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]:
-    """Files that are well formed and whole, and lie."""
+    """Files that are well formed and whole, but wrong."""
     png = io.BytesIO()
     Image.new("RGB", (2, 2)).save(png, "PNG")
     bomb = np.frombuffer(png.getvalue(), np.uint8).copy()
@@ -950,7 +950,7 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, header: bytes) -> None:
 
 
 def places(value: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The paths to everything inside a JSON value."""
+    """Return the paths to everything inside a JSON value."""
     inside = value.items() if isinstance(value, dict) else enumerate(value)
     found = []
     for key, each in inside:
@@ -1009,7 +1009,7 @@ def test_no_path_user_or_token_is_in_a_file(
     picture.info["comment"] = picture.info["icc_profile"] = b"secretGPS"
     trace = load_model(folder).generate("a cat", image=picture, **SETTINGS)
     content = trace.save(tmp_path / "private" / "run.sdtrace").read_bytes()
-    assert len(trace.record()["sources"]) == 3  # that name files, and not where they are
+    assert len(trace.record()["sources"]) == 3  # with file names but not folders
     for private in (b"private", b"secret", str(tmp_path).encode(), str(Path.cwd()).encode()):
         assert private not in content and private not in trace.png()
         assert private not in repr((trace, trace.sources)).encode()

@@ -1,4 +1,4 @@
-"""Recording on a GPU: as on the CPU, and at the end on the CPU."""
+"""Recording on a GPU equals recording on the CPU, and ends up on the CPU."""
 
 from __future__ import annotations
 

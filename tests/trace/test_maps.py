@@ -10,7 +10,7 @@ from sdwidgets.trace.maps import averaged, resized, stretched, word_map
 
 
 def maps_with(token: int, cell: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Two layers, [1, 1, 5, h, w], where one token is looked at from one cell."""
+    """Two layers, [1, 1, 5, h, w], where a single cell looks at a single token."""
     small, large = np.zeros((1, 1, 5, 2, 2), np.float16), np.zeros((1, 1, 5, 4, 4), np.float16)
     small[0, 0, token, cell[0] // 2, cell[1] // 2] = 1
     large[0, 0, token, cell[0], cell[1]] = 1
@@ -75,7 +75,7 @@ def test_the_shares_of_all_words_sum_to_one() -> None:
     maps = {"a": np.random.default_rng(0).random((1, 1, 6, 4, 4))}
     shares = [word_map([maps], PROMPT, PROMPT.find(w), (4, 4), against="words") for w in (0, 1)]
     assert np.allclose(sum(shares), 1)
-    own = maps["a"][0, 0, [2, 3]].mean(0)  # a word of several pieces counts with their mean
+    own = maps["a"][0, 0, [2, 3]].mean(0)  # a word of several pieces is their mean
     assert np.allclose(shares[1], own / (own + maps["a"][0, 0, 1]))
 
 

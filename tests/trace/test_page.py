@@ -1,6 +1,6 @@
-"""Exported pages as files: what is in them, and what a text in them can never be.
+"""Exported pages as files: their content, and texts that never become markup.
 
-That they play is shown in tests/browser/test_page.py.
+tests/browser/test_page.py tests that they play.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ATTACK = '</script></title><img src=x onerror="alert(1)"><!-- <script>alert(2)</
 
 
 class Elements(HTMLParser):
-    """The elements of a page: their names, attributes and texts, in order."""
+    """The elements of a page, in order: their names, attributes and texts."""
 
     def __init__(self, page: str):
         super().__init__(convert_charrefs=True)
@@ -57,7 +57,7 @@ class Elements(HTMLParser):
         self.comments.append(data)
 
     def one(self, tag: str, **wanted: str) -> tuple[dict[str, str | None], str]:
-        """Attributes and text of the only element of that name with these attributes."""
+        """Return attributes and text of the only element of that name with these attributes."""
         (result,) = [
             (attributes, text)
             for name, attributes, text in self.found
@@ -87,7 +87,7 @@ def bytes_of(value: dict[str, str]) -> bytes:
 
 
 def attacked(trace: Trace) -> Trace:
-    """The same run with markup in every text that it has."""
+    """Return the same run with markup in every text."""
     tokens = tuple(
         replace(one, prompt=ATTACK, pieces=(ATTACK,), spans=((0, len(ATTACK)),), cut=ATTACK)
         for one in trace.tokens

@@ -168,7 +168,7 @@ def test_a_mark_makes_another_word(tiny_model: LatentDiffusion) -> None:
         trace.ablate("e")
 
 
-# -- whom to ask -----------------------------------------------------------------------------
+# -- the model that is asked -----------------------------------------------------------------
 
 
 def test_a_record_keeps_no_model_alive(

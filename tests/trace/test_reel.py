@@ -1,4 +1,4 @@
-"""What the page is told of a run: headers and frames, read here by the words of reel.py alone."""
+"""A run's bytes for the page: headers and frames, read by reel.py's description alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 
 
 def unpack(frame: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray], list[np.ndarray]]:
-    """(The JSON, latents by name, the maps of each layer [B, T, h, w])."""
+    """Return (the JSON, latents by name, the maps of each layer [B, T, h, w])."""
     n = int.from_bytes(frame[:4], "little")
     meta = json.loads(frame[4 : 4 + n])
     at = 4 + n

@@ -1,4 +1,4 @@
-"""The contact sheet: what is on it, and what can never become something else."""
+"""The contact sheet: its content, and texts that stay plain text."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_a_image_that_was_lost_has_a_sheet_of_its_steps(trace: Trace) -> None:
 def test_a_prompt_is_text_and_never_mathematics(trace: Trace, prompt: str) -> None:
     asked = replace(trace, settings=replace(trace.settings, prompt=prompt, seed=3))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of letters that the font has not
+        warnings.simplefilter("error")  # about letters that are not in the font
         sheet_png(asked)
     shown = next(text for text in texts(contact_sheet(asked)) if text.startswith("“"))
     assert shown.count("$") == prompt.count("$")

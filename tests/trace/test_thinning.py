@@ -1,4 +1,4 @@
-"""Some of many."""
+"""Keeping some of many."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ def read(model: LatentDiffusion, prompt: str) -> PromptTokens:
 
 
 def test_a_words_tokens_are_all_its_pieces(tiny_model: LatentDiffusion) -> None:
-    tokens = read(tiny_model, "a bird and a cat")  # the vocabulary spells "bird" and knows "cat"
+    tokens = read(tiny_model, "a bird and a cat")  # the vocabulary has "cat", but spells "bird"
     bird = tokens.find("bird")
     assert [tokens.pieces[token - 1] for token in bird] == list("bird")
     assert len(tokens.find("cat")) == 1
@@ -58,7 +58,7 @@ def test_every_piece_belongs_to_a_word(tiny_model: LatentDiffusion) -> None:
 
 
 def written(prompt: str) -> PromptTokens:
-    """As if each character was a token."""
+    """Return tokens, with a token per character."""
     return PromptTokens(prompt, tuple(prompt), tuple((i, i + 1) for i in range(len(prompt))))
 
 

@@ -134,7 +134,7 @@ def test_a_heat_map_of_what_is_not_there(
 
 @pytest.fixture
 def gaps(tiny_model: LatentDiffusion) -> tuple[Trace, Trace]:
-    """A run of ten steps, and the same with every third of them alone."""
+    """Return a run of ten steps, and the same with only every third step."""
     whole = tiny_model.generate("a cat", attention=True, **{**SETTINGS, "steps": 10})
     return whole, replace(whole, steps=whole.steps[::3])
 
@@ -163,12 +163,12 @@ def test_a_step_that_is_not_there_names_those_that_are(
     assert caught.value.parameter == "step"
 
 
-# -- steps of someone's own ------------------------------------------------------------------
+# -- steps from other code -------------------------------------------------------------------
 
 
 @pytest.fixture
 def own() -> Trace:
-    """Steps that no run of ours made: two images, no prompt, no settings."""
+    """Return steps that no run of ours made: two images, no prompt, no settings."""
     x = np.zeros((2, 4, 8, 6), np.float32)
     maps = {"mid": np.full((2, 1, 4, 8, 6), 0.25, np.float16)}
     step = TraceStep(0, 1.0, x, x, 0.0, x, attention=StepAttention(cross=maps))

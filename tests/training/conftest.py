@@ -1,4 +1,4 @@
-"""What tests of trainings share: rounding that is alike on every machine, and glyphs."""
+"""For tests of trainings: the same rounding on every machine, and glyphs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdwidgets.scenes import OBJECTS, Glyphs
 
 @pytest.fixture(scope="session", autouse=True)
 def single_precision() -> Iterator[None]:
-    """Trainings run in single precision, whatever the processor has."""
+    """Run trainings in single precision on every processor."""
     from sdwidgets.training import loop
 
     with pytest.MonkeyPatch.context() as patch:
@@ -22,7 +22,7 @@ def single_precision() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def glyphs() -> Glyphs:
-    """An ellipse of its own colour for each noun: no font is needed."""
+    """Draw an ellipse in a different colour for each noun, without a font."""
     made = {}
     for i, noun in enumerate(OBJECTS):
         made[noun] = Image.new("RGBA", (60, 50), (0, 0, 0, 0))

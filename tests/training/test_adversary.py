@@ -1,4 +1,4 @@
-"""The adversary of autoencoder training, and how much its opinion counts."""
+"""The adversary of autoencoder training, and its weight."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def images(count=2, size=16):
 @pytest.mark.parametrize(("layers", "patch"), [(1, 16), (2, 34), (3, 70)])
 def test_a_score_sees_a_patch_of_the_pictures_size_it_says(layers, patch):
     adversary = Adversary(8, layers)
-    for module in adversary.modules():  # a group's mean is over the whole picture
+    for module in adversary.modules():  # a group's mean is over the whole image
         if isinstance(module, nn.GroupNorm):
             module.forward = lambda x: x
     image = images(1, 128).requires_grad_()

@@ -1,4 +1,4 @@
-"""Autoencoder training: KL and VQ, with all terms of the loss, on pictures of 16 pixels."""
+"""Autoencoder training: KL and VQ, with all terms of the loss, on images of 16 pixels."""
 
 from dataclasses import replace
 
@@ -61,7 +61,7 @@ def test_the_loss_falls_and_the_pictures_get_better(make, config, adversary):
     steps = list(train(task, Plan(steps=40, batch_size=8, warmup=3)))
     psnr, loss = ([one.metrics["psnr"] for one in steps], [one.loss for one in steps])
     assert np.mean(psnr[-5:]) > np.mean(psnr[:5]) + 1
-    assert np.mean(loss[-5:]) < 0.8 * np.mean(loss[:5]) or adversary  # whose share comes on top
+    assert np.mean(loss[-5:]) < 0.8 * np.mean(loss[:5]) or adversary  # whose term comes on top
     assert ("found_out" in steps[-1].metrics) == bool(adversary)
 
 
@@ -129,7 +129,7 @@ def gradients(task, part):
 
 
 def test_what_the_adversary_learns_does_not_reach_the_autoencoder(make):
-    """Gradients of the autoencoder are those of the error and of being found out alone."""
+    """The autoencoder's gradients come from the error and the adversary's verdict alone."""
     task = make(perceptual=None, kl=0.0)
     whole = gradients(task, lambda model: model.autoencoder)
     task.model.zero_grad()
@@ -148,7 +148,7 @@ def test_the_adversarys_gradients_do_not_depend_on_its_weight(make):
 
 
 def test_its_weight_counts_as_much_as_the_error_does(make):
-    """With a weight of 1 both pull equally hard at the last layer: equation 7."""
+    """With a weight of 1, both gradients at the last layer are equally large: equation 7."""
     without, with_it = make(perceptual=None, kl=0.0), make(perceptual=None, kl=0.0, adversary=1.0)
     without.adversary_from = 1000
 
@@ -167,7 +167,7 @@ def test_a_code_that_lay_idle_is_set_to_a_latent_of_the_batch(make):
     task = make(VQ, adversary=0)
     codes = task.model.autoencoder.quantize.embedding.weight
     with torch.no_grad():
-        codes[5:] = 1e3  # nobody's nearest
+        codes[5:] = 1e3  # never the nearest
     task.model.idle.fill_(0)
     task.model.idle[5] = 100
     task.loss(Draw(0, 4, seeded(0, 0)))
@@ -199,7 +199,7 @@ def test_codes_of_a_decoder_alone_stay(make):
 
 @pytest.mark.parametrize("config", [KL, VQ], ids=["KL", "VQ"])
 def test_resuming_is_exact(make, config, tmp_path):
-    """Weights, average, adversary, idle counts, both optimisers, and which pictures come next."""
+    """Weights, average, adversary, idle counts, both optimisers and the next images are resumed."""
     whole, file = make(config), tmp_path / "mine.pt"
     losses = run(whole, checkpoint=tmp_path / "whole.pt")
     begun = []
@@ -245,7 +245,7 @@ def test_the_term_that_was_not_finite_first_is_named(make):
         run(task)
 
 
-# ------------------------------------------------------------------------- what comes of it
+# ---------------------------------------------------------------------------------- results
 
 
 def test_reconstructions_stand_beside_their_originals(make, pictures):
@@ -403,7 +403,7 @@ def test_standardised_latents_have_zero_mean_and_unit_variance(network, images):
 
 
 def test_absorbing_the_shift_changes_neither_latents_nor_pictures(network, images):
-    network.double()  # in single precision the order of the sums shows
+    network.double()  # in single precision, the order of sums matters
     network.config = replace(network.config, shift_factor=0.3, scaling_factor=0.5)
     latents = network.encode(images.double()).mode()
     pictures = network.decode(latents)

@@ -1,4 +1,4 @@
-"""What a training is given: folders, arrays, scenes."""
+"""The data of a training: folders, arrays, scenes."""
 
 import json
 import random
@@ -19,7 +19,7 @@ def say(pictures, number):
 
 @pytest.fixture
 def put(tmp_path):
-    """Writes a file into the folder: a picture of one colour, a text, or bytes."""
+    """Write a file into the folder: an image of a single colour, a text, or bytes."""
 
     def put(name, what=(200, 30, 30), size=(20, 20)):
         file = tmp_path / name
@@ -74,7 +74,7 @@ def test_content_decides_not_the_name(put, tmp_path):
 def test_every_mode_becomes_rgb(tmp_path, mode):
     if mode == "I;16":
         Image.fromarray(np.full((20, 20), 40_000, np.uint16)).save(tmp_path / "a.png")
-    elif mode in "IF":  # only in memory: no format that is taken has them
+    elif mode in "IF":  # only in memory: no accepted file format has these modes
         picture = Arrays([Image.new(mode, (20, 20), 1)]).picture(0)
         assert picture.shape == (20, 20, 3)
         return

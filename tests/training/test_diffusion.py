@@ -1,4 +1,4 @@
-"""Diffusion training on any pictures: told captions, classes or nothing."""
+"""Diffusion training on any images, with captions, classes or neither."""
 
 import random
 from dataclasses import replace
@@ -34,7 +34,7 @@ def autoencoder():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Autoencoder(TINY.autoencoder)
-    quieten(model)  # else its latents are noise
+    quieten(model)  # or its latents would be noise
     return model
 
 
@@ -45,7 +45,7 @@ def encoder():
 
 @pytest.fixture
 def make(autoencoder, encoder):
-    """A task on twelve pictures of 16 pixels; "joint", "frozen", "classes" or "nothing"."""
+    """Return a task on twelve images of 16 pixels; "joint", "frozen", "classes" or "nothing"."""
 
     def make(mode="nothing", **rest):
         told = {
@@ -85,7 +85,7 @@ def test_the_loss_falls_whatever_is_predicted(make, prediction, min_snr):
 
 
 def test_a_network_that_says_nothing_is_off_by_the_target(make):
-    """Untrained, it gives zero: the loss is the target's mean square, for eps about 1."""
+    """An untrained network returns 0, so the loss is the target's mean square, about 1 for eps."""
     task = make(prediction="eps")
     loss = task.loss(Draw(0, 12, seeded(0, 0)))["loss"]
     assert loss.item() == pytest.approx(1, abs=0.15)
@@ -190,7 +190,7 @@ def test_latents_in_a_file_are_taken_from_there(make, tmp_path, monkeypatch):
     assert torch.equal(make(latents=tmp_path / "latents.pt").latents.mean, first.latents.mean)
 
 
-# ------------------------------------------------------------------------- what comes of it
+# ---------------------------------------------------------------------------------- results
 
 
 def test_samples_are_pictures_and_the_same_for_the_same_seed(make):
@@ -253,7 +253,7 @@ def test_a_model_with_captions_is_saved_and_loaded_like_any_other(make, tmp_path
     assert np.abs(np.asarray(ours, float) - np.asarray(theirs, float)).max() <= 1
 
 
-# ------------------------------------------------------------------------- what does not go
+# ------------------------------------------------------------------------ invalid arguments
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Two processes that share out every batch train what one does with all of it: a real torchrun."""
+"""Two processes that share every batch train the same as a single process, with a real torchrun."""
 
 import json
 import os
@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def together(*command):
-    """Two processes of torchrun, on the loopback alone; what they printed."""
+    """Run two processes of torchrun, on the loopback alone; return what they printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = ["--master_addr", "127.0.0.1", "--master_port", str(free.getsockname()[1])]
@@ -51,7 +51,7 @@ def together(*command):
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    """The folder that two processes left: a checkpoint a training, and what each was told."""
+    """The folder of two processes: a checkpoint per training, and their reports."""
     folder = tmp_path_factory.mktemp("shared")
     together(shared_training.__file__, str(folder))
     return folder
@@ -59,7 +59,7 @@ def shared(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The same of one process."""
+    """The same from a single process."""
     folder = tmp_path_factory.mktemp("alone")
     told = {name: run(name, folder / f"{name}.pt") for name in NAMES}
     (folder / "0.json").write_text(json.dumps(told))
@@ -84,7 +84,7 @@ def test_the_loss_curve_is_that_of_one_process_with_the_whole_batch(shared, alon
 @pytest.mark.parametrize("name", NAMES)
 def test_so_are_all_other_metrics(shared, alone, name):
     for one, other in zip(told(shared)[name], told(alone)[name], strict=True):
-        one.pop("psnr", None), other.pop("psnr", None)  # a mean of logarithms is another mean
+        one.pop("psnr", None), other.pop("psnr", None)  # a mean of logarithms differs
         assert one == pytest.approx(other, rel=5e-3, abs=1e-3)
 
 
@@ -99,7 +99,7 @@ def test_the_weights_are_those_of_one_process_with_the_whole_batch(shared, alone
     assert ours["step"] == theirs["step"] == PLAN.steps
     assert ours[part].keys() == theirs[part].keys()
     for key, value in theirs[part].items():
-        # The same shift of every key changes no attention: its gradient is nothing but rounding.
+        # Shifting all keys does not change attention, so its gradient is only rounding.
         close = 1e-2 if key.endswith("to_k.bias") else 1e-3
         assert torch.allclose(ours[part][key].float(), value.float(), close, close), key
 
@@ -120,7 +120,7 @@ def test_processes_that_would_begin_apart_are_stopped(shared):
 def test_the_command_line_takes_torchrun(tmp_path):
     command = ["-m", "sdwidgets.training", "first-stage", "--name", "KL-f16"]
     printed = together(*command, "--steps", "2", "--batch-size", "4", "--runs", str(tmp_path))
-    assert printed == ""  # each fiftieth step says something
+    assert printed == ""  # only every fiftieth step prints
     assert read_checkpoint(tmp_path / "first-stages" / "KL-f16.pt")["step"] == 2
 
 

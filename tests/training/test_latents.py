@@ -1,4 +1,4 @@
-"""Cached latents: computed once, and never those of something else."""
+"""Cached latents: computed once, and never taken for others."""
 
 from dataclasses import replace
 

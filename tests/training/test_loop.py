@@ -1,4 +1,4 @@
-"""The training loop on a model of one matrix."""
+"""The training loop on a model with a single matrix."""
 
 import errno
 import os
@@ -27,7 +27,7 @@ PLAN = Plan(steps=40, batch_size=8, warmup=5, checkpoint_every=10, weight_decay=
 
 
 class Line:
-    """Learns a linear map from noise; at step ``spoilt`` the loss is NaN."""
+    """Learns a linear map from noise; the loss is NaN at step ``spoilt``."""
 
     def __init__(self, spoilt=None):
         torch.manual_seed(0)
@@ -89,7 +89,7 @@ def test_half_precision_trains_single_precision_weights(monkeypatch):
 
 @pytest.mark.parametrize(("hardware", "kernels"), [(True, True), (True, False), (False, True)])
 def test_half_precision_takes_both_hardware_and_kernels_for_it(monkeypatch, hardware, kernels):
-    """A processor may have what oneDNN was told, or was not built, to use."""
+    """oneDNN may not use all that a processor has."""
     given = SimpleNamespace(
         device=torch.device,
         cpu=SimpleNamespace(_is_avx512_bf16_supported=lambda: hardware),
@@ -126,7 +126,7 @@ def test_a_plan_that_cannot_be_is_refused(wrong):
         replace(PLAN, **wrong)
 
 
-# ------------------------------------------------------------------------- numbers that are none
+# ------------------------------------------------------------------- numbers that are not finite
 
 
 def finite_at(file, step):
@@ -146,7 +146,7 @@ def test_nan_stops_the_run_and_leaves_the_last_checkpoint(tmp_path):
 
 
 class Root(Line):
-    """At step 25 the loss is 0 and its gradient is infinite: that of a square root."""
+    """At step 25 the loss is 0 and its gradient is infinite, like that of a square root."""
 
     def loss(self, draw):
         loss = super().loss(draw)["loss"]
@@ -176,7 +176,7 @@ def test_the_first_term_that_is_not_finite_is_named():
 
 @pytest.fixture
 def full(monkeypatch):
-    """From now on the disk is full: half of a file is written, then it ends."""
+    """Make the disk full: writing fails after half of a file."""
 
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -188,7 +188,7 @@ def full(monkeypatch):
 def test_a_full_disk_leaves_the_old_checkpoint_and_the_weights_in_memory(
     tmp_path, full, last, written
 ):
-    """At a checkpoint on the way, and at the last one."""
+    """At an intermediate checkpoint, and at the last."""
     whole, task, file = Line(), Line(), tmp_path / "line.pt"
     steps = train(task, PLAN, file)
     with pytest.raises(CheckpointError, match="No space left on device") as caught:
@@ -235,7 +235,7 @@ def test_a_folder_that_is_a_file_is_said_in_words(tmp_path):
 
 
 def same_as_whole(file, plan=PLAN):
-    """Going on from ``file`` ends in the bits of a run that was not interrupted."""
+    """Resuming from ``file`` ends with the same bits as a run without interruption."""
     whole, resumed = Line(), Line()
     for task, checkpoint in ((whole, None), (resumed, file)):
         for _ in train(task, plan, checkpoint):
@@ -262,7 +262,7 @@ def test_closing_leaves_a_checkpoint(tmp_path):
 
 
 class Interrupted(Line):
-    """Somebody presses Ctrl-C, ``times`` times, while step 12 computes."""
+    """Press Ctrl-C ``times`` times while step 12 computes."""
 
     def __init__(self, times):
         super().__init__()

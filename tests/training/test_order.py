@@ -1,4 +1,4 @@
-"""The order samples are taken in."""
+"""The order in which samples are taken."""
 
 from sdwidgets.training.loop import Draw, seeded
 from sdwidgets.training.order import sample_rows

@@ -79,7 +79,7 @@ def test_the_cells_of_a_scene_carry_its_nouns(glyphs):
 
 
 class Knowing(torch.nn.Module):
-    """A recogniser that has been told the answers."""
+    """A recogniser that knows the answers."""
 
     def __init__(self, labels, colors):
         super().__init__()
@@ -99,7 +99,7 @@ def test_a_scene_that_is_seen_as_it_is_scores_full_marks(glyphs):
     score = evaluate.score(scenes, seen)
     assert score.color == 1.0
     assert score.relation == 1.0
-    assert score.objects > 0.9  # two of a kind that touch count as one
+    assert score.objects > 0.9  # two touching objects of the same kind count as a single object
 
 
 def test_a_wrong_order_is_seen_as_wrong():

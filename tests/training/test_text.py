@@ -1,4 +1,4 @@
-"""The text encoder's training, on pictures with captions and on scenes and their twins."""
+"""The text encoder's training, on images with captions and on scenes and their twins."""
 
 import math
 import random
@@ -95,7 +95,7 @@ def test_pictures_without_captions_have_no_text():
         new_text(pictures)
 
 
-# ------------------------------------------------------------------------- any pictures
+# --------------------------------------------------------------------------- any images
 
 
 def test_captions_and_pictures_find_each_other():
@@ -103,7 +103,7 @@ def test_captions_and_pictures_find_each_other():
     pictures.caption = lambda number, rng: f"all {list(COLORS)[pictures.label(number)]}"
     task = text(pictures, width=16, heads=2, device="cpu")
     last = steps_of(task, steps=18, batch_size=6, lr=3e-3)[-1]
-    # Two pictures of each colour share its caption: it cannot choose between them.
+    # Two images of each colour share its caption, which cannot choose between them.
     assert last.metrics["contrast"] == pytest.approx(math.log(2), abs=0.15)
     assert last.metrics["found"] == 1
     assert "told_twins" not in last.metrics

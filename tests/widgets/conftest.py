@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Seconds by hand."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -30,7 +30,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _nobody_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Widgets of other tests have not just taken this one's turn to send."""
+    """Make sure that widgets of other tests have not just taken the turn to send."""
     from sdwidgets.widgets import pace
 
     monkeypatch.setattr(pace.Pace, "_all_sent", -float("inf"))
@@ -38,7 +38,7 @@ def _nobody_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What all widgets take for the time."""
+    """The clock of all widgets."""
     from sdwidgets.widgets import pace, slots
 
     clock = Clock()
@@ -50,7 +50,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    """All that views of a run send to their pages from now on."""
+    """Everything that views of a run send to their pages from now on."""
     from sdwidgets.widgets.reel import ReelView
 
     if ipywidgets.__version__.startswith("7."):
@@ -66,16 +66,16 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
 
 @pytest.fixture
 def say() -> Callable[[Any, Any], None]:
-    """Says something to a widget, as its page does."""
+    """Sends a message to a widget, as its page does."""
 
     def say(widget: Any, content: Any) -> None:
-        widget._handle_custom_msg(content, [])  # what all versions of ipywidgets call for it
+        widget._handle_custom_msg(content, [])  # called by all versions of ipywidgets
 
     return say
 
 
 class Gate:
-    """Lets the network through as often as it is told to; open unless closed."""
+    """Lets the network through as often as the test says; open unless closed."""
 
     def __init__(self) -> None:
         self._passes = threading.Semaphore(0)
@@ -96,7 +96,7 @@ class Gate:
 
 @pytest.fixture(scope="session")
 def model(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDiffusion:
-    """The tiny random model that all Studios here share."""
+    """The tiny random model of all Studios here."""
     from sdwidgets.configs import TINY
 
     return make_model(TINY)
@@ -104,7 +104,7 @@ def model(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDiffusi
 
 @pytest.fixture(scope="session")
 def manager(model: LatentDiffusion) -> Iterator[ModelManager]:
-    """A manager that gives that model under every name."""
+    """A manager that has that model under every name."""
     from sdwidgets.manager import ModelManager
 
     with ModelManager(load=lambda name, **_: model) as manager:

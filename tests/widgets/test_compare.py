@@ -1,4 +1,4 @@
-"""Runs beside each other: what differs, what is sent and saved, what is refused."""
+"""Runs side by side: their differences, what is sent and saved, what is refused."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def dog(model: LatentDiffusion) -> Trace:
 
 
 def steps_of(film: bytes) -> list[dict[str, Any]]:
-    """What the frames of a film say of their steps."""
+    """Return the headers of a film's frames."""
     found, at = [], 0
     while at < len(film):
         length = int.from_bytes(film[at : at + 4], "little")

@@ -1,4 +1,4 @@
-"""What kernels do differently."""
+"""Differences between kernels."""
 
 from __future__ import annotations
 

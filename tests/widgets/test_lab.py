@@ -56,7 +56,7 @@ def make_lab(
 
 @pytest.fixture
 def lab(make_lab: Make) -> Lab:
-    """One whose work is done."""
+    """A Lab whose work is done."""
     lab = make_lab()
     lab.wait(60)
     return lab
@@ -69,12 +69,12 @@ def png(image: Image.Image) -> bytes:
 
 
 def page_says(lab: Lab, message: Any, *buffers: bytes) -> None:
-    """A message of the page arrives, as ipywidgets hands it over."""
+    """Deliver a message of the page, as ipywidgets does."""
     lab._handle_custom_msg(message, [memoryview(one) for one in buffers])
 
 
 def send(lab: Lab, kind: str, *buffers: bytes, **content: Any) -> None:
-    """A message of the page, and the work it asks for, which may fail."""
+    """Deliver a message of the page and do the work that it asks for, which may fail."""
     page_says(lab, {"kind": kind, **content}, *buffers)
     with contextlib.suppress(SDWidgetsError):
         lab.wait(60)
@@ -154,7 +154,7 @@ def test_what_is_saved_of_a_scene_is_small(make_lab: Make) -> None:
     assert lab.between is not None
     skipped = ("_esm", "_css", "samples")
     total = sum(_size(value) for name, value in lab.get_state().items() if name not in skipped)
-    assert total < 500_000  # of random decoders, whose pictures are noise
+    assert total < 500_000  # with random decoders, whose images are noise
 
 
 def _size(value: Any) -> int:
@@ -177,7 +177,7 @@ def test_the_catalogue_has_the_bundled_ones_and_ones_own(lab: Lab) -> None:
 
 
 def test_it_begins_with_the_bundled_ones_and_a_sample(make_lab: Make) -> None:
-    """Of this checkout; without weights in it there is nothing to test."""
+    """The autoencoders of this checkout; without weights in it, there is nothing to test."""
     names = bundled_autoencoders()
     if not names:
         pytest.skip("the bundled autoencoders are not in this checkout")
@@ -279,7 +279,7 @@ def test_an_unknown_option_is_a_type_error(make_lab: Make) -> None:
         make_lab(sides=3)
 
 
-# ---------------------------------------------------------------------------------- pictures
+# ------------------------------------------------------------------------------------ images
 
 
 def test_a_page_opens_a_file(lab: Lab) -> None:
@@ -355,7 +355,7 @@ def test_a_padded_picture_is_said(lab: Lab) -> None:
 
 
 def test_pictures_change_places(lab: Lab) -> None:
-    send(lab, "swap")  # there is only one yet
+    send(lab, "swap")  # there is only a single image yet
     lab.show(noise(64, 64, seed=1), second=True)
     send(lab, "swap")
     assert lab.picture.image.size == (64, 64)
@@ -523,7 +523,7 @@ def test_without_a_studio_the_picture_is_kept_and_that_is_said(lab: Lab) -> None
     assert lab.state == "error" and "no Studio" in lab.message
 
 
-# ------------------------------------------------------------------------------ what goes wrong
+# --------------------------------------------------------------------------------------- errors
 
 
 def test_ten_thousand_senseless_messages_change_nothing(

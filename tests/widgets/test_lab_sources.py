@@ -1,4 +1,4 @@
-"""The lab's images as they came."""
+"""The lab's images in the order in which they came."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_large_image_is_kept_smaller_and_that_is_said() -> None:
 def test_the_second_begins_as_the_sample_after_the_first(sources: Sources) -> None:
     names = list(sources.samples)
     sources.choose_second()
-    assert sources.second is None  # there is no first yet
+    assert sources.second is None  # there is no first image yet
     sources.first = sources.sample(names[-1])
     sources.choose_second()
     assert sources.second is not None and sources.second.name == names[0]

@@ -1,4 +1,4 @@
-"""What the lab computes and when, with no widget and no Jupyter."""
+"""What the lab computes, and when, without widgets and Jupyter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sdwidgets.widgets.lab_work import LabWork, Subject, notices
 
 
 class Page:
-    """What is looked at, and all that was shown, in order."""
+    """The current subject, and everything that was shown, in order."""
 
     def __init__(self, model: Any = None, **autoencoders: Autoencoder):
         self.subject = Subject(None, None, list(autoencoders), [*autoencoders, ""][0], "latents")
@@ -32,18 +32,18 @@ class Page:
         self.told.append(values)
 
     def look_at(self, change: Callable[[], None], **subject: Any) -> None:
-        """Change the subject, say so, and wait until all is done."""
+        """Change the subject, announce it, and wait until all work is done."""
         with self.work.lock:
             self.subject = self.subject._replace(**subject)
             change()
         assert self.work.idle.wait(60)
 
     def shown(self, name: str) -> Any:
-        """The newest value of that name; None if there was none."""
+        """Return the newest value of that name; None if there is none."""
         return next((one[name] for one in reversed(self.told) if name in one), None)
 
     def kinds(self) -> list[str]:
-        """The names of the results shown, in order."""
+        """Return the names of the results shown, in order."""
         return [
             name
             for one in self.told
@@ -130,7 +130,7 @@ def test_an_error_stays_until_something_new_is_asked_for(page: Page) -> None:
     page.look_at(page.work.new_picture, picture=original())
     page.work.fail(InputError("Wrong."))
     assert (page.shown("state"), page.shown("message")) == ("error", "Wrong.")
-    page.look_at(lambda: _reach(page))  # a pointer that moves asks for nothing new
+    page.look_at(lambda: _reach(page))  # a moved pointer asks for nothing new
     assert page.work.error is not None and page.shown("state") == "error"
     page.look_at(page.work.new_choice)
     assert page.work.error is None and page.shown("state") == "idle"

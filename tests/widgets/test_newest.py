@@ -1,4 +1,4 @@
-"""Work of which only the newest counts."""
+"""Work where only the newest request counts."""
 
 from __future__ import annotations
 

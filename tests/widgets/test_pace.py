@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def sent_in(seconds: float, widgets: int, clock: Clock) -> list[int]:
-    """Messages of each of so many widgets, all of which always have something to send."""
+    """Return how many messages each widget sends, if all always have something to send."""
     paces = [Pace() for _ in range(widgets)]
     counts = [0] * widgets
     for turn in range(round(seconds * 1000)):
         clock.now += 0.001
         for i in range(widgets):
-            one = (i + turn) % widgets  # none is always the first to ask
+            one = (i + turn) % widgets  # no widget is always the first to ask
             if paces[one].left() <= 0:
                 paces[one].sent()
                 counts[one] += 1

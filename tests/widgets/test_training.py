@@ -1,4 +1,4 @@
-"""The view of a training without a browser: its thread, its states, what is sent and how often."""
+"""The view of a training without a browser: its thread and states, what it sends and how often."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sdwidgets.widgets.curve import LARGEST_NAMES, MOST, Curve
 from sdwidgets.widgets.grids import LARGEST_SHEET, SLOTS, Grids, on_page, sheet
 from sdwidgets.widgets.training import GRIDS
 
-WAIT = 120  # seconds; never reached
+WAIT = 120  # seconds, never reached
 
 Wire = list[tuple[dict[str, Any], list[Any]]]
 
@@ -44,7 +44,7 @@ class Step:
 
 
 class Training:
-    """Steps that a test lets through one by one; notes whether it was closed, and on which thread.
+    """Steps that a test lets through singly; notes whether it was closed, and on which thread.
 
     ``ends_with`` is raised after the last of its steps, ``left_by`` when it is closed.
     """
@@ -75,7 +75,7 @@ class Training:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds; fails when it never does."""
+    """Wait until a condition holds; fail if it never does."""
     end = time.monotonic() + WAIT
     while not condition():
         assert time.monotonic() < end, "it never came to that"
@@ -83,7 +83,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def as_soon_as(condition: Callable[[], bool], then: Callable[[], object]) -> None:
-    """Do something as soon as a condition holds, while the test itself waits for what follows."""
+    """Call ``then`` as soon as a condition holds, while the test waits for the result."""
 
     def wait() -> None:
         until(condition)
@@ -105,7 +105,7 @@ def noise(count: int, size: int) -> np.ndarray:
 
 
 def table(view: TrainingView) -> np.ndarray:
-    """What the page plots: a row a step, see `Curve.table`."""
+    """Return what the page plots: a row per step, see `Curve.table`."""
     return np.frombuffer(view.curve, "<f4").reshape(-1, 1 + 2 * len(view.names))
 
 
@@ -125,7 +125,7 @@ def training() -> Iterator[Training]:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Seconds by hand."""
+    """A clock that tests set."""
     clock = SimpleNamespace(now=100.0)
     clock.perf_counter = lambda: clock.now
     for module in (pace, training_module):
@@ -136,7 +136,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
-    """All that goes to the page from now on."""
+    """Everything that goes to the page from now on."""
     if ipywidgets.__version__.startswith("7."):
         pytest.skip("this ipywidgets sends nothing where there is no kernel")
     sent: Wire = []
@@ -148,7 +148,7 @@ def wire(monkeypatch: pytest.MonkeyPatch) -> Wire:
     return sent
 
 
-# ------------------------------------------------------------------------- on a thread of its own
+# ------------------------------------------------------------------------------ on its own thread
 
 
 def test_start_returns_at_once_and_wait_waits(view: TrainingView, training: Training) -> None:
@@ -246,7 +246,7 @@ def test_a_training_behind_a_progress_bar_is_closed_too(view: TrainingView) -> N
         finally:
             closed.append(True)
 
-    kept = endless()  # so that nothing is closed by its being forgotten
+    kept = endless()  # kept, so that it is not closed by garbage collection
     view.start(tqdm.tqdm(kept, disable=True))
     until(lambda: bool(view.steps))
     view.stop()
@@ -413,7 +413,7 @@ def test_a_finished_view_leaves_nothing_behind() -> None:
     until(lambda: threading.active_count() <= before)
 
 
-# --------------------------------------------------------------------------- in one's own loop
+# ----------------------------------------------------------------------- in a loop of the user
 
 
 def test_the_same_steps_pass_through(view: TrainingView) -> None:
@@ -455,7 +455,7 @@ def test_a_loop_left_by_an_error_gives_way_to_the_next(view: TrainingView) -> No
     training = Training()
     training.let(5)
     abandoned = view.watch(training)
-    next(abandoned)  # and nobody goes on
+    next(abandoned)  # and it is abandoned
     assert len(list(view.watch(steps(2)))) == 2
     assert training.closed_on is not None
     assert list(abandoned) == []
@@ -472,7 +472,7 @@ def test_close_ends_a_loop(training: Training) -> None:
     assert training.closed_on is not None
 
 
-# --------------------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------------------------- refusals
 
 
 @pytest.mark.parametrize("wrong", [None, 7, object()])
@@ -518,7 +518,7 @@ def test_ten_thousand_malformed_messages_change_nothing(
 @pytest.mark.parametrize(("kind", "state"), [("pause", "pausing"), ("stop", "stopping")])
 def test_the_page_may_ask(view: TrainingView, training: Training, kind: str, state: str) -> None:
     view.start(training)
-    until(lambda: training.asked == 1)  # else it is paused or stopped before it is looked at
+    until(lambda: training.asked == 1)  # or it would be paused or stopped too early
     view._receive(None, {"kind": kind}, [])
     assert view.run["state"] == state
     view._receive(None, {"kind": "resume"}, [])
@@ -604,12 +604,12 @@ def test_a_step_that_cannot_be_shown_ends_no_training(
     assert "cannot be shown" in caplog.text
 
 
-# --------------------------------------------------------------------------------- the pictures
+# ----------------------------------------------------------------------------------- the images
 
 
 def test_pictures_are_made_first_at_intervals_and_last(view: TrainingView) -> None:
     view.start(steps(25), pictures=pictures, every=10).wait()
-    assert set(view.images) <= {1, 10, 20, 25}  # faster than ten a second only some are kept
+    assert set(view.images) <= {1, 10, 20, 25}  # above ten per second, only some are kept
     assert {1, 25} <= set(view.images)
 
 
@@ -793,7 +793,7 @@ def test_the_bundle_is_small() -> None:
     assert bundle("training.js").stat().st_size <= 60_000
 
 
-# ------------------------------------------------------------- with the real loop of this package
+# --------------------------------------------------------------- with the package's training loop
 
 
 @pytest.fixture

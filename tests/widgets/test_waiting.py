@@ -1,4 +1,4 @@
-"""Waiting in a cell for work that goes on beside it."""
+"""Waiting in a cell for work in the background."""
 
 from __future__ import annotations
 
