@@ -2,12 +2,12 @@
 
 ``python -m benchmarks.attention_cost [--model tiny emoji sd1] [--device cuda]``
 
-One process holds each model twice, ours and diffusers' StableDiffusionPipeline on the same memory,
-and repeats the same guided run in turns. Ours drops every step, keeps the steps, records attention,
-or records everything. diffusers' runs bare, with DAAM's hooks, and with both modes of
-attention-map-diffusers' hooks at every step: by default it keeps queries and keys and makes maps
-after the run; "exact" makes them at once. No image is decoded. A peer that cannot be installed, or
-no longer runs, is left out, and the output says why.
+One process holds each model twice, ours and diffusers' StableDiffusionPipeline, whose networks
+share their memory, and repeats the same guided run in turns. Ours drops every step, keeps the
+steps, records attention, or records everything. diffusers' runs bare, with DAAM's hooks, and with
+both modes of attention-map-diffusers' hooks at every step: by default it keeps queries and keys and
+makes maps after the run; "exact" makes them at once. No image is decoded. A peer that cannot be
+installed, or no longer runs, is left out, and the output says why.
 
 A step of Stable Diffusion 1's size takes seconds on a CPU, and steps differ by more than recording
 costs. There the recorder's own time is measured as well, by a clock that runs whenever the recorder
@@ -197,7 +197,6 @@ def their_pipeline(model: Any, folder: Any, convolutions: bool) -> Any:
     pipeline = StableDiffusionPipeline.from_pretrained(
         folder,
         unet=diffusers_unet(model.unet, side, convolutions),
-        text_encoder=model.text.model,
         local_files_only=True,
     )
     pipeline.to(model.device, model.dtype)

@@ -72,7 +72,8 @@ class Running:
         self._changed.set()
 
     def give_up(self) -> None:
-        """It was never started: whoever waits for it waits no longer."""
+        """It is over, or was never started: whoever waits for it waits no longer."""
+        self._run, self._slots = None, Slots()  # a run holds its model, which may be unloaded now
         self.over = True
         self.finished.set()
 

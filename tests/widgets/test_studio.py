@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +25,7 @@ from wires import Wire, meta, steps_sent
 from sdwidgets.contract import PANELS, PARTS
 from sdwidgets.errors import Busy, ImageError, InputError, OutOfMemory, SDWidgetsError
 from sdwidgets.manager import ModelManager
+from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
 from sdwidgets.widgets import PictureView, Studio
@@ -218,6 +221,18 @@ def test_generate_returns_at_once_and_says_what_it_does(studio: Studio, gate: An
     gate.open()
     studio.wait(WAIT)
     assert studio.state == "done"
+
+
+def test_a_studio_whose_run_is_over_keeps_no_model(
+    studio: Studio, manager: ModelManager, tiny_model: LatentDiffusion
+) -> None:
+    manager.add(copy.deepcopy(tiny_model), "mine")
+    studio.model = "mine"
+    studio.generate()
+    studio.wait(WAIT)
+    model = weakref.ref(manager.load("mine"))
+    manager.unload("mine")
+    assert model() is None
 
 
 def test_every_step_reaches_the_page_and_none_twice(studio: Studio, wire: Wire) -> None:
