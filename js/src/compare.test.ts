@@ -18,14 +18,14 @@ function film(frames: Uint8Array[]): DataView {
 }
 
 const made = (run: number, options: Options) => {
-  const { head, frames } = madeRun({ grids: [[4, 4]], ...options });
-  return { head: { ...head, run, ...options.head }, film: film(frames) };
+  const { header, frames } = madeRun({ grids: [[4, 4]], ...options });
+  return { header: { ...header, run, ...options.header }, film: film(frames) };
 };
 
 function state(...traces: ReturnType<typeof made>[]): Record<string, unknown> {
   return {
     uid: `${Math.random()}`,
-    heads: traces.map(({ head }) => head),
+    headers: traces.map(({ header }) => header),
     labels: traces.map((_, i) => `run ${i + 1}`),
     pictures: traces.map(() => []),
     ...Object.fromEntries(traces.map((trace, i) => [`film${i}`, trace.film])),
@@ -63,7 +63,7 @@ beforeEach(() => {
   vi.useFakeTimers();
   show(
     made(1, { steps: 5, prompts: ["a cat by a car"] }),
-    made(2, { steps: 5, prompts: ["a dog by a car"], head: { guidance_scale: 7.5 } }),
+    made(2, { steps: 5, prompts: ["a dog by a car"], header: { guidance_scale: 7.5 } }),
   );
 });
 
@@ -158,9 +158,9 @@ test("a prompt stands there as it was written, also what did not fit", () => {
   ].map(([text, start], i) => {
     return { text, start, end: Number(start) + String(text).length, tokens: [i + 1] };
   });
-  const picture = { ...made(1, { prompts: [prompt] }).head.pictures[0], words };
-  const head = { pictures: [picture] as never };
-  show(made(1, { prompts: [prompt], head }), made(2, { prompts: ["a cat"] }));
+  const picture = { ...made(1, { prompts: [prompt] }).header.pictures[0], words };
+  const header = { pictures: [picture] as never };
+  show(made(1, { prompts: [prompt], header }), made(2, { prompts: ["a cat"] }));
   expect(texts(".sdw-c-prompt")[0]).toBe(prompt);
   expect(texts(".sdw-c-run:first-child strong")).toEqual(["well", "-", "known"]);
 });
@@ -201,7 +201,7 @@ test("where the films are smaller ones, the whole ones are asked for once, and t
   undo();
   const [first, second] = [made(8, { steps: 6 }), made(9, { steps: 6 })];
   const few = film(madeRun({ grids: [[4, 4]], steps: 2 }).frames);
-  const saved = (one: typeof first) => ({ head: { ...one.head, saved: true }, film: few });
+  const saved = (one: typeof first) => ({ header: { ...one.header, saved: true }, film: few });
   show(saved(first), saved(second));
   expect(el.dataset.frames).toBe("2 2");
   expect(model.sent).toEqual([{ kind: "frames" }]);
@@ -214,7 +214,7 @@ test("where the films are smaller ones, the whole ones are asked for once, and t
 });
 
 test("what is no trace is shown as nothing, and breaks nothing", () => {
-  model.change({ heads: [{ v: 9 }, null], film0: "x", film1: null, pictures: 5, labels: null });
+  model.change({ headers: [{ v: 9 }, null], film0: "x", film1: null, pictures: 5, labels: null });
   expect(el.dataset.frames).toBe("0 0");
   expect(steps()).toEqual([-1, -1]);
 });

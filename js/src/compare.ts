@@ -6,7 +6,7 @@ import { h, vary, write } from "./lib/dom";
 import { isSpecial, occurrences, pictureAt, sameWord } from "./lib/heat";
 import { keepKeys } from "./lib/keys";
 import { type Column, type Model, type Traces, traces } from "./lib/traces";
-import type { Panel, PictureHead, Selection, View, What } from "./lib/view";
+import type { ImageHeader, Panel, Selection, View, What } from "./lib/view";
 import { level } from "./lib/words";
 import { controls, heatOverlay, promptParts, shownWord } from "./panels/attention";
 import { chips, type Part, specialParts } from "./panels/chips";
@@ -22,25 +22,25 @@ interface Said {
 
 /** What is known of a run, in plain words. */
 function settings(column: Column): Said[] {
-  const { head } = column.reel;
-  if (head === undefined) return [];
-  const picture = pictureHead(column);
-  const { width, height } = head;
+  const { header } = column.reel;
+  if (header === undefined) return [];
+  const picture = imageHeader(column);
+  const { width, height } = header;
   return [
     { words: picture?.negative_prompt ? `without ${picture.negative_prompt}` : "", always: true },
     { words: picture ? `seed ${picture.seed}` : "", always: true },
-    { words: `guidance ${Number(head.guidance_scale.toFixed(2))}`, always: true },
-    { words: head.sampler, always: true },
-    { words: `${head.steps} steps`, always: true },
-    { words: `schedule ${head.schedule}`, always: false },
+    { words: `guidance ${Number(header.guidance_scale.toFixed(2))}`, always: true },
+    { words: header.sampler, always: true },
+    { words: `${header.steps} steps`, always: true },
+    { words: `schedule ${header.schedule}`, always: false },
     { words: `${width} × ${height}`, always: false },
-    { words: head.task, always: false },
-    { words: head.model, always: true },
+    { words: header.task, always: false },
+    { words: header.model, always: true },
   ];
 }
 
 /** The prompt letter for letter: its words, and what stands between and behind them. */
-function written(picture: PictureHead | undefined): { text: string; word?: string }[] {
+function written(picture: ImageHeader | undefined): { text: string; word?: string }[] {
   const letters = [...(picture?.prompt ?? "")]; // code points, as Python counts
   const words = picture?.words ?? [];
   const parts = words.flatMap(({ text, start, end }, i) => [
@@ -58,8 +58,8 @@ function caption(column: Column, all: readonly Column[]): (Node | string)[] {
     if (words === "" || (same && !always)) return [];
     return [same ? h("span", {}, words) : h("strong", {}, words)];
   });
-  const prompts = all.map(pictureHead);
-  const parts = written(pictureHead(column)).map(({ text, word }) => {
+  const prompts = all.map(imageHeader);
+  const parts = written(imageHeader(column)).map(({ text, word }) => {
     const everywhere =
       word === undefined || prompts.every((one) => one && occurrences(one, word).length > 0);
     return everywhere ? text : h("strong", {}, text);
@@ -70,16 +70,16 @@ function caption(column: Column, all: readonly Column[]): (Node | string)[] {
   ];
 }
 
-function pictureHead(column: Column) {
-  const { head } = column.reel;
-  return head?.pictures[pictureAt(head, column.selection.picture)];
+function imageHeader(column: Column) {
+  const { header } = column.reel;
+  return header?.pictures[pictureAt(header, column.selection.picture)];
 }
 
 /** The first prompt in order, then what other prompts have beside it. */
 function allWords(columns: readonly Column[]): Part[] {
-  const parts = promptParts(columns[0] && pictureHead(columns[0]));
+  const parts = promptParts(columns[0] && imageHeader(columns[0]));
   for (const column of columns.slice(1)) {
-    for (const { text } of pictureHead(column)?.words ?? []) {
+    for (const { text } of imageHeader(column)?.words ?? []) {
       const known = parts.some(({ word }) => word !== undefined && sameWord(word, text));
       if (!known) parts.push({ text, word: text });
     }
@@ -104,18 +104,18 @@ function figure(column: Column, all: Traces): Panel {
     stage.update(what);
     const { reel, selection } = column;
     const word = shownWord(column);
-    const picture = pictureHead(column);
+    const picture = imageHeader(column);
     const absent =
       word !== "" && !isSpecial(word) && picture && occurrences(picture, word).length === 0;
     element.dataset.absent = String(Boolean(absent));
-    const unrecorded = word !== "" && reel.head?.layers.length === 0;
+    const unrecorded = word !== "" && reel.header?.layers.length === 0;
     const why = unrecorded ? "attention not recorded" : stage.note;
     write(note, absent ? `no “${word}” here` : why);
     if (what === "hover") return;
     const frame = reel.at(selection.step);
     element.dataset.step = String(frame?.index ?? -1);
-    write(where, frame ? `${stepWords(frame, reel.head)} · σ ${level(frame.sigma)}` : "");
-    const now = JSON.stringify(all.columns.map((one) => [settings(one), pictureHead(one)?.prompt]));
+    write(where, frame ? `${stepWords(frame, reel.header)} · σ ${level(frame.sigma)}` : "");
+    const now = JSON.stringify(all.columns.map((one) => [settings(one), imageHeader(one)?.prompt]));
     if (now !== said) about.replaceChildren(...caption(column, all.columns));
     said = now;
     element.setAttribute("aria-label", column.label);
@@ -163,7 +163,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
     h(
       "div",
       "sdw-c-words",
-      h("div", "sdw-attention-head", h("p", "sdw-title", "words"), special.element),
+      h("div", "sdw-attention-header", h("p", "sdw-title", "words"), special.element),
       words.element,
       h("div", "sdw-attention-controls", ...how.elements),
     ),

@@ -13,7 +13,7 @@ const text = (selector: string) => el.querySelector(selector)?.textContent;
 beforeEach(() => {
   vi.useFakeTimers();
   vi.stubGlobal("requestAnimationFrame", (show: () => void) => void show());
-  const state = { uid: `picture ${++uid}`, head: {}, pictures: [], state: "idle", message: "" };
+  const state = { uid: `picture ${++uid}`, header: {}, pictures: [], state: "idle", message: "" };
   model = new FakeModel({
     ...nothingSelected,
     view: "picture",
@@ -37,8 +37,8 @@ afterEach(() => {
 
 test("a run in someone's own loop is shown with its numbers, and then its picture", () => {
   expect([el.dataset.state, el.dataset.show]).toEqual(["idle", "nothing"]);
-  const { head, frames } = madeRun();
-  model.change({ head, frame0: frames[0], frame1: frames[1], state: "running" });
+  const { header, frames } = madeRun();
+  model.change({ header, frame0: frames[0], frame1: frames[1], state: "running" });
   expect([el.dataset.frames, el.dataset.show]).toEqual(["2", "preview"]);
   expect(text(".sdw-numbers dd")).toBe("2 of 4");
   const data = new Uint8Array([1]);

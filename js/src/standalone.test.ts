@@ -16,9 +16,9 @@ function page(...widgets: object[]) {
 }
 
 function viewer(uid: string) {
-  const { head, frames } = madeRun();
+  const { header, frames } = madeRun();
   const packed = frames.map((one, i) => [`frame${i}`, { $bytes: base64(one) }]);
-  const state = { ...nothingSelected, uid, head, pictures: [], state: "done", message: "" };
+  const state = { ...nothingSelected, uid, header, pictures: [], state: "done", message: "" };
   return { widget: "viewer", state: { ...state, panels: [], ...Object.fromEntries(packed) } };
 }
 

@@ -29,14 +29,14 @@ let urls: Set<string>;
 
 /** The traits of the first few steps of a run, as the stage is sent them. */
 function traits(run: number, count: number, options: Options = {}): State {
-  const { head, frames } = madeRun({ steps: 20, ...options });
+  const { header, frames } = madeRun({ steps: 20, ...options });
   const few = frames.slice(0, count).map((one, i) => [`frame${i}`, one]);
-  return { head: { ...head, run }, ...Object.fromEntries(few) };
+  return { header: { ...header, run }, ...Object.fromEntries(few) };
 }
 
 const empty = () => Object.fromEntries(Array.from({ length: 64 }, (_, i) => [`frame${i}`, none]));
 
-/** A run as the kernel tells of it: first that it is loading, then its head, then steps. */
+/** A run as the kernel tells of it: first that it is loading, then its header, then steps. */
 function begin(run: number, count = 0, options: Options = {}) {
   model.change({ state: "loading", message: "Loading" });
   model.change({ ...empty(), ...traits(run, 0, options), state: "running", message: "Denoising" });
@@ -108,7 +108,7 @@ beforeEach(() => {
     ...nothingSelected,
     view: "picture",
     uid: String(++uid),
-    head: {},
+    header: {},
     pictures: [],
     state: "idle",
     message: "",
@@ -347,23 +347,23 @@ function apart(i: number) {
     let json = JSON.stringify({ ...meta, parts: own, ...less });
     json += " ".repeat((4 - (json.length % 4)) % 4);
     const out = [...new TextEncoder().encode(json)];
-    const head = [...new Uint8Array(Uint32Array.of(out.length).buffer)];
+    const start = [...new Uint8Array(Uint32Array.of(out.length).buffer)];
     for (const part of own) {
       const [from, size] = starts.get(part) as [number, number];
       out.push(...bytes.subarray(from, from + size));
     }
-    return Uint8Array.from([...head, ...out]);
+    return Uint8Array.from([...start, ...out]);
   };
   return {
-    head: run.head,
+    header: run.header,
     frame: split(["x", "denoised"]),
     more: split(["uncond", "difference", "attention"]),
   };
 }
 
 test("what the panels need of a step comes by itself, and is joined to it", () => {
-  const { head, frame, more } = apart(0);
-  model.change({ head, frame0: frame, state: "running", message: "Denoising" });
+  const { header, frame, more } = apart(0);
+  model.change({ header, frame0: frame, state: "running", message: "Denoising" });
   model.change({ panels: ["denoising", "attention"] });
   const thumbs = () => all(".sdw-v-thumb").map((one) => one.getAttribute("aria-disabled"));
   expect(thumbs()).toEqual(["false", "false", "true", "true", "true"]);
@@ -381,9 +381,9 @@ test("what belongs to another step is not joined", () => {
 });
 
 test("parts that come late are taken although the saved state holds smaller ones", () => {
-  const { head, frame, more } = apart(0);
-  model.change({ head, frame0: frame, panels: ["denoising"] });
-  model.change({ head: { ...head, saved: true }, frame0: apart(1).frame });
+  const { header, frame, more } = apart(0);
+  model.change({ header, frame0: frame, panels: ["denoising"] });
+  model.change({ header: { ...header, saved: true }, frame0: apart(1).frame });
   model.change({ more0: more });
   expect([el.dataset.step, all(".sdw-v-thumb")[3]?.getAttribute("aria-disabled")]).toEqual([
     "0",

@@ -11,7 +11,7 @@ const idle = (uid: string): State => ({
   ...nothingSelected,
   view: "picture",
   uid,
-  head: {},
+  header: {},
   pictures: [],
   state: "idle",
   message: "",
@@ -38,9 +38,9 @@ function draw() {
 
 /** The traits of a run's steps, all or the first few. */
 function traits(options: Options = {}, count = 64): State {
-  const { head, frames } = madeRun(options);
+  const { header, frames } = madeRun(options);
   const kept = frames.slice(0, count);
-  return { head, ...Object.fromEntries(kept.map((one, i) => [`frame${i}`, one])) };
+  return { header, ...Object.fromEntries(kept.map((one, i) => [`frame${i}`, one])) };
 }
 
 const done = { state: "done", message: "Done in 1 s", pictures: [png] };
@@ -156,24 +156,24 @@ test("each frame is read once, however often its neighbours come", () => {
 
 test("a new run forgets the steps of the one before, though the traits still hold them", () => {
   model.change(traits());
-  model.change({ head: madeRun({ head: { run: 2 } }).head });
+  model.change({ header: madeRun({ header: { run: 2 } }).header });
   expect({ ...el.dataset }).toMatchObject({ frames: "0", step: "-1", run: "2" });
   model.change({ frame0: madeRun().frames[0] });
   expect(el.dataset.frames).toBe("1");
 });
 
-test("a head that comes again with what the first step told keeps the steps", () => {
-  const { head, frames } = madeRun();
-  model.change({ head: { ...head, layers: [], recipe: { ...head.recipe, layers: [] } } });
+test("a header that comes again with what the first step told keeps the steps", () => {
+  const { header, frames } = madeRun();
+  model.change({ header: { ...header, layers: [], recipe: { ...header.recipe, layers: [] } } });
   model.change({ frame0: frames[0] });
-  model.change({ head });
+  model.change({ header });
   expect(el.dataset.frames).toBe("1");
 });
 
 // In the saved state a large run is smaller: here every other step, and the message with all.
 const smaller = () => {
-  const { frame1: _, frame3: __, head, ...few } = traits();
-  return { ...few, head: { ...(head as object), saved: true }, frame1: new DataView(none) };
+  const { frame1: _, frame3: __, header, ...few } = traits();
+  return { ...few, header: { ...(header as object), saved: true }, frame1: new DataView(none) };
 };
 const whole = (run = 1) => {
   const { frames } = madeRun();
@@ -214,9 +214,9 @@ test("messages that are not understood change nothing", () => {
 });
 
 test.each([
-  ["no head", { head: { v: 2 } }],
-  ["a head of other types", { head: { ...madeRun().head, layers: [{ name: "<b>" }] } }],
-  ["a recipe of layers that are not there", { head: { ...madeRun().head, layers: [] } }],
+  ["no header", { header: { v: 2 } }],
+  ["a header of other types", { header: { ...madeRun().header, layers: [{ name: "<b>" }] } }],
+  ["a recipe of layers that are not there", { header: { ...madeRun().header, layers: [] } }],
   ["no frame", { frame0: new DataView(new Uint8Array([1, 2, 3, 4, 5]).buffer) }],
   [
     "selections of other types",
@@ -398,7 +398,7 @@ test("to choose the picture is to go to the end, with the guidance of the run", 
   expect(el.dataset.view).toBe("picture");
 });
 
-test("noisy latents are drawn through the factors of the head", () => {
+test("noisy latents are drawn through the factors of the header", () => {
   model.change({ ...traits(), view: "noisy", step: 0 });
   const canvas = find(".sdw-v-latents");
   // The made-up values are 0, 0.5, 1, 0, ... over three channels of 16 cells: red 0, green 0.5.
@@ -482,8 +482,8 @@ test("guidance is weighed here: the stage and the small picture show without + g
 });
 
 test("rescaled guidance cannot be weighed again, and says so", () => {
-  const head = { guidance_rescale: 0.7 };
-  model.change({ ...traits({ guided: true, head }), ...done, step: 0, guidance: 9 });
+  const header = { guidance_rescale: 0.7 };
+  model.change({ ...traits({ guided: true, header }), ...done, step: 0, guidance: 9 });
   expect(guidance().disabled).toBe(true);
   expect(guidance().value).toBe("3");
   expect(text(".sdw-v-note")).toBe("");
@@ -548,11 +548,11 @@ test("another word or opacity draws no latents again", () => {
 });
 
 test("without a prompt means with the negative one, where there is one", () => {
-  const { head, ...frames } = traits({ guided: true });
-  const pictures = (head as { pictures: object[] }).pictures.map((one) => {
+  const { header, ...frames } = traits({ guided: true });
+  const pictures = (header as { pictures: object[] }).pictures.map((one) => {
     return { ...one, negative_prompt: "ugly" };
   });
-  model.change({ ...frames, head: { ...(head as object), pictures } });
+  model.change({ ...frames, header: { ...(header as object), pictures } });
   expect(all(".sdw-v-thumb")[3]?.textContent).toContain("negative");
 });
 

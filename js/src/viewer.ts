@@ -24,7 +24,7 @@ function mark(root: HTMLElement, view: Show) {
     frames: reel.frames.length,
     step: reel.at(selection.step)?.index ?? -1,
     view: onStage(view),
-    run: reel.head?.run ?? -1,
+    run: reel.header?.run ?? -1,
   };
   for (const [name, value] of Object.entries(data)) {
     if (root.dataset[name] !== String(value)) root.dataset[name] = String(value);

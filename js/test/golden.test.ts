@@ -13,14 +13,14 @@ import { curveOf } from "../src/lib/curve";
 import { heat } from "../src/lib/heat";
 import { preview } from "../src/lib/latents";
 import { reelOf, unfilm } from "../src/lib/reel";
-import { type Head, head } from "../src/lib/view";
+import { type Header, readHeader } from "../src/lib/view";
 import { withBytes } from "../src/standalone";
 import golden from "./golden.json";
 import { nothingSelected } from "./runs";
 
 const { run, lab } = golden;
 const data = (value: { $bytes: string }) => withBytes(value) as Uint8Array;
-const header = head(run.header) as Head;
+const header = readHeader(run.header) as Header;
 const frames = unfilm(data(run.film));
 const reel = reelOf(header, frames);
 

@@ -1,10 +1,10 @@
-// Made-up runs for the tests: heads and frames as the kernel packs them.
+// Made-up runs for the tests: headers and frames as the kernel packs them.
 
 import type { Frame } from "../src/lib/reel";
 import { reelOf, unpack } from "../src/lib/reel";
 import { selectionOf } from "../src/lib/selection";
 import type { Show } from "../src/lib/show";
-import type { Head, Hover, PictureHead, Reel, Selection, What } from "../src/lib/view";
+import type { Header, Hover, ImageHeader, Reel, Selection, What } from "../src/lib/view";
 
 /** Probability of a token at a spot (shares 0..1 of the picture) of a layer at a step. */
 export type Probability = (token: number, x: number, y: number, at: Place) => number;
@@ -22,7 +22,7 @@ export interface Options {
   prompts?: string[];
   size?: [number, number]; // width and height of the picture
   guided?: boolean; // with both halves of guidance
-  head?: Partial<Head>;
+  header?: Partial<Header>;
   probability?: Probability;
 }
 
@@ -30,9 +30,9 @@ const PADDING = 2; // columns kept of it
 const CHANNELS = 3;
 
 /** A prompt's words, split at spaces; those of more than six letters in two pieces. */
-export function pictureHead(prompt: string, seed = 7): PictureHead {
+export function imageHeader(prompt: string, seed = 7): ImageHeader {
   const pieces: string[] = [];
-  const words: PictureHead["words"] = [];
+  const words: ImageHeader["words"] = [];
   let at = 0;
   for (const text of prompt.split(" ")) {
     const parts = text.length > 6 ? [text.slice(0, 4), text.slice(4)] : [text];
@@ -44,7 +44,7 @@ export function pictureHead(prompt: string, seed = 7): PictureHead {
   return { prompt, negative_prompt: "", seed, slots: 77, cut: "", pieces, words };
 }
 
-export function madeHead(options: Options = {}): Head {
+export function madeHeader(options: Options = {}): Header {
   const { steps = 4, grids = [[4, 4]], prompts = ["a cat"], size = [32, 32] } = options;
   return {
     v: 1,
@@ -72,21 +72,21 @@ export function madeHead(options: Options = {}): Head {
       place: "down",
     })),
     recipe: { layers: grids.map((_, i) => i), steps: [0, 1], against: "none" },
-    pictures: prompts.map((prompt, i) => pictureHead(prompt, 7 + i)),
-    ...options.head,
+    pictures: prompts.map((prompt, i) => imageHeader(prompt, 7 + i)),
+    ...options.header,
   };
 }
 
-function frameBytes(head: Head, step: number, options: Options): Uint8Array<ArrayBuffer> {
+function frameBytes(header: Header, step: number, options: Options): Uint8Array<ArrayBuffer> {
   const { grids = [[4, 4]], probability = () => 0.5, guided = false } = options;
-  const batch = head.pictures.length;
-  const tokens = Math.max(...head.pictures.map((one) => one.pieces.length)) + 2 + PADDING;
-  const size = [batch, CHANNELS, Math.round(head.height / 8), Math.round(head.width / 8)];
+  const batch = header.pictures.length;
+  const tokens = Math.max(...header.pictures.map((one) => one.pieces.length)) + 2 + PADDING;
+  const size = [batch, CHANNELS, Math.round(header.height / 8), Math.round(header.width / 8)];
   const latents = size.reduce((product, side) => product * side, 1);
   const of = ["x", "denoised", ...(guided ? ["uncond", "difference"] : [])];
   const parts = [...of, ...(grids.length > 0 ? ["attention"] : [])];
-  const sigma = head.sigmas[step] ?? 1;
-  const meta = { index: step, sigma, sigma_next: head.sigmas[step + 1] ?? 0, seconds: 0.03 };
+  const sigma = header.sigmas[step] ?? 1;
+  const meta = { index: step, sigma, sigma_next: header.sigmas[step + 1] ?? 0, seconds: 0.03 };
   let json = JSON.stringify({ ...meta, size, parts, grids, tokens: grids.length > 0 ? tokens : 0 });
   while ((4 + json.length) % 4 !== 0) json += " ";
 
@@ -130,17 +130,20 @@ function frameBytes(head: Head, step: number, options: Options): Uint8Array<Arra
   return Uint8Array.from(out);
 }
 
-/** A run's head and its packed steps. */
-export function madeRun(options: Options = {}): { head: Head; frames: Uint8Array<ArrayBuffer>[] } {
-  const head = madeHead(options);
-  const frames = Array.from({ length: head.steps }, (_, i) => frameBytes(head, i, options));
-  return { head, frames };
+/** A run's header and its packed steps. */
+export function madeRun(options: Options = {}): {
+  header: Header;
+  frames: Uint8Array<ArrayBuffer>[];
+} {
+  const header = madeHeader(options);
+  const frames = Array.from({ length: header.steps }, (_, i) => frameBytes(header, i, options));
+  return { header, frames };
 }
 
 export function madeReel(options: Options = {}): Reel {
-  const { head, frames } = madeRun(options);
+  const { header, frames } = madeRun(options);
   return reelOf(
-    head,
+    header,
     frames.map((one) => unpack(one) as Frame),
   );
 }

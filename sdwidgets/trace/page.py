@@ -102,7 +102,7 @@ def _state(record: Record) -> dict[str, Any]:
         frames = [pack(step, longest=longest) for step in steps]
     message = f"{len(record.steps)} steps in {record.total:.1f} s"
     return {
-        "head": header_of(record, 1),
+        "header": header_of(record, 1),
         **dict(zip(numbered("frame"), frames, strict=False)),
         "pictures": [_image(record, i) for i in range(len(record.images))],
         "state": "done" if record.complete else "stopped",

@@ -47,7 +47,7 @@ class Compare(Selections, anywidget.AnyWidget):
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
     """Tells this widget from others: the views of one share what they have read."""
 
-    heads: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    headers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """What is known of each run beside its steps (`trace.reel.header_of`)."""
 
     labels: traitlets.List[str] = traitlets.List().tag(sync=True)
@@ -96,7 +96,7 @@ class Compare(Selections, anywidget.AnyWidget):
         with self.hold_sync():
             for name in OF_A_RUN:
                 setattr(self, name, SELECTIONS[name].default_value)
-            self.heads = [header_of(one, first + i) | saved for i, one in enumerate(traces)]
+            self.headers = [header_of(one, first + i) | saved for i, one in enumerate(traces)]
             self.labels = _labels(traces)
             self.pictures = [
                 fit_within(SAVED_PICTURE // len(traces), finals(one)) for one in traces
@@ -118,7 +118,7 @@ class Compare(Selections, anywidget.AnyWidget):
     def _send_whole(self) -> None:
         whole = self._whole
         if whole:
-            run, names = self.heads[0]["run"], list(FILMS[: len(whole)])
+            run, names = self.headers[0]["run"], list(FILMS[: len(whole)])
             self.send({"kind": "frames", "run": run, "names": names}, whole)
 
     def __reduce__(self) -> NoReturn:

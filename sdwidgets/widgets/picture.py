@@ -38,7 +38,7 @@ class PictureView(ReelView):
         self._files: tuple[dict[str, Any], list[bytes]] | None = None
         super().__init__(**traits)
 
-    @traitlets.observe("head")
+    @traitlets.observe("header")
     def _take_shape(self, change: Any) -> None:
         width, height = change.new.get("width"), change.new.get("height")
         if width and height:

@@ -63,7 +63,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
     """Tells this widget from others: the views of one share what they have read."""
 
-    head: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
+    header: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     """What is known of the run beside its steps (`trace.reel.header_of`); {} before the first."""
 
     pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
@@ -159,7 +159,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                     setattr(self, name, SELECTIONS[name].default_value)
                 self._forget_images()
                 self.state, self.message = "running", "Starting"
-                self.head = header_of(trace, self._run)
+                self.header = header_of(trace, self._run)
             return self._run
 
     def add(self, step: Step | TraceStep, seconds: float | None = None) -> None:
@@ -263,7 +263,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
             self._show_images(made, result)
             self.state, self.message = result, message
             if self._trace is not None:
-                self.head = header_of(self._trace, self._run)
+                self.header = header_of(self._trace, self._run)
 
     def _forget_images(self) -> None:
         """A run begins: what becomes of the images of the one before."""
@@ -285,7 +285,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
             known = self._slots.steps()
             if self._trace is not None and not self._trace.steps and known:
                 self._trace = replace(self._trace, steps=(known[0][1],))  # it tells the layers
-                self.head = header_of(self._trace, self._run)
+                self.header = header_of(self._trace, self._run)
             for name, frame in frames.items():
                 setattr(self, name, frame)
 
@@ -323,7 +323,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                 break
         self._whole = whole | self._whole
         with self.hold_sync():
-            self.head = {**self.head, "saved": True}
+            self.header = {**self.header, "saved": True}
             for name in whole:
                 setattr(self, name, small.get(name, b""))
 

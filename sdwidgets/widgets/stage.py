@@ -30,7 +30,7 @@ INSIDE = ("uncond", "difference", "attention")
 class Reel:
     """A run as it is in the traits: enough to show it again without its record."""
 
-    head: Mapping[str, Any]
+    header: Mapping[str, Any]
     frames: Mapping[str, bytes]
 
 
@@ -82,10 +82,10 @@ class Stage(PictureView):
         with self.lock:
             values = {name: getattr(self, name) for name in self._steps_in}
             frames = {name: frame for name, frame in values.items() if frame}
-            head = self.head
-            if head and not any(name in frames for name in MORE):
-                head = {**head, "layers": [], "recipe": {**head["recipe"], "layers": []}}
-            return Reel(head, frames)
+            header = self.header
+            if header and not any(name in frames for name in MORE):
+                header = {**header, "layers": [], "recipe": {**header["recipe"], "layers": []}}
+            return Reel(header, frames)
 
     def recall(
         self,
@@ -105,7 +105,7 @@ class Stage(PictureView):
                 setattr(self, name, SELECTIONS[name].default_value)
             for name in self._steps_in:
                 setattr(self, name, reel.frames.get(name, b""))
-            self.head = dict(reel.head)
+            self.header = dict(reel.header)
             self._show_images(images, "done")
             self.state, self.message = "done", message
         if self._files is not None:

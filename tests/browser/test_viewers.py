@@ -617,7 +617,7 @@ MALFORMED: list[Any] = [
     {"method": "update"},
     {"method": "update", "state": ["step", 1]},
     {"method": "update", "state": {"step": "3", "word": 7, "layer": -9, "opacity": None}},
-    {"method": "update", "state": {"head": {}, "frame0": "none", "state": "error", "x": 1}},
+    {"method": "update", "state": {"header": {}, "frame0": "none", "state": "error", "x": 1}},
     {"method": "custom", "content": {"kind": "frames", "run": "all"}},
     {"method": "custom", "content": None},
     {"method": "?", "state": {}},
@@ -639,7 +639,7 @@ def test_what_the_page_cannot_read_is_not_shown(open_notebook: Open) -> None:
     notebook.run()
     view = view_in(notebook, 0)
     notebook.ask("viewer.send({'kind': 'frames', 'names': 3})")
-    for name, value in (("frame0", "b'\\xff' * 9"), ("head", "{'v': 1, 'run': 'x'}")):
+    for name, value in (("frame0", "b'\\xff' * 9"), ("header", "{'v': 1, 'run': 'x'}")):
         notebook.ask(f"viewer.set_trait({name!r}, {value})")
     expect(view.root).to_have_attribute("data-frames", "0")
     notebook.ask("[viewer.show(trace)][:0]")

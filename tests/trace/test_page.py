@@ -108,7 +108,7 @@ def attacked(trace: Trace) -> Trace:
 
 def test_the_page_holds_the_whole_run(trace: Trace, tmp_path: Path) -> None:
     state = state_of(exported(trace, tmp_path))
-    assert state["head"] == json.loads(json.dumps(header_of(trace, 1)))
+    assert state["header"] == json.loads(json.dumps(header_of(trace, 1)))
     assert [bytes_of(state[f"frame{i}"]) for i in range(4)] == [pack(s) for s in trace.steps]
     assert "frame4" not in state
     assert [bytes_of(one["data"]) for one in state["pictures"]] == [trace.png(0), trace.png(1)]
@@ -188,8 +188,10 @@ def test_text_stays_text(trace: Trace, tmp_path: Path) -> None:
     assert [tag for tag, _, _ in page.found] == [tag for tag, _, _ in plain.found]
     assert page.comments == []
     assert page.one("title")[1] == " ".join(ATTACK.split()) + " – sdwidgets"
-    head = state_of(page)["head"]
-    assert head["model"] == head["pictures"][0]["prompt"] == head["pictures"][0]["cut"] == ATTACK
+    header = state_of(page)["header"]
+    assert (
+        header["model"] == header["pictures"][0]["prompt"] == header["pictures"][0]["cut"] == ATTACK
+    )
 
 
 def test_the_data_have_no_character_that_html_knows(trace: Trace, tmp_path: Path) -> None:
@@ -200,7 +202,7 @@ def test_the_data_have_no_character_that_html_knows(trace: Trace, tmp_path: Path
 
 def test_half_a_character_is_written_all_the_same(trace: Trace, tmp_path: Path) -> None:
     state = state_of(exported(replace(trace, model="\udcff"), tmp_path))
-    assert state["head"]["model"] == "\udcff"
+    assert state["header"]["model"] == "\udcff"
 
 
 def test_without_scripts_there_is_the_sheet(trace: Trace, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def films(widget: Compare) -> list[bytes]:
 def test_each_run_has_a_head_a_film_a_label_and_its_pictures(cat: Trace, dog: Trace) -> None:
     widget = Compare(cat, dog)
     state = widget.get_state()
-    assert [head["pictures"][0]["prompt"] for head in state["heads"]] == ["a cat", "a dog"]
+    assert [header["pictures"][0]["prompt"] for header in state["headers"]] == ["a cat", "a dog"]
     assert [[step["index"] for step in steps_of(film)] for film in films(widget)] == [[0, 1, 2]] * 2
     assert state["labels"] == ["a cat", "a dog"]
     assert [len(pictures) for pictures in state["pictures"]] == [1, 1]
@@ -107,11 +107,11 @@ def test_runs_of_unlike_length_are_compared(cat: Trace, model: LatentDiffusion) 
 
 def test_other_runs_take_their_place(cat: Trace, dog: Trace) -> None:
     widget = Compare(cat, dog, cat, step=2, word="cat")
-    before = [head["run"] for head in widget.heads]
+    before = [header["run"] for header in widget.headers]
     assert (widget.step, widget.word) == (2, "cat")
     assert widget.show(dog, cat) is widget
     assert len(films(widget)) == 2
-    assert not set(before) & {head["run"] for head in widget.heads}
+    assert not set(before) & {header["run"] for header in widget.headers}
     assert (widget.step, widget.word) == (-1, "cat")
 
 
@@ -147,7 +147,7 @@ def test_a_page_can_set_nothing_but_selections(
     widget = Compare(cat, dog)
     before = widget.get_state()
     with caplog.at_level(logging.WARNING, "sdwidgets"):
-        for wrong in (None, {"heads": []}, {"film0": b""}, {"step": "x"}, {"uid": "x"}):
+        for wrong in (None, {"headers": []}, {"film0": b""}, {"step": "x"}, {"uid": "x"}):
             widget.set_state(wrong)
             widget._handle_custom_msg(wrong, [])
     assert widget.get_state() == before
@@ -166,12 +166,12 @@ def test_large_runs_are_saved_smaller_and_whole_for_who_asks(
     run = large(6)
     widget = Compare(run, run, run)
     assert sum(map(len, films(widget))) <= SAVED
-    assert all(head["saved"] for head in widget.heads)
+    assert all(header["saved"] for header in widget.headers)
     assert saved_size(widget) <= 1_300_000
     widget._handle_custom_msg({"kind": "frames"}, [])
     ((content, whole),) = sent
     assert content["names"] == ["film0", "film1", "film2"]
-    assert content["run"] == widget.heads[0]["run"]
+    assert content["run"] == widget.headers[0]["run"]
     assert [len(steps_of(film)) for film in whole] == [6, 6, 6]
     assert steps_of(whole[0])[0]["size"] == [1, 4, 64, 64]
 

@@ -174,7 +174,7 @@ def test_a_run_that_was_watched_leaves_its_picture(model: LatentDiffusion) -> No
     list(view.watch(model.sample("a cat", steps=2, seed=7, width=16, height=24)))
     (shown,) = view.pictures
     assert view.shape == [16, 24]
-    assert view.current == view.head["run"]
+    assert view.current == view.header["run"]
     assert (shown["type"], shown["prompt"], shown["seed"]) == ("image/png", "a cat", 7)
     assert shown["label"] == "the picture for: a cat, seed 7"
     record = read_record(shown["data"])
@@ -206,7 +206,7 @@ def test_the_picture_before_stays_through_a_run_that_is_stopped(model: LatentDif
     assert (view.pictures, view.current) == (before, owner)
     watched.close()
     assert (view.pictures, view.current) == (before, owner)
-    assert view.current != view.head["run"]
+    assert view.current != view.header["run"]
 
 
 def test_a_run_that_fails_gives_the_stage_back_to_the_picture_before(

@@ -597,7 +597,9 @@ def test_messages_that_are_not_understood_are_ignored(
 
 def test_the_page_cannot_write_the_picture_s_traits(studio: Studio) -> None:
     before = studio.view.get_state()
-    studio.view.set_state({"head": {"run": 9}, "state": "done", "history": [], "_esm": "alert(1)"})
+    studio.view.set_state(
+        {"header": {"run": 9}, "state": "done", "history": [], "_esm": "alert(1)"}
+    )
     assert studio.view.get_state() == before
 
 
@@ -808,7 +810,7 @@ def test_opened_after_a_large_run_a_page_can_have_it_whole(
 ) -> None:
     studio = make_studio()
     studio.view.show(large())
-    assert studio.view.head["saved"] is True
+    assert studio.view.header["saved"] is True
     studio.inside = True
     kept = sum(len(getattr(studio.view, name)) for name in (*FRAMES, *MORE))
     assert kept <= SAVED
@@ -829,15 +831,15 @@ def test_opened_it_follows_a_run_step_by_step(
     gate.closed = True
     studio.generate()
     gate.allow(2)
-    until(lambda: studio.viewer.head and steps_in(studio.viewer) >= 1)
+    until(lambda: studio.viewer.header and steps_in(studio.viewer) >= 1)
     assert studio.viewer.state == "running" and studio.viewer.pictures == []
     gate.open()
     trace = studio.wait(60)
     until(lambda: studio.viewer.state == "done")
     assert steps_in(studio.viewer) == 4 and len(studio.viewer.pictures) == 1
     assert studio.viewer.trace is trace
-    assert [picture["prompt"] for picture in studio.viewer.head["pictures"]] == ["a cat"]
-    assert len(studio.viewer.head["layers"]) == len(trace.layers) > 0
+    assert [picture["prompt"] for picture in studio.viewer.header["pictures"]] == ["a cat"]
+    assert len(studio.viewer.header["layers"]) == len(trace.layers) > 0
 
 
 def test_opened_afterwards_it_shows_the_last_run(studio: Studio) -> None:
@@ -863,7 +865,7 @@ def test_opened_in_the_middle_it_shows_the_run_from_its_first_step(
     gate.allow(2)
     until(lambda: studio.state == "running")
     studio.inside = True
-    until(lambda: studio.viewer.head["pictures"][0]["prompt"] == "a dog")
+    until(lambda: studio.viewer.header["pictures"][0]["prompt"] == "a dog")
     until(lambda: steps_in(studio.viewer) >= 1)
     assert studio.viewer.state == "running"
     gate.open()

@@ -179,8 +179,8 @@ def test_the_first_steps_tell_which_layers_there_are(model: LatentDiffusion) -> 
     viewer = Viewer()
     watched = viewer.watch(model.sample("a cat", attention=True, **ASKED))
     next(watched)
-    assert viewer.head["layers"]
-    assert viewer.head["pictures"][0]["pieces"] == ["a", "cat"]
+    assert viewer.header["layers"]
+    assert viewer.header["pictures"][0]["pieces"] == ["a", "cat"]
     assert viewer.state == "running"
 
 
@@ -190,7 +190,7 @@ def test_begin_and_state_come_in_one_message(wire: Wire) -> None:
     watched = viewer.watch(steps(3))
     next(watched)
     (first, _), *_ = wire
-    assert {"head", "state", "message"} <= set(first["state"])
+    assert {"header", "state", "message"} <= set(first["state"])
     assert first["state"]["state"] == "running"
 
 
@@ -285,7 +285,7 @@ def test_a_run_that_is_over_is_in_the_traits(model: LatentDiffusion) -> None:
     assert indices(viewer) == [0, 1, 2, 3, 4]
     assert state["state"] == "done"
     assert state["message"].startswith("Done: 5 steps in ")
-    assert (state["head"]["width"], state["head"]["height"]) == (16, 24)
+    assert (state["header"]["width"], state["header"]["height"]) == (16, 24)
     (picture,) = state["pictures"]
     assert picture["type"] == "image/png"
     assert [one["seconds"] for one in shown(viewer)] == run.seconds
@@ -298,10 +298,12 @@ def test_any_run_can_be_watched(model: LatentDiffusion, asked: dict[str, Any]) -
     first = shown(viewer)[0]
     assert ("attention" in first["parts"]) == bool(asked.get("attention"))
     assert (
-        ("difference" in first["parts"]) == viewer.head["guided"] == ("guidance_scale" not in asked)
+        ("difference" in first["parts"])
+        == viewer.header["guided"]
+        == ("guidance_scale" not in asked)
     )
     assert first["size"][0] == len(viewer.pictures) == asked.get("batch_size", 1)
-    assert len(viewer.head["layers"]) == len(first["grids"])
+    assert len(viewer.header["layers"]) == len(first["grids"])
 
 
 def test_a_second_run_takes_the_place_of_the_first(model: LatentDiffusion, clock: Clock) -> None:
@@ -309,11 +311,11 @@ def test_a_second_run_takes_the_place_of_the_first(model: LatentDiffusion, clock
     list(viewer.watch(model.sample("a cat", **ASKED)))
     clock.now += 1
     viewer.step, viewer.guidance, viewer.word = 3, 7.5, "cat"
-    before = viewer.head["run"]
+    before = viewer.header["run"]
     watched = viewer.watch(model.sample("a dog", **ASKED))
     next(watched)
     assert indices(viewer) == [0]
-    assert viewer.head["run"] != before
+    assert viewer.header["run"] != before
     assert viewer.pictures == []
     assert (viewer.step, viewer.guidance, viewer.word) == (-1, None, "cat")
 
@@ -336,7 +338,7 @@ def test_showing_a_record_is_as_watching_it(trace: Trace, model: LatentDiffusion
         for viewer in (watched, shown_)
     )
     assert ours == theirs
-    assert watched.head == shown_.head
+    assert watched.header == shown_.header
     assert [one["data"] for one in watched.pictures] == [one["data"] for one in shown_.pictures]
     assert shown_.state == "done"
 
@@ -378,9 +380,9 @@ def test_steps_of_someone_s_own_loop_need_no_run() -> None:
     viewer = Viewer()
     own = steps(3)
     assert list(viewer.watch(one for one in own)) == own
-    assert viewer.head["pictures"] == []
-    assert viewer.head["task"] == ""
-    assert viewer.head["steps"] == 3
+    assert viewer.header["pictures"] == []
+    assert viewer.header["task"] == ""
+    assert viewer.header["steps"] == 3
     assert (viewer.state, viewer.message) == ("done", "Done: 3 steps")
 
 
@@ -547,7 +549,7 @@ def test_a_run_of_two_hundred_keeps_both_ends(model: LatentDiffusion) -> None:
     kept = indices(viewer)
     assert len(kept) <= SLOTS
     assert (kept[0], kept[-1]) == (0, 199)
-    assert viewer.head["steps"] == 200
+    assert viewer.header["steps"] == 200
 
 
 def test_a_run_of_unknown_length_empties_slots_that_it_uses_again(clock: Clock) -> None:
@@ -556,7 +558,7 @@ def test_a_run_of_unknown_length_empties_slots_that_it_uses_again(clock: Clock) 
         clock.now += 1
     kept = indices(viewer)
     assert kept == [*range(0, 100, 2), 99]
-    assert viewer.head["steps"] == 100
+    assert viewer.header["steps"] == 100
 
 
 # ------------------------------------------------------------------------------ what is selected
@@ -618,7 +620,7 @@ def test_a_page_can_set_nothing_but_selections(trace: Trace) -> None:
     viewer = Viewer(trace)
     before = viewer.get_state()
     viewer.set_state(
-        {"head": {}, "frame0": b"", "pictures": [], "state": "idle", "message": "x", "uid": "x",
+        {"header": {}, "frame0": b"", "pictures": [], "state": "idle", "message": "x", "uid": "x",
          "panels": [], "_esm": "alert(1)", "layout": None}
     )  # fmt: skip
     assert viewer.get_state() == before
@@ -667,8 +669,8 @@ def test_viewers_are_linked_in_the_page() -> None:
 def test_only_selections_of_several_viewers_are_linked() -> None:
     with pytest.raises(InputError, match="two or more"):
         link(Viewer())
-    with pytest.raises(InputError, match="'head'"):
-        link(Viewer(), Viewer(), traits=["head"])
+    with pytest.raises(InputError, match="'header'"):
+        link(Viewer(), Viewer(), traits=["header"])
 
 
 @pytest.mark.parametrize("wrong", [[], steps(2), iter(steps(2)), "cat.sdtrace", 5])
@@ -684,7 +686,7 @@ def test_a_run_behind_a_progress_bar_is_a_run(model: LatentDiffusion) -> None:
     from tqdm import tqdm
 
     bar = tqdm(model.sample("a cat", **ASKED), disable=True)
-    assert Viewer(bar).head["pictures"][0]["prompt"] == "a cat"
+    assert Viewer(bar).header["pictures"][0]["prompt"] == "a cat"
 
 
 @pytest.mark.parametrize(
@@ -705,14 +707,14 @@ def test_a_run_of_the_bundled_model_takes_a_megabyte_of_a_notebook() -> None:
     viewer = Viewer()
     prompt = "a cat left of a car on a blue background"
     list(viewer.watch(model.sample(prompt, steps=20, seed=7, attention=True)))
-    assert "saved" not in viewer.head
+    assert "saved" not in viewer.header
     assert indices(viewer) == list(range(20))
     assert saved_size(viewer) <= 1_000_000
 
 
 def test_a_large_run_is_saved_smaller(wire: Wire) -> None:
     viewer = Viewer(large())
-    assert viewer.head["saved"] is True
+    assert viewer.header["saved"] is True
     assert sum(len(getattr(viewer, name)) for name in FRAMES) <= SAVED
     assert max(shown(viewer)[0]["size"]) < 64
     assert [indices(viewer)[0], indices(viewer)[-1]] == [0, 11]
@@ -728,7 +730,7 @@ def test_a_page_that_comes_late_may_ask_for_a_large_run_as_it_was(wire: Wire, sa
     say(viewer, {"kind": "frames"})
     ((message, buffers),) = wire
     content = message["content"]
-    assert content["run"] == viewer.head["run"]
+    assert content["run"] == viewer.header["run"]
     assert content["names"] == [f"frame{i}" for i in range(12)]
     assert [meta(frame)["index"] for frame in buffers] == list(range(12))
     assert meta(buffers[0])["size"] == [1, 4, 64, 64]
@@ -856,12 +858,12 @@ def test_a_progress_bar_may_be_on_either_side(model: LatentDiffusion) -> None:
     watched = viewer.watch(model.sample("a cat", **ASKED))
     assert len(watched) == len(list(watched)) == 5
     list(viewer.watch(tqdm(model.sample("a dog", **ASKED), disable=True)))
-    assert viewer.head["pictures"][0]["prompt"] == "a dog" and len(viewer.pictures) == 1
+    assert viewer.header["pictures"][0]["prompt"] == "a dog" and len(viewer.pictures) == 1
 
 
 def test_a_run_that_has_not_begun_shows_its_tokens(model: LatentDiffusion) -> None:
     viewer = Tokens(model.sample("a cat", **ASKED))
-    assert viewer.head["pictures"][0]["pieces"] == ["a", "cat"]
+    assert viewer.header["pictures"][0]["pieces"] == ["a", "cat"]
     assert (viewer.state, viewer.message, indices(viewer)) == ("idle", "", [])
 
 

@@ -1,8 +1,8 @@
 import { expect, test } from "vitest";
-import { madeReel, nothingSelected, type Options, pictureHead } from "../../test/runs";
+import { imageHeader, madeReel, nothingSelected, type Options } from "../../test/runs";
 import { canvasSize, columns, contour, glance, heat, ranking, scaled } from "./heat";
 import { reelOf } from "./reel";
-import type { Head, Reel } from "./view";
+import type { Header, Reel } from "./view";
 
 const grids: [number, number][] = [
   [3, 5],
@@ -20,9 +20,9 @@ const options: Options = {
 const reel = madeReel(options);
 const cat = { ...nothingSelected, word: "cat" };
 
-const withRecipe = (recipe: Partial<Head["recipe"]>): Reel => {
-  const head = reel.head as Head;
-  return reelOf({ ...head, recipe: { ...head.recipe, ...recipe } }, reel.frames);
+const withRecipe = (recipe: Partial<Header["recipe"]>): Reel => {
+  const header = reel.header as Header;
+  return reelOf({ ...header, recipe: { ...header.recipe, ...recipe } }, reel.frames);
 };
 
 /** The same by the definition: each map of each token, layer and step resized, then the mean. */
@@ -70,8 +70,8 @@ test("all occurrences of a word count, in any case", () => {
 });
 
 test("several words are one map, where they stand together", () => {
-  expect(columns(pictureHead("a cat by a Cat by"), " cat  BY ", 9)).toEqual([2, 3, 5, 6]);
-  expect(columns(pictureHead("a cat by a car"), "cat a", 9)).toEqual([]);
+  expect(columns(imageHeader("a cat by a Cat by"), " cat  BY ", 9)).toEqual([2, 3, 5, 6]);
+  expect(columns(imageHeader("a cat by a car"), "cat a", 9)).toEqual([]);
 });
 
 test("a layer and a step can be chosen, and a picture of the batch", () => {
@@ -88,13 +88,13 @@ test("the recipe says which layers and steps count", () => {
 
 test("until one of the recipe's steps is there, those that are count", () => {
   const late = withRecipe({ steps: [0.9, 1] });
-  const begun = reelOf(late.head, late.frames.slice(0, 2));
+  const begun = reelOf(late.header, late.frames.slice(0, 2));
   close(heat(begun, cat, 7, 6), reference(cat, [2], [0, 1, 2], [0, 1]));
 });
 
 test("a map of a run that goes on is the one of the steps so far", () => {
   const frames = [...reel.frames.slice(0, 1)];
-  const growing = reelOf(reel.head, frames);
+  const growing = reelOf(reel.header, frames);
   close(heat(growing, cat, 7, 6), reference(cat, [2], [0, 1, 2], [0]));
   frames.push(...reel.frames.slice(2));
   close(heat(growing, cat, 7, 6), reference(cat, [2], [0, 1, 2], [0, 2]));
@@ -136,7 +136,7 @@ test("a layer or picture that this run lacks is as if none was chosen, or the la
 test("there is no map of what is not there", () => {
   expect(heat(reel, { ...cat, word: "dog" }, 7, 6)).toBeUndefined();
   expect(heat(reel, { ...cat, word: "" }, 7, 6)).toBeUndefined();
-  expect(heat(reelOf(reel.head, []), cat, 7, 6)).toBeUndefined();
+  expect(heat(reelOf(reel.header, []), cat, 7, 6)).toBeUndefined();
   expect(heat(reelOf(undefined, reel.frames), cat, 7, 6)).toBeUndefined();
   expect(heat(madeReel({ grids: [] }), cat, 7, 6)).toBeUndefined();
 });
@@ -158,15 +158,15 @@ test("a spot's words are ranked by their shares, which sum to 1", () => {
 
 test("a spot at the very edge is a spot", () => {
   expect(ranking(reel, cat, { x: 1, y: 0 })).toHaveLength(5);
-  expect(ranking(reelOf(reel.head, []), cat, { x: 0, y: 0 })).toEqual([]);
+  expect(ranking(reelOf(reel.header, []), cat, { x: 0, y: 0 })).toEqual([]);
 });
 
 test("columns past the recorded ones are no tokens", () => {
-  const head = pictureHead("a cat");
-  expect(columns(head, "<padding>", 6)).toEqual([5]);
-  expect(columns(head, "<padding>", 4)).toEqual([]);
-  expect(columns(head, "<end>", 3)).toEqual([]);
-  expect(columns(head, "cat", 2)).toEqual([]);
+  const header = imageHeader("a cat");
+  expect(columns(header, "<padding>", 6)).toEqual([5]);
+  expect(columns(header, "<padding>", 4)).toEqual([]);
+  expect(columns(header, "<end>", 3)).toEqual([]);
+  expect(columns(header, "cat", 2)).toEqual([]);
 });
 
 test("a layer at a step has a mean, and a peak: the mean of its strongest tenth", () => {

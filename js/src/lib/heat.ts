@@ -8,7 +8,7 @@
 import { SPECIAL } from "./contract";
 import { clamp } from "./numbers";
 import type { Frame } from "./reel";
-import type { Head, PictureHead, Reel, Selection } from "./view";
+import type { Header, ImageHeader, Reel, Selection } from "./view";
 
 /** Which map. */
 export type Chosen = Pick<Selection, "picture" | "word" | "layer" | "span" | "step">;
@@ -45,7 +45,7 @@ export const sameWord = (one: string, other: string) => one.toLowerCase() === ot
  * The occurrences of a word in a prompt, each as the indices of its words: several if the text asked
  * for has several words.
  */
-export function occurrences(picture: PictureHead, word: string): number[][] {
+export function occurrences(picture: ImageHeader, word: string): number[][] {
   const parts = word.split(/\s+/).filter(Boolean);
   const { words } = picture;
   const found: number[][] = [];
@@ -58,7 +58,7 @@ export function occurrences(picture: PictureHead, word: string): number[][] {
 }
 
 /** The attention's columns for all occurrences of a word; [] if there are none. */
-export function columns(picture: PictureHead, word: string, width: number): number[] {
+export function columns(picture: ImageHeader, word: string, width: number): number[] {
   const end = picture.pieces.length + 1;
   if (word === "<start>") return [0];
   if (word === "<end>") return end < width ? [end] : [];
@@ -69,26 +69,30 @@ export function columns(picture: PictureHead, word: string, width: number): numb
 }
 
 /** The index of the chosen image; the nearest if the batch is smaller. */
-export function pictureAt(head: Head | undefined, picture: number): number {
-  return clamp(Math.round(picture), 0, Math.max((head?.pictures.length ?? 0) - 1, 0));
+export function pictureAt(header: Header | undefined, picture: number): number {
+  return clamp(Math.round(picture), 0, Math.max((header?.pictures.length ?? 0) - 1, 0));
 }
 
 /** The layers to average: the chosen one, else the recipe's, else all. */
-function layersOf(head: Head, layer: number): number[] {
-  if (head.layers[layer] !== undefined) return [layer];
-  return head.recipe.layers.length > 0 ? head.recipe.layers : head.layers.map((_, i) => i);
+function layersOf(header: Header, layer: number): number[] {
+  if (header.layers[layer] !== undefined) return [layer];
+  return header.recipe.layers.length > 0 ? header.recipe.layers : header.layers.map((_, i) => i);
 }
 
 /** The frames to average: the step on show, or the recipe's steps; all until one of those is there. */
-function framesOf(reel: Reel, head: Head, { span, step }: Pick<Chosen, "span" | "step">): Frame[] {
+function framesOf(
+  reel: Reel,
+  header: Header,
+  { span, step }: Pick<Chosen, "span" | "step">,
+): Frame[] {
   if (span === "step") {
     const frame = reel.at(step);
     return frame !== undefined && frame.tokens > 0 ? [frame] : [];
   }
-  const [from, to] = head.recipe.steps;
+  const [from, to] = header.recipe.steps;
   const seen = reel.frames.filter((frame) => frame.tokens > 0);
   const counted = seen.filter((frame) => {
-    const when = (frame.index + 0.5) / Math.max(head.steps, 1);
+    const when = (frame.index + 0.5) / Math.max(header.steps, 1);
     return from <= when && when < to;
   });
   return counted.length > 0 ? counted : seen;
@@ -96,9 +100,9 @@ function framesOf(reel: Reel, head: Head, { span, step }: Pick<Chosen, "span" | 
 
 /** The frames and layers that a map averages; undefined before the header. */
 export function counted(reel: Reel, chosen: Omit<Chosen, "word" | "picture">) {
-  const { head } = reel;
-  if (head === undefined) return undefined;
-  return { frames: framesOf(reel, head, chosen), layers: layersOf(head, chosen.layer) };
+  const { header } = reel;
+  if (header === undefined) return undefined;
+  return { frames: framesOf(reel, header, chosen), layers: layersOf(header, chosen.layer) };
 }
 
 /** Adds the mean over `tokens` of each layer's map. */
@@ -211,16 +215,16 @@ function total(stacks: Stack[]): Stack {
 
 /** What `chosen` means for this reel; undefined if nothing was recorded for it. */
 function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
-  const { head } = reel;
-  const which = pictureAt(head, chosen.picture);
-  const picture = head?.pictures[which];
-  if (head === undefined || picture === undefined) return undefined;
-  const frames = framesOf(reel, head, chosen);
+  const { header } = reel;
+  const which = pictureAt(header, chosen.picture);
+  const picture = header?.pictures[which];
+  if (header === undefined || picture === undefined) return undefined;
+  const frames = framesOf(reel, header, chosen);
   const width = frames[0]?.tokens ?? 0;
   if (width === 0) return undefined;
-  const layers = layersOf(head, chosen.layer);
+  const layers = layersOf(header, chosen.layer);
   const stack = (tokens: number[]) => stackOf(reel, frames, which, layers, tokens);
-  return { head, picture, width, stack };
+  return { header, picture, width, stack };
 }
 
 /** One stack for each word of the prompt, in order; occurrences apart. */
@@ -283,7 +287,7 @@ export function heat(
   if (tokens.length === 0) return undefined;
   const stack = found.stack(tokens);
   if (stack.count === 0) return undefined;
-  const words = found.head.recipe.against === "words" && !isSpecial(chosen.word);
+  const words = found.header.recipe.against === "words" && !isSpecial(chosen.word);
   const key = `${stack.key} ${width} ${height} ${words}`;
   const make = () => {
     if (!words) return mean(stack, width, height);
@@ -384,7 +388,7 @@ function strongest(values: Float32Array): number {
 // ------------------------------------------------------------------------------------ on screen
 
 /** The size of an overlay: the picture's shape, its longer side at most 256. */
-export function canvasSize({ width, height }: Pick<Head, "width" | "height">): [number, number] {
+export function canvasSize({ width, height }: Pick<Header, "width" | "height">): [number, number] {
   const scale = Math.min(LONGEST_SIDE / Math.max(width, height, 1), 1);
   return [Math.max(Math.round(width * scale), 1), Math.max(Math.round(height * scale), 1)];
 }

@@ -8,7 +8,7 @@ import { bytes } from "./bytes";
 import { LIMITS, PARTS } from "./contract";
 import { halves } from "./half";
 import { isNumber, isWhole } from "./numbers";
-import type { Head, Reel } from "./view";
+import type { Header, Reel } from "./view";
 
 export type Part = Exclude<(typeof PARTS)[number], "attention">;
 
@@ -222,6 +222,6 @@ export function nearest(frames: readonly Frame[], step: number): Frame | undefin
 }
 
 /** A finished reel. */
-export function reelOf(head: Head | undefined, frames: readonly Frame[]): Reel {
-  return { head, frames, version: 1, at: (step) => nearest(frames, step) };
+export function reelOf(header: Header | undefined, frames: readonly Frame[]): Reel {
+  return { header, frames, version: 1, at: (step) => nearest(frames, step) };
 }

@@ -19,7 +19,7 @@ export interface Show extends View {
   readonly message: string;
   readonly pictures: readonly Picture[];
   readonly own: boolean; // they are of the run on show, and not of one before it
-  readonly shape?: Shape | undefined; // of the images to come, where more is known than the head
+  readonly shape?: Shape | undefined; // of the images to come, where more is known than the header
 }
 
 /** Width and height. */

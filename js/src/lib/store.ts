@@ -7,7 +7,7 @@ import { Player } from "./player";
 import { type Frame, joined, nearest, type Packed, unpack } from "./reel";
 import { numbered, one, oneForEach, Shared } from "./shared";
 import { isActive, type Picture, type RunState, type Shape, type Show } from "./show";
-import { type Head, head, type Reel, type Selection } from "./view";
+import { type Header, type Reel, readHeader, type Selection } from "./view";
 
 // The second half is what panels need beside the first, where the kernel sends that apart.
 const TRAITS = [...numbered("frame"), ...numbered("more")];
@@ -16,7 +16,7 @@ const SLOTS = TRAITS.length / 2;
 /** The traits of the kernel's views of a reel, beside frame0 .. frame63 and more0 .. more63. */
 export interface Model extends Selection {
   uid: string; // of the widget: its views share one store
-  head: Record<string, unknown>; // {} before the first run
+  header: Record<string, unknown>; // {} before the first run
   pictures: Picture[]; // the final decode, one for each of the batch
   current?: number; // the run that they are of, where older ones may stay on show
   shape?: number[]; // width and height of the images that there are or will be
@@ -29,12 +29,12 @@ const isState = one(...RUN_STATES);
 
 /** The steps of the run on show, from the traits; each is read once. */
 class Slots implements Reel {
-  head: Head | undefined;
+  header: Header | undefined;
   frames: Frame[] = []; // those to be seen, in the order of the run
   version = 0;
   lacking = false; // the traits hold smaller frames than there were, and these are not here
   #whole = false; // they hold smaller ones, and the frames here are as they were
-  #raw: unknown; // value of the trait `head` that was read
+  #raw: unknown; // value of the trait `header` that was read
   #all: Frame[] = []; // also those that wait to be seen
   readonly #waiting = new Set<number>(); // indices of these
   readonly #seen: unknown[] = [];
@@ -48,18 +48,18 @@ class Slots implements Reel {
   /** Read what is new: whether anything was, whether it is of another run, and the new steps. */
   read(get: (name: string) => unknown) {
     let [changed, another] = [false, false];
-    const raw = get("head");
+    const raw = get("header");
     if (raw !== this.#raw) {
       this.#raw = raw;
-      const next = head(raw);
+      const next = readHeader(raw);
       // The traits may still hold frames of the run before: what was seen stays seen.
-      another = next?.run !== this.head?.run;
+      another = next?.run !== this.header?.run;
       if (another) {
         this.#parts.length = this.#slots.length = 0;
         this.#waiting.clear();
         this.#whole = false;
       }
-      this.head = next;
+      this.header = next;
       // A page that saw the steps as they came has more than the traits are about to hold.
       if (next?.saved && this.#parts.some(Boolean)) this.#whole = true;
       this.lacking = next?.saved === true && !this.#whole;
@@ -80,7 +80,7 @@ class Slots implements Reel {
 
   /** Take the frames as they were, asked for; returns whether they are of this run. */
   receive(run: unknown, names: unknown, buffers: readonly unknown[]): boolean {
-    if (run !== this.head?.run || !Array.isArray(names) || !this.lacking) return false;
+    if (run !== this.header?.run || !Array.isArray(names) || !this.lacking) return false;
     names.forEach((name, i) => {
       const frame = unpack(buffers[i]);
       if (frame && TRAITS.includes(name)) this.#take(TRAITS.indexOf(name), frame);
@@ -154,8 +154,8 @@ export class Store extends Shared implements Show {
 
   protected override read(): boolean {
     const { changed, another, fresh } = this.reel.read(this.get);
-    const { lacking, head } = this.reel;
-    if (lacking && head !== undefined) this.ask(head.run);
+    const { lacking, header } = this.reel;
+    if (lacking && header !== undefined) this.ask(header.run);
     if (another) this.#player.clear();
 
     this.#latest = this.#said();
@@ -190,7 +190,7 @@ export class Store extends Shared implements Show {
       state: isState(this.get("state")) ?? "idle",
       message: String(this.get("message") ?? ""),
       pictures: whole ?? (Array.isArray(value) ? (value as Picture[]) : []),
-      own: typeof current !== "number" || current === this.reel.head?.run,
+      own: typeof current !== "number" || current === this.reel.header?.run,
       shape: shapeIn(this.get("shape")),
     };
   }

@@ -4,20 +4,20 @@ import type { AnyModel } from "@anywidget/types";
 import { reelOf, unfilm } from "./reel";
 import { numbered, oneForEach, Shared } from "./shared";
 import type { Picture, Show } from "./show";
-import { type Hover, head, type Reel, type Selection, type What } from "./view";
+import { type Hover, type Reel, readHeader, type Selection, type What } from "./view";
 
 const FILMS = numbered("film");
 
 /** The traits of the kernel's Compare, besides film0 to film5. */
 export interface Model extends Selection {
   uid: string; // of the widget: its views share one set of traces
-  heads: Record<string, unknown>[]; // one a trace
+  headers: Record<string, unknown>[]; // one a trace
   labels: string[]; // what tells each trace from the others
   pictures: Picture[][]; // the final images of each trace's batch
 }
 
 /** How many steps a run was to have. */
-const stepsOf = (reel: Reel) => Math.max(reel.head?.steps ?? 0, reel.frames.length, 1);
+const stepsOf = (reel: Reel) => Math.max(reel.header?.steps ?? 0, reel.frames.length, 1);
 
 /** The step of a run of `to` steps that is as far through it as `step` is through one of `from`. */
 export function stepAt(step: number, from: number, to: number): number {
@@ -87,31 +87,31 @@ export class Traces extends Shared implements Show {
 
   protected override read(): boolean {
     const films = FILMS.map((name) => this.get(name));
-    const now = [this.get("heads"), this.get("labels"), this.get("pictures"), ...films];
+    const now = [this.get("headers"), this.get("labels"), this.get("pictures"), ...films];
     if (now.every((value, i) => value === this.#read[i])) return false;
     this.#read = now;
     const list = (value: unknown) => (Array.isArray(value) ? (value as unknown[]) : []);
-    const heads = list(now[0]).slice(0, FILMS.length).map(head);
-    this.columns = heads.map((each, i) => {
+    const headers = list(now[0]).slice(0, FILMS.length).map(readHeader);
+    this.columns = headers.map((each, i) => {
       const column = this.columns[i] ?? new Column(this);
       column.reel = reelOf(each, unfilm(films[i]));
       column.label = String(list(now[1])[i] ?? "");
       column.pictures = list(list(now[2])[i]) as Picture[];
       return column;
     });
-    const [first] = heads;
+    const [first] = headers;
     if (first?.saved) this.ask(first.run);
     return true;
   }
 
   protected override receive(message: Record<string, unknown>, buffers: readonly unknown[]) {
     const { kind, run, names } = message;
-    if (kind !== "frames" || run !== this.columns[0]?.reel.head?.run || !Array.isArray(names))
+    if (kind !== "frames" || run !== this.columns[0]?.reel.header?.run || !Array.isArray(names))
       return false;
     names.forEach((name, i) => {
       const column = this.columns[FILMS.indexOf(String(name))];
       const frames = unfilm(buffers[i]);
-      if (column && frames.length > 0) column.reel = reelOf(column.reel.head, frames);
+      if (column && frames.length > 0) column.reel = reelOf(column.reel.header, frames);
     });
     return true;
   }

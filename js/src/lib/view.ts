@@ -8,8 +8,8 @@ import type { Selection } from "./selection";
 
 export type { Selection } from "./selection";
 
-/** The header of a run: what is known of it besides its steps. `head` checks it. */
-export interface Head {
+/** The header of a run: what is known of it besides its steps. `readHeader` checks it. */
+export interface Header {
   v: typeof HEADER_VERSION;
   run: number; // another number for every run shown
   saved?: boolean; // the traits hold smaller frames than the original ones
@@ -28,7 +28,7 @@ export interface Head {
   schedule_sigmas: number[]; // of the training schedule, thinned, in the order of t; may be []
   layers: Layer[]; // [] if attention is not recorded
   recipe: Recipe;
-  pictures: PictureHead[]; // one for each image of the batch; [] without a prompt
+  pictures: ImageHeader[]; // one for each image of the batch; [] without a prompt
 }
 
 export interface Layer {
@@ -44,7 +44,7 @@ export interface Recipe {
   against: (typeof AGAINST)[number];
 }
 
-export interface PictureHead {
+export interface ImageHeader {
   prompt: string;
   negative_prompt: string;
   seed: number;
@@ -69,7 +69,7 @@ export interface Hover {
 
 /** The frames of one run that this page has so far. */
 export interface Reel {
-  readonly head: Head | undefined;
+  readonly header: Header | undefined;
   readonly frames: readonly Frame[]; // kept ones, in the order of the steps
   readonly version: number; // changes with the data
   at(step: number): Frame | undefined; // the nearest kept; -1: the newest
@@ -94,7 +94,7 @@ export interface Panel {
 
 /** How many images the run makes at once. */
 export function batchOf({ reel }: View): number {
-  return reel.frames[0]?.size[0] ?? Math.max(reel.head?.pictures.length ?? 0, 1);
+  return reel.frames[0]?.size[0] ?? Math.max(reel.header?.pictures.length ?? 0, 1);
 }
 
 /** The indices of all of them. */
@@ -107,7 +107,7 @@ export function pictureOf(view: View): number {
 
 /** The guidance scale chosen; null for the run's own, which is also used if no other is possible. */
 export function guidanceOf(view: View): number | null {
-  return (view.reel.head?.guidance_rescale ?? 0) > 0 ? null : view.selection.guidance;
+  return (view.reel.header?.guidance_rescale ?? 0) > 0 ? null : view.selection.guidance;
 }
 
 /** Shows a step. The newest is followed, and gives way to the image at the end of the run. */
@@ -158,7 +158,7 @@ const isPicture = (value: unknown) =>
 const isColour = (value: unknown) => isList(value, isNumber) && (value as number[]).length === 3;
 
 /** The header in a trait's value; undefined if it is not valid, since it may come from a file. */
-export function head(value: unknown): Head | undefined {
+export function readHeader(value: unknown): Header | undefined {
   if (!isRecord(value) || value.v !== HEADER_VERSION || !isNumber(value.run)) return undefined;
   const texts = ["model", "task", "sampler", "schedule"].every((name) => isText(value[name]));
   const sizes = ["width", "height", "steps"].every((name) => isCount(LIMITS.pixels)(value[name]));
@@ -173,5 +173,5 @@ export function head(value: unknown): Head | undefined {
     isList(value.layers, isLayer, LIMITS.layers) &&
     isRecipe(value.recipe, (value.layers as unknown[]).length) &&
     isList(value.pictures, isPicture, LIMITS.batch);
-  return right ? (value as unknown as Head) : undefined;
+  return right ? (value as unknown as Header) : undefined;
 }

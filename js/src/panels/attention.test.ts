@@ -62,11 +62,11 @@ test("the prompt is shown in order, its words as buttons", () => {
 
 test("what stands between words is text", () => {
   const reel = madeReel(options);
-  const head = reel.head as NonNullable<typeof reel.head>;
-  const [picture] = head.pictures;
+  const header = reel.header as NonNullable<typeof reel.header>;
+  const [picture] = header.pictures;
   const words = [{ text: "<b>", tokens: [1], start: 3, end: 6 }];
   const pictures = [{ ...(picture as NonNullable<typeof picture>), prompt: "🐈 (<b>)", words }];
-  show(new MadeView(reelOf({ ...head, pictures }, reel.frames)));
+  show(new MadeView(reelOf({ ...header, pictures }, reel.frames)));
   const row = one(".sdw-attention > .sdw-chips");
   expect([...row.children].map((each) => each.textContent)).toEqual(["🐈 (", "<b>"]);
   expect(all("b")).toEqual([]);
@@ -203,10 +203,10 @@ test("a map's values are said, also of one that is the same everywhere", () => {
 });
 
 test("a run that goes on is shown as far as it has come, and the focus stays", () => {
-  const { head, frames } = madeRun(options);
+  const { header, frames } = madeRun(options);
   const unpacked = frames.map((each) => unpack(each) as Frame);
   const soFar: Frame[] = [];
-  show(new MadeView(reelOf(head, soFar)));
+  show(new MadeView(reelOf(header, soFar)));
   chip("car").click();
   expect(shown()).toBe("");
   chip("car").focus();

@@ -16,7 +16,7 @@ import {
 } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
 import { clamp, times } from "../lib/numbers";
-import type { Head, Panel, PictureHead, Selection, View, What } from "../lib/view";
+import type { Header, ImageHeader, Panel, Selection, View, What } from "../lib/view";
 import { chips, type Part, specialParts } from "./chips";
 import { matrix } from "./matrix";
 import "../attention.css";
@@ -33,8 +33,8 @@ export const shownWord = (view: View) => view.hover.word ?? view.selection.word;
 /** The map of a word on show for this view; undefined where there is none. */
 function mapOf(view: View, word: string): WordMap | undefined {
   const { reel, selection } = view;
-  if (reel.head === undefined || word === "") return undefined;
-  const [width, height] = canvasSize(reel.head);
+  if (reel.header === undefined || word === "") return undefined;
+  const [width, height] = canvasSize(reel.header);
   const values = heat(reel, { ...selection, word }, width, height);
   return values && { values, width, height };
 }
@@ -117,7 +117,7 @@ export function heatOverlay(view: View): Panel {
     const { selection, hover, reel } = view;
     const word = shownWord(view);
     const found = mapOf(view, word);
-    const recorded = (reel.head?.layers.length ?? 0) > 0;
+    const recorded = (reel.header?.layers.length ?? 0) > 0;
     element.tabIndex = recorded ? 0 : -1;
     element.dataset.word = found ? word : "";
     element.dataset.contour = String(selection.contour);
@@ -158,7 +158,7 @@ export function attention(view: View): Panel {
   const element = h(
     "section",
     { class: "sdw-attention", "aria-label": "Attention" },
-    h("div", "sdw-attention-head", h("p", "sdw-title", "words"), special.element),
+    h("div", "sdw-attention-header", h("p", "sdw-title", "words"), special.element),
     words.element,
     h("div", "sdw-attention-body", ...maps.map((one) => one.element), list.element),
     said,
@@ -176,10 +176,10 @@ export function attention(view: View): Panel {
 
   const update = (what: What) => {
     const { reel, selection } = view;
-    const { head } = reel;
-    const unrecorded = reel.frames.length > 0 && head?.layers.length === 0;
+    const { header } = reel;
+    const unrecorded = reel.frames.length > 0 && header?.layers.length === 0;
     element.dataset.recorded = String(!unrecorded);
-    const picture = head?.pictures[pictureAt(head, selection.picture)];
+    const picture = header?.pictures[pictureAt(header, selection.picture)];
     if (what !== "hover") {
       words.fill(promptParts(picture));
       special.fill(specialParts());
@@ -201,7 +201,7 @@ export function attention(view: View): Panel {
 }
 
 /** The prompt in order: its words, and what stands between them. */
-export function promptParts(picture: PictureHead | undefined): Part[] {
+export function promptParts(picture: ImageHeader | undefined): Part[] {
   if (picture === undefined) return [{ text: "The prompt comes here" }];
   const letters = [...picture.prompt]; // code points, as Python counts
   const parts: Part[] = [];
@@ -218,18 +218,18 @@ export function promptParts(picture: PictureHead | undefined): Part[] {
 /** What the maps are the mean of. */
 function saidOf({ reel, selection }: View): string {
   const found = counted(reel, selection);
-  const { head } = reel;
-  if (head === undefined || found === undefined || found.frames.length === 0) return "";
+  const { header } = reel;
+  if (header === undefined || found === undefined || found.frames.length === 0) return "";
   const { frames, layers } = found;
   const [first] = frames;
   const steps =
     selection.span === "step" && first
       ? `step ${first.index + 1}`
-      : `mean of ${frames.length} of ${Math.max(head.steps, frames.length)} steps`;
+      : `mean of ${frames.length} of ${Math.max(header.steps, frames.length)} steps`;
   const [layer] = layers;
-  const one = layers.length === 1 && layer !== undefined ? head.layers[layer]?.label : undefined;
-  const where = one ?? `${layers.length} of ${head.layers.length} layers`;
-  const against = head.recipe.against === "words" ? ", as a share among the words" : "";
+  const one = layers.length === 1 && layer !== undefined ? header.layers[layer]?.label : undefined;
+  const where = one ?? `${layers.length} of ${header.layers.length} layers`;
+  const against = header.recipe.against === "words" ? ", as a share among the words" : "";
   return `${steps}, ${where}${against}`;
 }
 
@@ -264,8 +264,8 @@ function figure(hint: string) {
     update(view: View, name: string) {
       const { colormap } = view.selection;
       const map = mapOf(view, name);
-      const { head } = view.reel;
-      if (head) vary(element, "map-shape", shape(head));
+      const { header } = view.reel;
+      if (header) vary(element, "map-shape", shape(header));
       const now = [map?.values, name, colormap];
       if (drawn.length > 0 && now.every((one, i) => one === drawn[i])) return;
       drawn = now;
@@ -279,7 +279,7 @@ function figure(hint: string) {
   };
 }
 
-const shape = ({ width, height }: Head) => `${Math.max(width, 1)} / ${Math.max(height, 1)}`;
+const shape = ({ width, height }: Header) => `${Math.max(width, 1)} / ${Math.max(height, 1)}`;
 
 function stops(colormap: Colormap): string {
   const table = colours(colormap);
@@ -373,7 +373,7 @@ function compareSelect(view: View) {
   });
   return {
     element: h("label", "sdw-field sdw-compare-with", "compare with", select),
-    update(picture: PictureHead | undefined) {
+    update(picture: ImageHeader | undefined) {
       const texts = new Map(picture?.words.map(({ text }) => [text.toLowerCase(), text]));
       const words = [...texts.values(), "<start>", "<end>", "<padding>"];
       if (filled !== words.join("\n")) {

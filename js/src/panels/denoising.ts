@@ -92,10 +92,10 @@ export function denoising(view: View): Panel {
   const draw = () => {
     const { reel, selection } = view;
     const frame = reel.at(selection.step);
-    const factors = reel.head?.factors ?? [];
+    const factors = reel.header?.factors ?? [];
     const count = frame?.size[1] ?? Math.max(factors.length - 1, 0);
     const which = pictureOf(view);
-    const negative = (reel.head?.pictures[which]?.negative_prompt ?? "") !== "";
+    const negative = (reel.header?.pictures[which]?.negative_prompt ?? "") !== "";
     // Another word or opacity changes nothing here.
     const now = [reel.version, frame, which, guidanceOf(view), chosen];
     if (drawn.length > 0 && now.every((value, i) => value === drawn[i])) return;
@@ -126,8 +126,8 @@ export function denoising(view: View): Panel {
 }
 
 function shape(frame: Frame | undefined, view: View): string {
-  const { head } = view.reel;
-  if (head?.width && head.height) return `${head.width} / ${head.height}`;
+  const { header } = view.reel;
+  if (header?.width && header.height) return `${header.width} / ${header.height}`;
   return frame ? `${frame.size[3]} / ${frame.size[2]}` : "1";
 }
 
@@ -230,12 +230,12 @@ function guidanceRow(view: View) {
   const explain = h("span", {}, symbol("x", "0"), " = ", symbol("x", "∅"), " + ");
   explain.append(symbol("g"), " · ", symbol("Δ"), ", worked out here from the two halves");
   const update = () => {
-    const { head } = view.reel;
+    const { header } = view.reel;
     const frame = view.reel.at(view.selection.step);
-    const guidedRun = frame?.guided ?? head?.guided ?? true;
-    const asRun = head?.guidance_scale ?? 1;
+    const guidedRun = frame?.guided ?? header?.guided ?? true;
+    const asRun = header?.guidance_scale ?? 1;
     const value = guidanceOf(view) ?? asRun;
-    const rescale = head?.guidance_rescale ?? 0;
+    const rescale = header?.guidance_rescale ?? 0;
     const works = guidedRun && rescale === 0;
     for (const input of [slider, field]) input.disabled = !works;
     slider.value = String(value);

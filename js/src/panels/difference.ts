@@ -63,7 +63,7 @@ function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {
     return values.subarray(which * each, (which + 1) * each);
   };
   const size = [1, channels, h_, w_] as [number, number, number, number];
-  const factors = first.reel.head?.factors ?? [];
+  const factors = first.reel.header?.factors ?? [];
   const plane = change(
     cut(after, pictureOf(second)),
     cut(before, pictureOf(first)),

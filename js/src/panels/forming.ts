@@ -51,7 +51,7 @@ export function forming(view: Show, kernel: Kernel): Forming {
     for (const panel of [...fixed, ...others]) panel.update(what);
     if (what === "hover") return;
     const frame = view.state === "loading" ? undefined : view.reel.at(view.selection.step);
-    write(where, frame ? stepWords(frame, view.reel.head) : "");
+    write(where, frame ? stepWords(frame, view.reel.header) : "");
     write(note, picture.note);
   };
   const open = (inside?: Inside) => {
@@ -94,7 +94,7 @@ export function mark(root: HTMLElement, view: Show, kernel: Kernel) {
     state,
     frames: state === "loading" ? 0 : length,
     step: reel.at(view.selection.step)?.index ?? -1,
-    run: reel.head?.run ?? -1,
+    run: reel.header?.run ?? -1,
     view: onStage(view),
     show: length === 0 && pictures.length === 0 ? "nothing" : shown,
   };

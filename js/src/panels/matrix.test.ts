@@ -92,9 +92,9 @@ test("a layer's name chooses it for all steps, again or the button all of them",
 test("layers that count without being chosen are marked, and the button says if not all do", () => {
   expect(one(".sdw-matrix-all").textContent).toBe("all layers");
   const reel = madeReel(options);
-  const head = reel.head as NonNullable<typeof reel.head>;
-  const recipe = { ...head.recipe, layers: [1] };
-  show(new MadeView(reelOf({ ...head, recipe }, reel.frames)));
+  const header = reel.header as NonNullable<typeof reel.header>;
+  const recipe = { ...header.recipe, layers: [1] };
+  show(new MadeView(reelOf({ ...header, recipe }, reel.frames)));
   expect(one(".sdw-matrix-all").textContent).toBe("usual layers");
   expect(all(".sdw-matrix-name").map((name) => name.hasAttribute("data-counts"))).toEqual([
     false,
@@ -124,9 +124,9 @@ test("with no word pinned it is empty and says what to do", () => {
 });
 
 test("steps that come fill their own cells; cells of steps to come open nothing", () => {
-  const { head, frames } = madeRun(options);
+  const { header, frames } = madeRun(options);
   const soFar: Frame[] = [];
-  show(new MadeView(reelOf(head, soFar), { word: "cat" }));
+  show(new MadeView(reelOf(header, soFar), { word: "cat" }));
   expect(all(".sdw-cell")).toHaveLength(10);
   soFar.push(unpack(frames[0]) as Frame, unpack(frames[1]) as Frame);
   view.tell("data");
@@ -137,9 +137,9 @@ test("steps that come fill their own cells; cells of steps to come open nothing"
 });
 
 test("a run of more steps than are kept has a column for each kept one", () => {
-  const { head, frames } = madeRun({ ...options, steps: 100 });
+  const { header, frames } = madeRun({ ...options, steps: 100 });
   const kept = [0, 50, 99].map((step) => unpack(frames[step]) as Frame);
-  show(new MadeView(reelOf(head, kept), { word: "cat" }));
+  show(new MadeView(reelOf(header, kept), { word: "cat" }));
   expect(all(".sdw-matrix-row")[0]?.querySelectorAll(".sdw-cell")).toHaveLength(64);
   const filled = all(".sdw-cell[data-layer='0'][data-value]").map((each) => each.dataset.column);
   expect(filled).toEqual(["0", "32", "63"]);

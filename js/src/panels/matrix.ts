@@ -5,7 +5,7 @@ import { columns, glance, isSpecial, pictureAt } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
 import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
-import type { Head, Panel, View, What } from "../lib/view";
+import type { Header, Panel, View, What } from "../lib/view";
 import "../attention.css";
 
 const MOST_COLUMNS = 64; // frames a reel keeps
@@ -35,7 +35,7 @@ export function matrix(view: View): Panel {
     { class: "sdw-matrix", "aria-label": "Step by layer" },
     h(
       "div",
-      "sdw-attention-head",
+      "sdw-attention-header",
       h("p", { class: "sdw-title", title: NAME }, "step × layer"),
       all,
     ),
@@ -49,9 +49,12 @@ export function matrix(view: View): Panel {
   let opened: HTMLElement | undefined;
   let active: [number, number] = [0, 0]; // row and column that Tab reaches
 
-  const count = (head: Head) => Math.max(Math.min(head.steps, MOST_COLUMNS), 1);
-  const columnOf = (frame: Frame, head: Head) =>
-    Math.min(Math.floor((frame.index * count(head)) / Math.max(head.steps, 1)), count(head) - 1);
+  const count = (header: Header) => Math.max(Math.min(header.steps, MOST_COLUMNS), 1);
+  const columnOf = (frame: Frame, header: Header) =>
+    Math.min(
+      Math.floor((frame.index * count(header)) / Math.max(header.steps, 1)),
+      count(header) - 1,
+    );
 
   const open = (row: number, column: number) => {
     const frame = rows[row]?.cells[column]?.frame;
@@ -100,14 +103,18 @@ export function matrix(view: View): Panel {
   on(all, "click", () => view.select({ layer: -1, span: "run" }));
 
   /** A row a layer, a column a step: of final size before any value is there. */
-  const build = (head: Head) => {
-    const now = JSON.stringify([head.run, count(head), head.layers.map(({ label }) => label)]);
+  const build = (header: Header) => {
+    const now = JSON.stringify([
+      header.run,
+      count(header),
+      header.layers.map(({ label }) => label),
+    ]);
     if (now === built) return;
     built = now;
     filled = "";
-    vary(grid, "columns", count(head));
-    aria(grid, "colcount", count(head));
-    rows = head.layers.map(({ label, name }, layer) => {
+    vary(grid, "columns", count(header));
+    aria(grid, "colcount", count(header));
+    rows = header.layers.map(({ label, name }, layer) => {
       const button = h(
         "button",
         { class: "sdw-matrix-name", title: name, "aria-pressed": "false" },
@@ -118,7 +125,7 @@ export function matrix(view: View): Panel {
         const alone = view.selection.layer === layer && view.selection.span === "run";
         view.select({ layer: alone ? -1 : layer, span: "run" });
       });
-      const cells = times(count(head), (column) => {
+      const cells = times(count(header), (column) => {
         const cell = h("div", { class: "sdw-cell", role: "gridcell", tabindex: -1 });
         cell.dataset.layer = String(layer);
         cell.dataset.column = String(column);
@@ -141,15 +148,15 @@ export function matrix(view: View): Panel {
   };
 
   /** Values for the frames that are new; all of them for another word. */
-  const fill = (head: Head) => {
+  const fill = (header: Header) => {
     const { reel, selection } = view;
-    const which = pictureAt(head, selection.picture);
-    const picture = head.pictures[which];
+    const which = pictureAt(header, selection.picture);
+    const picture = header.pictures[which];
     const now = JSON.stringify([selection.word, which]);
     most = 0;
     const anew = now !== filled;
     filled = now;
-    const there = new Map(reel.frames.map((frame) => [columnOf(frame, head), frame]));
+    const there = new Map(reel.frames.map((frame) => [columnOf(frame, header), frame]));
     for (const [layer, { name, cells }] of rows.entries()) {
       const [h_, w_] = reel.frames[0]?.grids[layer] ?? [];
       if (h_ !== undefined) write(name.lastElementChild as HTMLElement, `${w_} × ${h_}`);
@@ -159,7 +166,7 @@ export function matrix(view: View): Panel {
           cell.frame = frame;
           const tokens = frame && picture ? columns(picture, selection.word, frame.tokens) : [];
           cell.value = frame && tokens.length > 0 ? glance(frame, layer, which, tokens) : undefined;
-          paint(cell, head.layers[layer]?.label ?? "");
+          paint(cell, header.layers[layer]?.label ?? "");
         }
         most = Math.max(most, cell.value?.peak ?? 0);
       }
@@ -179,7 +186,7 @@ export function matrix(view: View): Panel {
   /** The numbers of a cell, or what the numbers mean. */
   const say = (place: [number, number] | undefined) => {
     const cell = place && rows[place[0]]?.cells[place[1]];
-    const label = place && view.reel.head?.layers[place[0]]?.label;
+    const label = place && view.reel.header?.layers[place[0]]?.label;
     if (cell?.frame === undefined || cell.value === undefined) {
       write(read, most > 0 ? `${MEANING}; ${percent(most)} at most.` : `${MEANING}.`);
     } else {
@@ -190,16 +197,16 @@ export function matrix(view: View): Panel {
     }
   };
 
-  const mark = (head: Head) => {
+  const mark = (header: Header) => {
     const { reel, selection } = view;
     const shown = reel.at(selection.step);
-    const column = shown ? columnOf(shown, head) : -1;
+    const column = shown ? columnOf(shown, header) : -1;
     cursor.hidden = column < 0 || rows.length === 0;
     vary(cursor, "column", column);
-    const { layers } = head.recipe;
-    const everything = layers.length === 0 || layers.length === head.layers.length;
+    const { layers } = header.recipe;
+    const everything = layers.length === 0 || layers.length === header.layers.length;
     write(all, everything ? "all layers" : "usual layers");
-    const none = head.layers[selection.layer] === undefined;
+    const none = header.layers[selection.layer] === undefined;
     aria(all, "pressed", none);
     for (const [layer, { name }] of rows.entries()) {
       aria(name, "pressed", selection.layer === layer);
@@ -212,10 +219,10 @@ export function matrix(view: View): Panel {
 
   const update = (what: What) => {
     if (what === "hover") return;
-    const { head } = view.reel;
+    const { header } = view.reel;
     const { word } = view.selection;
     const named = isSpecial(word) ? word.slice(1, -1) : word;
-    const waiting = head === undefined || head.layers.length === 0;
+    const waiting = header === undefined || header.layers.length === 0;
     write(
       hint,
       waiting ? "Steps and layers come here" : word === "" ? "Click a word to fill it" : "",
@@ -223,10 +230,10 @@ export function matrix(view: View): Panel {
     aria(grid, "label", word ? `${NAME}: ${named}, step by layer` : NAME);
     element.dataset.word = word;
     element.dataset.waiting = String(waiting);
-    if (head === undefined) return;
-    build(head);
-    fill(head);
-    mark(head);
+    if (header === undefined) return;
+    build(header);
+    fill(header);
+    mark(header);
   };
   say(undefined);
   update("data");

@@ -38,7 +38,7 @@ export function numbers(view: Show): Panel {
     const last = reel.frames.at(-1)?.index;
     if (last !== newest) [newest, since] = [last, performance.now()];
     const frame = view.state === "loading" ? undefined : reel.at(selection.step);
-    const steps = Math.max(reel.head?.steps ?? 0, (last ?? 0) + 1);
+    const steps = Math.max(reel.header?.steps ?? 0, (last ?? 0) + 1);
     write(step.value, frame ? `${frame.index + 1} of ${steps}` : "–");
     write(sigma.value, frame ? level(frame.sigma) : "–");
     write(took.value, frame ? duration(frame.seconds ?? Number.NaN) : "–");

@@ -21,9 +21,9 @@ export function pair(view: Show): Panel {
     const frame = reel.at(selection.step);
     const images = allImages(view);
     const draw = (canvas: HTMLCanvasElement, latents: Float32Array | undefined, words: string) => {
-      aria(canvas, "label", frame ? `${words}, ${stepWords(frame, reel.head)}` : words);
+      aria(canvas, "label", frame ? `${words}, ${stepWords(frame, reel.header)}` : words);
       if (frame === undefined || latents === undefined) return wipe(canvas);
-      const factors = reel.head?.factors ?? [];
+      const factors = reel.header?.factors ?? [];
       const planes = images.map((image) => preview(latents, frame.size, image, factors));
       paintGrid(canvas, planes);
     };

@@ -84,7 +84,7 @@ export function schedule(view: View): Panel {
     ),
   );
 
-  const lastStep = () => Math.max((view.reel.head?.steps ?? 0) - 1, ...known().keys(), 1);
+  const lastStep = () => Math.max((view.reel.header?.steps ?? 0) - 1, ...known().keys(), 1);
 
   const point = (event: PointerEvent) => {
     if (event.type === "pointerdown") drawing.setPointerCapture(event.pointerId);
@@ -100,8 +100,8 @@ export function schedule(view: View): Panel {
 
   /** The noise levels known by step: of the grid, else of the frames. */
   const known = (): Map<number, number> => {
-    const { head, frames } = view.reel;
-    const grid = head?.sigmas.slice(0, -1) ?? [];
+    const { header, frames } = view.reel;
+    const grid = header?.sigmas.slice(0, -1) ?? [];
     const levels = new Map(grid.map((sigma, i) => [i, sigma]));
     for (const frame of frames) levels.set(frame.index, frame.sigma);
     return levels;
@@ -111,7 +111,7 @@ export function schedule(view: View): Panel {
     const { reel, selection } = view;
     const scale = SCALES[line];
     const levels = [...known()].filter(([, sigma]) => sigma > 0);
-    const training = (reel.head?.schedule_sigmas ?? []).filter((sigma) => sigma > 0);
+    const training = (reel.header?.schedule_sigmas ?? []).filter((sigma) => sigma > 0);
     const all = [...levels.map(([, sigma]) => sigma), ...training];
     lines.show(line);
     element.dataset.line = line;

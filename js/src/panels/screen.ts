@@ -65,7 +65,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
   if (over) box.append(over.element);
 
   const point = (event: PointerEvent) => {
-    if (over === undefined || !view.reel.head?.layers.length) return;
+    if (over === undefined || !view.reel.header?.layers.length) return;
     const area = box.getBoundingClientRect();
     const share = (at: number, from: number, size: number) =>
       clamp((at - from) / Math.max(size, 1), 0, 1);
@@ -84,15 +84,15 @@ export function screen(view: Show, layers: Layers = {}): Screen {
 
   const draw = () => {
     const { reel, selection } = view;
-    const { head } = reel;
+    const { header } = reel;
     const frame = reel.at(selection.step);
     const which = pictureOf(view);
     const name = onStage(view);
     const shown = all ? view.pictures : view.pictures.slice(which, which + 1);
-    finals.show(shown, name === "picture", (i) => head?.pictures[all ? i : which]?.prompt);
+    finals.show(shown, name === "picture", (i) => header?.pictures[all ? i : which]?.prompt);
     setShape(box, shapeOf(view));
     element.dataset.show = frame === undefined && shown.length === 0 ? "nothing" : name;
-    const said = frame ? `${NAMES[name]}, ${stepWords(frame, head)}` : "no picture yet";
+    const said = frame ? `${NAMES[name]}, ${stepWords(frame, header)}` : "no picture yet";
     aria(canvas, "label", name === "picture" ? "" : said);
     if (frame === undefined) wipe(canvas);
     const images = all ? allImages(view) : [which];
@@ -170,7 +170,7 @@ function paintFrame(
   name: ViewName,
 ): string {
   const { reel, selection } = view;
-  const factors = reel.head?.factors ?? [];
+  const factors = reel.header?.factors ?? [];
   const paint = (plane: (image: number) => Plane) => paintGrid(canvas, images.map(plane));
   if (name === "noisy") {
     const { x } = frame;
@@ -193,15 +193,15 @@ function paintFrame(
   const latents = clean(frame, guidanceOf(view));
   if (latents) paint((image) => preview(latents, frame.size, image, factors));
   if (!otherGuidance(view, frame)) return "";
-  const asRun = reel.head?.guidance_scale ?? 1;
+  const asRun = reel.header?.guidance_scale ?? 1;
   return `guidance ${selection.guidance?.toFixed(1)} instead of ${asRun.toFixed(1)}`;
 }
 
 /** Width and height of an image of this run: known from its start, if not before. */
 export function shapeOf({ shape, reel }: Show): Shape {
   if (shape) return shape;
-  const { head, frames } = reel;
-  if (head?.width && head.height) return [head.width, head.height];
+  const { header, frames } = reel;
+  if (header?.width && header.height) return [header.width, header.height];
   const [, , rows, columns] = frames[0]?.size ?? [1, 1, 1, 1];
   return [columns, rows];
 }

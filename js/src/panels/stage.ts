@@ -35,7 +35,7 @@ export function stage(view: Show, over?: Panel): Panel {
     const { state, message, reel, selection } = view;
     const frame = reel.at(selection.step);
     const took = frame?.seconds == null ? "" : ` · ${duration(frame.seconds)}`;
-    write(where, frame ? `${stepWords(frame, reel.head)} · σ ${level(frame.sigma)}${took}` : "");
+    write(where, frame ? `${stepWords(frame, reel.header)} · σ ${level(frame.sigma)}${took}` : "");
     write(note, picture.note);
     write(status, state === "error" ? "" : message);
     write(error, state === "error" ? message : "");

@@ -1,15 +1,15 @@
 import { beforeEach, expect, test } from "vitest";
-import { MadeView, madeReel, pictureHead } from "../../test/runs";
+import { imageHeader, MadeView, madeReel } from "../../test/runs";
 import { reelOf } from "../lib/reel";
-import type { PictureHead } from "../lib/view";
+import type { ImageHeader } from "../lib/view";
 import { tokens } from "./tokens";
 
 let view: MadeView;
 
-function show(...pictures: PictureHead[]) {
+function show(...pictures: ImageHeader[]) {
   const reel = madeReel();
-  const head = reel.head as NonNullable<typeof reel.head>;
-  view = new MadeView(reelOf({ ...head, pictures }, reel.frames));
+  const header = reel.header as NonNullable<typeof reel.header>;
+  view = new MadeView(reelOf({ ...header, pictures }, reel.frames));
   const panel = tokens(view);
   document.body.replaceChildren(panel.element);
   view.onChange((what) => panel.update(what));
@@ -19,7 +19,7 @@ const all = (selector: string) => [...document.querySelectorAll<HTMLElement>(sel
 const one = (selector: string) => document.querySelector(selector) as HTMLElement;
 
 beforeEach(() => {
-  show(pictureHead("a telescope ,"), { ...pictureHead("one dog"), cut: " and <b>many</b> more" });
+  show(imageHeader("a telescope ,"), { ...imageHeader("one dog"), cut: " and <b>many</b> more" });
 });
 
 test("there is a box for every slot, in order", () => {

@@ -3,7 +3,7 @@
 import { aria, h, write } from "../lib/dom";
 import { pictureAt } from "../lib/heat";
 import { times } from "../lib/numbers";
-import type { Panel, PictureHead, View, What } from "../lib/view";
+import type { ImageHeader, Panel, View, What } from "../lib/view";
 import { TITLES, wordButton, wordRow } from "./chips";
 import "../attention.css";
 
@@ -19,7 +19,7 @@ interface Group {
   kind: "word" | "start" | "end" | "padding" | "piece";
 }
 
-export function groups(picture: PictureHead): Group[] {
+export function groups(picture: ImageHeader): Group[] {
   const { pieces, words, slots } = picture;
   const owner = new Map(
     words.flatMap((word) => word.tokens.map((token) => [token, word] as const)),
@@ -52,14 +52,14 @@ export function tokens(view: View): Panel {
   const element = h(
     "section",
     { class: "sdw-tokens", "aria-label": "Tokens" },
-    h("div", "sdw-attention-head", h("p", "sdw-title", "tokens"), count),
+    h("div", "sdw-attention-header", h("p", "sdw-title", "tokens"), count),
     row.element,
     h("p", "sdw-cut", "cut, the network never saw it: ", cut),
   );
 
   const update = (what: What) => {
     const { reel, selection } = view;
-    const picture = reel.head?.pictures[pictureAt(reel.head, selection.picture)];
+    const picture = reel.header?.pictures[pictureAt(reel.header, selection.picture)];
     if (what !== "hover") {
       row.fill(JSON.stringify(picture ?? ""), () => (picture ? groups(picture).map(group) : []));
       write(count, picture ? `${countWords(picture)}${splitWords(picture)}` : "");
@@ -92,12 +92,12 @@ function nameOf(word: string, slots: Slot[]): string {
 }
 
 /** "12 of 75 tokens": the start and the end always take two. */
-function countWords({ pieces, slots }: PictureHead): string {
+function countWords({ pieces, slots }: ImageHeader): string {
   return `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`;
 }
 
 /** How many words became several pieces. */
-function splitWords({ words }: PictureHead): string {
+function splitWords({ words }: ImageHeader): string {
   const split = words.filter((word) => word.tokens.length > 1).length;
   if (words.length === 0) return "";
   return split === 0 ? "; every word is one" : `; ${split} of ${words.length} words took several`;

@@ -5,7 +5,7 @@ import { isShortcut } from "../lib/keys";
 import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import { isActive, type Show } from "../lib/show";
-import { type Head, type Panel, showStep } from "../lib/view";
+import { type Header, type Panel, showStep } from "../lib/view";
 import { level } from "../lib/words";
 
 const TICK = 125; // ms: eight steps a second
@@ -15,8 +15,8 @@ const NOTCH = 30; // pixels of the wheel for a step
 export const PLAY = "M4 2.5v11l9-5.5z";
 export const PAUSE = "M4 2.5h3v11h-3zM9 2.5h3v11h-3z";
 
-export function stepWords(frame: Frame, head: Head | undefined): string {
-  const steps = Math.max(head?.steps ?? 0, frame.index + 1);
+export function stepWords(frame: Frame, header: Header | undefined): string {
+  const steps = Math.max(header?.steps ?? 0, frame.index + 1);
   return `step ${frame.index + 1} of ${steps}`;
 }
 
@@ -74,13 +74,13 @@ export function transport(view: Show): Panel {
     const shown = view.reel.at(view.selection.step);
     const last = frames().at(-1);
     const several = frames().length > 1;
-    const steps = Math.max(view.reel.head?.steps ?? 0, (last?.index ?? 0) + 1);
+    const steps = Math.max(view.reel.header?.steps ?? 0, (last?.index ?? 0) + 1);
     slider.max = String(Math.max(steps - 1, 1));
     slider.value = String(shown?.index ?? 0);
     // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
     aria(slider, "disabled", !several);
     aria(button, "disabled", !several);
-    const words = shown ? `${stepWords(shown, view.reel.head)}, noise ${level(shown.sigma)}` : "";
+    const words = shown ? `${stepWords(shown, view.reel.header)}, noise ${level(shown.sigma)}` : "";
     aria(slider, "valuetext", words || "no steps yet");
     const playing = timer !== undefined;
     aria(button, "label", playing ? "pause" : "play the steps");
