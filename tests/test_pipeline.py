@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import gc
 import math
+import pickle
 import random
 import weakref
 from collections.abc import Callable, Iterator
@@ -674,6 +675,13 @@ def test_given_preview_factors_are_used(tiny_model: LatentDiffusion) -> None:
 def test_a_model_can_be_copied(tiny_model: LatentDiffusion) -> None:
     twin = copy.copy(tiny_model)
     assert twin.name == "tiny" and twin.unet is tiny_model.unet
+
+
+def test_a_model_can_be_sent_to_another_process(tiny_model: LatentDiffusion) -> None:
+    sent = pickle.loads(pickle.dumps(tiny_model))
+    assert sent.fingerprint == tiny_model.fingerprint
+    ours, theirs = (each.generate("a cat", steps=1, seed=0) for each in (tiny_model, sent))
+    assert ours.image.tobytes() == theirs.image.tobytes()
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)

@@ -10,6 +10,7 @@ import codecs
 import re
 from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache, partial
+from typing import Any
 
 import torch
 from tokenizers import Encoding
@@ -41,6 +42,9 @@ class TextEncoder:
         self.tokenizer = tokenizer
         # A run asks several times. A cached method would keep the encoder alive.
         self._tokenize = lru_cache(maxsize=64)(partial(_tokenized, config, tokenizer))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.config, self.model, self.tokenizer)  # a cache cannot be sent
 
     @property
     def capacity(self) -> int:
