@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -17,6 +19,17 @@ def evenly(count: int, most: int) -> list[int]:
     if most == 1:
         return [count - 1]
     return [round(i * (count - 1) / (most - 1)) for i in range(most)]
+
+
+def stride_for(count: int, most: int) -> int:
+    """The smallest stride that leaves at most ``most`` (2 or more) of ``count`` items, the last
+    one included."""
+    return max(math.ceil((count - 1) / (most - 1)), 1)
+
+
+def strided(items: Sequence[T], stride: int) -> list[T]:
+    """Every ``stride``-th item, starting with the first, and the last."""
+    return [item for i, item in enumerate(items) if i % stride == 0 or i == len(items) - 1]
 
 
 class Thinned(Generic[T]):

@@ -16,13 +16,14 @@ from ..contract import NUMBERED, numbered
 from ..errors import InputError
 from ..frontend import bundle
 from ..trace.reel import LONGEST_SIDE, film, header_of, pack
+from ..trace.thinning import stride_for, strided
 from ..trace.trace import Trace
 from . import kernel
 from .final import SAVED_PICTURE, finals, fit_within
 from .pace import Answer
 from .reel import SAVED, SAVED_AS, check_known
 from .selection import OF_A_RUN, SELECTIONS, Selections
-from .slots import SLOTS, every, thinned
+from .slots import SLOTS
 
 log = logging.getLogger(__name__)
 
@@ -161,8 +162,8 @@ def _check_count(traces: Sequence[object]) -> None:
 def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
     """Each run's steps as bytes, at most ``longest`` cells along a side: every ``by``-th of those
     that a viewer would keep."""
-    kept = [thinned(trace.steps, every(len(trace.steps), SLOTS)) for trace in traces]
-    return [film([pack(step, longest=longest) for step in thinned(one, by)]) for one in kept]
+    kept = [strided(trace.steps, stride_for(len(trace.steps), SLOTS)) for trace in traces]
+    return [film([pack(step, longest=longest) for step in strided(one, by)]) for one in kept]
 
 
 _DIFFERENCES: tuple[Callable[[Trace], str], ...] = (

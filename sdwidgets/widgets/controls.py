@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
-from ..settings import SAMPLERS, SCHEDULES
+from ..sampling import SAMPLERS, SCHEDULES
 
 THUMBNAIL = 64  # pixels along the longer side
 

@@ -25,12 +25,13 @@ from ..settings import Settings
 from ..trace.recording import Recordable, run_of
 from ..trace.reel import LONGEST_SIDE, header_of, pack
 from ..trace.step import TraceStep
+from ..trace.thinning import strided
 from ..trace.trace import Trace
 from . import kernel
 from .final import SAVED_PICTURE, finals, fit_within
 from .pace import INTERVAL, Answer, Pace
 from .selection import OF_A_RUN, SELECTIONS, Selections
-from .slots import SLOTS, Kept, Slots, thinned
+from .slots import SLOTS, Kept, Slots
 from .watching import Harmless, Watching, report
 
 if TYPE_CHECKING:
@@ -247,7 +248,6 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         self, result: Trace | str, message: str, images: Sequence[dict[str, Any]] | None = None
     ) -> None:
         """The last step, the final images, the state."""
-        self._slots.finish()
         self.flush(everything=True)
         made: Sequence[dict[str, Any]] = ()
         if isinstance(result, Trace):
@@ -316,7 +316,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         sent = self._slots.steps()
         small: dict[str, bytes] = {}
         for longest, by in SAVED_AS:
-            packed = [self._pack(slot, step, longest) for slot, step in thinned(sent, by)]
+            packed = [self._pack(slot, step, longest) for slot, step in strided(sent, by)]
             frames = {name: frame for one in packed for name, frame in one.items()}
             if sum(map(len, frames.values())) <= SAVED:
                 small = frames

@@ -16,7 +16,7 @@ from .watching import in_words, report
 if TYPE_CHECKING:
     from ..diffusion import Step
     from ..manager import Job, ModelManager, Request
-    from ..pipeline import Run
+    from ..run import Run
     from .reel import ReelView
 
 GOING_ON = ("queued", "loading", "running")

@@ -16,7 +16,8 @@ from ..configs import EMOJI
 from ..contract import PANELS
 from ..errors import Busy, InputError, SDWidgetsError
 from ..manager import DEFAULT_MODEL, ModelManager, Request
-from ..settings import LIMITS, SAMPLERS, SCHEDULES, Settings
+from ..sampling import SAMPLERS, SCHEDULES
+from ..settings import LIMITS, Settings
 from . import kernel
 from .controls import Controls
 from .final import finals
@@ -28,7 +29,7 @@ from .waiting import wait
 from .watching import in_words
 
 if TYPE_CHECKING:
-    from ..pipeline import Run
+    from ..run import Run
     from ..trace import Trace
 
 SETTINGS = (

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from sdwidgets.trace.thinning import Thinned
+from sdwidgets.trace.thinning import Thinned, stride_for, strided
 
 
 @pytest.mark.parametrize("count", [1, 2, 8, 9, 10, 16, 17, 100, 1000])
@@ -38,3 +38,15 @@ def test_where_the_number_is_known_the_stride_is_right_from_the_start() -> None:
     for number in range(9):
         thinned.add(number)
     assert list(thinned.items) == [0, 3, 6, 8]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 8, 9, 10, 15, 16, 17, 1000])
+def test_a_list_is_strided_as_a_stream_of_known_length_is(count: int) -> None:
+    stride = stride_for(count, 8)
+    thinned: Thinned[int] = Thinned(8, stride)
+    for number in range(count):
+        thinned.add(number)
+    kept = strided(range(count), stride)
+    assert kept == list(thinned.items)
+    assert len(kept) <= 8
+    assert stride == 1 or len(strided(range(count), stride - 1)) > 8
