@@ -133,10 +133,12 @@ ALLOWED = {
         "daemon",
         "manager",
         "pipeline",
+        "run",  # its type, for type checkers
         "lab",
         "models",
         "trace",
         "diffusion",
+        "sampling",
         "settings",
         "pictures",
         "configs",
