@@ -104,11 +104,7 @@ class LatentDiffusion:
         told = self.embedders if embedders is None else tuple(embedders)
         _check_network(self, unet)
         _check_latents(self, encoder)
-        if len(told) != len(self.embedders):
-            raise InputError(
-                f"{self.name!r} has {len(self.embedders)} embedders, got {len(told)}.",
-                parameter="embedders",
-            )
+        _check_embedders(self, told)
         pairs = [(unet, self.unet), (encoder, self.autoencoder)]
         pairs += [(new.model, old.model) for new, old in zip(told, self.embedders, strict=True)]
         changed = [(new, old) for new, old in pairs if new is not old]
@@ -349,6 +345,27 @@ def _check_network(model: LatentDiffusion, unet: UNet) -> None:
         if new != old:
             raise InputError(
                 f"{model.name!r} needs a UNet with a {name} of {old}, got {new}.", parameter="unet"
+            )
+
+
+def _check_embedders(model: LatentDiffusion, embedders: Sequence[Embedder]) -> None:
+    if len(embedders) != len(model.embedders):
+        raise InputError(
+            f"{model.name!r} has {len(model.embedders)} embedders, got {len(embedders)}.",
+            parameter="embedders",
+        )
+    for number, (new, old) in enumerate(zip(embedders, model.embedders, strict=True)):
+        if not isinstance(new, type(old)):
+            raise InputError(
+                f"embedders[{number}] must be a {type(old).__name__}, got a {type(new).__name__}.",
+                parameter="embedders",
+            )
+        widths = [(each.config.context_width, each.config.vector_width) for each in (new, old)]
+        if widths[0] != widths[1]:
+            raise InputError(
+                f"embedders[{number}] makes a context and a vector of widths {widths[0]};"
+                f" {model.name!r} needs {widths[1]}.",
+                parameter="embedders",
             )
 
 

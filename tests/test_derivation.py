@@ -15,6 +15,7 @@ from sdwidgets.configs import TINY, AutoencoderConfig, ModelConfig
 from sdwidgets.errors import InputError
 from sdwidgets.manager import ModelManager, Request
 from sdwidgets.models.autoencoder import Autoencoder
+from sdwidgets.models.clip import CLIPText
 from sdwidgets.models.patched import patched
 from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion, fingerprint_of
@@ -157,6 +158,7 @@ def test_a_derived_model_needs_a_change_and_a_source(tiny_model: LatentDiffusion
         ({"unet": UNet(replace(TINY.unet, in_channels=9))}, "unet"),
         ({"autoencoder": "vae.safetensors"}, "autoencoder"),
         ({"embedders": ()}, "embedders"),
+        ({"embedders": [CLIPText(TINY.text[0])]}, "embedders"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(
@@ -165,6 +167,16 @@ def test_parts_that_do_not_fit_are_refused(
     with pytest.raises(InputError) as caught:
         tiny_model.derived(Source("a"), **change)
     assert caught.value.parameter == parameter
+
+
+def test_a_text_encoder_of_another_width_is_refused(
+    make_model: Callable[[ModelConfig], LatentDiffusion], tiny_model: LatentDiffusion
+) -> None:
+    text = replace(TINY.text[0], width=32)
+    unet = replace(TINY.unet, context_dim=32)
+    wide = make_model(replace(TINY, unet=unet, embedders=(text,)))
+    with pytest.raises(InputError, match="32"):
+        tiny_model.derived(Source("a"), embedders=wide.embedders)
 
 
 def test_the_models_own_part_is_no_change(tiny_model: LatentDiffusion) -> None:

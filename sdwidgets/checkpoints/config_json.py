@@ -494,10 +494,12 @@ def text_folders(count: int) -> tuple[tuple[str, str], ...]:
 
 
 def has_place_for(config: ModelConfig) -> bool:
-    """Whether the layout has a place for the model's embedders: a text encoder, or those of XL."""
+    """Whether the layout has a place for the model's embedders, and for how they read a text: one
+    text encoder with its last layer's states, or the embedders of XL."""
     kinds = [type(embedder) for embedder in config.embedders]
     if kinds == [TextConfig]:
-        return True
+        (text,) = config.text
+        return (text.skip, text.norm, text.zeros, text.projection_dim) == (0, True, False, 0)
     if kinds != [TextConfig, TextConfig, SizesConfig] or config.join != "width":
         return False
     first, second = config.text

@@ -35,15 +35,16 @@ def save_model(
     folder is written beside the target and moved there at the end, so that there is never half a
     model. An existing model folder is replaced; its other files, such as a README, are kept.
 
-    Raises ``InputError`` if ``folder`` holds something else, or for a model without a text encoder,
-    which the layout cannot describe; ``CheckpointError`` if the disk is full or not writable. The
-    previous content is then unchanged.
+    Raises ``InputError`` if ``folder`` holds something else, or for a model that the layout cannot
+    describe, such as one without a text encoder; ``CheckpointError`` if the disk is full or not
+    writable. The previous content is then unchanged.
     """
     stored = _stored(dtype)
     if not config_json.has_place_for(model.config):
         raise InputError(
-            "Only models with a text encoder can be saved as a folder, and this model has none.\n"
-            "Keep its training checkpoint: task.result(checkpoint) makes the model again.",
+            "A model folder cannot describe what this model is told, or how it reads a prompt.\n"
+            "It has room for one text encoder with its last states, or for Stable Diffusion XL's.\n"
+            "Keep a trained model's checkpoint: task.result(checkpoint) makes the model again.",
             parameter="model",
         )
     return _placed(Path(folder), "model_index.json", lambda new: _write(model, new, stored))

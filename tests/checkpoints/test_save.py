@@ -228,8 +228,21 @@ def test_other_combinations_have_no_folder(two: LatentDiffusion, tmp_path: Path)
     first, second, sizes = two.config.embedders
     for embedders in [(first, second), (first, sizes), (second, first, sizes)]:
         config = replace(two.config, embedders=embedders)
-        with pytest.raises(InputError, match="with a text encoder"):
+        with pytest.raises(InputError, match="cannot describe"):
             save_model(replace(two, config=config), tmp_path / "two")
+
+
+@pytest.mark.parametrize(
+    "other", [{"skip": 1}, {"norm": False}, {"zeros": True}, {"projection_dim": 6}]
+)
+def test_a_way_of_reading_that_a_folder_cannot_say_is_refused(
+    model: Any, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    """Loaded again, the model would make other images."""
+    config = replace(model.config, embedders=(replace(model.config.text[0], **other),))
+    with pytest.raises(InputError, match="cannot describe"):
+        save_model(replace(model, config=config), tmp_path / "saved")
+    assert os.listdir(tmp_path) == []
 
 
 def test_one_tokenizer_cannot_stand_for_two(two: LatentDiffusion, tmp_path: Path) -> None:
