@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -89,3 +90,9 @@ def tiny_model(make_model: Callable[[ModelConfig], LatentDiffusion]) -> LatentDi
     from sdwidgets.configs import TINY
 
     return make_model(TINY)
+
+
+def pytest_collection_finish() -> None:
+    """What all imports have made stays: then collecting garbage, which many tests do, is quick."""
+    gc.collect()
+    gc.freeze()
