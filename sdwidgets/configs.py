@@ -156,10 +156,10 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """One latent diffusion model.
+    """A latent diffusion model.
 
-    ``embedders`` are what the network is told, in the order of their tokens and vectors: one with
-    words comes before others with a context. Without any the model is unconditional.
+    ``embedders`` make the conditioning, in the order of their tokens and vectors. An embedder with
+    words comes before others with a context. Without embedders, the model is unconditional.
     """
 
     name: str

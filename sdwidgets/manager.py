@@ -47,9 +47,9 @@ class Request:
     """A run to be submitted: the model and the arguments of `LatentDiffusion.sample`.
 
     ``model``: a bundled name, a path, or the hub's "owner/name". ``image`` and ``mask``: as in
-    `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: what the
-    model is expected to be made of, as in `Trace.sources`; if it is made of something else, the run
-    and its record have a notice of it.
+    `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: the
+    sources that the model is expected to have, as in `Trace.sources`; if it has others, the run and
+    its record have a notice.
     """
 
     model: str

@@ -49,7 +49,7 @@ def within_memory(work: Callable[[], R], message: Callable[[], str]) -> R:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether the error says that memory ran out, on whatever device."""
+    """Whether the error means that memory ran out, on any device."""
     if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
         return True
     # CUDA's driver and libraries, MPS and the CPU raise plain RuntimeErrors.

@@ -96,7 +96,7 @@ class Source:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Source:
-        """Return the source that `as_dict` describes; unknown fields are left out.
+        """Return the source that `as_dict` describes; unknown fields are ignored.
 
         Raises InputError for values that no source can have.
         """
@@ -128,7 +128,7 @@ def hashed(sources: Sequence[Source], most: int | None = None) -> tuple[Source, 
 
 
 def differences(expected: Sequence[Source], found: Sequence[Source]) -> str:
-    """Return a notice that a model was made of other sources than expected, or "".
+    """Return a notice that a model was made from other sources than expected, or "".
 
     Sources are compared by their SHA-256 or commit if both have one, else by name; and by their
     role and strength. Files are read if a SHA-256 is expected.

@@ -30,7 +30,7 @@ class Layout:
     config: ModelConfig
     weights: tuple[Weights, ...]  # of the UNet, the autoencoder, and each text encoder
     tokenizers: tuple[Path, ...]  # of each text encoder
-    pad_from_tokenizer: bool  # a folder's tokenizer says how to pad; a single file's family does
+    pad_from_tokenizer: bool  # for folders; for single files, the family tells how to pad
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
 
     @property

@@ -34,7 +34,7 @@ def bundled_autoencoders() -> tuple[str, ...]:
 
 
 def bundled_folder(name: object) -> Path | None:
-    """The folder of a bundled autoencoder; None if there is none of that name."""
+    """Return the folder of a bundled autoencoder; None if there is none of that name."""
     return _folder(str(name)) if name in bundled_autoencoders() else None
 
 

@@ -1,6 +1,6 @@
 """Diffusion without networks: noise schedules, denoisers and samplers.
 
-Needs torch and nothing of ours.
+It needs torch, and nothing else of the kit.
 """
 
 from .denoiser import (

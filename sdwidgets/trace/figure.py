@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 
 class Sheet(Figure):
-    """Made without pyplot: in no list of open figures, shown at the end of a cell all the same."""
+    """A figure made without pyplot: not among its open figures, but shown at the end of a cell."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

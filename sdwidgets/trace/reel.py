@@ -30,7 +30,7 @@ LONGEST_SIDE = 64
 
 
 def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:
-    """All that a page is told about a run apart from its steps: a dict for JSON.
+    """Return the data of a run for the page, except its steps: a dict for JSON.
 
     ``run``: a number that tells this run from others in the same view. The layers are empty until
     the record has a step.

@@ -139,7 +139,7 @@ class Trace(Record):
     ) -> Ablation:
         """The same run without a word, or with another in its place, and what that changed.
 
-        Attention says what the network looked at; this says what the word did. The image is made
+        Attention tells where the network looked; this tells what the word did. The image is made
         again from the same noise. The result has the change as a map and, where attention was
         recorded, its correlation with the word's heat map. ``model`` as in `query`. Raises
         InputError.

@@ -1,9 +1,9 @@
-"""Classifiers that name what stands where, beside the denoiser of emoji scenes; they are dropped
-after training.
+"""Classifiers on the features of a denoiser that name the objects of emoji scenes and their places.
 
-Which of two things goes where is a faint signal in the noise, so it is asked for explicitly (as
-representation alignment asks for another network's features, arXiv 2410.06940). Nothing is asked of
-the attention maps. It needs scenes, where everything is known.
+Which of two objects goes where is a faint signal in the noise, so it is trained explicitly (as
+representation alignment trains for another network's features, arXiv 2410.06940). The attention
+maps are not trained. The classifiers need scenes, where everything is known, and are dropped after
+the training.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class WithCells(Denoising):
 
 
 def layout(scene: Scene, cells: int) -> np.ndarray:
-    """The content of each cell of a scene [cells, cells]: a noun's number, or NOTHING."""
+    """Return the content of each cell of a scene [cells, cells]: a noun's number, or NOTHING."""
     labels = np.full((cells, cells), NOTHING)
     centres = (np.arange(cells) + 0.5) * SIZE / cells
     for placed in scene.objects:
@@ -64,7 +64,7 @@ def layout(scene: Scene, cells: int) -> np.ndarray:
 
 @dataclass(kw_only=True)
 class NamingTask(DiffusionTask):
-    """A `DiffusionTask` whose ``model`` also names what stands where in ``scenes``, those of the
+    """A `DiffusionTask` whose ``model`` also names the content of cells in ``scenes``, those of the
     images; ``naming`` is the weight of that loss."""
 
     model: WithCells
@@ -87,7 +87,7 @@ class NamingTask(DiffusionTask):
         return {**losses, "loss": loss, "denoising": denoising, "named": named}
 
     def _named(self, logits: Tensor, rows: list[int]) -> Tensor:
-        """The cross-entropy of a classifier's logits [B, 41, cells, cells]."""
+        """Return the cross-entropy of a classifier's logits [B, 41, cells, cells]."""
         labels = np.stack([layout(self.scenes[row], logits.shape[-1]) for row in rows])
         target = torch.from_numpy(labels).to(logits.device)
         return F.cross_entropy(logits.float(), target, self.rarity.to(logits.device))

@@ -1,4 +1,4 @@
-"""A small network that says what is where in an image of a scene: the judge of the bundled model.
+"""A small network that names the objects in an image of a scene: the judge of the bundled model.
 
 It is trained only on real scenes and knows nothing of the model it judges.
 """

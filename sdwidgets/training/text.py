@@ -251,7 +251,7 @@ class TextTask:
         text = F.normalize(self.model.project(read.pooled), dim=-1)
         picture = self.model.picture(image)
         temperature = self.model.log_temperature.clamp(max=4.6).exp()
-        logits = temperature * text @ picture.T  # [B captions, B pictures]
+        logits = temperature * text @ picture.T  # [B captions, B images]
         same = (ids[:, None] == ids[None]).all(2).float()
         target = same / same.sum(1, keepdim=True)
         contrast = (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2

@@ -1,7 +1,6 @@
-"""Views of a run in a notebook: the Studio, the picture as it forms, all that is inside,
-and the autoencoder lab.
+"""The widgets: the Studio, views of runs and of their inside, trainings, and the autoencoder lab.
 
-Importing this imports ipywidgets and anywidget, but not torch.
+Importing this package imports ipywidgets and anywidget, but not torch.
 """
 
 from .attention import Attention

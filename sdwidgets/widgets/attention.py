@@ -1,4 +1,4 @@
-"""The viewer with its attention panel alone."""
+"""The viewer with only its attention panel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .viewer import Viewer
 
 
 class Attention(Viewer):
-    """Where the words of a prompt looked: over the picture, and for each step and layer.
+    """Where the words of a prompt looked: over the image, and for each step and layer.
 
     Example::
 

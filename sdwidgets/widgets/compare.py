@@ -1,4 +1,4 @@
-"""Runs beside each other, locked to one step and one word."""
+"""Runs side by side, at the same step and with the same word."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FILMS = numbered("film")
 
 
 class Compare(Selections, anywidget.AnyWidget):
-    """Two to six runs at the same step, with the same word: another seed, prompt, sampler, scale.
+    """Two to six runs at the same step and with the same word, with other seeds, prompts, samplers.
 
     Example::
 
@@ -46,26 +46,26 @@ class Compare(Selections, anywidget.AnyWidget):
     _css = bundle("compare.css")
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
-    """Tells this widget from others: the views of one share what they have read."""
+    """The widget's identity: the views of the same widget share what they have read."""
 
     headers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """What is known of each run beside its steps (`trace.reel.header_of`)."""
+    """The data of each run except its steps (`trace.reel.header_of`)."""
 
     labels: traitlets.List[str] = traitlets.List().tag(sync=True)
-    """What tells each run from the others, in words: "seed 7, guidance 3"."""
+    """The differences of each run from the others, as text: "seed 7, guidance 3"."""
 
     pictures: traitlets.List[list[dict[str, Any]]] = traitlets.List().tag(sync=True)
-    """For each run its final pictures, ``data`` and ``type`` of each of its batch."""
+    """The final images of each run, as ``data`` and ``type`` of each image of its batch."""
 
-    # film0 to film5: the steps of each run, one after another. See `Viewer` on why traits, and why
-    # more than one.
+    # film0 to film5: the steps of each run, in order. `Viewer` explains why they are traits, and
+    # why there are several.
     locals().update({name: traitlets.Bytes().tag(sync=True) for name in FILMS})
 
     def __init__(self, *traces: Trace, **selections: Any):
         check_known(self, selections)
         _check_count(traces)
         self._traces: tuple[Trace, ...] = ()
-        self._whole: list[bytes] = []  # films, where the traits hold smaller ones
+        self._whole: list[bytes] = []  # the films, if the traits hold smaller versions
         self._run = 0
         self._answer = Answer(self._send_whole)
         super().__init__(**selections)
@@ -79,11 +79,11 @@ class Compare(Selections, anywidget.AnyWidget):
 
     @property
     def traces(self) -> tuple[Trace, ...]:
-        """The records on show."""
+        """The records that are shown."""
         return self._traces
 
     def show(self: AnyCompare, *traces: Trace) -> AnyCompare:
-        """Show other runs; returns the widget itself. Raises InputError unless they are 2 to 6."""
+        """Show other runs; return the widget itself. Raises InputError unless they are 2 to 6."""
         _check_count(traces)
         whole = films = _films(traces, LONGEST_SIDE, 1)
         ways = iter(SAVED_AS)
@@ -107,12 +107,12 @@ class Compare(Selections, anywidget.AnyWidget):
         return self
 
     def close(self) -> None:
-        """Take the widget off every page."""
-        self.layout.close()  # a widget, too, and nothing else closes it
+        """Remove the widget from every page."""
+        self.layout.close()  # the layout is a widget, too, and nothing else closes it
         super().close()
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """A page asks for the films as they are where the traits hold smaller ones."""
+        """Answer a page that asks for whole films, if the traits hold smaller versions."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
             self._answer()
 
@@ -124,15 +124,15 @@ class Compare(Selections, anywidget.AnyWidget):
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            "A Compare belongs to its notebook: it can be neither copied nor sent.\n"
-            "Save the traces it shows, and compare those there."
+            "A Compare belongs to its notebook and can be neither copied nor pickled.\n"
+            "Save its traces, and compare them there."
         )
 
     def __repr__(self) -> str:
         return f"Compare: {'; '.join(self.labels)}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; and where none can be shown, the pictures in a row, and a line of text."""
+        """Return the widget and, for places without widgets, the images in a row and a text."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         data = {**data, "text/plain": repr(self)}
         try:
@@ -140,7 +140,7 @@ class Compare(Selections, anywidget.AnyWidget):
 
             still = comparison_png(self._traces, self.labels)
             data["image/png"] = base64.b64encode(still).decode()
-        except Exception:  # of someone's own steps little is known; matplotlib may be missing
+        except Exception:  # steps from other code may have faults; matplotlib may be missing
             log.debug("No sheet can be drawn.", exc_info=True)
         return data, metadata
 
@@ -150,7 +150,7 @@ def _check_count(traces: Sequence[object]) -> None:
         if not isinstance(one, Trace):
             raise InputError(
                 f"Compare takes traces, got a {type(one).__name__}.\n"
-                "model.generate(...) and sdw.Trace.load(...) give them.",
+                "model.generate(...) and sdw.Trace.load(...) return them.",
                 parameter="traces",
             )
     if not FEWEST <= len(traces) <= MOST:
@@ -160,8 +160,8 @@ def _check_count(traces: Sequence[object]) -> None:
 
 
 def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
-    """Each run's steps as bytes, at most ``longest`` cells along a side: every ``by``-th of those
-    that a viewer would keep."""
+    """Return each run's steps as bytes, with at most ``longest`` cells along a side: every
+    ``by``-th of the steps that a viewer would keep."""
     kept = [strided(trace.steps, stride_for(len(trace.steps), SLOTS)) for trace in traces]
     return [film([pack(step, longest=longest) for step in strided(one, by)]) for one in kept]
 
@@ -181,11 +181,11 @@ _DIFFERENCES: tuple[Callable[[Trace], str], ...] = (
     lambda trace: trace.task,
     lambda trace: trace.model,
 )
-"""What runs may differ in, in words."""
+"""The differences that runs may have, as text."""
 
 
 def _labels(traces: Sequence[Trace]) -> list[str]:
-    """For each run what is not the same in all of them; its number where all is the same."""
+    """Return the differences of each run from the others, or its number if there are none."""
     labels: list[list[str]] = [[] for _ in traces]
     for say in _DIFFERENCES:
         said = [say(trace) for trace in traces]

@@ -1,4 +1,4 @@
-"""The viewer with its denoising panel alone."""
+"""The viewer with only its denoising panel."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What kernels and front ends do differently, in one place.
+"""The differences between kernels and front ends, in a single place.
 
-Nothing here is needed for correct results: on a kernel that has none of these quirks every
-function does nothing.
+Correct results do not need anything here: on a kernel without these quirks, the functions do
+nothing.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ else:
 
 
 class Closable(Protocol):
-    """A widget, as far as this file needs to know."""
+    """The part of a widget that this file uses."""
 
     def close(self) -> None: ...
 
@@ -31,10 +31,10 @@ class Closable(Protocol):
 def unpin(*widgets: Any) -> None:
     """Let the front end choose the thread on which messages to these widgets are handled.
 
-    From ipykernel 7.4 on, a message to a widget is handled by the (sub)shell that last published
-    on the widget's comm, which makes a click wait for a busy cell. Without that rule JupyterLab's
-    own choice holds, a subshell for all widgets. Private to ipykernel, and guarded: where it is
-    not found, clicks are handled when the cell has ended.
+    Since ipykernel 7.4, a message to a widget is handled by the (sub)shell that last published on
+    the widget's comm, so that a click waits for a busy cell. Without that rule JupyterLab chooses,
+    and it chooses a subshell for all widgets. The attribute is private to ipykernel and guarded: if
+    it is missing, clicks are handled after the cell.
     """
     for widget in widgets:
         comm = getattr(widget, "comm", None)
@@ -43,14 +43,14 @@ def unpin(*widgets: Any) -> None:
 
 
 class Cell(NamedTuple):
-    """Where code runs: the cell, and which of its executions."""
+    """The place where code runs: the cell, and the number of its execution."""
 
     cell: str
     execution: str
 
 
 def current_cell() -> Cell | None:
-    """The cell being executed; None outside a notebook, or where the front end does not say."""
+    """Return the cell being executed; None outside a notebook, or if the front end hides it."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     kernel = getattr(shell, "kernel", None)
@@ -64,21 +64,21 @@ def current_cell() -> Cell | None:
 
 
 def without_page() -> bool:
-    """Whether code is executed with no page to show it: nbclient's requests name no cell."""
+    """Whether code is executed without a page, as by nbclient, whose requests name no cell."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None and current_cell() is None and not in_colab()
 
 
 def display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
-    """Put output down, under a name by which it can be replaced."""
+    """Show output under a name by which it can be replaced."""
     from IPython.display import display as put
 
     put(data, metadata=metadata, raw=True, display_id=name)
 
 
 def update_display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
-    """Replace the output of that name. A page draws it anew, and may jump."""
+    """Replace the output of that name. A page draws it again, and may jump."""
     from IPython.display import update_display as replace
 
     replace(data, metadata=metadata, raw=True, display_id=name)
@@ -89,10 +89,10 @@ _made_lock = threading.Lock()
 
 
 def replace_in_cell(widget: Closable) -> None:
-    """Close the widgets that an earlier execution of the current cell has made.
+    """Close the widgets that an earlier execution of the current cell made.
 
-    A front end does not tell the kernel that a cell's output is gone, so a widget whose cell is
-    run again would otherwise keep its run, its comms and its pictures for ever.
+    Front ends do not tell the kernel that a cell's output is gone. Otherwise a widget whose cell is
+    run again would keep its run, its comms and its images for ever.
     """
     here = current_cell()
     if here is None:
@@ -109,15 +109,15 @@ def replace_in_cell(widget: Closable) -> None:
 
 
 def in_colab() -> bool:
-    """Whether this is Google Colab, which does not paint what a thread sends after its cell."""
+    """Whether this is Google Colab, which does not show what a thread sends after its cell."""
     return "google.colab" in sys.modules
 
 
 def wait_for(done: threading.Event, timeout: float | None = None) -> bool:
-    """Wait until ``done`` is set, open to Ctrl-C; True if it is. ``timeout`` in seconds.
+    """Wait at most ``timeout`` seconds until ``done`` is set; return whether it is.
 
-    On Colab the messages of the front end (Stop) are handled meanwhile, where the package
-    jupyter_ui_poll is installed.
+    Ctrl-C interrupts it. On Colab, messages of the front end (such as Stop) are handled meanwhile
+    if the package jupyter_ui_poll is installed.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     with contextlib.ExitStack() as stack:

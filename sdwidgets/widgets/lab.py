@@ -465,7 +465,7 @@ class Lab(FromPage, anywidget.AnyWidget):
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         if kernel.without_page() or kernel.in_colab():
-            kernel.wait_for(self._work.idle)  # nobody hears of what comes after the cell
+            kernel.wait_for(self._work.idle)  # output after the cell would be lost
         kernel.display(*self._repr_mimebundle_(), self.uid)
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What the autoencoder lab computes beside the notebook, and when."""
+"""What the autoencoder lab computes in the background, and when."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class LabWork:
             self.refresh()
 
     def refresh(self) -> None:
-        """Compute everything anew for the same image: an autoencoder was replaced."""
+        """Compute everything again for the same image, after an autoencoder was replaced."""
         with self.lock:
             self.new_choice()
             self.new_active()
@@ -203,7 +203,7 @@ class LabWork:
                 return
             try:
                 done.append(self._workbench.reconstruction(name, picture))
-            except SDWidgetsError as error:  # the others are shown all the same
+            except SDWidgetsError as error:  # the others are still shown
                 failure = failure or error
             if name == chosen[-1] or self._pace.left() <= 0:
                 self._pace.sent()

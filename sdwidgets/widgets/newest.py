@@ -1,4 +1,4 @@
-"""Work beside the notebook of which only the newest counts, as sliders need it."""
+"""Background work where only the newest request counts, as for sliders."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..daemon import start_daemon
 log = logging.getLogger(__name__)
 
 Work = Callable[[Callable[[], bool]], object]
-"""A piece of work; its argument says whether the work is out of date."""
+"""A piece of work; its argument is a function that tells whether the work is out of date."""
 
 
 class Newest:
-    """Does pieces of work one after another on its own thread; of each kind only the newest.
+    """Does pieces of work in order on its own thread, but only the newest of each kind.
 
-    ``ask`` may be called from any thread and returns at once. At most one piece of a kind is under
-    way, and one waits. ``failed`` gets what a piece raises, and ``finished`` is called when all is
-    done, both on that thread, which lives while there is work.
+    ``ask`` may be called from any thread and returns at once. Of each kind, at most one piece is
+    running and one is waiting. ``failed`` gets the exceptions, and ``finished`` is called when all
+    work is done, both on that thread, which lives while there is work.
     """
 
     def __init__(self, failed: Callable[[BaseException], object], finished: Callable[[], object]):
@@ -33,9 +33,9 @@ class Newest:
         self._closed = False
 
     def ask(self, kind: str, work: Work) -> None:
-        """Do the work, in place of any of that kind that waits; does nothing after `close`.
+        """Do the work, instead of any waiting work of that kind. Does nothing after `close`.
 
-        Raises ``Busy`` if the system has no thread to give.
+        Raises ``Busy`` if the system cannot start another thread.
         """
         with self._lock:
             if self._closed:
@@ -48,19 +48,19 @@ class Newest:
             self.idle.clear()
 
     def drop(self, kind: str) -> None:
-        """Forget work of that kind that waits; what is under way becomes out of date."""
+        """Forget waiting work of that kind; running work of that kind becomes out of date."""
         with self._lock:
             self._newest[kind] = self._newest.get(kind, 0) + 1
             self._waiting.pop(kind, None)
 
     def close(self) -> None:
-        """Take no more work; what is under way ends when it checks whether it is out of date."""
+        """Take no more work; running work ends when it checks whether it is out of date."""
         with self._lock:
             self._closed = True
             self._waiting.clear()
 
     def _start(self) -> None:
-        """Called with the lock held. The thread takes it first, and so finds work."""
+        """Start the thread; the caller holds the lock, so the thread finds its work."""
         self._thread = start_daemon("sdwidgets lab", self._go_on)
 
     @property
@@ -88,7 +88,7 @@ class Newest:
 
             try:
                 work(is_old)
-            except BaseException as error:  # the thread goes on, whatever it was
+            except BaseException as error:  # the thread goes on after any error
                 _harmless(self._failed, error)
 
 

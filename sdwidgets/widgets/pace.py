@@ -1,4 +1,4 @@
-"""How often widgets send: they share one connection, and a page draws all that comes."""
+"""How often widgets send: they share a connection, and a page draws everything that arrives."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable
 
 INTERVAL = 1 / 15
-"""Seconds between two messages with frames of a widget, at least."""
+"""The least seconds between two messages of a widget with frames."""
 
 MOST = 80
-"""Messages with frames per second, of all widgets together; this leaves room for others."""
+"""The most messages with frames per second of all widgets, which leaves room for others."""
 
 ANSWER_INTERVAL = 1.0
-"""Seconds between two answers of a widget, at least."""
+"""The least seconds between two answers of a widget."""
 
 
 class Pace:
-    """When a widget may send its next frames: at its own interval, and within everybody's limit."""
+    """When a widget may send its next frames: at its own interval, and within the common limit."""
 
     _all_sent = -float("inf")  # when any widget last sent
 
@@ -26,7 +26,7 @@ class Pace:
         self._sent = -float("inf")
 
     def left(self) -> float:
-        """Seconds until it may send; 0 or less means now."""
+        """Return the seconds until it may send; 0 or less means now."""
         return max(self._sent + self._interval, Pace._all_sent + 1 / MOST) - time.perf_counter()
 
     def sent(self) -> None:
@@ -35,9 +35,9 @@ class Pace:
 
 
 class Answer:
-    """Answers pages that ask, at most once a second; every view of a widget hears each answer.
+    """Answers pages at most once per second; every view of a widget gets each answer.
 
-    Questions in between are answered together when the second is over.
+    Requests in between are answered together at the end of the second.
     """
 
     def __init__(self, send: Callable[[], object]):
@@ -47,7 +47,7 @@ class Answer:
         self._waiting = False
 
     def __call__(self) -> None:
-        """A page asks."""
+        """Answer a page now, or at the end of the second."""
         with self._lock:
             if self._waiting:
                 return

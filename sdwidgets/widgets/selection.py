@@ -1,7 +1,7 @@
-"""What a person has chosen to see of a run: the same traits in every viewer, so they can be linked.
+"""The selections of a viewer: the same traits in every viewer, so that they can be linked.
 
-The page and Python set them alike. Nothing is computed when they change: they choose among what is
-in the browser already.
+The page and Python can both set them. Nothing is computed when they change: they select from the
+data that is in the browser already.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .kernel import AnyTrait
 
 log = logging.getLogger(__name__)
 
-SAFE_WHOLE = 2**53 - 1  # the whole numbers that a browser holds exactly
+SAFE_WHOLE = 2**53 - 1  # browsers hold whole numbers exactly up to here
 
 
 class Choice(AnyTrait):
-    """A trait whose value ``check`` (of checks.py, given its name) returns as kept, or refuses.
+    """A trait whose values are checked by ``check(name, value)``, which returns the kept value.
 
-    Refused values raise InputError, which names the trait and says what is ``wanted``; the check's
-    own words where that is "".
+    Refused values raise InputError with the trait's name and the values ``wanted``, or with the
+    message of the check if ``wanted`` is "".
     """
 
     def __init__(self, default: Any, check: Callable[[str, Any], Any], wanted: str = ""):
@@ -49,7 +49,7 @@ class Choice(AnyTrait):
 
 
 def choice(spec: Spec, wanted: str = "") -> Choice:
-    """The trait of an entry of the contract's `SELECTION` or `LAB_SELECTION`."""
+    """Return the trait of an entry of the contract's `SELECTION` or `LAB_SELECTION`."""
     return Choice(spec["default"], partial(_CHECKS[spec["kind"]], spec=spec), wanted)
 
 
@@ -103,14 +103,14 @@ _CHECKS: dict[str, Callable[..., Any]] = {
 
 
 class FromPage(traitlets.HasTraits):
-    """A widget of which a page may set what is a `Choice`, and nothing else."""
+    """A widget whose page may set the traits that are a `Choice`, and no others."""
 
     _refused = False
 
     def set_state(self, sync_data: Any) -> None:
-        """Take what a page sends: choices, and of these what can be chosen.
+        """Take the valid choices that a page sends.
 
-        The rest is ignored, and said in the log the first time. Every other trait is the kernel's.
+        Everything else is ignored and logged the first time: only the kernel sets other traits.
         """
         accepted = {}
         for name, value in sync_data.items() if isinstance(sync_data, dict) else ():
@@ -125,7 +125,7 @@ class FromPage(traitlets.HasTraits):
             super().set_state(accepted)  # type: ignore[misc]  # the widget's, beside this
 
     def _ignore(self, what: Any) -> None:
-        """Say in the log, once, that a page sent something that is no use."""
+        """Log once that a page sent something invalid."""
         level = logging.DEBUG if self._refused else logging.WARNING
         self._refused = True
         log.log(level, "A page sent %s, which is ignored.", reprlib.repr(what))
@@ -135,8 +135,8 @@ class Selections(FromPage):
     """The traits of all viewers that a page may set."""
 
     step = choice(SELECTION["step"], "a step's number, or -1 for the newest")
-    """The step on show, counted from 0; -1 is the newest. Where a long run was thinned, the nearest
-    that was kept."""
+    """The step that is shown, counted from 0; -1 is the newest. If a long run was thinned, the
+    nearest kept step is shown."""
 
     word = choice(SELECTION["word"])
     """The pinned word, as it is written in the prompt; "" for none. Also "<start>", "<end>" and
@@ -145,37 +145,37 @@ class Selections(FromPage):
     other = choice(SELECTION["other"])
     """A second word, shown beside the first; "" for none."""
 
-    layer = choice(SELECTION["layer"], "a layer's number, or -1 for those that count by themselves")
-    """The layer whose attention is shown, counted from 0; -1 for those that `Recipe` names."""
+    layer = choice(SELECTION["layer"], "a layer's number, or -1 for the layers of the recipe")
+    """The layer whose attention is shown, counted from 0; -1 for the layers of the `Recipe`."""
 
     span = choice(SELECTION["span"])
-    """Attention of "run", the mean over its steps so far, or of the "step" on show alone."""
+    """Attention of the "run", which is the mean over its steps so far, or of the "step" shown."""
 
     guidance = choice(SELECTION["guidance"], "a number from -100 to 100, or None for the run's own")
-    """The guidance scale that the clean picture of the step on show is worked out with; None is the
-    run's own. Only that view changes: the step was taken with the run's."""
+    """The guidance scale with which the clean image of the step is computed; None is the run's own.
+    Only that view changes: the step itself was made with the run's scale."""
 
-    picture = choice(SELECTION["picture"], "a picture's number")
-    """Which picture of a batch is shown, counted from 0."""
+    picture = choice(SELECTION["picture"], "an image's index")
+    """The index of the image that is shown of a batch."""
 
     view = choice(SELECTION["view"])
-    """What the stage shows: the "picture" as it forms and at the end decoded, the "clean" latents
-    expected at the step, the "noisy" ones, or the "change" from the step before."""
+    """What the stage shows: the "picture" as it forms, decoded at the end; the "clean" latents
+    expected at the step; the "noisy" latents; or the "change" from the previous step."""
 
     opacity = choice(SELECTION["opacity"])
-    """Of the heat map over the picture: 0 lets all of the picture through."""
+    """The opacity of the heat map over the image, 0 to 1."""
 
     colormap = choice(SELECTION["colormap"])
     """The colours of the heat map."""
 
     contour = choice(SELECTION["contour"])
-    """Whether a line surrounds where the word's attention is strongest."""
+    """Whether a line surrounds the strongest attention of the word."""
 
 
 SELECTIONS: dict[str, Choice] = {
     name: trait for name, trait in Selections.class_traits().items() if isinstance(trait, Choice)
 }
-"""The name and the trait of each."""
+"""The selections: name -> trait."""
 
 OF_A_RUN = ("step", "layer", "guidance", "picture")
-"""Selections that mean something else in another run, and begin anew with it."""
+"""The selections that are reset for another run, where they would mean something else."""

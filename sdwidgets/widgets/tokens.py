@@ -1,4 +1,4 @@
-"""The viewer with its tokens panel alone."""
+"""The viewer with only its tokens panel."""
 
 from __future__ import annotations
 

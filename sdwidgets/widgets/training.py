@@ -252,7 +252,7 @@ class TrainingView(anywidget.AnyWidget):
             self._end(run, state, message)
 
     def _goes_on(self, run: Run) -> bool:
-        """Whether there is to be another step; waits during a pause."""
+        """Whether to make another step. Waits during a pause."""
         with self.lock:
             paused = not run.go.is_set() and not run.stopping
             if paused and self._run is run:

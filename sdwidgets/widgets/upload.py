@@ -1,4 +1,4 @@
-"""Files that a page sends in parts, put together again."""
+"""Files that a page sends in parts, joined again."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..contract import UPLOAD
 from ..errors import ImageError, InputError
 
 LARGEST = UPLOAD["largest"]
-"""Bytes of a file, at most; the page refuses larger ones before it sends any."""
+"""The most bytes of a file; the page refuses larger files before it sends anything."""
 
 PART = UPLOAD["part"]
-"""Bytes of a part, at most."""
+"""The most bytes of a part."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Part:
 
     @classmethod
     def of(cls, message: dict[str, Any], buffers: Sequence[Any]) -> Part:
-        """The part in a message. Raises ``InputError`` for a message without one."""
+        """Return the part in a message. Raises ``InputError`` for a message without a part."""
         size = checks.whole("size", message.get("size"), 0, 2**53 - 1)
         parts = checks.whole("parts", message.get("parts"), 1, 2**14)
         part = checks.whole("part", message.get("part"), 0, parts - 1)
@@ -44,12 +44,12 @@ class Part:
 
 @dataclass
 class Upload:
-    """The parts of the newest file so far."""
+    """The parts of the newest file that have arrived so far."""
 
     parts: list[Part] = field(default_factory=list)
 
     def add(self, part: Part) -> bytes | None:
-        """Take the next part. Returns the whole file after the last part, else None.
+        """Take the next part; return the whole file after the last part, otherwise None.
 
         Raises ``ImageError`` for a file that is too large or does not arrive whole.
         """
