@@ -7,8 +7,8 @@ import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..configs import ModelConfig, Prediction
-from ..errors import CheckpointError, CheckpointNotFound
+from ..configs import ModelConfig, Prediction, TextConfig
+from ..errors import CheckpointError, CheckpointNotFound, InputError
 from . import config_json, hub, infer, names
 from .layout import Layout, Weights
 from .recognise import foreign_names
@@ -33,6 +33,12 @@ def open_file(
     shapes = {name: entry.shape for name, entry in file.entries.items()}
     if what := foreign_names(shapes):
         raise CheckpointError(f"{path} is {what}.")
+    if config is not None and [type(embedder) for embedder in config.embedders] != [TextConfig]:
+        raise InputError(
+            "Single files are loaded with one text encoder.\n"
+            "config.embedders must be (TextConfig(...),).",
+            parameter="config",
+        )
     if config is None:
         inferred = infer.infer_config(shapes, file.metadata, path, prediction=prediction)
         config = inferred.config

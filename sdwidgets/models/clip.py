@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..configs import TextConfig
+from ..errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +150,8 @@ class Transformer(nn.Module):
 
 
 class CLIPText(nn.Module):
-    """ids [B, T] -> `TextStates`; T is at most ``config.length``.
+    """ids [B, T] -> `TextStates`; T is at most ``config.length``. Raises InputError for a ``skip``
+    of more layers than there are.
 
     The pooled state is the end token's, after all layers, the final layer norm and, if the config
     has one, the projection. (For configs with the old, wrong end token 2, transformers takes the
@@ -158,6 +160,12 @@ class CLIPText(nn.Module):
 
     def __init__(self, config: TextConfig):
         super().__init__()
+        if not 0 <= config.skip <= config.layers:
+            raise InputError(
+                f"A text encoder of {config.layers} layers cannot skip {config.skip}.\n"
+                f"Give a skip of 0 to {config.layers}.",
+                parameter="skip",
+            )
         self.config = config
         self.text_model = Transformer(config)
         self.text_projection = (

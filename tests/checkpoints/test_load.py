@@ -33,6 +33,7 @@ from vocabulary import write_one_file
 
 from sdwidgets.checkpoints import load, load_model, weights
 from sdwidgets.checkpoints.weights import WeightFile
+from sdwidgets.configs import ClassConfig, EmbedderConfig
 from sdwidgets.errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -204,6 +205,17 @@ def test_one_file_with_diffusers_names(tmp_path: Path) -> None:
     }
     path = save_tensors(tensors, tmp_path / "one.safetensors")
     assert_weights(load_model(path, config=SMALL, device="cpu"))
+
+
+@pytest.mark.parametrize(
+    "embedders", [(), (ClassConfig(("cat",), 24),), (SMALL.text[0], ClassConfig(("cat",), 24))]
+)
+def test_a_config_with_weights_that_one_file_has_no_names_for_is_refused(
+    one_file: Path, embedders: tuple[EmbedderConfig, ...]
+) -> None:
+    with pytest.raises(InputError, match="one text encoder") as caught:
+        load_model(one_file, config=replace(SMALL, embedders=embedders), device="cpu")
+    assert caught.value.parameter == "config"
 
 
 def test_the_tokenizer_of_one_file_can_be_given(one_file: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 
 from sdwidgets import configs
 from sdwidgets.configs import TextConfig
+from sdwidgets.errors import InputError
 from sdwidgets.models.clip import CLIPText
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -78,3 +79,9 @@ def test_gradients_reach_every_weight() -> None:
 def test_more_tokens_than_positions_are_an_error() -> None:
     with pytest.raises(RuntimeError):
         CLIPText(SMALL)(torch.zeros(1, 10, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("skip", [-1, SMALL.layers + 1])
+def test_layers_that_are_not_there_cannot_be_skipped(skip: int) -> None:
+    with pytest.raises(InputError, match="skip"):
+        CLIPText(replace(SMALL, skip=skip))
