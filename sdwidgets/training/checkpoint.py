@@ -7,6 +7,7 @@ It is a dict of "model" (the weights), "ema" (their average), "step" (steps take
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,16 @@ from torch import Tensor, nn
 
 from ..checks import is_whole
 from ..errors import CheckpointError, CheckpointNotFound
+
+_RENAMED = (
+    # transformers 5 leaves out the prefix of a text transformer's names
+    (
+        re.compile(r"^(text|conditioner)\.(?=(embeddings|encoder|final_layer_norm)\.)"),
+        r"\1.text_model.",
+    ),
+    (re.compile(r"^conditioner\."), "embedders.0."),
+)
+"""Names of weights in checkpoints of version 0.1.0, and what replaces them."""
 
 REMEDY = "Give the file of this training, or a new name to start over. Nothing was loaded."
 
@@ -78,7 +89,17 @@ def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
         and state["step"] >= 0
     ):
         raise CheckpointError(f"{path} is not the checkpoint of a training.\n{REMEDY}")
-    return state
+    return state | {part: _renamed(state[part]) for part in ("model", "ema")}
+
+
+def _renamed(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights under the names that they have now."""
+    renamed = {}
+    for name, value in weights.items():
+        for old, new in _RENAMED:
+            name = old.sub(new, name)
+        renamed[name] = value
+    return renamed
 
 
 def _are_weights(value: Any) -> bool:

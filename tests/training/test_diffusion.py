@@ -317,3 +317,25 @@ def test_heads_that_name_cells_learn_beside_the_denoiser_and_are_not_kept(make, 
     assert isinstance(model.text, TextEncoder)
     assert not any("cells" in name for name in model.unet.state_dict())
     assert replace(model.config, name="mine") == task.config
+
+
+# ------------------------------------------------------------------------- older files
+
+
+def as_written_before(name):
+    """Return the name that a weight had in version 0.1.0, with transformers 5."""
+    return name.replace("embedders.0.", "conditioner.").replace(".text_model.", ".")
+
+
+@pytest.mark.parametrize("mode", ["joint", "classes"])
+def test_a_checkpoint_of_the_first_version_goes_on(make, mode, tmp_path):
+    file = tmp_path / "run.pt"
+    run(make(mode), checkpoint=file)
+    expected = make(mode).result(file)
+    state = torch.load(file)
+    for part in ("model", "ema"):
+        state[part] = {as_written_before(name): value for name, value in state[part].items()}
+    assert any(name.startswith("conditioner.e") for name in state["ema"])
+    torch.save(state, file)
+    assert make(mode).result(file).fingerprint == expected.fingerprint
+    assert len(run(make(mode), replace(PLAN, steps=PLAN.steps + 1), file)) == 1
