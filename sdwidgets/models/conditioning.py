@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import Protocol
 
 import torch
@@ -32,7 +33,7 @@ class Given:
     dropped prompts by it. ``original_size`` (width, height), ``crop`` (left, top) and
     ``target_size`` (width, height) are told to Stable Diffusion XL: the size that a training image
     once had, the corner it was cropped from, and the size it was scaled to. None stands for
-    ``size``, uncropped.
+    ``size``, uncropped. Raises InputError for other values.
     """
 
     prompt: str | None
@@ -40,6 +41,16 @@ class Given:
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.prompt is None or isinstance(self.prompt, str)):
+            raise InputError("A prompt is a text or None.", parameter="prompt")
+        for name in ("size", "original_size", "crop", "target_size"):
+            pair = getattr(self, name)
+            if (name == "size" or pair is not None) and not _is_pair(pair):
+                raise InputError(
+                    f"{name} must be a tuple of two whole numbers of pixels.", parameter=name
+                )
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,6 +192,14 @@ def _embedded(embedder: Embedder, given: Sequence[Given]) -> Conditioning:
 def _joined(routes: Sequence[Tensor | None], dim: int) -> Tensor | None:
     some = [route for route in routes if route is not None]
     return torch.cat(some, dim) if some else None
+
+
+def _is_pair(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(isinstance(number, Integral) and number >= 0 for number in value)  # type: ignore[operator]
+    )
 
 
 def _says_something(value: object) -> bool:

@@ -176,6 +176,24 @@ def test_an_embedder_of_each_config() -> None:
 # -- inputs that are refused -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("given", "parameter"),
+    [
+        ({"prompt": 3}, "prompt"),
+        ({"size": None}, "size"),
+        ({"size": [16, 16]}, "size"),  # such as cannot be told apart by their hash
+        ({"crop": (1,)}, "crop"),
+        ({"crop": (-1, 0)}, "crop"),
+        ({"original_size": (1.5, 2)}, "original_size"),
+        ({"target_size": "ab"}, "target_size"),
+    ],
+)
+def test_what_cannot_be_given_is_refused(given: dict[str, Any], parameter: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Given(**({"prompt": "a cat", "size": SIZE} | given))
+    assert caught.value.parameter == parameter
+
+
 def test_an_input_that_no_embedder_takes_is_refused_by_name() -> None:
     with pytest.raises(InputError, match="takes no prompt") as caught:
         read((), [Given(None, SIZE), Given("a cat", SIZE)])
