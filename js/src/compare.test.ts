@@ -174,7 +174,7 @@ test("text of a prompt stays text", () => {
 
 test("two runs have their difference beside them, three have none", () => {
   const said = () => texts(".sdw-c-difference .sdw-c-note")[0];
-  expect(said()).toBe("right less left; grey is the same. On average 0.0\u00a0%.");
+  expect(said()).toBe("right minus left; grey is equal. Mean 0.0\u00a0%.");
   model.set("film1", film(madeRun({ grids: [[4, 4]], steps: 5 }).frames.slice(1)));
   model.set("step", 0); // of which the second now lacks the frame
   expect(said()).not.toContain(" 0.0 %");
@@ -187,7 +187,7 @@ test("two runs have their difference beside them, three have none", () => {
 test("runs of different sizes have no difference, and that is said", () => {
   undo();
   show(made(1, { size: [32, 32] }), made(2, { size: [64, 32] }));
-  expect(texts(".sdw-c-difference .sdw-c-note")).toEqual(["The two have different sizes here."]);
+  expect(texts(".sdw-c-difference .sdw-c-note")).toEqual(["The two differ in size."]);
 });
 
 test("other runs take their places", () => {

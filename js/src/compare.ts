@@ -1,4 +1,4 @@
-// Runs beside each other, locked to one step and one word.
+// Runs side by side, locked to one step and one word.
 
 import type { Initialize, Render } from "@anywidget/types";
 import { choice, symbol } from "./lib/controls";
@@ -17,10 +17,10 @@ import "./compare.css";
 
 interface Said {
   words: string;
-  always: boolean; // also where it is the same in all runs
+  always: boolean; // shown even if it is the same in all runs
 }
 
-/** What is known of a run, in plain words. */
+/** The settings of a run, in plain words. */
 function settings(column: Column): Said[] {
   const { header } = column.reel;
   if (header === undefined) return [];
@@ -39,7 +39,7 @@ function settings(column: Column): Said[] {
   ];
 }
 
-/** The prompt letter for letter: its words, and what stands between and behind them. */
+/** The whole prompt as its words and the text between and after them. */
 function written(picture: ImageHeader | undefined): { text: string; word?: string }[] {
   const letters = [...(picture?.prompt ?? "")]; // code points, as Python counts
   const words = picture?.words ?? [];
@@ -50,7 +50,7 @@ function written(picture: ImageHeader | undefined): { text: string; word?: strin
   return [...parts, { text: letters.slice(words.at(-1)?.end ?? 0).join("") }];
 }
 
-/** The prompt and the settings, with what is not the same in all runs in bold. */
+/** The prompt and the settings, with the differences between runs in bold. */
 function caption(column: Column, all: readonly Column[]): (Node | string)[] {
   const others = all.map(settings);
   const words = settings(column).flatMap(({ words, always }, i) => {
@@ -75,7 +75,7 @@ function imageHeader(column: Column) {
   return header?.pictures[pictureAt(header, column.selection.picture)];
 }
 
-/** The first prompt in order, then what other prompts have beside it. */
+/** The words of the first prompt, then the other prompts' further words. */
 function allWords(columns: readonly Column[]): Part[] {
   const parts = promptParts(columns[0] && imageHeader(columns[0]));
   for (const column of columns.slice(1)) {
@@ -87,7 +87,7 @@ function allWords(columns: readonly Column[]): Part[] {
   return parts;
 }
 
-/** One run: its picture with the heat over it, the step, what it is. */
+/** One run: its image with the heat map over it, its step and its settings. */
 function figure(column: Column, all: Traces): Panel {
   const stage = screen(column, { over: heatOverlay(column) });
   const where = h("span", {});
@@ -123,15 +123,15 @@ function figure(column: Column, all: Traces): Panel {
   return { element, update, remove: () => stage.remove?.() };
 }
 
-/** What all show: of the steps, and of the words. */
+/** The buttons for what all images show. */
 function looks(view: View): Panel {
   const views = choice<Selection["view"]>(
-    "What the pictures show",
+    "What the images show",
     [
       { value: "noisy", label: ["noisy ", symbol("x", "t")] },
       { value: "clean", label: ["clean so far ", symbol("x", "0")] },
       { value: "change", label: ["change ", symbol("Δx", "0")] },
-      { value: "picture", label: ["picture"] },
+      { value: "picture", label: ["image"] },
     ],
     (value) => view.select(value === "picture" ? { view: value, step: -1 } : { view: value }),
   );
@@ -143,7 +143,7 @@ function looks(view: View): Panel {
   };
 }
 
-/** Draws all of them into the root; returns the undoing. */
+/** Draws all runs into the root; returns the cleanup. */
 export function show(root: HTMLElement, all: Traces): () => void {
   root.classList.add("sdw", "sdw-compare");
   const words = chips(all, "Words of the prompts");
@@ -154,7 +154,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
   const below = h("div", "sdw-c-below");
   let panels: Panel[] = [];
   let moving: Panel | undefined;
-  let drawn = -1; // how many columns are
+  let drawn = -1; // the number of columns drawn
 
   root.replaceChildren(
     h("div", "sdw-c-bar", shared.element),
@@ -173,7 +173,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
     for (const panel of panels) panel.remove?.();
     panels = [];
   };
-  /** Anew where another number of runs is shown; else what is there is filled anew. */
+  /** Rebuilds the panels if the number of runs changed. */
   const build = () => {
     if (drawn === all.columns.length) return;
     drawn = all.columns.length;

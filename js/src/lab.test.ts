@@ -89,7 +89,7 @@ afterEach(() => {
 
 // -------------------------------------------------------------------------------- the comparison
 
-test("the picture and each chosen autoencoder have a cell, with the numbers", () => {
+test("the image and each chosen autoencoder have a cell, with the numbers", () => {
   expect(all(".sdw-lab-cell").map((cell) => cell.dataset.name)).toEqual([undefined, "A", "B"]);
   expect(numbersOf("A")).toEqual(["20.0 dB", "0.900", "0.010", "0.500", "12 ms"]);
 });
@@ -139,7 +139,7 @@ test("error maps have one scale for all", () => {
   expect([...full]).toEqual([252, 253, 191, 255]);
 });
 
-test("where a heat map is cold the picture is seen whole", () => {
+test("where a heat map is cold the image is seen whole", () => {
   const pixels = heatPixels(new Uint8Array([0, 255]));
   expect(pixels[3]).toBe(0);
   expect((pixels[7] as number) > 200).toBe(true);
@@ -151,7 +151,7 @@ test("a pixel marks the pixels of its latent cell", () => {
   expect(spot({ cell: undefined, pixel: undefined }, 8)).toBeUndefined();
 });
 
-test("what a cell touches is drawn on the picture and the active one, while it is pointed at", () => {
+test("what a cell touches is drawn on the image and the active one, while it is pointed at", () => {
   const touch = { of: "cell", x: 1, y: 0, width: 4, height: 4, share: 1 };
   const view = stores.of(model as never) as Store;
   view.point({ cell: { x: 1, y: 0 } });
@@ -318,7 +318,7 @@ test("no text is ever markup", () => {
   expect(one(".sdw-lab-original figcaption").textContent).toBe("<img>");
 });
 
-test("the undoing leaves no listener and no picture's address", () => {
+test("the undoing leaves no listener and no image's address", () => {
   expect(urls.size).toBeGreaterThan(0);
   undo();
   expect(model.listening).toBe(0);

@@ -35,7 +35,7 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-test("a run in someone's own loop is shown with its numbers, and then its picture", () => {
+test("a run in someone's own loop is shown with its numbers, and then its image", () => {
   expect([el.dataset.state, el.dataset.show]).toEqual(["idle", "nothing"]);
   const { header, frames } = madeRun();
   model.change({ header, frame0: frames[0], frame1: frames[1], state: "running" });

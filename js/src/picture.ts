@@ -1,4 +1,4 @@
-// The image as it forms, and what the run is doing.
+// The image as it forms, and the state of the run.
 
 import type { Render } from "@anywidget/types";
 import { Kernel } from "./lib/kernel";

@@ -158,7 +158,7 @@ test("the end is shown only after all the steps before it", () => {
   ]);
 });
 
-test("a new run counts from nothing, and the picture stays until its first step", () => {
+test("a new run counts from nothing, and the image stays until its first step", () => {
   finish(1, 3);
   model.change({ state: "loading", message: "Loading" });
   expect([el.dataset.frames, el.dataset.show, numbers()[0]]).toEqual(["0", "picture", "–"]);
@@ -186,7 +186,7 @@ test("the run says how long a step takes and how long the steps to come will", (
   expect(numbers()[3]).toBe("–");
 });
 
-test("an error is an alert, in words only, and the picture before it stays", () => {
+test("an error is an alert, in words only, and the image before it stays", () => {
   finish(1, 20);
   const message = "<img src=x onerror=alert(1)> is no size";
   model.change({ state: "error", message });
@@ -197,7 +197,7 @@ test("an error is an alert, in words only, and the picture before it stays", () 
   expect(text(".sdw-error")).toBe("");
 });
 
-test("a run that fails half-way gives the stage back to the picture before", () => {
+test("a run that fails half-way gives the stage back to the image before", () => {
   finish(1, 3);
   begin(2, 2);
   refresh();
@@ -207,7 +207,7 @@ test("a run that fails half-way gives the stage back to the picture before", () 
 });
 
 test.each(["stopped", "done"])(
-  "a run that is %s without a picture leaves its last step",
+  "a run that is %s without an image leaves its last step",
   (state) => {
     begin(1, 2);
     model.change({ state, message: "Over" });
@@ -220,7 +220,7 @@ test.each(["stopped", "done"])(
   },
 );
 
-test("after a run the slider goes back through its steps, and ends in the picture", () => {
+test("after a run the slider goes back through its steps, and ends in the image", () => {
   finish(1, 3);
   scrub(1);
   expect([numbers()[0], text(".sdw-v-where")]).toEqual(["2 of 20", "step 2 of 20"]);
@@ -230,7 +230,7 @@ test("after a run the slider goes back through its steps, and ends in the pictur
   expect(el.dataset.show).toBe("picture");
 });
 
-test("also after a setting was refused the end of the slider is the picture", () => {
+test("also after a setting was refused the end of the slider is the image", () => {
   finish(1, 3);
   model.change({ state: "error", message: "33 is no size" });
   scrub(0);
@@ -239,7 +239,7 @@ test("also after a setting was refused the end of the slider is the picture", ()
   expect(el.dataset.show).toBe("picture");
 });
 
-test("a run whose picture never came does not end in the picture of another", () => {
+test("a run whose image never came does not end in the image of another", () => {
   finish(1, 20);
   begin(2, 2);
   model.change({ state: "stopped", message: "Stopped" });
@@ -270,7 +270,7 @@ test("every image of a batch is on the stage, in a grid", () => {
   expect(find(".sdw-v-finals").style.getPropertyValue("--sdw-columns")).toBe("2");
 });
 
-test("the stage has the shape of the picture before there is one", () => {
+test("the stage has the shape of the image before there is one", () => {
   expect(find(".sdw-v-picture").style.getPropertyValue("--sdw-shape")).toBe("128 / 64");
   model.change({ shape: [64, 128] });
   expect(find(".sdw-v-picture").style.getPropertyValue("--sdw-wide")).toBe("auto");
@@ -399,7 +399,7 @@ test("Stop says at once what will happen", () => {
   expect(text(".sdw-status")).toBe("Stopping after this step");
   expect(model.sent.at(-1)).toEqual({ kind: "ping" });
   vi.advanceTimersByTime(1100);
-  expect(text(".sdw-status")).toBe("Stopping when the cell has ended");
+  expect(text(".sdw-status")).toBe("Stopping once the cell has finished");
   model.emit("msg:custom", { kind: "pong" }, []);
   expect(text(".sdw-status")).toBe("Stopping after this step");
   model.change({ state: "stopped", message: "Stopped after step 1 of 20" });
@@ -461,7 +461,7 @@ test("Ctrl-Enter anywhere in the Studio generates", () => {
   expect(kinds().filter((kind) => kind === "generate")).toHaveLength(1);
 });
 
-test("a new picture in the history comes into view, and Tab reaches the one on show", () => {
+test("a new image in the history comes into view, and Tab reaches the one on show", () => {
   model.change({ history: [entry(1), entry(2)], current: 1 });
   const stops = () => all(".sdw-thumb").map((thumb) => thumb.tabIndex);
   expect(stops()).toEqual([0, -1]);
@@ -476,7 +476,7 @@ test("a new picture in the history comes into view, and Tab reaches the one on s
   expect(stops()).toEqual([0, -1, -1]);
 });
 
-test("a picture of the history asks for its result by number", () => {
+test("an image of the history asks for its result by number", () => {
   model.change({ history: [{ ...entry(4), prompt: "<b>", title: "<i>" }], current: 4 });
   const [thumb] = all(".sdw-thumb");
   expect(thumb?.getAttribute("aria-current")).toBe("true");

@@ -1,4 +1,4 @@
-// The Studio's stage, and what the controls around it cannot do themselves.
+// The Studio's stage, and what the ipywidgets around it cannot do themselves.
 
 import type { Render } from "@anywidget/types";
 import { aria } from "./lib/dom";
@@ -16,7 +16,7 @@ import { views } from "./panels/views";
 import "./studio.css";
 
 export interface Model extends Reel {
-  panels: string[]; // [] while it is closed
+  panels: string[]; // [] while closed
   history: Entry[];
   current: number; // id of the history entry on show
 }
@@ -32,8 +32,8 @@ function insideOf(view: Show, names: readonly string[]): Inside | undefined {
 }
 
 /**
- * The Studio around the stage: ipywidgets, which are not ours, but lack what they should say.
- * Returns what marks them with the state of the run, and the undoing.
+ * Adds to the ipywidgets around the stage what they lack for keys and screen readers. Returns
+ * `mark`, which marks them with the state of the run, and `remove`.
  */
 function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
   const find = (selector: string) => root.querySelector<HTMLElement>(selector);
@@ -46,7 +46,7 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
   };
   find(".sdw-stop")?.addEventListener("click", ask);
 
-  /** Say of the controls what their classes only show. */
+  /** Describes to screen readers what classes only show. */
   const describe = () => {
     for (const fold of all(".sdw-more, .sdw-look")) {
       aria(fold, "expanded", fold.classList.contains("mod-active"));
@@ -79,7 +79,7 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
 }
 
 function generate(kernel: Kernel) {
-  // A field tells the kernel its value when it changes, which is when it loses the focus.
+  // A field sends its value to the kernel on a change event, normally when it loses the focus.
   const field = document.activeElement;
   if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) {
     field.dispatchEvent(new Event("change", { bubbles: true }));
@@ -107,7 +107,7 @@ const render: Render<Model> = ({ model, el }) => {
     shown.open(insideOf(view, names));
   };
   const remember = () => earlier.show(model.get("history") ?? [], model.get("current"));
-  // The host puts this element into the page after render; then the Studio around it is known.
+  // The host puts this element into the page after render. Then the Studio around it is known.
   const arrived = new ResizeObserver(() => {
     const root = el.closest<HTMLElement>(".sdw-studio");
     if (root !== null) around ??= surroundings(root, kernel, view);

@@ -121,7 +121,7 @@ test("without a kernel the last state stays and the silence is said", () => {
   expect(text(".sdw-t-status")).toBe("Training");
 });
 
-test("the newest pictures are on show until another is chosen", () => {
+test("the newest images are on show until another is chosen", () => {
   state("running");
   model.change({ grid0: sheet(1), grid1: sheet(10) });
   const left = one(".sdw-t-left");
@@ -153,7 +153,7 @@ test("a thumbnail is made once, and keeps the focus", () => {
   expect(URL.createObjectURL).toHaveBeenCalledTimes(3);
 });
 
-test("the slider goes through the pictures", () => {
+test("the slider goes through the images", () => {
   model.change({ grid0: sheet(1), grid1: sheet(10), grid2: sheet(20) });
   const slider = one("input[type=range]") as HTMLInputElement;
   expect(slider.max).toBe("2");
@@ -208,7 +208,7 @@ test("each value has its number and can be drawn", () => {
   expect(one(".sdw-t-curve").dataset.value).toBe("little_noise");
 });
 
-test("a new training forgets the pictures of the one before", () => {
+test("a new training forgets the images of the one before", () => {
   state("done");
   model.change({ grid0: sheet(1), grid1: sheet(2) });
   all(".sdw-t-thumb")[0]?.click();
@@ -218,7 +218,7 @@ test("a new training forgets the pictures of the one before", () => {
   expect(one(".sdw-t-left").dataset.step).toBe("9");
 });
 
-test("a view that is taken away leaves no listener and no picture behind", () => {
+test("a view that is taken away leaves no listener and no image behind", () => {
   model.change({ grid0: sheet(1), grid1: sheet(2) });
   one(".sdw-v-play").click();
   undo();

@@ -1,4 +1,4 @@
-// A training as it goes on: its images, its loss in numbers and as a curve; pause and stop.
+// A running training: its images, its loss in numbers and as a curve, pause and stop.
 
 import type { AnyModel, Render } from "@anywidget/types";
 import { quietly } from "./lib/choices";

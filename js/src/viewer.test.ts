@@ -363,9 +363,9 @@ test("the space key plays and pauses, and on the button it is the button's", () 
   expect(press(" ", find(".sdw-v-play")).defaultPrevented).toBe(false);
 });
 
-// --------------------------------------------------------------------------------- the picture
+// --------------------------------------------------------------------------------- the image
 
-test("the picture comes at the end, in place of the last step, and goes when one looks back", () => {
+test("the image comes at the end, in place of the last step, and goes when one looks back", () => {
   model.change({ ...traits(), ...running });
   expect([el.dataset.view, pressed()]).toEqual(["clean", "clean"]);
   model.change(done);
@@ -382,7 +382,7 @@ test("who chose the clean latents keeps them at the end", () => {
   expect([model.state.view, el.dataset.view]).toEqual(["clean", "clean"]);
 });
 
-test("the picture cannot be chosen before it is there", () => {
+test("the image cannot be chosen before it is there", () => {
   model.change({ ...traits(), ...running });
   const button = find("[data-value=picture]");
   expect(button.getAttribute("aria-disabled")).toBe("true");
@@ -391,7 +391,7 @@ test("the picture cannot be chosen before it is there", () => {
   expect(model.state.view).toBe("noisy");
 });
 
-test("to choose the picture is to go to the end, with the guidance of the run", () => {
+test("to choose the image is to go to the end, with the guidance of the run", () => {
   model.change({ ...traits({ guided: true }), ...done, step: 1, guidance: 9, view: "noisy" });
   find("[data-value=picture]").click();
   expect(model.state).toMatchObject({ view: "picture", step: -1, guidance: null });
@@ -419,7 +419,7 @@ test("the change is against the step before, and says how strong it is shown", (
   expect(pixels(find(".sdw-v-latents"), 1)).toEqual([[128, 128, 128]]);
 });
 
-test("of several pictures one is on show, with buttons to the others", () => {
+test("of several images one is on show, with buttons to the others", () => {
   model.change({
     ...traits({ prompts: ["a cat", "a dog"] }),
     ...done,
@@ -427,17 +427,17 @@ test("of several pictures one is on show, with buttons to the others", () => {
   });
   const pages = find(".sdw-v-pages");
   expect([pages.hidden, text(".sdw-v-pages span")]).toEqual([false, "1 of 2"]);
-  find("[aria-label='the picture before']").click();
+  find("[aria-label='previous image']").click();
   expect([model.state.picture, text(".sdw-v-pages span")]).toEqual([1, "2 of 2"]);
   expect(find<HTMLImageElement>(".sdw-v-final").alt).toBe("a dog");
 });
 
-test("for one picture there is nothing to page", () => {
+test("for one image there is nothing to page", () => {
   model.change(traits());
   expect(find(".sdw-v-pages").hidden).toBe(true);
 });
 
-test("pointing at the picture tells the panels where, as shares", () => {
+test("pointing at the image tells the panels where, as shares", () => {
   model.change({ ...traits(), ...done });
   const box = find(".sdw-v-picture");
   vi.spyOn(box, "getBoundingClientRect").mockReturnValue(new DOMRect(10, 20, 200, 100));
@@ -469,7 +469,7 @@ test("a run says how long the steps to come will take", () => {
 
 // ---------------------------------------------------------------------------- inside the step
 
-test("guidance is weighed here: the stage and the small picture show without + g times difference", () => {
+test("guidance is weighed here: the stage and the small image show without + g times difference", () => {
   model.change({ ...traits({ guided: true }), ...done, step: 0 });
   weigh(0.5);
   expect([model.state.guidance, el.dataset.view]).toEqual([0.5, "clean"]);
@@ -490,7 +490,7 @@ test("rescaled guidance cannot be weighed again, and says so", () => {
   expect(text(".sdw-v-guidance + .sdw-v-label")).toContain("by 0.7");
 });
 
-test("another guidance takes the place of the picture, until it is as the run had it", () => {
+test("another guidance takes the place of the image, until it is as the run had it", () => {
   model.change({ ...traits({ guided: true }), ...done });
   const reset = find(".sdw-v-guidance .sdw-button");
   expect([guidance().value, reset.getAttribute("aria-disabled")]).toEqual(["3", "true"]);

@@ -1,4 +1,4 @@
-// A run looked at from inside: its steps, its words, its noise; while it goes on and afterwards.
+// The inside of a run: its steps, words and noise, live and afterwards.
 
 import type { Render } from "@anywidget/types";
 import { h } from "./lib/dom";
@@ -8,7 +8,7 @@ import { initialize, type Model, stores } from "./lib/store";
 import type { What } from "./lib/view";
 import { attention, heatOverlay } from "./panels/attention";
 import { denoising } from "./panels/denoising";
-import { onStage } from "./panels/screen";
+import { markRun } from "./panels/screen";
 import { stage } from "./panels/stage";
 import { tokens } from "./panels/tokens";
 import "./viewer.css";
@@ -16,22 +16,7 @@ import "./viewer.css";
 const PANELS = { attention, denoising, tokens };
 const ORDER = ["attention", "denoising", "tokens"] as const; // the first stands beside the stage
 
-/** Put on the root what tests and styles look at. */
-function mark(root: HTMLElement, view: Show) {
-  const { reel, state, selection } = view;
-  const data = {
-    state,
-    frames: reel.frames.length,
-    step: reel.at(selection.step)?.index ?? -1,
-    view: onStage(view),
-    run: reel.header?.run ?? -1,
-  };
-  for (const [name, value] of Object.entries(data)) {
-    if (root.dataset[name] !== String(value)) root.dataset[name] = String(value);
-  }
-}
-
-/** Draws a view into the root; returns the undoing. */
+/** Draws a view into the root; returns the cleanup. */
 export function show(root: HTMLElement, view: Show, names: readonly string[]): () => void {
   const main = stage(view, names.includes("attention") ? heatOverlay(view) : undefined);
   const panels = ORDER.filter((name) => names.includes(name)).map((name) => PANELS[name](view));
@@ -48,10 +33,10 @@ export function show(root: HTMLElement, view: Show, names: readonly string[]): (
     ),
   );
   root.dataset.panels = names.join(" ");
-  mark(root, view);
+  markRun(root, view);
   const update = (what: What) => {
     for (const panel of all) panel.update(what);
-    mark(root, view);
+    markRun(root, view);
   };
   const undo = [view.onChange(update), keepKeys(root)];
   return () => {

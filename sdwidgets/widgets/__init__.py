@@ -1,4 +1,4 @@
-"""The widgets: the Studio, views of runs and of their inside, trainings, and the autoencoder lab.
+"""The notebook's widgets: the Studio, views of a run, of a training and of autoencoders.
 
 Importing this package imports ipywidgets and anywidget, but not torch.
 """

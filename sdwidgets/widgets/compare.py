@@ -1,4 +1,4 @@
-"""Runs side by side, at the same step and with the same word."""
+"""Runs side by side, locked to one step and one word."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..trace.reel import LONGEST_SIDE, film, header_of, pack
 from ..trace.thinning import stride_for, strided
 from ..trace.trace import Trace
 from . import kernel
-from .final import SAVED_PICTURE, finals, fit_within
+from .final import SAVED_IMAGES, finals, fit_within
 from .pace import Answer
 from .reel import SAVED, SAVED_AS, check_known
 from .selection import OF_A_RUN, SELECTIONS, Selections
@@ -34,7 +34,7 @@ FILMS = numbered("film")
 
 
 class Compare(Selections, anywidget.AnyWidget):
-    """Two to six runs at the same step and with the same word, with other seeds, prompts, samplers.
+    """Shows two to six runs side by side, at the same step and with the same word.
 
     Example::
 
@@ -46,26 +46,25 @@ class Compare(Selections, anywidget.AnyWidget):
     _css = bundle("compare.css")
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
-    """The widget's identity: the views of the same widget share what they have read."""
+    """Identifies this widget: its views in a page share what they have read."""
 
     headers: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """The data of each run except its steps (`trace.reel.header_of`)."""
+    """Everything about each run except its steps (`trace.reel.header_of`)."""
 
     labels: traitlets.List[str] = traitlets.List().tag(sync=True)
-    """The differences of each run from the others, as text: "seed 7, guidance 3"."""
+    """How each run differs from the others, in words: "seed 7, guidance 3"."""
 
     pictures: traitlets.List[list[dict[str, Any]]] = traitlets.List().tag(sync=True)
-    """The final images of each run, as ``data`` and ``type`` of each image of its batch."""
+    """The final images of each run, one dict each with ``data`` and ``type``."""
 
-    # film0 to film5: the steps of each run, in order. `Viewer` explains why they are traits, and
-    # why there are several.
+    # film0 to film5 hold the steps of one run each. `ReelView` says why they are separate traits.
     locals().update({name: traitlets.Bytes().tag(sync=True) for name in FILMS})
 
     def __init__(self, *traces: Trace, **selections: Any):
         check_known(self, selections)
         _check_count(traces)
         self._traces: tuple[Trace, ...] = ()
-        self._whole: list[bytes] = []  # the films, if the traits hold smaller versions
+        self._whole: list[bytes] = []  # full films, if the traits hold smaller ones
         self._run = 0
         self._answer = Answer(self._send_whole)
         super().__init__(**selections)
@@ -79,11 +78,11 @@ class Compare(Selections, anywidget.AnyWidget):
 
     @property
     def traces(self) -> tuple[Trace, ...]:
-        """The records that are shown."""
+        """The traces on show."""
         return self._traces
 
     def show(self: AnyCompare, *traces: Trace) -> AnyCompare:
-        """Show other runs; return the widget itself. Raises InputError unless they are 2 to 6."""
+        """Show other runs and return the widget. Raises InputError unless there are 2 to 6."""
         _check_count(traces)
         whole = films = _films(traces, LONGEST_SIDE, 1)
         ways = iter(SAVED_AS)
@@ -99,20 +98,18 @@ class Compare(Selections, anywidget.AnyWidget):
                 setattr(self, name, SELECTIONS[name].default_value)
             self.headers = [header_of(one, first + i) | saved for i, one in enumerate(traces)]
             self.labels = _labels(traces)
-            self.pictures = [
-                fit_within(SAVED_PICTURE // len(traces), finals(one)) for one in traces
-            ]
+            self.pictures = [fit_within(SAVED_IMAGES // len(traces), finals(one)) for one in traces]
             for i, name in enumerate(FILMS):
                 setattr(self, name, films[i] if i < len(films) else b"")
         return self
 
     def close(self) -> None:
         """Remove the widget from every page."""
-        self.layout.close()  # the layout is a widget, too, and nothing else closes it
+        self.layout.close()  # it is a widget, too, and nothing else closes it
         super().close()
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """Answer a page that asks for whole films, if the traits hold smaller versions."""
+        """Answer a page that asks for the full films. Other messages are ignored."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
             self._answer()
 
@@ -124,15 +121,15 @@ class Compare(Selections, anywidget.AnyWidget):
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            "A Compare belongs to its notebook and can be neither copied nor pickled.\n"
-            "Save its traces, and compare them there."
+            "A Compare belongs to its notebook and cannot be copied or pickled.\n"
+            "Save its traces with trace.save(path), and compare those elsewhere."
         )
 
     def __repr__(self) -> str:
         return f"Compare: {'; '.join(self.labels)}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the widget and, for places without widgets, the images in a row and a text."""
+        """The widget, with a row of images and a line of text for hosts without widgets."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         data = {**data, "text/plain": repr(self)}
         try:
@@ -140,7 +137,7 @@ class Compare(Selections, anywidget.AnyWidget):
 
             still = comparison_png(self._traces, self.labels)
             data["image/png"] = base64.b64encode(still).decode()
-        except Exception:  # steps from other code may have faults; matplotlib may be missing
+        except Exception:  # a caller's own steps may lack data; matplotlib may be missing
             log.debug("No sheet can be drawn.", exc_info=True)
         return data, metadata
 
@@ -150,7 +147,7 @@ def _check_count(traces: Sequence[object]) -> None:
         if not isinstance(one, Trace):
             raise InputError(
                 f"Compare takes traces, got a {type(one).__name__}.\n"
-                "model.generate(...) and sdw.Trace.load(...) return them.",
+                "model.generate(...) and sdw.Trace.load(...) return traces.",
                 parameter="traces",
             )
     if not FEWEST <= len(traces) <= MOST:
@@ -160,8 +157,10 @@ def _check_count(traces: Sequence[object]) -> None:
 
 
 def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
-    """Return each run's steps as bytes, with at most ``longest`` cells along a side: every
-    ``by``-th of the steps that a viewer would keep."""
+    """The steps of each run as bytes, at most ``longest`` cells along a side.
+
+    Each film has every ``by``-th of the steps that a viewer would keep.
+    """
     kept = [strided(trace.steps, stride_for(len(trace.steps), SLOTS)) for trace in traces]
     return [film([pack(step, longest=longest) for step in strided(one, by)]) for one in kept]
 
@@ -181,11 +180,11 @@ _DIFFERENCES: tuple[Callable[[Trace], str], ...] = (
     lambda trace: trace.task,
     lambda trace: trace.model,
 )
-"""The differences that runs may have, as text."""
+"""The ways in which runs may differ, each in words."""
 
 
 def _labels(traces: Sequence[Trace]) -> list[str]:
-    """Return the differences of each run from the others, or its number if there are none."""
+    """The differences of each run from the others; its number if there are none."""
     labels: list[list[str]] = [[] for _ in traces]
     for say in _DIFFERENCES:
         said = [say(trace) for trace in traces]

@@ -1,4 +1,4 @@
-"""The Studio's controls: ipywidgets in rows, tied to its traits; css gives them their places."""
+"""The Studio's controls: rows of ipywidgets tied to its traits. CSS places them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ THUMBNAIL = 64  # pixels along the longer side
 
 
 class Controls:
-    """What a person sets and presses.
+    """The fields and buttons of a Studio.
 
-    ``rows``: to be put on the page, in this order. ``fields``: the controls of settings, by the
-    names of their traits. ``everything``: all widgets there are.
+    ``rows``: the rows of the page, in order. ``fields``: the settings' controls by trait name.
+    ``everything``: all widgets.
     """
 
     def __init__(self) -> None:
         w = ipywidgets
-        self.generate = w.Button(description="Generate", tooltip="Generate a picture (Ctrl-Enter)")
+        self.generate = w.Button(description="Generate", tooltip="Generate an image (Ctrl-Enter)")
         self.stop = w.Button(description="Stop", tooltip="Stop within a step")
         self.dice = w.Button(tooltip="A new random seed")
         self.more = w.ToggleButton(description="More", tooltip="Sampler, size, model, batch")
@@ -33,7 +33,7 @@ class Controls:
             description="See inside", tooltip="Every step, and where each word looks"
         )
         self.drop = w.Button(
-            description="Begin from noise", tooltip="Without this picture: from noise alone"
+            description="Start from noise", tooltip="Drop this image and start from noise"
         )
         self.start = w.Image(format="png")
         self.start.add_class("sdw-start-picture")
@@ -58,12 +58,12 @@ class Controls:
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
             "width": w.FloatText(description="width", step=8),
             "height": w.FloatText(description="height", step=8),
-            "batch_size": w.FloatText(description="pictures", step=1),
+            "batch_size": w.FloatText(description="images", step=1),
         }
         for name, field in self.fields.items():
             field.add_class(f"sdw-{name.replace('_', '-')}")
             if hasattr(field, "continuous_update"):
-                field.continuous_update = name == "prompt"  # its tokens are counted live
+                field.continuous_update = name == "prompt"  # tokens are counted live
         buttons = ("generate", "stop", "dice", "more", "look", "drop")
         for name in buttons:
             getattr(self, name).add_class(f"sdw-{name}")
@@ -76,11 +76,11 @@ class Controls:
         main = row("main", f["negative_prompt"], seed, *numbers, self.more, self.look)
         names = ("model", "sampler", "schedule", "width", "height", "batch_size")
         self._rest = row("rest", *(f[name] for name in names))
-        self._begun = row("start", self.start, f["strength"], self.drop)
+        self._start_row = row("start", self.start, f["strength"], self.drop)
         fold(self._rest, True)
-        fold(self._begun, True)
+        fold(self._start_row, True)
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")
-        self.rows = [top, main, self._rest, self._begun]
+        self.rows = [top, main, self._rest, self._start_row]
         self.everything: tuple[Any, ...] = (
             *f.values(), *(getattr(self, name) for name in buttons), self.count, self.start, ask,
             seed, *self.rows,
@@ -89,17 +89,17 @@ class Controls:
 
     @property
     def wrong(self) -> InputError | None:
-        """What is wrong with a value that is in a control and can be no setting; None if nothing.
+        """The error about a value in a control that is no valid setting; None if all are valid.
 
-        Such a value stays there, marked, until somebody puts it right: a run would be of something
-        else than what the page shows.
+        Such a value stays in its control, marked, until it is corrected. Until then no run starts,
+        since it would differ from what the page shows.
         """
         return next(iter(self._wrong.values()), None)
 
     def tie(self, settings: Any, refuse: Callable[[InputError], None]) -> None:
-        """Make each field and the trait of its name in ``settings`` have one value.
+        """Keep each field and the trait of the same name in ``settings`` equal.
 
-        ``refuse`` is called with what is wrong with a value that the trait does not take.
+        ``refuse`` is called with the error if the trait rejects a field's value.
         """
 
         def take(name: str, value: Any) -> None:
@@ -123,7 +123,7 @@ class Controls:
         self.fields[name].value = value
 
     def mark(self, parameter: str | None) -> None:
-        """Mark the field that an error is about, and no other."""
+        """Mark the field that an error is about, and unmark all others."""
         for name, field in self.fields.items():
             if name == parameter:
                 field.add_class("sdw-wrong")
@@ -133,18 +133,18 @@ class Controls:
                 field.remove_class("sdw-wrong")
 
     def offer(self, names: Iterable[str]) -> None:
-        """Put more models into the picker."""
+        """Add models to the picker."""
         field = self.fields["model"]
         field.options = tuple(dict.fromkeys([*field.options, *names]))
 
     def show_start(self, image: Image.Image | None) -> None:
-        """Show the image that runs begin from and what goes with it, where there is one."""
+        """Show the start image and its controls; None hides them."""
         self.start.value = b"" if image is None else thumbnail(image)
-        fold(self._begun, image is None)
+        fold(self._start_row, image is None)
 
 
 def row(name: str, *children: Any) -> Any:
-    """A box that css finds by its name."""
+    """A box with a CSS class from its name."""
     box = ipywidgets.HBox(children)
     box.add_class("sdw-row")
     box.add_class(f"sdw-{name}")
@@ -152,12 +152,12 @@ def row(name: str, *children: Any) -> Any:
 
 
 def fold(box: Any, folded: bool) -> None:
-    """Take a row off the page, or put it back."""
+    """Hide or show a row."""
     (box.add_class if folded else box.remove_class)("sdw-folded")
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """A small PNG of an image."""
+    """The bytes of a small PNG of an image."""
     small = image.copy()
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     file = io.BytesIO()

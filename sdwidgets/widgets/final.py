@@ -1,4 +1,4 @@
-"""The final images of a run on their way to a page: whole, and smaller for the saved state."""
+"""The final images of a run for a page: in full, and smaller for the saved state."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from ..checks import shortened
 from ..trace.images import encode_jpeg
 from ..trace.trace import Trace
 
-SAVED_PICTURE = 100_000
-"""Bytes of final images in a widget's saved state; what has more is kept there as JPEG."""
+SAVED_IMAGES = 100_000
+"""The most bytes of final images in a widget's saved state; larger images are saved as JPEG."""
 
 SHOWN = 300  # characters of a prompt in labels
 
 
 def finals(trace: Trace) -> list[dict[str, Any]]:
-    """For each image of the batch its PNG file, ``data`` and ``type``, and words about it.
+    """One dict for each image of the batch: its PNG file as ``data`` and ``type``, and labels.
 
-    ``prompt`` and ``seed`` name the file that a person downloads, ``label`` is read out.
+    ``prompt`` and ``seed`` name the downloaded file. ``label`` is for screen readers.
     """
     return [_final(trace, i) for i in range(len(trace.images))]
 
@@ -30,7 +30,7 @@ def _final(trace: Trace, index: int) -> dict[str, Any]:
     prompts, settings = trace.settings.prompts, trace.settings
     prompt = shortened(prompts[index] if index < len(prompts) else prompts[0], SHOWN)
     seed = settings.seeds[index] if settings.seed is not None else None
-    label = f"the picture for: {prompt or 'no prompt'}"
+    label = f"the image for: {prompt or 'no prompt'}"
     return {
         "data": trace.png(index),
         "type": "image/png",
@@ -41,14 +41,14 @@ def _final(trace: Trace, index: int) -> dict[str, Any]:
 
 
 def fit_within(size: int, finals: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The same images; smaller JPEGs if their files have over ``size`` bytes together."""
+    """The images, as smaller JPEGs if their files together exceed ``size`` bytes."""
     if sum(len(one["data"]) for one in finals) <= size:
         return list(finals)
     return [smaller(one, size // len(finals)) for one in finals]
 
 
 def smaller(final: dict[str, Any], within: int) -> dict[str, Any]:
-    """The same image; as JPEG, as large as fits, where its file has over ``within`` bytes."""
+    """The image, as the largest JPEG that fits if its file exceeds ``within`` bytes."""
     file = final["data"]
     if len(file) <= within:
         return final

@@ -1,6 +1,6 @@
-"""The differences between kernels and front ends, in a single place.
+"""What kernels and front ends do differently, in one place.
 
-Correct results do not need anything here: on a kernel without these quirks, the functions do
+Nothing here is needed for correct results. On a kernel without these quirks, every function does
 nothing.
 """
 
@@ -23,18 +23,18 @@ else:
 
 
 class Closable(Protocol):
-    """The part of a widget that this file uses."""
+    """A widget, as far as this file needs to know."""
 
     def close(self) -> None: ...
 
 
 def unpin(*widgets: Any) -> None:
-    """Let the front end choose the thread on which messages to these widgets are handled.
+    """Let the front end choose the thread that handles messages to these widgets.
 
-    Since ipykernel 7.4, a message to a widget is handled by the (sub)shell that last published on
-    the widget's comm, so that a click waits for a busy cell. Without that rule JupyterLab chooses,
-    and it chooses a subshell for all widgets. The attribute is private to ipykernel and guarded: if
-    it is missing, clicks are handled after the cell.
+    Since ipykernel 7.4, the (sub)shell that last published on a widget's comm handles its messages,
+    so a click waits for a busy cell. Without that rule, JupyterLab's choice applies: one subshell
+    for all widgets. The attribute is private to ipykernel. Where it is missing, clicks are handled
+    after the cell.
     """
     for widget in widgets:
         comm = getattr(widget, "comm", None)
@@ -43,14 +43,14 @@ def unpin(*widgets: Any) -> None:
 
 
 class Cell(NamedTuple):
-    """The place where code runs: the cell, and the number of its execution."""
+    """Where code runs: the cell and its execution."""
 
     cell: str
     execution: str
 
 
 def current_cell() -> Cell | None:
-    """Return the cell being executed; None outside a notebook, or if the front end hides it."""
+    """The cell being executed; None outside a notebook, or if the front end does not say."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     kernel = getattr(shell, "kernel", None)
@@ -64,21 +64,21 @@ def current_cell() -> Cell | None:
 
 
 def without_page() -> bool:
-    """Whether code is executed without a page, as by nbclient, whose requests name no cell."""
+    """Whether code runs without a page: the requests of nbclient name no cell."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython is not None else None
     return getattr(shell, "kernel", None) is not None and current_cell() is None and not in_colab()
 
 
 def display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
-    """Show output under a name by which it can be replaced."""
+    """Display output under a name, by which it can be replaced."""
     from IPython.display import display as put
 
     put(data, metadata=metadata, raw=True, display_id=name)
 
 
 def update_display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
-    """Replace the output of that name. A page draws it again, and may jump."""
+    """Replace the output with that name. A page redraws it and may jump."""
     from IPython.display import update_display as replace
 
     replace(data, metadata=metadata, raw=True, display_id=name)
@@ -91,8 +91,8 @@ _made_lock = threading.Lock()
 def replace_in_cell(widget: Closable) -> None:
     """Close the widgets that an earlier execution of the current cell made.
 
-    Front ends do not tell the kernel that a cell's output is gone. Otherwise a widget whose cell is
-    run again would keep its run, its comms and its images for ever.
+    A front end does not tell the kernel that a cell's output is gone. Without this, a widget whose
+    cell runs again would keep its run, comms and images forever.
     """
     here = current_cell()
     if here is None:
@@ -109,15 +109,15 @@ def replace_in_cell(widget: Closable) -> None:
 
 
 def in_colab() -> bool:
-    """Whether this is Google Colab, which does not show what a thread sends after its cell."""
+    """Whether this is Google Colab, which does not paint what threads send after their cell."""
     return "google.colab" in sys.modules
 
 
 def wait_for(done: threading.Event, timeout: float | None = None) -> bool:
-    """Wait at most ``timeout`` seconds until ``done`` is set; return whether it is.
+    """Wait until ``done`` is set, or ``timeout`` seconds; return whether it is set.
 
-    Ctrl-C interrupts it. On Colab, messages of the front end (such as Stop) are handled meanwhile
-    if the package jupyter_ui_poll is installed.
+    Ctrl-C interrupts the wait. On Colab, the front end's messages (Stop) are handled meanwhile if
+    the package jupyter_ui_poll is installed.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     with contextlib.ExitStack() as stack:

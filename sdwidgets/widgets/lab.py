@@ -453,8 +453,8 @@ class Lab(FromPage, anywidget.AnyWidget):
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            "A Lab belongs to its notebook: it can be neither copied nor sent.\n"
-            "Send its image, lab.edited.image, and make a Lab there."
+            "A Lab belongs to its notebook and cannot be copied or pickled.\n"
+            "Send lab.edited.image instead, and make a Lab there."
         )
 
     def __repr__(self) -> str:

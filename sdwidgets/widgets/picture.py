@@ -1,4 +1,4 @@
-"""The image as it forms: the stream of a run with its numbers, drawn by js/src/picture.ts."""
+"""The forming image: the stream of a run with its numbers, drawn by js/src/picture.ts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 import traitlets
 
 from ..frontend import bundle
-from .final import SAVED_PICTURE, fit_within
+from .final import SAVED_IMAGES, fit_within
 from .reel import ReelView
 from .slots import Slots
 
 
 class PictureView(ReelView):
-    """A picture forming step by step, with the numbers of the run.
+    """Shows an image as it forms step by step, with the numbers of the run.
 
     Example::
 
@@ -28,11 +28,11 @@ class PictureView(ReelView):
     _css = bundle("picture.css")
 
     shape: traitlets.List[int] = traitlets.List([1, 1]).tag(sync=True)
-    """Width and height that the result has or will have."""
+    """Width and height of the result, also before it is there."""
 
     current = traitlets.Int(-1).tag(sync=True)
-    """The number of the run that ``pictures`` are of; -1 for none. They stay on show until a run
-    has its first step, and when it comes to nothing."""
+    """The number of the run that made ``pictures``; -1 for none. They stay on show until the next
+    run has its first step, and if that run fails."""
 
     def __init__(self, **traits: Any):
         self._files: tuple[dict[str, Any], list[bytes]] | None = None
@@ -45,18 +45,18 @@ class PictureView(ReelView):
             self.shape = [width, height]
 
     def _forget_images(self) -> None:
-        """They stay until there are others."""
+        """Keep them until there are new ones."""
 
     def _show_images(self, images: Sequence[dict[str, Any]], state: str) -> None:
         if images or state in ("done", "idle"):
-            self.pictures = fit_within(SAVED_PICTURE, images)
+            self.pictures = fit_within(SAVED_IMAGES, images)
             self.current = self._run if images else -1
             self._files = None
             if self.pictures != images:
                 words = [{name: one[name] for name in one if name != "data"} for one in images]
                 meta = {"kind": "pictures", "id": self._run, "pictures": words}
                 self._files = meta, [one["data"] for one in images]
-        elif state == "error" and self.pictures:  # the stage is given back to these
+        elif state == "error" and self.pictures:  # the earlier images take the stage again
             self._slots = Slots()
             for name in self._steps_in:
                 setattr(self, name, b"")
@@ -67,12 +67,12 @@ class PictureView(ReelView):
             self.send(*self._files)
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """A message of the page; anything that is not as it should be is ignored."""
+        """Handle a message of the page. Malformed messages are ignored."""
         super()._receive(_, message, buffers)
         kind = message.get("kind") if isinstance(message, dict) else None
-        if kind == "hello":  # a page has come (again): what the traits do not hold
+        if kind == "hello":  # a new or reloaded page: send what the traits do not hold
             self.send({"kind": "hello"})
             if self._files is not None:
                 self.send(*self._files)
-        elif kind == "ping":  # answered in turn, so the click before it has been handled
+        elif kind == "ping":  # answered in order, so the click before it has been handled
             self.send({"kind": "pong"})

@@ -1,8 +1,8 @@
-"""The one stream of a run: its steps as bytes, each in a trait of its own, sent once.
+"""The stream of a run: its steps as bytes, each in its own trait and sent once.
 
-Whatever shows a run in a notebook is a view of it: the image as it forms, the viewers, the Studio's
-stage. The kernel sends each step once (trace/reel.py) and computes nothing when a person chooses
-what to see: the page (js/src/lib/store.ts) has it all.
+Every widget that shows a run is a view of this stream: the forming image, the viewers, the Studio's
+stage. The kernel sends each step once (trace/reel.py). When a person chooses what to see, it
+computes nothing: the page (js/src/lib/store.ts) has all the data.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..trace.step import TraceStep
 from ..trace.thinning import strided
 from ..trace.trace import Trace
 from . import kernel
-from .final import SAVED_PICTURE, finals, fit_within
+from .final import SAVED_IMAGES, finals, fit_within
 from .pace import INTERVAL, Answer, Pace
 from .selection import OF_A_RUN, SELECTIONS, Selections
 from .slots import SLOTS, Kept, Slots
@@ -45,41 +45,41 @@ FRAMES = numbered("frame")
 """The traits that hold the steps."""
 
 LARGEST_FRAME = 2_000_000
-"""Bytes of a step on its way to the page; what has more is averaged down."""
+"""The most bytes sent of a step; larger steps are averaged down."""
 
 SAVED = 700_000
-"""Bytes of all steps together in the saved state; a run of more is kept there smaller."""
+"""The most bytes of all steps in the saved state; larger runs are saved smaller."""
 
 SAVED_AS = ((32, 1), (16, 1), (16, 2), (16, 4), (8, 4), (8, 8), (8, 16), (8, SLOTS))
-"""How: at most so many cells along a side, and every so-many-th step; the first that fits."""
+"""The sizes to try, the first that fits: most cells along a side, and the stride of steps."""
 
 
 class ReelView(Watching, Selections, anywidget.AnyWidget):
-    """What all views of a run have in common: its steps, its images, what is said about it.
+    """What all views of a run share: its steps, its images and its state.
 
-    It may be used from any thread, also while a run goes on: ``lock`` is held while what it shows
-    changes. A thread that makes steps need not wait for that: `add` takes them in microseconds.
+    Any thread may use it, also during a run. ``lock`` is held while the content changes. A thread
+    that makes steps does not wait for the lock: `add` returns in microseconds.
     """
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
-    """Tells this widget from others: the views of one share what they have read."""
+    """Identifies this widget: its views in a page share what they have read."""
 
     header: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
-    """What is known of the run beside its steps (`trace.reel.header_of`); {} before the first."""
+    """Everything about the run except its steps (`trace.reel.header_of`); {} without a run."""
 
     pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """The final images, a dict for each of the batch: ``data``, ``type``, ``prompt``, ``seed``,
-    ``label``; [] until a run is done."""
+    """The final images, one dict each: ``data``, ``type``, ``prompt``, ``seed``, ``label``.
+    [] until a run is done."""
 
     state = traitlets.Unicode("idle").tag(sync=True)
     """idle, loading, running, done, stopped or error."""
 
     message = traitlets.Unicode("").tag(sync=True)
-    """What is said about the run: a line, up to three for an error."""
+    """The message about the run: one line, up to three for an error."""
 
-    # frame0 to frame63, a kept step each. A trait is in the saved notebook, and there after a
-    # reload and for a second view, which a message is not. One list of all steps would be sent
-    # whole with each of them; so each is sent once.
+    # frame0 to frame63 hold one kept step each. Unlike a message, a trait is in the saved notebook,
+    # survives a reload and reaches a second view. One list of all steps would be sent whole with
+    # every step, so each step has its own trait.
     locals().update({name: traitlets.Bytes().tag(sync=True) for name in FRAMES})
 
     _steps_in: ClassVar[Sequence[str]] = FRAMES  # all traits that hold steps
@@ -90,7 +90,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         self._slots = Slots()
         self._harmless = Harmless()
         self._trace: Trace | None = None
-        self._whole: dict[str, bytes] = {}  # frames as sent, where the traits hold smaller ones
+        self._whole: dict[str, bytes] = {}  # full frames, if the traits hold smaller ones
         self._longest = LONGEST_SIDE
         self._run = 0  # the number of the run on show
         self._runs = 0  # numbers given so far
@@ -105,9 +105,9 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
 
     @property
     def trace(self) -> Trace | None:
-        """The record of what is shown, as far as it has come; None before the first run.
+        """The record of the run on show, so far; None before the first run.
 
-        Of a run that was watched it has the steps that were kept: of up to 64 all, of more fewer.
+        A watched run has only its kept steps: all of up to 64, fewer of a longer run.
         """
         with self.lock:
             if self._trace is None:
@@ -117,34 +117,35 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
             return self._trace if whole else replace(self._trace, steps=kept)
 
     def show(self: AnyView, trace: Trace | Recordable) -> AnyView:
-        """Show a finished run, also one read from a file; returns the view itself.
+        """Show a finished run and return the view itself.
 
-        Of a run that has not begun, ``view.show(model.sample(...))``, its words and tokens.
-        Raises InputError for anything else.
+        ``trace`` may come from a file. A run that has not started, as in
+        ``view.show(model.sample(...))``, shows its words and tokens. Raises InputError for anything
+        else.
         """
         record = record_of(trace)
         self._show(record)
         return self
 
     def close(self) -> None:
-        """Take the widget off every page. A run that is being watched goes on."""
+        """Remove the widget from every page. A watched run goes on."""
         self._closed = True
-        self.layout.close()  # a widget, too, and nothing else closes it
+        self.layout.close()  # it is a widget, too, and nothing else closes it
         super().close()
 
-    # --------------------------------------------------------------------- a run as it goes on
+    # ------------------------------------------------------------------------------ during a run
 
     def say(self, state: str, message: str) -> None:
-        """Set the state, and what is said, of a run that has no steps yet or no more."""
+        """Set the state and message of a run that has no steps yet, or no more to come."""
         with self.lock, self.hold_sync():
             self.state, self.message = state, message
 
     def begin(self, trace: Trace, slots: Slots | None = None, *, number: int | None = None) -> int:
-        """Start to show a run, of which ``trace`` says what was asked; returns its number here.
+        """Start showing a run and return its number in this view.
 
-        The steps before are forgotten; the pinned words stay. ``slots``: where steps of the run
-        are put, by somebody else; else `add` takes them. ``number``: its number, where it has been
-        shown before.
+        ``trace`` holds the run's settings. Earlier steps are dropped; pinned words stay.
+        ``slots``: where the caller puts the run's steps; None if `add` takes them. ``number``: the
+        number of a run that was shown before.
         """
         with self.lock:
             self._runs += number is None
@@ -164,14 +165,15 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
             return self._run
 
     def add(self, step: Step | TraceStep, seconds: float | None = None) -> None:
-        """Take a step that has just been made; it took ``seconds``, or the time since the last."""
+        """Add a new step that took ``seconds``; None takes the time since the step before."""
         if not self._closed:
             self._slots.add(step, seconds)
 
     def flush(self, *, everything: bool = False, run: int | None = None) -> float:
-        """Send what waits if the time has come (see `Pace`); returns the seconds until it will.
+        """Send waiting steps if it is time (see `Pace`); return the seconds until the next time.
 
-        ``everything``: now. ``run``: only of the run of that number; infinity if another is shown.
+        ``everything``: send at once. ``run``: send only if that run is on show; otherwise return
+        infinity.
         """
         with self.lock:
             if run not in (None, self._run):
@@ -193,10 +195,10 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         run: int | None = None,
         images: Sequence[dict[str, Any]] | None = None,
     ) -> bool:
-        """The run is over. ``result``: its record; or "done", "stopped" or "error" without one.
+        """Show the end of the run; return False, and do nothing, if another run is on show.
 
-        ``run``: its number; if another is shown by now, nothing happens, and False is returned.
-        ``images``: its final images as `final.finals` gives them, where they are at hand.
+        ``result``: its record or, without one, "done", "stopped" or "error". ``run``: its number.
+        ``images``: its final images from `final.finals`, if already made.
         """
         with self.lock:
             if run not in (None, self._run):
@@ -225,7 +227,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
     def _finish(self, number: int, result: Trace | str, message: str) -> None:
         self.end(result, message, run=number)
 
-    # -------------------------------------------------------------- how; all of it holds `lock`
+    # --------------------------------------------------------------- internals; all hold `lock`
 
     def _show(
         self,
@@ -247,7 +249,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
     def _conclude(
         self, result: Trace | str, message: str, images: Sequence[dict[str, Any]] | None = None
     ) -> None:
-        """The last step, the final images, the state."""
+        """Show the last step, the final images and the state."""
         self.flush(everything=True)
         made: Sequence[dict[str, Any]] = ()
         if isinstance(result, Trace):
@@ -257,7 +259,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                 made = finals(result) if images is None else images
             result = "done" if result.complete else "stopped" if result.steps else "idle"
         elif self._trace is not None:
-            count = self._trace.expected or self._slots.count  # perhaps nobody knew before
+            count = self._trace.expected or self._slots.count  # perhaps unknown until now
             self._trace = replace(self._trace, expected=count, complete=result == "done")
         with self._harmless, self.hold_sync():
             self._show_images(made, result)
@@ -266,15 +268,15 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                 self.header = header_of(self._trace, self._run)
 
     def _forget_images(self) -> None:
-        """A run begins: what becomes of the images of the one before."""
+        """Handle the images of the run before, as a run begins."""
         self.pictures = []
 
     def _show_images(self, images: Sequence[dict[str, Any]], state: str) -> None:
-        """A run has ended in that state, with these images."""
-        self.pictures = fit_within(SAVED_PICTURE, images)
+        """Show the images of a run that ended in ``state``."""
+        self.pictures = fit_within(SAVED_IMAGES, images)
 
     def _put(self, empty: Sequence[int], new: Sequence[Kept]) -> None:
-        """Set the traits of slots whose step was let go, and of new steps."""
+        """Set the traits of emptied slots and of new steps."""
         frames = {name: b"" for slot in empty for name in self._traits_of(slot)}
         for kept in new:
             with self._harmless:
@@ -284,13 +286,13 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                 self.message = "Denoising"
             known = self._slots.steps()
             if self._trace is not None and not self._trace.steps and known:
-                self._trace = replace(self._trace, steps=(known[0][1],))  # it tells the layers
+                self._trace = replace(self._trace, steps=(known[0][1],))  # it names the layers
                 self.header = header_of(self._trace, self._run)
             for name, frame in frames.items():
                 setattr(self, name, frame)
 
     def _packed(self, slot: int, step: TraceStep) -> dict[str, bytes]:
-        """What the traits of a slot hold for that step; not too large to be sent."""
+        """The values of a slot's traits for a step, at most `LARGEST_FRAME` bytes."""
         frames = self._pack(slot, step, self._longest)
         while sum(map(len, frames.values())) > LARGEST_FRAME and self._longest > 8:
             self._longest //= 2
@@ -298,17 +300,17 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         return frames
 
     def _traits_of(self, slot: int) -> Sequence[str]:
-        """The traits that a slot's step is in."""
+        """The traits that hold a slot's step."""
         return (FRAMES[slot],)
 
     def _pack(self, slot: int, step: TraceStep, longest: int) -> dict[str, bytes]:
-        """What they hold for that step, at most ``longest`` cells along a side."""
+        """The values of these traits for a step, at most ``longest`` cells along a side."""
         return {FRAMES[slot]: pack(step, longest=longest)}
 
     def _fit(self) -> None:
-        """Keep a large run smaller in the traits, and so in the notebook.
+        """Replace a large run in the traits, and so in the notebook, by a smaller copy.
 
-        A page that shows it has it whole already, and others may ask (see `_receive`).
+        A page that shows the run already has all of it. Others can ask for it (see `_receive`).
         """
         whole = {name: getattr(self, name) for name in self._steps_in if getattr(self, name)}
         if not self._whole and sum(map(len, whole.values())) <= SAVED:
@@ -328,7 +330,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                 setattr(self, name, small.get(name, b""))
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """A page that came late asks for the frames as they were; anything else is ignored."""
+        """Answer a late page that asks for the full frames. Other messages are ignored."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
             self._answer()
 
@@ -342,8 +344,8 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            f"A {type(self).__name__} belongs to its notebook: it can be neither copied nor sent.\n"
-            "Save what it shows, viewer.trace.save(path), and show that there."
+            f"A {type(self).__name__} belongs to its notebook and cannot be copied or pickled.\n"
+            "Save its run with viewer.trace.save(path), and show that elsewhere."
         )
 
     def __repr__(self) -> str:
@@ -355,7 +357,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
 
 
 def check_known(widget: traitlets.HasTraits, traits: dict[str, Any]) -> None:
-    """Raise TypeError for what is no trait of the widget; traitlets itself would only warn."""
+    """Raise TypeError for names that are no traits of the widget; traitlets would only warn."""
     for name in traits:
         if not widget.has_trait(name):
             known = ", ".join(SELECTIONS)
@@ -363,25 +365,25 @@ def check_known(widget: traitlets.HasTraits, traits: dict[str, Any]) -> None:
 
 
 def record_of(what: Trace | Recordable) -> Trace:
-    """A record, or that of a run that has not begun, also behind a progress bar."""
+    """The record of a trace or of a run that has not started, also behind a progress bar."""
     if isinstance(what, Trace):
         return what
     run = run_of(what)
     if run is None:
         raise InputError(
             f"A viewer shows a trace, or a run of a model, got a {type(what).__name__}.\n"
-            "Steps of your own loop: for step in viewer.watch(steps): ...",
+            "Show the steps of your own loop with: for step in viewer.watch(steps): ...",
             parameter="trace",
         )
     return Trace.begun(run)
 
 
 def _asked(steps: object) -> Trace:
-    """What is known of someone's own steps before the first: their number, at best."""
+    """A record of steps from a caller's own loop, before the first: at best, their number."""
     model = getattr(steps, "model", None)
     return Trace(
         model=getattr(model, "name", ""),
-        task="",  # so nothing of its settings is known
+        task="",  # its settings are unknown
         settings=Settings(),
         expected=len(steps) if isinstance(steps, Sized) else 0,
         complete=False,

@@ -1,4 +1,4 @@
-"""Finished runs, as the Studio keeps them: what was set, what came out, and the steps."""
+"""The Studio's finished runs: their settings, images and steps."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from ..pictures import PictureLike
 
 HISTORY = 12
-"""Results kept."""
+"""The most results kept."""
 
 TRACES = 4
-"""Of the newest of them the record is kept, too: it has every step."""
+"""Newest results whose record, with every step, is kept, too."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Result:
     reel: Reel  # as it was saved
     thumbnail: bytes  # JPEG
     title: str
-    start: PictureLike | None = None  # that it began from
+    start: PictureLike | None = None  # the start image
     trace: Trace | None = None
 
     @classmethod
@@ -47,14 +47,14 @@ class Result:
         reel: Reel,
         start: PictureLike | None,
     ) -> Result:
-        """The result of a run with that record."""
+        """The result of a run from its record, ``trace``."""
         settings = trace.settings
         small = jpeg(trace.images[0], THUMBNAIL)
         title = title_of(model, settings, start is not None)
         return cls(number, model, settings, images, reel, small, title, start, trace)
 
     def entry(self) -> dict[str, Any]:
-        """What the page shows of it in the strip of earlier results."""
+        """The result as the page shows it in the strip of earlier results."""
         return {
             "id": self.id,
             "prompt": shortened(str(self.settings.prompt), SHOWN),
@@ -65,7 +65,7 @@ class Result:
 
 
 class Results:
-    """The newest results, oldest first; what is beyond the limits is let go."""
+    """The newest results, oldest first, up to `HISTORY`."""
 
     def __init__(self) -> None:
         self._results: list[Result] = []
@@ -80,12 +80,12 @@ class Results:
         self._results = kept
 
     def find(self, number: int) -> Result | None:
-        """The result of that number, or None where it was let go."""
+        """The result with that id, or None if it was dropped."""
         return next((result for result in self._results if result.id == number), None)
 
 
-def title_of(model: str, settings: Settings, begun: bool) -> str:
-    """The settings of a result in words; ``begun``: from an image."""
+def title_of(model: str, settings: Settings, start: bool) -> str:
+    """The settings of a result in words. ``start``: whether it started from an image."""
     negative = shortened(str(settings.negative_prompt), SHOWN)
     parts = [
         shortened(str(settings.prompt), SHOWN) or "no prompt",
@@ -93,7 +93,7 @@ def title_of(model: str, settings: Settings, begun: bool) -> str:
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",
         f"guidance {settings.guidance_scale:g}",
-        f"from a picture, strength {settings.strength:g}" if begun else "",
+        f"from an image, strength {settings.strength:g}" if start else "",
         f"{settings.width} x {settings.height}",
         model,
     ]

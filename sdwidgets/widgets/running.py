@@ -1,4 +1,4 @@
-"""One run of the Studio, from the press of Generate to its end, on a thread of its own."""
+"""One run of the Studio, from Generate to the end, on its own thread."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from .reel import ReelView
 
 GOING_ON = ("queued", "loading", "running")
-LONGEST_PAUSE = 0.5  # seconds from one look at the view to the next, while nothing is told
+LONGEST_PAUSE = 0.5  # seconds between looks at the view while nothing happens
 
 
 class Running:
-    """Submits a request, shows its steps in a view, and tells how it goes on.
+    """Submits a request, shows its steps in a view and reports its progress.
 
-    Three kinds of threads meet here. The worker, which must not wait, leaves the run, its states
-    and its steps behind. This run's own thread brings them to the view and calls ``on_state``,
-    ``on_run`` and, last, ``on_end``. Any thread may call `start`, `stop` and look.
+    Three kinds of threads meet here. The worker must not wait: it only leaves the run, its states
+    and its steps here. This run's own thread passes them to the view and calls ``on_state``,
+    ``on_run`` and, last, ``on_end``. Any thread may call `start` and `stop` and read attributes.
 
-    ``number``: the run's in the view; -1 before it is shown. ``trace`` and ``error``: how it ended.
-    ``over``: all is shown, the next run may begin; ``on_end`` sets it, at the latest its return.
+    ``number``: the run's number in the view; -1 before it is shown. ``trace`` and ``error``: the
+    outcome. ``over``: everything is shown and the next run may start; ``on_end`` sets it, or its
+    return does.
     """
 
     def __init__(
@@ -55,30 +56,30 @@ class Running:
         self._job: Job | None = None
         self._changed = threading.Event()
         self._stopping = threading.Event()
-        self._states: list[str] = []  # told by the worker, not passed on yet
+        self._states: list[str] = []  # from the worker, not passed on yet
         self._run: Run | None = None
         self._slots = Slots()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; returns at once."""
+        """Start the run and return at once."""
         self._thread = start_daemon("sdwidgets studio run", self._follow)
 
     def stop(self) -> None:
-        """Ask for the end; the run ends within a step."""
+        """Ask the run to stop. It ends within a step."""
         self._stopping.set()
         if self._job is not None:
             self._job.cancel()
         self._changed.set()
 
     def give_up(self) -> None:
-        """It is over, or was never started: whoever waits for it waits no longer."""
+        """Mark the run as over, also if it never started, and release whoever waits for it."""
         self._run, self._slots = None, Slots()  # a run holds its model, which may be unloaded now
         self.over = True
         self.finished.set()
 
     def is_this_thread(self) -> bool:
-        """Whether this is the run's own thread, on which it cannot be waited for."""
+        """Whether the caller is on the run's own thread, where waiting would never end."""
         return self._thread is threading.current_thread()
 
     # ---------------------------------------------------------------------------- the worker
@@ -98,7 +99,9 @@ class Running:
     # ------------------------------------------------------------------------ its own thread
 
     def _follow(self) -> None:
-        self._thread = threading.current_thread()  # it may be ahead of the one that started it
+        self._thread = (
+            threading.current_thread()
+        )  # this thread may be ahead of the one that started it
         state = "stopped"
         try:
             self._drive()
@@ -107,7 +110,7 @@ class Running:
             pass
         except BaseException as error:
             state, self.error = "error", error
-            if self._job is not None:  # not the run itself may have failed, but what shows it
+            if self._job is not None:  # showing it may have failed, not the run itself
                 self._job.cancel()
         try:
             self._on_end(self, state, self._said())
@@ -133,11 +136,11 @@ class Running:
             job.cancel()
         pause = 0.0
         while job.state in GOING_ON:
-            self._changed.wait(pause)  # steps wait for their message, states and Stop do not
+            self._changed.wait(pause)  # steps wait for the next message; states and Stop do not
             self._changed.clear()
             self._pass_on()
             pause = min(self._view.flush(run=self.number), LONGEST_PAUSE)
-        self._pass_on()  # a short run may be over before anyone has looked
+        self._pass_on()  # a short run may be over before the first look
         self.trace = job.result()
 
     def _pass_on(self) -> None:
@@ -150,7 +153,7 @@ class Running:
             self._on_run(self._run)
 
     def _said(self) -> str:
-        """What is said about a run that is over."""
+        """The message about a run that is over."""
         if self.error is not None:
             return in_words(self.error)
         if self.trace is not None:

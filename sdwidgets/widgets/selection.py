@@ -1,7 +1,7 @@
-"""The selections of a viewer: the same traits in every viewer, so that they can be linked.
+"""What a person chose to see of a run: the same traits in every viewer, so that they can be linked.
 
-The page and Python can both set them. Nothing is computed when they change: they select from the
-data that is in the browser already.
+Both the page and Python set them. A change computes nothing in the kernel: the browser already has
+all the data.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from .kernel import AnyTrait
 
 log = logging.getLogger(__name__)
 
-SAFE_WHOLE = 2**53 - 1  # browsers hold whole numbers exactly up to here
+SAFE_WHOLE = 2**53 - 1  # the largest whole number that a browser holds exactly
 
 
 class Choice(AnyTrait):
-    """A trait whose values are checked by ``check(name, value)``, which returns the kept value.
+    """A trait whose values pass ``check(name, value)``, which returns the value to keep.
 
-    Refused values raise InputError with the trait's name and the values ``wanted``, or with the
-    message of the check if ``wanted`` is "".
+    Refused values raise InputError, which names the trait and says what is ``wanted``; if that is
+    "", the check's own message is used.
     """
 
     def __init__(self, default: Any, check: Callable[[str, Any], Any], wanted: str = ""):
@@ -49,7 +49,7 @@ class Choice(AnyTrait):
 
 
 def choice(spec: Spec, wanted: str = "") -> Choice:
-    """Return the trait of an entry of the contract's `SELECTION` or `LAB_SELECTION`."""
+    """The trait for an entry of the contract's `SELECTION` or `LAB_SELECTION`."""
     return Choice(spec["default"], partial(_CHECKS[spec["kind"]], spec=spec), wanted)
 
 
@@ -103,14 +103,14 @@ _CHECKS: dict[str, Callable[..., Any]] = {
 
 
 class FromPage(traitlets.HasTraits):
-    """A widget whose page may set the traits that are a `Choice`, and no others."""
+    """A widget whose `Choice` traits a page may set, and no others."""
 
     _refused = False
 
     def set_state(self, sync_data: Any) -> None:
-        """Take the valid choices that a page sends.
+        """Accept valid values of choices from a page.
 
-        Everything else is ignored and logged the first time: only the kernel sets other traits.
+        Anything else is ignored; the first time, the log says so.
         """
         accepted = {}
         for name, value in sync_data.items() if isinstance(sync_data, dict) else ():
@@ -122,45 +122,45 @@ class FromPage(traitlets.HasTraits):
             except (InputError, KeyError):
                 self._ignore({name: value})
         if accepted:
-            super().set_state(accepted)  # type: ignore[misc]  # the widget's, beside this
+            super().set_state(accepted)  # type: ignore[misc]  # the widget's own
 
     def _ignore(self, what: Any) -> None:
-        """Log once that a page sent something invalid."""
+        """Log that a value of the page is ignored, as a warning the first time."""
         level = logging.DEBUG if self._refused else logging.WARNING
         self._refused = True
         log.log(level, "A page sent %s, which is ignored.", reprlib.repr(what))
 
 
 class Selections(FromPage):
-    """The traits of all viewers that a page may set."""
+    """The traits that every viewer has and a page may set."""
 
     step = choice(SELECTION["step"], "a step's number, or -1 for the newest")
-    """The step that is shown, counted from 0; -1 is the newest. If a long run was thinned, the
-    nearest kept step is shown."""
+    """The step on show, counted from 0; -1 is the newest. A step of a long run that was not kept
+    shows the nearest kept one."""
 
     word = choice(SELECTION["word"])
-    """The pinned word, as it is written in the prompt; "" for none. Also "<start>", "<end>" and
+    """The pinned word, as written in the prompt; "" for none. Also "<start>", "<end>" and
     "<padding>"."""
 
     other = choice(SELECTION["other"])
     """A second word, shown beside the first; "" for none."""
 
-    layer = choice(SELECTION["layer"], "a layer's number, or -1 for the layers of the recipe")
+    layer = choice(SELECTION["layer"], "a layer's number, or -1 for the recipe's layers")
     """The layer whose attention is shown, counted from 0; -1 for the layers of the `Recipe`."""
 
     span = choice(SELECTION["span"])
-    """Attention of the "run", which is the mean over its steps so far, or of the "step" shown."""
+    """The steps whose attention is shown: "run", the mean so far, or only the "step" on show."""
 
     guidance = choice(SELECTION["guidance"], "a number from -100 to 100, or None for the run's own")
-    """The guidance scale with which the clean image of the step is computed; None is the run's own.
-    Only that view changes: the step itself was made with the run's scale."""
+    """The guidance scale for the clean image of the step on show; None is the run's own. It changes
+    only this view: the step itself was taken with the run's scale."""
 
     picture = choice(SELECTION["picture"], "an image's index")
-    """The index of the image that is shown of a batch."""
+    """The index of the image of a batch that is shown."""
 
     view = choice(SELECTION["view"])
-    """What the stage shows: the "picture" as it forms, decoded at the end; the "clean" latents
-    expected at the step; the "noisy" latents; or the "change" from the previous step."""
+    """What the stage shows: the "picture", which forms and is decoded at the end, the "clean"
+    latents that the step predicts, the "noisy" latents, or the "change" since the step before."""
 
     opacity = choice(SELECTION["opacity"])
     """The opacity of the heat map over the image, 0 to 1."""
@@ -169,13 +169,13 @@ class Selections(FromPage):
     """The colours of the heat map."""
 
     contour = choice(SELECTION["contour"])
-    """Whether a line surrounds the strongest attention of the word."""
+    """Whether a line surrounds the area where the word's attention is strongest."""
 
 
 SELECTIONS: dict[str, Choice] = {
     name: trait for name, trait in Selections.class_traits().items() if isinstance(trait, Choice)
 }
-"""The selections: name -> trait."""
+"""All selections: name -> trait."""
 
 OF_A_RUN = ("step", "layer", "guidance", "picture")
-"""The selections that are reset for another run, where they would mean something else."""
+"""Selections that each run resets, since their values have no meaning in another run."""

@@ -1,4 +1,4 @@
-"""Settings of a run as traits: of the right kind at once, within their limits when a run starts."""
+"""Settings of a run as traits: types are checked when they are set, limits when a run starts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .selection import SAFE_WHOLE
 
 
 class Setting(kernel.AnyTrait):
-    """A field of `Settings`, of the same name.
+    """A trait for the field of `Settings` with the same name.
 
-    A person may type 33 into a control and learns what is wrong with it from Generate, while
-    ``studio.steps = "3"`` raises InputError at that line.
+    A control may hold a number outside the limits: Generate then explains the error. A value of the
+    wrong type, as in ``studio.steps = "3"``, raises InputError at once.
     """
 
     def validate(self, obj: Any, value: Any) -> Any:
@@ -29,24 +29,24 @@ class Setting(kernel.AnyTrait):
                 return kind(value)
         name = str(self.name)
         checked = Settings(**{name: value}).checked(EMOJI)
-        if not isinstance(value, kind):  # a batch's list, or None: a control has no room for it
+        if not isinstance(value, kind):  # a batch's list, or None, which no control can hold
             raise InputError(
                 f"{name} takes one value in the Studio, got {value!r}.\n"
-                "Lists are for sample and generate of a model.",
+                "Use sample or generate of a model for lists.",
                 parameter=name,
             )
         return getattr(checked, name)
 
 
 class Seed(Setting):
-    """A setting for which None rolls a new value."""
+    """A setting for which None draws a random value."""
 
     def validate(self, obj: Any, value: Any) -> Any:
         return secrets.randbelow(2**32) if value is None else super().validate(obj, value)
 
 
 class StartImage(kernel.AnyTrait):
-    """An image, whatever it is given as, made RGB; or None."""
+    """An image in any accepted form, converted to RGB; or None."""
 
     def validate(self, obj: Any, value: Any) -> Any:
         return None if value is None else as_picture(value)[0]

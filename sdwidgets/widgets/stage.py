@@ -1,4 +1,4 @@
-"""The Studio's stage: the image as it forms, earlier results, and all that is inside a run."""
+"""The Studio's stage: the forming image, earlier results and the inside of a run."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from .selection import OF_A_RUN, SELECTIONS
 from .slots import Slots
 
 MORE = numbered("more")
-"""The traits that hold what only the panels need of the steps in `reel.FRAMES`."""
+"""Traits with the parts of the steps in `reel.FRAMES` that only the panels need."""
 
 ALWAYS = ("x", "denoised")
 INSIDE = ("uncond", "difference", "attention")
-"""What the stage needs of a step, and what the panels need beside it: no part is in both."""
+"""The parts of a step that the stage needs, and those that only the panels need."""
 
 
 @dataclass(frozen=True)
 class Reel:
-    """A run as it is in the traits: enough to show it again without its record."""
+    """A run as the traits hold it: enough to show it again without its record."""
 
     header: Mapping[str, Any]
     frames: Mapping[str, bytes]
 
 
 class Stage(PictureView):
-    """The Studio's picture: with earlier results below it and, opened, the panels of a viewer.
+    """The Studio's image, with earlier results below it and, if open, the panels of a viewer.
 
-    It is one widget with one stream. What only the panels need of a step travels when they are
-    open: of the steps that were sent before, once they are opened.
+    It is one widget with one stream. The parts of a step that only the panels need are sent while
+    the panels are open. Opening them sends these parts of earlier steps.
     """
 
     _esm = bundle("studio.js")
     _css = bundle("studio.css")
 
     panels: traitlets.List[str] = traitlets.List(traitlets.Enum(PANELS)).tag(sync=True)
-    """What is shown of the inside of a run: "denoising", "attention", "tokens"; [] is closed."""
+    """The open panels: "denoising", "attention", "tokens"; [] if closed."""
 
     history: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """Earlier results, oldest first: ``id``, ``prompt``, ``seed``, ``title``, ``thumbnail``."""
@@ -56,7 +56,7 @@ class Stage(PictureView):
 
     @traitlets.observe("panels")
     def _open(self, change: Any) -> None:
-        """Send what the panels need of the steps that were sent without it."""
+        """Send what the panels need of steps that were sent without it."""
         if change.old or not change.new:
             return
         with self.lock, self._harmless:
@@ -78,7 +78,7 @@ class Stage(PictureView):
         return pack(step, longest=longest, parts=INSIDE)
 
     def kept(self) -> Reel:
-        """What is on show, as it is in the traits."""
+        """The run on show, as the traits hold it."""
         with self.lock:
             values = {name: getattr(self, name) for name in self._steps_in}
             frames = {name: frame for name, frame in values.items() if frame}
@@ -95,7 +95,7 @@ class Stage(PictureView):
         message: str,
         trace: Trace | None = None,
     ) -> None:
-        """Show an earlier run again: from its record or, where that is gone, as it was saved."""
+        """Show an earlier run again, from its record or, without one, as it was saved."""
         if trace is not None:
             self._show(trace, message, number=number, images=images)
             return

@@ -1,4 +1,4 @@
-"""The Studio: a prompt becomes a picture, live, in a notebook cell."""
+"""The Studio: a prompt becomes an image, live, in a notebook cell."""
 
 from __future__ import annotations
 
@@ -45,58 +45,58 @@ SETTINGS = (
     "height",
     "batch_size",
 )
-"""The traits of the Studio that go into a run's Settings, under the same names."""
+"""The Studio's traits that go into a run's `Settings`, under the same names."""
 
 OWN = ("width", "height", "guidance_scale")
-"""Those of them that every model has values of its own for."""
+"""The settings whose defaults come from the model."""
 
 
 class Studio(ipywidgets.VBox):
-    """Type a prompt, press Generate, and watch the picture come out of the noise.
+    """Type a prompt, press Generate, and watch the image come out of the noise.
 
-    Every setting is a trait: read it, set it, observe it. A run goes on beside the notebook; other
-    cells run meanwhile. ``Ctrl-Enter`` in a field generates.
+    Every setting is a trait: read it, set it, observe it. A run works in the background, so other
+    cells can run meanwhile. ``Ctrl-Enter`` in a field generates.
 
     Example::
 
         studio = sdw.Studio(prompt="a cat left of a car on a blue background", seed=7)
-        studio                      # shows it
-        studio.generate()           # as the button does; returns at once
-        studio.wait()               # the trace of the run, when it is done
+        studio                      # shows the widget
+        studio.generate()           # like the button; returns at once
+        studio.wait()               # the run's trace, once it is done
         studio.trace.image
     """
 
     model = traitlets.Unicode(DEFAULT_MODEL)
-    """Name of a model the manager knows, a path, or ``owner/name`` on the hub."""
+    """The name of a model that the manager knows, a path, or ``owner/name`` on the hub."""
 
     prompt = Setting("")
-    """What should be in the picture."""
+    """What the image should show."""
 
     negative_prompt = Setting("")
-    """What should not be in it."""
+    """What the image should not show."""
 
     seed = Seed(0)
-    """The number that the noise is made from. None rolls a new one."""
+    """The seed of the noise. None draws a random one."""
 
     steps = Setting(20)
-    """How many denoising steps a run takes, 1 to 1000."""
+    """The number of denoising steps, 1 to 1000."""
 
     guidance_scale = Setting(float(EMOJI.guidance_scale))
-    """How strongly the prompt is followed: 1 is without guidance. The model's own until set; so are
-    width and height, and choosing another model makes all three follow that one."""
+    """How strongly the image follows the prompt; 1 is no guidance. Until set, this is the model's
+    default, as are ``width`` and ``height``. Choosing another model resets all three to its own."""
 
     image = StartImage(None)
-    """A picture to begin from (image to image): a PIL image, an array, a path or a file's bytes.
-    None: from noise alone."""
+    """The image to start from (image to image): a PIL image, an array, a path or a file's bytes.
+    None starts from noise."""
 
     strength = Setting(0.8)
-    """How much of that picture is made anew: 1 is all of it, near 0 hardly anything."""
+    """How much of the start image changes: 1 is everything, near 0 almost nothing."""
 
     sampler = Setting(SAMPLERS[0])
-    """The rule that goes from one noise level to the next."""
+    """The method that steps from one noise level to the next."""
 
     schedule = Setting(SCHEDULES[0])
-    """Which noise levels the steps stop at."""
+    """How the noise levels of the steps are spaced."""
 
     width = Setting(EMOJI.size)
     """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
@@ -105,10 +105,10 @@ class Studio(ipywidgets.VBox):
     """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
 
     batch_size = Setting(1)
-    """How many pictures a run makes, of the seeds seed, seed + 1, ..."""
+    """The number of images of a run. They use the seeds seed, seed + 1, ..."""
 
     inside = traitlets.Bool(False)
-    """Whether every step and every word of a run is shown, in the panels of a `Viewer`."""
+    """Whether the panels of a `Viewer` are open, with every step and every word of a run."""
 
     state = traitlets.Unicode("idle", read_only=True)
     """idle, loading, running, done, stopped or error."""
@@ -119,7 +119,7 @@ class Studio(ipywidgets.VBox):
     error = traitlets.Any(None, read_only=True)
     """The exception that ended the last run, or None."""
 
-    # Before __init__ has come to them: a widget is closed when it is collected.
+    # Defaults for a widget that is collected, and so closed, before __init__ has set these.
     _running: Running | None = None
     _parts: tuple[Any, ...] = ()
     _closed = False
@@ -137,55 +137,55 @@ class Studio(ipywidgets.VBox):
         self._manager = manager
         self._results = Results()
         self._chosen = {name for name in OWN if name in settings}
-        self._adopting: int | None = None  # the thread on which values follow a model just now
+        self._adopting: int | None = None  # the thread that is setting the model's defaults
         self._parts = (*self.controls.everything, self.view)
         super().__init__([*self.controls.rows, self.view], **settings)
         self.add_class("sdw-studio")
         self._bind()
-        kernel.unpin(self, *self._parts)  # all of them, or a value and a click could change places
+        kernel.unpin(self, *self._parts)  # all of them, so that a value arrives before its click
         kernel.replace_in_cell(self)
-        if manager is None:  # what the first run needs is loaded while this is being drawn
+        if manager is None:  # load what the first run needs while the page draws this
             self.manager.warm_up(DEFAULT_MODEL)
 
     # ------------------------------------------------------------------------------ from Python
 
     @property
     def settings(self) -> Settings:
-        """The settings as they stand, not yet checked against the model."""
+        """The current settings, not yet checked against the model."""
         return Settings(**{name: getattr(self, name) for name in SETTINGS})
 
     @property
     def manager(self) -> ModelManager:
-        """The manager that runs this Studio; the shared one, made at its first use, by default."""
+        """The manager that runs this Studio: the given one, or one shared by all Studios."""
         if self._manager is None:
             self._manager = shared_manager()
         return self._manager
 
     @property
     def viewer(self) -> Stage:
-        """What shows a run, also from inside: its ``step``, ``word`` and so on."""
+        """The view of the run, with the selections of a `Viewer`: ``step``, ``word`` and so on."""
         return self.view
 
     def generate(self) -> None:
         """Start a run with the current settings and return at once.
 
-        Raises InputError for settings that cannot be used (nothing is computed, the last picture
-        stays) and Busy while a run of this Studio goes on. The widget shows both too.
+        Raises InputError for invalid settings; nothing is computed and the last image stays. Raises
+        Busy while a run of this Studio is going on. The widget shows both errors, too.
         """
         with self._lock:
             if self._closed:
                 raise SDWidgetsError("This Studio is closed.\nMake a new one: sdw.Studio()")
             if self._goes_on():
                 raise Busy(
-                    "A run of this Studio goes on.\nWait for it with studio.wait(), or end it "
-                    "with studio.stop()."
+                    "This Studio is still running.\nWait with studio.wait(), or stop it with "
+                    "studio.stop()."
                 )
             unset: dict[str, Any] = {name: None for name in OWN if name not in self._chosen}
             settings = replace(self.settings, **unset)
             try:
                 if self.controls.wrong is not None:
                     raise self.controls.wrong
-                if self.model == DEFAULT_MODEL:  # others are known once they are loaded
+                if self.model == DEFAULT_MODEL:  # other models are checked once they are loaded
                     settings.checked(EMOJI)
             except InputError as error:
                 self._refuse(error)
@@ -205,22 +205,22 @@ class Studio(ipywidgets.VBox):
                 self.view.shape = [settings.width or self.width, settings.height or self.height]
                 self._set_state("loading", "Starting")
                 run.start()
-            except BaseException:  # an observer of these may do anything
+            except BaseException:  # an observer may raise anything
                 run.give_up()
                 raise
 
     def stop(self) -> None:
-        """End the run that goes on, within a step; nothing happens when none does."""
+        """Stop the current run within a step. Without a run, nothing happens."""
         run = self._running
         if run is not None and not run.over:
             run.stop()
 
     def wait(self, timeout: float | None = None) -> Trace | None:
-        """The trace of the current run once it is done; None if it was stopped.
+        """Wait for the current run and return its trace; None if it was stopped.
 
-        Raises what ended the run, and TimeoutError after ``timeout`` seconds. Ctrl-C stops the
-        run and raises KeyboardInterrupt. Raises Busy in an observer of the run itself, where
-        waiting would never end.
+        Raises the error that ended the run, and TimeoutError after ``timeout`` seconds. Ctrl-C
+        stops the run and raises KeyboardInterrupt. Raises Busy in an observer that the run itself
+        calls, where waiting would never end.
         """
         run = self._running
         if run is None:
@@ -238,12 +238,12 @@ class Studio(ipywidgets.VBox):
         return run.trace
 
     def close(self) -> None:
-        """End the run and take the widget off every page. Its thread ends within a step."""
+        """Stop the run and remove the widget from every page. Its thread ends within a step."""
         self._closed = True
         self.stop()
         for widget in (*self._parts, self):
             for part in (widget.layout, getattr(widget, "style", None)):
-                if part is not None:  # each is a widget too, and nothing else closes it
+                if part is not None:  # they are widgets, too, and nothing else closes them
                     part.close()
         for widget in self._parts:
             widget.close()
@@ -252,7 +252,7 @@ class Studio(ipywidgets.VBox):
     # -------------------------------------------------------------------------------- the page
 
     def _bind(self) -> None:
-        """Tie controls and traits together, and buttons to what they do."""
+        """Connect controls to traits and buttons to actions."""
         c = self.controls
         c.tie(self, self._refuse)
         self.observe(self._choose, ["model", *OWN])
@@ -271,14 +271,14 @@ class Studio(ipywidgets.VBox):
         self.view.on_msg(self._receive)
 
     def _choose(self, change: Any) -> None:
-        """Somebody has set one of OWN; another model makes them follow again."""
+        """Remember which of OWN were set. Another model forgets that."""
         if change.name == "model":
             self._chosen.clear()
         elif self._adopting != threading.get_ident():
             self._chosen.add(change.name)
 
     def _count_tokens(self) -> None:
-        """Say how many tokens the prompt has, where its model is loaded already."""
+        """Show the number of tokens in the prompt, if its model is loaded."""
         text = ""
         manager = self._manager or _shared
         if manager is not None and self.model in manager.loaded():
@@ -291,34 +291,34 @@ class Studio(ipywidgets.VBox):
         self.controls.count.value = text
 
     def _reshape(self) -> None:
-        """The stage takes the shape of the picture to come, while there is none."""
+        """Give the empty stage the shape of the image to come."""
         sides = self.width, self.height
         if not self.view.pictures and all(0 < side <= LIMITS["width"][1] for side in sides):
             self.view.shape = list(sides)
 
     def _open_or_close(self) -> None:
-        """Show the panels of what is inside a run beside the stage, or take them away."""
+        """Open or close the panels of a run's inside."""
         self.controls.look.value = self.inside
         self.view.panels = list(PANELS) if self.inside else []
         (self.add_class if self.inside else self.remove_class)("sdw-inside")
 
-    # These come from the front end, on whatever thread the kernel handles messages on: they only
-    # start, or set events.
+    # The front end calls these, on whichever thread the kernel handles messages. They only start
+    # things or set events.
 
     def _clicked(self) -> None:
         try:
             self.generate()
         except SDWidgetsError:
-            return  # shown already; a second click during a run does nothing
+            return  # already shown; a second click during a run does nothing
         except Exception as error:
             self._refuse(error)
             return
-        if kernel.in_colab():  # a thread's updates are not painted there after the cell
+        if kernel.in_colab():  # it does not paint a thread's updates after the cell
             with contextlib.suppress(Exception):  # shown by the run
                 self.wait()
 
     def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """A message of the page; anything that is not as it should be is ignored."""
+        """Handle a message of the page. Malformed messages are ignored."""
         if not isinstance(message, dict):
             return
         kind = message.get("kind")
@@ -344,12 +344,12 @@ class Studio(ipywidgets.VBox):
                 return
             self.controls.mark(None)
             self.view.shape = list(result.settings.size)
-            message = "An earlier picture; its settings are loaded"
+            message = "An earlier image; its settings are loaded"
             self.view.recall(number, result.reel, result.images, message, result.trace)
         self.set_trait("error", None)
         self.set_trait("state", "done")
 
-    # ------------------------------------------------- the run; its thread calls what is passed on
+    # ------------------------------------------------------------- the run; its thread calls these
 
     def _goes_on(self) -> bool:
         return self._running is not None and not self._running.over
@@ -362,7 +362,7 @@ class Studio(ipywidgets.VBox):
             self._set_state("loading", "Getting ready" if state == "queued" else words)
 
     def _adopt(self, run: Run) -> None:
-        """What nobody has set follows the run's model, now that it is known."""
+        """Set the model's defaults where nobody chose a value, now that the model is loaded."""
         self._adopting = threading.get_ident()
         asked = None if self._running is None else self._running.request.model
         try:
@@ -374,7 +374,7 @@ class Studio(ipywidgets.VBox):
         self._count_tokens()
 
     def _take_end(self, run: Running, state: str, message: str) -> None:
-        """Show how a run has ended, and let the next one begin."""
+        """Show how a run ended, and allow the next one."""
         if self._closed:
             run.over = True
             self.set_trait("state", "stopped")
@@ -390,7 +390,7 @@ class Studio(ipywidgets.VBox):
                 )
                 self.view.history = [one.entry() for one in self._results]
                 run.over = True
-            self.set_trait("state", "done")  # last: who waits for it may start the next run
+            self.set_trait("state", "done")  # last, since a waiting observer may start the next run
         elif run.error is not None:
             self.view.end("error", message, run=run.number)
             run.over = True
@@ -408,11 +408,11 @@ class Studio(ipywidgets.VBox):
         self.view.say(state, message)
 
     def _refuse(self, error: BaseException) -> None:
-        """Show an error; the last picture stays."""
+        """Show an error. The last image stays."""
         self.set_trait("error", error)
         self.controls.mark(getattr(error, "parameter", None))
         message = in_words(error)
-        if self._goes_on():  # of a field; the run is in order
+        if self._goes_on():  # a field is wrong; the run itself is fine
             self.view.say(self.view.state, message)
         else:
             self._set_state("error", message)
@@ -421,21 +421,21 @@ class Studio(ipywidgets.VBox):
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            "A Studio belongs to its notebook: it can be neither copied nor sent.\n"
-            "Send its settings, studio.settings, and make a Studio there."
+            "A Studio belongs to its notebook and cannot be copied or pickled.\n"
+            "Send studio.settings instead, and make a Studio there."
         )
 
     def __repr__(self) -> str:
         return f"Studio({self.prompt!r}, seed={self.seed}, model={self.model!r}): {self.state}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; and where none can be shown, the last picture or a line of text."""
+        """The widget, with the last image and a line of text for hosts without widgets."""
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
         data: dict[str, Any] = {
             "text/plain": repr(self),
             "application/vnd.jupyter.widget-view+json": view,
         }
-        # What a host must know to draw our own view is in the bundle of that view (Colab).
+        # The bundle of our own view says what a host (Colab) needs to draw it.
         bundle = self.view._repr_mimebundle_()
         metadata = bundle[1] if bundle else {}
         result = self._results.find(self.view.current)
@@ -449,7 +449,7 @@ _shared: ModelManager | None = None
 
 
 def shared_manager() -> ModelManager:
-    """The manager of every Studio that was not given one, made at its first use."""
+    """The manager of every Studio that was given none. Made at first use."""
     global _shared
     with _shared_lock:
         if _shared is None:

@@ -1,4 +1,4 @@
-"""A run looked at from inside: every step and every word, live and afterwards."""
+"""The inside of a run: every step and every word, live and afterwards."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ log = logging.getLogger(__name__)
 
 
 class Viewer(ReelView):
-    """Every step and every word of a run: while it goes on, and afterwards with no kernel.
+    """Shows every step and every word of a run, live and afterwards without a kernel.
 
     Example::
 
         viewer = sdw.Viewer()
         display(viewer)
         for step in viewer.watch(model.sample("a cat left of a car", attention=True)):
-            pass                                   # your own loop; each step is shown as it passes
-        viewer.word = "cat"                        # where it looked, over the picture
-        viewer.step, viewer.guidance = 7, 9.0      # one step, as more guidance would have made it
+            pass                                   # your own loop; each step appears as it passes
+        viewer.word = "cat"                        # its attention, over the image
+        viewer.step, viewer.guidance = 7, 9.0      # one step, with more guidance
 
         sdw.Viewer(sdw.Trace.load("cat.sdtrace"))  # a finished run, also one from a file
 
-    It may be used from any thread, also while a run goes on: ``lock`` is held while what it shows
-    changes. A thread that makes steps need not wait for that: `add` takes them in microseconds.
+    Any thread may use it, also during a run. ``lock`` is held while the content changes. A thread
+    that makes steps does not wait for the lock: `add` returns in microseconds.
     """
 
     _esm = bundle("viewer.js")
@@ -46,7 +46,7 @@ class Viewer(ReelView):
     panels: traitlets.List[str] = traitlets.List(traitlets.Enum(PANELS), list(PANELS)).tag(
         sync=True
     )
-    """What is shown beside the picture: "denoising", "attention", "tokens"."""
+    """The panels beside the image: "denoising", "attention", "tokens"."""
 
     def __init__(self, trace: Trace | Recordable | None = None, **selections: Any):
         check_known(self, selections)
@@ -70,7 +70,7 @@ class Viewer(ReelView):
         with self.lock:
             shown = super().end(result, message, run=run, images=images)
             with self._harmless:
-                if shown and self._displayed and kernel.without_page():  # put down before the run
+                if shown and self._displayed and kernel.without_page():  # displayed before the run
                     kernel.update_display(*self._repr_mimebundle_(), self.uid)
             return shown
 
@@ -79,7 +79,7 @@ class Viewer(ReelView):
         self._displayed = True
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; and where none can be shown, the run on one sheet, or a line of text."""
+        """The widget, with a sheet of the run and a line of text for hosts without widgets."""
         data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
         trace = self.trace
         still = on_paper(trace, self.word, self.picture) if trace is not None else None
@@ -92,15 +92,15 @@ class Viewer(ReelView):
 def link(
     *viewers: Selections, traits: Sequence[str] = ("step", "word", "layer")
 ) -> list[ipywidgets.Widget]:
-    """Ties viewers together in the page, with no kernel: what is chosen in one is in all.
+    """Link viewers in the page, without the kernel: a choice in one is made in all.
 
     Example::
 
         first, second = sdw.Viewer(cat), sdw.Viewer(dog)
         links = link(first, second, traits=["step"])   # links[0].unlink() ends it
 
-    ``traits``: names of selections. Raises InputError for fewer than two viewers and for a trait
-    that is no selection.
+    Returns the links. ``traits``: names of selections. Raises InputError for fewer than two viewers
+    and for a trait that is no selection.
     """
     if len(viewers) < 2 or not all(isinstance(one, Selections) for one in viewers):
         raise InputError("link takes two or more viewers.", parameter="viewers")
@@ -115,9 +115,9 @@ def link(
 
 
 def on_paper(trace: Trace, word: str = "", picture: int = 0) -> bytes | None:
-    """A PNG of a run for where no script runs: steps beside each other, and the pinned word's heat.
+    """A PNG of a run for hosts without scripts: its steps side by side, with a word's heat maps.
 
-    Its picture alone where that cannot be drawn; None where there is none yet.
+    Only the final image if no sheet can be drawn; None if there is no image yet.
     """
     picture = min(picture, max(trace.settings.batch_size - 1, 0))
     try:
@@ -125,7 +125,7 @@ def on_paper(trace: Trace, word: str = "", picture: int = 0) -> bytes | None:
 
         words = (word,) if word and trace.layers and _has(trace, word, picture) else ()
         return sheet_png(trace, words=words, picture=picture)
-    except Exception:  # of someone's own steps little is known; matplotlib may be missing
+    except Exception:  # a caller's own steps may lack data; matplotlib may be missing
         log.debug("No sheet can be drawn.", exc_info=True)
     return trace.png(picture) if picture < len(trace.images) else None
 

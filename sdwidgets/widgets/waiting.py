@@ -1,4 +1,4 @@
-"""Waiting in a cell for work in the background."""
+"""Waiting in a cell for background work."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def wait(
 ) -> None:
     """Return once ``over`` is set. ``what`` names the work in messages.
 
-    Raises ``TimeoutError`` after ``timeout`` seconds, while the work goes on. Raises ``Busy`` on
-    the thread that does the work (``is_here``), for example in an observer, where waiting would
-    never end. Ctrl-C calls ``stop`` and raises KeyboardInterrupt.
+    Raises TimeoutError after ``timeout`` seconds; the work goes on. Raises Busy if the caller is on
+    the thread that does the work (``is_here``), for example in an observer, since waiting there
+    would never end. Ctrl-C calls ``stop`` and raises KeyboardInterrupt.
     """
     if over.is_set():
         return

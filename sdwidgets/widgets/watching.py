@@ -1,4 +1,4 @@
-"""Watching steps as they pass: one way for the picture and for the viewers, and what is said."""
+"""Watching steps as they pass, for every view of a run, and the messages about it."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ log = logging.getLogger(__name__)
 
 
 class Watching:
-    """A widget that shows steps while they pass; what it does with them, its class says.
+    """Mixin of a widget that shows steps as they pass; its class says how.
 
-    All of it happens on the thread of the loop. Of two loops that it watches at once it shows the
-    one that began last: the number that ``_begin`` gave tells them apart.
+    Everything happens on the loop's thread. If two loops are watched at once, the later one is
+    shown; the number from ``_start`` tells them apart.
     """
 
     def watch(self, steps: Iterable[Step]) -> Watched:
-        """The same steps, each shown as it passes; at the end of a model's run, its picture, too.
+        """Yield the same steps and show each as it passes, then the image of a model's run.
 
-        ``steps``: a run (``model.sample(...)``), which knows its prompt, or any other iterable of
-        steps. Of those the values are copied: a loop may change its tensors in place. What fails
-        in showing them is said, in the view or in the log, and ends no loop. A progress bar may be
-        on either side: ``tqdm(view.watch(run))``, ``view.watch(tqdm(run))``.
+        ``steps``: a run (``model.sample(...)``), which knows its prompt, or any iterable of steps.
+        The values of other steps are copied, since a loop may change its tensors in place. An error
+        in showing a step is reported in the view or the log and never ends the loop. A progress bar
+        may be on either side: ``tqdm(view.watch(run))``, ``view.watch(tqdm(run))``.
         """
         return Watched(steps, self._watched(steps))
 
@@ -61,24 +61,24 @@ class Watching:
             self._finish(number, result, message)
 
     def _start(self, steps: Iterable[Step], run: Recordable | None) -> int:
-        """Begin to show these steps, of that run if they are of one; returns a number for them."""
+        """Start showing these steps, which belong to ``run`` if given; return a number for them."""
         raise NotImplementedError
 
     def _take(self, number: int, step: Step, seconds: float | None) -> None:
-        """Show a step, which took ``seconds``, if those of that number are on show still."""
+        """Show a step that took ``seconds``, if the steps of that number are still on show."""
         raise NotImplementedError
 
     def _settle(self, number: int) -> bool:
-        """No more steps come: send what waits. Whether those of that number are on show still."""
+        """Send waiting steps, as no more come; return whether that number is still on show."""
         raise NotImplementedError
 
     def _finish(self, number: int, result: Trace | str, message: str) -> None:
-        """Show how it ended, likewise: a run's record, or "done", "stopped" or "error"."""
+        """Show the end, if still on show: a run's record, or "done", "stopped" or "error"."""
         raise NotImplementedError
 
 
 class Watched(Iterator["Step"]):
-    """Steps that pass through a view; as many, as far as ``steps`` knows their number."""
+    """Steps that pass through a view. It has a length if ``steps`` has one."""
 
     def __init__(self, steps: Iterable[Step], passing: Generator[Step, None, None]):
         self._steps, self._passing = steps, passing
@@ -87,15 +87,15 @@ class Watched(Iterator["Step"]):
         return next(self._passing)
 
     def __len__(self) -> int:
-        return len(self._steps)  # type: ignore[arg-type]  # TypeError, as of any generator
+        return len(self._steps)  # type: ignore[arg-type]  # TypeError, as for any generator
 
     def close(self) -> None:
-        """End the watching, and with it the run, here."""
+        """Stop watching, which ends the run."""
         self._passing.close()
 
 
 def own(step: Any) -> Any:
-    """The step with copies of its tensors and arrays. A record has its own already."""
+    """The step with copies of its tensors and arrays; a record already has its own."""
     if isinstance(step, TraceStep) or not is_dataclass(step):
         return step
     values = {one.name: _copy(getattr(step, one.name)) for one in fields(step) if one.init}
@@ -109,22 +109,23 @@ def _copy(value: Any) -> Any:
 
 
 def decoded(run: Recordable, last: Step, count: int) -> tuple[Trace | str, str]:
-    """How a run of so many steps has ended, and what to say: its record, with its picture.
+    """The record of a finished run, with its image, and the message about it.
 
-    The loop is not this file's: that its picture cannot be made is said, and ends nothing.
+    If the image cannot be made, the result is "error" with its message: the caller's loop must not
+    fail.
     """
     try:
         trace = Trace.of((last,), run)
     except Exception as error:
-        log.warning("The picture of a run cannot be shown.", exc_info=True)
+        log.warning("The image of a run cannot be shown.", exc_info=True)
         return "error", in_words(error)
     return trace, report(trace, count)
 
 
 class Harmless(contextlib.AbstractContextManager[None]):
-    """``with`` this a run does not fail because it cannot be shown: that is said once in the log.
+    """Context manager that keeps a run alive if showing it fails; the first error is logged.
 
-    What ends a run, an interrupt, passes.
+    Interrupts pass through.
     """
 
     def __init__(self) -> None:
@@ -145,13 +146,13 @@ class Harmless(contextlib.AbstractContextManager[None]):
 
 
 def report(trace: Trace, steps: int) -> str:
-    """What to say about a finished run of so many steps, of which its record may have fewer."""
+    """The message about a finished run of ``steps`` steps; its record may have fewer."""
     took = f" in {trace.total:.1f} s" if trace.total else ""
     return "\n".join([f"Done: {steps} steps{took}", *trace.notices])
 
 
 def in_words(error: BaseException) -> str:
-    """What the page says about an exception: three lines at most."""
+    """The page's message about an exception, at most three lines."""
     message = str(error)
     if not isinstance(error, SDWidgetsError):
         message = f"{type(error).__name__}: {message}"

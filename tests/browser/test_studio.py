@@ -37,7 +37,7 @@ studio
 Open = Callable[..., Notebook]
 
 
-def test_the_first_lesson_runs_and_a_click_makes_a_picture(load_notebook: Open) -> None:
+def test_the_first_lesson_runs_and_a_click_makes_an_image(load_notebook: Open) -> None:
     notebook = load_notebook(file=ROOT / "notebooks" / "01_first_picture.ipynb")
     notebook.run()
     notebook.wait_for_state("done")
@@ -91,7 +91,7 @@ def test_stop_works_while_a_cell_runs(open_notebook: Open) -> None:
     notebook.page.evaluate("() => window.ran")
 
 
-def test_an_error_shows_and_clears_and_the_picture_stays(open_notebook: Open) -> None:
+def test_an_error_shows_and_clears_and_the_image_stays(open_notebook: Open) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
     notebook.find(".sdw-generate").click()
@@ -239,7 +239,7 @@ def test_words_that_were_cut_are_named(open_notebook: Open) -> None:
     expect(notebook.find(".sdw-status")).to_contain_text("penguin")
 
 
-def test_an_earlier_picture_comes_back_with_its_settings(open_notebook: Open) -> None:
+def test_an_earlier_image_comes_back_with_its_settings(open_notebook: Open) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
     prompt, seed = notebook.find(".sdw-prompt textarea"), notebook.find(".sdw-seed input")
@@ -254,7 +254,7 @@ def test_an_earlier_picture_comes_back_with_its_settings(open_notebook: Open) ->
     expect(prompt).to_have_value("a cat")
     expect(seed).to_have_value("1")
     picture = notebook.find(".sdw-v-final")
-    expect(picture).to_have_attribute("alt", "the picture for: a cat, seed 1")
+    expect(picture).to_have_attribute("alt", "the image for: a cat, seed 1")
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
     expect(thumbs.first).to_have_attribute("aria-current", "true")
 
@@ -273,7 +273,7 @@ def test_the_slider_keeps_the_focus_during_a_run(open_notebook: Open) -> None:
     expect(slider).to_be_focused()
 
 
-def test_the_view_alone_answers_and_keeps_its_picture(open_notebook: Open) -> None:
+def test_the_view_alone_answers_and_keeps_its_image(open_notebook: Open) -> None:
     notebook = open_notebook(
         "import sdwidgets as sdw\nview = sdw.PictureView()\nview",
         "for step in view.watch(sdw.load().sample('a cat', seed=7)):\n    pass",
@@ -286,7 +286,7 @@ def test_the_view_alone_answers_and_keeps_its_picture(open_notebook: Open) -> No
     expect(notebook.find(".sdw-history")).to_be_hidden()
 
 
-def test_the_picture_downloads_with_its_settings(open_notebook: Open, tmp_path: Path) -> None:
+def test_the_image_downloads_with_its_settings(open_notebook: Open, tmp_path: Path) -> None:
     from sdwidgets.trace import read_record
 
     notebook = open_notebook(STUDIO)

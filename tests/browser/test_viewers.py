@@ -216,7 +216,7 @@ def test_a_click_pins_a_word_for_the_kernel_too(runs: Notebook, viewer: View) ->
     wait_until(runs, "viewer.word == 'cat'")
 
 
-def test_pointing_at_the_picture_ranks_its_words(runs: Notebook, viewer: View) -> None:
+def test_pointing_at_the_image_ranks_its_words(runs: Notebook, viewer: View) -> None:
     box = viewer.find(".sdw-v-picture").bounding_box()
     assert box is not None
     runs.page.mouse.move(box["x"] + 0.25 * box["width"], box["y"] + box["height"] / 2)
@@ -236,7 +236,7 @@ def test_words_that_were_cut_are_shown(runs: Notebook) -> None:
 
 
 @pytest.mark.parametrize(("step", "scale"), [(0, 7.5), (7, 0.0), (7, 20.0), (18, 12.5)])
-def test_another_guidance_is_the_kernel_s_picture_with_no_kernel(
+def test_another_guidance_is_the_kernel_s_image_with_no_kernel(
     runs: Notebook, viewer: View, step: int, scale: float
 ) -> None:
     viewer.find("[data-value=clean]").click()

@@ -53,7 +53,7 @@ def films(widget: Compare) -> list[bytes]:
     return [state[name] for name in FILMS if state[name]]
 
 
-def test_each_run_has_a_head_a_film_a_label_and_its_pictures(cat: Trace, dog: Trace) -> None:
+def test_each_run_has_a_head_a_film_a_label_and_its_images(cat: Trace, dog: Trace) -> None:
     widget = Compare(cat, dog)
     state = widget.get_state()
     assert [header["pictures"][0]["prompt"] for header in state["headers"]] == ["a cat", "a dog"]
@@ -70,7 +70,7 @@ def test_the_frames_are_those_of_a_viewer(cat: Trace, dog: Trace) -> None:
     assert first[: 4 + len(frame)] == len(frame).to_bytes(4, "little") + frame
 
 
-def test_batches_keep_all_their_pictures(cat: Trace, model: LatentDiffusion) -> None:
+def test_batches_keep_all_their_images(cat: Trace, model: LatentDiffusion) -> None:
     widget = Compare(cat, model.generate("a cat", batch_size=3, **ASKED), picture=2)
     assert [len(pictures) for pictures in widget.pictures] == [1, 3]
     assert widget.picture == 2
@@ -189,7 +189,7 @@ def test_however_often_a_page_asks_it_is_answered_once_a_second(
     assert len(sent) == 1
 
 
-def test_what_cannot_be_made_small_enough_keeps_its_pictures(
+def test_what_cannot_be_made_small_enough_keeps_its_images(
     cat: Trace, dog: Trace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compare_module, "SAVED", 10)

@@ -315,13 +315,13 @@ def test_a_file_that_is_too_large_is_refused_with_its_size(lab: Lab) -> None:
 
 def test_a_broken_file_is_said_and_the_picture_stays(lab: Lab) -> None:
     before, results = lab.picture, lab.results
-    upload(lab, b"no picture at all")
+    upload(lab, b"no image at all")
     assert lab.state == "error" and "cannot be read" in lab.message
     assert lab.picture is before and lab.results is results
 
 
 def test_after_an_error_all_goes_on(lab: Lab) -> None:
-    upload(lab, b"no picture at all")
+    upload(lab, b"no image at all")
     send(lab, "sample", name="frogs")
     assert (lab.state, lab.picture.name) == ("idle", "frogs")
     lab.wait(60)
@@ -598,7 +598,7 @@ def test_an_own_autoencoder_joins_or_takes_the_place_of_one(lab: Lab) -> None:
 
 
 def test_the_lab_cannot_be_copied(lab: Lab) -> None:
-    with pytest.raises(InputError, match="neither copied nor sent"):
+    with pytest.raises(InputError, match="cannot be copied or pickled"):
         pickle.dumps(lab)
 
 

@@ -133,7 +133,7 @@ def test_a_loop_may_change_its_latents_in_place(clock: Clock) -> None:
     assert [float(one.x.mean()) for one in view.trace.steps] == [0, 1, 2, 3]
 
 
-def test_a_picture_that_cannot_be_decoded_ends_no_loop(
+def test_an_image_that_cannot_be_decoded_ends_no_loop(
     model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
@@ -169,14 +169,14 @@ def test_an_interrupt_is_a_stop() -> None:
     assert view.state == "stopped"
 
 
-def test_a_run_that_was_watched_leaves_its_picture(model: LatentDiffusion) -> None:
+def test_a_run_that_was_watched_leaves_its_image(model: LatentDiffusion) -> None:
     view = PictureView()
     list(view.watch(model.sample("a cat", steps=2, seed=7, width=16, height=24)))
     (shown,) = view.pictures
     assert view.shape == [16, 24]
     assert view.current == view.header["run"]
     assert (shown["type"], shown["prompt"], shown["seed"]) == ("image/png", "a cat", 7)
-    assert shown["label"] == "the picture for: a cat, seed 7"
+    assert shown["label"] == "the image for: a cat, seed 7"
     record = read_record(shown["data"])
     assert record is not None
     assert record["settings"]["steps"] == 2
@@ -190,14 +190,14 @@ def test_a_record_can_be_shown(model: LatentDiffusion) -> None:
     assert view.trace is trace
 
 
-def test_steps_without_a_run_leave_no_older_picture(model: LatentDiffusion) -> None:
+def test_steps_without_a_run_leave_no_older_image(model: LatentDiffusion) -> None:
     view = PictureView()
     list(view.watch(model.sample("a cat", **ASKED)))
     list(view.watch(step(i) for i in range(3)))
     assert (view.pictures, view.current) == ([], -1)
 
 
-def test_the_picture_before_stays_through_a_run_that_is_stopped(model: LatentDiffusion) -> None:
+def test_the_image_before_stays_through_a_run_that_is_stopped(model: LatentDiffusion) -> None:
     view = PictureView()
     list(view.watch(model.sample("a cat", **ASKED)))
     before, owner = view.pictures, view.current
@@ -209,7 +209,7 @@ def test_the_picture_before_stays_through_a_run_that_is_stopped(model: LatentDif
     assert view.current != view.header["run"]
 
 
-def test_a_run_that_fails_gives_the_stage_back_to_the_picture_before(
+def test_a_run_that_fails_gives_the_stage_back_to_the_image_before(
     model: LatentDiffusion,
 ) -> None:
     def steps() -> Iterator[Step]:
@@ -224,10 +224,10 @@ def test_a_run_that_fails_gives_the_stage_back_to_the_picture_before(
     assert (view.state, view.pictures, view.frame0) == ("error", before, b"")
 
 
-def test_a_large_picture_is_saved_small_and_sent_whole(
+def test_a_large_image_is_saved_small_and_sent_whole(
     model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch, wire: Wire, say: Say
 ) -> None:
-    monkeypatch.setattr(picture, "SAVED_PICTURE", 900)
+    monkeypatch.setattr(picture, "SAVED_IMAGES", 900)
     view = PictureView()
     list(view.watch(model.sample("a cat", steps=2, seed=7, width=64, height=64)))
     assert view.pictures[0]["type"] == "image/jpeg"

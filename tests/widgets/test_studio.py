@@ -204,7 +204,7 @@ def test_a_run_gives_the_trace_of_its_settings(studio: Studio) -> None:
     assert len(trace.steps) == 4
 
 
-def test_the_picture_is_that_of_the_model_alone(studio: Studio, model: Any) -> None:
+def test_the_image_is_that_of_the_model_alone(studio: Studio, model: Any) -> None:
     studio.seed = 11
     studio.generate()
     trace = studio.wait(WAIT)
@@ -308,7 +308,7 @@ def test_wait_has_a_limit(studio: Studio, gate: Any) -> None:
         studio.wait(0.01)
 
 
-def test_a_picture_to_begin_from_is_what_the_run_begins_from(studio: Studio, model: Any) -> None:
+def test_an_image_to_begin_from_is_what_the_run_begins_from(studio: Studio, model: Any) -> None:
     start = Image.new("RGB", (16, 16), "red")
     studio.image, studio.strength = start, 0.5
     studio.generate()
@@ -319,7 +319,7 @@ def test_a_picture_to_begin_from_is_what_the_run_begins_from(studio: Studio, mod
     assert np.array_equal(trace.image, wanted.image)
 
 
-def test_the_row_of_the_picture_to_begin_from_is_there_with_it_alone(studio: Studio) -> None:
+def test_the_row_of_the_image_to_begin_from_is_there_with_it_alone(studio: Studio) -> None:
     folded = "sdw-folded"
     assert folded in classes(studio.controls.rows[-1])
     studio.image = np.zeros((20, 30, 3), np.uint8)
@@ -330,24 +330,24 @@ def test_the_row_of_the_picture_to_begin_from_is_there_with_it_alone(studio: Stu
     assert folded in classes(studio.controls.rows[-1])
 
 
-def test_what_is_no_picture_is_refused_where_it_is_set(studio: Studio) -> None:
+def test_what_is_no_image_is_refused_where_it_is_set(studio: Studio) -> None:
     studio.image = Image.new("RGB", (16, 16), "red")
     with pytest.raises(ImageError):
         studio.image = b"no picture"
     assert studio.image.getpixel((0, 0)) == (255, 0, 0)
 
 
-def test_an_earlier_result_brings_the_picture_it_began_from_back(studio: Studio, say: Say) -> None:
+def test_an_earlier_result_brings_the_image_it_began_from_back(studio: Studio, say: Say) -> None:
     studio.image = Image.new("RGB", (16, 16), "red")
     studio.generate()
     studio.wait()
     studio.image = None
     recall(studio, say, 0)
     assert studio.image.getpixel((0, 0)) == (255, 0, 0)
-    assert "from a picture, strength 0.8" in studio.view.history[0]["title"]
+    assert "from an image, strength 0.8" in studio.view.history[0]["title"]
 
 
-def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None:
+def test_a_batch_shows_every_image(make_studio: Callable[..., Studio]) -> None:
     studio = make_studio(batch_size=3, seed=5)
     studio.generate()
     studio.wait(WAIT)
@@ -363,7 +363,7 @@ def test_a_batch_shows_every_picture(make_studio: Callable[..., Studio]) -> None
     [("steps", 0), ("steps", -1), ("steps", 10**9), ("width", 33), ("height", 20000),
      ("guidance_scale", -5.0), ("batch_size", 0), ("seed", -1)],
 )  # fmt: skip
-def test_bad_input_is_said_and_the_picture_stays(
+def test_bad_input_is_said_and_the_image_stays(
     make_studio: Callable[..., Studio], name: str, value: Any
 ) -> None:
     studio = make_studio()
@@ -528,7 +528,7 @@ def test_a_run_cannot_be_waited_for_by_its_own_observer(studio: Studio) -> None:
 
 
 @pytest.mark.parametrize("kind", ["missing", "cut", "foreign", "no model"])
-def test_a_model_that_cannot_be_loaded_leaves_picture_and_trace(
+def test_a_model_that_cannot_be_loaded_leaves_image_and_trace(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any, model: Any, kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)  # long paths are shortened in messages
@@ -564,7 +564,7 @@ def test_a_model_that_cannot_be_loaded_leaves_picture_and_trace(
         studio.close()
 
 
-def test_no_memory_leaves_picture_and_trace(studio: Studio, model: Any) -> None:
+def test_no_memory_leaves_image_and_trace(studio: Studio, model: Any) -> None:
     def no_memory(*_: Any) -> None:
         raise RuntimeError("DefaultCPUAllocator: not enough memory")
 
@@ -595,7 +595,7 @@ def test_messages_that_are_not_understood_are_ignored(
     assert studio.state == "idle"
 
 
-def test_the_page_cannot_write_the_picture_s_traits(studio: Studio) -> None:
+def test_the_page_cannot_write_the_image_s_traits(studio: Studio) -> None:
     before = studio.view.get_state()
     studio.view.set_state(
         {"header": {"run": 9}, "state": "done", "history": [], "_esm": "alert(1)"}
@@ -606,7 +606,7 @@ def test_the_page_cannot_write_the_picture_s_traits(studio: Studio) -> None:
 # ------------------------------------------------------------------------------------- history
 
 
-def test_an_earlier_result_brings_its_settings_and_picture_back(studio: Studio, say: Say) -> None:
+def test_an_earlier_result_brings_its_settings_and_image_back(studio: Studio, say: Say) -> None:
     studio.seed = 1
     studio.generate()
     studio.wait(WAIT)
@@ -643,7 +643,7 @@ def test_the_history_is_bounded_and_the_saved_state_small(
     assert [entry["seed"] for entry in studio.view.history] == [2, 3, 4]
 
 
-def test_a_large_picture_is_saved_small_and_sent_whole(
+def test_a_large_image_is_saved_small_and_sent_whole(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: dict[str, Any] = {}
@@ -651,7 +651,7 @@ def test_a_large_picture_is_saved_small_and_sent_whole(
     def send(content: Any, buffers: Any = None) -> None:
         sent[content["kind"]] = buffers
 
-    monkeypatch.setattr(picture_module, "SAVED_PICTURE", 700)
+    monkeypatch.setattr(picture_module, "SAVED_IMAGES", 700)
     monkeypatch.setattr(studio.view, "send", send)
     studio.generate()
     trace = studio.wait(WAIT)
@@ -679,7 +679,7 @@ def test_the_saved_state_of_a_full_history_is_small(
     assert saved_size(studio.view) < 300_000
 
 
-def test_where_no_widget_shows_there_is_the_picture(studio: Studio) -> None:
+def test_where_no_widget_shows_there_is_the_image(studio: Studio) -> None:
     studio.generate()
     studio.wait(WAIT)
     data, _ = studio._repr_mimebundle_()

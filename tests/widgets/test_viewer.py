@@ -503,7 +503,7 @@ def test_steps_that_are_none_end_no_run(caplog: pytest.LogCaptureFixture) -> Non
     assert viewer.state == "done"
 
 
-def test_a_picture_that_cannot_be_decoded_ends_no_loop(
+def test_an_image_that_cannot_be_decoded_ends_no_loop(
     model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: Any) -> Any:
@@ -766,7 +766,7 @@ def test_a_step_of_a_large_batch_is_averaged_down() -> None:
     assert shown(viewer)[0]["size"][0] == 40
 
 
-def test_large_pictures_are_kept_as_jpeg() -> None:
+def test_large_images_are_kept_as_jpeg() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), dtype=np.uint8)
     viewer = Viewer(replace(large(1), images=(Image.fromarray(pixels),)))
     (picture,) = viewer.pictures

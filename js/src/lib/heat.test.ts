@@ -74,7 +74,7 @@ test("several words are one map, where they stand together", () => {
   expect(columns(imageHeader("a cat by a car"), "cat a", 9)).toEqual([]);
 });
 
-test("a layer and a step can be chosen, and a picture of the batch", () => {
+test("a layer and a step can be chosen, and an image of the batch", () => {
   const one = { ...cat, layer: 1, span: "step", step: 2 } as const;
   close(heat(reel, one, 7, 6), reference(cat, [2], [1], [2]));
   const dog = { ...cat, word: "dog", picture: 1 };
@@ -127,7 +127,7 @@ test("start, end and padding are never put against the words", () => {
   }
 });
 
-test("a layer or picture that this run lacks is as if none was chosen, or the last one", () => {
+test("a layer or image that this run lacks is as if none was chosen, or the last one", () => {
   expect(heat(reel, { ...cat, layer: 9 }, 7, 6)).toBe(heat(reel, cat, 7, 6));
   const dog = { ...cat, word: "dog", picture: 1 };
   expect(heat(reel, { ...dog, picture: 5 }, 7, 6)).toBe(heat(reel, dog, 7, 6));
@@ -189,7 +189,7 @@ test("on screen a map goes from 0 to 1, a constant one is 0", () => {
   expect([...scaled(Float32Array.of(2, 2))]).toEqual([0, 0]);
 });
 
-test("an overlay has the picture's shape and at most 256 pixels a side", () => {
+test("an overlay has the image's shape and at most 256 pixels a side", () => {
   expect(canvasSize({ width: 512, height: 256 })).toEqual([256, 128]);
   expect(canvasSize({ width: 96, height: 128 })).toEqual([96, 128]);
 });

@@ -303,7 +303,7 @@ export function heat(
   return memory.recall(key, make, (map) => map.length);
 }
 
-/** The mean of a word's maps at a spot of the picture (shares 0..1 of its width and height). */
+/** The mean of a word's maps at a spot of the image (shares 0..1 of its width and height). */
 function sample(stack: Stack, x: number, y: number): number {
   let sum = 0;
   for (const { h, w, values } of stack.grids.values()) {
@@ -349,7 +349,7 @@ export function ranking(
 
 /**
  * How much one layer at one step takes from a word, as shares of all attention: in the mean over
- * the picture, and over its strongest tenth. Undefined where that was not recorded.
+ * the image, and over its strongest tenth. Undefined where that was not recorded.
  */
 export function glance(frame: Frame, layer: number, picture: number, tokens: number[]) {
   const stack: Stack = { key: "", grids: new Map(), count: 0 };
@@ -387,7 +387,7 @@ function strongest(values: Float32Array): number {
 
 // ------------------------------------------------------------------------------------ on screen
 
-/** The size of an overlay: the picture's shape, its longer side at most 256. */
+/** The size of an overlay: the image's shape, its longer side at most 256. */
 export function canvasSize({ width, height }: Pick<Header, "width" | "height">): [number, number] {
   const scale = Math.min(LONGEST_SIDE / Math.max(width, height, 1), 1);
   return [Math.max(Math.round(width * scale), 1), Math.max(Math.round(height * scale), 1)];

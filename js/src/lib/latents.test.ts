@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { change, channel, clean, extent, factorsFor, guided, preview, signed } from "./latents";
 import type { Frame } from "./reel";
 
-const size = [2, 2, 1, 2] as const; // two pictures of two channels, one pixel high and two wide
+const size = [2, 2, 1, 2] as const; // two images of two channels, one pixel high and two wide
 const factors = [
   [0.5, 0, 0],
   [0, 0.25, 0],
@@ -63,7 +63,7 @@ test("small changes are shown stronger, by a power of two, large ones as they ar
   expect(change(much, latents, size, 1, factors).gain).toBe(1);
 });
 
-test("what makes a picture brighter is warm, darker cool, as far as the strongest", () => {
+test("what makes an image brighter is warm, darker cool, as far as the strongest", () => {
   const { pixels } = signed(Float32Array.of(1, -1, 0, 0, 0, 0, 0, 0), size, 0, factors);
   expect([...pixels.subarray(0, 3)]).toEqual([255, 156, 38]);
   expect([...pixels.subarray(4, 7)]).toEqual([41, 128, 246]);
@@ -85,6 +85,6 @@ test.each([
   expect(extent(Float32Array.of(0, 0, 0, 0, 0, -most, 0, 0), size, 1)).toBe(end);
 });
 
-test("the scale is that of the picture on show, and one where there is nothing", () => {
+test("the scale is that of the image on show, and one where there is nothing", () => {
   expect(extent(Float32Array.of(7, 0, 0, 0, 0, 0, 0, 0), size, 1)).toBe(1);
 });

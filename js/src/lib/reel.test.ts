@@ -10,7 +10,7 @@ interface Made {
 const ONE = 0x3c00;
 const HALF = 0x3800;
 
-/** A frame as the kernel packs it: two pictures of one channel and one pixel, if not said. */
+/** A frame as the kernel packs it: two images of one channel and one pixel, if not said. */
 function packed({ meta = {}, parts = { denoised: [ONE, HALF] }, attention = [] }: Made = {}) {
   const names = [...Object.keys(parts), ...(attention.length > 0 ? ["attention"] : [])];
   const numbers = { index: 3, sigma: 1.5, sigma_next: 1, seconds: 0.25, size: [2, 1, 1, 1] };
@@ -74,7 +74,7 @@ test("an odd number of halves is padded before the next part", () => {
   expect([...(frame?.denoised ?? [])]).toEqual([1]);
 });
 
-test("attention is found by layer and picture", () => {
+test("attention is found by layer and image", () => {
   const frame = unpack(packed(withAttention));
   const second = frame?.attention(0, 1);
   expect([second?.h, second?.w]).toEqual([1, 2]);

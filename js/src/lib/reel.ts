@@ -12,7 +12,7 @@ import type { Header, Reel } from "./view";
 
 export type Part = Exclude<(typeof PARTS)[number], "attention">;
 
-/** One layer's attention for one picture: probability = byte / 255 * scale of its token. */
+/** One layer's attention for one image: probability = byte / 255 * scale of its token. */
 export interface Attention {
   scales: Float32Array; // [T]
   bytes: Uint8Array; // [T, h, w]

@@ -142,7 +142,7 @@ test("the select names the second word, or the first where there is none", () =>
 
 test("a spot's words are ranked in five rows; until then a hint has their place", () => {
   expect(one(".sdw-ranking").dataset.empty).toBe("true");
-  expect(text(".sdw-rank-hint")).toBe("Point at the picture to see which words it took from there");
+  expect(text(".sdw-rank-hint")).toBe("Point at the image to see which words it took from");
   expect(all(".sdw-ranking li")).toHaveLength(5);
   view.peek({ cell: { x: 0.75, y: 0.1 } });
   expect(one(".sdw-ranking").dataset.empty).toBe("false");
@@ -220,7 +220,7 @@ test("a run that goes on is shown as far as it has come, and the focus stays", (
   expect(document.activeElement).toBe(focused);
 });
 
-test("another picture of the batch has its own words", () => {
+test("another image of the batch has its own words", () => {
   view.select({ picture: 1 });
   const row = one(".sdw-attention > .sdw-chips");
   expect([...row.children].map((each) => each.textContent)).toEqual(["one", "dog"]);
@@ -238,7 +238,7 @@ test("where nothing was recorded it says how to", () => {
 test("before a run it has its place and says nothing wrong", () => {
   show(new MadeView(reelOf(undefined, [])));
   expect(panel.element.dataset.recorded).toBe("true");
-  expect(text(".sdw-attention > .sdw-chips")).toBe("The prompt comes here");
+  expect(text(".sdw-attention > .sdw-chips")).toBe("The prompt appears here");
   expect(shown()).toBe("");
   expect(maps()).toEqual(["", ""]);
 });

@@ -1,4 +1,4 @@
-// Where the words looked: a map over the picture, the prompt to choose from, words at a spot.
+// Attention: a word's map over the image, the words to choose from, the words at a spot.
 
 import { type Colormap, coloured, colours } from "../lib/colours";
 import { choice } from "../lib/controls";
@@ -21,16 +21,16 @@ import { chips, type Part, specialParts } from "./chips";
 import { matrix } from "./matrix";
 import "../attention.css";
 
-const LEVEL = 0.5; // of a contour: half-way from the least to the greatest
-const FINER = 2; // a contour's pixels to one of the map
+const LEVEL = 0.5; // of a contour: half-way from the smallest to the largest value
+const FINER = 2; // a contour's pixels per pixel of the map
 const RANKED = 5;
-const NUDGE = 1 / 16; // of the picture, by one press of an arrow key
-const POINT = "Point at the picture to see which words it took from there";
+const NUDGE = 1 / 16; // of the image, per press of an arrow key
+const POINT = "Point at the image to see which words it took from";
 
-/** The word on show: pointed at, else pinned. */
+/** The word on show: the one pointed at, else the pinned one. */
 export const shownWord = (view: View) => view.hover.word ?? view.selection.word;
 
-/** The map of a word on show for this view; undefined where there is none. */
+/** The map of a word in this view; undefined if there is none. */
 function mapOf(view: View, word: string): WordMap | undefined {
   const { reel, selection } = view;
   if (reel.header === undefined || word === "") return undefined;
@@ -45,7 +45,7 @@ interface WordMap {
   height: number;
 }
 
-/** Draws a map in colours, from its least to its greatest; nothing where there is none. */
+/** Draws a map in colours, from its smallest to its largest value; without one, nothing. */
 function paintMap(canvas: HTMLCanvasElement, map: WordMap | undefined, colormap: Colormap) {
   const context = canvas.getContext("2d");
   if (map === undefined) {
@@ -58,7 +58,7 @@ function paintMap(canvas: HTMLCanvasElement, map: WordMap | undefined, colormap:
   context?.putImageData(new ImageData(coloured(scaled(values), colormap), width, height), 0, 0);
 }
 
-/** Draws the line around what is above half; light on dark, so that any picture shows it. */
+/** Draws a line around values above half, light on dark so that it is visible on any image. */
 function paintContour(canvas: HTMLCanvasElement, map: WordMap | undefined) {
   const context = canvas.getContext("2d");
   if (map === undefined) {
@@ -87,9 +87,9 @@ function paintContour(canvas: HTMLCanvasElement, map: WordMap | undefined) {
 }
 
 /**
- * The map over the picture: its element fills the positioned element it is put in. The pixels of
- * its canvas are the colour map's; how far the picture shines through is CSS's affair. With the
- * focus on it, arrow keys point at a spot.
+ * The map over the image. Its element fills the positioned element that contains it. Its canvas
+ * has the colour map's colours; CSS sets its opacity. While it has the focus, arrow keys point at
+ * a spot.
  */
 export function heatOverlay(view: View): Panel {
   const map = h("canvas", "sdw-heat-map");
@@ -141,7 +141,7 @@ export function heatOverlay(view: View): Panel {
   return { element, update };
 }
 
-/** The prompt as words, two words' maps, the words at a spot, how maps are shown, the matrix. */
+/** The prompt's words, two words' maps, the words at a spot, the maps' controls, the matrix. */
 export function attention(view: View): Panel {
   const words = chips(view, "Words of the prompt");
   const special = chips(view, "Tokens that stand for no word");
@@ -170,7 +170,7 @@ export function attention(view: View): Panel {
       "sdw-unrecorded",
       "Attention was not recorded: generate with ",
       h("code", {}, "attention=True"),
-      " to see where the words looked.",
+      " to see it.",
     ),
   );
 
@@ -191,7 +191,7 @@ export function attention(view: View): Panel {
     words.mark();
     special.mark();
     const shown = shownWord(view);
-    // Pointing at a word must not hide the one beside it.
+    // Pointing at a word must not hide the second one.
     maps[0].update(view, shown);
     maps[1].update(view, sameWord(selection.other, shown) ? "" : selection.other);
     list.update(view);
@@ -200,9 +200,9 @@ export function attention(view: View): Panel {
   return { element, update };
 }
 
-/** The prompt in order: its words, and what stands between them. */
+/** The prompt in order: its words and the text between them. */
 export function promptParts(picture: ImageHeader | undefined): Part[] {
-  if (picture === undefined) return [{ text: "The prompt comes here" }];
+  if (picture === undefined) return [{ text: "The prompt appears here" }];
   const letters = [...picture.prompt]; // code points, as Python counts
   const parts: Part[] = [];
   let at = 0;
@@ -215,7 +215,7 @@ export function promptParts(picture: ImageHeader | undefined): Part[] {
   return parts.length > 0 ? parts : [{ text: "an empty prompt" }];
 }
 
-/** What the maps are the mean of. */
+/** The steps and layers that the maps average, in words. */
 function saidOf({ reel, selection }: View): string {
   const found = counted(reel, selection);
   const { header } = reel;
@@ -244,7 +244,7 @@ function rangeWords([least, most]: readonly [number, number]): string {
   return from === to ? `all ${to} %` : `${from} to ${to} %`;
 }
 
-/** A small map with its word and its values' range; as large before there is one. */
+/** A small map with its word and range of values. It keeps its size without a map. */
 function figure(hint: string) {
   const canvas = h("canvas", { class: "sdw-map", role: "img" });
   const empty = h("span", "sdw-map-hint", hint);
@@ -289,7 +289,7 @@ function stops(colormap: Colormap): string {
   }).join(", ");
 }
 
-/** The words that a spot takes most from: always as many rows. */
+/** The words that a spot takes most from, in a fixed number of rows. */
 function rankingList() {
   const rows = times(RANKED, () => {
     const word = h("bdi", "sdw-rank-word");
@@ -322,12 +322,12 @@ function rankingList() {
   };
 }
 
-/** How maps are shown. */
+/** The controls of how maps are shown. */
 export function controls(view: View) {
   const span = choice<Selection["span"]>(
     "Which steps",
     [
-      { value: "run", label: ["whole run"], title: "The mean over the run, as far as it has come" },
+      { value: "run", label: ["whole run"], title: "The mean over all steps so far" },
       { value: "step", label: ["this step"], title: "Only the step on show" },
     ],
     (value) => view.select({ span: value }),
@@ -347,7 +347,12 @@ export function controls(view: View) {
     span.element,
     h("label", "sdw-field sdw-opacity", "opacity", opacity),
     colormap,
-    h("label", { class: "sdw-field", title: "A line half-way up" }, line, "contour"),
+    h(
+      "label",
+      { class: "sdw-field", title: "A line around the strongest attention" },
+      line,
+      "contour",
+    ),
   ];
   return {
     elements,
@@ -362,13 +367,13 @@ export function controls(view: View) {
   };
 }
 
-/** The second word, for those who know no shortcut. */
+/** A menu for the second word, for those who do not know the shortcut. */
 function compareSelect(view: View) {
   const select = h("select", "sdw-select");
   let filled = "";
   on(select, "change", () => {
     const word = select.value;
-    // With nothing pinned there is nothing to be beside.
+    // Without a pinned word, the chosen one becomes it.
     view.select(view.selection.word === "" ? { word, other: "" } : { other: word });
   });
   return {

@@ -1,4 +1,4 @@
-// Words that one can point at, pin, and compare.
+// Words to point at, pin and compare.
 
 import { aria, h, on } from "../lib/dom";
 import { sameWord } from "../lib/heat";
@@ -7,13 +7,13 @@ import type { View } from "../lib/view";
 
 export interface WordRow {
   element: HTMLElement;
-  fill(key: string, make: () => Node[]): void; // does nothing where the key is the same
-  mark(): void; // what is pinned, beside it, and on show
+  fill(key: string, make: () => Node[]): void; // does nothing if the key is unchanged
+  mark(): void; // marks the pinned word, the second one and the one on show
 }
 
 /**
- * A row of buttons with `data-word`. Point or Tab to look, click to pin, Shift-click or "b" for a
- * second word, Escape for none. One tab stop; arrows, Home and End move.
+ * A row of buttons with `data-word`. Point or Tab looks at a word, a click pins it, Shift-click or
+ * "b" adds a second word, Escape clears both. One tab stop; arrows, Home and End move.
  */
 export function wordRow(view: View, label: string, name: string): WordRow {
   const element = h("div", { class: name, role: "toolbar", "aria-label": label, dir: "auto" });
@@ -79,7 +79,7 @@ export function wordRow(view: View, label: string, name: string): WordRow {
   };
 }
 
-/** A word, or the text between two; `quiet` for what is no word of the prompt. */
+/** A word or the text between two words. `quiet` marks words that are not in the prompt. */
 export interface Part {
   text: string;
   word?: string; // as in Selection.word
@@ -93,7 +93,7 @@ export interface Chips {
   mark(): void;
 }
 
-/** Words as in a sentence. */
+/** Words laid out like a sentence. */
 export function chips(view: View, label: string): Chips {
   const row = wordRow(view, label, "sdw-chips");
   const chip = ({ text, word, quiet = false, title }: Part) => {
@@ -117,17 +117,17 @@ export function wordButton(word: string, name: string, ...inside: (Node | string
   return button;
 }
 
-/** Pins a word, or lets go of it. */
+/** Pins a word, or unpins it. */
 export function pin(view: View, word: string) {
   const same = sameWord(view.selection.word, word);
   view.select(
     same
-      ? { word: view.selection.other, other: "" } // the second moves up
+      ? { word: view.selection.other, other: "" } // the second one is pinned instead
       : { word, ...(sameWord(view.selection.other, word) && { other: "" }) },
   );
 }
 
-/** Puts a word beside the pinned one, or takes it away; with none pinned, pins it. */
+/** Adds or removes a word as the second one. Without a pinned word, pins it. */
 export function second(view: View, word: string) {
   const { word: first, other } = view.selection;
   if (first === "" || sameWord(first, word)) view.select({ word });
@@ -135,12 +135,12 @@ export function second(view: View, word: string) {
 }
 
 export const TITLES = {
-  "<start>": "The token before every prompt; the network looks here where no word matters",
+  "<start>": "The token before every prompt; it takes the attention where no word matters",
   "<end>": "The token after the prompt",
-  "<padding>": "What fills the rest of the slots",
+  "<padding>": "The tokens that fill the remaining slots",
 };
 
-/** The three tokens that stand for no word. */
+/** The three tokens that are no words. */
 export function specialParts(): Part[] {
   return Object.entries(TITLES).map(([word, title]) => {
     return { text: word.slice(1, -1), word, quiet: true, title };

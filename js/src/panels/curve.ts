@@ -1,4 +1,4 @@
-// The loss and what else a training reports: a thin line of the values, a strong one of their mean.
+// The loss and other values of a training: a thin line of values, a strong one of their means.
 
 import { choice } from "../lib/controls";
 import { type Curve, heightOf, isPositive, nearest, pathOf, rangeOf } from "../lib/curve";
@@ -6,7 +6,7 @@ import { aria, h, on, svg, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import { amount } from "../lib/words";
 
-// In CSS pixels of the drawing, which is scaled with its width; strokes are not.
+// CSS pixels of the drawing. It scales with its width; its strokes do not.
 const WIDE = 400;
 const HIGH = 120;
 const EDGE = 5;
@@ -15,11 +15,11 @@ type Scale = "log" | "linear";
 
 export interface Plot {
   element: HTMLElement;
-  /** `total` steps in all; `means` are the newest, by name; `marked` is a step to point out. */
+  /** `total`: all steps. `means`: the newest, by name. `marked`: a step to mark. */
   show(curve: Curve, total: number, means: Record<string, unknown>, marked?: number): void;
 }
 
-/** `pick` is called with a step that was pointed at. */
+/** `pick` is called with the step that was clicked. */
 export function plot(pick: (step: number) => void): Plot {
   let curve: Curve = { steps: [], lines: [] };
   let total = 1;
@@ -34,7 +34,7 @@ export function plot(pick: (step: number) => void): Plot {
   const scales = choice<Scale>(
     "Scale",
     [
-      { value: "log", label: ["log"], title: "Equal steps are equal factors" },
+      { value: "log", label: ["log"], title: "Equal distances are equal factors" },
       { value: "linear", label: ["linear"] },
     ],
     (value) => {
@@ -88,7 +88,7 @@ export function plot(pick: (step: number) => void): Plot {
   });
   on(drawing, "click", (event) => pick(stepAt(event as PointerEvent)));
 
-  /** A button for each value; new ones are appended. */
+  /** Makes a button for each value. */
   const offer = (means: Record<string, unknown>) => {
     const names = curve.lines.map(({ name }) => name);
     if (names.join("\n") !== [...buttons.keys()].join("\n")) {
@@ -144,7 +144,7 @@ export function plot(pick: (step: number) => void): Plot {
     point();
   };
 
-  /** The step under the pointer, or that of the pictures on show. */
+  /** Marks the step under the pointer or, without one, of the images on show. */
   const point = () => {
     const one = line();
     const at = hovered ?? marked;

@@ -1,4 +1,4 @@
-// Inside one step: noisy and clean latents, both halves of guidance, each channel, the schedule.
+// The inside of one step: noisy and clean latents, both halves of guidance, channels, the schedule.
 
 import { symbol } from "../lib/controls";
 import { aria, h, on, vary, write } from "../lib/dom";
@@ -25,7 +25,7 @@ const CELLS: Cell[] = [
     words: "noisy",
     letter: "x",
     index: "t",
-    title: "The noisy latents that this step began with",
+    title: "The noisy latents that this step started from",
     latents: (frame) => frame.x,
   },
   {
@@ -39,21 +39,21 @@ const CELLS: Cell[] = [
     words: "prompt",
     letter: "x",
     index: "c",
-    title: "What it would predict with the prompt alone: guidance 1",
+    title: "The prediction with the prompt alone: guidance 1",
     latents: (frame) => guided(frame, 1),
   },
   {
     words: "no prompt",
     letter: "x",
     index: "∅",
-    title: "What it would predict without the prompt: guidance 0",
+    title: "The prediction without the prompt: guidance 0",
     latents: (frame) => frame.uncond,
   },
   {
     words: "difference",
     letter: "Δ",
     index: "",
-    title: "Prompt alone less without it; orange: the prompt makes it brighter, blue: darker",
+    title: "With minus without the prompt; orange: the prompt makes it brighter, blue: darker",
     latents: (frame) => frame.difference,
     signed: true,
   },
@@ -71,7 +71,7 @@ export function denoising(view: View): Panel {
   const guidance = guidanceRow(view);
   const noise = schedule(view);
   let chosen = 1; // the clean ones
-  let drawn: unknown[] = []; // what is on show was drawn from
+  let drawn: unknown[] = []; // the values that were drawn last
 
   thumbs.forEach(({ button }, i) => {
     on(button, "click", () => {
@@ -150,7 +150,7 @@ function thumb({ words, letter, index, title }: Cell): Thumb {
   return { button, canvas, words: text };
 }
 
-/** The channels of some latents apart, in greys on one scale. */
+/** The separate channels of latents, in greys on one scale. */
 function channelRow() {
   const label = h("p", "sdw-v-label", "");
   const cells = h("div", "sdw-v-channels");
@@ -195,7 +195,7 @@ function channelRow() {
   };
 }
 
-/** Another guidance for the step on show, from its two halves. */
+/** A control that shows the step with another guidance scale, from its two halves. */
 function guidanceRow(view: View) {
   const label = { "aria-label": "guidance" };
   const slider = h("input", { ...label, type: "range", min: 0, max: MOST_GUIDANCE, step: 0.1 });
@@ -228,7 +228,7 @@ function guidanceRow(view: View) {
   });
 
   const explain = h("span", {}, symbol("x", "0"), " = ", symbol("x", "∅"), " + ");
-  explain.append(symbol("g"), " · ", symbol("Δ"), ", worked out here from the two halves");
+  explain.append(symbol("g"), " · ", symbol("Δ"), ", computed here from the two halves");
   const update = () => {
     const { header } = view.reel;
     const frame = view.reel.at(view.selection.step);
@@ -239,18 +239,18 @@ function guidanceRow(view: View) {
     const works = guidedRun && rescale === 0;
     for (const input of [slider, field]) input.disabled = !works;
     slider.value = String(value);
-    // Not while someone types in it.
+    // Not while someone is typing in it.
     if (field !== document.activeElement || field.valueAsNumber !== value) {
       if (!(field === document.activeElement && field.value === "")) {
         field.value = value.toFixed(1);
       }
     }
     aria(reset, "disabled", guidanceOf(view) === null || !works);
-    reset.title = `Guidance ${asRun.toFixed(1)}, as the run had it`;
+    reset.title = `Guidance ${asRun.toFixed(1)}, as in the run`;
     if (works) formula.replaceChildren(explain);
     else if (guidedRun)
-      write(formula, `This run rescaled its guidance, by ${rescale}: it is fixed.`);
-    else write(formula, "This run had no guidance: the prompt alone led it.");
+      write(formula, `This run rescaled its guidance by ${rescale}, so it is fixed.`);
+    else write(formula, "This run had no guidance.");
   };
   return { element, update };
 }

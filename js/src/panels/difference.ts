@@ -1,4 +1,4 @@
-// What is not the same in two runs at the step on show.
+// The difference between two runs at the step on show.
 
 import { bytes } from "../lib/bytes";
 import { h, write } from "../lib/dom";
@@ -10,7 +10,7 @@ import { onStage, setShape, shapeOf } from "./screen";
 
 const GREY = 127.5;
 
-/** The second run's picture less the first's, around grey; nothing where they differ in size. */
+/** The second run's image minus the first's, around grey; empty if their sizes differ. */
 export function difference(first: Show, second: Show): Panel {
   const canvas = h("canvas", { class: "sdw-c-map", role: "img", "aria-label": "difference" });
   const words = h("p", "sdw-c-note");
@@ -20,11 +20,11 @@ export function difference(first: Show, second: Show): Panel {
     h("div", "sdw-v-stage", h("div", "sdw-v-picture", canvas)),
     h("figcaption", {}, h("p", "sdw-c-where", "difference"), words),
   );
-  let asked = 0; // decoding takes its time: only the last one asked for is shown
+  let asked = 0; // decoding takes a while, and only the last request is shown
 
   const say = (found: string | undefined) => {
     element.dataset.found = String(found !== undefined);
-    write(words, found ?? "The two have different sizes here.");
+    write(words, found ?? "The two differ in size.");
   };
   const update = (what: What) => {
     if (what === "hover") return;
@@ -43,10 +43,10 @@ export function difference(first: Show, second: Show): Panel {
   return { element, update };
 }
 
-/** `share` of the range of colours, on average; drawn `gain` times as strong. */
+/** The caption: the mean difference as a share of the range of colours, and the gain drawn. */
 function explained(share: number, gain: number): string {
   const stronger = gain > 1 ? `, shown ${gain} × as strong` : "";
-  return `right less left${stronger}; grey is the same. On average ${(100 * share).toFixed(1)}\u00a0%.`;
+  return `right minus left${stronger}; grey is equal. Mean ${(100 * share).toFixed(1)}\u00a0%.`;
 }
 
 function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {
@@ -89,7 +89,7 @@ function paintPixels(canvas: HTMLCanvasElement, a: ImageData, b: ImageData) {
   return explained(apart(a.data, b.data), 1);
 }
 
-/** How far apart two pictures' colours are, 0..1, on average. */
+/** The mean difference between two images' colours, 0..1. */
 function apart(some: ArrayLike<number>, others: ArrayLike<number>): number {
   let sum = 0;
   for (let i = 0; i < some.length; i++) {
@@ -100,7 +100,7 @@ function apart(some: ArrayLike<number>, others: ArrayLike<number>): number {
 
 const decoded = new WeakMap<Picture, Promise<ImageData | undefined>>();
 
-/** A file's pixels; undefined where it cannot be read. */
+/** A file's pixels; undefined if it cannot be read. */
 function pixels(picture: Picture | undefined): Promise<ImageData | undefined> {
   if (picture === undefined) return Promise.resolve(undefined);
   let found = decoded.get(picture);

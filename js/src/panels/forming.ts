@@ -1,5 +1,5 @@
-// The image as it forms: the stage, the numbers of the run, what is said about it; and, opened, what
-// is inside. Opening moves nothing: panels take the place of the small pair, and come below.
+// The forming image: the stage, the numbers of the run, its messages and, if open, its inside.
+// Opening moves nothing: panels replace the small pair and appear below.
 
 import { h, write } from "../lib/dom";
 import type { Kernel } from "../lib/kernel";
@@ -8,10 +8,10 @@ import type { Panel, What } from "../lib/view";
 import { numbers } from "./numbers";
 import { pair } from "./pair";
 import { said } from "./said";
-import { onStage, screen, setShape, shapeOf } from "./screen";
+import { markRun, onStage, screen, setShape, shapeOf } from "./screen";
 import { stepWords, transport } from "./transport";
 
-/** What is shown of the inside of a run. */
+/** The panels of a run's inside. */
 export interface Inside {
   over?: Panel; // above the image
   bar: Panel; // below the transport
@@ -19,7 +19,7 @@ export interface Inside {
 }
 
 export interface Forming extends Panel {
-  open(inside?: Inside): void; // undefined: close
+  open(inside?: Inside): void; // undefined closes it
 }
 
 export function forming(view: Show, kernel: Kernel): Forming {
@@ -41,7 +41,7 @@ export function forming(view: Show, kernel: Kernel): Forming {
     below,
   );
   const fixed = [picture, moving, facts, words];
-  let others: Panel[] = []; // the pair or, opened, what is inside
+  let others: Panel[] = []; // the pair or, if open, the inside
 
   const update = (what: What) => {
     if (what !== "hover") {
@@ -80,26 +80,19 @@ export function forming(view: Show, kernel: Kernel): Forming {
 
 function stopWords(view: Show, { stopping }: Kernel): string {
   if (stopping === undefined || !isActive(view)) return "";
-  if (stopping === "unheard") return "Stopping when the cell has ended";
+  if (stopping === "unheard") return "Stopping once the cell has finished";
   if (view.state === "loading") return "Stopping once the model is loaded";
   return "Stopping after this step";
 }
 
-/** Put on the root what tests and styles look at. */
+/** Marks the root with the state of the run and of the kernel, for styles and tests. */
 export function mark(root: HTMLElement, view: Show, kernel: Kernel) {
-  const { reel, state, pictures } = view;
-  const { length } = reel.frames;
+  const loading = view.state === "loading";
+  const { length } = view.reel.frames;
   const shown = onStage(view) === "picture" ? "picture" : "preview";
-  const data: Record<string, unknown> = {
-    state,
-    frames: state === "loading" ? 0 : length,
-    step: reel.at(view.selection.step)?.index ?? -1,
-    run: reel.header?.run ?? -1,
-    view: onStage(view),
-    show: length === 0 && pictures.length === 0 ? "nothing" : shown,
-  };
-  if (kernel.here !== "unknown") data.kernel = kernel.here;
-  for (const [name, value] of Object.entries(data)) {
-    if (root.dataset[name] !== String(value)) root.dataset[name] = String(value);
-  }
+  markRun(root, view, {
+    ...(loading && { frames: 0 }),
+    show: length === 0 && view.pictures.length === 0 ? "nothing" : shown,
+    ...(kernel.here !== "unknown" && { kernel: kernel.here }),
+  });
 }

@@ -1,4 +1,4 @@
-// The strip of earlier results: small pictures that bring their settings back.
+// The strip of earlier results: thumbnails that restore their settings.
 
 import { addressOf, type Binary } from "../lib/bytes";
 import { aria, h, on } from "../lib/dom";
@@ -18,9 +18,9 @@ export interface Strip {
   remove(): void;
 }
 
-/** A strip that keeps its height when empty; `onPick` gets the id of the entry chosen. */
+/** A strip that keeps its height when empty. `onPick` gets the id of the chosen entry. */
 export function strip(onPick: (id: number) => void): Strip {
-  const row = h("div", { class: "sdw-history", role: "toolbar", "aria-label": "Earlier pictures" });
+  const row = h("div", { class: "sdw-history", role: "toolbar", "aria-label": "Earlier images" });
   const oneTabStop = roving(row);
   let shown: Entry[] = [];
   const urls: string[] = [];
@@ -43,7 +43,7 @@ export function strip(onPick: (id: number) => void): Strip {
     return element;
   };
 
-  const empty = h("p", "sdw-hint", "Earlier pictures stay here");
+  const empty = h("p", "sdw-hint", "Earlier images stay here");
   row.append(empty);
 
   return {

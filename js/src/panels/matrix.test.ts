@@ -45,7 +45,7 @@ test("it has a row a layer, named with its resolution, and a cell a step", () =>
   ]);
 });
 
-test("cells hold the attention where it is strongest", () => {
+test("cells hold the attention in its strongest tenth", () => {
   const peaks = [0, 1, 2, 3, 4].map((step) => {
     return Number(cell(1, step).style.getPropertyValue("--sdw-peak"));
   });
@@ -113,13 +113,13 @@ test("pointing at a cell says its numbers", () => {
   cell(1, 4).dispatchEvent(new Event("pointerover", { bubbles: true }));
   const words = one(".sdw-said").textContent;
   expect(words).toBe(
-    "mid, step 5: 40\u00a0% where it is strongest, 20\u00a0% over the whole picture.",
+    "mid, step 5: 40\u00a0% in its strongest tenth, 20\u00a0% over the whole image.",
   );
 });
 
 test("with no word pinned it is empty and says what to do", () => {
   view.select({ word: "" });
-  expect(one(".sdw-matrix-hint").textContent).toBe("Click a word to fill it");
+  expect(one(".sdw-matrix-hint").textContent).toBe("Click a word to fill this");
   expect(all(".sdw-cell[data-value]")).toEqual([]);
 });
 

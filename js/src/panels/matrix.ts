@@ -1,4 +1,4 @@
-// Step by layer: where and when the network looked for the pinned word, each cell a door to its map.
+// Step by layer: where and when the network attended to the pinned word. Each cell opens its map.
 
 import { aria, h, on, vary, write } from "../lib/dom";
 import { columns, glance, isSpecial, pictureAt } from "../lib/heat";
@@ -8,22 +8,21 @@ import type { Frame } from "../lib/reel";
 import type { Header, Panel, View, What } from "../lib/view";
 import "../attention.css";
 
-const MOST_COLUMNS = 64; // frames a reel keeps
+const MOST_COLUMNS = 64; // the most frames of a reel
 const NAME = "attention at its strongest";
-const MEANING =
-  "Each cell: attention to the word in the tenth of the picture where it is strongest";
+const MEANING = "Attention to the word, averaged over its strongest tenth of the image";
 
 type Glance = NonNullable<ReturnType<typeof glance>>;
 
 interface Cell {
   element: HTMLElement;
-  frame: Frame | undefined; // that its value is of
+  frame: Frame | undefined; // the source of `value`
   value: Glance | undefined;
 }
 
 const percent = (share: number) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
-/** One cell a step and layer. Arrows move, Enter opens; the names of layers choose a layer alone. */
+/** One cell per step and layer. Arrows move, Enter opens. A layer's name shows only that layer. */
 export function matrix(view: View): Panel {
   const grid = h("div", { class: "sdw-matrix-grid", role: "grid", "aria-label": NAME });
   const cursor = h("div", { class: "sdw-matrix-cursor", "aria-hidden": "true" });
@@ -43,8 +42,8 @@ export function matrix(view: View): Panel {
     read,
   );
   let rows: { name: HTMLElement; cells: Cell[] }[] = [];
-  let built: unknown; // the layers and columns that the rows are for
-  let filled = ""; // the word and picture that the values are of
+  let built: unknown; // the layers and columns of the rows
+  let filled = ""; // the word and image of the values
   let most = 0; // the largest value
   let opened: HTMLElement | undefined;
   let active: [number, number] = [0, 0]; // row and column that Tab reaches
@@ -60,7 +59,7 @@ export function matrix(view: View): Panel {
     const frame = rows[row]?.cells[column]?.frame;
     if (frame !== undefined) view.select({ layer: row, step: frame.index, span: "step" });
   };
-  /** Tab reaches this cell; the others only arrows. */
+  /** Lets Tab reach this cell, and only arrows the others. */
   const reach = (row: number, column: number, focus = false) => {
     rows[active[0]]?.cells[active[1]]?.element.setAttribute("tabindex", "-1");
     active = [clamp(row, 0, rows.length - 1), clamp(column, 0, (rows[0]?.cells.length ?? 1) - 1)];
@@ -102,7 +101,7 @@ export function matrix(view: View): Panel {
   });
   on(all, "click", () => view.select({ layer: -1, span: "run" }));
 
-  /** A row a layer, a column a step: of final size before any value is there. */
+  /** Builds a row for each layer and a column for each step, in their final size. */
   const build = (header: Header) => {
     const now = JSON.stringify([
       header.run,
@@ -147,7 +146,7 @@ export function matrix(view: View): Panel {
     reach(...active);
   };
 
-  /** Values for the frames that are new; all of them for another word. */
+  /** Fills in the values of new frames, or all values for another word. */
   const fill = (header: Header) => {
     const { reel, selection } = view;
     const which = pictureAt(header, selection.picture);
@@ -183,17 +182,17 @@ export function matrix(view: View): Panel {
     aria(cell, "label", `${label}, ${step}${words}`);
   };
 
-  /** The numbers of a cell, or what the numbers mean. */
+  /** Writes the numbers of a cell or, without one, their meaning. */
   const say = (place: [number, number] | undefined) => {
     const cell = place && rows[place[0]]?.cells[place[1]];
     const label = place && view.reel.header?.layers[place[0]]?.label;
     if (cell?.frame === undefined || cell.value === undefined) {
-      write(read, most > 0 ? `${MEANING}; ${percent(most)} at most.` : `${MEANING}.`);
+      write(read, most > 0 ? `${MEANING}: at most ${percent(most)}.` : `${MEANING}.`);
     } else {
       const { peak, mean } = cell.value;
       const here = `${label}, step ${cell.frame.index + 1}`;
-      const all = `${percent(mean)} over the whole picture`;
-      write(read, `${here}: ${percent(peak)} where it is strongest, ${all}.`);
+      const all = `${percent(mean)} over the whole image`;
+      write(read, `${here}: ${percent(peak)} in its strongest tenth, ${all}.`);
     }
   };
 
@@ -225,7 +224,7 @@ export function matrix(view: View): Panel {
     const waiting = header === undefined || header.layers.length === 0;
     write(
       hint,
-      waiting ? "Steps and layers come here" : word === "" ? "Click a word to fill it" : "",
+      waiting ? "Steps and layers appear here" : word === "" ? "Click a word to fill this" : "",
     );
     aria(grid, "label", word ? `${NAME}: ${named}, step by layer` : NAME);
     element.dataset.word = word;

@@ -1,4 +1,4 @@
-// The numbers of the run: the step on show, its noise, its time, and the time to come.
+// The numbers of the run: the step on show, its noise level, its time and the time left.
 
 import { symbol } from "../lib/controls";
 import { h, write } from "../lib/dom";
@@ -7,7 +7,7 @@ import { secondsLeft } from "../lib/timing";
 import type { Panel, What } from "../lib/view";
 import { duration, level } from "../lib/words";
 
-const TICK = 500; // ms from one look at the clock to the next
+const TICK = 500; // ms between looks at the clock
 
 export function numbers(view: Show): Panel {
   const line = (...words: (Node | string)[]) => {
@@ -16,12 +16,12 @@ export function numbers(view: Show): Panel {
   };
   const step = line("step");
   const sigma = line("noise ", symbol("σ"));
-  const took = line("a step takes");
+  const took = line("time per step");
   const left = line("time left");
   const lines = [step, sigma, took, left];
   const element = h("dl", "sdw-numbers", ...lines.map(({ row }) => row));
-  let newest: unknown; // the last step that came
-  let since = 0; // ms, when
+  let newest: unknown; // the last step that arrived
+  let since = 0; // ms, when it arrived
 
   const countDown = () => {
     const seconds = secondsLeft(view.reel) - (performance.now() - since) / 1000;

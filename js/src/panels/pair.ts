@@ -1,4 +1,4 @@
-// The noisy and the clean latents of the step on show, small, beside each other.
+// The noisy and the clean latents of the step on show, small and side by side.
 
 import { symbol } from "../lib/controls";
 import { aria, h } from "../lib/dom";

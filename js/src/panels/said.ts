@@ -1,4 +1,4 @@
-// What is said about the run, and the final image as a file.
+// The messages about the run, and the final image as a file.
 
 import { addressOf } from "../lib/bytes";
 import { aria, h, on, write } from "../lib/dom";
@@ -6,13 +6,13 @@ import type { Show } from "../lib/show";
 import type { Panel, What } from "../lib/view";
 import { fileName } from "../lib/words";
 
-/** `aside` says what is more urgent than the run's own words: that Stop was heard, say. */
+/** `aside` returns a message that takes precedence over the run's own, or "". */
 export function said(view: Show, aside: () => string): Panel {
   const status = h("p", { class: "sdw-status", role: "status" });
   const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
   const button = h("button", { class: "sdw-button sdw-download" }, "Download PNG");
   const element = h("div", "sdw-said-row", h("div", "sdw-words", status, error), button);
-  const urls: string[] = []; // of the last download, which may take its time
+  const urls: string[] = []; // of the last download, which may still be going on
   const remove = () => {
     for (const url of urls.splice(0)) URL.revokeObjectURL(url);
   };
@@ -32,7 +32,7 @@ export function said(view: Show, aside: () => string): Panel {
     const whole = pictures.every((picture) => picture.type === "image/png");
     write(button, whole ? "Download PNG" : "Download JPEG");
     button.title = whole
-      ? "The picture with its settings inside"
+      ? "The image, with its settings in the file"
       : "A smaller copy, without its settings";
     aria(button, "disabled", pictures.length === 0);
   };

@@ -1,4 +1,4 @@
-// The noise schedule: how much noise is left at each step, three ways to say it.
+// The noise schedule: how much noise is left at each step, on three scales.
 
 import { choice, symbol } from "../lib/controls";
 import { aria, h, on, svg } from "../lib/dom";
@@ -9,8 +9,8 @@ import { level } from "../lib/words";
 type Line = "sigma" | "alpha" | "snr";
 
 interface Scale {
-  value(sigma: number): number; // of the line
-  height(value: number, range: [number, number]): number; // 0 below, 1 above
+  value(sigma: number): number; // the value drawn
+  height(value: number, range: [number, number]): number; // 0 at the bottom, 1 at the top
   text(value: number): string;
 }
 
@@ -35,7 +35,7 @@ const SCALES: Record<Line, Scale> = {
   },
 };
 
-// In CSS pixels of the drawing, which is scaled with its width; strokes are not.
+// CSS pixels of the drawing. It scales with its width; its strokes do not.
 const WIDE = 400;
 const HIGH = 96;
 const EDGE = 6;
@@ -98,7 +98,7 @@ export function schedule(view: View): Panel {
   on(drawing, "pointerdown", point);
   on(drawing, "pointermove", point);
 
-  /** The noise levels known by step: of the grid, else of the frames. */
+  /** The known noise levels by step, from the header and the frames. */
   const known = (): Map<number, number> => {
     const { header, frames } = view.reel;
     const grid = header?.sigmas.slice(0, -1) ?? [];
@@ -135,14 +135,14 @@ export function schedule(view: View): Panel {
       .map(([step, sigma]) => [x(step / last), y(sigma)]);
 
     path.setAttribute("points", points.map((point) => point.join()).join(" "));
-    // Time in training runs from no noise to much: here it runs as sampling does.
+    // In training, t rises with the noise. Here it is reversed, as in sampling.
     const backwards = [...training].reverse();
     const share = (i: number) => i / Math.max(backwards.length - 1, 1);
     trained.setAttribute(
       "points",
       backwards.map((sigma, i) => `${x(share(i))},${y(sigma)}`).join(" "),
     );
-    // Points of no length have the round ends of their stroke, which is not scaled.
+    // Lines of no length show as dots: the round ends of their strokes, which do not scale.
     dots.setAttribute("d", points.map(([cx, cy]) => `M${cx},${cy}h0`).join(""));
     high.textContent = scale.text(range[1]);
     low.textContent = scale.text(range[0]);

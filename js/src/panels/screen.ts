@@ -1,4 +1,4 @@
-// The image of a run at one step, with what lies over it, and where the pointer is.
+// The image of a run at one step, with a heat map over it and the pointer's position.
 
 import { addressOf } from "../lib/bytes";
 import { aria, h, on, vary } from "../lib/dom";
@@ -22,24 +22,24 @@ const NAMES: Record<ViewName, string> = {
   noisy: "noisy latents",
   clean: "clean so far",
   change: "change since the step before",
-  picture: "the picture",
+  picture: "the image",
 };
 
 export interface Screen extends Panel {
-  readonly note: string; // what must be said beside the image
-  put(layers: Layers): void; // others in the place of those that were
+  readonly note: string; // a remark to show beside the image
+  put(layers: Layers): void; // replaces the layers
 }
 
 export interface Layers {
   over?: Panel; // a heat map, above the image
-  all?: boolean; // every image of a batch, in a grid, and not the chosen one
+  all?: boolean; // every image of a batch, in a grid, instead of the chosen one
 }
 
-/** What is on the screen: the final image takes the place of the last step's clean latents. */
+/** The view on the screen. The final image replaces the last step's clean latents. */
 export function onStage(view: Show): ViewName {
   const { frames } = view.reel;
   const there = view.pictures.length > 0;
-  if (frames.length === 0) return there ? "picture" : "clean"; // perhaps of the run before
+  if (frames.length === 0) return there ? "picture" : "clean"; // perhaps from the run before
   const chosen = view.selection.view;
   if (chosen !== "picture") return chosen;
   if (view.state === "running" || !there || !view.own) return "clean";
@@ -48,17 +48,17 @@ export function onStage(view: Show): ViewName {
   return otherGuidance(view, frame) ? "clean" : "picture";
 }
 
-/** Whether the clean latents on show are those of another guidance than the run's. */
+/** Whether the clean latents on show use another guidance scale than the run. */
 function otherGuidance(view: Show, frame: Frame | undefined): boolean {
   return guidanceOf(view) !== null && frame?.guided === true;
 }
 
 /** The screen, in the shape of the image. */
 export function screen(view: Show, layers: Layers = {}): Screen {
-  const canvas = h("canvas", { class: "sdw-v-latents", role: "img", "aria-label": "no picture" });
+  const canvas = h("canvas", { class: "sdw-v-latents", role: "img", "aria-label": "no image" });
   const finals = finalImages();
   const box = h("div", "sdw-v-picture", canvas, finals.element);
-  const hint = h("p", "sdw-v-hint", "The picture comes here");
+  const hint = h("p", "sdw-v-hint", "The image appears here");
   const element = h("div", "sdw-v-stage", hint, box);
   let { over, all = false } = layers;
   let note = "";
@@ -92,7 +92,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
     finals.show(shown, name === "picture", (i) => header?.pictures[all ? i : which]?.prompt);
     setShape(box, shapeOf(view));
     element.dataset.show = frame === undefined && shown.length === 0 ? "nothing" : name;
-    const said = frame ? `${NAMES[name]}, ${stepWords(frame, header)}` : "no picture yet";
+    const said = frame ? `${NAMES[name]}, ${stepWords(frame, header)}` : "no image yet";
     aria(canvas, "label", name === "picture" ? "" : said);
     if (frame === undefined) wipe(canvas);
     const images = all ? allImages(view) : [which];
@@ -124,7 +124,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
   };
 }
 
-/** The final images in a grid; each file is read once. */
+/** The final images in a grid. Each file is read once. */
 function finalImages() {
   const element = h("div", "sdw-v-finals");
   const urls: string[] = [];
@@ -154,14 +154,14 @@ function finalImages() {
       }
       const images = [...element.children] as HTMLImageElement[];
       images.forEach((image, i) => {
-        const words = pictures[i]?.label || promptOf(i) || "the picture";
+        const words = pictures[i]?.label || promptOf(i) || "the image";
         image.alt = visible ? words : "";
       });
     },
   };
 }
 
-/** Draws one view of a step; returns what must be said beside it. */
+/** Draws one view of a step; returns the remark to show beside it. */
 function paintFrame(
   canvas: HTMLCanvasElement,
   view: Show,
@@ -197,7 +197,7 @@ function paintFrame(
   return `guidance ${selection.guidance?.toFixed(1)} instead of ${asRun.toFixed(1)}`;
 }
 
-/** Width and height of an image of this run: known from its start, if not before. */
+/** Width and height of an image of this run. */
 export function shapeOf({ shape, reel }: Show): Shape {
   if (shape) return shape;
   const { header, frames } = reel;
@@ -206,9 +206,25 @@ export function shapeOf({ shape, reel }: Show): Shape {
   return [columns, rows];
 }
 
-/** Says in its style what shape an element and what is in it has; as large as there is room. */
+/** Sets the shape of an element and its content, which then fill the available space. */
 export function setShape(element: HTMLElement, [width, height]: Shape) {
   vary(element, "shape", `${width} / ${height}`);
   vary(element, "wide", width >= height ? "100%" : "auto");
   vary(element, "high", width >= height ? "auto" : "100%");
+}
+
+/** Marks the root of a view with the state of its run, and with `more`, for styles and tests. */
+export function markRun(root: HTMLElement, view: Show, more: Record<string, unknown> = {}) {
+  const { reel, state, selection } = view;
+  const data = {
+    state,
+    frames: reel.frames.length,
+    step: reel.at(selection.step)?.index ?? -1,
+    view: onStage(view),
+    run: reel.header?.run ?? -1,
+    ...more,
+  };
+  for (const [name, value] of Object.entries(data)) {
+    if (root.dataset[name] !== String(value)) root.dataset[name] = String(value);
+  }
 }

@@ -1,4 +1,4 @@
-// The pictures of a training: the newest large, the earlier ones to go back to and to play.
+// The images of a training: the newest one large, earlier ones to look at and to play.
 
 import { bytes } from "../lib/bytes";
 import { nearest } from "../lib/curve";
@@ -8,26 +8,26 @@ import { clamp } from "../lib/numbers";
 import type { Sheet } from "../lib/sheets";
 import { PAUSE, PLAY } from "./transport";
 
-const TICK = 350; // ms a sheet, while they play
-const REST = 4; // ticks on the newest before they begin again
+const TICK = 350; // ms per sheet while playing
+const REST = 4; // ticks on the newest before starting again
 
 export interface Sheets {
   element: HTMLElement;
-  show(sheets: readonly Sheet[], id: number): void; // in the order of their steps, of that training
-  pick(step: number): void; // the sheet nearest to that step
-  readonly step: number | undefined; // of the sheet on show, if it is an earlier one
+  show(sheets: readonly Sheet[], id: number): void; // in the order of their steps; `id` is the training's
+  pick(step: number): void; // shows the sheet nearest to that step
+  readonly step: number | undefined; // the step of the sheet on show, if it is an earlier one
   remove(): void;
 }
 
-/** `changed` is called when another sheet is put on show. */
+/** `changed` is called when another sheet is shown. */
 export function sheets(changed: () => void): Sheets {
   const image = h("img", { class: "sdw-t-image", alt: "" });
   const lines = h("div", "sdw-t-lines");
   const box = h("div", "sdw-t-box", image, lines);
-  const hint = h("p", "sdw-t-hint", "The pictures come here");
+  const hint = h("p", "sdw-t-hint", "The images appear here");
   const stage = h("div", "sdw-t-stage", hint, box);
   const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
-  aria(slider, "label", "pictures on show");
+  aria(slider, "label", "images on show");
   const sign = svg("path");
   const icon = svg("svg", { viewBox: "0 0 16 16" });
   icon.append(sign);
@@ -37,7 +37,7 @@ export function sheets(changed: () => void): Sheets {
   const strip = h("div", {
     class: "sdw-t-strip",
     role: "toolbar",
-    "aria-label": "Pictures so far",
+    "aria-label": "Images so far",
   });
   const oneTabStop = roving(strip);
   const element = h(
@@ -51,7 +51,7 @@ export function sheets(changed: () => void): Sheets {
 
   let all: readonly Sheet[] = [];
   let training = 0;
-  let chosen: number | undefined; // the step of the sheet looked at; undefined: always the newest
+  let chosen: number | undefined; // the step of the chosen sheet; undefined follows the newest
   let timer: ReturnType<typeof setInterval> | undefined;
   let rested = 0;
   const made = new Map<Sheet, { url: string; thumb: HTMLElement }>();
@@ -99,7 +99,7 @@ export function sheets(changed: () => void): Sheets {
   const make = (sheet: Sheet) => {
     const blob = new Blob([new Uint8Array(bytes(sheet.data))], { type: sheet.type });
     const url = URL.createObjectURL(blob);
-    const label = `pictures after step ${sheet.step}`;
+    const label = `images after step ${sheet.step}`;
     const attributes = {
       type: "button",
       class: "sdw-thumb sdw-t-thumb",
@@ -118,13 +118,13 @@ export function sheets(changed: () => void): Sheets {
     const at = place();
     const sheet = all[at];
     const several = all.length > 1;
-    element.dataset.show = sheet === undefined ? "nothing" : "pictures";
+    element.dataset.show = sheet === undefined ? "nothing" : "images";
     element.dataset.step = String(sheet?.step ?? 0);
     if (sheet !== undefined) {
       const { width, height, rows, columns, step } = sheet;
       const url = made.get(sheet)?.url ?? "";
       if (image.src !== url) image.src = url;
-      image.alt = `pictures after step ${step}`;
+      image.alt = `images after step ${step}`;
       vary(stage, "shape", `${width} / ${height}`);
       vary(stage, "wide", width >= height ? "100%" : "auto");
       vary(stage, "high", width >= height ? "auto" : "100%");
@@ -132,12 +132,12 @@ export function sheets(changed: () => void): Sheets {
     }
     slider.max = String(Math.max(all.length - 1, 1));
     slider.value = String(Math.max(at, 0));
-    aria(slider, "valuetext", sheet ? `step ${sheet.step}` : "no pictures yet");
+    aria(slider, "valuetext", sheet ? `step ${sheet.step}` : "no images yet");
     // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
     for (const one of [slider, button]) aria(one, "disabled", !several);
     const playing = timer !== undefined;
-    aria(button, "label", playing ? "pause the pictures" : "play the pictures");
-    button.title = playing ? "Pause" : "Play how the pictures became better";
+    aria(button, "label", playing ? "pause the images" : "play the images");
+    button.title = playing ? "Pause" : "Play how the images improved";
     sign.setAttribute("d", playing ? PAUSE : PLAY);
     write(where, sheet ? `after step ${sheet.step}` : "");
     const newest = at === all.length - 1;

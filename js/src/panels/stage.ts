@@ -1,4 +1,4 @@
-// The stage of a viewer: the image at one step, as large as there is room, and the transport.
+// The stage of a viewer: the image at one step, as large as possible, and the transport.
 
 import { h, write } from "../lib/dom";
 import type { Show } from "../lib/show";
@@ -9,7 +9,7 @@ import { screen } from "./screen";
 import { stepWords, transport } from "./transport";
 import { views } from "./views";
 
-/** The stage; `over`, a heat map, lies above its image. */
+/** The stage. `over`, a heat map, lies above its image. */
 export function stage(view: Show, over?: Panel): Panel {
   const picture = screen(view, over ? { over } : {});
   const moving = transport(view);

@@ -39,7 +39,7 @@ test("pieces of one word are joined", () => {
 });
 
 test("it counts the tokens, without start and end", () => {
-  expect(one(".sdw-hint-quiet").textContent).toBe("4 of 75 tokens; 1 of 2 words took several");
+  expect(one(".sdw-hint-quiet").textContent).toBe("4 of 75 tokens; 1 of 2 words take several");
 });
 
 test("words are pointed at and pinned here, too; a piece of no word is no button", () => {
@@ -53,11 +53,13 @@ test("words are pointed at and pinned here, too; a piece of no word is no button
   expect(one("[data-kind=piece]").tagName).toBe("SPAN");
 });
 
-test("what was cut is said, as text, for the picture on show", () => {
+test("what was cut is said, as text, for the image on show", () => {
   expect(one(".sdw-tokens").hasAttribute("data-cut")).toBe(false);
   view.select({ picture: 1 });
   expect(one(".sdw-tokens").hasAttribute("data-cut")).toBe(true);
-  expect(one(".sdw-cut").textContent).toBe("cut, the network never saw it: and <b>many</b> more");
+  expect(one(".sdw-cut").textContent).toBe(
+    "cut, so the network never saw it: and <b>many</b> more",
+  );
   expect(all(".sdw-slot bdi").map((piece) => piece.textContent)).toEqual([
     "start",
     "one",

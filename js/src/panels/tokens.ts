@@ -1,4 +1,4 @@
-// The slots of the text encoder: what the prompt became, and what did not fit.
+// The slots of the text encoder: the prompt's tokens, and the text that did not fit.
 
 import { aria, h, write } from "../lib/dom";
 import { pictureAt } from "../lib/heat";
@@ -12,9 +12,9 @@ interface Slot {
   token: number;
 }
 
-/** Pieces of one word together; those of no word, the start, the end and the padding by themselves. */
+/** The pieces of one word; or a piece of no word, the start, the end, or the padding. */
 interface Group {
-  word: string; // "" for a piece that belongs to none
+  word: string; // "" for a piece of no word
   slots: Slot[];
   kind: "word" | "start" | "end" | "padding" | "piece";
 }
@@ -44,7 +44,7 @@ export function groups(picture: ImageHeader): Group[] {
   return out;
 }
 
-/** Every slot in order; pieces of one word are joined, and pointed at and pinned like words. */
+/** Every slot in order. The pieces of a word are joined; they are pointed at and pinned as one. */
 export function tokens(view: View): Panel {
   const row = wordRow(view, "Slots of the text encoder", "sdw-slots");
   const count = h("p", "sdw-hint-quiet");
@@ -54,7 +54,7 @@ export function tokens(view: View): Panel {
     { class: "sdw-tokens", "aria-label": "Tokens" },
     h("div", "sdw-attention-header", h("p", "sdw-title", "tokens"), count),
     row.element,
-    h("p", "sdw-cut", "cut, the network never saw it: ", cut),
+    h("p", "sdw-cut", "cut, so the network never saw it: ", cut),
   );
 
   const update = (what: What) => {
@@ -91,14 +91,16 @@ function nameOf(word: string, slots: Slot[]): string {
   return `${word.replace(/^<(.*)>$/, "$1")}, ${where}`;
 }
 
-/** "12 of 75 tokens": the start and the end always take two. */
+/** "12 of 75 tokens": the start and the end always take two slots. */
 function countWords({ pieces, slots }: ImageHeader): string {
   return `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`;
 }
 
-/** How many words became several pieces. */
+/** A remark on how many words take several tokens. */
 function splitWords({ words }: ImageHeader): string {
   const split = words.filter((word) => word.tokens.length > 1).length;
   if (words.length === 0) return "";
-  return split === 0 ? "; every word is one" : `; ${split} of ${words.length} words took several`;
+  return split === 0
+    ? "; every word is one token"
+    : `; ${split} of ${words.length} words take several`;
 }

@@ -1,4 +1,4 @@
-// Through the steps: play, a slider over those that are kept, keys and the wheel.
+// Moving through the steps: play, a slider over the kept ones, keys and the wheel.
 
 import { aria, h, on, svg } from "../lib/dom";
 import { isShortcut } from "../lib/keys";
@@ -8,9 +8,9 @@ import { isActive, type Show } from "../lib/show";
 import { type Header, type Panel, showStep } from "../lib/view";
 import { level } from "../lib/words";
 
-const TICK = 125; // ms: eight steps a second
-const REST = 8; // ticks on the last step before it begins again
-const NOTCH = 30; // pixels of the wheel for a step
+const TICK = 125; // ms per step: eight steps per second
+const REST = 8; // ticks on the last step before starting again
+const NOTCH = 30; // pixels of the wheel per step
 
 export const PLAY = "M4 2.5v11l9-5.5z";
 export const PAUSE = "M4 2.5h3v11h-3zM9 2.5h3v11h-3z";
@@ -77,7 +77,7 @@ export function transport(view: Show): Panel {
     const steps = Math.max(view.reel.header?.steps ?? 0, (last?.index ?? 0) + 1);
     slider.max = String(Math.max(steps - 1, 1));
     slider.value = String(shown?.index ?? 0);
-    // Not `disabled`: it may have the focus, and the next keys would go to the notebook.
+    // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
     aria(slider, "disabled", !several);
     aria(button, "disabled", !several);
     const words = shown ? `${stepWords(shown, view.reel.header)}, noise ${level(shown.sigma)}` : "";

@@ -1,4 +1,4 @@
-// What the stage shows of a step, and which image of a batch.
+// The buttons for what the stage shows of a step, and for the images of a batch.
 
 import { choice, symbol } from "../lib/controls";
 import { h, on, write } from "../lib/dom";
@@ -8,12 +8,12 @@ import { onStage, type ViewName } from "./screen";
 
 export function views(view: Show): Panel {
   const names = choice<ViewName>(
-    "What the picture shows",
+    "What the image shows",
     [
       { value: "noisy", label: ["noisy ", symbol("x", "t")] },
       { value: "clean", label: ["clean so far ", symbol("x", "0")] },
       { value: "change", label: ["change ", symbol("Δx", "0")] },
-      { value: "picture", label: ["picture"], title: "The last step's latents, decoded" },
+      { value: "picture", label: ["image"], title: "The last step's latents, decoded" },
     ],
     (value) => {
       view.select(
@@ -33,7 +33,7 @@ export function views(view: Show): Panel {
   };
 }
 
-/** "picture 1 of 4" with a button at each side; nothing for one picture. */
+/** "1 of 4" with a button at each side; hidden for a single image. */
 function pages(view: Show): { element: HTMLElement; update(): void } {
   const text = h("span", { "aria-live": "polite" });
   const button = (words: string, sign: string, by: number) => {
@@ -45,10 +45,10 @@ function pages(view: Show): { element: HTMLElement; update(): void } {
   const wrapped = (by: number) => (pictureOf(view) + by + count()) % count();
   const element = h(
     "div",
-    { class: "sdw-v-pages", role: "group", "aria-label": "Which picture" },
-    button("the picture before", "‹", -1),
+    { class: "sdw-v-pages", role: "group", "aria-label": "Which image" },
+    button("previous image", "‹", -1),
     text,
-    button("the next picture", "›", 1),
+    button("next image", "›", 1),
   );
   return {
     element,
