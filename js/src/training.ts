@@ -1,10 +1,10 @@
 // A running training: its images, its loss in numbers and as a curve, pause and stop.
 
 import type { AnyModel, Render } from "@anywidget/types";
-import { quietly } from "./lib/choices";
-import type { ASKS, TRAINING_STATES } from "./lib/contract";
+import type { TRAINING_STATES } from "./lib/contract";
 import { curveOf } from "./lib/curve";
 import { h, write } from "./lib/dom";
+import { ANSWERED_WITHIN, Kernel } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { numbered } from "./lib/shared";
 import { type Sheet, sheetOf } from "./lib/sheets";
@@ -14,7 +14,6 @@ import { sheets } from "./panels/sheets";
 import "./training.css";
 
 type State = (typeof TRAINING_STATES)[number];
-type Ask = (typeof ASKS)["training"][number];
 
 interface Run {
   id: number;
@@ -32,15 +31,8 @@ export interface Model {
 
 const GRIDS = numbered("grid");
 const ACTIVE: readonly State[] = ["running", "pausing", "paused", "stopping"];
-const HEARD_WITHIN = 1000; // ms for the kernel to answer a click
 
-// What to say after so many ms. A kernel that is just starting is slow to answer.
-const SILENCE = {
-  3000: "The kernel has not answered yet",
-  15000: "No kernel answers: it is busy, or this is a saved view.",
-};
-
-/** What to say of a request while the kernel has not answered it. */
+/** The message about a request that the kernel has not carried out. */
 const ASKED = { pause: "Pausing", resume: "Resuming", stop: "Stopping" } as const;
 
 function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
@@ -87,7 +79,6 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
 
   let asked: keyof typeof ASKED | undefined; // the request that the kernel has not carried out yet
   let unheard = false; // that request is overdue
-  let silence = ""; // what to say of a kernel that never answers
   let timer: ReturnType<typeof setTimeout> | undefined;
   let run = model.get("run");
   let kept: (Sheet | undefined)[] = []; // by slot
@@ -101,17 +92,15 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     return typeof value === "number" ? value : Number.NaN;
   };
 
-  const send = (message: { kind: Ask }) => quietly(() => model.send(message));
-
   const ask = (kind: keyof typeof ASKED) => {
     asked = kind;
     unheard = false;
-    send({ kind });
+    kernel.send({ kind });
     clearTimeout(timer);
     timer = setTimeout(() => {
       unheard = true;
       say();
-    }, HEARD_WITHIN);
+    }, ANSWERED_WITHIN);
     say();
   };
   pause.addEventListener("click", () => {
@@ -128,13 +117,14 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     const active = ACTIVE.includes(state);
     const waiting =
       asked && active && (unheard ? `${ASKED[asked]} once the cell has finished` : ASKED[asked]);
-    write(status, state === "error" ? "Stopped by an error" : waiting || silence || message);
+    write(status, state === "error" ? "Stopped by an error" : waiting || kernel.silence || message);
     write(error, state === "error" ? message : "");
     write(pause, state === "paused" || state === "pausing" ? "Resume" : "Pause");
     // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
     pause.setAttribute("aria-disabled", String(!active || state === "stopping"));
     stop.setAttribute("aria-disabled", String(!active || state === "stopping"));
     el.dataset.state = state;
+    if (kernel.here !== "unknown") el.dataset.kernel = kernel.here;
   };
 
   const drawNumbers = () => {
@@ -176,43 +166,25 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     drawNumbers();
     say();
   };
-  const heard = () => {
-    timers.forEach(clearTimeout);
-    el.dataset.kernel = "here";
-    silence = "";
-    say();
-  };
   const changed = () => {
     if (model.get("run") !== run) {
       clearTimeout(timer);
       asked = undefined;
     }
     run = model.get("run");
-    heard();
     draw();
   };
 
-  send({ kind: "hello" }); // is anyone there? A saved notebook shows its last state without a kernel
-  const timers = Object.entries(SILENCE).map(([after, words]) =>
-    setTimeout(() => {
-      el.dataset.kernel = "silent";
-      silence = words;
-      say();
-    }, Number(after)),
-  );
-
+  const kernel = new Kernel(model as unknown as AnyModel, () => say());
   // anywidget types the names of events by trait; one loose signature serves them all here.
   const events = model as unknown as Record<"on" | "off", (name: string, handler: unknown) => void>;
-  const listeners: [string, () => void][] = [
-    ["change", changed],
-    ["msg:custom", heard],
-  ];
-  for (const [name, handler] of listeners) events.on(name, handler);
+  events.on("change", changed);
   const freeKeys = keepKeys(el);
   draw();
   return () => {
-    for (const [name, handler] of listeners) events.off(name, handler);
-    for (const one of [...timers, timer]) clearTimeout(one);
+    events.off("change", changed);
+    clearTimeout(timer);
+    kernel.remove();
     freeKeys();
     images.remove();
   };

@@ -327,7 +327,7 @@ def test_text_stands_out_in_both_themes(open_notebook: Open, theme: str) -> None
     light = str(theme.endswith("Light")).lower()
     notebook.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
     notebook.find(".sdw-generate").click()
-    notebook.wait_for_state("done")  # so that there are steps, and a picture, to look at
+    notebook.wait_for_state("done")  # so that there are steps and an image
     notebook.find(".sdw-prompt textarea").fill("typed")
     notebook.find(".sdw-steps input").fill("0")
     notebook.find(".sdw-generate").click()

@@ -59,7 +59,7 @@ def classes(widget: Any) -> list[str]:
 
 
 def recall(studio: Studio, say: Say, place: int) -> None:
-    """Click on an earlier picture."""
+    """Click on an earlier image."""
     say(studio.view, {"kind": "recall", "id": studio.view.history[place]["id"]})
 
 

@@ -4,7 +4,7 @@ import type { AnyModel } from "@anywidget/types";
 
 const INTERVAL = 100; // ms between two messages, at least
 
-/** Says something to the kernel. A notebook without one works all the same, so no error comes out. */
+/** Runs a call to the kernel. A page without a kernel must work, too, so errors are ignored. */
 export function quietly(say: () => unknown) {
   try {
     const said = say();
@@ -46,7 +46,7 @@ export class Choices<T extends object> {
     }, INTERVAL);
   }
 
-  /** Ends it; what waits is sent. */
+  /** Ends it, and sends what waits. */
   remove() {
     clearTimeout(this.#timer);
     if (keys(this.#waiting).length > 0) this.#save();

@@ -1,4 +1,4 @@
-// Small controls that several panels have.
+// Small controls that several panels use.
 
 import { aria, h, on } from "./dom";
 import { roving } from "./keys";
@@ -11,7 +11,7 @@ export function symbol(letter: string, index = ""): HTMLElement {
 
 export interface Choice<T extends string> {
   element: HTMLElement;
-  show(value: T): void; // as the one that is pressed
+  show(value: T): void; // shows this value as pressed
   allow(value: T, allowed: boolean): void;
 }
 
@@ -21,7 +21,7 @@ export interface Option<T extends string> {
   title?: string;
 }
 
-/** A row of buttons of which one is pressed; one tab stop, arrows move in it. */
+/** A row of buttons with one pressed. It is one tab stop, and arrows move within it. */
 export function choice<T extends string>(
   label: string,
   options: Option<T>[],

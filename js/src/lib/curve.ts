@@ -1,4 +1,4 @@
-// What a training has reported: the kernel's table of numbers, and the lines to draw from it.
+// The values that a training reported: the kernel's table, and the lines to draw from it.
 
 import { bytes } from "./bytes";
 

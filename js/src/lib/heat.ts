@@ -1,4 +1,4 @@
-// Heat maps: how much each spot of the image takes from a word. Equal to the kernel's.
+// Heat maps: how much each spot of the image takes from a word. They equal the kernel's.
 //
 // A word's map is the mean of the attention to its tokens over the chosen layers and steps, with
 // each map resized bilinearly. Its share among the prompt's words counts all its occurrences, each
@@ -26,7 +26,7 @@ interface Grid {
 
 /** Sums of maps, one a resolution. */
 interface Stack {
-  key: string; // what is summed
+  key: string; // identifies the sum
   grids: Map<number, Grid>;
   count: number; // of the maps summed
 }
@@ -79,7 +79,7 @@ function layersOf(header: Header, layer: number): number[] {
   return header.recipe.layers.length > 0 ? header.recipe.layers : header.layers.map((_, i) => i);
 }
 
-/** The frames to average: the step on show, or the recipe's steps; all until one of those is there. */
+/** The frames to average: the step on show, or the recipe's steps; all before the first of these. */
 function framesOf(
   reel: Reel,
   header: Header,
@@ -349,7 +349,7 @@ export function ranking(
 
 /**
  * How much one layer at one step takes from a word, as shares of all attention: in the mean over
- * the image, and over its strongest tenth. Undefined where that was not recorded.
+ * the image, and over its strongest tenth. Undefined if not recorded.
  */
 export function glance(frame: Frame, layer: number, picture: number, tokens: number[]) {
   const stack: Stack = { key: "", grids: new Map(), count: 0 };
@@ -361,7 +361,7 @@ export function glance(frame: Frame, layer: number, picture: number, tokens: num
   return { mean: sum / values.length, peak: strongest(values) };
 }
 
-const BINS = 2048; // more than the 256 values of one token, so that those are kept apart
+const BINS = 2048; // more than the 256 values of one token, which stay separate
 
 /** The mean of the largest tenth of the values, in one pass over them instead of sorting. */
 function strongest(values: Float32Array): number {

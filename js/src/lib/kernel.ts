@@ -1,25 +1,25 @@
-// Whether a kernel is there, and whether it hears.
+// Whether a kernel answers, and whether it has heard a click on Stop.
 
 import type { AnyModel } from "@anywidget/types";
 import { quietly } from "./choices";
 import type { ASKS } from "./contract";
 
-// A kernel that is only just starting is slow to answer; after the longer time none is there. In ms.
+// What to say after so many ms. A kernel that is still starting is slow to answer.
 const SILENCE: [number, string][] = [
   [3000, "The kernel has not answered yet"],
-  [15000, "No kernel answers: it is busy, or this is a saved view. Run the cell again."],
+  [15000, "No kernel answers. It is busy, or this is a saved view: run its cell again."],
 ];
-const STOP_ANSWERED_WITHIN = 1000; // ms
+export const ANSWERED_WITHIN = 1000; // ms, for a click
 
-/** What a page tells it, and what goes with that. */
-export type Ask = { kind: (typeof ASKS)["picture" | "studio"][number]; id?: number };
+/** A page's message to the kernel. */
+export type Ask = { kind: (typeof ASKS)["picture" | "studio" | "training"][number]; id?: number };
 
 type Follow = (name: string, handler: unknown) => void;
 
 export class Kernel {
-  /** What to say of a kernel that is silent; "" for one that answers. */
+  /** The message about a silent kernel; "" if it answers. */
   silence = "";
-  /** Whether it has heard a click on Stop; undefined: nobody asked. */
+  /** Whether it has heard a click on Stop; undefined without a click. */
   stopping: "asked" | "heard" | "unheard" | undefined;
   readonly #model: AnyModel;
   readonly #changed: () => void;
@@ -27,7 +27,7 @@ export class Kernel {
   #stop: ReturnType<typeof setTimeout> | undefined;
   here: "unknown" | "silent" | "here" = "unknown";
 
-  /** Greets it: a saved notebook shows its last image without one. `changed` is told of all here. */
+  /** Greets the kernel, since a saved notebook has none. `changed` is called when this changes. */
   constructor(model: AnyModel, changed: () => void) {
     this.#model = model;
     this.#changed = changed;
@@ -40,20 +40,20 @@ export class Kernel {
     quietly(() => this.#model.send(message));
   }
 
-  /** The Stop button tells the kernel itself; here a person learns when it will act. */
+  /** Finds out whether the kernel has heard a click on Stop, which the button itself sends. */
   askToStop() {
     if (this.stopping !== undefined) return;
     this.stopping = "asked";
-    this.send({ kind: "ping" }); // answered in turn, so after the click has been handled
+    this.send({ kind: "ping" }); // answered in order, so after the click has been handled
     this.#stop = setTimeout(() => {
       if (this.stopping !== "asked") return;
       this.stopping = "unheard";
       this.#changed();
-    }, STOP_ANSWERED_WITHIN);
+    }, ANSWERED_WITHIN);
     this.#changed();
   }
 
-  /** No run goes on any more. */
+  /** Ends this: no run is going on. */
   stopped() {
     clearTimeout(this.#stop);
     this.stopping = undefined;
@@ -64,7 +64,7 @@ export class Kernel {
     for (const timer of [...this.#timers, this.#stop]) clearTimeout(timer);
   }
 
-  /** What it sets is an answer, too. */
+  /** A changed trait is an answer, too. */
   #follow(how: "on" | "off") {
     const model = this.#model as unknown as Record<"on" | "off", Follow>;
     model[how]("msg:custom", this.#heard);

@@ -90,7 +90,7 @@ export function change(
   const difference = after.map((value, i) => value - (before[i] as number));
   const rgb = colours(difference, size, picture, factors, 0);
   const most = rgb.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-  // Powers of two, so that it does not flicker from step to step; noise is not blown up to an image.
+  // Powers of two, so that it does not flicker between steps. The limit keeps noise small.
   const gain = most > 0 ? 2 ** clamp(Math.floor(-Math.log2(most)), 0, 5) : 1;
   const plane = opaque(size, (i, colour) => ((rgb[i * 3 + colour] as number) * gain + 1) * GREY);
   return { ...plane, gain };

@@ -1,9 +1,9 @@
-// Steps that come together, shown one after another.
+// Shows steps that arrive together one after another.
 
 /**
- * Shows things one to a screen refresh, in order, so that steps that arrive together are all seen;
- * several where many wait, so that what the kernel sends faster than that is not late at the end.
- * In a hidden page, where nothing is refreshed, they are shown at once.
+ * Shows things in order, one per screen refresh, so that steps that arrive together are all visible.
+ * If many wait, it shows several at once to keep up with the kernel. A hidden page has no refreshes,
+ * so there they are shown at once.
  */
 export class Player {
   #waiting: (() => void)[] = [];
@@ -20,13 +20,13 @@ export class Player {
     else this.#timer ??= requestAnimationFrame(this.#next);
   }
 
-  /** Show all that waits, now. */
+  /** Shows everything that waits, now. */
   flush() {
     this.stop();
     for (const show of this.#waiting.splice(0)) show();
   }
 
-  /** Forget all that waits. */
+  /** Forgets everything that waits. */
   clear() {
     this.stop();
     this.#waiting.length = 0;

@@ -20,7 +20,7 @@ export interface Attention {
   w: number;
 }
 
-/** One step. Latents are turned into floats when they are first asked for, then kept. */
+/** One step. Latents are converted to floats at the first access, then kept. */
 export interface Frame {
   readonly index: number; // of the step, from 0
   readonly sigma: number;
@@ -29,15 +29,15 @@ export interface Frame {
   readonly size: readonly [number, number, number, number]; // [B, C, h, w]
   readonly grids: readonly (readonly [number, number])[]; // [h, w] of each layer's attention
   readonly tokens: number; // columns of the attention, 0 without
-  readonly guided: boolean; // has both halves of guidance
+  readonly guided: boolean; // whether it has both halves of guidance
   readonly x: Float32Array | undefined; // noisy, at unit variance
   readonly denoised: Float32Array | undefined; // clean, as the run predicted it
   readonly uncond: Float32Array | undefined; // clean, without the prompt
-  readonly difference: Float32Array | undefined; // clean with the prompt less without
+  readonly difference: Float32Array | undefined; // clean with the prompt minus without
   attention(layer: number, picture: number): Attention | undefined;
 }
 
-/** What a frame says of itself, checked. */
+/** The checked header of a frame. */
 interface Meta {
   index: number;
   sigma: number;
@@ -55,7 +55,7 @@ const areWhole = <T extends number[]>(values: unknown, most: T): values is T =>
   values.length === most.length &&
   values.every((value, i) => isWhole(value, most[i] as number));
 
-/** The JSON at the beginning, and where it ends. */
+/** The JSON at the start, and its end. */
 function text(data: Uint8Array): { value: Record<string, unknown>; end: number } | undefined {
   if (data.length < 4) return undefined;
   const end = 4 + new DataView(data.buffer, data.byteOffset, 4).getUint32(0, true);
@@ -89,7 +89,7 @@ function checked(value: Record<string, unknown>): Meta | undefined {
   return isWhole(tokens, LIMITS.tokens) ? { ...latents, grids, tokens } : undefined;
 }
 
-/** Where a part begins, and in which bytes. */
+/** The bytes that hold a part, and its start. */
 interface Place {
   data: Uint8Array;
   at: number;
@@ -107,7 +107,7 @@ export class Packed implements Frame {
   readonly places: ReadonlyMap<string, Place>; // of latents by name, of layers' attention by number
   readonly #floats = new Map<string, Float32Array | undefined>();
 
-  /** `attention`: what is said of the attention, where that came apart. */
+  /** `attention`: the header of the attention, if that came separately. */
   constructor(meta: Meta, places: ReadonlyMap<string, Place>, attention: Meta = meta) {
     this.meta = meta;
     this.places = places;
@@ -154,7 +154,7 @@ export class Packed implements Frame {
     const [h, w] = grid;
     const { data, at } = place;
     const numbers = new DataView(data.buffer, data.byteOffset + at + picture * T * 4, T * 4);
-    // One by one: the bytes may begin anywhere, which a view as floats must not.
+    // One by one: the bytes may start anywhere, but a float view must be aligned.
     const scales = Float32Array.from({ length: T }, (_, t) => numbers.getFloat32(4 * t, true));
     const from = at + batch * T * 4 + picture * T * h * w;
     return { scales, bytes: data.subarray(from, from + T * h * w), h, w };
@@ -163,7 +163,7 @@ export class Packed implements Frame {
 
 const count = (size: Meta["size"]) => size.reduce((product, side) => product * side, 1);
 
-/** Where each part is, from the first at `start`; undefined where they do not fill the bytes. */
+/** The place of each part, from `start` on; undefined if they do not fill the bytes. */
 function placesIn(data: Uint8Array, { parts, size, grids, tokens }: Meta, start: number) {
   const places = new Map<string, Place>();
   let at = start;
@@ -179,7 +179,7 @@ function placesIn(data: Uint8Array, { parts, size, grids, tokens }: Meta, start:
   return at === data.length ? places : undefined;
 }
 
-/** The step in these bytes, or undefined where anything in them disagrees. */
+/** The step in these bytes; undefined if they are inconsistent. */
 export function unpack(value: unknown): Packed | undefined {
   const data = bytes(value);
   const found = text(data);
@@ -188,14 +188,14 @@ export function unpack(value: unknown): Packed | undefined {
   return places && new Packed(meta, places);
 }
 
-/** A step with the parts of it that came apart; alone where those are of another step. */
+/** A step joined with its separate parts; the step alone if those belong to another. */
 export function joined(base: Packed, more: Packed | undefined): Packed {
   const fits = more?.index === base.index && more.size.join() === base.size.join();
   if (more === undefined || !fits) return base;
   return new Packed(base.meta, new Map([...base.places, ...more.places]), more.meta);
 }
 
-/** The frames of a film: one after another, each after its length as uint32. */
+/** The frames of a film, each preceded by its length as uint32. */
 export function unfilm(value: unknown): Frame[] {
   const data = bytes(value);
   const numbers = new DataView(data.buffer, data.byteOffset, data.byteLength);
@@ -209,7 +209,7 @@ export function unfilm(value: unknown): Frame[] {
   return frames;
 }
 
-/** The kept frame nearest to a step, the earlier of two as near; -1: the newest. */
+/** The kept frame nearest to a step, the earlier of two equally near; -1 is the newest. */
 export function nearest(frames: readonly Frame[], step: number): Frame | undefined {
   if (step < 0) return frames.at(-1);
   let best: Frame | undefined;

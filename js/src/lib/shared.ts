@@ -1,4 +1,4 @@
-// What all views of one model share: the selection, the pointer's place, the listeners.
+// What all views of one model share: the selection, the pointer's position, the listeners.
 
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "./choices";
@@ -54,7 +54,7 @@ export abstract class Shared {
     this.read();
   }
 
-  /** Lets go of the model; what waits to be saved is saved. */
+  /** Leaves the model and saves what waits to be saved. */
   remove() {
     const events = this.#model as unknown as Events;
     events.off("change", this.#changed);
@@ -65,7 +65,7 @@ export abstract class Shared {
 
   select(change: Partial<Selection>) {
     this.#choices.set(change);
-    this.#changed(); // the host tells of it too, but one trait at a time
+    this.#changed(); // the host reports it, too, but one trait at a time
     this.#choices.send();
   }
 
@@ -108,7 +108,7 @@ export abstract class Shared {
   }
 }
 
-/** Keeps one object a model. Its views may each hold a proxy of their own, so its uid is the key. */
+/** Keeps one object per model. Its views may hold different proxies, so its uid is the key. */
 export function oneForEach<M extends AnyModel<{ uid: string }>, T extends { remove(): void }>(
   make: (model: M) => T,
 ) {

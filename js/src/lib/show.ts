@@ -1,4 +1,4 @@
-// What a stage gets beside what every panel gets: how the run is, and its final images.
+// What a stage gets in addition to a panel's view: the state of the run and its final images.
 
 import type { Binary } from "./bytes";
 import type { IMAGE_TYPES, RUN_STATES } from "./contract";
@@ -10,21 +10,21 @@ export interface Picture {
   type: (typeof IMAGE_TYPES)[number];
   prompt?: string;
   seed?: number | null;
-  label?: string; // for those who cannot see it
+  label?: string; // for screen readers
 }
 
-/** What a stage shows beyond steps. */
+/** What a stage shows besides steps. */
 export interface Show extends View {
   readonly state: RunState;
   readonly message: string;
   readonly pictures: readonly Picture[];
-  readonly own: boolean; // they are of the run on show, and not of one before it
-  readonly shape?: Shape | undefined; // of the images to come, where more is known than the header
+  readonly own: boolean; // the images belong to the run on show, not to an earlier one
+  readonly shape?: Shape | undefined; // of the images to come, if known before the header
 }
 
 /** Width and height. */
 export type Shape = readonly [number, number];
 
-/** Whether a run goes on. */
+/** Whether a run is going on. */
 export const isActive = ({ state }: { state: RunState }) =>
   state === "running" || state === "loading";

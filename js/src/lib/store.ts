@@ -1,4 +1,4 @@
-// All that the views of one model share: the steps gathered so far, and what is selected.
+// What the views of one model share: the steps so far and the selection.
 
 import type { AnyModel, Initialize } from "@anywidget/types";
 import { bytes } from "./bytes";
@@ -9,7 +9,7 @@ import { numbered, one, oneForEach, Shared } from "./shared";
 import { isActive, type Picture, type RunState, type Shape, type Show } from "./show";
 import { type Header, type Reel, readHeader, type Selection } from "./view";
 
-// The second half is what panels need beside the first, where the kernel sends that apart.
+// The second part holds what only the panels need, if the kernel sends it separately.
 const TRAITS = [...numbered("frame"), ...numbered("more")];
 const SLOTS = TRAITS.length / 2;
 
@@ -17,9 +17,9 @@ const SLOTS = TRAITS.length / 2;
 export interface Model extends Selection {
   uid: string; // of the widget: its views share one store
   header: Record<string, unknown>; // {} before the first run
-  pictures: Picture[]; // the final decode, one for each of the batch
-  current?: number; // the run that they are of, where older ones may stay on show
-  shape?: number[]; // width and height of the images that there are or will be
+  pictures: Picture[]; // the final images of the batch
+  current?: number; // the run of `pictures`, which may be older than the run on show
+  shape?: number[]; // width and height of the images, also before they are there
   state: RunState;
   message: string;
   panels?: string[];
@@ -30,29 +30,29 @@ const isState = one(...RUN_STATES);
 /** The steps of the run on show, from the traits; each is read once. */
 class Slots implements Reel {
   header: Header | undefined;
-  frames: Frame[] = []; // those to be seen, in the order of the run
+  frames: Frame[] = []; // the visible ones, in the order of the run
   version = 0;
-  lacking = false; // the traits hold smaller frames than there were, and these are not here
-  #whole = false; // they hold smaller ones, and the frames here are as they were
-  #raw: unknown; // value of the trait `header` that was read
-  #all: Frame[] = []; // also those that wait to be seen
+  lacking = false; // the traits hold smaller frames, and the full ones are not here
+  #whole = false; // the traits hold smaller frames, and the full ones are here
+  #raw: unknown; // the value of the trait `header` read last
+  #all: Frame[] = []; // including those that wait to be shown
   readonly #waiting = new Set<number>(); // indices of these
   readonly #seen: unknown[] = [];
   readonly #parts: (Packed | undefined)[] = [];
-  readonly #slots: (Packed | undefined)[] = []; // both parts of each
+  readonly #slots: (Packed | undefined)[] = []; // both parts of each slot
 
   at(step: number) {
     return nearest(this.frames, step);
   }
 
-  /** Read what is new: whether anything was, whether it is of another run, and the new steps. */
+  /** Reads the traits: whether they changed, whether the run is another, and the new steps. */
   read(get: (name: string) => unknown) {
     let [changed, another] = [false, false];
     const raw = get("header");
     if (raw !== this.#raw) {
       this.#raw = raw;
       const next = readHeader(raw);
-      // The traits may still hold frames of the run before: what was seen stays seen.
+      // The traits may still hold frames of the run before. They count as read.
       another = next?.run !== this.header?.run;
       if (another) {
         this.#parts.length = this.#slots.length = 0;
@@ -60,7 +60,7 @@ class Slots implements Reel {
         this.#whole = false;
       }
       this.header = next;
-      // A page that saw the steps as they came has more than the traits are about to hold.
+      // A page that received the steps live has more than the traits are about to hold.
       if (next?.saved && this.#parts.some(Boolean)) this.#whole = true;
       this.lacking = next?.saved === true && !this.#whole;
       changed = true;
@@ -78,7 +78,7 @@ class Slots implements Reel {
     return { changed, another, fresh: this.#all.filter(({ index }) => !known.has(index)) };
   }
 
-  /** Take the frames as they were, asked for; returns whether they are of this run. */
+  /** Takes the requested full frames; returns whether they belong to this run. */
   receive(run: unknown, names: unknown, buffers: readonly unknown[]): boolean {
     if (run !== this.header?.run || !Array.isArray(names) || !this.lacking) return false;
     names.forEach((name, i) => {
@@ -91,13 +91,13 @@ class Slots implements Reel {
     return true;
   }
 
-  /** These steps are not to be seen yet. */
+  /** Hides these steps for now. */
   hold(frames: readonly Frame[]) {
     for (const { index } of frames) this.#waiting.add(index);
     this.#line();
   }
 
-  /** Now it is. */
+  /** Shows a hidden step. */
   reveal({ index }: Frame) {
     this.#waiting.delete(index);
     this.#line();
@@ -119,7 +119,7 @@ class Slots implements Reel {
   }
 }
 
-/** What is known of a run beside its steps. */
+/** Everything about a run except its steps. */
 interface Said {
   state: RunState;
   message: string;
@@ -137,7 +137,7 @@ export class Store extends Shared implements Show {
   own = false;
   shape: Shape | undefined;
   #latest: Said = this;
-  #files: { id: unknown; pictures: Picture[] } | undefined; // that the traits hold smaller ones of
+  #files: { id: unknown; pictures: Picture[] } | undefined; // full files, of which the traits hold smaller copies
   #begun = false;
   readonly #player = new Player();
 
@@ -159,7 +159,7 @@ export class Store extends Shared implements Show {
     if (another) this.#player.clear();
 
     this.#latest = this.#said();
-    // Steps that come together are seen one after another, and the end of a run after all of them.
+    // Steps that arrive together are shown one by one, and the end of the run after them.
     if (this.#begun && isActive(this.#latest)) {
       const later = this.#player.busy ? fresh : fresh.slice(1);
       if (later.length > 0) this.reel.hold(later);
@@ -200,7 +200,7 @@ export class Store extends Shared implements Show {
     if (kind === "frames") return this.reel.receive(run, names, buffers);
     if (kind !== "pictures" || !Array.isArray(pictures)) return false;
     const made = pictures.map((words, i) => ({ ...words, data: bytes(buffers[i]) }) as Picture);
-    this.#files = { id, pictures: made }; // perhaps before their traits: messages may overtake
+    this.#files = { id, pictures: made }; // perhaps before their traits: messages may overtake them
     return this.read();
   }
 }
@@ -223,7 +223,7 @@ function same(some: Said, other: Said) {
 
 export const stores = oneForEach((model: AnyModel<Model>) => new Store(model));
 
-/** What every widget that shows a reel does first; returns the undoing. */
+/** The `initialize` of every widget that shows a reel; returns the cleanup. */
 export const initialize: Initialize<Model> = ({ model }) => {
   stores.of(model);
   return () => stores.forget(model);

@@ -1,8 +1,8 @@
-// How long the steps of a run take, and those to come.
+// The time left in a run.
 
 import type { Reel } from "./view";
 
-/** The seconds that the steps still to come will take, if they take as long as those before. */
+/** The seconds that the remaining steps will take, at the pace so far. */
 export function secondsLeft({ frames, header }: Reel): number {
   const last = frames.at(-1);
   const times = frames.map((frame) => frame.seconds).filter((seconds) => seconds !== null);

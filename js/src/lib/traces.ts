@@ -11,15 +11,15 @@ const FILMS = numbered("film");
 /** The traits of the kernel's Compare, besides film0 to film5. */
 export interface Model extends Selection {
   uid: string; // of the widget: its views share one set of traces
-  headers: Record<string, unknown>[]; // one a trace
-  labels: string[]; // what tells each trace from the others
+  headers: Record<string, unknown>[]; // one per trace
+  labels: string[]; // how each trace differs from the others
   pictures: Picture[][]; // the final images of each trace's batch
 }
 
-/** How many steps a run was to have. */
+/** The number of steps that a run was to have. */
 const stepsOf = (reel: Reel) => Math.max(reel.header?.steps ?? 0, reel.frames.length, 1);
 
-/** The step of a run of `to` steps that is as far through it as `step` is through one of `from`. */
+/** The step of a run of `to` steps that corresponds to `step` in a run of `from` steps. */
 export function stepAt(step: number, from: number, to: number): number {
   if (step < 0 || from === to) return step;
   return Math.round((step / Math.max(from - 1, 1)) * (to - 1));

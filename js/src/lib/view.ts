@@ -8,10 +8,10 @@ import type { Selection } from "./selection";
 
 export type { Selection } from "./selection";
 
-/** The header of a run: what is known of it besides its steps. `readHeader` checks it. */
+/** The header of a run: everything except its steps. `readHeader` checks it. */
 export interface Header {
   v: typeof HEADER_VERSION;
-  run: number; // another number for every run shown
+  run: number; // a new number for every run shown
   saved?: boolean; // the traits hold smaller frames than the original ones
   model: string;
   task: string;
@@ -83,7 +83,7 @@ export interface View {
   readonly hover: Hover;
   select(change: Partial<Selection>): void; // sets the traits and saves them
   peek(hover: Hover): void;
-  onChange(listener: (what: What) => void): () => void; // returns the undoing
+  onChange(listener: (what: What) => void): () => void; // returns the cleanup
 }
 
 export interface Panel {
