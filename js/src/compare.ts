@@ -3,7 +3,7 @@
 import type { Initialize, Render } from "@anywidget/types";
 import { choice, symbol } from "./lib/controls";
 import { h, vary, write } from "./lib/dom";
-import { isSpecial, occurrences, pictureAt, sameWord } from "./lib/heat";
+import { imageAt, isSpecial, occurrences, sameWord } from "./lib/heat";
 import { keepKeys } from "./lib/keys";
 import { type Column, type Model, type Traces, traces } from "./lib/traces";
 import type { ImageHeader, Panel, Selection, View, What } from "./lib/view";
@@ -72,7 +72,7 @@ function caption(column: Column, all: readonly Column[]): (Node | string)[] {
 
 function imageHeader(column: Column) {
   const { header } = column.reel;
-  return header?.pictures[pictureAt(header, column.selection.picture)];
+  return header?.pictures[imageAt(header, column.selection.picture)];
 }
 
 /** The words of the first prompt, then the other prompts' further words. */

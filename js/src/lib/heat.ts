@@ -69,7 +69,7 @@ export function columns(picture: ImageHeader, word: string, width: number): numb
 }
 
 /** The index of the chosen image; the nearest if the batch is smaller. */
-export function pictureAt(header: Header | undefined, picture: number): number {
+export function imageAt(header: Header | undefined, picture: number): number {
   return clamp(Math.round(picture), 0, Math.max((header?.pictures.length ?? 0) - 1, 0));
 }
 
@@ -216,7 +216,7 @@ function total(stacks: Stack[]): Stack {
 /** What `chosen` means for this reel; undefined if nothing was recorded for it. */
 function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
   const { header } = reel;
-  const which = pictureAt(header, chosen.picture);
+  const which = imageAt(header, chosen.picture);
   const picture = header?.pictures[which];
   if (header === undefined || picture === undefined) return undefined;
   const frames = framesOf(reel, header, chosen);

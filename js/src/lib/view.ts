@@ -101,7 +101,7 @@ export function batchOf({ reel }: View): number {
 export const allImages = (view: View) => times(batchOf(view), (i) => i);
 
 /** The index of the image on show. */
-export function pictureOf(view: View): number {
+export function imageOf(view: View): number {
   return clamp(Math.round(view.selection.picture), 0, batchOf(view) - 1);
 }
 

@@ -9,7 +9,7 @@ import {
   counted,
   extent,
   heat,
-  pictureAt,
+  imageAt,
   ranking,
   sameWord,
   scaled,
@@ -179,7 +179,7 @@ export function attention(view: View): Panel {
     const { header } = reel;
     const unrecorded = reel.frames.length > 0 && header?.layers.length === 0;
     element.dataset.recorded = String(!unrecorded);
-    const picture = header?.pictures[pictureAt(header, selection.picture)];
+    const picture = header?.pictures[imageAt(header, selection.picture)];
     if (what !== "hover") {
       words.fill(promptParts(picture));
       special.fill(specialParts());

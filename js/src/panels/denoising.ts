@@ -6,7 +6,7 @@ import { roving } from "../lib/keys";
 import { channel, clean, extent, guided, paint, preview, signed, wipe } from "../lib/latents";
 import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
-import { guidanceOf, type Panel, pictureOf, type View, type What } from "../lib/view";
+import { guidanceOf, imageOf, type Panel, type View, type What } from "../lib/view";
 import { schedule } from "./schedule";
 
 const MOST_GUIDANCE = 20;
@@ -94,7 +94,7 @@ export function denoising(view: View): Panel {
     const frame = reel.at(selection.step);
     const factors = reel.header?.factors ?? [];
     const count = frame?.size[1] ?? Math.max(factors.length - 1, 0);
-    const which = pictureOf(view);
+    const which = imageOf(view);
     const negative = (reel.header?.pictures[which]?.negative_prompt ?? "") !== "";
     // Another word or opacity changes nothing here.
     const now = [reel.version, frame, which, guidanceOf(view), chosen];

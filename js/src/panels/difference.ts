@@ -5,7 +5,7 @@ import { h, write } from "../lib/dom";
 import { change, clean, paint, preview } from "../lib/latents";
 import type { Frame } from "../lib/reel";
 import type { Picture, Show } from "../lib/show";
-import { guidanceOf, type Panel, pictureOf, type What } from "../lib/view";
+import { guidanceOf, imageOf, type Panel, type What } from "../lib/view";
 import { onStage, setShape, shapeOf } from "./screen";
 
 const GREY = 127.5;
@@ -33,7 +33,7 @@ export function difference(first: Show, second: Show): Panel {
     const names = [onStage(first), onStage(second)];
     if (names.every((name) => name === "picture")) {
       const now = asked;
-      const pictures = [first, second].map((one) => one.pictures[pictureOf(one)]);
+      const pictures = [first, second].map((one) => one.pictures[imageOf(one)]);
       Promise.all(pictures.map(pixels)).then(([a, b]) => {
         if (now === asked) say(a && b && paintPixels(canvas, a, b));
       });
@@ -64,16 +64,10 @@ function paintLatents(canvas: HTMLCanvasElement, first: Show, second: Show) {
   };
   const size = [1, channels, h_, w_] as [number, number, number, number];
   const factors = first.reel.header?.factors ?? [];
-  const plane = change(
-    cut(after, pictureOf(second)),
-    cut(before, pictureOf(first)),
-    size,
-    0,
-    factors,
-  );
+  const plane = change(cut(after, imageOf(second)), cut(before, imageOf(first)), size, 0, factors);
   paint(canvas, plane);
   const [left, right] = [before, after].map((values, i) =>
-    preview(values, (i === 0 ? a : b).size, pictureOf(i === 0 ? first : second), factors),
+    preview(values, (i === 0 ? a : b).size, imageOf(i === 0 ? first : second), factors),
   );
   return left && right && explained(apart(left.pixels, right.pixels), plane.gain);
 }

@@ -1,7 +1,7 @@
 // Step by layer: where and when the network attended to the pinned word. Each cell opens its map.
 
 import { aria, h, on, vary, write } from "../lib/dom";
-import { columns, glance, isSpecial, pictureAt } from "../lib/heat";
+import { columns, glance, imageAt, isSpecial } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
 import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
@@ -149,7 +149,7 @@ export function matrix(view: View): Panel {
   /** Fills in the values of new frames, or all values for another word. */
   const fill = (header: Header) => {
     const { reel, selection } = view;
-    const which = pictureAt(header, selection.picture);
+    const which = imageAt(header, selection.picture);
     const picture = header.pictures[which];
     const now = JSON.stringify([selection.word, which]);
     most = 0;

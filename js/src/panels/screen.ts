@@ -6,14 +6,7 @@ import { change, clean, columnsFor, type Plane, paintGrid, preview, wipe } from 
 import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import type { Picture, Shape, Show } from "../lib/show";
-import {
-  allImages,
-  guidanceOf,
-  type Panel,
-  pictureOf,
-  type Selection,
-  type What,
-} from "../lib/view";
+import { allImages, guidanceOf, imageOf, type Panel, type Selection, type What } from "../lib/view";
 import { stepWords } from "./transport";
 
 export type ViewName = Selection["view"];
@@ -86,7 +79,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
     const { reel, selection } = view;
     const { header } = reel;
     const frame = reel.at(selection.step);
-    const which = pictureOf(view);
+    const which = imageOf(view);
     const name = onStage(view);
     const shown = all ? view.pictures : view.pictures.slice(which, which + 1);
     finals.show(shown, name === "picture", (i) => header?.pictures[all ? i : which]?.prompt);

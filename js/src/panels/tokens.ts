@@ -1,7 +1,7 @@
 // The slots of the text encoder: the prompt's tokens, and the text that did not fit.
 
 import { aria, h, write } from "../lib/dom";
-import { pictureAt } from "../lib/heat";
+import { imageAt } from "../lib/heat";
 import { times } from "../lib/numbers";
 import type { ImageHeader, Panel, View, What } from "../lib/view";
 import { TITLES, wordButton, wordRow } from "./chips";
@@ -59,7 +59,7 @@ export function tokens(view: View): Panel {
 
   const update = (what: What) => {
     const { reel, selection } = view;
-    const picture = reel.header?.pictures[pictureAt(reel.header, selection.picture)];
+    const picture = reel.header?.pictures[imageAt(reel.header, selection.picture)];
     if (what !== "hover") {
       row.fill(JSON.stringify(picture ?? ""), () => (picture ? groups(picture).map(group) : []));
       write(count, picture ? `${countWords(picture)}${splitWords(picture)}` : "");

@@ -3,7 +3,7 @@
 import { choice, symbol } from "../lib/controls";
 import { h, on, write } from "../lib/dom";
 import type { Show } from "../lib/show";
-import { batchOf, type Panel, pictureOf } from "../lib/view";
+import { batchOf, imageOf, type Panel } from "../lib/view";
 import { onStage, type ViewName } from "./screen";
 
 export function views(view: Show): Panel {
@@ -42,7 +42,7 @@ function pages(view: Show): { element: HTMLElement; update(): void } {
     return made;
   };
   const count = () => batchOf(view);
-  const wrapped = (by: number) => (pictureOf(view) + by + count()) % count();
+  const wrapped = (by: number) => (imageOf(view) + by + count()) % count();
   const element = h(
     "div",
     { class: "sdw-v-pages", role: "group", "aria-label": "Which image" },
@@ -54,7 +54,7 @@ function pages(view: Show): { element: HTMLElement; update(): void } {
     element,
     update() {
       element.hidden = count() < 2;
-      if (count() > 1) write(text, `${pictureOf(view) + 1} of ${count()}`);
+      if (count() > 1) write(text, `${imageOf(view) + 1} of ${count()}`);
     },
   };
 }
