@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .measure import against, begin, interleaved, options, report, synchroniser
+from .measure import (
+    against,
+    begin,
+    interleaved,
+    options,
+    report,
+    synchroniser,
+    use_threads,
+)
 from .models import PROMPT, model_folder
 
 STEPS = 20
@@ -44,7 +52,7 @@ def main() -> int:
 
     import sdwidgets as sdw
 
-    torch.set_num_threads(given.threads)
+    use_threads(given.threads)
     with model_folder(given.more.model) as folder:
         model = sdw.load(folder, device=given.device)
         pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
@@ -74,9 +82,9 @@ def main() -> int:
             height=size,
         ).images[0]
 
-    pictures = [np.asarray(make(), dtype=np.int16) for make in (ours, theirs)]
-    difference = int(np.abs(pictures[0] - pictures[1]).max())
-    print(f"   the two pictures differ by at most {difference} of 255 levels")
+    images = [np.asarray(make(), dtype=np.int16) for make in (ours, theirs)]
+    difference = int(np.abs(images[0] - images[1]).max())
+    print(f"   the two images differ by at most {difference} of 255 levels")
 
     sync = synchroniser(given.device)
     work = {"sdwidgets": ours, "diffusers": theirs}
@@ -91,7 +99,7 @@ def main() -> int:
         empty = interleaved(given.rounds, work, sync=sync)
     per_step = {name: [s / STEPS for s in seconds] for name, seconds in empty.items()}
     ratios = [
-        against("Prompt to picture, same weights", whole, "sdwidgets", "diffusers", 0.9),
+        against("Prompt to image, same weights", whole, "sdwidgets", "diffusers", 0.9),
         against("A step's own time around the network", per_step, "sdwidgets", "diffusers", 0.9),
     ]
     return report(

@@ -39,6 +39,7 @@ from .measure import (
     options,
     report,
     synchroniser,
+    use_threads,
 )
 from .models import PROMPT, diffusers_unet, model_folder
 
@@ -393,9 +394,7 @@ def main() -> int:
     question = "What does recording cost, in seconds and bytes a step?"
     described = begin(question, given)
 
-    import torch
-
-    torch.set_num_threads(given.threads)
+    use_threads(given.threads)
     ratios: list[Ratio] = []
     numbers: dict[str, Any] = {}
     for name in given.more.model:

@@ -85,7 +85,7 @@ def main() -> int:
     given = options(
         __doc__, 7, lambda p: p.add_argument("--model", default="emoji", help="emoji, sd1, a path")
     )
-    question = "How long from a fresh process to the first picture?"
+    question = "How long does a fresh process take to its first image?"
     described = begin(question, given)
     stages: dict[str, list[dict[str, float]]] = {"sdwidgets": [], "diffusers": [], "torch": []}
     with model_folder(given.more.model) as folder:
@@ -103,13 +103,13 @@ def main() -> int:
         return Ratio(what, value / target, 1.0, duration(value), f"target {duration(target)}")
 
     ours = by_stage["sdwidgets"]
-    picture = ours["20 guided steps"] + ours["decode"]
+    image = ours["20 guided steps"] + ours["decode"]
     ratios = [
-        limit("Fresh process to picture", statistics.median(seconds["sdwidgets"]), 5.0),
+        limit("Fresh process to image", statistics.median(seconds["sdwidgets"]), 5.0),
         limit("import sdwidgets", ours["import sdwidgets"], 0.2),
-        limit("A guided picture of 20 steps", picture, 1.0),
+        limit("A guided image of 20 steps", image, 1.0),
         against("Fresh process to image, and to import torch", seconds, "sdwidgets", "torch", 2.0),
-        against("Fresh process to picture, and diffusers'", seconds, "sdwidgets", "diffusers"),
+        against("Fresh process to image, and diffusers'", seconds, "sdwidgets", "diffusers"),
     ]
     return report(
         "first_picture", question, ratios, given, described, seconds=seconds, stages=by_stage

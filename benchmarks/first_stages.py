@@ -34,7 +34,17 @@ from sdwidgets.training.evaluate import TEST_SEED, trained_judge
 from sdwidgets.training.frechet import frechet_distance, scene_features
 from sdwidgets.training.recognizer import Recognizer
 
-from .measure import Options, Ratio, against, begin, interleaved, options, report, synchroniser
+from .measure import (
+    Options,
+    Ratio,
+    against,
+    begin,
+    interleaved,
+    options,
+    report,
+    synchroniser,
+    use_threads,
+)
 
 # arXiv 2112.10752v2, table 8, the rows with these f and regularisers: R-FID, PSNR, PSIM, SSIM.
 PAPER = {
@@ -201,7 +211,7 @@ def timed(
 def measure(given: Options) -> int:
     question = "What does a picture lose, squeezed by f?"
     described = begin(question, given)
-    torch.set_num_threads(given.threads)
+    use_threads(given.threads)
     more = given.more
     judge = trained_judge(more.runs / "recognizer.pt").to(given.device)
     names = [name for name in SCENE_STAGES if name in bundled_autoencoders()]

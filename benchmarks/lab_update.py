@@ -25,7 +25,7 @@ TARGET = 0.3  # seconds
 
 
 def measure(given: Options) -> int:
-    question = "How long until the lab shows a new picture, or an edit?"
+    question = "How long until the lab shows a new image, or an edit?"
     described = begin(question, given)
     torch.set_num_threads(given.threads)
     lab = Lab()
@@ -48,7 +48,7 @@ def measure(given: Options) -> int:
         lab.wait()
         return time.perf_counter() - began
 
-    seconds = interleaved(given.rounds, {"a new picture": show, "an edit": edit})
+    seconds = interleaved(given.rounds, {"a new image": show, "an edit": edit})
     ratios = []
     for name, each in seconds.items():
         middle = statistics.median(each)

@@ -91,6 +91,16 @@ def options(
     return Options(given.device, given.threads, max(given.rounds, 1), name, given.out, given)
 
 
+def use_threads(number: int) -> None:
+    """Have torch, the peer and the kit all compute with ``number`` CPU threads."""
+    import torch
+
+    import sdwidgets as sdw
+
+    torch.set_num_threads(number)
+    sdw.options.threads = number
+
+
 def interleaved(
     rounds: int, work: Mapping[str, Callable[[], object]], *, sync: Callable[[], object] = int
 ) -> dict[str, list[float]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .measure import against, begin, interleaved, options, report, synchroniser
+from .measure import against, begin, interleaved, options, report, synchroniser, use_threads
 from .models import diffusers_unet
 
 
@@ -40,7 +40,7 @@ def main() -> int:
 
     import torch
 
-    torch.set_num_threads(given.threads)
+    use_threads(given.threads)
     number = given.more.dtype or ("float32" if given.device == "cpu" else "float16")
     dtype, batch, cells = getattr(torch, number), given.more.batch, given.more.cells
     # Stable Diffusion 1 as it is published has 1x1 convolutions around attention.

@@ -26,10 +26,12 @@ from .daemon import start_daemon
 from .errors import Busy
 from .preferences import options
 
-SMALL = 4e9
+SMALL = 2.5e9
 """The most multiply-adds of a pass for a single thread; see ``python -m benchmarks.threads``.
 
-A guided step of the bundled model has 0.5e9, its decoder 1.4e9, a step of Stable Diffusion 1 7e11.
+A guided step of the bundled model has 0.4e9, its autoencoder 2.2e9, a step of Stable Diffusion 1
+7e11. On two idle cores a second thread makes steps up to 1.8e9 at most 1.2 times as fast, those of
+3.6e9 1.6 times.
 """
 
 
