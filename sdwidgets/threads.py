@@ -2,7 +2,7 @@
 
 By default torch takes all cores. Its OpenMP threads wait for each other by spinning, which is fast
 while each has its own core. When two processes share the cores, they mostly wait for threads that
-are not running, and both take tens of times as long. A small network gains nothing from a second
+are not running, and both take tens of times as long. A small network gains little from a second
 thread, so it gets a single thread. A large network gets the cores that are free.
 """
 
