@@ -88,7 +88,7 @@ class TrainingView(anywidget.AnyWidget):
         self._curve, self._grids = Curve(), Grids()
         self._pace = Pace(INTERVAL)
         self._answer = Answer(lambda: self.send({"kind": "hello"}))
-        self._closed = self._displayed = False
+        self._closed = self._redraws = False
         super().__init__(**kwargs)
         self.on_msg(self._receive)
         kernel.unpin(self)
@@ -320,7 +320,7 @@ class TrainingView(anywidget.AnyWidget):
                     self._update(run, everything=True)
                     self._say(state, message)
                 with run.harmless:
-                    if self._displayed and kernel.without_page():  # it was put down before the run
+                    if self._redraws:
                         kernel.update_display(*self._repr_mimebundle_(), str(self.model_id))
             run.over.set()
 
@@ -369,7 +369,8 @@ class TrainingView(anywidget.AnyWidget):
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         kernel.display(*self._repr_mimebundle_(), str(self.model_id))
-        self._displayed = True
+        # Asked here, not when the training ends: by then a page may have sent another request.
+        self._redraws = kernel.without_page()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget; for places without widgets, the newest images and a line of text."""

@@ -51,7 +51,7 @@ class Viewer(ReelView):
     def __init__(self, trace: Trace | Recordable | None = None, **selections: Any):
         check_known(self, selections)
         record = None if trace is None else record_of(trace)
-        self._displayed = False
+        self._redraws = False
         super().__init__(**selections)
         kernel.replace_in_cell(self)
         if record is not None:
@@ -70,13 +70,14 @@ class Viewer(ReelView):
         with self.lock:
             shown = super().end(result, message, run=run, images=images)
             with self._harmless:
-                if shown and self._displayed and kernel.without_page():  # displayed before the run
+                if shown and self._redraws:
                     kernel.update_display(*self._repr_mimebundle_(), self.uid)
             return shown
 
     def _ipython_display_(self, **kwargs: Any) -> None:
         kernel.display(*self._repr_mimebundle_(), self.uid)
-        self._displayed = True
+        # Asked here, not when the run ends: by then a page may have sent another request.
+        self._redraws = kernel.without_page()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, with a sheet of the run and a line of text for hosts without widgets."""

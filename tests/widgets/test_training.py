@@ -789,6 +789,19 @@ def test_without_a_page_the_output_is_replaced_at_the_end(
     assert updates[0]["image/png"]
 
 
+def test_what_a_page_shows_is_not_replaced_whatever_runs_at_the_end(
+    view: TrainingView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[dict[str, Any]] = []
+    monkeypatch.setattr(kernel, "display", lambda *_: None)
+    monkeypatch.setattr(kernel, "without_page", lambda: False)
+    monkeypatch.setattr(kernel, "update_display", lambda data, *_: updates.append(data))
+    view._ipython_display_()
+    monkeypatch.setattr(kernel, "without_page", lambda: True)  # a request that names no cell
+    view.start(steps(3), pictures=pictures).wait()
+    assert updates == []
+
+
 def test_the_bundle_is_small() -> None:
     assert bundle("training.js").stat().st_size <= 60_000
 

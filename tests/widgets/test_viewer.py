@@ -880,3 +880,17 @@ def test_without_a_page_the_output_has_the_run_when_it_is_over(
         ("display", viewer.uid), ("update_display", viewer.uid),
     ]  # fmt: skip
     assert "5 steps" in put[1][1]["text/plain"] and "image/png" in put[1][1]
+
+
+def test_what_a_page_shows_is_not_replaced_whatever_runs_at_the_end(
+    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[dict[str, Any]] = []
+    monkeypatch.setattr(kernel, "display", lambda *_: None)
+    monkeypatch.setattr(kernel, "without_page", lambda: False)
+    monkeypatch.setattr(kernel, "update_display", lambda data, *_: updates.append(data))
+    viewer = Viewer()
+    viewer._ipython_display_()
+    monkeypatch.setattr(kernel, "without_page", lambda: True)  # a request that names no cell
+    list(viewer.watch(model.sample("a cat", **ASKED)))
+    assert updates == []
