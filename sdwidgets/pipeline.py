@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .configs import SD1, ModelConfig, ScheduleConfig
+from .configs import SD1, ModelConfig, PredictionSource, ScheduleConfig
 from .derivation import Derivation, derivation_of
 from .diffusion import NoiseSchedule
 from .errors import InputError, NumericsError
@@ -49,6 +49,7 @@ class LatentDiffusion:
     preview: np.ndarray | None = field(default=None, repr=False)  # [C + 1, 3], see preview_factors
     sources: tuple[Source, ...] = field(default=(), repr=False)  # files and adapters it has
     derivation: Derivation | None = field(default=None, repr=False)  # from its parent
+    prediction_source: PredictionSource = field(default="", repr=False)  # what `prediction` is from
 
     @property
     def name(self) -> str:
@@ -64,6 +65,14 @@ class LatentDiffusion:
     def dtype(self) -> torch.dtype:
         """The network's type; latents are always float32."""
         return next(self.unet.parameters()).dtype
+
+    @property
+    def prediction(self) -> str:
+        """What the network predicts: "eps", "v", "x0" or "flow"; see `diffusion.PREDICTIONS`.
+
+        ``prediction_source`` says how that was decided; see `configs.PredictionSource`.
+        """
+        return self.config.schedule.prediction
 
     @cached_property
     def fingerprint(self) -> str:

@@ -81,6 +81,7 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         ),
         tokenizers=tuple(folder / tokenizer for _, tokenizer in parts),
         pad_from_tokenizer=True,
+        prediction_source="config",
         preview=_preview(folder / "preview.json", autoencoder.latent_channels),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..configs import ModelConfig
+from ..configs import ModelConfig, PredictionSource
 from ..sources import Source
 from .names import Lookup
 from .weights import WeightFile
@@ -31,6 +31,7 @@ class Layout:
     weights: tuple[Weights, ...]  # of the UNet, the autoencoder, and each text encoder
     tokenizers: tuple[Path, ...]  # of each text encoder
     pad_from_tokenizer: bool  # for folders; for single files, the family tells how to pad
+    prediction_source: PredictionSource = ""  # how it was decided what the network predicts
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
 
     @property

@@ -86,7 +86,11 @@ def load_model(
             layout = open_file(path, stack, config=config, prediction=wanted, tokenizer=tokenizer)
         if wanted is not None:
             schedule = replace(layout.config.schedule, prediction=wanted)
-            layout = replace(layout, config=replace(layout.config, schedule=schedule))
+            layout = replace(
+                layout,
+                config=replace(layout.config, schedule=schedule),
+                prediction_source="caller",
+            )
         if tokenizer is not None:
             if len(layout.tokenizers) > 1:
                 raise InputError(
@@ -209,6 +213,7 @@ def _assemble(
         schedule=noise_schedule(config.schedule),
         preview=layout.preview,
         sources=sources,
+        prediction_source=layout.prediction_source,
     )
     return model, notice(layout.path, plans, left_out)
 

@@ -89,6 +89,8 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         "notices": list(record.notices),
         "versions": dict(record.versions),
         "fingerprint": record.fingerprint,
+        "prediction": record.prediction,
+        "prediction_source": record.prediction_source,
         "sources": [source.as_dict() for source in hashed(record.sources)],
         "schedule_sigmas": list(record.schedule_sigmas),
         "latents": list(record.steps[0].x.shape) if record.steps else [],

@@ -38,6 +38,8 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
     }
     more = {
         "fingerprint": record.fingerprint,
+        "prediction": record.prediction,
+        "prediction_source": record.prediction_source,
         "sources": [one.as_dict() for one in hashed(record.sources, QUICK)],
         "given": [
             name

@@ -43,6 +43,8 @@ class Record:
     notices: tuple[str, ...] = ()  # what a person should know: words cut, images resized
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
     fingerprint: str = field(default="", repr=False)  # of the model's weights
+    prediction: str = field(default="", repr=False)  # what the model predicts; "" is not known
+    prediction_source: str = field(default="", repr=False)  # see `configs.PredictionSource`
     negative_tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # where guided
     given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
     given_mask: Image.Image | None = field(default=None, repr=False)

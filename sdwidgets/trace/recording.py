@@ -86,6 +86,8 @@ def begun(kind: type[R], run: Recordable) -> R:
         notices=run.notices,
         versions=_versions(),
         fingerprint=getattr(model, "fingerprint", ""),
+        prediction=getattr(model, "prediction", ""),
+        prediction_source=getattr(model, "prediction_source", ""),
         given_image=getattr(run, "image", None),
         given_mask=getattr(run, "mask", None),
         given_latents=None if latents is None else as_array(latents),

@@ -154,9 +154,10 @@ class Trace(Record):
         """What is written into an image's file: model, versions and the settings of that image.
 
         Where there is something to say, also: the model's ``sources``, each as
-        `sources.Source.as_dict`, with SHA-256 unless gigabytes would have to be read for it; what
-        else was ``given`` ("image", "mask", "latents"); ``complete``, False if the run was stopped;
-        the words that were ``cut``, which the network never saw; ``notices``.
+        `sources.Source.as_dict`, with SHA-256 unless gigabytes would have to be read for it; its
+        ``prediction`` and ``prediction_source``; what else was ``given`` ("image", "mask",
+        "latents"); ``complete``, False if the run was stopped; the words that were ``cut``, which
+        the network never saw; ``notices``.
 
         ``Settings(**record["settings"])``, with what was given, makes that image again, alone.
         Raises InputError for an image that is not there.

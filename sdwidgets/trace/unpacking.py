@@ -39,8 +39,9 @@ SIGMA_LIMIT = 1e6
 
 _FIELDS = {
     "sha256", "format", "model", "task", "settings", "tokens", "negative_tokens", "expected",
-    "complete", "run_seconds", "notices", "versions", "fingerprint", "sources", "schedule_sigmas",
-    "latents", "layers", "steps", "pictures", "stored",
+    "complete", "run_seconds", "notices", "versions", "fingerprint", "prediction",
+    "prediction_source", "sources", "schedule_sigmas", "latents", "layers", "steps", "pictures",
+    "stored",
 }  # fmt: skip
 _PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
 _GIVEN = ("given_image", "given_mask")
@@ -92,6 +93,8 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
         notices=notices,
         versions={name: checked.text(versions, name) for name in versions},
         fingerprint=checked.text(meta, "fingerprint"),
+        prediction=checked.text({"prediction": "", **meta}, "prediction"),
+        prediction_source=checked.text({"prediction_source": "", **meta}, "prediction_source"),
         negative_tokens=negative,
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),

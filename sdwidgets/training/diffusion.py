@@ -180,7 +180,14 @@ class DiffusionTask:
                     embedder.model = trained
             embedder.model.eval().requires_grad_(False)
         unet.eval().requires_grad_(False)
-        return LatentDiffusion(self.config, unet, self.autoencoder, embedders, self.noise)
+        return LatentDiffusion(
+            self.config,
+            unet,
+            self.autoencoder,
+            embedders,
+            self.noise,
+            prediction_source="training",
+        )
 
 
 def prompt_of(

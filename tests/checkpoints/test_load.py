@@ -765,6 +765,12 @@ def test_arguments_that_cannot_be(folder: Path, options: dict[str, Any]) -> None
 def test_what_is_predicted_can_be_said(folder: Path) -> None:
     model = load_model(folder, device="cpu", prediction="v_prediction")
     assert model.config == replace(SMALL, schedule=replace(SMALL.schedule, prediction="v"))
+    assert (model.prediction, model.prediction_source) == ("v", "caller")
+
+
+def test_a_folders_config_says_what_is_predicted(folder: Path) -> None:
+    model = load_model(folder, device="cpu")
+    assert (model.prediction, model.prediction_source) == (SMALL.schedule.prediction, "config")
 
 
 def test_a_failed_load_leaves_no_file_open(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,8 +147,8 @@ def test_all_that_is_no_array_comes_back(trace: Trace, tmp_path: Path, precision
     back = again(trace, tmp_path, precision=precision)
     for name in (
         "model", "task", "settings", "tokens", "negative_tokens", "expected", "complete", "notices",
-        "versions", "fingerprint", "schedule_sigmas", "seconds", "total", "layers", "prompt",
-        "cut",
+        "versions", "fingerprint", "prediction", "prediction_source", "schedule_sigmas", "seconds",
+        "total", "layers", "prompt", "cut",
     ):  # fmt: skip
         assert getattr(back, name) == getattr(trace, name), name
     for one, other in zip(trace.steps, back.steps, strict=True):

@@ -33,6 +33,15 @@ def test_a_trace_says_what_was_asked_and_what_came(tiny_model: LatentDiffusion) 
     assert trace.versions["torch"] == torch.__version__
 
 
+def test_a_trace_says_what_its_model_predicts(tiny_model: LatentDiffusion) -> None:
+    model = replace(tiny_model, prediction_source="caller")
+    trace = model.generate("a cat", **SETTINGS)
+    assert (trace.prediction, trace.prediction_source) == ("eps", "caller")
+    record = read_record(trace.png())
+    assert record is not None
+    assert (record["prediction"], record["prediction_source"]) == ("eps", "caller")
+
+
 def test_each_step_has_its_own_seconds(tiny_model: LatentDiffusion) -> None:
     run = tiny_model.sample("a cat", **SETTINGS)
     last = list(run)[-1]

@@ -21,6 +21,7 @@ def test_a_record_is_read_whole() -> None:
     trace = Trace.load(FILES / "format_1.sdtrace")
     assert trace.settings == ASKED
     assert trace.complete and trace.notices == () and trace.sources == ()
+    assert (trace.prediction, trace.prediction_source) == ("", "")  # not kept yet
     assert [word.text for word in trace.tokens[0].words] == ["a", "cat"]
     assert [step.index for step in trace.steps] == [0, 1]
     # what it measured itself before it was saved
