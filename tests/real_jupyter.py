@@ -230,6 +230,10 @@ class Notebook:
         assert answer["status"] == "ok", "\n".join(answer.get("traceback", ()))
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
+    def settle(self, milliseconds: int = 150) -> None:
+        """Let the page send what it holds back: its timers end in order."""
+        self.page.evaluate("ms => new Promise(done => setTimeout(done, ms))", milliseconds)
+
     def close(self) -> None:
         """Close it without saving; its kernel keeps running."""
         for event, watch in self._watched.items():

@@ -62,7 +62,7 @@ def opened(lab: Server, page: Page) -> Iterator[Notebook]:
 def notebook(opened: Notebook) -> Notebook:
     """The same, with the first sample and nothing chosen."""
     opened.page.mouse.move(0, 0)
-    opened.page.wait_for_timeout(150)  # the page holds messages back for 100 ms
+    opened.settle()
     opened.ask("anew()")
     expect(root_of(opened)).to_have_attribute("data-active", "KL-f8")
     expect(root_of(opened)).to_have_attribute("data-panel", "latents")
@@ -96,6 +96,15 @@ def colour(image: Locator) -> list[int]:
             return sums.map(sum => Math.round(sum / (canvas.width * canvas.height)));
         }"""
     )
+
+
+def wait_for_colour(image: Locator, matches: Callable[[list[int]], bool]) -> None:
+    """Wait until the mean colour of an image is right: pixels come after the numbers about them."""
+    for _ in range(1000):
+        if matches(colour(image)):
+            return
+        image.page.wait_for_timeout(50)
+    raise AssertionError(f"the mean colour stayed {colour(image)}")
 
 
 def name_of(root: Locator) -> Locator:
@@ -133,8 +142,8 @@ def test_the_pictures_are_the_kernel_s(notebook: Notebook, root: Locator) -> Non
     expect(root.locator(".sdw-lab-cell[data-stale]")).to_have_count(0)
     for i, name in enumerate(notebook.ask("list(lab.chosen)")):
         mean = f"__import__('numpy').asarray(lab.results[{i}].image).mean((0, 1)).tolist()"
-        shown = colour(frame(root, name).locator(".sdw-lab-image").first)
-        assert shown == pytest.approx(notebook.ask(mean), abs=1)
+        wanted = pytest.approx(notebook.ask(mean), abs=1)
+        wait_for_colour(frame(root, name).locator(".sdw-lab-image").first, wanted.__eq__)
 
 
 def test_a_click_makes_an_autoencoder_the_active_one(notebook: Notebook, root: Locator) -> None:
@@ -312,11 +321,11 @@ def test_a_channel_is_knocked_out_and_brought_back(notebook: Notebook, root: Loc
     knock.click()
     expect(knock).to_have_attribute("aria-pressed", "true")
     wait_until(notebook, "bool((lab.edited.latents[2] == 0).all())")
-    assert colour(picture) != before
+    wait_for_colour(picture, lambda mean: mean != before)
     play.get_by_role("button", name="Undo").click()
     expect(knock).to_have_attribute("aria-pressed", "false")
     wait_until(notebook, "lab.edited.edits == ()")
-    assert colour(picture) == before
+    wait_for_colour(picture, lambda mean: mean == before)
 
 
 def test_paint_on_the_latents_changes_the_decoded_picture(
@@ -338,7 +347,7 @@ def test_paint_on_the_latents_changes_the_decoded_picture(
     wait_until(notebook, "len(lab.edited.edits) == 1")
     wait_until(notebook, "bool((lab.edited.latents[:, 8, 5:11] == 3).all())")
     notebook.ask("lab.wait()")
-    assert colour(picture) != before
+    wait_for_colour(picture, lambda mean: mean != before)
 
 
 def test_reset_brings_the_sliders_back(notebook: Notebook, root: Locator) -> None:
@@ -395,7 +404,9 @@ def test_a_saved_lab_is_seen_without_a_kernel(load_notebook: Open) -> None:
     notebook.run()
     notebook.ask("lab.wait()")
     expect(root_of(notebook)).to_have_attribute("data-state", "idle")
-    notebook.page.wait_for_timeout(300)  # its state is on its way to the page
+    rebuilt = ".sdw-lab-cell[data-name] [src].sdw-lab-image:not(.sdw-lab-before)"
+    expect(root_of(notebook).locator(rebuilt)).to_have_count(3)
+    expect(root_of(notebook).locator("canvas.sdw-lab-channel")).to_have_count(4)
     notebook.save()
     notebook.shut_down()
     notebook.load()

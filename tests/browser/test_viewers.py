@@ -152,7 +152,7 @@ def runs(opened: Notebook) -> Notebook:
     page = opened.page
     page.mouse.move(0, 0)
     page.evaluate("() => document.activeElement?.blur()")
-    page.wait_for_timeout(150)  # the page holds messages back for 100 ms
+    opened.settle()
     opened.ask("anew()")
     expect(view_in(opened, FIRST).root).to_have_attribute("data-step", "19")
     page.evaluate("() => { heard.length = 0; }")
