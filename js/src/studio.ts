@@ -37,14 +37,15 @@ function insideOf(view: Show, names: readonly string[]): Inside | undefined {
  */
 function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
   const find = (selector: string) => root.querySelector<HTMLElement>(selector);
-  const all = (selector: string) => root.querySelectorAll<HTMLElement>(selector);
+  const all = (selector: string) => root.querySelectorAll(selector);
   root.classList.add("sdw");
   const dice = find(".sdw-dice");
   if (dice) aria(dice, "label", dice.title || "random seed");
+  const stop = find(".sdw-stop");
   const ask = () => {
     if (isActive(view)) kernel.askToStop();
   };
-  find(".sdw-stop")?.addEventListener("click", ask);
+  stop?.addEventListener("click", ask);
 
   /** Describes to screen readers what classes only show. */
   const describe = () => {
@@ -61,7 +62,7 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
   describe();
   const undo = [
     keepKeys(root, () => generate(kernel)),
-    () => find(".sdw-stop")?.removeEventListener("click", ask),
+    () => stop?.removeEventListener("click", ask),
     () => changed.disconnect(),
   ];
   return {
@@ -80,10 +81,8 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
 
 function generate(kernel: Kernel) {
   // A field sends its value to the kernel on a change event, normally when it loses the focus.
-  const field = document.activeElement;
-  if (field instanceof HTMLInputElement || field instanceof HTMLTextAreaElement) {
-    field.dispatchEvent(new Event("change", { bubbles: true }));
-  }
+  const field = document.activeElement?.closest("input, textarea");
+  field?.dispatchEvent(new Event("change", { bubbles: true }));
   kernel.send({ kind: "generate" });
 }
 

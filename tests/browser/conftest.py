@@ -33,6 +33,22 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
+def notebook_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Notebook 7, for ``load_notebook(..., server=notebook_7)``."""
+    pytest.importorskip("notebook", minversion="7")
+    server = Server(tmp_path_factory.mktemp("notebook"), "notebook")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["lab", "notebook_7"])
+def server(request: pytest.FixtureRequest) -> Server:
+    """Both in turn, for what they must do alike."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

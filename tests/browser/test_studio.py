@@ -376,18 +376,12 @@ def test_a_narrow_cell_stacks(open_notebook: Open) -> None:
     assert side["x"] + side["width"] <= root["x"] + root["width"] + 1
 
 
-def test_notebook_7(load_notebook: Open, tmp_path_factory: pytest.TempPathFactory) -> None:
-    pytest.importorskip("notebook", minversion="7")
-    server = Server(tmp_path_factory.mktemp("notebook"), "notebook")
-    server.start()
-    try:
-        notebook = load_notebook(STUDIO, server=server)
-        notebook.run()
-        notebook.find(".sdw-generate").click()
-        notebook.wait_for_state("done")
-        assert int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0) >= 5
-    finally:
-        server.stop()
+def test_notebook_7(load_notebook: Open, notebook_7: Server) -> None:
+    notebook = load_notebook(STUDIO, server=notebook_7)
+    notebook.run()
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    assert int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0) >= 5
 
 
 def test_what_is_inside_comes_beside_the_stage_which_stays(open_notebook: Open) -> None:

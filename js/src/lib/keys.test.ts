@@ -79,3 +79,19 @@ test("a row of buttons is one tab stop, and arrows move in it", () => {
   oneTabStop(buttons[1]);
   expect(stops()).toEqual(["b"]);
 });
+
+test("where the host listens before the widget, as Notebook 7 does, it finds the key's target marked", () => {
+  const early = vi.fn((event: Event) => (event.target as Element).outerHTML);
+  document.addEventListener("keydown", early, true);
+  keepKeys(root, vi.fn());
+  keepKeys(field);
+  press(field, "d");
+  press(field, "Enter", { ctrlKey: true });
+  press(field, "Enter", { shiftKey: true });
+  press(field, "s", { ctrlKey: true });
+  press(document.body, "d");
+  const seen = early.mock.results.map(({ value }) => value.includes("data-lm-suppress-shortcuts"));
+  expect(seen).toEqual([true, true, false, false, false]);
+  expect(document.body.innerHTML).not.toContain("data-lm");
+  document.removeEventListener("keydown", early, true);
+});

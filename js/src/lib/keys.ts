@@ -5,31 +5,42 @@ import { clamp } from "./numbers";
 /** Whether a key is the host's: with Ctrl, Cmd or Alt. */
 export const isShortcut = (event: KeyboardEvent) => event.ctrlKey || event.metaKey || event.altKey;
 
+/** While a key's target has this attribute, Lumino (JupyterLab, Notebook 7) ignores the key. */
+const SUPPRESS = "data-lm-suppress-shortcuts";
+
 /**
  * Keeps plain keys from the notebook, and calls `onRun`, if given, on Ctrl-Enter (Cmd-Enter).
  * Shift-Enter and other shortcuts with Ctrl, Alt or Cmd still reach the notebook.
  * Returns a function that undoes it.
  */
 export function keepKeys(root: HTMLElement, onRun?: () => void): () => void {
-  // In the capture phase: text fields stop their keys before they bubble up to the root.
+  const runs = (event: KeyboardEvent) =>
+    onRun && event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.isComposing;
+  const isOurs = (event: KeyboardEvent) =>
+    runs(event) || !(isShortcut(event) || (event.shiftKey && event.key === "Enter"));
+  // JupyterLab listens where events have bubbled up to the document. Notebook 7 listens in the
+  // capture phase, before any element of ours, so the window marks the key's target for it.
+  const guard = (event: Event) => {
+    const target = event.target as Element;
+    if (root.contains(target) && isOurs(event as KeyboardEvent)) target.setAttribute(SUPPRESS, "");
+  };
+  // In the capture phase, too: text fields stop their keys before they bubble up to the root.
   const run = (event: KeyboardEvent) => {
-    if (onRun === undefined) return;
-    if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
+    (event.target as Element).removeAttribute(SUPPRESS);
+    if (!runs(event)) return;
     event.preventDefault();
     event.stopPropagation();
-    onRun();
+    onRun?.();
   };
   const keep = (event: KeyboardEvent) => {
-    if (isShortcut(event)) return;
-    if (event.shiftKey && event.key === "Enter") return;
-    event.stopPropagation();
+    if (isOurs(event)) event.stopPropagation();
   };
-  root.addEventListener("keydown", run, true);
-  root.addEventListener("keydown", keep);
-  return () => {
-    root.removeEventListener("keydown", run, true);
-    root.removeEventListener("keydown", keep);
-  };
+  const off = new AbortController();
+  const early = { capture: true, signal: off.signal };
+  window.addEventListener("keydown", guard, early);
+  root.addEventListener("keydown", run, early);
+  root.addEventListener("keydown", keep, { signal: off.signal });
+  return () => off.abort();
 }
 
 /**
