@@ -7,8 +7,10 @@ settings of a run are checked in settings.py.
 from __future__ import annotations
 
 import numbers
+import os
 import reprlib
 from collections.abc import Sequence
+from pathlib import Path
 
 from .errors import InputError
 
@@ -54,6 +56,19 @@ def real(name: str, value: object, low: float, high: float) -> float:
             parameter=name,
         )
     return float(value)  # type: ignore[arg-type]
+
+
+def path(name: str, value: object) -> Path:
+    """Return ``value`` as a path if it is a text or a path; whether anything is there is open."""
+    try:
+        found = os.fspath(value)  # type: ignore[call-overload]
+    except Exception:  # objects may say anything
+        found = None
+    if not isinstance(found, str) or "\0" in found:
+        raise InputError(
+            f"{name} must be the path of a file or folder, got {shown(value)}.", parameter=name
+        )
+    return Path(found)
 
 
 def is_whole(value: object) -> bool:

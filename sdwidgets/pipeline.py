@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import checks
 from .configs import SD1, ModelConfig, PredictionSource, ScheduleConfig
 from .derivation import Derivation, derivation_of
 from .diffusion import NoiseSchedule
@@ -26,7 +28,7 @@ from .models.autoencoder import Autoencoder
 from .models.conditioning import Conditioning, Embedder, Given, Tokens, condition, read
 from .models.text import TextEncoder
 from .models.unet import UNet
-from .numerics import dtype_name, is_finite
+from .numerics import dtype_name, is_finite, tensor
 from .pictures import PictureLike, Start, as_picture, fitted
 from .pixels import to_image, to_tensor
 from .run import Run
@@ -184,7 +186,8 @@ class LatentDiffusion:
 
         They are linear in the latents, and cost next to nothing compared with `decode`.
         """
-        images = preview_rgb(latents, self.preview_factors, sigma=sigma)
+        sigma = checks.real("sigma", sigma, 0, math.inf)
+        images = preview_rgb(self._latents(latents), self.preview_factors, sigma=sigma)
         return [Image.fromarray(image) for image in images]
 
     def tokenize(self, given: Sequence[str | Given]) -> Tokens:
@@ -215,6 +218,9 @@ class LatentDiffusion:
         size = (self.config.size, self.config.size)
         return [Given(each, size) if isinstance(each, str) else each for each in batch]
 
+    def _latents(self, latents: object) -> Tensor:
+        return tensor("latents", latents, ("B", self.config.autoencoder.latent_channels, "h", "w"))
+
     def encode(self, image: PictureLike) -> Tensor:
         """The latents [1, C, H/f, W/f] float32 of an image: the mean of its posterior.
 
@@ -240,10 +246,10 @@ class LatentDiffusion:
         """The images of clean latents [B, C, h, w], decoded one at a time to save memory.
 
         If half precision overflows in the decoder, it decodes again in float32. Raises
-        NumericsError if that does not help.
+        NumericsError if that does not help, and InputError for what are no latents.
         """
         parameter = next(self.autoencoder.parameters())
-        latents = torch.as_tensor(latents).to(parameter.device)
+        latents = self._latents(latents).to(parameter.device)
         pixels = [_decoded(self.autoencoder, one[None], parameter.dtype) for one in latents]
         if not all(is_finite(one) for one in pixels):
             autoencoder = copy.deepcopy(self.autoencoder).float()
@@ -271,6 +277,7 @@ class LatentDiffusion:
         batch_size: int = 1,
         image: PictureLike | None = None,
         strength: float = 0.8,
+        fit: str = "crop",
         mask: PictureLike | None = None,
         latents: Tensor | np.ndarray | None = None,
         eta: float = 0.0,
@@ -291,7 +298,9 @@ class LatentDiffusion:
         image that this seed makes alone, on every device. width, height: pixels, multiples of the
         autoencoder's factor; None is the model's own size.
         image: an image to start from; ``strength`` (0 to 1) is the share of the way from noise that
-        is left. mask: its white part is repainted, and all other pixels are kept exactly.
+        is left. fit: what happens to an image of another shape: "crop" (its outer parts are cut
+        off), "pad" (its edges are repeated) or "stretch". mask: its white part is repainted, and
+        all other pixels are kept exactly.
         latents: [B, C, h, w], unit-variance noise in place of the seed's. attention: record in
         ``step.attention`` where the words look; True, or `AttentionSettings` to record more.
         original_size, target_size (width, height) and crop (left, top), in pixels: the sizes that
@@ -314,6 +323,7 @@ class LatentDiffusion:
             height=height,
             batch_size=batch_size,
             strength=strength,
+            fit=fit,
             eta=eta,
             original_size=original_size,
             crop=crop,

@@ -23,7 +23,7 @@ from .diffusion import SAMPLERS, SCHEDULES, Denoise, Denoiser, Step, coefficient
 from .errors import InputError, NumericsError, OutOfMemory
 from .memory import available_memory, within_memory
 from .models.conditioning import Conditioning, Given, Tokens, conditioned
-from .numerics import dtype_name, is_finite
+from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
 from .settings import AttentionSettings, Settings, amount, memory_needed
 from .threads import threads_for
@@ -52,7 +52,7 @@ class Run(Iterator[Step]):
         """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
         self.model = model
         self.settings = settings
-        start = start.fitted(*settings.size) if start else None
+        start = start.fitted(*settings.size, settings.fit) if start else None
         self.image = start.image if start else None
         self.mask = start.mask if start else None
         notices = start.notices if start else ()
@@ -240,20 +240,7 @@ def _starting_noise(
 ) -> Tensor | None:
     if latents is None:
         return None
-    if isinstance(latents, np.ndarray) and latents.dtype.kind in "iuf":
-        latents = torch.from_numpy(np.ascontiguousarray(latents))
-    if not isinstance(latents, Tensor):
-        raise InputError(
-            f"latents must be a tensor or an array, got a {type(latents).__name__}.",
-            parameter="latents",
-        )
-    shape = _latent_shape(model.config, settings)
-    if tuple(latents.shape) != shape or not latents.is_floating_point():
-        raise InputError(
-            f"latents must be floats {[*shape]} for these settings, "
-            f"got {dtype_name(latents.dtype)} {[*latents.shape]}.",
-            parameter="latents",
-        )
+    latents = tensor("latents", latents, _latent_shape(model.config, settings))
     if not is_finite(latents.float()):
         raise InputError("latents hold NaN or infinity.", parameter="latents")
     return latents

@@ -33,6 +33,8 @@ LIMITS: dict[str, tuple[int, int]] = {
 
 PROMPT_LENGTH = 100_000  # characters
 LARGEST_SIDE = 100_000  # pixels, of an image that a model is told of
+FITS = ("crop", "pad", "stretch")
+"""How an image of another shape is brought to the run's; see `pictures.fitted`."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class Settings:
     height: int | None = None
     batch_size: int = 1
     strength: float = 0.8
+    fit: str = FITS[0]
     eta: float = ETA.default
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
@@ -95,6 +98,7 @@ class Settings:
             height=None if height is None else _side("height", height, config),
             batch_size=_whole("batch_size", self.batch_size),
             strength=_real("strength", self.strength),
+            fit=_choice("fit", self.fit, FITS),
             **{name: _real(name, getattr(self, name)) for name in EVERY_OPTION},
             original_size=_pair("original_size", self.original_size, low=1),
             crop=_pair("crop", self.crop, low=0),

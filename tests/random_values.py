@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from sdwidgets.sampling import SAMPLERS, SCHEDULES
-from sdwidgets.settings import LIMITS
+from sdwidgets.settings import FITS, LIMITS
 
 
 def anything(rng: random.Random) -> Any:
@@ -25,6 +25,8 @@ def near_its_limits(rng: random.Random, name: str) -> Any:
         return rng.choice(SAMPLERS if name == "sampler" else SCHEDULES)
     if name in ("prompt", "negative_prompt"):
         return anything(rng) if rng.random() < 0.1 else "cat " * rng.randrange(100)
+    if name == "fit":
+        return anything(rng) if rng.random() < 0.3 else rng.choice(FITS)
     if name in ("original_size", "crop", "target_size"):
         return rng.choice([None, tuple(rng.randrange(-1, 100) for _ in range(2))])
     low, high = LIMITS[name]

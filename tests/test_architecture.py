@@ -33,14 +33,14 @@ ALLOWED = {
     "threads": {"preferences", "daemon", "errors"},
     "strict_json": set(),
     "untrusted": set(),
-    "pictures": {"errors"},
+    "pictures": {"checks", "settings", "errors"},
     "pixels": set(),
     "memory": {"settings", "errors"},
     "frontend": {"errors"},
     "scenes": {"errors"},
     "sources": {"checks", "errors"},
     "version": set(),
-    "models": {"configs", "strict_json", "sources", "errors"},
+    "models": {"configs", "strict_json", "sources", "numerics", "errors"},
     "derivation": {"sources"},
     "diffusion": {"errors"},
     "trace": {
@@ -57,7 +57,7 @@ ALLOWED = {
         "errors",
         "version",
     },
-    "numerics": set(),
+    "numerics": {"errors"},
     "run": {
         "pipeline",  # the type of its model, for type checkers
         "configs",
@@ -72,6 +72,7 @@ ALLOWED = {
         "errors",
     },
     "pipeline": {
+        "checks",
         "run",
         "derivation",
         "pixels",

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import random
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sdwidgets.errors import ImageError, InputError
 from sdwidgets.pictures import Start, as_mask, as_picture, fitted
@@ -41,6 +42,17 @@ def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
         ("I;16", 32896, (128, 128, 128)),
         ("I", 65535, (255, 255, 255)),
         ("F", 1.0, (255, 255, 255)),
+        ("F", 0.5, (128, 128, 128)),
+        ("I;16", 257, (1, 1, 1)),  # by the type, however small the greatest value
+        ("I;16B", 257, (1, 1, 1)),
+        ("I", 255, (1, 1, 1)),
+        ("I", -5, (0, 0, 0)),
+        ("La", (0, 0), (255, 255, 255)),
+        ("PA", (0, 0), (255, 255, 255)),
+        ("RGBa", (0, 0, 0, 0), (255, 255, 255)),
+        ("RGBX", (1, 2, 3, 0), (1, 2, 3)),
+        ("HSV", (0, 255, 255), (255, 0, 0)),
+        ("YCbCr", (255, 128, 128), (255, 255, 255)),
     ],
 )
 def test_every_mode_becomes_rgb(mode: str, colour: Any, expected: tuple[int, int, int]) -> None:
@@ -52,6 +64,106 @@ def test_a_palette_with_transparency_is_flattened_on_white() -> None:
     picture.putpalette([10, 20, 30] + [0] * 765)
     assert first_pixel(picture) == (10, 20, 30)
     assert first_pixel(encoded(picture, transparency=0)) == (255, 255, 255)
+
+
+def test_lab_is_converted_by_colour() -> None:
+    # sRGB red is L* 53.2, a* 80.1, b* 67.2 (CIE 1976, white D65)
+    red = first_pixel(Image.new("LAB", (4, 3), (round(53.2 * 2.55), 128 + 80, 128 + 67)))
+    np.testing.assert_allclose(red, (255, 0, 0), atol=20)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "none"])
+def test_sixteen_bits_are_read_alike_from_files_arrays_and_pil(kind: str) -> None:
+    values = np.full((3, 4), 1000, np.uint16)
+    image = Image.fromarray(values)
+    assert first_pixel(encoded(image) if kind == "PNG" else image) == (4, 4, 4)
+    assert first_pixel(values) == first_pixel(values.astype(">u2")) == (4, 4, 4)
+
+
+@pytest.mark.parametrize("value", [2.0, -0.1, np.nan, np.inf])
+def test_floats_beyond_one_are_refused_as_in_arrays(value: float) -> None:
+    with pytest.raises(ImageError, match="between 0 and 1"):
+        as_picture(Image.new("F", (4, 3), value))
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "key", "expected"),
+    [
+        ("L", 77, 77, 255),
+        ("L", 77, 78, 77),
+        ("1", 0, 0, 255),
+        ("RGB", (7, 7, 7), (7, 7, 7), 255),
+        ("I;16", 1000, 1000, 255),
+        ("I;16", 1000, 1001, 4),
+        ("P", 7, bytes([255] * 7 + [0]), 255),
+        ("P", 7, bytes([0] * 7 + [255]), 7),
+        # what is no colour of the mode makes nothing transparent
+        ("L", 77, (77, 77, 77), 77),
+        ("L", 77, b"M", 77),
+        ("L", 77, 77.0, 77),
+        ("RGB", (7, 7, 7), 7, 7),
+        ("RGB", (7, 7, 7), (7, None, 7), 7),
+        ("RGB", (7, 7, 7), b"\x07\x07\x07", 7),
+        ("P", 7, bytes(300), 7),
+        ("P", 7, (1, 2, 3), 7),
+        ("P", 7, "text", 7),
+        ("CMYK", (0, 0, 0, 0), (0, 0, 0), 255),
+        ("YCbCr", (0, 128, 128), 5, 0),
+        ("LA", (9, 255), 9, 9),
+    ],
+)
+def test_transparent_colours_of_every_type(mode: str, colour: Any, key: Any, expected: int) -> None:
+    image = Image.new(mode, (4, 3), colour)
+    if mode == "P":
+        image.putpalette([level for grey in range(256) for level in (grey,) * 3])
+    image.info["transparency"] = key
+    assert first_pixel(image) == (expected,) * 3
+    assert image.info["transparency"] == key and image.mode == mode
+
+
+def test_no_mode_and_no_metadata_gives_another_error() -> None:
+    rng = random.Random(0)
+    odd = [None, b"", b"\xff" * 300, (1,), (1, 2, 3), -1, 70000, 2.5, "text", [1], {}, object()]
+    names = ["transparency", "exif", "icc_profile", "gamma", "dpi", "duration", "xmp", "background"]
+    modes = ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "LA", "PA"]
+    modes += ["RGBX", "RGBa", "La", "I;16", "I;16L", "I;16B"]
+    read = 0
+    for _ in range(400):
+        image = Image.new(rng.choice(modes), (rng.randint(1, 5), 3))
+        image.info = {name: rng.choice(odd) for name in names}
+        try:
+            result, _ = as_picture(image)
+        except ImageError:
+            continue
+        read += 1
+        assert (result.mode, result.size, result.info) == ("RGB", image.size, {})
+    assert read == 400  # metadata never spoil pixels
+
+
+def test_metadata_are_not_kept() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("note", "x" * 2**20)
+    result, _ = as_picture(encoded(Image.new("RGB", (4, 4)), pnginfo=info))
+    assert result.info == {} and not result.getexif()
+
+
+def test_damaged_exif_leaves_the_image_upright() -> None:
+    data = encoded(
+        Image.new("RGB", (4, 2)), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12"
+    )
+    assert as_picture(data)[0].size == (4, 2)
+
+
+def test_the_second_image_of_a_photo_is_no_animation() -> None:
+    photo, depth = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    data = encoded(photo, "MPO", save_all=True, append_images=[depth])
+    result, notices = as_picture(data)
+    assert notices == () and result.getpixel((4, 4))[0] > 200
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_bytes_of_every_type(kind: Any) -> None:
+    assert first_pixel(kind(encoded(Image.new("RGB", (2, 2), "red")))) == (255, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +192,13 @@ def test_arrays(array: np.ndarray, expected: tuple[int, int, int]) -> None:
         np.zeros((3, 4, 3), np.int64),
         np.full((3, 4, 3), 2.0),
         np.full((3, 4, 3), np.nan),
+        np.zeros((3, 4, 3), complex),
+        np.zeros((3, 4), object),
+        np.zeros((3, 4), [("r", "u1")]),
+        np.zeros((3, 4), "datetime64[s]"),
+        np.ma.masked_array(np.zeros((3, 4), np.uint8), mask=True),
+        np.zeros((), np.uint8),
+        np.zeros((0, 0, 3), np.float32),
     ],
 )
 def test_arrays_that_are_no_pictures(array: np.ndarray) -> None:
@@ -229,7 +348,43 @@ def test_another_size_is_scaled_with_a_notice_never_distorted() -> None:
     assert result.size == mask.size == (8, 8)
     assert result.getpixel((4, 4)) == (0, 0, 255)
     assert mask.getpixel((3, 4)) == 255 and mask.getpixel((4, 4)) == 0
-    assert notices == ("The image was resized from 40 x 20 to 8 x 8.",)
+    assert notices == (
+        "The image was resized from 40 x 20 to 8 x 8; 50% of it was cut off, left and right.",
+    )
+
+
+def test_the_same_shape_is_only_resized() -> None:
+    assert fitted(Image.new("RGB", (40, 20)), None, 8, 4)[2] == (
+        "The image was resized from 40 x 20 to 8 x 4.",
+    )
+
+
+def test_padding_keeps_the_whole_image_and_the_mask_repaints_the_rest() -> None:
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (0, 10, 40, 20))
+    result, mask, notices = fitted(image, Image.new("L", (40, 20)), 16, 16, "pad")
+    assert mask is not None and result.size == mask.size == (16, 16)
+    assert [result.getpixel((3, y)) for y in (0, 4, 11, 15)] == [(255, 0, 0)] * 2 + [
+        (0, 0, 255)
+    ] * 2
+    assert [mask.getpixel((3, y)) for y in (0, 3, 4, 11, 12, 15)] == [255, 255, 0, 0, 255, 255]
+    assert notices == (
+        "The image was resized from 40 x 20 to 16 x 16; above and below, its edge is repeated.",
+    )
+    tall, _, (said,) = fitted(Image.new("RGB", (1, 2000), "red"), None, 64, 8, "pad")
+    assert tall.getcolors() == [(64 * 8, (255, 0, 0))] and "left and right" in said
+
+
+def test_only_stretching_distorts_and_says_so() -> None:
+    image = Image.new("RGB", (40, 20), "red")
+    image.paste("blue", (30, 0, 40, 20))
+    result, _, notices = fitted(image, None, 8, 8, "stretch")
+    assert result.getpixel((7, 4)) == (0, 0, 255) and "distorted" in notices[0]
+
+
+def test_a_fit_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="'crop', 'pad', 'stretch'"):
+        fitted(Image.new("RGB", (8, 8)), None, 8, 8, "cover")
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (7, 7), (9, 33)])

@@ -269,7 +269,9 @@ def test_a_black_mask_gives_the_picture_back_with_a_notice(
 def test_a_picture_of_another_size_is_resized_with_a_notice(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", image=Image.new("RGBA", (40, 30)), **SETTINGS)
     assert trace.image.size == (16, 16)
-    assert trace.notices[0] == "The image was resized from 40 x 30 to 16 x 16."
+    assert trace.notices[0] == (
+        "The image was resized from 40 x 30 to 16 x 16; 25% of it was cut off, left and right."
+    )
 
 
 def test_encode_and_decode_keep_the_pictures_place(tiny_model: LatentDiffusion) -> None:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..configs import AutoencoderConfig
 from ..errors import InputError
+from ..numerics import tensor
 from ..sources import Source
 from .attention import PixelAttention
 from .layers import Downsample, ResnetBlock, Upsample, norm_silu
@@ -285,12 +286,14 @@ class Autoencoder(nn.Module):
     def decode_codes(self, indices: Tensor) -> Tensor:
         """Return images [B, 3, fh, fw] for the ``indices`` [B, h, w] of codes, 0 to K - 1.
 
-        Raises ``InputError`` for indices out of range, and for an autoencoder without codes.
+        Raises ``InputError`` for indices that are none or out of range, and for an autoencoder
+        without codes.
         """
         if self.quantize is None:
             raise InputError(
                 "A KL autoencoder has no codes.\nDecode latents instead.", parameter="indices"
             )
+        indices = tensor("indices", indices, ("B", "h", "w"), kind="whole numbers").long()
         low, high = (int(end) for end in torch.aminmax(indices))
         if low < 0 or high >= self.config.codes:
             raise InputError(

@@ -18,6 +18,7 @@ from ..settings import PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, QUICK, hashed
 from .images import TEXT_KEY, encode_png
 from .record import Record
+from .writing import write_file
 
 # Characters of a record in a file: two prompts, what was cut, the names of sources (a character may
 # take six, "\u0000"), and the rest.
@@ -57,6 +58,18 @@ def png(record: Record, picture: int = 0) -> bytes:
     """The bytes of an image's PNG with its settings inside; see `Trace.png`."""
     picture = checks.index("picture", picture, len(record.images))
     return encode_png(record.images[picture], settings_record(record, picture))
+
+
+def save_png(record: Record, path: str | os.PathLike[str], picture: int = 0) -> Path:
+    """Write that PNG; see `Trace.save_image`."""
+    path = checks.path("path", path)
+    if path.suffix.lower() not in ("", ".png"):
+        raise InputError(
+            f"An image with its settings inside is a PNG, not {checks.shown(path.suffix)}.\n"
+            "Give a name that ends in .png; trace.image.save(...) writes other formats, without.",
+            parameter="path",
+        )
+    return write_file(path, png(record, picture))
 
 
 def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:

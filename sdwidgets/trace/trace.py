@@ -18,13 +18,12 @@ from . import file, recording
 from .animation import animation
 from .heat import heat_map
 from .page import export_html
-from .png import png, settings_record
+from .png import png, save_png, settings_record
 from .recipe import DEFAULT, Recipe
 from .record import Record, StepNumbers
 from .recording import Recordable
 from .sheet import contact_sheet
 from .tokens import Span
-from .writing import write_file
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
@@ -172,8 +171,11 @@ class Trace(Record):
         return png(self, picture)
 
     def save_image(self, path: str | os.PathLike[str], picture: int = 0) -> Path:
-        """Write that PNG, whole or not at all."""
-        return write_file(path, self.png(picture))
+        """Write that PNG, whole or not at all; return its path.
+
+        Raises InputError for a name with the ending of another format.
+        """
+        return save_png(self, path, picture)
 
     def save(self, path: str | os.PathLike[str], *, precision: str = "8-bit") -> Path:
         """Write the whole record into one file, whole or not at all; see `file.save`."""

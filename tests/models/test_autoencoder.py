@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -159,6 +160,30 @@ def test_indices_that_are_no_codes() -> None:
         vq_autoencoder().decode_codes(torch.tensor([[[0, 30]]]))
     with pytest.raises(InputError, match="no codes"):
         Autoencoder(CONFIG).decode_codes(torch.zeros(1, 2, 2, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        torch.zeros(1, 2, 2),
+        torch.zeros(2, 2, dtype=torch.int64),
+        torch.zeros(0, 2, 2, dtype=torch.int64),
+        torch.zeros(1, 2, 2, dtype=torch.bool),
+        torch.zeros(1, 2, 2, dtype=torch.int64, device="meta"),
+        [[[0]]],
+        None,
+    ],
+)
+def test_indices_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"indices must be whole numbers \[B, h, w\]"):
+        vq_autoencoder().decode_codes(wrong)
+
+
+def test_indices_of_every_integer_type() -> None:
+    vq = vq_autoencoder()
+    wanted = vq.decode_codes(torch.full((1, 2, 2), 7))
+    for dtype in (torch.uint8, torch.int16, torch.int32):
+        assert torch.equal(vq.decode_codes(torch.full((1, 2, 2), 7, dtype=dtype)), wanted)
 
 
 # --------------------------------------------------------------------------------- levels and sizes

@@ -208,6 +208,43 @@ def test_its_image_has_a_record_too(own: Trace) -> None:
 # -- into files ------------------------------------------------------------------------------
 
 
+def test_an_image_is_saved_as_its_name_says(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    trace = tiny_model.generate("a cat", steps=1, seed=0)
+    for name in ("cat.png", "CAT.PNG", "cat"):
+        assert trace.save_image(tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    for name in ("cat.jpg", "cat.webp", "cat.png.txt", "v1.5"):
+        with pytest.raises(InputError, match=r"ends in \.png"):
+            trace.save_image(tmp_path / name)
+        assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"cat.png", "a\0.png", ["cat.png"]])
+def test_what_is_no_path_is_refused(tiny_model: LatentDiffusion, wrong: Any) -> None:
+    with pytest.raises(InputError, match="path must be the path"):
+        tiny_model.generate("a cat", steps=1, seed=0).save_image(wrong)
+
+
+def test_an_image_of_another_shape_is_fitted_as_the_record_says(
+    tiny_model: LatentDiffusion,
+) -> None:
+    image = Image.new("RGB", (32, 16), "red")
+    image.paste("blue", (0, 0, 8, 16))
+    traces = {
+        fit: tiny_model.generate("a cat", steps=2, seed=0, image=image, fit=fit)
+        for fit in ("crop", "pad", "stretch")
+    }
+    for fit, trace in traces.items():
+        assert trace.record()["settings"]["fit"] == fit
+        assert len(trace.notices) == 1 and "32 x 16" in trace.notices[0]
+    blue = [np.asarray(trace.given_image)[8, :, 2].mean() / 255 for trace in traces.values()]
+    np.testing.assert_allclose(blue, [0, 0.25, 0.25], atol=0.06)
+    default = tiny_model.generate("a cat", steps=2, seed=0, image=image)
+    assert default.settings.fit == "crop"
+    old = dict(default.record()["settings"])
+    del old["fit"]  # as written before there was a choice: images were cropped
+    assert Settings(**old).checked().fit == "crop"
+
+
 @pytest.mark.parametrize("picture", [2, -3, 1.0, "0", True])
 @pytest.mark.parametrize("act", ["png", "save_image", "record", "heat_map"])
 def test_a_image_that_is_not_there(
