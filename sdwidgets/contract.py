@@ -113,7 +113,8 @@ LAB_STATES = ("idle", "working", "error")
 ASKS = {
     "viewer": ("frames",),
     "picture": ("hello", "ping"),
-    "studio": ("generate", "stop", "recall"),
+    "studio": ("generate", "stop"),
+    "history": ("recall", "pin", "delete", "use", "compare", "open"),
     "training": ("hello", "pause", "resume", "stop"),
     "lab": ("file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"),
 }

@@ -15,7 +15,6 @@ const png = () => ({
   label: "a result",
 });
 const jpeg = () => ({ ...png(), type: "image/jpeg" });
-const entry = (id: number) => ({ id, prompt: "", seed: 7, title: "", thumbnail: file() });
 
 let uid = 0;
 let model: FakeModel;
@@ -114,7 +113,6 @@ beforeEach(() => {
     message: "",
     shape: [128, 64],
     current: -1,
-    history: [],
     panels: [],
   });
   undo = [studio.initialize({ model } as never) as () => void];
@@ -440,7 +438,7 @@ test("what the kernel sets is an answer, too", () => {
   expect([text(".sdw-status"), el.dataset.kernel]).toEqual(["Loading", "here"]);
 });
 
-// ------------------------------------------------------------------------- controls and history
+// --------------------------------------------------------------------------------- controls
 
 test("what is folded and what is wrong is said to those who cannot see it", async () => {
   const more = root.querySelector(".sdw-more");
@@ -461,30 +459,6 @@ test("Ctrl-Enter anywhere in the Studio generates", () => {
   expect(kinds().filter((kind) => kind === "generate")).toHaveLength(1);
 });
 
-test("a new image in the history comes into view, and Tab reaches the one on show", () => {
-  model.change({ history: [entry(1), entry(2)], current: 1 });
-  const stops = () => all(".sdw-thumb").map((thumb) => thumb.tabIndex);
-  expect(stops()).toEqual([0, -1]);
-  const strip = find(".sdw-history");
-  Object.defineProperty(strip, "scrollWidth", { value: 500 });
-  model.change({ history: [entry(1), entry(2), entry(3)], current: 3 });
-  expect(stops()).toEqual([-1, -1, 0]);
-  expect(strip.scrollLeft).toBe(500);
-  all(".sdw-thumb")[1]?.focus();
-  model.change({ history: [entry(2), entry(3), entry(4)], current: 4 });
-  expect(document.activeElement).toBe(all(".sdw-thumb")[0]);
-  expect(stops()).toEqual([0, -1, -1]);
-});
-
-test("an image of the history asks for its result by number", () => {
-  model.change({ history: [{ ...entry(4), prompt: "<b>", title: "<i>" }], current: 4 });
-  const [thumb] = all(".sdw-thumb");
-  expect(thumb?.getAttribute("aria-current")).toBe("true");
-  thumb?.click();
-  expect(model.sent.at(-1)).toEqual({ kind: "recall", id: 4 });
-  expect(all(".sdw-history b, .sdw-history i")).toEqual([]);
-});
-
 // -------------------------------------------------------------------------------------- the end
 
 test("messages that are not understood change nothing", () => {
@@ -499,7 +473,7 @@ test("messages that are not understood change nothing", () => {
 
 test("removed, it listens to nothing, and no clock runs", () => {
   finish(1, 3);
-  model.change({ panels: ["attention", "denoising", "tokens"], history: [entry(1)] });
+  model.change({ panels: ["attention", "denoising", "tokens"] });
   expect(model.listening).toBeGreaterThan(0);
   for (const each of undo.splice(0)) each();
   expect([model.listening, vi.getTimerCount(), urls.size]).toEqual([0, 0, 0]);

@@ -10,15 +10,12 @@ import type { What } from "./lib/view";
 import { attention, heatOverlay } from "./panels/attention";
 import { denoising } from "./panels/denoising";
 import { forming, type Inside, mark } from "./panels/forming";
-import { type Entry, strip } from "./panels/history";
 import { tokens } from "./panels/tokens";
 import { views } from "./panels/views";
 import "./studio.css";
 
 export interface Model extends Reel {
   panels: string[]; // [] while closed
-  history: Entry[];
-  current: number; // id of the history entry on show
 }
 
 const PANELS = { attention, denoising, tokens };
@@ -90,10 +87,9 @@ const render: Render<Model> = ({ model, el }) => {
   const view = stores.of(model);
   const kernel = new Kernel(model, () => update("data"));
   const shown = forming(view, kernel);
-  const earlier = strip((id) => kernel.send({ kind: "recall", id }));
   let around: ReturnType<typeof surroundings> | undefined;
   el.classList.add("sdw", "sdw-picture");
-  el.replaceChildren(shown.element, earlier.element);
+  el.replaceChildren(shown.element);
 
   const update = (what: What) => {
     shown.update(what);
@@ -105,7 +101,6 @@ const render: Render<Model> = ({ model, el }) => {
     el.dataset.panels = names.join(" ");
     shown.open(insideOf(view, names));
   };
-  const remember = () => earlier.show(model.get("history") ?? [], model.get("current"));
   // The host puts this element into the page after render. Then the Studio around it is known.
   const arrived = new ResizeObserver(() => {
     const root = el.closest<HTMLElement>(".sdw-studio");
@@ -115,21 +110,15 @@ const render: Render<Model> = ({ model, el }) => {
   arrived.observe(el);
 
   open();
-  remember();
   update("data");
   model.on("change:panels", open);
-  model.on("change:history", remember);
-  model.on("change:current", remember);
   const undo = [
     () => model.off("change:panels", open),
-    () => model.off("change:history", remember),
-    () => model.off("change:current", remember),
     view.onChange(update),
     keepKeys(el),
     () => arrived.disconnect(),
     () => around?.remove(),
     () => shown.remove?.(),
-    () => earlier.remove(),
     () => kernel.remove(),
   ];
   return () => {

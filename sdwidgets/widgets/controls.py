@@ -37,6 +37,8 @@ class Controls:
         )
         self.start = w.Image(format="png")
         self.start.add_class("sdw-start-picture")
+        self.end_comparison = w.Button(description="Close the comparison")
+        self.apart = row("apart", self.end_comparison)
         self.count = w.Label("")
         self.count.add_class("sdw-count")
         self.count.add_class("mathjax_ignore")  # a prompt's dollars are dollars
@@ -83,7 +85,7 @@ class Controls:
         self.rows = [top, main, self._rest, self._start_row]
         self.everything: tuple[Any, ...] = (
             *f.values(), *(getattr(self, name) for name in buttons), self.count, self.start, ask,
-            seed, *self.rows,
+            seed, *self.rows, self.end_comparison, self.apart,
         )  # fmt: skip
         self._wrong: dict[str, InputError] = {}
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from ..checks import shortened
 from ..settings import Settings
@@ -17,10 +22,16 @@ if TYPE_CHECKING:
     from ..pictures import PictureLike
 
 HISTORY = 12
-"""The most results kept."""
+"""The most results kept, beside those that are pinned."""
+
+PINNED = 12
+"""The most results that can be pinned."""
 
 TRACES = 4
-"""Newest results whose record, with every step, is kept, too."""
+"""Newest results whose record, with every step, is kept, too, as are those of pinned results."""
+
+TILES = 4
+"""The most images of a batch on a thumbnail."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,7 @@ class Result:
     title: str
     start: PictureLike | None = None  # the start image
     trace: Trace | None = None
+    pinned: bool = False
 
     @classmethod
     def of(
@@ -49,39 +61,84 @@ class Result:
     ) -> Result:
         """The result of a run from its record, ``trace``."""
         settings = trace.settings
-        small = jpeg(trace.images[0], THUMBNAIL)
+        small = jpeg(contact(trace.images[:TILES]), THUMBNAIL)
         title = title_of(model, settings, start is not None)
         return cls(number, model, settings, images, reel, small, title, start, trace)
 
     def entry(self) -> dict[str, Any]:
-        """The result as the page shows it in the strip of earlier results."""
+        """The result as the page shows it in the strip of earlier results.
+
+        ``count``: the number of its images. ``whole``: whether its record is kept, with every step.
+        """
         return {
             "id": self.id,
             "prompt": shortened(str(self.settings.prompt), SHOWN),
             "seed": self.settings.seed,
             "title": self.title,
             "thumbnail": self.thumbnail,
+            "count": len(self.images),
+            "pinned": self.pinned,
+            "whole": self.trace is not None,
         }
 
 
 class Results:
-    """The newest results, oldest first, up to `HISTORY`."""
+    """The pinned and the newest results, oldest first: at most `PINNED` and `HISTORY`."""
 
     def __init__(self) -> None:
         self._results: list[Result] = []
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Result]:
         return iter(self._results)
 
     def add(self, result: Result) -> None:
         """Keep a result."""
-        kept = [*self._results, result][-HISTORY:]
-        kept[:-TRACES] = [replace(old, trace=None) for old in kept[:-TRACES]]
-        self._results = kept
+        self._keep([*self._results, result])
+
+    def pin(self, number: int) -> None:
+        """Pin the result with that id, or unpin it. With `PINNED` results, nothing more is."""
+        full = sum(one.pinned for one in self._results) >= PINNED
+        self._keep(
+            [
+                replace(one, pinned=not one.pinned and not full) if one.id == number else one
+                for one in self._results
+            ]
+        )
+
+    def delete(self, number: int) -> None:
+        """Drop the result with that id."""
+        self._keep([one for one in self._results if one.id != number])
 
     def find(self, number: int) -> Result | None:
         """The result with that id, or None if it was dropped."""
         return next((result for result in self._results if result.id == number), None)
+
+    def _keep(self, results: Sequence[Result]) -> None:
+        newest = [one.id for one in results if not one.pinned][-HISTORY:]
+        kept = [one for one in results if one.pinned or one.id in newest]
+        whole = {one.id for one in kept[-TRACES:]}
+        self._results = [
+            one if one.pinned or one.id in whole else replace(one, trace=None) for one in kept
+        ]
+
+
+def contact(images: Sequence[Image.Image]) -> Image.Image:
+    """Images of the same size in a grid, as square as it can be; a single image as it is."""
+    if len(images) == 1:
+        return images[0]
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    width, height = images[0].size
+    grid = Image.new("RGB", (columns * width, rows * height), "white")
+    for i, image in enumerate(images):
+        grid.paste(image, (i % columns * width, i // columns * height))
+    return grid
+
+
+def name_of(model: str) -> str:
+    """A model's name in labels. Of a path only the last part: the rest is private."""
+    is_path = PurePath(model).is_absolute() or "\\" in model or model.startswith((".", "~"))
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model
 
 
 def title_of(model: str, settings: Settings, start: bool) -> str:
@@ -95,6 +152,6 @@ def title_of(model: str, settings: Settings, start: bool) -> str:
         f"guidance {settings.guidance_scale:g}",
         f"from an image, strength {settings.strength:g}" if start else "",
         f"{settings.width} x {settings.height}",
-        model,
+        name_of(model),
     ]
     return ", ".join(part for part in parts if part)

@@ -1,4 +1,4 @@
-"""The Studio's stage: the forming image, earlier results and the inside of a run."""
+"""The Studio's stage: the forming image and the inside of a run."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Reel:
 
 
 class Stage(PictureView):
-    """The Studio's image, with earlier results below it and, if open, the panels of a viewer.
+    """The Studio's image and, if open, the panels of a viewer.
 
     It is one widget with one stream. The parts of a step that only the panels need are sent while
     the panels are open. Opening them sends these parts of earlier steps.
@@ -46,9 +46,6 @@ class Stage(PictureView):
 
     panels: traitlets.List[str] = traitlets.List(traitlets.Enum(PANELS)).tag(sync=True)
     """The open panels: "denoising", "attention", "tokens"; [] if closed."""
-
-    history: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
-    """Earlier results, oldest first: ``id``, ``prompt``, ``seed``, ``title``, ``thumbnail``."""
 
     locals().update({name: traitlets.Bytes().tag(sync=True) for name in MORE})
 

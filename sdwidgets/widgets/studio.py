@@ -19,9 +19,11 @@ from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..sampling import SAMPLERS, SCHEDULES
 from ..settings import LIMITS, Settings
 from . import kernel
+from .compare import Compare
 from .controls import Controls
 from .final import finals
-from .results import Result, Results
+from .history import History
+from .results import Result
 from .running import Running
 from .setting import Seed, Setting, StartImage
 from .stage import Reel, Stage
@@ -124,6 +126,9 @@ class Studio(ipywidgets.VBox):
     _parts: tuple[Any, ...] = ()
     _closed = False
 
+    comparison: Compare | None = None
+    """Two results side by side, below the history; None unless two were chosen."""
+
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
         known = {"model", "image", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
@@ -135,11 +140,12 @@ class Studio(ipywidgets.VBox):
         self.controls = Controls()
         self._lock = self.view.lock
         self._manager = manager
-        self._results = Results()
+        self.history = History({"recall": self._recall, "use": self._use, "compare": self._compare})
         self._chosen = {name for name in OWN if name in settings}
         self._adopting: int | None = None  # the thread that is setting the model's defaults
-        self._parts = (*self.controls.everything, self.view)
-        super().__init__([*self.controls.rows, self.view], **settings)
+        self._shown = (*self.controls.rows, self.view, self.history)
+        self._parts = (*self.controls.everything, self.view, self.history)
+        super().__init__(self._shown, **settings)
         self.add_class("sdw-studio")
         self._bind()
         kernel.unpin(self, *self._parts)  # all of them, so that a value arrives before its click
@@ -241,6 +247,7 @@ class Studio(ipywidgets.VBox):
         """Stop the run and remove the widget from every page. Its thread ends within a step."""
         self._closed = True
         self.stop()
+        self._end_comparison()
         for widget in (*self._parts, self):
             for part in (widget.layout, getattr(widget, "style", None)):
                 if part is not None:  # they are widgets, too, and nothing else closes them
@@ -268,6 +275,8 @@ class Studio(ipywidgets.VBox):
         c.dice.on_click(lambda _: self.set_trait("seed", None))
         c.generate.on_click(lambda _: self._clicked())
         c.stop.on_click(lambda _: self.stop())
+        c.end_comparison.on_click(lambda _: self._end_comparison())
+        traitlets.dlink((self.view, "current"), (self.history, "current"))
         self.view.on_msg(self._receive)
 
     def _choose(self, change: Any) -> None:
@@ -326,12 +335,38 @@ class Studio(ipywidgets.VBox):
             self._clicked()
         elif kind == "stop":
             self.stop()
-        elif kind == "recall" and isinstance(message.get("id"), int):
-            self._recall(message["id"])
 
-    def _recall(self, number: int) -> None:
+    def _use(self, number: int, index: int) -> None:
+        """Start from an image of an earlier result."""
+        result = self.history.results.find(number)
+        if result is not None and 0 <= index < len(result.images):
+            self.image = result.images[index]["data"]
+
+    def _compare(self, number: int, other: int) -> None:
+        """Show two results side by side, below everything else."""
+        found = [self.history.results.find(one) for one in (number, other)]
+        traces = [one.trace for one in found if one is not None and one.trace is not None]
+        if len(traces) < 2:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            if self.comparison is None:
+                self.comparison = Compare(*traces)
+                self.children = (*self._shown, self.controls.apart, self.comparison)
+            else:
+                self.comparison.show(*traces)
+
+    def _end_comparison(self) -> None:
+        """Remove the comparison."""
+        comparison, self.comparison = self.comparison, None
+        if comparison is not None:
+            self.children = self._shown
+            comparison.close()
+
+    def _recall(self, number: int, _: int = 0) -> None:
         """Show an earlier result and load its settings."""
-        result = self._results.find(number)
+        result = self.history.results.find(number)
         if result is None:
             return
         with self._lock:
@@ -385,10 +420,9 @@ class Studio(ipywidgets.VBox):
                 shown = self.view.end(run.trace, message, run=run.number, images=images)
                 reel = self.view.kept() if shown else Reel({}, {})
                 request = run.request
-                self._results.add(
+                self.history.add(
                     Result.of(run.number, request.model, run.trace, images, reel, request.image)
                 )
-                self.view.history = [one.entry() for one in self._results]
                 run.over = True
             self.set_trait("state", "done")  # last, since a waiting observer may start the next run
         elif run.error is not None:
@@ -438,7 +472,7 @@ class Studio(ipywidgets.VBox):
         # The bundle of our own view says what a host (Colab) needs to draw it.
         bundle = self.view._repr_mimebundle_()
         metadata = bundle[1] if bundle else {}
-        result = self._results.find(self.view.current)
+        result = self.history.results.find(self.view.current)
         if result is not None:
             data["image/png"] = base64.b64encode(result.images[0]["data"]).decode()
         return data, metadata

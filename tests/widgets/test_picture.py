@@ -279,3 +279,4 @@ def test_the_bundle_is_small() -> None:
     # It is copied into the saved state of every widget.
     assert sum(bundle(f"picture.{kind}").stat().st_size for kind in ("js", "css")) <= 60_000
     assert bundle("studio.js").stat().st_size <= 60_000
+    assert bundle("history.js").stat().st_size <= 20_000

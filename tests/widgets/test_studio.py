@@ -60,7 +60,7 @@ def classes(widget: Any) -> list[str]:
 
 def recall(studio: Studio, say: Say, place: int) -> None:
     """Click on an earlier image."""
-    say(studio.view, {"kind": "recall", "id": studio.view.history[place]["id"]})
+    say(studio.history, {"kind": "recall", "id": studio.history.entries[place]["id"]})
 
 
 # ------------------------------------------------------------------------------------ settings
@@ -282,7 +282,7 @@ def test_a_second_run_meanwhile_is_refused(studio: Studio, gate: Any) -> None:
         studio.controls.generate.click()
     gate.open()
     studio.wait(WAIT)
-    assert len(studio.view.history) == 1
+    assert len(studio.history.entries) == 1
 
 
 def test_an_interrupt_of_wait_stops_the_run(
@@ -344,7 +344,7 @@ def test_an_earlier_result_brings_the_image_it_began_from_back(studio: Studio, s
     studio.image = None
     recall(studio, say, 0)
     assert studio.image.getpixel((0, 0)) == (255, 0, 0)
-    assert "from an image, strength 0.8" in studio.view.history[0]["title"]
+    assert "from an image, strength 0.8" in studio.history.entries[0]["title"]
 
 
 def test_a_batch_shows_every_image(make_studio: Callable[..., Studio]) -> None:
@@ -506,9 +506,9 @@ def test_who_sees_a_run_done_may_start_the_next(studio: Studio) -> None:
 
     studio.observe(again, "state")
     studio.generate()
-    until(lambda: len(studio.view.history) == 3)
+    until(lambda: len(studio.history.entries) == 3)
     studio.wait(WAIT)
-    assert [one["seed"] for one in studio.view.history] == [0, 1, 2]
+    assert [one["seed"] for one in studio.history.entries] == [0, 1, 2]
 
 
 def test_a_run_cannot_be_waited_for_by_its_own_observer(studio: Studio) -> None:
@@ -597,10 +597,11 @@ def test_messages_that_are_not_understood_are_ignored(
 
 def test_the_page_cannot_write_the_image_s_traits(studio: Studio) -> None:
     before = studio.view.get_state()
-    studio.view.set_state(
-        {"header": {"run": 9}, "state": "done", "history": [], "_esm": "alert(1)"}
-    )
+    studio.view.set_state({"header": {"run": 9}, "state": "done", "_esm": "alert(1)"})
     assert studio.view.get_state() == before
+    before = studio.history.get_state()
+    studio.history.set_state({"entries": [{"id": 1}], "current": 1})
+    assert studio.history.get_state() == before
 
 
 # ------------------------------------------------------------------------------------- history
@@ -626,7 +627,7 @@ def test_a_long_prompt_is_short_in_labels_and_saved_state(studio: Studio) -> Non
     studio.generate()
     trace = studio.wait(WAIT)
     assert trace.settings.prompt == studio.prompt
-    (shown,), (picture,) = studio.view.history, studio.view.pictures
+    (shown,), (picture,) = studio.history.entries, studio.view.pictures
     texts = [shown["prompt"], shown["title"], picture["prompt"], picture["label"]]
     assert max(map(len, texts)) < 1000
     assert "does not see" in studio.view.message
@@ -640,7 +641,125 @@ def test_the_history_is_bounded_and_the_saved_state_small(
         studio.seed = seed
         studio.generate()
         studio.wait(WAIT)
-    assert [entry["seed"] for entry in studio.view.history] == [2, 3, 4]
+    assert [entry["seed"] for entry in studio.history.entries] == [2, 3, 4]
+
+
+def made(studio: Studio, *seeds: int) -> list[int]:
+    """Run once for each seed; return the ids of the results."""
+    for seed in seeds:
+        studio.seed = seed
+        studio.generate()
+        studio.wait(WAIT)
+    return [entry["id"] for entry in studio.history.entries]
+
+
+def test_a_pinned_result_stays_with_its_record(
+    studio: Studio, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_module, "HISTORY", 2)
+    monkeypatch.setattr(results_module, "TRACES", 1)
+    first, *_ = made(studio, 1)
+    say(studio.history, {"kind": "pin", "id": first})
+    made(studio, 2, 3, 4)
+    seen = [(one["seed"], one["pinned"], one["whole"]) for one in studio.history.entries]
+    assert seen == [(1, True, True), (3, False, False), (4, False, True)]
+    say(studio.history, {"kind": "pin", "id": first})
+    assert [entry["seed"] for entry in studio.history.entries] == [3, 4]
+
+
+def test_only_so_many_results_are_pinned(
+    studio: Studio, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_module, "PINNED", 1)
+    first, second = made(studio, 1, 2)
+    say(studio.history, {"kind": "pin", "id": first})
+    say(studio.history, {"kind": "pin", "id": second})
+    assert [entry["pinned"] for entry in studio.history.entries] == [True, False]
+
+
+def test_a_deleted_result_is_gone_and_the_others_stay(studio: Studio, say: Say) -> None:
+    first, second = made(studio, 1, 2)
+    say(studio.history, {"kind": "delete", "id": first})
+    assert [entry["id"] for entry in studio.history.entries] == [second]
+    say(studio.history, {"kind": "recall", "id": first})  # a click that came too late
+    assert studio.seed == 2
+
+
+def test_an_opened_result_sends_every_image_of_its_batch(
+    make_studio: Callable[..., Studio], say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = make_studio(batch_size=3)
+    studio.generate()
+    trace = studio.wait(WAIT)
+    sent: list[Any] = []
+    monkeypatch.setattr(studio.history, "send", lambda *message: sent.append(message))
+    (entry,) = studio.history.entries
+    say(studio.history, {"kind": "open", "id": entry["id"]})
+    ((content, buffers),) = sent
+    assert content["id"] == entry["id"]
+    assert [one["label"][-6:] for one in content["images"]] == ["seed 0", "seed 1", "seed 2"]
+    assert buffers == [trace.png(i) for i in range(3)]
+    assert entry["count"] == 3
+    assert Image.open(io.BytesIO(entry["thumbnail"])).size == (32, 32)  # two by two of 16
+
+
+def test_any_image_of_a_result_can_be_started_from(
+    make_studio: Callable[..., Studio], say: Say
+) -> None:
+    studio = make_studio(batch_size=2)
+    studio.generate()
+    trace = studio.wait(WAIT)
+    (number,) = [entry["id"] for entry in studio.history.entries]
+    say(studio.history, {"kind": "use", "id": number, "other": 1})
+    assert studio.image.tobytes() == trace.images[1].tobytes()
+    say(studio.history, {"kind": "use", "id": number, "other": 2})  # there is none
+    assert studio.image.tobytes() == trace.images[1].tobytes()
+
+
+def test_two_results_are_compared_below_and_the_comparison_can_be_closed(
+    studio: Studio, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results_module, "TRACES", 2)
+    shown = studio.children
+    old, first, second = made(studio, 1, 2, 3)
+    say(studio.history, {"kind": "compare", "id": second, "other": old})  # its steps are gone
+    assert studio.comparison is None
+    say(studio.history, {"kind": "compare", "id": second, "other": first})
+    comparison = studio.comparison
+    assert comparison is not None
+    assert [trace.settings.seed for trace in comparison.traces] == [3, 2]
+    assert studio.children[-1] is comparison
+    say(studio.history, {"kind": "compare", "id": first, "other": second})
+    assert studio.comparison is comparison
+    assert [trace.settings.seed for trace in comparison.traces] == [2, 3]
+    studio.controls.end_comparison.click()
+    assert studio.comparison is None
+    assert studio.children == shown
+    assert comparison.comm is None
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, 5, {}, {"kind": "pin"}, {"kind": "pin", "id": "1"}, {"kind": ["pin"], "id": 1},
+     {"kind": "use", "id": True}, {"kind": "use", "id": 1, "other": 10**30},
+     {"kind": "compare", "id": 1, "other": -1}, {"kind": "delete", "id": 99}],
+)  # fmt: skip
+def test_the_history_ignores_what_it_does_not_understand(
+    studio: Studio, message: Any, say: Say
+) -> None:
+    made(studio, 1)
+    before = studio.history.entries
+    say(studio.history, message)
+    assert (studio.history.entries, studio.image, studio.comparison) == (before, None, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [("emoji", "emoji"), ("owner/name", "owner/name"), ("/home/me/secret/cats", "cats"),
+     ("C:\\me\\cats\\", "cats"), ("./cats.safetensors", "cats.safetensors"), ("~/cats", "cats")],
+)  # fmt: skip
+def test_titles_hold_no_path(model: str, shown: str) -> None:
+    assert results_module.name_of(model) == shown
 
 
 def test_a_large_image_is_saved_small_and_sent_whole(

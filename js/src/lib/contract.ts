@@ -96,7 +96,8 @@ export const LAB_STATES = ["idle", "working", "error"] as const;
 export const ASKS = {
   viewer: ["frames"],
   picture: ["hello", "ping"],
-  studio: ["generate", "stop", "recall"],
+  studio: ["generate", "stop"],
+  history: ["recall", "pin", "delete", "use", "compare", "open"],
   training: ["hello", "pause", "resume", "stop"],
   lab: ["file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"],
 } as const;

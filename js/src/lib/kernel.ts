@@ -12,7 +12,7 @@ const SILENCE: [number, string][] = [
 export const ANSWERED_WITHIN = 1000; // ms, for a click
 
 /** A page's message to the kernel. */
-export type Ask = { kind: (typeof ASKS)["picture" | "studio" | "training"][number]; id?: number };
+export type Ask = { kind: (typeof ASKS)["picture" | "studio" | "training"][number] };
 
 type Follow = (name: string, handler: unknown) => void;
 
