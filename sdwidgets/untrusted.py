@@ -50,6 +50,15 @@ _BEGINNINGS = (
     (b"%PDF", "a PDF"),
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
+    (b"GIF8", "a GIF image"),
+    (b"RIFF", "a WebP image or another RIFF file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"Rar!\x1a\x07", "a RAR archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ\x00", "an xz archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"\x7fELF", "a program"),
+    (b"MZ\x90", "a program"),
 )
 _WEB_PAGE = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<body")
 
@@ -72,9 +81,36 @@ def format_of(first: bytes) -> str | None:
             return what
     if is_pickle(first):
         return "a Python pickle (such as torch's old .ckpt, .pt and .bin files)"
-    if text.startswith((b"{", b"[")):
-        return "a JSON text"
+    if first[257:262] == b"ustar":
+        return "a tar archive"
+    if _is_text(first):
+        return JSON_TEXT if text.startswith((b"{", b"[")) else f"a text ({_first_line(first)})"
     return None
+
+
+JSON_TEXT = "a JSON text"
+_CONTROLS = frozenset(range(32)) - frozenset(b"\t\n\r\f") | {127}
+
+
+def _is_text(first: bytes) -> bool:
+    """Whether the first bytes are words, in UTF-8 or UTF-16."""
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        characters = first[: len(first) // 2 * 2].decode("utf-16", "replace")
+        return len(characters) > 1 and not any(ord(c) in _CONTROLS for c in characters)
+    if not first.strip() or not _CONTROLS.isdisjoint(first):
+        return False
+    try:
+        first.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return error.start >= len(first) - 3 and len(first) == PREFIX  # a character that was cut
+    return True
+
+
+def _first_line(first: bytes, most: int = 40) -> str:
+    code = "utf-16" if first.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = first.decode(code, "replace").strip()
+    line = text.splitlines()[0] if text else ""
+    return f"it begins with {line[:most]!a}"
 
 
 def is_pickle(first: bytes) -> bool:

@@ -58,6 +58,9 @@ _CLASSES = {
     },
     "image_encoder": {("transformers", "CLIPVisionModelWithProjection")},
 }  # fmt: skip
+PARTS = tuple(_CLASSES)
+"""The folders that a model folder may have."""
+
 _NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _XL_PIPELINE = "StableDiffusionXLPipeline"
 _XL_PARTS = ("text_encoder_2", "tokenizer_2")
@@ -141,7 +144,13 @@ class _Fields:
 def check_model_index(index: Mapping[str, Any], where: str) -> None:
     """Raise ``CheckpointError`` unless a model_index.json names all parts, by known classes."""
     pipeline = index.get("_class_name")
-    if pipeline not in _PIPELINES and not is_xl(index):
+    if isinstance(pipeline, list):
+        raise CheckpointError(
+            f"{where}: the pipeline {quoted(pipeline)} has Python code of its own, which is never "
+            "run.\nStable Diffusion 1, 2 and XL in the diffusers layout can be loaded."
+        )
+    known = isinstance(pipeline, str) and pipeline in _PIPELINES
+    if not known and not is_xl(index):
         raise CheckpointError(
             f"{where}: the pipeline {quoted(pipeline)} is not known.\n"
             "Stable Diffusion 1, 2 and XL in the diffusers layout can be loaded."

@@ -112,11 +112,17 @@ def _why_no_model_folder(folder: Path) -> str:
 
 
 def _refuse_code(folder: Path) -> None:
-    """Raise ``CheckpointError`` for Python code in a folder: without it the model is another."""
-    code = sorted(path.relative_to(folder) for n in ("*.py", "*/*.py") for path in folder.glob(n))
+    """Raise ``CheckpointError`` for Python code of the model: without it, it is another model.
+
+    diffusers runs a pipeline.py, and code in the folder of a part. Any other code, such as a script
+    that lies beside them, is not of the model.
+    """
+    code = [folder / "pipeline.py"] if (folder / "pipeline.py").is_file() else []
+    code += sorted(path for part in config_json.PARTS for path in folder.glob(f"{part}/*.py"))
     if code:
+        name = code[0].relative_to(folder).as_posix()
         raise CheckpointError(
-            f"{folder} brings its own Python code ({quoted(str(code[0]))}), which is never run.\n"
+            f"{folder} brings its own Python code ({quoted(name)}), which is never run.\n"
             "If the model does without it, remove the code and load it again."
         )
 

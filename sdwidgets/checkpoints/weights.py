@@ -23,11 +23,12 @@ from torch import Tensor
 from ..errors import CheckpointError, CheckpointNotFound
 from ..sources import LocalFile
 from ..strict_json import parse_object
-from ..untrusted import PREFIX, NotRegular, format_of, is_pickle, open_regular
+from ..untrusted import JSON_TEXT, PREFIX, NotRegular, format_of, is_pickle, open_regular
 from .recognise import PICKLE_ADVICE
 
 HEADER_LIMIT = 16 * 2**20  # bytes; a model of a billion parameters has a header of 0.15 MB
 TENSOR_LIMIT = 50_000
+VALUE_LIMIT = 8 * TENSOR_LIMIT  # in all objects and lists of a header; a kernel's tensor has 9
 NAME_LIMIT = 1_000
 RANK_LIMIT = 8
 
@@ -48,11 +49,15 @@ _ITEM_BYTES = {
 
 def quoted(name: object, limit: int = 80) -> str:
     """Return ``name`` for messages: quoted, printable ASCII, at most ``limit`` characters."""
-    text = ascii(name)
-    return text if len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
+    try:
+        text = ascii(name[:limit] if isinstance(name, (str, bytes)) else name)
+    except Exception:  # reprs may fail: that of a number with 5,000 digits does
+        text = f"<{type(name).__name__}>"
+    whole = not isinstance(name, (str, bytes)) or len(name) <= limit
+    return text if whole and len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorEntry:
     """A tensor as the header describes it; ``start`` and ``end`` are offsets into the file."""
 
@@ -141,8 +146,10 @@ def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str,
     try:
         return parse_object(raw)
     except ValueError as error:
-        what = format_of(raw[:PREFIX]) or f"no valid JSON object ({error})"
-        raise CheckpointError(f"{path} is {what}.\nDownload it again.") from None
+        what = format_of(raw[:PREFIX])
+        if what is None or what == JSON_TEXT:
+            what = f"no valid JSON object: {error}"
+        raise CheckpointError(f"{path} is {what}.\nCorrect or download it again.") from None
 
 
 def _open_regular(path: Path) -> FileIO:
@@ -171,8 +178,11 @@ def _read_header(
         raise CheckpointError(_why_no_header(first, size, length, path))
     file.seek(8)
     raw = file.read(length)
+    # Counted before anything is made of them: Python takes a kilobyte for each.
+    if (count := raw.count(b'"dtype"')) > TENSOR_LIMIT:
+        raise CheckpointError(f"{path} lists {count:,} tensors; the limit is {TENSOR_LIMIT:,}.")
     try:
-        header = parse_object(raw)
+        header = parse_object(raw, subject="it is ", most=VALUE_LIMIT)
     except ValueError as error:
         raise CheckpointError(
             f"{path} has a damaged header: {error}.\nDownload it again."
@@ -180,10 +190,6 @@ def _read_header(
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise CheckpointError(f"{path} has a damaged header: its metadata is not text.")
-    if len(header) > TENSOR_LIMIT:
-        raise CheckpointError(
-            f"{path} lists {len(header):,} tensors; the limit is {TENSOR_LIMIT:,}."
-        )
     body = 8 + length
     entries = {name: _entry(name, info, body, path) for name, info in header.items()}
     _check_layout(entries, body, size, path)
@@ -193,10 +199,10 @@ def _read_header(
 def _why_no_header(first: bytes, size: int, length: int, path: Path) -> str:
     if is_pickle(first):
         return f"{path} is {format_of(first)}.\n{PICKLE_ADVICE}"
-    if what := format_of(first):
-        return f"{path} is {what}, not a safetensors file."
     if size < 10 or not any(first):
         return f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
+    if what := format_of(first):
+        return f"{path} is {what}, not a safetensors file."
     if length > HEADER_LIMIT:
         promise = f"it announces a header of {length:,} bytes (the limit is {HEADER_LIMIT:,})"
     elif length > size - 8:

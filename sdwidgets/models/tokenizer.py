@@ -8,7 +8,6 @@ The files are those that transformers writes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -261,9 +260,7 @@ def _json_if_there(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return parse_object(_text(path), subject="")
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path.name} is not JSON: {error}") from None
+        return parse_object(_text(path), subject="its JSON is ")
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
 

@@ -34,7 +34,7 @@ NINE = pytest.mark.parametrize("name", FIRST_STAGES)
 
 
 def written(name: str, path: Path, **more: Tensor) -> Path:
-    """Write a small first stage of that kind, with CompVis's names, as converted by the recipe."""
+    """Write a small first stage of that kind, with CompVis's names."""
     extra = {key.replace("/", "."): tensor for key, tensor in more.items()}
     return save_tensors({**random_tensors(small(PUBLISHED[name])), **extra}, path)
 
@@ -160,10 +160,10 @@ def test_the_types_of_weights(tmp_path: Path, dtype: Any) -> None:
 # ---------------------------------------------------------------------------------- invalid files
 
 
-def test_a_pickle_is_refused_with_the_recipe(tmp_path: Path) -> None:
+def test_a_pickle_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": {}}))
-    assert "weights_only=True" in refused(path)
+    assert "Get the same model as .safetensors" in refused(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

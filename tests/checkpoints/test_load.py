@@ -469,12 +469,79 @@ def test_unusual_floats_are_converted_with_a_notice(
         (["emb_params"], "textual inversion"),
         (["down_blocks.0.resnets.0.conv1.weight"], "UNet alone"),
         (["text_model.embeddings.token_embedding.weight"], "text encoder alone"),
+        (["lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha"], "LoRA"),
+        (["base_model.model.down_blocks.0.to_q.lora_A.weight"], "LoRA"),
+        (["unet:0:up", "unet:0:down", "<s1>"], "LoRA"),
+        (["lora_unet_a.hada_w1_a", "lora_unet_a.hada_w2_b"], "LoRA"),
+        (["clip_l", "clip_g"], "textual inversion"),
+        (["<cat-toy>"], "textual inversion"),
+        (["text_encoders_0", "text_encoders_1"], "textual inversion"),
+        (["ip_adapter.1.to_k_ip.weight", "image_proj.proj.weight"], "IP-Adapter"),
+        (["1.weight", "3.conv.0.weight"], "TAESD"),
+        (["decoder.layers.1.weight", "encoder.layers.0.weight"], "TAESD"),
         (["something.else", "another"], "not a diffusion model"),
     ],
 )
 def test_foreign_models_are_named(tmp_path: Path, names: list[str], what: str) -> None:
     tensors = {name: torch.zeros(1) for name in names}
     assert what in refused(save_tensors(tensors, tmp_path / "m.safetensors"))
+
+
+_UNET = "model.diffusion_model."
+_FIRST_STAGE = "first_stage_model.encoder.conv_in.weight"
+_TO_K = f"{_UNET}input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "what"),
+    [
+        (
+            {"conditioner.embedders.0.model.ln_final.weight": (8,), _TO_K: (4, 1024)},
+            "a Stable Diffusion 2 by the names of Stability's newer code (as SD-Turbo)",
+        ),
+        (
+            {"conditioner.embedders.1.model.ln_final.weight": (8,), _TO_K: (4, 2048),
+             f"{_UNET}label_emb.0.0.weight": (4, 2816)},
+            "a Stable Diffusion XL model",
+        ),
+        (
+            {"conditioner.embedders.0.model.ln_final.weight": (8,), _TO_K: (4, 1280),
+             f"{_UNET}label_emb.0.0.weight": (4, 2560)},
+            "the refiner",
+        ),
+        (
+            {"cond_stage_model.model.ln_final.weight": (8,), _TO_K: (4, 1024),
+             f"{_UNET}label_emb.0.0.weight": (4, 2048)},
+            "unCLIP",
+        ),
+        ({f"{_UNET}label_emb.weight": (1000, 4), _TO_K: (4, 1024)}, "an upscaler"),
+        ({"cond_stage_model.roberta.x": (4,), _TO_K: (4, 768)}, "AltDiffusion"),
+        ({f"{_UNET}time_embedding.cond_proj.weight": (4, 8)}, "a consistency model (LCM)"),
+        ({"cc_projection.weight": (4, 8)}, "Zero123"),
+        ({"control_model.input_blocks.0.0.weight": (4, 8)}, "a ControlNet with the model"),
+        ({f"{_UNET}scaled_fp8": (0,)}, "scaled to 8 bits"),
+        ({f"{_UNET}out.2.scale_weight": ()}, "scaled to 8 bits"),
+    ],
+)  # fmt: skip
+def test_other_families_are_named_by_what_their_network_is_given(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], what: str
+) -> None:
+    whole = {f"{_UNET}input_blocks.0.0.weight": (16, 4, 3, 3), _FIRST_STAGE: (4,), **shapes}
+    tensors = {name: torch.zeros(shape) for name, shape in whole.items()}
+    assert what in refused(save_tensors(tensors, tmp_path / "m.safetensors"))
+
+
+@pytest.mark.parametrize(
+    "stray",
+    ["lora_unet_x.lora_down.weight", "double_blocks.0.x", "joint_blocks.0.x", "emb_params",
+     "controlnet_x", "text_model.embeddings.token_embedding.weight", "<cat-toy>"],
+)  # fmt: skip
+def test_a_stray_name_does_not_make_a_whole_model_something_else(
+    one_file: Path, stray: str
+) -> None:
+    edit_tensors(one_file, **{stray: torch.zeros(2)})
+    with pytest.warns(UserWarning, match="left out"):
+        assert_weights(load_model(one_file, config=SMALL, device="cpu"))
 
 
 def test_a_file_without_tensors(tmp_path: Path) -> None:
@@ -582,7 +649,16 @@ def test_a_folder_around_one_file_names_it(tmp_path: Path) -> None:
     assert "'sd.safetensors'" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["pipeline.py", "unet/evil.py"])
+@pytest.mark.parametrize("name", ["train.py", "handler.py", "scripts/convert.py"])
+def test_a_script_beside_a_model_is_not_of_the_model(folder: Path, name: str) -> None:
+    marker = folder / "marker"
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(f"open({str(marker)!r}, 'w')")
+    assert load_model(folder, device="cpu").config == SMALL
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize("name", ["pipeline.py", "unet/evil.py", "scheduler/scheduler.py"])
 def test_python_in_a_folder_is_refused_and_not_run(folder: Path, name: str) -> None:
     marker = folder / "marker"
     (folder / name).write_text(f"open({str(marker)!r}, 'w')")
@@ -623,6 +699,8 @@ def test_a_safety_checker_is_left_out(folder: Path) -> None:
         ("StableDiffusionXLInpaintPipeline", "not known"),
         ("FluxPipeline", "not known"),
         (None, "not known"),
+        ({"a": 1}, "not known"),
+        (["pipeline", "MyPipeline"], "Python code of its own"),
     ],
 )
 def test_other_pipelines(folder: Path, pipeline: object, what: str) -> None:
