@@ -37,6 +37,7 @@ from .sources import Source
 from .threads import threads_for
 from .trace import Trace
 from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
+from .vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,8 @@ class LatentDiffusion:
     sources: tuple[Source, ...] = field(default=(), repr=False)  # files and adapters it has
     derivation: Derivation | None = field(default=None, repr=False)  # from its parent
     prediction_source: PredictionSource = field(default="", repr=False)  # what `prediction` is from
+    vocabulary: Vocabulary | None = field(default=None, repr=False)
+    """The words that it was taught, in groups by title, if it knows few; None: any, or unknown."""
 
     @property
     def name(self) -> str:
@@ -139,6 +142,7 @@ class LatentDiffusion:
             autoencoder=encoder,
             embedders=told,
             preview=self.preview if encoder is self.autoencoder else None,
+            vocabulary=self.vocabulary if told == self.embedders else None,
             sources=self.sources + sources,
             derivation=derivation_of(self.fingerprint, sources, changed),
         )

@@ -29,6 +29,7 @@ from .settings import AttentionSettings, Settings, amount, memory_needed
 from .threads import threads_for
 from .trace.attention import AttentionRecorder
 from .trace.tokens import PromptTokens
+from .vocabulary import unknown_notice
 
 if TYPE_CHECKING:
     from .pipeline import LatentDiffusion
@@ -70,6 +71,10 @@ class Run(Iterator[Step]):
             self._negative = model.tokenize(away)
             notices += _cut_notices("negative prompt", self._negative)
             self._given += away  # after the prompts' half
+        notices += unknown_notice(
+            (*settings.prompts, *(settings.negative_prompts if self._negative else ())),
+            model.vocabulary,
+        )
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
         batch, _, height, width = _latent_shape(model.config, settings)

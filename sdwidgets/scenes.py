@@ -301,6 +301,23 @@ def describe(rng: random.Random, scene: Scene) -> Scene:
     return replace(scene, caption=caption, names_background=names_background)
 
 
+def caption_words() -> dict[str, tuple[str, ...]]:
+    """All words of captions, in groups by title: things, colors, places, and so on."""
+    plurals = tuple(plural(noun) for noun in OBJECTS)
+    return {
+        "things": tuple(OBJECTS),
+        "colors": tuple(COLORS),
+        "places": ("left", "right", "above", "below", "over", "under", "top", "bottom", "behind"),
+        "sizes": ("small", "big"),
+        "numbers": tuple(COUNTS.values()),
+        "several": tuple(word for word in plurals if word not in OBJECTS),
+        "others": (
+            "a", "an", "the", "of", "to", "on", "at", "and", "with", "is", "there", "all",
+            "background", "picture", "emoji",
+        ),
+    }  # fmt: skip
+
+
 # ------------------------------------------------------------------------- drawing
 
 Glyphs = dict[str, Image.Image]  # noun -> RGBA image, cropped to what is visible

@@ -29,6 +29,7 @@ ALLOWED = {
     "settings": {"checks", "configs", "sampling", "errors"},
     "checks": {"errors"},
     "daemon": {"errors"},
+    "vocabulary": {"checks"},
     "preferences": {"checks"},
     "threads": {"preferences", "daemon", "errors"},
     "strict_json": set(),
@@ -59,6 +60,7 @@ ALLOWED = {
     },
     "numerics": {"errors"},
     "run": {
+        "vocabulary",
         "pipeline",  # the type of its model, for type checkers
         "configs",
         "models",
@@ -73,6 +75,7 @@ ALLOWED = {
     },
     "pipeline": {
         "checks",
+        "vocabulary",
         "run",
         "derivation",
         "pixels",
@@ -105,6 +108,7 @@ ALLOWED = {
         "errors",
     },
     "checkpoints": {
+        "vocabulary",
         "untrusted",
         "strict_json",
         "configs",

@@ -26,9 +26,11 @@ from sdwidgets.diffusion import PREDICTIONS, SAMPLERS, Prediction, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
 from sdwidgets.models import text
 from sdwidgets.models.attention import LOOK
+from sdwidgets.models.text import TextEncoder
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.sampling import SCHEDULES
 from sdwidgets.settings import memory_needed
+from sdwidgets.sources import Source
 from sdwidgets.trace import Trace, preview_rgb
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
@@ -702,3 +704,26 @@ def test_every_prediction_shows_the_network_unit_variance_at_first(
 def test_errors_of_pictures_are_image_errors(tiny_model: LatentDiffusion) -> None:
     with pytest.raises(ImageError):
         tiny_model.sample("a cat", image=5)
+
+
+# -- words that the model was not taught -----------------------------------------------------
+
+
+def test_a_run_names_the_words_that_its_model_was_not_taught(tiny_model: LatentDiffusion) -> None:
+    model = replace(tiny_model, vocabulary={"things": ("cat",), "others": ("a",)})
+    assert model.sample("a cat", **SETTINGS).notices == ()
+    run = model.sample(["a cat", "a grey Dog"], negative_prompt="a cast", **SETTINGS)
+    assert run.notices == ('The model was never taught: "grey", "Dog", "cast" (nearest: "cat").',)
+    assert tiny_model.sample("a grey dog", **SETTINGS).notices == ()  # it does not say
+
+
+def test_a_derived_model_with_another_text_encoder_may_know_other_words(
+    tiny_model: LatentDiffusion,
+) -> None:
+    model = replace(tiny_model, vocabulary={"things": ("cat",)})
+    source = Source("style")
+    unet = copy.deepcopy(model.unet)
+    assert model.derived(source, unet=unet).vocabulary == {"things": ("cat",)}
+    (text,) = model.embedders
+    other = TextEncoder(text.config, copy.deepcopy(text.model), text.tokenizer)
+    assert model.derived(source, embedders=[other]).vocabulary is None

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..configs import EmbedderConfig, ModelConfig
 from ..errors import CheckpointError, CheckpointNotFound
+from ..vocabulary import MOST, Vocabulary
 from . import config_json, names
 from .layout import Layout, Weights
 from .recognise import PICKLE_ADVICE
@@ -83,6 +84,7 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         pad_from_tokenizer=True,
         prediction_source="config",
         preview=_preview(folder / "preview.json", autoencoder.latent_channels),
+        vocabulary=_vocabulary(folder / "vocabulary.json"),
     )
 
 
@@ -97,6 +99,24 @@ def _preview(path: Path, channels: int) -> np.ndarray | None:
     if factors.shape != (channels + 1, 3) or not np.isfinite(factors).all():
         raise CheckpointError(f"{path}: factors must be {channels + 1} x 3 finite numbers.")
     return factors
+
+
+def _vocabulary(path: Path) -> Vocabulary | None:
+    """The words that a folder's vocabulary.json says the model knows, if it has one."""
+    if not path.is_file():
+        return None
+    groups = read_json(path).get("words")
+    if not isinstance(groups, dict) or not all(_are_words(words) for words in groups.values()):
+        raise CheckpointError(f"{path}: words must be an object of lists of words.")
+    if sum(map(len, groups.values())) > MOST:
+        raise CheckpointError(f"{path} has more than {MOST:,} words.")
+    return {title: tuple(words) for title, words in groups.items()}
+
+
+def _are_words(values: Any) -> bool:
+    return isinstance(values, list) and all(
+        isinstance(word, str) and 0 < len(word) <= 100 for word in values
+    )
 
 
 def _config(path: Path, convert: Any) -> Any:

@@ -17,6 +17,7 @@ from .weights import read_json
 FILES = [
     "model_index.json",
     "preview.json",
+    "vocabulary.json",
     "scheduler/scheduler_config.json",
     *(
         name

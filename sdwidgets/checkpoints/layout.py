@@ -10,6 +10,7 @@ import numpy as np
 
 from ..configs import ModelConfig, PredictionSource
 from ..sources import Source
+from ..vocabulary import Vocabulary
 from .names import Lookup
 from .weights import WeightFile
 
@@ -33,6 +34,7 @@ class Layout:
     pad_from_tokenizer: bool  # for folders; for single files, the family tells how to pad
     prediction_source: PredictionSource = ""  # how it was decided what the network predicts
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
+    vocabulary: Vocabulary | None = None  # see LatentDiffusion.vocabulary
 
     @property
     def sources(self) -> tuple[Source, ...]:

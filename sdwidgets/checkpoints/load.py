@@ -212,6 +212,7 @@ def _assemble(
         embedders=embedders,
         schedule=noise_schedule(config.schedule),
         preview=layout.preview,
+        vocabulary=layout.vocabulary,
         sources=sources,
         prediction_source=layout.prediction_source,
     )

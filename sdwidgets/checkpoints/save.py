@@ -116,9 +116,13 @@ def _may_replace(target: Path, marker: str) -> bool:
     return target.is_dir() and ((target / marker).is_file() or not any(target.iterdir()))
 
 
+_OURS = ("preview.json", "vocabulary.json")
+"""Files that a model may do without: those of the model that was there before are not kept."""
+
+
 def _keep_other_files(old: Path, new: Path) -> None:
     for path in old.iterdir():
-        if path.is_file() and not (new / path.name).exists() and path.name != "preview.json":
+        if path.is_file() and not (new / path.name).exists() and path.name not in _OURS:
             shutil.copy2(path, new / path.name)
 
 
@@ -149,6 +153,8 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
         _write_tokenizer(folder / tokenizer, text.tokenizer, own)
     if model.preview is not None:
         _write_json(folder / "preview.json", {"factors": model.preview.tolist()})
+    if model.vocabulary is not None:
+        _write_json(folder / "vocabulary.json", {"words": model.vocabulary})
     for path in (*folder.iterdir(), folder):
         if path.is_dir():
             _sync(path)

@@ -18,7 +18,7 @@ from ..models.text import TextEncoder
 from ..models.tokenizer import load_tokenizer
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, noise_schedule
-from ..scenes import SIZE, Glyphs
+from ..scenes import SIZE, Glyphs, caption_words
 from ..trace import fit_preview
 from .adversary import Adversary
 from .autoencoder import AutoencoderTask, Trained
@@ -108,6 +108,7 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
         embedders=(trained_text(config, runs),),
         schedule=noise_schedule(config.schedule),
         preview=fit_preview(latents, images),
+        vocabulary=caption_words(),
     )
     save_model(model, folder, dtype=torch.float16)
     return model

@@ -105,6 +105,14 @@ def test_the_preview_goes_along(model: Any, tmp_path: Path) -> None:
     assert load_model(path, device="cpu").preview is None
 
 
+def test_the_words_that_it_was_taught_go_along(model: Any, tmp_path: Path) -> None:
+    words = {"things": ("cat", "chat"), "others": ("a",)}
+    path = save_model(replace(model, vocabulary=words), tmp_path / "saved")
+    assert load_model(path, device="cpu").vocabulary == words
+    save_model(model, path)
+    assert load_model(path, device="cpu").vocabulary is None
+
+
 def test_a_model_is_replaced_and_other_files_are_kept(model: Any, tmp_path: Path) -> None:
     path = save_model(model, tmp_path / "saved")
     (path / "README.md").write_text("how it was made")
