@@ -76,7 +76,7 @@ test("runs stand side by side, each with its step", () => {
   expect(all(".sdw-c-run")).toHaveLength(2);
   expect(el.dataset.frames).toBe("5 5");
   expect(steps()).toEqual([4, 4]);
-  expect(texts(".sdw-c-where > :first-child")[0]).toBe("step 5 of 5 · σ 2.00");
+  expect(texts(".sdw-c-where > :first-child")[0]).toBe("step 4 of 0–4 · σ 2.00");
 });
 
 test("runs of as many steps are locked by the step", () => {
@@ -211,6 +211,17 @@ test("where the films are smaller ones, the whole ones are asked for once, and t
   model.emit("msg:custom", { kind: "frames", run: 8, names }, [first.film, second.film]);
   expect(el.dataset.frames).toBe("6 6");
   expect(model.sent).toHaveLength(1);
+});
+
+test("words are not offered where no run has attention, and it is said why", () => {
+  expect(el.dataset.recorded).toBe("true");
+  undo();
+  show(made(1, { grids: [] }), made(2, {}));
+  expect(el.dataset.recorded).toBe("true");
+  undo();
+  show(made(1, { grids: [] }), made(2, { grids: [] }));
+  expect(el.dataset.recorded).toBe("false");
+  expect(texts(".sdw-unrecorded")[0]).toContain("attention=True");
 });
 
 test("what is no trace is shown as nothing, and breaks nothing", () => {

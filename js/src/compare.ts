@@ -8,7 +8,7 @@ import { keepKeys } from "./lib/keys";
 import { type Column, type Model, type Traces, traces } from "./lib/traces";
 import type { ImageHeader, Panel, Selection, View, What } from "./lib/view";
 import { level } from "./lib/words";
-import { controls, heatOverlay, promptParts, shownWord } from "./panels/attention";
+import { controls, heatOverlay, promptParts, shownWord, unrecordedWords } from "./panels/attention";
 import { chips, type Part, specialParts } from "./panels/chips";
 import { difference } from "./panels/difference";
 import { screen } from "./panels/screen";
@@ -150,6 +150,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
   const special = chips(all, "Tokens that stand for no word");
   const how = controls(all);
   const shared = looks(all);
+  const unrecorded = unrecordedWords();
   const runs = h("div", "sdw-c-runs");
   const below = h("div", "sdw-c-below");
   let panels: Panel[] = [];
@@ -166,6 +167,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
       h("div", "sdw-attention-header", h("p", "sdw-title", "words"), special.element),
       words.element,
       h("div", "sdw-attention-controls", ...how.elements),
+      unrecorded,
     ),
   );
 
@@ -183,7 +185,7 @@ export function show(root: HTMLElement, all: Traces): () => void {
     const two = first && second && drawn === 2 ? [difference(first, second)] : [];
     moving = transport(all);
     runs.replaceChildren(...[...figures, ...two].map(({ element }) => element));
-    vary(runs, "columns", [0, 1, 3, 3, 4, 5, 3][drawn] ?? 3);
+    vary(root, "columns", [0, 1, 3, 3, 4, 5, 3][drawn] ?? 3);
     below.replaceChildren(moving.element);
     panels = [...figures, ...two, moving];
   };
@@ -195,6 +197,8 @@ export function show(root: HTMLElement, all: Traces): () => void {
       words.fill(allWords(all.columns));
       special.fill(specialParts());
       how.update();
+      const recorded = all.columns.some(({ reel }) => reel.header?.layers.length !== 0);
+      root.dataset.recorded = String(recorded);
       const { lead, selection } = all;
       root.dataset.step = String(lead.reel.at(selection.step)?.index ?? -1);
       root.dataset.runs = String(all.columns.length);

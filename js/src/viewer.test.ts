@@ -130,8 +130,8 @@ test("before the first run everything is in its place, and nothing is on show", 
 test("frames in the traits are counted, and the newest is on show", () => {
   model.change({ ...traits({}, 3), ...running });
   expect({ ...el.dataset }).toMatchObject({ state: "running", frames: "3", step: "2", run: "1" });
-  expect(text(".sdw-v-where")).toBe("step 3 of 4 · σ 5.00 · 0.03 s");
-  expect(slider().getAttribute("aria-valuetext")).toBe("step 3 of 4, noise 5.00");
+  expect(text(".sdw-v-where")).toBe("step 2 of 0–3 · σ 5.00 · 0.03 s");
+  expect(slider().getAttribute("aria-valuetext")).toBe("step 2 of 0–3, noise 5.00");
 });
 
 test("a view drawn later shows the same, and what one selects the other shows", () => {
@@ -233,6 +233,16 @@ test("the panels are those that the kernel asks for, and unknown ones are none",
   expect(all(".sdw-attention")).toHaveLength(0);
   model.change({ panels: [] });
   expect(all(".sdw-denoising")).toHaveLength(0);
+});
+
+test("tokens alone stand without an image, with what is wrong and the other prompts", () => {
+  model.change({ panels: ["tokens"], ...traits({ prompts: ["a cat", "one dog"] }) });
+  expect(all(".sdw-v-stage")).toHaveLength(0);
+  expect(text(".sdw-tokens [data-word=cat] bdi")).toBe("cat");
+  find("[aria-label='next image']").click();
+  expect(text(".sdw-tokens [data-word=dog] bdi")).toBe("dog");
+  model.change({ state: "error", message: "It broke." });
+  expect(text("[role=alert]")).toBe("It broke.");
 });
 
 // ----------------------------------------------------------------------------------- the steps
@@ -406,12 +416,12 @@ test("noisy latents are drawn through the factors of the header", () => {
     [128, 191, 255],
     [191, 255, 128],
   ]);
-  expect(canvas.getAttribute("aria-label")).toBe("noisy latents, step 1 of 4");
+  expect(canvas.getAttribute("aria-label")).toBe("noisy latents, step 0 of 0–3");
 });
 
 test("the change is against the step before, and says how strong it is shown", () => {
   model.change({ ...traits(), view: "change", step: 1 });
-  expect(text(".sdw-v-note")).toBe("since step 1");
+  expect(text(".sdw-v-note")).toBe("since step 0");
   // 0.5 up and 1 down again
   expect(pixels(find(".sdw-v-latents"), 1)).toEqual([[191, 0, 191]]);
   scrub(0);
@@ -448,6 +458,32 @@ test("pointing at the image tells the panels where, as shares", () => {
   expect([spot.hidden, spot.style.left, spot.style.top]).toEqual([false, "25%", "50%"]);
   move("pointerleave", 0, 0);
   expect(spot.hidden).toBe(true);
+});
+
+test("a tap points as a mouse does, and stays until another place has the focus", () => {
+  model.change({ ...traits(), ...done });
+  const box = find(".sdw-v-picture");
+  vi.spyOn(box, "getBoundingClientRect").mockReturnValue(new DOMRect(0, 0, 100, 100));
+  const touch = (name: string) =>
+    box.dispatchEvent(
+      new PointerEvent(name, { clientX: 25, clientY: 50, bubbles: true, pointerType: "touch" }),
+    );
+  const spot = find(".sdw-heat-spot");
+  for (const name of ["pointerdown", "pointerup", "pointerleave"]) touch(name);
+  expect([spot.hidden, spot.style.left]).toEqual([false, "25%"]);
+  box.dispatchEvent(new FocusEvent("focusout", { bubbles: true }));
+  expect(spot.hidden).toBe(true);
+  touch("pointerdown");
+  touch("pointercancel"); // it scrolls the page
+  expect(spot.hidden).toBe(true);
+});
+
+test("the final image has its own words, so the canvas below it has none", () => {
+  const hidden = () => find(".sdw-v-latents").getAttribute("aria-hidden");
+  model.change({ ...traits(), ...done });
+  expect([hidden(), find<HTMLImageElement>(".sdw-v-final").alt]).toEqual(["true", "a cat"]);
+  scrub(1);
+  expect([hidden(), find<HTMLImageElement>(".sdw-v-final").alt]).toEqual(["false", ""]);
 });
 
 test("an error is an alert, in words only, and the steps stay", () => {
@@ -573,7 +609,7 @@ test("the cursor of the plot goes with the step", () => {
   const first = x();
   scrub(3);
   expect(x()).toBeGreaterThan(first);
-  expect(el.querySelector(".sdw-v-plot")?.getAttribute("aria-label")).toBe("step 4: 2.50");
+  expect(el.querySelector(".sdw-v-plot")?.getAttribute("aria-label")).toBe("step 3: 2.50");
 });
 
 // -------------------------------------------------------------------------------------- the end

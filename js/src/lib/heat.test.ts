@@ -141,14 +141,23 @@ test("there is no map of what is not there", () => {
   expect(heat(madeReel({ grids: [] }), cat, 7, 6)).toBeUndefined();
 });
 
-test("a spot's words are ranked by their shares, which sum to 1", () => {
+test("a spot's words are ranked by the values of their maps there", () => {
   const cell = { x: 2.5 / 7, y: 4.5 / 6 };
-  const ranked = ranking(reel, cat, cell);
+  for (const one of [reel, withRecipe({ against: "words" })]) {
+    const ranked = ranking(one, cat, cell);
+    const shares = ranked.map(({ share }) => share);
+    expect(shares).toEqual([...shares].sort((a, b) => b - a));
+    expect(ranked.map(({ word }) => word).sort()).toEqual(["a", "by", "car", "cat", "sitting"]);
+    for (const { word, share } of ranked) {
+      expect(share).toBeCloseTo(heat(one, { ...cat, word }, 7, 6)?.[4 * 7 + 2] as number, 5);
+    }
+  }
+});
+
+test("against words, the shares at a spot sum to 1", () => {
+  const cell = { x: 2.5 / 7, y: 4.5 / 6 };
+  const ranked = ranking(withRecipe({ against: "words" }), cat, cell);
   expect(ranked.reduce((sum, one) => sum + one.share, 0)).toBeCloseTo(1);
-  expect(ranked.map((one) => one.share)).toEqual(
-    ranked.map((one) => one.share).sort((a, b) => b - a),
-  );
-  expect(ranked.map((one) => one.word).sort()).toEqual(["a", "by", "car", "cat", "sitting"]);
   const values = [[1], [2], [3, 4], [5], [6], [7]].map((tokens) => {
     return reference(cat, tokens, [0, 1, 2], [0, 1, 2])[4 * 7 + 2] as number;
   });

@@ -287,7 +287,7 @@ export function heat(
   if (tokens.length === 0) return undefined;
   const stack = found.stack(tokens);
   if (stack.count === 0) return undefined;
-  const words = found.header.recipe.against === "words" && !isSpecial(chosen.word);
+  const words = isShare(found.header) && !isSpecial(chosen.word);
   const key = `${stack.key} ${width} ${height} ${words}`;
   const make = () => {
     if (!words) return mean(stack, width, height);
@@ -325,7 +325,11 @@ function sample(stack: Stack, x: number, y: number): number {
   return stack.count > 0 ? sum / stack.count : 0;
 }
 
-/** The prompt's words by their share at a spot, largest first; shares sum to 1. */
+/**
+ * The prompt's words by what a spot takes from each, largest first, measured as their maps are: as
+ * shares of all attention, or if the recipe says so of the attention to words. A word of several
+ * tokens counts as their mean, as in its map.
+ */
 export function ranking(
   reel: Reel,
   chosen: Omit<Chosen, "word">,
@@ -333,19 +337,22 @@ export function ranking(
 ): Share[] {
   const found = resolve(reel, chosen);
   if (found === undefined) return [];
-  const shares = new Map<string, Share>();
-  let sum = 0;
-  for (const { text, stack } of wordStacks(found)) {
-    const value = sample(stack, cell.x, cell.y);
-    sum += value;
-    const known = shares.get(text.toLowerCase());
-    if (known === undefined) shares.set(text.toLowerCase(), { word: text, share: value });
-    else known.share += value;
-  }
-  if (sum === 0) return [];
-  for (const one of shares.values()) one.share /= sum;
-  return [...shares.values()].sort((a, b) => b.share - a.share);
+  const { picture, width, stack, header } = found;
+  const at = (one: Stack) => sample(one, cell.x, cell.y);
+  const each = wordStacks(found).map((word) => at(word.stack));
+  const sum = each.reduce((all, value) => all + value, 0) || 1;
+  const words = new Map(picture.words.map(({ text }) => [text.toLowerCase(), text]));
+  return [...words.values()]
+    .map((word) => {
+      const own = occurrences(picture, word).flat();
+      const among = own.reduce((all, i) => all + (each[i] as number), 0) / sum;
+      return { word, share: isShare(header) ? among : at(stack(columns(picture, word, width))) };
+    })
+    .sort((a, b) => b.share - a.share);
 }
+
+/** Whether maps are shares of the attention to words, and not of all attention. */
+export const isShare = (header: Header | undefined) => header?.recipe.against === "words";
 
 /**
  * How much one layer at one step takes from a word, as shares of all attention: in the mean over

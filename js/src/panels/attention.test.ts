@@ -140,6 +140,24 @@ test("the select names the second word, or the first where there is none", () =>
   expect(maps()).toEqual(["car", "<end>"]);
 });
 
+test("a spot says the same of a word as its map", () => {
+  const flat = (token: number) => (token === 2 ? 0.3 : 0.1); // the same everywhere
+  for (const [against, car, whole] of [
+    ["none", "30 %", "of all attention here"],
+    ["words", "75 %", "of the attention to words here"],
+  ] as const) {
+    const { header, frames } = madeReel({ prompts: ["a cat"], probability: flat });
+    if (header === undefined) throw new Error("no header");
+    const recipe = { ...header.recipe, against };
+    show(new MadeView(reelOf({ ...header, recipe }, frames), { word: "cat" }));
+    view.peek({ cell: { x: 0.5, y: 0.5 } });
+    expect(text(".sdw-rank-word")).toBe("cat");
+    expect(text(".sdw-rank-share")).toBe(car);
+    expect(text(".sdw-map-range")).toBe(`all ${car}`);
+    expect(text(".sdw-rank-of")).toBe(whole);
+  }
+});
+
 test("a spot's words are ranked in five rows; until then a hint has their place", () => {
   expect(one(".sdw-ranking").dataset.empty).toBe("true");
   expect(text(".sdw-rank-hint")).toBe("Point at the image to see which words it took from");
@@ -184,9 +202,9 @@ test("the controls set how maps are shown, and show what was set elsewhere", () 
 });
 
 test("it says what the maps are the mean of", () => {
-  expect(text(".sdw-said")).toBe("mean of 4 of 4 steps, 2 of 2 layers");
+  expect(text(".sdw-said")).toBe("mean of 4 of 4 steps, 2 of 2 layers; shares of all attention");
   view.select({ span: "step", step: 2, layer: 1 });
-  expect(text(".sdw-said")).toBe("step 3, down 2");
+  expect(text(".sdw-said")).toBe("step 2, down 2; shares of all attention");
 });
 
 test("a map's values are said, also of one that is the same everywhere", () => {

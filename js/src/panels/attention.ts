@@ -10,6 +10,7 @@ import {
   extent,
   heat,
   imageAt,
+  isShare,
   ranking,
   sameWord,
   scaled,
@@ -165,13 +166,7 @@ export function attention(view: View): Panel {
     h("div", "sdw-attention-controls", span, compare.element),
     h("div", "sdw-attention-controls", ...looks),
     cells.element,
-    h(
-      "p",
-      "sdw-unrecorded",
-      "Attention was not recorded: generate with ",
-      h("code", {}, "attention=True"),
-      " to see it.",
-    ),
+    unrecordedWords(),
   );
 
   const update = (what: What) => {
@@ -200,6 +195,12 @@ export function attention(view: View): Panel {
   return { element, update };
 }
 
+/** What is said instead of the panel where there is nothing to show; CSS hides one or the other. */
+export function unrecordedWords(): HTMLElement {
+  const how = h("code", {}, "attention=True");
+  return h("p", "sdw-unrecorded", "Attention was not recorded: generate with ", how, " to see it.");
+}
+
 /** The prompt in order: its words and the text between them. */
 export function promptParts(picture: ImageHeader | undefined): Part[] {
   if (picture === undefined) return [{ text: "The prompt appears here" }];
@@ -224,14 +225,17 @@ function saidOf({ reel, selection }: View): string {
   const [first] = frames;
   const steps =
     selection.span === "step" && first
-      ? `step ${first.index + 1}`
+      ? `step ${first.index}`
       : `mean of ${frames.length} of ${Math.max(header.steps, frames.length)} steps`;
   const [layer] = layers;
   const one = layers.length === 1 && layer !== undefined ? header.layers[layer]?.label : undefined;
   const where = one ?? `${layers.length} of ${header.layers.length} layers`;
-  const against = header.recipe.against === "words" ? ", as a share among the words" : "";
-  return `${steps}, ${where}${against}`;
+  return `${steps}, ${where}; shares of ${wholeOf(header)}`;
 }
+
+/** What the numbers of maps and of spots are shares of. */
+const wholeOf = (header: Header | undefined) =>
+  isShare(header) ? "the attention to words" : "all attention";
 
 const percent = (share: number) => {
   const of = 100 * share;
@@ -300,7 +304,8 @@ function rankingList() {
   });
   const hint = h("p", "sdw-rank-hint", POINT);
   const list = h("ol", { "aria-label": "Words at this spot" }, ...rows.map(({ item }) => item));
-  const element = h("div", "sdw-ranking", list, hint);
+  const whole = h("p", "sdw-rank-of");
+  const element = h("div", "sdw-ranking", h("div", {}, list, whole), hint);
   return {
     element,
     update(view: View) {
@@ -315,9 +320,10 @@ function rankingList() {
           one !== undefined && sameWord(one.word, shownWord(view)),
         );
         write(word, one?.word ?? "");
-        write(share, one ? `${(100 * one.share).toFixed(0)} %` : "");
+        write(share, one ? `${percent(one.share)} %` : "");
         fill.style.width = one ? `${100 * one.share}%` : "0";
       });
+      write(whole, `of ${wholeOf(view.reel.header)} here`);
     },
   };
 }

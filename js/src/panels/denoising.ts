@@ -165,8 +165,8 @@ function channelRow() {
       ...canvases.map((canvas, i) => {
         canvas.className = "sdw-v-small";
         canvas.setAttribute("role", "img");
-        aria(canvas, "label", `channel ${i + 1}`);
-        return h("figure", "sdw-v-channel", canvas, h("figcaption", {}, String(i + 1)));
+        aria(canvas, "label", `channel ${i}`);
+        return h("figure", "sdw-v-channel", canvas, h("figcaption", {}, String(i)));
       }),
     );
   };

@@ -50,7 +50,7 @@ test("cells hold the attention in its strongest tenth", () => {
     return Number(cell(1, step).style.getPropertyValue("--sdw-peak"));
   });
   expect(peaks).toEqual([0, 0.1, 0.2, 0.3, 0.4].map((peak) => expect.closeTo(peak, 3)));
-  expect(cell(1, 3).getAttribute("aria-label")).toBe("mid, step 4: 30\u00a0%");
+  expect(cell(1, 3).getAttribute("aria-label")).toBe("mid, step 3: 30\u00a0%");
   expect(one(".sdw-matrix-grid").style.getPropertyValue("--sdw-most")).toBe("0.4000");
 });
 
@@ -113,7 +113,7 @@ test("pointing at a cell says its numbers", () => {
   cell(1, 4).dispatchEvent(new Event("pointerover", { bubbles: true }));
   const words = one(".sdw-said").textContent;
   expect(words).toBe(
-    "mid, step 5: 40\u00a0% in its strongest tenth, 20\u00a0% over the whole image.",
+    "mid, step 4: 40\u00a0% in its strongest tenth, 20\u00a0% over the whole image.",
   );
 });
 

@@ -177,7 +177,7 @@ export function matrix(view: View): Panel {
   const paint = ({ element: cell, frame, value }: Cell, label: string) => {
     vary(cell, "peak", (value?.peak ?? 0).toFixed(4));
     cell.toggleAttribute("data-value", value !== undefined);
-    const step = frame ? `step ${frame.index + 1}` : "no step yet";
+    const step = frame ? `step ${frame.index}` : "no step yet";
     const words = value ? `: ${percent(value.peak)}` : "";
     aria(cell, "label", `${label}, ${step}${words}`);
   };
@@ -190,7 +190,7 @@ export function matrix(view: View): Panel {
       write(read, most > 0 ? `${MEANING}: at most ${percent(most)}.` : `${MEANING}.`);
     } else {
       const { peak, mean } = cell.value;
-      const here = `${label}, step ${cell.frame.index + 1}`;
+      const here = `${label}, step ${cell.frame.index}`;
       const all = `${percent(mean)} over the whole image`;
       write(read, `${here}: ${percent(peak)} in its strongest tenth, ${all}.`);
     }

@@ -6,6 +6,7 @@ import { isActive, type Show } from "../lib/show";
 import { secondsLeft } from "../lib/timing";
 import type { Panel, What } from "../lib/view";
 import { duration, level } from "../lib/words";
+import { stepWords } from "./transport";
 
 const TICK = 500; // ms between looks at the clock
 
@@ -38,8 +39,7 @@ export function numbers(view: Show): Panel {
     const last = reel.frames.at(-1)?.index;
     if (last !== newest) [newest, since] = [last, performance.now()];
     const frame = view.state === "loading" ? undefined : reel.at(selection.step);
-    const steps = Math.max(reel.header?.steps ?? 0, (last ?? 0) + 1);
-    write(step.value, frame ? `${frame.index + 1} of ${steps}` : "–");
+    write(step.value, frame ? stepWords(frame, reel.header).slice(5) : "–");
     write(sigma.value, frame ? level(frame.sigma) : "–");
     write(took.value, frame ? duration(frame.seconds ?? Number.NaN) : "–");
     countDown();

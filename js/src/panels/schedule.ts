@@ -157,7 +157,7 @@ export function schedule(view: View): Panel {
     cursor.setAttribute("x2", at);
     spot.setAttribute("d", `M${at},${y(frame.sigma)}h0`);
     now.textContent = scale.text(scale.value(frame.sigma));
-    aria(drawing, "label", `step ${frame.index + 1}: ${now.textContent}`);
+    aria(drawing, "label", `step ${frame.index}: ${now.textContent}`);
   };
 
   const update = (what: What) => {

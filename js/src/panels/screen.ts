@@ -70,10 +70,10 @@ export function screen(view: Show, layers: Layers = {}): Screen {
     const { word } = view.hover;
     view.peek(word === undefined ? {} : { word });
   };
-  on(box, "pointermove", point);
-  on(box, "pointerdown", point);
-  on(box, "pointerleave", away);
-  on(box, "pointercancel", away);
+  for (const name of ["pointermove", "pointerdown"] as const) on(box, name, point);
+  // A finger that is lifted leaves, too: what it pointed at stays until it taps elsewhere.
+  on(box, "pointerleave", (event) => event.pointerType === "touch" || away());
+  for (const name of ["pointercancel", "focusout"] as const) on(box, name, away);
 
   const draw = () => {
     const { reel, selection } = view;
@@ -86,7 +86,8 @@ export function screen(view: Show, layers: Layers = {}): Screen {
     setShape(box, shapeOf(view));
     element.dataset.show = frame === undefined && shown.length === 0 ? "nothing" : name;
     const said = frame ? `${NAMES[name]}, ${stepWords(frame, header)}` : "no image yet";
-    aria(canvas, "label", name === "picture" ? "" : said);
+    aria(canvas, "label", said);
+    aria(canvas, "hidden", name === "picture"); // the image has words of its own
     if (frame === undefined) wipe(canvas);
     const images = all ? allImages(view) : [which];
     note = frame ? paintFrame(canvas, view, frame, images, name) : "";
@@ -181,7 +182,7 @@ function paintFrame(
       return plane;
     });
     if (before === undefined) return "the first step: nothing to compare";
-    return `since step ${before.index + 1}${gain > 1 ? `, shown ${gain} × as strong` : ""}`;
+    return `since step ${before.index}${gain > 1 ? `, shown ${gain} × as strong` : ""}`;
   }
   const latents = clean(frame, guidanceOf(view));
   if (latents) paint((image) => preview(latents, frame.size, image, factors));
@@ -199,11 +200,9 @@ export function shapeOf({ shape, reel }: Show): Shape {
   return [columns, rows];
 }
 
-/** Sets the shape of an element and its content, which then fill the available space. */
+/** Sets the shape of what lies in the element; CSS makes it as large as fits. */
 export function setShape(element: HTMLElement, [width, height]: Shape) {
   vary(element, "shape", `${width} / ${height}`);
-  vary(element, "wide", width >= height ? "100%" : "auto");
-  vary(element, "high", width >= height ? "auto" : "100%");
 }
 
 /** Marks the root of a view with the state of its run, and with `more`, for styles and tests. */

@@ -80,7 +80,7 @@ function group({ word, slots, kind }: Group): HTMLElement {
   if (word === "") return h("span", { class: "sdw-group", "data-kind": kind }, ...boxes);
   const button = wordButton(word, "sdw-group", ...boxes);
   button.dataset.kind = kind;
-  aria(button, "label", nameOf(word, slots));
+  if (kind === "padding") aria(button, "label", nameOf(word, slots)); // the only one without text
   button.title = TITLES[word as keyof typeof TITLES] ?? nameOf(word, slots);
   return button;
 }

@@ -15,9 +15,9 @@ const NOTCH = 30; // pixels of the wheel per step
 export const PLAY = "M4 2.5v11l9-5.5z";
 export const PAUSE = "M4 2.5h3v11h-3zM9 2.5h3v11h-3z";
 
-export function stepWords(frame: Frame, header: Header | undefined): string {
-  const steps = Math.max(header?.steps ?? 0, frame.index + 1);
-  return `step ${frame.index + 1} of ${steps}`;
+/** "step 7 of 0–19": steps are numbered as in Python, where `trace.steps[7]` is this one. */
+export function stepWords({ index }: Frame, header: Header | undefined): string {
+  return `step ${index} of 0–${Math.max((header?.steps ?? 0) - 1, index)}`;
 }
 
 export function transport(view: Show): Panel {

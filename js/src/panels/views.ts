@@ -34,7 +34,7 @@ export function views(view: Show): Panel {
 }
 
 /** "1 of 4" with a button at each side; hidden for a single image. */
-function pages(view: Show): { element: HTMLElement; update(): void } {
+export function pages(view: Show): { element: HTMLElement; update(): void } {
   const text = h("span", { "aria-live": "polite" });
   const button = (words: string, sign: string, by: number) => {
     const made = h("button", { class: "sdw-button", "aria-label": words }, sign);
