@@ -11,6 +11,7 @@ import gc
 import itertools
 import logging
 import math
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from .checks import shown
@@ -64,9 +66,11 @@ class Job:
     """A submitted run. Any thread may read it, wait for it and cancel it.
 
     ``id``: a unique number. ``request``: the request, with its settings as checked. ``state``:
-    "queued", "loading", "running", and at the end "done", "stopped" or "error". ``error``: the
-    exception of a failed run, without its frames, which would keep the run's tensors alive;
-    ``traceback``: the frames as text.
+    "queued", "loading", "running", and at the end "done", "stopped" or "error". ``message``: what
+    it is doing, or how it ended, in words ("Waiting for another run", "Importing PyTorch"); ""
+    where there is nothing to say. ``ahead``: how many jobs come before it while it is queued, with
+    the one that is being done. ``error``: the exception of a failed run, without its frames, which
+    would keep the run's tensors alive; ``traceback``: the frames as text.
     """
 
     def __init__(
@@ -79,11 +83,14 @@ class Job:
         on_step: Callable[[Step], object] | None = None,
         on_state: Callable[[State], object] | None = None,
         on_model: Callable[[LatentDiffusion], object] | None = None,
+        on_message: Callable[[str], object] | None = None,
         start: Start | None = None,
     ):
         self.id = number
         self.request = request  # None: only load the model
         self.state: State = "queued"
+        self.message = ""
+        self.ahead = 0
         self.error: BaseException | None = None
         self.traceback = ""
         self._model_name = model
@@ -93,9 +100,9 @@ class Job:
         self._on_step = on_step
         self._on_state = on_state
         self._on_model = on_model
+        self._on_message = on_message
         self._stop = threading.Event()
         self._finished = threading.Event()
-        self._message = ""
         self._trace: Trace | None = None
         self._complained = False
 
@@ -105,16 +112,19 @@ class Job:
     def cancel(self) -> None:
         """Stop the run: at once if it waits, within a step if it runs. Returns without waiting."""
         self._stop.set()
+        self._manager._check_process()
         if self._manager._take_back(self):
             self._end("stopped", "Stopped before it began.")
             self._finished.set()
+            self._manager._tell_queue()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait at most ``timeout`` seconds until the run has ended; return whether it has.
 
         Ctrl-C while waiting cancels the run. Raises ``Busy`` on the worker thread (in a callback),
-        where it would wait for ever.
+        where it would wait for ever, and in a process that was forked meanwhile.
         """
+        self._manager._check_process()
         if self._manager._is_worker():
             if self.state in FINAL:
                 return True
@@ -148,7 +158,7 @@ class Job:
 
     def _raise_if_failed(self) -> None:
         if self.state == "stopped":
-            raise Stopped(self._message)
+            raise Stopped(self.message)
         if self.error is not None:
             raise self.error.with_traceback(None)
 
@@ -158,11 +168,18 @@ class Job:
         self.state = state
         self._tell(self._on_state, state)
 
+    def _say(self, message: str) -> None:
+        if message != self.message:
+            self.message = message
+            self._tell(self._on_message, message)
+
     def _end(self, state: State, message: str = "") -> None:
-        self._message = message
+        self.ahead = 0
+        self._say(message)
         self._set_state(state)
         # Callbacks hold widgets, and frames hold steps; an ended job needs neither.
-        self._on_run = self._on_step = self._on_state = self._on_model = self._start = None
+        self._on_run = self._on_step = self._on_state = self._on_model = None
+        self._on_message = self._start = None
 
     def _tell(self, callback: Callable[[Any], object] | None, value: object) -> None:
         """Call a callback. An exception in it is logged, once per run, and ends nothing."""
@@ -192,7 +209,8 @@ class ModelManager:
     device; None keeps what fits into free memory. Without room, the least recently used model is
     dropped first.
 
-    Use it in a ``with`` statement, or call `close` at the end.
+    Use it in a ``with`` statement, or call `close` at the end. It belongs to the process that made
+    it: in a forked child, its methods raise ``Busy``.
     """
 
     def __init__(
@@ -211,6 +229,7 @@ class ModelManager:
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # least recently used first
         self._numbers = itertools.count(1)
         self._closed = False
+        self._process = os.getpid()
 
     def __enter__(self) -> ModelManager:
         return self
@@ -226,11 +245,13 @@ class ModelManager:
 
     def available(self) -> list[str]:
         """The names to offer: the bundled model, then other models that were loaded."""
+        self._check_process()
         with self._lock:
             return list(dict.fromkeys([DEFAULT_MODEL, *self._loaded]))
 
     def loaded(self) -> list[str]:
         """The names of the models in memory, the least recently used first."""
+        self._check_process()
         with self._lock:
             return list(self._loaded)
 
@@ -240,6 +261,7 @@ class ModelManager:
         Raises what `checkpoints.load_model` raises; ``OutOfMemory`` if the model exceeds the
         budget; ``Busy`` in a callback of a run if the model is not loaded yet.
         """
+        self._check_process()
         with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
@@ -261,6 +283,7 @@ class ModelManager:
         Returns its name. The model stays until it is unloaded, whatever the budget, and replaces a
         loaded model of the same name.
         """
+        self._check_process()
         name = name or model.name
         with self._lock:
             self._loaded[name] = _Loaded(model, 0, "its owner's")  # no device: never dropped
@@ -268,6 +291,7 @@ class ModelManager:
 
     def unload(self, name: str) -> None:
         """Drop a model, if it is loaded. Its memory is freed when runs that use it have ended."""
+        self._check_process()
         with self._lock:
             self._loaded.pop(name, None)
         _free_memory()
@@ -279,17 +303,20 @@ class ModelManager:
         on_run: Callable[[Run], object] | None = None,
         on_step: Callable[[Step], object] | None = None,
         on_state: Callable[[State], object] | None = None,
+        on_message: Callable[[str], object] | None = None,
     ) -> Job:
         """Queue a run and return at once; from any thread, also from inside a callback.
 
         ``on_run`` is called once with the `Run` before its first step: it knows the resolved
         settings, the tokens, the notices and the length; only the manager takes its steps.
-        ``on_step`` is called with each `Step`, ``on_state`` with each state. All are called on
-        the worker thread ("queued", and "stopped" before the start, on the caller's). What they
-        raise is logged and ends nothing. Raises ``InputError`` (``ImageError`` for images) for
-        what is no request and for settings that no model takes, or not this one if it is loaded;
-        ``Busy`` after `close`. Image files are read before this returns.
+        ``on_step`` is called with each `Step`, ``on_state`` with each state, ``on_message`` with
+        each new ``Job.message``. All are called on the worker thread (while the job is queued, also
+        on the caller's and on others that cancel jobs). What they raise is logged and ends nothing.
+        Raises ``InputError`` (``ImageError`` for images) for what is no request and for settings
+        that no model takes, or not this one if it is loaded; ``Busy`` after `close` and in a forked
+        process. Image files are read before this returns.
         """
+        self._check_process()
         if not isinstance(request, Request):
             raise InputError(f"submit takes a Request, got a {type(request).__name__}.")
         if not isinstance(request.model, str) or not request.model:
@@ -306,7 +333,10 @@ class ModelManager:
         AttentionSettings.of(request.attention)
         request = replace(request, settings=settings, sources=_checked(request.sources))
         number = next(self._numbers)
-        job = Job(self, number, request.model, request, on_run, on_step, on_state, start=start)
+        job = Job(
+            self, number, request.model, request, on_run, on_step, on_state,
+            on_message=on_message, start=start,
+        )  # fmt: skip
         job._tell(on_state, "queued")
         return self._enqueue(job)
 
@@ -315,7 +345,12 @@ class ModelManager:
         return self._enqueue(Job(self, next(self._numbers), name, None))
 
     def close(self) -> None:
-        """Stop all jobs, end the worker and free the models. May be called again."""
+        """Stop all jobs, end the worker and free the models. May be called again.
+
+        In a forked process, it does nothing: there is no worker to end.
+        """
+        if self._process != os.getpid():
+            return
         with self._lock:
             self._closed = True
             jobs = [*self._queue, *([self._current] if self._current else [])]
@@ -331,12 +366,40 @@ class ModelManager:
     # ---------------------------------------------------------------------------- queue and worker
 
     def _enqueue(self, job: Job) -> Job:
+        self._check_process()
         with self._lock:
             self._check_open()
             if not self._working:
                 self._start_worker()
             self._queue.append(job)
+        self._tell_queue()
         return job
+
+    def _tell_queue(self) -> None:
+        """Tell the jobs that wait what they wait for."""
+        changed = []
+        with self._lock:  # none of them begins meanwhile
+            ahead = [] if self._current is None else [self._current]
+            for job in self._queue:
+                before, job.ahead = job.message, len(ahead)
+                runs = sum(other.request is not None for other in ahead)
+                if runs:
+                    job.message = "Waiting for " + ("another run" if runs == 1 else f"{runs} runs")
+                elif ahead:
+                    job.message = ahead[0].message  # of a load, often of the model that it needs
+                if job.message != before:
+                    changed.append(job)
+                ahead.append(job)
+        for job in changed:
+            job._tell(job._on_message, job.message)
+
+    def _check_process(self) -> None:
+        if self._process != os.getpid():
+            raise Busy(
+                "This process was forked from the one whose ModelManager this is: neither its\n"
+                "thread nor its models work here. Start processes with multiprocessing's 'spawn'\n"
+                "method, and create a ModelManager in each."
+            )
 
     def _check_open(self) -> None:
         if self._closed:
@@ -366,6 +429,8 @@ class ModelManager:
                 if self._current is None:
                     self._working = False
                     return
+            self._current.ahead = 0
+            self._tell_queue()
             try:
                 self._do(self._current)
             except BaseException as error:  # whatever it is, other jobs must not wait for ever
@@ -402,6 +467,7 @@ class ModelManager:
             if found is not None:
                 self._loaded.move_to_end(name)
                 return found.model
+        self._tell_loading(job, "" if "torch" in sys.modules else "Importing PyTorch")
         job._set_state("loading")
         if job._stop.is_set():
             return None
@@ -411,9 +477,12 @@ class ModelManager:
             nonlocal claim
             claim = (needed, str(device))
             self._make_room(name, needed, device)
+            self._tell_loading(job, f"Reading the weights of {name}, {amount(needed)}")
 
         try:
-            model = self._loader()(name, make_room=make_room, stop=job._stop.is_set)
+            load = self._loader()
+            self._tell_loading(job, self._opening(name))
+            model = load(name, make_room=make_room, stop=job._stop.is_set)
         except Stopped:
             return None
         if job._stop.is_set():
@@ -422,12 +491,24 @@ class ModelManager:
             self._loaded[name] = _Loaded(model, *claim)
         return model
 
+    def _tell_loading(self, job: Job, message: str) -> None:
+        job._say(message)
+        self._tell_queue()
+
     def _loader(self) -> Callable[..., LatentDiffusion]:
         if self._load is None:
             from .checkpoints import load_model
 
             return load_model
         return self._load
+
+    def _opening(self, name: str) -> str:
+        if self._load is None:
+            from .checkpoints.hub import is_model_id
+
+            if is_model_id(name) and not Path(name).exists():
+                return f"Fetching {name} from the hub, unless it is in the cache"
+        return f"Opening {name}"
 
     def _make_room(self, name: str, needed: int, device: torch.device) -> None:
         """Drop models, the least recently used first, until ``needed`` bytes may be taken."""
@@ -468,6 +549,7 @@ class ModelManager:
         if job._stop.is_set():
             job._end("stopped", "Stopped before the first step.")
             return
+        job._say("")
         job._set_state("running")
         run = model.run(request.settings, job._start, attention=request.attention)
         if request.sources and (other := differences(request.sources, model.sources)):

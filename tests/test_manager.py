@@ -8,7 +8,9 @@ from __future__ import annotations
 import _thread
 import copy
 import gc
+import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -156,6 +158,49 @@ def test_states_come_in_order(manager: ModelManager) -> None:
     states: list[str] = []
     manager.submit(request(), on_state=states.append).result(LIMIT)
     assert states == ["queued", "loading", "running", "done"]
+
+
+def test_what_a_job_waits_for_is_said(manager: ModelManager) -> None:
+    gate = Gate()
+    manager._load.step = gate  # type: ignore[union-attr]
+    first = manager.submit(request())
+    assert gate.reached.wait(LIMIT)
+    said: list[str] = []
+    jobs = [first, *(manager.submit(request(), on_message=said.append) for _ in range(2))]
+    assert [job.ahead for job in jobs] == [0, 1, 2]
+    assert [job.message for job in jobs] == ["", "Waiting for another run", "Waiting for 2 runs"]
+    jobs[1].cancel()
+    assert (jobs[2].ahead, jobs[2].message) == (1, "Waiting for another run")
+    gate.open()
+    jobs[2].result(LIMIT)
+    assert jobs[2].ahead == 0 and jobs[2].message == ""
+    stopped = "Stopped before it began."
+    assert jobs[1].message == stopped and stopped in said
+
+
+def test_what_is_being_loaded_is_said_also_to_those_that_wait_for_it() -> None:
+    models = Models()
+    began, go = threading.Event(), threading.Event()
+    models.during = lambda _: (began.set(), go.wait(LIMIT))  # type: ignore[assignment]
+    with ModelManager(models) as manager:
+        loading = manager.warm_up("one")
+        assert began.wait(LIMIT)
+        said: list[str] = []
+        job = manager.submit(request(), on_message=said.append)
+        assert loading.message == job.message == "Opening one"
+        go.set()
+        job.result(LIMIT)
+    assert said == ["Opening one", "Reading the weights of one, 10 bytes", ""]
+
+
+def test_a_message_about_a_run_that_waits_never_outlives_its_waiting() -> None:
+    with ModelManager(Models()) as manager:
+        jobs = [manager.submit(request(2)) for _ in range(50)]
+        for job in jobs[::3]:
+            job.cancel()
+        for job in jobs:
+            job.wait(LIMIT)
+        assert not any("Waiting" in job.message or job.ahead for job in jobs)
 
 
 def test_a_loaded_model_is_not_loaded_again(manager: ModelManager) -> None:
@@ -790,6 +835,51 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     from checkpoint_files import write_folder
 
     return str(write_folder(tmp_path_factory.mktemp("manager") / "model"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("working", [True, False])
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # of threads and fork
+def test_a_forked_process_is_told_to_make_a_manager_of_its_own(working: bool) -> None:
+    gate = Gate()
+    if not working:
+        gate.open()
+    with ModelManager(Models(gate)) as manager:
+        job = manager.submit(request())
+        if working:
+            assert gate.reached.wait(LIMIT)
+        else:
+            job.result(LIMIT)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:  # must end here, whatever happens
+            said = []
+            calls: list[Callable[[], object]] = [
+                lambda: manager.submit(request()),
+                lambda: manager.load("one"),
+                lambda: manager.warm_up("other"),
+                lambda: manager.unload("one"),
+                manager.loaded,
+                job.cancel,
+                lambda: job.result(LIMIT),
+            ]
+            for call in calls:
+                try:
+                    call()
+                    said.append("taken")
+                except BaseException as error:
+                    said.append(f"{type(error).__name__}: {error}")
+            manager.close()  # has nothing to end
+            os.write(write, json.dumps(said).encode())
+            os._exit(0)
+        os.close(write)
+        with os.fdopen(read) as answers:
+            said = json.loads(answers.read())
+        assert os.waitpid(child, 0)[1] == 0
+        assert all(text.startswith("Busy: ") and "spawn" in text for text in said), said
+        assert all(len(text.splitlines()) <= 3 for text in said)
+        gate.open()
+        assert job.result(LIMIT).complete  # the parent's goes on
 
 
 def test_runs_of_many_threads_equal_their_references(folder: str) -> None:
