@@ -28,8 +28,9 @@ from ..pixels import to_image, to_tensor
 from .adversary import Adversary, adaptive_weight, found_out, told_apart
 from .checkpoint import averaged
 from .data import Pictures
-from .loop import Average, Draw, placed
+from .loop import LARGEST_SEED, Average, Draw, placed
 from .scaling import absorb_shift, quieten, standardize
+from .surroundings import drawn_from, settled
 
 SHOWN = 8  # reconstructions shown by default
 MEASURED = 256  # images on which the latents' scale is measured
@@ -167,7 +168,7 @@ class AutoencoderTask:
 
     # -- what has been learnt --------------------------------------------------------------------
 
-    @torch.no_grad()
+    @settled()
     def reconstructions(self, count: int = SHOWN) -> np.ndarray:
         """The first ``count`` images [count, H, 2 W, 3] uint8: the original on the left, its
         reconstruction by the current averaged weights on the right."""
@@ -180,6 +181,7 @@ class AutoencoderTask:
             rows.append(np.concatenate([picture, np.asarray(to_image(rebuilt))], axis=1))
         return np.stack(rows)
 
+    @settled()
     def result(self, checkpoint: str | os.PathLike[str] | None = None) -> Autoencoder:
         """The autoencoder with the current averaged weights, or those of a checkpoint file.
 
@@ -202,6 +204,7 @@ class AutoencoderTask:
         return model
 
 
+@settled()
 def autoencoder(
     pictures: Pictures,
     model: str | AutoencoderConfig | Autoencoder = "KL-f8",
@@ -254,9 +257,9 @@ def autoencoder(
         real(name, value, 0, 1e6)
     if not l1 and not l2:
         raise InputError("Without l1 and l2 nothing ties a reconstruction to its original.")
+    whole("seed", seed, 0, LARGEST_SEED)
     place = device_of(device)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         network = _network(model)
         opponent = None
         if adversary:
@@ -291,7 +294,7 @@ def autoencoder(
 def _network(model: str | AutoencoderConfig | Autoencoder) -> Autoencoder:
     """A copy or a new network, with gradients; a new network does not scale its latents."""
     if isinstance(model, Autoencoder):
-        return copy.deepcopy(model).requires_grad_(True)
+        return copy.deepcopy(model).float().requires_grad_(True)
     if isinstance(model, str):
         known = FIRST_STAGES | SCENE_STAGES
         model = known[choice("model", model, sorted(known))]

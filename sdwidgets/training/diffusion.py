@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_autoencoder
 from ..checkpoints.target import device_of
+from ..checks import whole
 from ..configs import (
     AutoencoderConfig,
     ClassConfig,
@@ -42,9 +43,10 @@ from ..pixels import to_tensor
 from ..trace import fit_preview
 from .checkpoint import averaged
 from .latents import Latents, cached_latents
-from .loop import Average, Draw, placed
+from .loop import LARGEST_SEED, Average, Draw, placed
 from .losses import even_steps, min_snr_weight, noised, target
 from .order import sample_rows
+from .surroundings import drawn_from, settled
 from .text import new_text
 
 if TYPE_CHECKING:
@@ -142,6 +144,7 @@ class DiffusionTask:
 
     # -- what has been learnt --------------------------------------------------------------------
 
+    @settled()
     def samples(self, count: int = SHOWN, seed: int = 0) -> np.ndarray:
         """Return ``count`` images [count, H, W, 3] uint8 for ``prompts`` in turn, by the averaged
         weights as they are now. Image i has the noise of ``seed`` + i."""
@@ -157,6 +160,7 @@ class DiffusionTask:
             images += [np.asarray(image) for image in run.pictures(last)]
         return np.stack(images)
 
+    @settled()
     def result(self, checkpoint: str | os.PathLike[str] | None = None) -> LatentDiffusion:
         """Return the whole model, with the averaged weights as they are now or in a checkpoint."""
         model = self._model(checkpoint)
@@ -232,6 +236,7 @@ def small_unet(
     )
 
 
+@settled()
 def diffusion(
     pictures: Pictures,
     autoencoder: Autoencoder | str | os.PathLike[str] = "emoji",
@@ -273,11 +278,12 @@ def diffusion(
     To resume a training, make its task again and pass the checkpoint to `train`.
     """
     _check(prediction=prediction, min_snr=min_snr, dropout=dropout)
+    whole("seed", seed, 0, LARGEST_SEED)
     place = device_of(device)
     if not isinstance(autoencoder, Autoencoder):
         autoencoder = load_autoencoder(autoencoder, device=place)
     side = _side(pictures, autoencoder.config.factor)
-    autoencoder = placed(copy.deepcopy(autoencoder).eval().requires_grad_(False), place)
+    autoencoder = placed(copy.deepcopy(autoencoder).float().eval().requires_grad_(False), place)
     embedders = _embedders(pictures, text, encoder, classes, seed)
     for each in embedders:
         learning = text != "frozen"
@@ -293,8 +299,7 @@ def diffusion(
 
     context_width = max((each.config.context_width for each in embedders), default=0)
     unet = unet or small_unet(autoencoder.config, side, context_width, width)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         network = UNet(unet)
     zero_residuals(network)
     return DiffusionTask(
@@ -376,6 +381,5 @@ def _embedders(
         return (new_text(pictures, seed=seed),)
     if classes is None:
         return ()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         return (ClassLabels(ClassConfig(tuple(classes), CLASS_WIDTH)),)

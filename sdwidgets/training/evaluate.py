@@ -42,6 +42,7 @@ from .checkpoint import averaged
 from .data import draw, scene_at
 from .loop import placed
 from .recognizer import Recognizer, Seen, holds, recognize
+from .surroundings import settled
 
 TEST_SEED = 1_000_000  # its scenes are in no training
 KINDS = ("one", "two", "two", "two", "three", "several")
@@ -107,6 +108,7 @@ def score(scenes: list[Scene], seen: list[Seen]) -> Score:
     )
 
 
+@settled()
 def generated(
     model: LatentDiffusion,
     scenes: list[Scene],
@@ -126,12 +128,11 @@ def generated(
             seed=[start + i for i in range(len(part))],
         )
         (last,) = deque(run, maxlen=1)
-        with torch.no_grad():
-            images.append(model.autoencoder.decode(last.x_next).clamp(-1, 1).float().cpu())
+        images.append(model.autoencoder.decode(last.x_next).clamp(-1, 1).float().cpu())
     return torch.cat(images)
 
 
-@torch.no_grad()
+@settled()
 def psnr(model: LatentDiffusion, scenes: list[Scene], glyphs: Glyphs) -> float:
     """Peak signal-to-noise ratio of the autoencoder in dB, averaged over the scenes."""
     errors = []
@@ -168,7 +169,7 @@ def area_under_curve(values: np.ndarray, mask: np.ndarray) -> float:
     return float((ranks[inside].sum() - n * (n + 1) / 2) / (n * m))
 
 
-@torch.no_grad()
+@settled()
 def attention_maps(
     model: LatentDiffusion, scene: Scene, image: Tensor, ts: list[int], generator: torch.Generator
 ) -> Tensor:
@@ -234,6 +235,7 @@ def _grounding(pairs: list[tuple[np.ndarray, np.ndarray]]) -> Grounding:
 # ------------------------------------------------------------------------- all of it
 
 
+@settled()
 def evaluate(
     model: LatentDiffusion,
     judge: Recognizer,

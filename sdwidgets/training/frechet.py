@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from ..errors import InputError
 from ..scenes import SIZE
 from .recognizer import Recognizer
+from .surroundings import settled
 
 
+@settled()
 def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     """The distance, at least 0, of the Gaussians of two sets of features [N, D] and [M, D].
 
@@ -41,7 +43,7 @@ def frechet_distance(features_a: Tensor, features_b: Tensor) -> float:
     return max(float(distance), 0.0)
 
 
-@torch.no_grad()
+@settled()
 def scene_features(judge: Recognizer, images: Tensor, batch: int = 50) -> Tensor:
     """The recogniser's features [N, 96] of images [N, 3, H, W] in [-1, 1], averaged over the image.
 

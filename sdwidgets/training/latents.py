@@ -21,6 +21,7 @@ from ..pipeline import fingerprint_of
 from ..pixels import to_tensor
 from .checkpoint import save_atomically
 from .loop import half_precision
+from .surroundings import settled
 
 if TYPE_CHECKING:
     from .data import Pictures
@@ -55,6 +56,7 @@ class Latents:
         return mean + std * noise
 
 
+@settled()
 def cached_latents(
     autoencoder: Autoencoder, pictures: Pictures, count: int, file: Path | None = None
 ) -> Latents:
@@ -121,13 +123,17 @@ class _Numbered(Dataset):
         return to_tensor(picture)[0], picture_print(picture)
 
 
-@torch.no_grad()
 def _encoded(
     autoencoder: Autoencoder, pictures: Pictures, numbers: range
 ) -> tuple[Latents, Tensor]:
     device = next(autoencoder.parameters()).device
     workers = (os.cpu_count() or 1) - 1 if device.type == "cuda" else 0
-    loader = DataLoader(_Numbered(pictures, numbers), batch_size=32, num_workers=workers)
+    loader = DataLoader(
+        _Numbered(pictures, numbers),
+        batch_size=32,
+        num_workers=workers,
+        generator=torch.Generator(),  # without one it draws from torch's own
+    )
     means, stds, prints = [], [], []
     for images, found in tqdm(loader, desc="latents", delay=3, mininterval=1):
         with half_precision(device):

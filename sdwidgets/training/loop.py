@@ -11,24 +11,30 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..checkpoints.target import device_of
-from ..checks import real, whole
+from ..checks import real, shown, whole
 from ..errors import CheckpointError, InputError, NumericsError
 from .checkpoint import check_fits, load_optimizers, read_checkpoint, save_atomically
 from .interrupts import held_back
 from .muon import Muon, split
+from .surroundings import settled
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
+
+
+LARGEST_SEED = 2**32 - 1
+"""torch's generator for CPUs has 32 bits: a larger seed would repeat a smaller one's numbers."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ class Draw:
         return self.whole(value[None]).mean(0)
 
     def _drawn(self, draw: Any, shape: tuple[int, ...]) -> Tensor:
-        whole: Tensor = draw((self.size, *shape), generator=self.generator, device=self.device)
+        whole: Tensor = draw(
+            (self.size, *shape), generator=self.generator, device=self.device, dtype=torch.float32
+        )
         return whole[self.rows]
 
 
@@ -134,7 +142,8 @@ class Plan:
     weights (AdamW), ``adversary_lr`` that of an adversary. They rise over ``warmup`` steps, stay
     constant, and fall linearly to zero over the last ``cooldown`` share of the steps, so a run can
     be made longer, or ended, at any time before that (arXiv 2405.18392). ``ema`` is the decay of
-    the weights' running average."""
+    the weights' running average. ``clip`` is the largest norm of a step's gradients. ``seed`` is
+    from 0 to 2^32 - 1. Raises InputError for numbers out of range."""
 
     steps: int
     batch_size: int = 16
@@ -154,8 +163,10 @@ class Plan:
             whole(name, getattr(self, name), 0, 10**12)
         for name in ("batch_size", "checkpoint_every"):
             whole(name, getattr(self, name), 1, 10**12)
-        for name in ("lr", "matrix_lr", "adversary_lr", "weight_decay", "clip"):
+        whole("seed", self.seed, 0, LARGEST_SEED)
+        for name in ("lr", "matrix_lr", "adversary_lr", "weight_decay"):
             real(name, getattr(self, name), 0, 1e6)
+        real("clip", self.clip, 1e-9, 1e6)  # 0 would stop all learning
         for name in ("cooldown", "ema"):
             real(name, getattr(self, name), 0, 1)
 
@@ -208,7 +219,7 @@ def half_precision(device: torch.device) -> AbstractContextManager:
 
 
 def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The random generator of a step of a run."""
+    """The random generator of a step of a run; no two seeds have the same at a step."""
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
 
 
@@ -248,7 +259,27 @@ def train(
     (then nothing is loaded); InputError for a batch that cannot be split evenly, or a task on
     another process's device.
     """
-    path = None if checkpoint is None else Path(checkpoint)
+    _check(task, plan, checkpoint)
+    steps = _steps(task, plan, None if checkpoint is None else Path(checkpoint), accelerator)
+    return _each_settled(steps)
+
+
+def _each_settled(steps: Generator[TrainStep, None, None]) -> Iterator[TrainStep]:
+    """The same steps, each made in settled surroundings; the consumer keeps its own."""
+    try:
+        while True:
+            with settled(gradients=True):
+                step = next(steps, None)
+            if step is None:
+                return
+            yield step
+    finally:
+        steps.close()
+
+
+def _steps(
+    task: Task, plan: Plan, path: Path | None, accelerator: Accelerator | None
+) -> Generator[TrainStep, None, None]:
     rank, ranks = (accelerator.process_index, accelerator.num_processes) if accelerator else (0, 1)
     if plan.batch_size % ranks:
         raise InputError(
@@ -332,6 +363,53 @@ def train(
     finally:
         if done > saved and not updating:
             save(done)
+
+
+def _check(task: object, plan: object, checkpoint: object) -> None:
+    """Raise InputError for what cannot be trained."""
+    model = getattr(task, "model", None)
+    if not isinstance(model, nn.Module) or not callable(getattr(task, "loss", None)):
+        raise InputError(
+            f"task must be a training task, got {shown(task)}.\n"
+            "Make it with training.autoencoder, training.diffusion or training.text.",
+            parameter="task",
+        )
+    if not isinstance(plan, Plan):
+        raise InputError(
+            f"plan must be a Plan, got {shown(plan)}.\nFor example: training.Plan(steps=500)",
+            parameter="plan",
+        )
+    if not isinstance(checkpoint, (str, os.PathLike, NoneType)):
+        raise InputError(
+            f"checkpoint must be the path of a file or None, got {shown(checkpoint)}.",
+            parameter="checkpoint",
+        )
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    if not trained:
+        raise InputError(
+            "The task's model has no weight that learns.\n"
+            "Call requires_grad_(True) on what is to be trained.",
+            parameter="task",
+        )
+    if any(weight.is_meta for weight in trained):
+        raise InputError(
+            "The task's model was made on the meta device: its weights have no values.\n"
+            "Make it outside of torch.device('meta').",
+            parameter="task",
+        )
+    if any(weight.is_inference() for weight in trained):
+        raise InputError(
+            "The task's model was made in torch.inference_mode(), so it cannot learn.\n"
+            "Make it outside, or train a copy: copy.deepcopy(model).",
+            parameter="task",
+        )
+    kinds = {weight.dtype for weight in trained} - {torch.float32}
+    if kinds:
+        raise InputError(
+            f"The task's model has weights in {shown(kinds.pop())}, and trainings need float32.\n"
+            "Call float() on it first. Half precision is used where it is faster.",
+            parameter="task",
+        )
 
 
 def _check_device(device: torch.device, accelerator: Accelerator) -> None:

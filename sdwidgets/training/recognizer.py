@@ -16,6 +16,7 @@ from ..pixels import to_tensor
 from ..scenes import COLORS, OBJECTS, SIZE, Glyphs, Relation, Scene, render
 from .data import scene_at
 from .loop import Average, Draw
+from .surroundings import settled
 
 NOUNS = list(OBJECTS)
 COLOR_NAMES = list(COLORS)
@@ -107,7 +108,7 @@ class Seen:
     color: str
 
 
-@torch.no_grad()
+@settled()
 def recognize(model: Recognizer, images: Tensor, smallest: int = 3) -> list[Seen]:
     """The content of each of the images [B, 3, 128, 128] in [-1, 1].
 

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from ..configs import AutoencoderConfig
 from ..models.autoencoder import Autoencoder
+from .surroundings import settled
 
 
-@torch.no_grad()
+@settled()
 def quieten(model: Autoencoder) -> None:
     """Start a KL posterior with little noise, a standard deviation of 0.05.
 
@@ -24,7 +25,7 @@ def quieten(model: Autoencoder) -> None:
     model.quant_conv.bias[half:] = -6.0
 
 
-@torch.no_grad()
+@settled()
 def standardize(model: Autoencoder, images: Tensor) -> AutoencoderConfig:
     """The model's config with the shift and scale that give the latents of whole images
     [N, 3, H, W] zero mean and unit variance (arXiv 2112.10752, appendix G)."""
@@ -37,7 +38,7 @@ def standardize(model: Autoencoder, images: Tensor) -> AutoencoderConfig:
     return replace(old, scaling_factor=scale, shift_factor=shift)
 
 
-@torch.no_grad()
+@settled()
 def absorb_shift(model: Autoencoder) -> None:
     """Move the latents' shift from the config into the two 1x1 convolutions around the latents.
 

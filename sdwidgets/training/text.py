@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoints.target import device_of
+from ..checks import whole
 from ..configs import TextConfig
 from ..errors import InputError
 from ..models.clip import CLIPText, TextStates
@@ -38,8 +39,9 @@ from ..pixels import from_levels, to_levels, to_tensor
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .checkpoint import averaged
 from .data import scene_at
-from .loop import Average, Draw
+from .loop import LARGEST_SEED, Average, Draw
 from .order import sample_rows
+from .surroundings import drawn_from, settled
 
 if TYPE_CHECKING:
     from .data import Pictures
@@ -99,6 +101,7 @@ def caption_vocabulary(folder: Path, scenes: int = 20_000) -> TextConfig:
     return build_tokenizer(folder, (scene_at(0, i).caption for i in range(scenes)))
 
 
+@settled()
 def new_text(
     pictures: Pictures, *, width: int = 64, layers: int = 2, heads: int = 4, seed: int = 0
 ) -> TextEncoder:
@@ -123,8 +126,7 @@ def new_text(
         found, width=width, layers=layers, heads=heads, hidden=4 * width,
         length=min(max(longest * 3 // 2, 6) + 2, 77),
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         return TextEncoder(config, CLIPText(config), tokenizer)
 
 
@@ -272,6 +274,7 @@ class TextTask:
         loss = contrast + 0.2 * own + 0.5 * quiet
         return {"loss": loss, "contrast": contrast, "own": own, "quiet": quiet, **right}
 
+    @settled()
     def result(self, checkpoint: str | Path | None = None) -> TextEncoder:
         """Return the frozen text encoder, with the averaged weights as they are now or in a
         checkpoint."""
@@ -280,7 +283,8 @@ class TextTask:
         else:
             weights = self.average.weights if self.average else self.model.state_dict()
         config = self.reader.config
-        model = CLIPText(config)
+        with drawn_from(0):  # all weights are replaced
+            model = CLIPText(config)
         model.load_state_dict(kept_weights(weights, config), strict=True)
         model = model.requires_grad_(False).to(next(self.model.parameters()).device)
         return TextEncoder(config, model, self.reader.tokenizer)
@@ -292,6 +296,7 @@ def _small(picture: np.ndarray) -> Tensor:
     return to_levels(image)
 
 
+@settled()
 def text(
     pictures: Pictures,
     *,
@@ -307,9 +312,9 @@ def text(
     ``count`` is how many of the images are used; they are kept in memory, scaled down. After the
     training, pass ``task.result()`` to `diffusion` as its ``encoder``.
     """
+    whole("seed", seed, 0, LARGEST_SEED)
     reader = new_text(pictures, width=width, layers=layers, heads=heads, seed=seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with drawn_from(seed):
         model = Contrast(reader.config)
     count = min(len(pictures), count or 20_000)
     return TextTask(model.to(device_of(device)), reader, pictures, count, seed=seed)

@@ -21,6 +21,7 @@ from sdwidgets.training import loop
 from sdwidgets.training.checkpoint import averaged
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.muon import orthogonalized, split
+from sdwidgets.training.order import _order
 
 HALVES_WELL = loop.halves_well  # conftest.py replaces it
 PLAN = Plan(steps=40, batch_size=8, warmup=5, checkpoint_every=10, weight_decay=0.0)
@@ -118,12 +119,31 @@ def test_the_task_is_told_the_average():
         {"matrix_lr": -1.0},
         {"ema": 1.5},
         {"checkpoint_every": 0},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"seed": 2**53},
+        {"seed": 0.5},
+        {"seed": None},
+        {"clip": 0},
+        {"batch_size": "8"},
+        {"warmup": True},
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(wrong):
     (name,) = wrong
     with pytest.raises(InputError, match=name):
         replace(PLAN, **wrong)
+
+
+@pytest.mark.parametrize("step", [0, 39, 10**12])
+def test_every_seed_that_is_taken_draws_its_own_numbers(step):
+    """Also those that differ only in high bits."""
+    seeds = [0, 1, *(2**bit for bit in range(1, 32)), loop.LARGEST_SEED]
+    drawn = {tuple(torch.rand(4, generator=loop.seeded(seed, step)).tolist()) for seed in seeds}
+    assert len(drawn) == len(seeds)
+    replace(PLAN, seed=loop.LARGEST_SEED)
+    orders = {tuple(_order(50, seed, 3)) for seed in seeds}
+    assert len(orders) == len(seeds)
 
 
 # ------------------------------------------------------------------- numbers that are not finite
