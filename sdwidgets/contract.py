@@ -87,6 +87,9 @@ LAB_SELECTION: Mapping[str, Spec] = {
 }
 """The traits of the lab that a page may set, beside the autoencoders shown."""
 
+FITS = ("crop", "pad", "stretch")
+"""The ways to bring a start image of another shape to the run's, as in `settings.FITS`."""
+
 PANELS = ("denoising", "attention", "tokens")
 """The panels of a viewer."""
 
@@ -114,6 +117,7 @@ ASKS = {
     "viewer": ("frames",),
     "picture": ("hello", "ping"),
     "studio": ("generate", "stop"),
+    "start": ("file", "take", "restore", "dismiss", "drop", "set"),
     "history": ("recall", "pin", "delete", "use", "compare", "open"),
     "training": ("hello", "pause", "resume", "stop"),
     "lab": ("file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"),

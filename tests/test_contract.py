@@ -11,7 +11,7 @@ import pytest
 from sdwidgets import contract
 from sdwidgets.lab import edits
 from sdwidgets.lab.receptive_field import Place
-from sdwidgets.settings import LIMITS, PROMPT_LENGTH
+from sdwidgets.settings import FITS, LIMITS, PROMPT_LENGTH
 from sdwidgets.trace.unpacking import PIECE_LIMIT, SIDE_LIMIT
 from sdwidgets.widgets import lab_messages
 from sdwidgets.widgets.selection import SELECTIONS
@@ -59,6 +59,10 @@ def test_what_is_selected_by_default_can_be(name: str) -> None:
 
 def test_the_lab_understands_what_its_page_asks() -> None:
     assert set(lab_messages._KINDS) == set(contract.ASKS["lab"])
+
+
+def test_a_start_image_is_brought_to_shape_as_in_a_run() -> None:
+    assert contract.FITS == FITS
 
 
 def test_the_lab_has_the_edits_of_the_contract() -> None:

@@ -3,10 +3,10 @@ import { countedUrls, FakeModel } from "../test/model";
 import lab from "./lab";
 import { pressed } from "./lab/chips";
 import { best, errorPixels, heatPixels, spot } from "./lab/comparison";
-import { partsOf, refusal } from "./lab/files";
 import { type Store, stores } from "./lab/store";
 import { read } from "./lab/traits";
 import type { Result } from "./lab/view";
+import { partsOf, refusal } from "./lib/files";
 
 const PIXELS = 4;
 

@@ -4,7 +4,6 @@ import type { Initialize, Render } from "@anywidget/types";
 import { between } from "./lab/between";
 import { chips } from "./lab/chips";
 import { comparison } from "./lab/comparison";
-import { fileIn } from "./lab/files";
 import { latents } from "./lab/latents";
 import { noise } from "./lab/noise";
 import { play } from "./lab/play";
@@ -14,6 +13,7 @@ import { tabs } from "./lab/tabs";
 import { NAMES } from "./lab/traits";
 import type { What } from "./lab/view";
 import { h, write } from "./lib/dom";
+import { takeFiles } from "./lib/files";
 import { keepKeys } from "./lib/keys";
 import "./lab.css";
 
@@ -23,38 +23,6 @@ const EVERYTHING: ReadonlySet<What> = new Set([
 ]);
 
 const PANELS = { latents, play, between, noise };
-
-/** Takes images that are dropped on the root, or pasted while the focus is in it. */
-function takeFiles(root: HTMLElement, view: Store): () => void {
-  const drag = (event: DragEvent) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault(); // else the browser opens the file, or the notebook takes it
-    event.stopPropagation();
-    root.toggleAttribute("data-dropping", event.type !== "dragleave");
-  };
-  const take = (transfer: DataTransfer | null, event: Event) => {
-    root.removeAttribute("data-dropping");
-    const file = fileIn(transfer);
-    if (file === undefined) return;
-    event.preventDefault();
-    event.stopPropagation();
-    view.open(file);
-  };
-  const drop = (event: DragEvent) => take(event.dataTransfer, event);
-  const paste = (event: ClipboardEvent) => take(event.clipboardData, event);
-  for (const name of ["dragenter", "dragover", "dragleave"] as const) {
-    root.addEventListener(name, drag);
-  }
-  root.addEventListener("drop", drop);
-  root.addEventListener("paste", paste);
-  return () => {
-    for (const name of ["dragenter", "dragover", "dragleave"] as const) {
-      root.removeEventListener(name, drag);
-    }
-    root.removeEventListener("drop", drop);
-    root.removeEventListener("paste", paste);
-  };
-}
 
 /** Draws the lab into the root; returns the undoing. */
 export function show(root: HTMLElement, view: Store): () => void {
@@ -83,7 +51,7 @@ export function show(root: HTMLElement, view: Store): () => void {
     root.dataset.active = selection.active;
   };
   update(EVERYTHING);
-  const undo = [view.onChange(update), keepKeys(root), takeFiles(root, view)];
+  const undo = [view.onChange(update), keepKeys(root), takeFiles(root, (file) => view.open(file))];
   return () => {
     for (const each of undo) each();
     for (const part of parts) part.remove?.();

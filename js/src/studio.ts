@@ -4,6 +4,7 @@ import type { Render } from "@anywidget/types";
 import { aria } from "./lib/dom";
 import { Kernel } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
+import { whenPlaced } from "./lib/placed";
 import { isActive, type Show } from "./lib/show";
 import { initialize, type Model as Reel, stores } from "./lib/store";
 import type { What } from "./lib/view";
@@ -101,13 +102,10 @@ const render: Render<Model> = ({ model, el }) => {
     el.dataset.panels = names.join(" ");
     shown.open(insideOf(view, names));
   };
-  // The host puts this element into the page after render. Then the Studio around it is known.
-  const arrived = new ResizeObserver(() => {
-    const root = el.closest<HTMLElement>(".sdw-studio");
-    if (root !== null) around ??= surroundings(root, kernel, view);
-    around?.mark();
+  const arrived = whenPlaced(el, (root) => {
+    around = surroundings(root, kernel, view);
+    around.mark();
   });
-  arrived.observe(el);
 
   open();
   update("data");
@@ -116,7 +114,7 @@ const render: Render<Model> = ({ model, el }) => {
     () => model.off("change:panels", open),
     view.onChange(update),
     keepKeys(el),
-    () => arrived.disconnect(),
+    arrived,
     () => around?.remove(),
     () => shown.remove?.(),
     () => kernel.remove(),

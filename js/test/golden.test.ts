@@ -3,13 +3,13 @@
 
 import { expect, test } from "vitest";
 import { gridOf } from "../src/lab/channel";
-import { partsOf } from "../src/lab/files";
 import { Stroke } from "../src/lab/paint";
 import { read } from "../src/lab/traits";
 import type { Data } from "../src/lab/view";
 import { bytes } from "../src/lib/bytes";
 import { type Colormap, colours } from "../src/lib/colours";
 import { curveOf } from "../src/lib/curve";
+import { partsOf } from "../src/lib/files";
 import { heat } from "../src/lib/heat";
 import { preview } from "../src/lib/latents";
 import { reelOf, unfilm } from "../src/lib/reel";

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import ipywidgets
-from PIL import Image
 
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..sampling import SAMPLERS, SCHEDULES
-
-THUMBNAIL = 64  # pixels along the longer side
+from .start import StartView
 
 
 class Controls:
-    """The fields and buttons of a Studio.
+    """The fields and buttons of a Studio. ``take`` and ``restore``: see `StartView`.
 
     ``rows``: the rows of the page, in order. ``fields``: the settings' controls by trait name.
     ``everything``: all widgets.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self, take: Callable[[bytes | None], object], restore: Callable[[bytes], str]
+    ) -> None:
         w = ipywidgets
         self.generate = w.Button(description="Generate", tooltip="Generate an image (Ctrl-Enter)")
         self.stop = w.Button(description="Stop", tooltip="Stop within a step")
@@ -32,11 +31,7 @@ class Controls:
         self.look = w.ToggleButton(
             description="See inside", tooltip="Every step, and where each word looks"
         )
-        self.drop = w.Button(
-            description="Start from noise", tooltip="Drop this image and start from noise"
-        )
-        self.start = w.Image(format="png")
-        self.start.add_class("sdw-start-picture")
+        self.start = StartView(take, restore)
         self.end_comparison = w.Button(description="Close the comparison")
         self.apart = row("apart", self.end_comparison)
         self.count = w.Label("")
@@ -55,7 +50,8 @@ class Controls:
                 options=[DEFAULT_MODEL],
                 placeholder="emoji, a folder, a file, or owner/name",
             ),
-            "strength": w.FloatText(description="strength", step=0.05),
+            "strength": self.start,
+            "fit": self.start,
             "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
             "width": w.FloatText(description="width", step=8),
@@ -63,10 +59,11 @@ class Controls:
             "batch_size": w.FloatText(description="images", step=1),
         }
         for name, field in self.fields.items():
-            field.add_class(f"sdw-{name.replace('_', '-')}")
+            if field is not self.start:
+                field.add_class(f"sdw-{name.replace('_', '-')}")
             if hasattr(field, "continuous_update"):
                 field.continuous_update = name == "prompt"  # tokens are counted live
-        buttons = ("generate", "stop", "dice", "more", "look", "drop")
+        buttons = ("generate", "stop", "dice", "more", "look")
         for name in buttons:
             getattr(self, name).add_class(f"sdw-{name}")
 
@@ -75,16 +72,15 @@ class Controls:
         seed = row("seed-row", f["seed"], self.dice)
         top = row("top", ask, self.generate, self.stop)
         numbers = f["steps"], f["guidance_scale"]
-        main = row("main", f["negative_prompt"], seed, *numbers, self.more, self.look)
+        buttons_of_main = self.more, self.look, self.start
+        main = row("main", f["negative_prompt"], seed, *numbers, *buttons_of_main)
         names = ("model", "sampler", "schedule", "width", "height", "batch_size")
         self._rest = row("rest", *(f[name] for name in names))
-        self._start_row = row("start", self.start, f["strength"], self.drop)
         fold(self._rest, True)
-        fold(self._start_row, True)
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")
-        self.rows = [top, main, self._rest, self._start_row]
+        self.rows = [top, main, self._rest]
         self.everything: tuple[Any, ...] = (
-            *f.values(), *(getattr(self, name) for name in buttons), self.count, self.start, ask,
+            *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.count, ask,
             seed, *self.rows, self.end_comparison, self.apart,
         )  # fmt: skip
         self._wrong: dict[str, InputError] = {}
@@ -117,12 +113,12 @@ class Controls:
         for name, field in self.fields.items():
             self.fill(name, getattr(settings, name))
             settings.observe(lambda change: self.fill(change.name, change.new), name)
-            field.observe(lambda change, name=name: take(name, change.new), "value")
+            field.observe(lambda change, name=name: take(name, change.new), trait_of(name))
 
     def fill(self, name: str, value: Any) -> None:
         """Put a setting's value into its field."""
         self._wrong.pop(name, None)
-        self.fields[name].value = value
+        setattr(self.fields[name], trait_of(name), value)
 
     def mark(self, parameter: str | None) -> None:
         """Mark the field that an error is about, and unmark all others."""
@@ -139,10 +135,10 @@ class Controls:
         field = self.fields["model"]
         field.options = tuple(dict.fromkeys([*field.options, *names]))
 
-    def show_start(self, image: Image.Image | None) -> None:
-        """Show the start image and its controls; None hides them."""
-        self.start.value = b"" if image is None else thumbnail(image)
-        fold(self._start_row, image is None)
+
+def trait_of(name: str) -> str:
+    """The trait of a setting's control that holds its value."""
+    return name if name in ("strength", "fit") else "value"
 
 
 def row(name: str, *children: Any) -> Any:
@@ -156,12 +152,3 @@ def row(name: str, *children: Any) -> Any:
 def fold(box: Any, folded: bool) -> None:
     """Hide or show a row."""
     (box.add_class if folded else box.remove_class)("sdw-folded")
-
-
-def thumbnail(image: Image.Image) -> bytes:
-    """The bytes of a small PNG of an image."""
-    small = image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    small.save(file, "png")
-    return file.getvalue()

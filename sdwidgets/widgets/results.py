@@ -14,7 +14,6 @@ from PIL import Image
 from ..checks import shortened
 from ..settings import Settings
 from ..trace.trace import Trace
-from .controls import THUMBNAIL
 from .final import SHOWN, jpeg
 from .stage import Reel
 
@@ -29,6 +28,9 @@ PINNED = 12
 
 TRACES = 4
 """Newest results whose record, with every step, is kept, too, as are those of pinned results."""
+
+THUMBNAIL = 64
+"""Pixels along the longer side of a thumbnail."""
 
 TILES = 4
 """The most images of a batch on a thumbnail."""
@@ -149,9 +151,9 @@ def title_of(model: str, settings: Settings, start: bool) -> str:
         f"negative prompt {negative!r}" if negative else "",
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",
-        f"guidance {settings.guidance_scale:g}",
+        "" if settings.guidance_scale is None else f"guidance {settings.guidance_scale:g}",
         f"from an image, strength {settings.strength:g}" if start else "",
-        f"{settings.width} x {settings.height}",
+        f"{settings.width} x {settings.height}" if settings.width and settings.height else "",
         name_of(model),
     ]
     return ", ".join(part for part in parts if part)

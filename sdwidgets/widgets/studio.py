@@ -17,13 +17,14 @@ from ..contract import PANELS
 from ..errors import Busy, InputError, SDWidgetsError
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..sampling import SAMPLERS, SCHEDULES
-from ..settings import LIMITS, Settings
+from ..settings import FITS, LIMITS, Settings
+from ..trace.png import read_record, read_settings
 from . import kernel
 from .compare import Compare
 from .controls import Controls
 from .final import finals
 from .history import History
-from .results import Result
+from .results import Result, name_of
 from .running import Running
 from .setting import Seed, Setting, StartImage
 from .stage import Reel, Stage
@@ -41,6 +42,7 @@ SETTINGS = (
     "steps",
     "guidance_scale",
     "strength",
+    "fit",
     "sampler",
     "schedule",
     "width",
@@ -94,6 +96,9 @@ class Studio(ipywidgets.VBox):
     strength = Setting(0.8)
     """How much of the start image changes: 1 is everything, near 0 almost nothing."""
 
+    fit = Setting(FITS[0])
+    """How a start image of another shape is brought to the run's: "crop", "pad" or "stretch"."""
+
     sampler = Setting(SAMPLERS[0])
     """The method that steps from one noise level to the next."""
 
@@ -137,7 +142,7 @@ class Studio(ipywidgets.VBox):
                 f"Studio() has no setting {unknown[0]!r}. Known: {', '.join(sorted(known))}."
             )
         self.view = Stage()
-        self.controls = Controls()
+        self.controls = Controls(self._take_image, self._restore)
         self._lock = self.view.lock
         self._manager = manager
         self.history = History({"recall": self._recall, "use": self._use, "compare": self._compare})
@@ -266,12 +271,11 @@ class Studio(ipywidgets.VBox):
         self.observe(lambda _: self._count_tokens(), ["model", "prompt"])
         self.observe(lambda _: self._reshape(), ["width", "height"])
         self._reshape()
-        self.observe(lambda _: c.show_start(self.image), "image")
-        c.show_start(self.image)
+        self.observe(lambda _: self._show_start(), ["image", "fit", "width", "height"])
+        self._show_start()
         self.observe(lambda _: self._open_or_close(), "inside")
         self._open_or_close()
         c.look.observe(lambda change: self.set_trait("inside", change.new), "value")
-        c.drop.on_click(lambda _: self.set_trait("image", None))
         c.dice.on_click(lambda _: self.set_trait("seed", None))
         c.generate.on_click(lambda _: self._clicked())
         c.stop.on_click(lambda _: self.stop())
@@ -301,9 +305,8 @@ class Studio(ipywidgets.VBox):
 
     def _reshape(self) -> None:
         """Give the empty stage the shape of the image to come."""
-        sides = self.width, self.height
-        if not self.view.pictures and all(0 < side <= LIMITS["width"][1] for side in sides):
-            self.view.shape = list(sides)
+        if not self.view.pictures and self._is_size():
+            self.view.shape = [self.width, self.height]
 
     def _open_or_close(self) -> None:
         """Open or close the panels of a run's inside."""
@@ -335,6 +338,46 @@ class Studio(ipywidgets.VBox):
             self._clicked()
         elif kind == "stop":
             self.stop()
+
+    def _take_image(self, file: bytes | None) -> None:
+        """Start from an image file, or from noise."""
+        self.image = file
+
+    def _show_start(self) -> None:
+        """Show the start image as a run begins from it."""
+        if self._is_size():
+            self.controls.start.show(self.image, (self.width, self.height))
+
+    def _is_size(self) -> bool:
+        return all(0 < side <= LIMITS["width"][1] for side in (self.width, self.height))
+
+    def _restore(self, file: bytes) -> str:
+        """Load the settings inside a PNG; return what to say about it."""
+        settings = read_settings(file, partial=True)
+        made_by = str((read_record(file) or {}).get("model"))
+        known = made_by in self.manager.available()  # others would be fetched by a stranger's file
+        with self._lock:
+            self._load(made_by if known else self.model, settings)
+        said = ["The settings of the file are loaded."]
+        if not known:
+            said.append(f"Another model made the image: {shortened(name_of(made_by), 60)}.")
+        try:
+            read_settings(file)
+        except InputError:
+            said.append("It was made from an image that is not in the file.")
+        return " ".join(said)
+
+    def _load(self, model: str, settings: Settings) -> None:
+        """Take these settings, all or none, and show them in their fields; None stays as it is."""
+        values = {name: getattr(settings, name) for name in SETTINGS}
+        if any(isinstance(value, tuple) for value in values.values()):
+            raise InputError("These are the settings of a batch; the Studio takes single values.")
+        self.model = model
+        for name, value in values.items():
+            if value is not None:
+                setattr(self, name, value)
+                self.controls.fill(name, getattr(self, name))
+        self._chosen.update(OWN)
 
     def _use(self, number: int, index: int) -> None:
         """Start from an image of an earlier result."""
@@ -370,11 +413,8 @@ class Studio(ipywidgets.VBox):
         if result is None:
             return
         with self._lock:
-            self.model, self.image = result.model, result.start
-            for name in SETTINGS:
-                setattr(self, name, getattr(result.settings, name))
-                self.controls.fill(name, getattr(self, name))
-            self._chosen.update(OWN)
+            self._load(result.model, result.settings)
+            self.image = result.start
             if self._goes_on():
                 return
             self.controls.mark(None)

@@ -28,13 +28,16 @@ from sdwidgets.manager import ModelManager
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
+from sdwidgets.trace.images import encode_png
 from sdwidgets.widgets import PictureView, Studio
 from sdwidgets.widgets import picture as picture_module
 from sdwidgets.widgets import results as results_module
 from sdwidgets.widgets import studio as studio_module
+from sdwidgets.widgets.controls import trait_of
 from sdwidgets.widgets.reel import FRAMES, SAVED
 from sdwidgets.widgets.results import Results
 from sdwidgets.widgets.stage import MORE
+from sdwidgets.widgets.upload import PART
 
 WAIT = 60  # seconds, never reached
 
@@ -75,14 +78,14 @@ def test_a_trait_and_its_control_are_one(studio: Studio) -> None:
 
 @pytest.mark.parametrize("name", ["model", *studio_module.SETTINGS])
 def test_every_setting_can_be_observed(studio: Studio, name: str) -> None:
-    new = {"sampler": "euler", "schedule": "karras", "guidance_scale": 2.5}.get(
+    new = {"sampler": "euler", "schedule": "karras", "guidance_scale": 2.5, "fit": "pad"}.get(
         name, "x" if isinstance(getattr(studio, name), str) else 24
     )
     seen: list[Any] = []
     studio.observe(lambda change: seen.append(change.new), name)
     setattr(studio, name, new)
     assert seen == [new]
-    assert studio.controls.fields[name].value == new
+    assert getattr(studio.controls.fields[name], trait_of(name)) == new
 
 
 def test_settings_are_those_of_a_run(make_studio: Callable[..., Studio]) -> None:
@@ -319,15 +322,146 @@ def test_an_image_to_begin_from_is_what_the_run_begins_from(studio: Studio, mode
     assert np.array_equal(trace.image, wanted.image)
 
 
-def test_the_row_of_the_image_to_begin_from_is_there_with_it_alone(studio: Studio) -> None:
-    folded = "sdw-folded"
-    assert folded in classes(studio.controls.rows[-1])
+def test_the_start_image_is_shown_as_a_run_begins_from_it(studio: Studio) -> None:
+    start = studio.controls.start
+    assert start.thumbnail == b""
     studio.image = np.zeros((20, 30, 3), np.uint8)
-    assert folded not in classes(studio.controls.rows[-1])
-    assert Image.open(io.BytesIO(studio.controls.start.value)).size == (30, 20)
-    studio.controls.drop.click()
+    assert Image.open(io.BytesIO(start.thumbnail)).size == (16, 16)
+    assert start.note == "30 x 20 pixels, brought to 16 x 16: what stands out is cut off"
+    assert start.reshaped
+    studio.fit = "pad"
+    assert start.note.endswith("its edges are repeated around it")
+    studio.width, studio.height = 48, 32
+    assert start.note == "30 x 20 pixels, brought to 48 x 32"
+    assert not start.reshaped
+
+
+def upload(data: bytes, name: str = "cat.png", size: int | None = None) -> list[tuple[Any, Any]]:
+    """The messages of a page that sends a file, with their buffers."""
+    parts = [data[i : i + PART] for i in range(0, len(data), PART)] or [b""]
+    total = len(data) if size is None else size
+    message = {"kind": "file", "name": name, "size": total, "parts": len(parts), "second": False}
+    return [({**message, "part": i}, [part]) for i, part in enumerate(parts)]
+
+
+def send(studio: Studio, data: bytes, **more: Any) -> None:
+    for message, buffers in upload(data, **more):
+        studio.controls.start._handle_custom_msg(message, buffers)
+
+
+def png_of(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "png")
+    return file.getvalue()
+
+
+def test_an_image_file_of_the_page_is_started_from(studio: Studio, say: Say) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
+    file = png_of(Image.fromarray(noise))
+    assert len(file) > PART  # so it comes in parts
+    send(studio, file)
+    assert np.array_equal(np.asarray(studio.image), noise)
+    say(studio.controls.start, {"kind": "drop"})
     assert studio.image is None
-    assert folded in classes(studio.controls.rows[-1])
+
+
+@pytest.mark.parametrize(
+    ("data", "size", "words"),
+    [(b"no image", None, "cannot be read"), (b"", None, "cannot be read"),
+     (b"x", 2**30, "1024.0 MB; at most 16")],
+)  # fmt: skip
+def test_a_file_that_is_no_image_is_refused_in_words_and_the_image_stays(
+    studio: Studio, data: bytes, size: int | None, words: str
+) -> None:
+    studio.image = Image.new("RGB", (16, 16), "red")
+    send(studio, data, size=size)
+    assert words in studio.controls.start.problem
+    assert studio.image is not None
+    send(studio, png_of(Image.new("RGB", (16, 16), "blue")))
+    assert studio.controls.start.problem == ""
+    assert studio.image.getpixel((0, 0)) == (0, 0, 255)
+
+
+def test_a_file_with_settings_is_offered_and_restores_them(
+    studio: Studio, manager: Any, say: Say
+) -> None:
+    studio.prompt, studio.seed, studio.steps = "a dog", 5, 3
+    studio.generate()
+    file = studio.wait(WAIT).png()
+    studio.prompt, studio.seed, studio.steps, studio.model = "a cat", 6, 4, "tiny too"
+    start = studio.controls.start
+    send(studio, file)
+    assert start.offer.startswith("cat.png was made with: a dog, seed 5, 3 steps")
+    assert (studio.image, studio.seed) == (None, 6)
+    say(start, {"kind": "restore"})
+    assert (studio.prompt, studio.seed, studio.steps) == ("a dog", 5, 3)
+    assert studio.model == "tiny"
+    assert studio.controls.fields["prompt"].value == "a dog"
+    assert (start.offer, studio.image) == ("", None)
+    assert start.message.startswith("The settings of the file are loaded")
+    say(start, {"kind": "restore"})  # a second click
+    send(studio, file)
+    say(start, {"kind": "take"})
+    assert studio.image.size == (16, 16)
+    assert start.offer == ""
+
+
+def test_a_file_of_an_image_to_image_run_says_what_it_lacks(studio: Studio, say: Say) -> None:
+    studio.image, studio.strength = Image.new("RGB", (16, 16), "red"), 0.5
+    studio.generate()
+    file = studio.wait(WAIT).png()
+    studio.image, studio.strength = None, 0.8
+    send(studio, file)
+    assert "from an image, strength 0.5" in studio.controls.start.offer
+    say(studio.controls.start, {"kind": "restore"})
+    assert studio.strength == 0.5
+    assert "from an image that is not in the file" in studio.controls.start.message
+
+
+def test_a_file_does_not_choose_a_model_that_was_never_loaded(studio: Studio, say: Say) -> None:
+    record = {"model": "stranger/model", "settings": {"prompt": "a dog", "seed": 9}}
+    send(studio, encode_png(Image.new("RGB", (16, 16)), record))
+    say(studio.controls.start, {"kind": "restore"})
+    assert (studio.model, studio.prompt, studio.seed) == ("tiny", "a dog", 9)
+    assert "Another model made the image: stranger/model" in studio.controls.start.message
+
+
+def test_the_settings_of_a_batch_are_refused_and_none_is_taken(
+    studio: Studio, model: Any, say: Say
+) -> None:
+    settings = Settings(prompt=("a", "b"), seed=9, steps=2).checked(model.config)
+    record = {"model": "tiny", "settings": settings.as_dict()}
+    send(studio, encode_png(Image.new("RGB", (16, 16)), record))
+    say(studio.controls.start, {"kind": "restore"})
+    assert "batch" in studio.controls.start.problem
+    assert (studio.prompt, studio.seed, studio.steps) == ("a cat", 0, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kept"),
+    [("strength", 0.25, 0.25), ("strength", 7, 0.8), ("strength", True, 0.8),
+     ("strength", "x", 0.8), ("fit", "pad", "pad"), ("fit", "tear", "crop"),
+     ("fit", ["pad"], "crop"), ("seed", 3, 0)],
+)  # fmt: skip
+def test_the_page_sets_strength_and_fit_within_their_limits(
+    studio: Studio, say: Say, name: str, value: Any, kept: Any
+) -> None:
+    say(studio.controls.start, {"kind": "set", "name": name, "value": value})
+    assert getattr(studio, name) == kept
+
+
+@pytest.mark.parametrize(
+    "message",
+    [None, 3, {}, {"kind": "take"}, {"kind": "restore"}, {"kind": ["drop"]}, {"kind": "file"},
+     {"kind": "file", "name": "x", "size": 1, "part": 1, "parts": 1}, {"kind": "set"}],
+)  # fmt: skip
+def test_messages_about_a_start_image_that_are_not_understood_are_ignored(
+    studio: Studio, say: Say, message: Any
+) -> None:
+    before = studio.controls.start.get_state()
+    say(studio.controls.start, message)
+    studio.controls.start.set_state({"thumbnail": b"x", "offer": "x"})
+    assert studio.controls.start.get_state() == before
 
 
 def test_what_is_no_image_is_refused_where_it_is_set(studio: Studio) -> None:

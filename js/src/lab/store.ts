@@ -3,9 +3,9 @@
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "../lib/choices";
 import { LAB_SELECTION, MOST_AUTOENCODERS as MOST } from "../lib/contract";
+import { partsOf, refusal } from "../lib/files";
 import { valid } from "../lib/selection";
 import { oneForEach } from "../lib/shared";
-import { partsOf, refusal } from "./files";
 import { NAMES, read } from "./traits";
 import type { Data, Here, LabView, Selection, What } from "./view";
 

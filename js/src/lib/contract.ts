@@ -71,6 +71,9 @@ export const LAB_SELECTION = {
   view: { kind: "choice", default: "rebuilt", among: ["rebuilt", "error", "slider"] },
 } as const;
 
+/** The ways to bring a start image of another shape to the run's, as in `settings.FITS`. */
+export const FITS = ["crop", "pad", "stretch"] as const;
+
 /** The panels of a viewer. */
 export const PANELS = ["denoising", "attention", "tokens"] as const;
 
@@ -97,6 +100,7 @@ export const ASKS = {
   viewer: ["frames"],
   picture: ["hello", "ping"],
   studio: ["generate", "stop"],
+  start: ["file", "take", "restore", "dismiss", "drop", "set"],
   history: ["recall", "pin", "delete", "use", "compare", "open"],
   training: ["hello", "pause", "resume", "stop"],
   lab: ["file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"],

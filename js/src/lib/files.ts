@@ -1,0 +1,62 @@
+// An image file on its way to the kernel, in parts that every server lets through.
+
+import { bytes } from "./bytes";
+import { UPLOAD } from "./contract";
+
+const { largest: LARGEST, part: PART } = UPLOAD;
+
+/** Why a file cannot be sent, in words; undefined if it can. */
+export function refusal(file: { name: string; size: number }): string | undefined {
+  if (file.size <= LARGEST) return undefined;
+  const size = (file.size / 2 ** 20).toFixed(1);
+  return (
+    `${file.name || "The file"} has ${size} MB; at most ${LARGEST / 2 ** 20} MB are taken.\n` +
+    "Save the image smaller and open that."
+  );
+}
+
+/** A file's messages to the kernel, in order, each with its bytes. */
+export async function partsOf(file: File, second: boolean) {
+  const data = bytes(await file.arrayBuffer());
+  const parts = Math.max(Math.ceil(data.length / PART), 1);
+  const { name, size } = file;
+  return Array.from({ length: parts }, (_, part) => {
+    const message = { kind: "file", name, size, part, parts, second };
+    return { message, data: data.slice(part * PART, (part + 1) * PART).buffer };
+  });
+}
+
+/**
+ * Takes files that are dropped on the root, or pasted while the focus is in it; returns the undoing.
+ * While a file is over it, the root has the attribute `data-dropping`.
+ */
+export function takeFiles(root: HTMLElement, open: (file: File) => void): () => void {
+  const drag = (event: DragEvent) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault(); // else the browser opens the file, or the notebook takes it
+    event.stopPropagation();
+    root.toggleAttribute("data-dropping", event.type !== "dragleave");
+  };
+  const take = (transfer: DataTransfer | null, event: Event) => {
+    root.removeAttribute("data-dropping");
+    const file = transfer?.files[0];
+    if (file === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    open(file);
+  };
+  const paste = (event: ClipboardEvent) => {
+    // Office programs add an image of the text that was copied. In a field, the text is meant.
+    const isField = (event.target as Element | null)?.closest("input, textarea") != null;
+    if (isField && event.clipboardData?.types.includes("text/plain")) return;
+    take(event.clipboardData, event);
+  };
+  const off = new AbortController();
+  const options = { signal: off.signal };
+  for (const name of ["dragenter", "dragover", "dragleave"] as const) {
+    root.addEventListener(name, drag, options);
+  }
+  root.addEventListener("drop", (event) => take(event.dataTransfer, event), options);
+  root.addEventListener("paste", paste, options);
+  return () => off.abort();
+}

@@ -1,0 +1,136 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { countedUrls, FakeModel } from "../test/model";
+import start from "./start";
+
+let model: FakeModel;
+let root: HTMLElement;
+let el: HTMLElement;
+let undo: () => void;
+let urls: Set<string>;
+
+const find = <T extends HTMLElement>(selector: string) => el.querySelector(selector) as T;
+const text = (selector: string) => find(selector).textContent;
+const button = (words: string) =>
+  [...el.querySelectorAll("button")].find((one) => one.textContent === words) as HTMLElement;
+const file = (size = 3, name = "cat.png") => new File([new Uint8Array(size)], name);
+/** What the page's file reading needs to come to its end. */
+const settled = () => vi.waitFor(() => expect(model.sent.length).toBeGreaterThan(0));
+
+/** Something that is dropped or pasted on an element. */
+function give(target: Element, type: "drop" | "paste", files: File[], types: string[] = ["Files"]) {
+  const event = new Event(type, { bubbles: true, cancelable: true });
+  const name = type === "drop" ? "dataTransfer" : "clipboardData";
+  Object.defineProperty(event, name, { value: { files, types } });
+  target.dispatchEvent(event);
+  return event;
+}
+
+beforeEach(() => {
+  urls = countedUrls();
+  vi.stubGlobal(
+    "ResizeObserver",
+    class {
+      constructor(readonly callback: () => void) {}
+      observe() {
+        queueMicrotask(this.callback);
+      }
+      disconnect() {}
+    },
+  );
+  model = new FakeModel({
+    ...{ thumbnail: new Uint8Array(), note: "", reshaped: false, strength: 0.8, fit: "crop" },
+    ...{ offer: "", message: "", problem: "" },
+  });
+  root = document.createElement("div");
+  root.className = "sdw-studio";
+  el = document.createElement("div");
+  root.append(el, document.createElement("textarea"));
+  document.body.replaceChildren(root);
+  undo = start.render({ model, el } as never) as () => void;
+});
+afterEach(() => {
+  undo();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+test("without an image there is a button alone", () => {
+  expect([find(".sdw-start-image").hidden, find(".sdw-start-offer").hidden]).toEqual([true, true]);
+  expect(el.hasAttribute("data-open")).toBe(false);
+  expect(button("Start image…")).toBeDefined();
+});
+
+test("with an image come its size, its strength and, of another shape, how it is fitted", () => {
+  model.change({ thumbnail: new Uint8Array([1]), note: "20 x 10 pixels", reshaped: true });
+  expect(text(".sdw-start-note")).toBe("20 x 10 pixels");
+  expect([find(".sdw-start-image").hidden, find(".sdw-start-fit").hidden]).toEqual([false, false]);
+  expect(text("output")).toBe("0.80");
+  model.change({ reshaped: false, strength: 0.3 });
+  expect([find(".sdw-start-fit").hidden, text("output")]).toEqual([true, "0.30"]);
+});
+
+test("strength and fit are told, and so is the wish to start from noise", () => {
+  const slider = find<HTMLInputElement>("input[type=range]");
+  slider.value = "0.5";
+  slider.dispatchEvent(new Event("change"));
+  const fit = find<HTMLSelectElement>("select");
+  fit.value = "pad";
+  fit.dispatchEvent(new Event("change"));
+  button("Start from noise").click();
+  expect(model.sent).toEqual([
+    { kind: "set", name: "strength", value: 0.5 },
+    { kind: "set", name: "fit", value: "pad" },
+    { kind: "drop" },
+  ]);
+});
+
+test("a file dropped anywhere on the Studio goes to the kernel, in parts", async () => {
+  await Promise.resolve();
+  const event = give(root, "drop", [file(2 ** 20 + 1)]);
+  expect(event.defaultPrevented).toBe(true);
+  expect(text(".sdw-start-said")).toBe("Opening cat.png");
+  await settled();
+  expect(model.sent.map(({ kind, part, parts }) => [kind, part, parts])).toEqual([
+    ["file", 0, 2],
+    ["file", 1, 2],
+  ]);
+  model.change({ thumbnail: new Uint8Array([1]) });
+  expect(text(".sdw-start-said")).toBe("");
+});
+
+test("a pasted image is taken, but text that is pasted into a field stays text", async () => {
+  await Promise.resolve();
+  const field = root.querySelector("textarea") as Element;
+  const both = give(field, "paste", [file()], ["text/plain", "Files"]);
+  expect([both.defaultPrevented, text(".sdw-start-said")]).toEqual([false, ""]);
+  give(field, "paste", [file()]);
+  expect(text(".sdw-start-said")).toBe("Opening cat.png");
+  await settled();
+});
+
+test("a file that is too large is refused with its size, and nothing is sent", async () => {
+  await Promise.resolve();
+  give(root, "drop", [file(17 * 2 ** 20)]);
+  expect(text(".sdw-error")).toContain("cat.png has 17.0 MB; at most 16 MB are taken");
+  expect(model.sent).toEqual([]);
+  model.change({ thumbnail: new Uint8Array([1]) });
+  expect(text(".sdw-error")).toBe("");
+});
+
+test("a file with settings asks what it is for", () => {
+  model.change({ offer: "<b>a cat</b>, seed 7" });
+  expect([text(".sdw-start-found"), find(".sdw-start-offer").hidden]).toEqual([
+    "<b>a cat</b>, seed 7",
+    false,
+  ]);
+  for (const words of ["Restore its settings", "Start from it", "Neither"]) button(words).click();
+  expect(model.sent.map(({ kind }) => kind)).toEqual(["restore", "take", "dismiss"]);
+});
+
+test("removed, it listens to nothing and keeps no address", async () => {
+  await Promise.resolve();
+  model.change({ thumbnail: new Uint8Array([1]) });
+  undo();
+  expect([model.listening, urls.size]).toEqual([0, 0]);
+  expect(give(root, "drop", [file()]).defaultPrevented).toBe(false);
+});

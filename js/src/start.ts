@@ -1,0 +1,172 @@
+// The image that the Studio's runs start from: opened, dropped or pasted, shown, and removed.
+
+import type { Render } from "@anywidget/types";
+import { addressOf, type Binary, bytes } from "./lib/bytes";
+import { quietly } from "./lib/choices";
+import { type ASKS, FITS } from "./lib/contract";
+import { aria, h, on, write } from "./lib/dom";
+import { partsOf, refusal, takeFiles } from "./lib/files";
+import { keepKeys } from "./lib/keys";
+import { whenPlaced } from "./lib/placed";
+import "./start.css";
+
+export interface Model {
+  thumbnail: Binary; // PNG; empty without an image
+  note: string; // its size, and what is done to it
+  reshaped: boolean; // whether it has another shape than the images to come
+  strength: number;
+  fit: string;
+  offer: string; // the settings in the last file, in words
+  message: string;
+  problem: string;
+}
+
+type Kind = (typeof ASKS)["start"][number];
+
+const SHAPING: Record<(typeof FITS)[number], string> = {
+  crop: "crop",
+  pad: "pad",
+  stretch: "stretch",
+};
+
+const render: Render<Model> = ({ model, el }) => {
+  const ask = (kind: Kind, more: object = {}, data: ArrayBuffer[] = []) =>
+    quietly(() => model.send({ kind, ...more }, undefined, data));
+  const button = (words: string, title: string, act: () => void) => {
+    const made = h("button", { class: "sdw-button", title }, words);
+    on(made, "click", act);
+    return made;
+  };
+
+  // ---------------------------------------------------------------------------- a file comes
+
+  const input = h("input", { type: "file", accept: "image/*", hidden: true });
+  const choose = button(
+    "Start image…",
+    "Start from an image: choose, drop or paste one. A PNG made here also holds its settings",
+    () => input.click(),
+  );
+  on(input, "change", () => {
+    const file = input.files?.[0];
+    if (file) open(file);
+    input.value = ""; // so that the same file can be opened again
+  });
+  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
+  const open = (file: File) => {
+    const problem = refusal(file);
+    said = {
+      words: problem ?? `Opening ${file.name || "the image"}`,
+      wrong: problem !== undefined,
+    };
+    show();
+    if (problem !== undefined) return;
+    partsOf(file, false).then(
+      (parts) => {
+        for (const { message, data } of parts) ask("file", message, [data]);
+      },
+      () => {
+        said = { words: `${file.name || "The file"} cannot be read.`, wrong: true };
+        show();
+      },
+    );
+  };
+
+  // ------------------------------------------------------------------------------- the image
+
+  const picture = h("img", { class: "sdw-start-thumb", alt: "the image to start from" });
+  const note = h("p", "sdw-start-note");
+  const slider = h("input", { type: "range", min: 0.05, max: 1, step: 0.05 });
+  const value = h("output", {});
+  const strength = h("label", "sdw-start-strength", "strength", slider, value);
+  strength.title = "How much of the image changes: 1 is everything, near 0 almost nothing";
+  on(slider, "input", () => write(value, Number(slider.value).toFixed(2)));
+  on(slider, "change", () => ask("set", { name: "strength", value: Number(slider.value) }));
+  const fit = h("select", {}, ...FITS.map((name) => h("option", { value: name }, SHAPING[name])));
+  on(fit, "change", () => ask("set", { name: "fit", value: fit.value }));
+  const shape = h("label", "sdw-start-fit", "other shape", fit);
+  const remove = button("Start from noise", "Remove this image", () => {
+    ask("drop");
+    choose.focus();
+  });
+  const image = h(
+    "div",
+    "sdw-start-image",
+    picture,
+    h("div", "sdw-start-words", note, shape),
+    strength,
+    remove,
+  );
+
+  // --------------------------------------------------------------- a file with settings inside
+
+  const found = h("p", "sdw-start-found");
+  const offer = h(
+    "div",
+    { class: "sdw-start-offer", role: "group", "aria-label": "A file with settings" },
+    found,
+    button("Restore its settings", "Prompt, seed and all other settings of that image", () =>
+      ask("restore"),
+    ),
+    button("Start from it", "Start the next run from this image", () => ask("take")),
+    button("Neither", "Leave everything as it is", () => ask("dismiss")),
+  );
+  const status = h("p", { class: "sdw-start-said", role: "status", dir: "auto" });
+  const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
+  el.classList.add("sdw", "sdw-start");
+  el.replaceChildren(choose, input, image, offer, status, error);
+
+  // ------------------------------------------------------------------------------------ show
+
+  let url = "";
+  let drawn: unknown;
+  const forget = () => URL.revokeObjectURL(url);
+  function show() {
+    const thumbnail = model.get("thumbnail");
+    const there = bytes(thumbnail).length > 0;
+    if (thumbnail !== drawn) {
+      drawn = thumbnail;
+      forget();
+      url = there ? addressOf(thumbnail, "image/png") : "";
+      if (there) picture.src = url;
+      else picture.removeAttribute("src");
+    }
+    image.hidden = !there;
+    write(note, model.get("note") ?? "");
+    shape.hidden = !model.get("reshaped");
+    fit.value = model.get("fit");
+    const share = model.get("strength");
+    slider.value = String(share);
+    write(value, share.toFixed(2));
+    const words = model.get("offer") ?? "";
+    offer.hidden = words === "";
+    write(found, words);
+    write(status, said ? (said.wrong ? "" : said.words) : (model.get("message") ?? ""));
+    write(error, said ? (said.wrong ? said.words : "") : (model.get("problem") ?? ""));
+    write(choose, there ? "Another image…" : "Start image…");
+    aria(el, "busy", said !== undefined && !said.wrong);
+    el.toggleAttribute(
+      "data-open",
+      there || words !== "" || status.textContent !== "" || error.textContent !== "",
+    );
+  }
+  const heard = () => {
+    said = undefined;
+    show();
+  };
+  show();
+  model.on("change", heard);
+  let letGo = () => {};
+  const placed = whenPlaced(el, (root) => {
+    letGo = takeFiles(root, open);
+  });
+  const free = keepKeys(el);
+  return () => {
+    model.off("change", heard);
+    placed();
+    letGo();
+    free();
+    forget();
+  };
+};
+
+export default { render };
