@@ -309,6 +309,37 @@ test("every image is saved as a file that says what it is", () => {
   expect(saved).toEqual(["a-cat-seed-7.png", "a-cat-seed-8.png"]);
 });
 
+test("only what is on show is downloaded", () => {
+  const saved: string[] = [];
+  vi.spyOn(HTMLAnchorElement.prototype, "click").mockImplementation(function (
+    this: HTMLAnchorElement,
+  ) {
+    saved.push(this.download);
+  });
+  const button = find(".sdw-download");
+  const seeds = [png(), { ...png(), seed: 8 }];
+  begin(1, 3, { prompts: ["a cat", "a cat"] });
+  model.change({ state: "done", message: "Done", pictures: seeds, current: 1 });
+  refresh();
+  model.change({ panels: ["denoising"], picture: 1 });
+  button.click();
+  expect(saved.splice(0)).toEqual(["a-cat-seed-8.png"]); // a single image is on show
+  model.change({ panels: [] });
+
+  begin(2, 2); // the images of the run before are no longer on show
+  model.change({ state: "stopped", message: "Stopped" });
+  refresh();
+  button.click();
+  expect([button.getAttribute("aria-disabled"), button.title, saved]).toEqual([
+    "true",
+    "The run on show has no image",
+    [],
+  ]);
+  model.change({ ...empty(), state: "error", message: "No memory" }); // they are again
+  button.click();
+  expect(saved).toEqual(["a-cat-seed-7.png", "a-cat-seed-8.png"]);
+});
+
 // -------------------------------------------------------------------------------- seen inside
 
 test("opened, it has the panels of a viewer, and the stage is as it was", () => {

@@ -94,10 +94,16 @@ class Controls:
         """
         return next(iter(self._wrong.values()), None)
 
-    def tie(self, settings: Any, refuse: Callable[[InputError], None]) -> None:
+    def tie(
+        self,
+        settings: Any,
+        refuse: Callable[[InputError], None],
+        accept: Callable[[str], None],
+    ) -> None:
         """Keep each field and the trait of the same name in ``settings`` equal.
 
-        ``refuse`` is called with the error if the trait rejects a field's value.
+        ``refuse`` is called with the error if the trait rejects a field's value, ``accept`` with
+        the setting's name if it takes it.
         """
 
         def take(name: str, value: Any) -> None:
@@ -109,6 +115,8 @@ class Controls:
             except InputError as error:
                 self._wrong[name] = error
                 refuse(error)
+            else:
+                accept(name)
 
         for name, field in self.fields.items():
             self.fill(name, getattr(settings, name))

@@ -26,9 +26,10 @@ LONGEST_PAUSE = 0.5  # seconds between looks at the view while nothing happens
 class Running:
     """Submits a request, shows its steps in a view and reports its progress.
 
-    Three kinds of threads meet here. The worker must not wait: it only leaves the run, its states
-    and its steps here. This run's own thread passes them to the view and calls ``on_state``,
-    ``on_run`` and, last, ``on_end``. Any thread may call `start` and `stop` and read attributes.
+    Three kinds of threads meet here. The worker must not wait: it only leaves the run, its states,
+    messages and steps here. This run's own thread passes them to the view and calls ``on_state``,
+    ``on_message`` (before the first step), ``on_run`` and, last, ``on_end``. Any thread may call
+    `start` and `stop` and read attributes.
 
     ``number``: the run's number in the view; -1 before it is shown. ``trace`` and ``error``: the
     outcome. ``over``: everything is shown and the next run may start; ``on_end`` sets it, or its
@@ -42,6 +43,7 @@ class Running:
         view: ReelView,
         *,
         on_state: Callable[[str], object],
+        on_message: Callable[[str], object],
         on_run: Callable[[Run], object],
         on_end: Callable[[Running, str, str], object],
     ):
@@ -52,11 +54,14 @@ class Running:
         self.over = False
         self.finished = threading.Event()
         self._manager, self._view = manager, view
-        self._on_state, self._on_run, self._on_end = on_state, on_run, on_end
+        self._on_state, self._on_message = on_state, on_message
+        self._on_run, self._on_end = on_run, on_end
         self._job: Job | None = None
         self._changed = threading.Event()
         self._stopping = threading.Event()
         self._states: list[str] = []  # from the worker, not passed on yet
+        self._messages: list[str] = []  # likewise
+        self._expected = request.settings.steps
         self._run: Run | None = None
         self._slots = Slots()
         self._thread: threading.Thread | None = None
@@ -88,7 +93,12 @@ class Running:
         self._states.append(state)
         self._changed.set()
 
+    def _take_message(self, message: str) -> None:
+        self._messages.append(message)
+        self._changed.set()
+
     def _take_run(self, run: Run) -> None:
+        self._expected = len(run)  # fewer from an image
         self._slots = Slots(len(run))
         self._run = run
         self._changed.set()
@@ -131,6 +141,7 @@ class Running:
             on_run=self._take_run,
             on_step=self._take_step,
             on_state=self._take_state,
+            on_message=self._take_message,
         )
         if self._stopping.is_set():
             job.cancel()
@@ -148,6 +159,10 @@ class Running:
             state = self._states.pop(0)
             if state in GOING_ON:
                 self._on_state(state)
+        while self._messages:
+            message = self._messages.pop(0)
+            if message and self.number < 0:
+                self._on_message(message)
         if self._run is not None and self.number < 0:
             self.number = self._view.begin(Trace.begun(self._run), self._slots)
             self._on_run(self._run)
@@ -160,4 +175,4 @@ class Running:
             return report(self.trace, len(self.trace.steps))
         steps = self._slots.count
         where = f"after step {steps}" if steps else "before the first step"
-        return f"Stopped {where} of {self.request.settings.steps}"
+        return f"Stopped {where} of {self._expected}"

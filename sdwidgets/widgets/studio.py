@@ -55,6 +55,10 @@ OWN = ("width", "height", "guidance_scale")
 """The settings whose defaults come from the model."""
 
 
+CAUSES = ("model", "image", "batch_size", "width", "height")
+"""The settings that may cause an error which names none, such as too little memory."""
+
+
 class Studio(ipywidgets.VBox):
     """Type a prompt, press Generate, and watch the image come out of the noise.
 
@@ -124,7 +128,8 @@ class Studio(ipywidgets.VBox):
     """The record of the last finished run; None before the first."""
 
     error = traitlets.Any(None, read_only=True)
-    """The exception that ended the last run, or None."""
+    """The exception that ended the last run, or about a setting; None once what it is about was
+    changed."""
 
     # Defaults for a widget that is collected, and so closed, before __init__ has set these.
     _running: Running | None = None
@@ -148,6 +153,7 @@ class Studio(ipywidgets.VBox):
         self.history = History({"recall": self._recall, "use": self._use, "compare": self._compare})
         self._chosen = {name for name in OWN if name in settings}
         self._adopting: int | None = None  # the thread that is setting the model's defaults
+        self._calm = "idle", ""  # state and message to return to once an error is corrected
         self._shown = (*self.controls.rows, self.view, self.history)
         self._parts = (*self.controls.everything, self.view, self.history)
         super().__init__(self._shown, **settings)
@@ -194,20 +200,17 @@ class Studio(ipywidgets.VBox):
             unset: dict[str, Any] = {name: None for name in OWN if name not in self._chosen}
             settings = replace(self.settings, **unset)
             try:
-                if self.controls.wrong is not None:
-                    raise self.controls.wrong
-                if self.model == DEFAULT_MODEL:  # other models are checked once they are loaded
-                    settings.checked(EMOJI)
+                self._check(settings)
             except InputError as error:
                 self._refuse(error)
                 raise
             self.controls.mark(None)
-            self.controls.offer([*self.manager.available(), self.model])
             run = self._running = Running(
                 self.manager,
                 Request(self.model, settings, image=self.image, attention=True),
                 self.view,
                 on_state=self._follow_state,
+                on_message=lambda message: self.view.say("loading", message),
                 on_run=self._adopt,
                 on_end=self._take_end,
             )
@@ -266,7 +269,8 @@ class Studio(ipywidgets.VBox):
     def _bind(self) -> None:
         """Connect controls to traits and buttons to actions."""
         c = self.controls
-        c.tie(self, self._refuse)
+        c.tie(self, self._refuse, self._accept)
+        self.observe(lambda change: self._accept(change.name), ["model", "image", *SETTINGS])
         self.observe(self._choose, ["model", *OWN])
         self.observe(lambda _: self._count_tokens(), ["model", "prompt"])
         self.observe(lambda _: self._reshape(), ["width", "height"])
@@ -430,14 +434,11 @@ class Studio(ipywidgets.VBox):
         return self._running is not None and not self._running.over
 
     def _follow_state(self, state: str) -> None:
-        if state == "running":
-            self.set_trait("state", "running")
-        else:
-            words = f"Loading {self._running.request.model}" if self._running else ""
-            self._set_state("loading", "Getting ready" if state == "queued" else words)
+        self.set_trait("state", "running" if state == "running" else "loading")
 
     def _adopt(self, run: Run) -> None:
-        """Set the model's defaults where nobody chose a value, now that the model is loaded."""
+        """Take over what the model says, now that it is loaded: its name, facts and defaults."""
+        self.controls.offer(self.manager.available())
         self._adopting = threading.get_ident()
         asked = None if self._running is None else self._running.request.model
         try:
@@ -481,8 +482,37 @@ class Studio(ipywidgets.VBox):
         self.set_trait("state", state)
         self.view.say(state, message)
 
+    def _check(self, settings: Settings) -> None:
+        """Raise InputError if no run takes these settings, as far as that is known by now."""
+        if self.controls.wrong is not None:
+            raise self.controls.wrong
+        if self.model == DEFAULT_MODEL:  # other models are checked once they are loaded
+            settings.checked(EMOJI)
+
+    def _accept(self, name: str) -> None:
+        """A setting was changed: the error about it goes, unless the new value is wrong, too."""
+        about = getattr(self.error, "parameter", None)
+        if self.error is None or (name != about if about else name not in CAUSES):
+            return
+        try:
+            self._check(self.settings)
+        except InputError as error:
+            if error.parameter == name or error is self.controls.wrong:
+                self._refuse(error)
+                return
+        self.set_trait("error", None)
+        self.controls.mark(None)
+        if self._goes_on():
+            self.view.say(self.view.state, "Denoising")
+        else:
+            self._set_state(*self._calm)
+
     def _refuse(self, error: BaseException) -> None:
         """Show an error. The last image stays."""
+        if self.state != "error":
+            over = self.state in ("idle", "done", "stopped")
+            calm = "done" if self.view.pictures else "idle"
+            self._calm = (self.state, self.view.message) if over else (calm, "")
         self.set_trait("error", error)
         self.controls.mark(getattr(error, "parameter", None))
         message = in_words(error)

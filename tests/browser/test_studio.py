@@ -104,9 +104,12 @@ def test_an_error_shows_and_clears_and_the_image_stays(open_notebook: Open) -> N
     expect(notebook.page.get_by_role("alert").filter(has_text="33")).to_contain_text("32")
     expect(notebook.find(".sdw-v-final")).to_be_visible()
     width.fill("64")
+    width.blur()
+    notebook.wait_for_state("done")  # corrected, the field has no error any more
+    expect(notebook.find(".sdw-said-row .sdw-error")).to_be_empty()
     notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("loading", "running")
     notebook.wait_for_state("done")
-    expect(notebook.find(".sdw-error")).to_be_empty()
 
 
 @pytest.mark.parametrize("steps", ["0", "1000000000"])
@@ -116,7 +119,7 @@ def test_impossible_steps_are_refused_in_words(open_notebook: Open, steps: str) 
     notebook.find(".sdw-steps input").fill(steps)
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("error")
-    expect(notebook.find(".sdw-error")).to_contain_text("steps must be 1 to 1000")
+    expect(notebook.find(".sdw-said-row .sdw-error")).to_contain_text("steps must be 1 to 1000")
 
 
 def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
@@ -219,7 +222,7 @@ def test_malicious_text_is_only_text(open_notebook: Open, model: str) -> None:
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("loading", "running", "error")
     notebook.wait_for_state("done" if model == "emoji" else "error")
-    said = notebook.find(".sdw-status" if model == "emoji" else ".sdw-error")
+    said = notebook.find(".sdw-status" if model == "emoji" else ".sdw-said-row .sdw-error")
     expect(said).to_contain_text("<img src=x data-malice")
     made = "() => document.querySelectorAll('[data-malice], [onerror], mjx-container').length"
     assert notebook.page.evaluate(made) == 0

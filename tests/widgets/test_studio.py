@@ -23,7 +23,14 @@ from PIL import Image
 from wires import Wire, meta, steps_sent
 
 from sdwidgets.contract import PANELS, PARTS
-from sdwidgets.errors import Busy, ImageError, InputError, OutOfMemory, SDWidgetsError
+from sdwidgets.errors import (
+    Busy,
+    CheckpointError,
+    ImageError,
+    InputError,
+    OutOfMemory,
+    SDWidgetsError,
+)
 from sdwidgets.manager import ModelManager
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
@@ -598,6 +605,136 @@ def test_an_old_error_goes_with_the_next_run(studio: Studio, gate: Any) -> None:
     studio.wait(WAIT)
     assert studio.state == "stopped"
     assert studio.error is None
+
+
+def test_an_error_goes_with_its_correction(studio: Studio) -> None:
+    studio.generate()
+    studio.wait(WAIT)
+    done = studio.view.message
+    field = studio.controls.fields["steps"]
+    studio.steps = 0
+    studio.generate()
+    with pytest.raises(InputError):
+        studio.wait(WAIT)
+    studio.seed = 3  # the error is not about this
+    assert (studio.state, studio.view.state) == ("error", "error")
+    field.value = 4
+    assert (studio.state, studio.view.state, studio.error) == ("done", "done", None)
+    assert "sdw-wrong" not in classes(field)
+    field.value = 2.5
+    assert studio.state == "error"
+    field.value = 4  # as it was before: no trait changes
+    assert (studio.state, studio.view.message, studio.error) == ("done", "", None)
+    assert done.startswith("Done")
+
+
+def test_the_next_mistake_is_said_in_place_of_the_one_before(studio: Studio) -> None:
+    studio.model = "emoji"
+    studio.width = 33
+    with pytest.raises(InputError):
+        studio.generate()
+    studio.width = 35
+    assert studio.state == "error"
+    assert "35" in studio.view.message
+    studio.width = 64
+    assert (studio.state, studio.view.message) == ("idle", "")
+
+
+def test_a_second_wrong_field_stays_wrong_when_the_first_is_corrected(studio: Studio) -> None:
+    studio.controls.fields["seed"].value = 2.5
+    studio.controls.fields["steps"].value = 3.5
+    studio.controls.fields["steps"].value = 4
+    assert studio.state == "error"
+    assert "2.5" in studio.view.message
+    assert "sdw-wrong" in classes(studio.controls.fields["seed"])
+
+
+def test_an_error_that_names_no_setting_goes_with_what_may_have_caused_it(
+    studio: Studio, model: Any
+) -> None:
+    def no_memory(*_: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: not enough memory")
+
+    handle = model.unet.register_forward_pre_hook(no_memory)
+    try:
+        studio.generate()
+        with pytest.raises(OutOfMemory):
+            studio.wait(WAIT)
+    finally:
+        handle.remove()
+    studio.prompt = "a dog"
+    assert studio.state == "error"
+    studio.width = 24
+    assert (studio.state, studio.error) == ("idle", None)
+
+
+def test_a_corrected_field_takes_its_error_off_a_run_that_goes_on(
+    studio: Studio, gate: Any
+) -> None:
+    gate.closed = True
+    studio.generate()
+    until(lambda: studio.view.state == "running")
+    studio.controls.fields["steps"].value = 2.5
+    studio.controls.fields["steps"].value = 4
+    assert studio.view.message == "Denoising"
+    assert studio.error is None
+
+
+def test_a_model_that_was_refused_is_not_offered(model: Any) -> None:
+    def load(name: str, **_: Any) -> Any:
+        if name == "wrong":
+            raise CheckpointError("no model")
+        return model
+
+    with ModelManager(load=load) as manager:
+        studio = Studio(manager=manager, model="wrong", steps=1)
+        studio.generate()
+        with pytest.raises(CheckpointError):
+            studio.wait(WAIT)
+        studio.model = "right"
+        assert studio.state == "idle"
+        studio.generate()
+        studio.wait(WAIT)
+        assert studio.controls.fields["model"].options == ("emoji", "right")
+        studio.close()
+
+
+def test_what_is_loaded_and_what_is_waited_for_is_said(model: Any, gate: Any) -> None:
+    began, go = threading.Event(), threading.Event()
+
+    def load(name: str, **_: Any) -> Any:
+        began.set()
+        go.wait(WAIT)
+        return model
+
+    with ModelManager(load=load) as manager:
+        one, other = (Studio(manager=manager, model="tiny", steps=1) for _ in range(2))
+        one.generate()
+        assert began.wait(WAIT)
+        until(lambda: one.view.message == "Opening tiny")
+        other.generate()
+        until(lambda: other.view.message == "Waiting for another run")
+        go.set()
+        assert one.wait(WAIT) is not None and other.wait(WAIT) is not None
+        one.close()
+        other.close()
+
+
+def test_a_run_from_an_image_counts_the_steps_that_it_takes(studio: Studio, gate: Any) -> None:
+    studio.image, studio.strength, studio.steps = Image.new("RGB", (16, 16)), 0.6, 10
+    gate.closed = True
+    gate.allow(2)
+    studio.generate()
+    until(lambda: bool(studio.view.frame0))
+    assert studio.view.header["steps"] == 6
+    studio.stop()
+    gate.open()
+    studio.wait(WAIT)
+    assert studio.view.message.endswith("of 6")
+    studio.generate()
+    assert len(studio.wait(WAIT).steps) == 6
+    assert studio.view.header["steps"] == 6
+    assert studio.view.message.startswith("Done: 6 steps")
 
 
 def test_an_observer_that_raises_leaves_the_studio_usable(studio: Studio) -> None:

@@ -4,7 +4,7 @@
 import { h, write } from "../lib/dom";
 import type { Kernel } from "../lib/kernel";
 import { isActive, type Show } from "../lib/show";
-import type { Panel, What } from "../lib/view";
+import { imageOf, type Panel, type What } from "../lib/view";
 import { numbers } from "./numbers";
 import { pair } from "./pair";
 import { said } from "./said";
@@ -26,7 +26,14 @@ export function forming(view: Show, kernel: Kernel): Forming {
   const picture = screen(view, { all: true });
   const moving = transport(view);
   const facts = numbers(view);
-  const words = said(view, () => kernel.silence || stopWords(view, kernel));
+  let isOpen = false;
+  // The images of an earlier run stay until this run has a step, and come back if it fails.
+  const files = () => {
+    if (!view.own && onStage(view) !== "picture") return [];
+    const at = imageOf(view);
+    return isOpen ? view.pictures.slice(at, at + 1) : view.pictures;
+  };
+  const words = said(view, () => kernel.silence || stopWords(view, kernel), files);
   const where = h("span", "sdw-v-where");
   const note = h("span", "sdw-v-note");
   const caption = h("p", { class: "sdw-v-caption", "aria-hidden": "true" }, where, note);
@@ -59,6 +66,7 @@ export function forming(view: Show, kernel: Kernel): Forming {
       panel.element.remove();
       panel.remove?.();
     }
+    isOpen = inside !== undefined;
     const [first = pair(view), ...rest] = inside?.panels ?? [];
     others = [...(inside ? [inside.bar] : []), first, ...rest];
     if (inside) main.append(inside.bar.element);

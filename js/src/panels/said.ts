@@ -2,12 +2,15 @@
 
 import { addressOf } from "../lib/bytes";
 import { aria, h, on, write } from "../lib/dom";
-import type { Show } from "../lib/show";
+import type { Picture, Show } from "../lib/show";
 import type { Panel, What } from "../lib/view";
 import { fileName } from "../lib/words";
 
-/** `aside` returns a message that takes precedence over the run's own, or "". */
-export function said(view: Show, aside: () => string): Panel {
+/**
+ * `aside` returns a message that takes precedence over the run's own, or "". `files` returns the
+ * images on show, which are downloaded.
+ */
+export function said(view: Show, aside: () => string, files: () => readonly Picture[]): Panel {
   const status = h("p", { class: "sdw-status", role: "status" });
   const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
   const button = h("button", { class: "sdw-button sdw-download" }, "Download PNG");
@@ -18,7 +21,7 @@ export function said(view: Show, aside: () => string): Panel {
   };
   on(button, "click", () => {
     remove();
-    for (const { data, type, prompt, seed } of view.pictures) {
+    for (const { data, type, prompt, seed } of files()) {
       const href = addressOf(data, type);
       urls.push(href);
       h("a", { href, download: fileName(prompt ?? "", seed ?? undefined, type) }).click();
@@ -26,14 +29,15 @@ export function said(view: Show, aside: () => string): Panel {
   });
   const update = (what: What) => {
     if (what === "hover") return;
-    const { state, message, pictures } = view;
+    const { state, message } = view;
+    const pictures = files();
     write(status, state === "error" ? "" : aside() || message);
     write(error, state === "error" ? message : "");
     const whole = pictures.every((picture) => picture.type === "image/png");
     write(button, whole ? "Download PNG" : "Download JPEG");
-    button.title = whole
-      ? "The image, with its settings in the file"
-      : "A smaller copy, without its settings";
+    if (pictures.length === 0) button.title = "The run on show has no image";
+    else if (whole) button.title = "The image, with its settings in the file";
+    else button.title = "A smaller copy, without its settings";
     aria(button, "disabled", pictures.length === 0);
   };
   update("data");
