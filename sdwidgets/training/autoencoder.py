@@ -28,6 +28,7 @@ from ..pixels import to_image, to_tensor
 from .adversary import Adversary, adaptive_weight, found_out, told_apart
 from .checkpoint import averaged
 from .data import Pictures
+from .identity import Fact, of_images
 from .loop import LARGEST_SEED, Average, Draw, placed
 from .scaling import absorb_shift, quieten, standardize
 from .surroundings import drawn_from, settled
@@ -104,6 +105,10 @@ class AutoencoderTask:
             autoencoder.quant_conv.requires_grad_(False)
             if autoencoder.quantize is not None:
                 autoencoder.quantize.requires_grad_(False)
+
+    def identity(self) -> dict[str, Fact]:
+        """What the training is of, for its checkpoint."""
+        return of_images(self.pictures, len(self.pictures))
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         autoencoder = self.model.autoencoder

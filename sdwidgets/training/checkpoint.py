@@ -1,7 +1,8 @@
 """A training's checkpoint: written whole or not at all, and checked when read.
 
 It is a dict of "model" (the weights), "ema" (their average), "step" (steps taken so far) and
-"optimizers" (their states); a model unpacked from a folder has no optimisers.
+"optimizers" (their states) and "identity" (see `identity`). A model unpacked from a folder has no
+optimisers and no identity, and files of earlier versions have no identity.
 """
 
 from __future__ import annotations

@@ -38,10 +38,11 @@ from ..models.conditioning import Embedder, Given, condition, conditioned, learn
 from ..models.embedders import ClassLabels
 from ..models.text import TextEncoder
 from ..models.unet import UNet, zero_residuals
-from ..pipeline import LatentDiffusion, noise_schedule
+from ..pipeline import LatentDiffusion, fingerprint_of, noise_schedule
 from ..pixels import to_tensor
 from ..trace import fit_preview
 from .checkpoint import averaged
+from .identity import Fact, of_captions, of_embedders, of_images, of_schedule
 from .latents import Latents, cached_latents
 from .loop import LARGEST_SEED, Average, Draw, placed
 from .losses import even_steps, min_snr_weight, noised, target
@@ -116,6 +117,19 @@ class DiffusionTask:
             prompt = None if left_out else prompt_of(self.embedders, self.pictures, row, rng)
             batch.append(Given(prompt, (self.config.size, self.config.size)))
         return batch
+
+    def identity(self) -> dict[str, Fact]:
+        """Return what the training is of, for its checkpoint."""
+        count, coder = len(self.latents), self.autoencoder
+        facts: dict[str, Fact] = {
+            **of_schedule(self.config.schedule),
+            "autoencoder": fingerprint_of(coder.encoder, coder.quant_conv)[:12],  # of the latents
+            **of_embedders(self.embedders),
+            **of_images(self.pictures, count),
+            "seed of the task": self.seed,
+        }
+        reads = any("prompt" in each.inputs for each in self.embedders)
+        return facts | (of_captions(self.pictures, count) if reads else {})
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         device, steps = draw.device, self.config.schedule.steps

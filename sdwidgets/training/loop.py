@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from ..checkpoints.target import device_of
 from ..checks import real, shown, whole
 from ..errors import CheckpointError, InputError, NumericsError
-from .checkpoint import check_fits, load_optimizers, read_checkpoint, save_atomically
+from .checkpoint import REMEDY, check_fits, load_optimizers, read_checkpoint, save_atomically
+from .identity import check_same
 from .interrupts import held_back
 from .muon import Muon, split
 from .surroundings import settled
@@ -120,6 +121,9 @@ class Task(Protocol):
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         """The scalar ``loss``, a mean over the batch, and any further scalars to report."""
         ...
+
+    # A task may also have a method ``identity``, which returns what the training is of. The
+    # checkpoint keeps it, and that of another training is refused.
 
 
 class _Objective(nn.Module):
@@ -294,10 +298,18 @@ def _steps(
     optimizers = _optimizers(plan, device, matrices, others, adversary)
     full = [plan.matrix_lr, plan.lr, plan.adversary_lr]
     average = Average(model)
+    identity: dict[str, Any] = getattr(task, "identity", dict)() if path else {}
+    identity["seed of the plan"] = plan.seed
     start = 0
     if path and path.exists():
         state = read_checkpoint(path, device)
         check_fits(state, model, path)
+        check_same(state.get("identity"), identity, path, REMEDY)
+        if state["step"] > plan.steps:
+            raise CheckpointError(
+                f"{path} has {state['step']:,} steps already, and the plan has {plan.steps:,}.\n"
+                "Plan more steps, or give a new name to start over. Nothing was loaded."
+            )
         kept = state.get("optimizers")  # an unpacked model has none, and only some of the weights
         if kept is not None:
             load_optimizers(optimizers, kept, path)
@@ -314,6 +326,7 @@ def _steps(
     def save(step: int) -> None:
         if path and rank == 0:
             state: dict = {"model": model.state_dict(), "ema": average.weights, "step": step}
+            state["identity"] = identity
             state["optimizers"] = [optimizer.state_dict() for optimizer in optimizers]
             save_atomically(state, path)
 

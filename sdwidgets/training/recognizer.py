@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ..pixels import to_tensor
 from ..scenes import COLORS, OBJECTS, SIZE, Glyphs, Relation, Scene, render
 from .data import scene_at
+from .identity import Fact
 from .loop import Average, Draw
 from .surroundings import settled
 
@@ -70,6 +71,10 @@ class RecognizerTask:
     glyphs: Glyphs
     seed: int = 2  # not the scenes that the model is trained on
     average: Average | None = field(default=None, init=False, repr=False)
+
+    def identity(self) -> dict[str, Fact]:
+        """What the training is of, for its checkpoint."""
+        return {"seed of the task": self.seed}
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         device = draw.device

@@ -39,6 +39,7 @@ from ..pixels import from_levels, to_levels, to_tensor
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .checkpoint import averaged
 from .data import scene_at
+from .identity import Fact, of_captions, of_images, of_tokenizer
 from .loop import LARGEST_SEED, Average, Draw
 from .order import sample_rows
 from .surroundings import drawn_from, settled
@@ -235,6 +236,15 @@ class TextTask:
     def images(self) -> Tensor:
         """All images, scaled down: uint8 [count, 3, 64, 64]."""
         return torch.cat([_small(self.pictures.picture(i)) for i in range(self.count)])
+
+    def identity(self) -> dict[str, Fact]:
+        """Return what the training is of, for its checkpoint."""
+        return {
+            "tokenizer": of_tokenizer(self.reader),
+            **of_images(self.pictures, self.count),
+            **of_captions(self.pictures, self.count),
+            "seed of the task": self.seed,
+        }
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:
         device, config = draw.device, self.reader.config
