@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -83,8 +84,10 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
         if not isinstance(source, bytes) and not Path(source).is_file():  # a pipe may never end
             raise FileNotFoundError("there is no such file")
         file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-        with Image.open(file, formats=FORMATS) as image:
-            text = image.info.get(TEXT_KEY)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own, of what is never read here
+            with Image.open(file, formats=FORMATS) as image:
+                text = image.info.get(TEXT_KEY)
         if not isinstance(text, str) or len(text) > _MAX_TEXT:
             return None
         record = json.loads(text)

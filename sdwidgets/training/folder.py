@@ -53,6 +53,7 @@ class ImageFolder(Arrays):
         for name in tqdm(files, desc="images", delay=3, mininterval=1):
             try:
                 picture, notes = as_picture(root / name)
+                square = np.array(fitted(picture, None, size, size)[0])
             except ImageError as error:
                 skipped[name] = str(error)
                 continue
@@ -61,7 +62,7 @@ class ImageFolder(Arrays):
             if notes:
                 notices[name] = " ".join(notes)
             self.names.append(name)
-            images.append(np.array(fitted(picture, None, size, size)[0]))
+            images.append(square)
             told.append(_told(root, name, listed, skipped))
         if not images:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import json
 import random
+import zlib
 
 import numpy as np
 import pytest
@@ -63,6 +64,29 @@ def test_what_cannot_be_read_is_skipped_by_name_and_counted(put, tmp_path):
     assert len(pictures) == 1
     assert [*pictures.skipped] == ["cut.png", "drawing.svg", "empty.png", "text.jpg"]
     assert "cannot be read" in pictures.skipped["text.jpg"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_metadata_end_a_folder(put, tmp_path):
+    def chunk(kind, body):
+        crc = zlib.crc32(kind + body).to_bytes(4, "big")
+        return len(body).to_bytes(4, "big") + kind + body + crc
+
+    put("good.png")
+    for colour, channels in {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.items():  # as in PNG's header
+        start = b"\x89PNG\r\n\x1a\n" + chunk(
+            b"IHDR", (4).to_bytes(4, "big") * 2 + bytes([8, colour, 0, 0, 0])
+        )
+        palette = chunk(b"PLTE", bytes(range(30))) if colour == 3 else b""
+        rows = chunk(b"IDAT", zlib.compress(4 * bytes(1 + 4 * channels))) + chunk(b"IEND", b"")
+        for length in (0, 1, 2, 3, 5, 6, 7, 256, 300):
+            for kind in (b"tRNS", b"gAMA", b"pHYs", b"eXIf", b"iCCP", b"tEXt", b"cHRM"):
+                body = bytes([200]) * length
+                file = tmp_path / f"{kind.decode()}-{colour}-{length}.png"
+                file.write_bytes(start + palette + chunk(kind, body) + rows)
+    pictures = ImageFolder(tmp_path, size=16)
+    count = 1 + 5 * 9 * 7
+    assert len(pictures) + len(pictures.skipped) == count and len(pictures) > count / 2
 
 
 def test_content_decides_not_the_name(put, tmp_path):
