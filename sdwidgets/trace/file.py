@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import reprlib
 import stat
+from collections.abc import Iterator, Mapping
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,8 @@ FORMAT = 1
 """Grows when older versions would misread a file; additions that they can ignore do not count."""
 FILE_LIMIT = 10**9  # bytes
 HEADER_LIMIT = 16 * 2**20
+TENSOR_LIMIT = 150_000
+VALUE_LIMIT = 2_000_000  # in the header's JSON
 OWNER_ONLY = 0o600
 """Permissions of a new file: a recording is private."""
 
@@ -125,7 +130,7 @@ def _sealed(meta: dict[str, Any], tensors: dict[str, np.ndarray]) -> bytes:
     text = _json({"sha256": _NO_DIGEST, "format": FORMAT, **meta})
     content = to_bytes(tensors, metadata={"sdtrace": text})
     header = int.from_bytes(content[:8], "little")
-    if header > HEADER_LIMIT or len(content) > FILE_LIMIT:
+    if header > HEADER_LIMIT or len(content) > FILE_LIMIT or len(tensors) > TENSOR_LIMIT:
         raise ValueError(
             f"it would have {amount(len(content))} with a header of {amount(header)};\n"
             f"at most {amount(FILE_LIMIT)} and {amount(HEADER_LIMIT)} can be read again"
@@ -172,6 +177,8 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
             raise _Unreadable(f"has {size:,} bytes; a recording has at most {FILE_LIMIT:,}")
         header = start + file.read(max(8 + length - len(start), 0))
         _digest_place(header)
+        if header.count(b'"data_offsets"') > TENSOR_LIMIT or header.count(b",") > VALUE_LIMIT:
+            raise _Unreadable("has more parts than any recording")  # which parsing would make
         parsed = parse_object(header[8 : 8 + length], subject=_JSON)
         promised = 8 + length + _body(parsed)
         if promised != size:
@@ -202,10 +209,8 @@ def _body(header: dict[str, Any]) -> int:
 
 def _unsealed(
     content: bytes, header: dict[str, Any]
-) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
     """(The JSON, the tensors) of content that is as it was written."""
-    from safetensors.numpy import load as from_bytes
-
     start = _digest_place(content)
     if content[start : start + len(_NO_DIGEST)] != _digest(content).encode():
         raise ValueError("it is not what was written (its SHA-256 differs)")
@@ -219,7 +224,63 @@ def _unsealed(
         raise _Unreadable(
             f"was made by a newer version of sdwidgets: format {version}, this one reads {FORMAT}"
         )
-    try:
-        return meta, from_bytes(content)
-    except Exception as error:  # the library raises errors of its own
-        raise ValueError(f"its tensors are not laid out right ({error})") from None
+    return meta, Views(content, 8 + int.from_bytes(content[:8], "little"), header)
+
+
+class Views(Mapping[str, np.ndarray]):
+    """The tensors inside a file's content by name, each a view that is made when it is read.
+
+    Raises ValueError unless they lie one behind the other, without holes, and have known types.
+    """
+
+    def __init__(self, content: bytes, start: int, header: Mapping[str, Any]):
+        self._content, self._start = content, start
+        self._known: dict[str, tuple[str, tuple[int, ...], int]] = {}
+        shapes: dict[tuple[int, ...], tuple[int, ...]] = {}  # equal ones share their memory
+        places = []
+        for name, tensor in header.items():
+            if name == "__metadata__":
+                continue
+            dtype, shape, place = map(tensor.get, ("dtype", "shape", "data_offsets"))
+            if not (isinstance(dtype, str) and dtype in _TYPES and _are_sizes(shape)):
+                raise ValueError(f"{name[:60]!a} is {reprlib.repr(dtype)} {reprlib.repr(shape)}")
+            size = math.prod(shape) * np.dtype(_TYPES[dtype]).itemsize
+            if not _are_sizes(place) or len(place) != 2 or place[1] - place[0] != size:
+                raise ValueError(f"{name[:60]!a} does not have the size that its shape needs")
+            places.append((place[0], place[1]))
+            sizes = tuple(shape)
+            self._known[name] = (_TYPES[dtype], shapes.setdefault(sizes, sizes), place[0])
+        places.sort()
+        ends = [0, *(end for _, end in places)]
+        if [begin for begin, _ in places] != ends[:-1]:
+            raise ValueError("its tensors are not laid out right")
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        dtype, shape, begin = self._known[name]
+        count = math.prod(shape)
+        flat = np.frombuffer(self._content, dtype, count, self._start + begin)
+        return flat.reshape(shape)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._known
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+_TYPES = {
+    "BOOL": "?", "U8": "<u1", "I8": "<i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
+    "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
+
+
+def _are_sizes(value: object) -> bool:
+    """Whether it is a list of a few whole numbers, none below 0."""
+    return (
+        isinstance(value, list)
+        and len(value) <= 8
+        and all(type(size) is int and 0 <= size <= FILE_LIMIT for size in value)
+    )

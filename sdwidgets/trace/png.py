@@ -30,7 +30,8 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
     """What is written into an image's file; see `Trace.record`."""
     picture = checks.index("picture", picture, record.batch_size)
     settings = record.settings
-    if settings.seed is not None:  # steps of someone's own have none
+    # steps of someone's own have no seed, and may be more images than the settings say
+    if settings.seed is not None and picture < settings.batch_size:
         settings = settings.of_picture(picture)
     made: dict[str, Any] = {
         "model": record.model,

@@ -34,8 +34,17 @@ from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import AttentionSettings, Settings
 from sdwidgets.sources import MOST, Source
-from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep, reel, writing
-from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT, load
+from sdwidgets.trace import (
+    PromptTokens,
+    StepAttention,
+    Trace,
+    TraceStep,
+    file,
+    reel,
+    stored,
+    writing,
+)
+from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT, Views, load
 from sdwidgets.trace.maps import averaged, resized
 from sdwidgets.trace.record import Record
 
@@ -278,6 +287,80 @@ def test_a_trace_knows_its_model_in_a_copy_but_not_when_sent(tiny_model: LatentD
     assert trace.model_ref() is copy.deepcopy(trace).model_ref() is tiny_model
     sent = pickle.loads(pickle.dumps(trace))
     assert sent.model_ref is None and sent.image.tobytes() == trace.image.tobytes()
+
+
+def test_steps_stay_packed_until_they_are_used(
+    path: Path, trace: Trace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    monkeypatch.setattr(
+        stored.Tensors,
+        "latents",
+        lambda self, name: made.append(name) or self.tensors[name].astype(np.float32),
+    )
+    back = Trace.load(path)
+    assert (back.size, back.layers, len(back.seconds)) == (trace.size, trace.layers, 3)
+    back.chosen_steps(-1)
+    assert made == []
+    kept = [back.steps[1].x, back.steps[1].x, back.steps[0].x_next]
+    assert kept[0] is kept[1] is kept[2] and made == ["steps.1.x"]
+
+
+def test_few_of_the_arrays_of_a_long_record_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "KEPT", 50_000)
+    whole = synthetic(layers={"down": 8, "up": 16}, side=8, steps=20, columns=5)
+    back = again(whole, tmp_path)
+    for _ in range(2):
+        for one, other in zip(whole.steps, back.steps, strict=True):
+            np.testing.assert_allclose(one.cond, other.cond, atol=0.01)
+            np.testing.assert_allclose(
+                one.attention.cross["up"], other.attention.cross["up"], atol=0.01
+            )
+            tensors = other._tensors
+            held = sum(array.nbytes + 200 for array in tensors._made.values())
+            assert held == tensors._kept <= 50_000
+    first = back.steps[0]
+    assert replace(first, seconds=3.0).x is first.x  # as any dataclass
+    sent = pickle.loads(pickle.dumps(back))
+    assert np.array_equal(sent.steps[7].denoised, back.steps[7].denoised)
+    with pytest.raises(KeyError):
+        first.attention.cross["middle"]
+
+
+def test_a_record_of_a_loop_with_more_images_than_its_settings(tmp_path: Path) -> None:
+    loop = replace(synthetic(layers={}, side=8, steps=2, columns=5, batch=3), tokens=(), images=())
+    back = again(loop, tmp_path)
+    assert back.batch_size == 3 and back.record(2)["settings"] == back.record(0)["settings"]
+
+
+def test_steps_without_tensors_cost_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    contains = Views.__contains__
+    monkeypatch.setattr(
+        Views, "__contains__", lambda self, name: asked.append(1) or contains(self, name)
+    )
+
+    def grow(record: dict[str, Any], _: Any) -> None:
+        one = record["steps"][0]
+        record["steps"] = [{**one, "index": 10 + i} for i in range(9_000)]
+        record["layers"]["cross"] = {f"layer {i}": [2, 2] for i in range(20)}
+        record["expected"] = 10_000
+
+    back = Trace.load(changed(path, grow))
+    assert not back.steps and len(asked) < 50_000
+
+
+def test_headers_with_more_parts_than_any_recording_are_not_parsed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file, "parse_object", None)
+    for part in (b'"a":{"data_offsets":[0,0]},', b"0,"):
+        header = b'{"__metadata__":{"sdtrace":"{\\"sha256\\":\\"' + b"0" * 64 + b'\\"}"},"x":[1'
+        header += part * ((HEADER_LIMIT - 200) // len(part)) + b"]}"
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        assert "more parts than any recording" in unreadable(path)
 
 
 def test_a_record_is_loaded_as_the_class_that_is_asked_for(path: Path) -> None:
@@ -835,6 +918,12 @@ def test_what_is_missing_is_told_and_the_rest_is_played(
     assert back.heat_map("cat").shape == (16, 16)
 
 
+def pixels(image: Image.Image) -> np.ndarray:
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    return np.frombuffer(png.getvalue(), np.uint8)
+
+
 def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]:
     """Files that are well formed and whole, but wrong."""
     png = io.BytesIO()
@@ -871,6 +960,23 @@ def wrong() -> dict[str, Callable[[dict[str, Any], dict[str, np.ndarray]], Any]]
         "run_seconds": top(run_seconds=-1.0),
         "expected": top(expected=10_001),
         "many steps": top(steps=[{}] * 10_001),
+        "expected too few": top(expected=2),
+        "factors of other latents": tensor("factors", np.zeros((4, 3), np.float32)),
+        "more images than the batch": lambda record, tensors: (
+            record.update(pictures=["images.0", "images.1"]),
+            tensors.update({"images.1": tensors["images.0"]}),
+        ),
+        "mask of another size": lambda record, tensors: (
+            record.update(pictures=["images.0", "given_image", "given_mask"]),
+            tensors.update(
+                given_image=pixels(Image.new("RGB", (8, 8))),
+                given_mask=pixels(Image.new("L", (8, 9))),
+            ),
+        ),
+        "mask in colour": lambda record, tensors: (
+            record.update(pictures=["images.0", "given_mask"]),
+            tensors.update(given_mask=pixels(Image.new("RGB", (8, 8)))),
+        ),
         "no such parts": step(parts=["x", "denoised", "__class__"]),
         "no denoised": step(parts=["x"]),
         "negative index": step(index=-1),
