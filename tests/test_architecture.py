@@ -144,6 +144,8 @@ ALLOWED = {
         "trace",
         "diffusion",
         "sampling",
+        "scenes",
+        "vocabulary",
         "settings",
         "pictures",
         "configs",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
@@ -11,6 +11,10 @@ from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..sampling import SAMPLERS, SCHEDULES
 from .start import StartView
+from .words import WordsView
+
+if TYPE_CHECKING:
+    from ..pipeline import LatentDiffusion
 
 
 class Controls:
@@ -34,9 +38,10 @@ class Controls:
         self.start = StartView(take, restore)
         self.end_comparison = w.Button(description="Close the comparison")
         self.apart = row("apart", self.end_comparison)
-        self.count = w.Label("")
-        self.count.add_class("sdw-count")
-        self.count.add_class("mathjax_ignore")  # a prompt's dollars are dollars
+        self.words = WordsView()
+        self.about = w.Label("")
+        self.about.add_class("sdw-about")
+        self.about.add_class("mathjax_ignore")  # a name's dollars are dollars
         self.fields: dict[str, Any] = {
             "prompt": w.Textarea(
                 description="prompt", rows=2, placeholder="a cat left of a car on a blue background"
@@ -68,20 +73,20 @@ class Controls:
             getattr(self, name).add_class(f"sdw-{name}")
 
         f = self.fields
-        ask = row("ask", f["prompt"], self.count)
+        ask = row("ask", f["prompt"], self.words)
         seed = row("seed-row", f["seed"], self.dice)
         top = row("top", ask, self.generate, self.stop)
         numbers = f["steps"], f["guidance_scale"]
         buttons_of_main = self.more, self.look, self.start
         main = row("main", f["negative_prompt"], seed, *numbers, *buttons_of_main)
         names = ("model", "sampler", "schedule", "width", "height", "batch_size")
-        self._rest = row("rest", *(f[name] for name in names))
+        self._rest = row("rest", *(f[name] for name in names), self.about)
         fold(self._rest, True)
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")
         self.rows = [top, main, self._rest]
         self.everything: tuple[Any, ...] = (
-            *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.count, ask,
-            seed, *self.rows, self.end_comparison, self.apart,
+            *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.words,
+            self.about, ask, seed, *self.rows, self.end_comparison, self.apart,
         )  # fmt: skip
         self._wrong: dict[str, InputError] = {}
 
@@ -142,6 +147,23 @@ class Controls:
         """Add models to the picker."""
         field = self.fields["model"]
         field.options = tuple(dict.fromkeys([*field.options, *names]))
+
+
+HOW = {
+    "config": "its config says so",
+    "file": "its weights say so",
+    "family": "as models of its family do",
+    "caller": "as was asked",
+    "training": "as it was trained",
+}
+"""How it is known what a model predicts, by `configs.PredictionSource`."""
+
+
+def about(model: LatentDiffusion) -> str:
+    """A line about a model: what it predicts, how that is known, and its size of images."""
+    how = HOW.get(model.prediction_source)
+    predicts = f"predicts {model.prediction}" + (f" ({how})" if how else "")
+    return f"This model {predicts}; its images have {model.config.size} x {model.config.size}"
 
 
 def trait_of(name: str) -> str:

@@ -17,11 +17,12 @@ from ..contract import PANELS
 from ..errors import Busy, InputError, SDWidgetsError
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..sampling import SAMPLERS, SCHEDULES
+from ..scenes import caption_words
 from ..settings import FITS, LIMITS, Settings
 from ..trace.png import read_record, read_settings
 from . import kernel
 from .compare import Compare
-from .controls import Controls
+from .controls import Controls, about
 from .final import finals
 from .history import History
 from .results import Result, name_of
@@ -272,7 +273,8 @@ class Studio(ipywidgets.VBox):
         c.tie(self, self._refuse, self._accept)
         self.observe(lambda change: self._accept(change.name), ["model", "image", *SETTINGS])
         self.observe(self._choose, ["model", *OWN])
-        self.observe(lambda _: self._count_tokens(), ["model", "prompt"])
+        self.observe(lambda _: self._describe(), ["model", "prompt"])
+        self._describe()
         self.observe(lambda _: self._reshape(), ["width", "height"])
         self._reshape()
         self.observe(lambda _: self._show_start(), ["image", "fit", "width", "height"])
@@ -294,18 +296,23 @@ class Studio(ipywidgets.VBox):
         elif self._adopting != threading.get_ident():
             self._chosen.add(change.name)
 
-    def _count_tokens(self) -> None:
-        """Show the number of tokens in the prompt, if its model is loaded."""
+    def _describe(self) -> None:
+        """Show what is known of the model, and how it reads the prompt."""
+        words, manager = self.controls.words, self._manager or _shared
+        if manager is None or self.model not in manager.loaded():
+            self.controls.about.value = words.count = ""
+            words.show(self.prompt, caption_words() if self.model == DEFAULT_MODEL else None)
+            return
+        model = manager.load(self.model)
+        self.controls.about.value = about(model)
+        words.show(self.prompt, model.vocabulary)
         text = ""
-        manager = self._manager or _shared
-        if manager is not None and self.model in manager.loaded():
-            reader = manager.load(self.model).text
-            if reader is not None:
-                tokens = reader.tokenize([self.prompt])
-                text = f"{len(tokens.pieces[0])} of {reader.capacity} tokens"
-                if tokens.cut[0]:
-                    text += f", not seen: {shortened(tokens.cut[0], 40)}"
-        self.controls.count.value = text
+        if model.text is not None:
+            tokens = model.text.tokenize([self.prompt])
+            text = f"{len(tokens.pieces[0])} of {model.text.capacity} tokens"
+            if tokens.cut[0]:
+                text += f", not seen: {shortened(tokens.cut[0], 40)}"
+        words.count = text
 
     def _reshape(self) -> None:
         """Give the empty stage the shape of the image to come."""
@@ -447,7 +454,7 @@ class Studio(ipywidgets.VBox):
                     setattr(self, name, getattr(run.settings, name))
         finally:
             self._adopting = None
-        self._count_tokens()
+        self._describe()
 
     def _take_end(self, run: Running, state: str, message: str) -> None:
         """Show how a run ended, and allow the next one."""

@@ -279,5 +279,5 @@ def test_the_bundle_is_small() -> None:
     # It is copied into the saved state of every widget.
     assert sum(bundle(f"picture.{kind}").stat().st_size for kind in ("js", "css")) <= 60_000
     assert bundle("studio.js").stat().st_size <= 60_000
-    for part in ("history", "start"):
+    for part in ("history", "start", "words"):
         assert bundle(f"{part}.js").stat().st_size <= 20_000

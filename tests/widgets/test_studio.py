@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import pickle
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import ipywidgets
 import numpy as np
@@ -22,6 +24,7 @@ from made_runs import large, saved_size
 from PIL import Image
 from wires import Wire, meta, steps_sent
 
+from sdwidgets.configs import PredictionSource
 from sdwidgets.contract import PANELS, PARTS
 from sdwidgets.errors import (
     Busy,
@@ -40,11 +43,12 @@ from sdwidgets.widgets import PictureView, Studio
 from sdwidgets.widgets import picture as picture_module
 from sdwidgets.widgets import results as results_module
 from sdwidgets.widgets import studio as studio_module
-from sdwidgets.widgets.controls import trait_of
+from sdwidgets.widgets.controls import about, trait_of
 from sdwidgets.widgets.reel import FRAMES, SAVED
 from sdwidgets.widgets.results import Results
 from sdwidgets.widgets.stage import MORE
 from sdwidgets.widgets.upload import PART
+from sdwidgets.widgets.words import EXAMPLES
 
 WAIT = 60  # seconds, never reached
 
@@ -188,9 +192,66 @@ def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
 def test_the_prompt_s_tokens_are_counted_and_what_is_cut_is_said(studio: Studio) -> None:
     studio.generate()
     trace = studio.wait(WAIT)
-    assert studio.controls.count.value == f"{len(trace.tokens[0].pieces)} of 75 tokens"
+    assert studio.controls.words.count == f"{len(trace.tokens[0].pieces)} of 75 tokens"
     studio.controls.fields["prompt"].value = "a " * 75 + "zebra"
-    assert studio.controls.count.value == "75 of 75 tokens, not seen: zebra"
+    assert studio.controls.words.count == "75 of 75 tokens, not seen: zebra"
+
+
+def test_the_bundled_model_s_words_are_there_before_it_is_loaded(manager: Any) -> None:
+    studio = Studio(manager=manager, prompt="a grey cat on a skateboard")
+    words = studio.controls.words
+    assert "cat" in words.groups["things"]
+    assert words.unknown == [
+        {"word": "grey", "nearest": "gray"},
+        {"word": "skateboard", "nearest": ""},
+    ]
+    assert len(words.examples) == len(EXAMPLES)
+    studio.prompt = "a gray cat"
+    assert words.unknown == []
+    studio.model = "another"  # knows any word, as far as is known
+    assert (words.groups, words.examples, words.unknown) == ({}, [], [])
+    studio.close()
+
+
+def test_a_model_s_own_words_count_once_it_is_loaded(tiny_model: LatentDiffusion) -> None:
+    model = replace(tiny_model, vocabulary={"things": ("cat",), "others": ("a",)})
+    with ModelManager(load=lambda name, **_: model) as manager:
+        studio = Studio(manager=manager, model="mine", prompt="a cat, a dog", steps=1)
+        words = studio.controls.words
+        assert words.groups == {}
+        studio.generate()
+        studio.wait(WAIT)
+        assert words.groups == {"things": ["cat"], "others": ["a"]}
+        assert [one["word"] for one in words.unknown] == ["dog"]
+        assert words.examples == []  # it knows few of their words
+        assert studio.controls.about.value == (
+            f"This model predicts {model.prediction}; its images have 16 x 16"
+        )
+        studio.close()
+
+
+def test_the_words_before_loading_are_those_of_the_bundled_model() -> None:
+    from sdwidgets.checkpoints.load import BUNDLED
+    from sdwidgets.scenes import caption_words
+
+    file = json.loads((BUNDLED / "emoji" / "vocabulary.json").read_text("utf-8"))
+    assert {title: list(words) for title, words in caption_words().items()} == file["words"]
+
+
+def test_of_a_long_prompt_only_the_first_unknown_words_are_named(manager: Any) -> None:
+    prompt = " ".join(f"x{i}y" for i in range(5000))
+    studio = Studio(manager=manager, prompt=prompt)
+    assert [one["word"] for one in studio.controls.words.unknown] == [f"x{i}y" for i in range(8)]
+    studio.close()
+
+
+@pytest.mark.parametrize("source", get_args(PredictionSource))
+def test_what_a_model_predicts_is_said_with_how_that_is_known(
+    tiny_model: LatentDiffusion, source: Any
+) -> None:
+    line = about(replace(tiny_model, prediction_source=source))
+    assert f"predicts {tiny_model.prediction}" in line
+    assert ("(" in line) == (source != "")
 
 
 def test_no_seed_and_the_dice_roll_one(studio: Studio) -> None:

@@ -1,0 +1,77 @@
+"""The line below the Studio's prompt: its tokens, and the words that the model knows."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import anywidget
+import traitlets
+
+from ..frontend import bundle
+from ..vocabulary import NAMED, Vocabulary, nearest_word, unknown_words
+from . import kernel
+from .selection import FromPage
+
+EXAMPLES = (
+    "a cat left of a car on a blue background",
+    "two dogs above a house",
+    "a small penguin on top of a big cake",
+    "three yellow stars on a purple background",
+    "a rocket right of the moon",
+)
+"""Prompts to try, for models that know all their words."""
+
+
+class WordsView(FromPage, anywidget.AnyWidget):
+    """Lists the words of a model that knows few, completes them while the person types, and marks
+    others in the prompt. For other models it only counts tokens.
+
+    The page puts words into the prompt's field itself, so nothing here asks the kernel.
+    """
+
+    _esm = bundle("words.js")
+    _css = bundle("words.css")
+
+    count = traitlets.Unicode().tag(sync=True)
+    """The number of tokens in the prompt, and what of it was cut; "" if that is not known yet."""
+
+    groups: traitlets.Dict[str, list[str]] = traitlets.Dict().tag(sync=True)
+    """The words that the model knows, in groups by title; {} for any."""
+
+    examples: traitlets.List[str] = traitlets.List().tag(sync=True)
+    """Prompts of these words."""
+
+    unknown: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    """The words of the prompt that are not among them, the first `NAMED`: ``word``, and
+    ``nearest``, the most similar word among them or ""."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        kernel.unpin(self)
+
+    def show(self, prompt: str, vocabulary: Vocabulary | None) -> None:
+        """Show the words of a model (None: any), and those of a prompt that it does not know."""
+        known = vocabulary or {}
+        with self.hold_sync():
+            self.groups = {title: list(words) for title, words in known.items()}
+            self.examples = [one for one in EXAMPLES if known and not unknown_words(one, known)]
+            self.unknown = unknown_in(prompt, known) if known else []
+
+    def close(self) -> None:
+        """Remove the widget from every page."""
+        self.layout.close()  # it is a widget, too, and nothing else closes it
+        super().close()
+
+
+def unknown_in(prompt: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
+    """The first unknown words of a prompt, each once, with the nearest known one."""
+    words = dict.fromkeys(one.word for one in unknown_words(prompt, vocabulary))
+    groups = tuple((title, tuple(group)) for title, group in vocabulary.items())
+    return [{"word": word, "nearest": _nearest(word, groups)} for word in list(words)[:NAMED]]
+
+
+@lru_cache(maxsize=256)
+def _nearest(word: str, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    """`nearest_word`, which takes milliseconds, kept from one keystroke to the next."""
+    return nearest_word(word, dict(groups))
