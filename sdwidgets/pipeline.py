@@ -55,6 +55,7 @@ class LatentDiffusion:
     prediction_source: PredictionSource = field(default="", repr=False)  # what `prediction` is from
     vocabulary: Vocabulary | None = field(default=None, repr=False)
     """The words that it was taught, in groups by title, if it knows few; None: any, or unknown."""
+    notices: tuple[str, ...] = field(default=(), repr=False)  # doubts about it, for every record
 
     @property
     def name(self) -> str:

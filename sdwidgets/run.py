@@ -56,7 +56,7 @@ class Run(Iterator[Step]):
         start = start.fitted(*settings.size, settings.fit) if start else None
         self.image = start.image if start else None
         self.mask = start.mask if start else None
-        notices = start.notices if start else ()
+        notices = (*model.notices, *(start.notices if start else ()))
         self.latents = _starting_noise(model, settings, latents)
         self.attention = AttentionSettings.of(attention)
         skipped = settings.skipped_steps if self.image is not None else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,15 +154,56 @@ def extras(plans: Sequence[Plan]) -> list[str]:
     ]
 
 
-def notice(path: Path, plans: Sequence[Plan], left_out: str = "") -> str:
-    """Return a line about tensors ``left_out`` and precision lost; "" if there are neither."""
-    notes = [left_out] if left_out else []
+def precision(name: str, plans: Sequence[Plan]) -> list[str]:
+    """Return notices about weights that have fewer bits than they were stored with or should have.
+
+    ``name`` is the name of the file or model.
+    """
     stored = set().union(*(plan.stored_as() for plan in plans))
-    if "F64" in stored:
-        notes.append("float64 weights were converted to a smaller type")
+    notices = []
     if any(code.startswith("F8") for code in stored):
-        notes.append("some weights have only 8 bits")
-    return f"{path.name}: {'; '.join(notes)}." if notes else ""
+        notices.append(f"{name}: some weights have only 8 bits, so images are less exact.")
+    if "F64" in stored:
+        notices.append(f"{name}: float64 weights were converted to a smaller type.")
+    return notices
+
+
+# What training and other programs leave in files, and what no loader needs.
+_LEFT_OVER = re.compile(
+    r"(^|\.)(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights"
+    r"|logvar|position_ids|logit_scale|attn_mask|text_projection(\.weight)?|sigmas|v_pred)$"
+    r"|^model_ema\.|^(first_stage_model\.)?loss\.|^embedding_manager\.|\.resblocks\.\d+\."
+)
+
+
+def leftovers(name: str, unused: Sequence[str]) -> list[str]:
+    """Return a line that counts the ``unused`` tensors of the files; [] if there are none."""
+    if not unused:
+        return []
+    unknown = [each for each in unused if not _LEFT_OVER.search(each)]
+    count = f"{name}: {len(unused):,} tensors without a place in the model were left out"
+    if not unknown:
+        return [f"{count}, all of them usual ones (such as {quoted(min(unused))})."]
+    known = f", {len(unknown):,} of them unknown" if len(unknown) < len(unused) else ""
+    return [f"{count}{known}, such as {quoted(min(unknown))}."]
+
+
+MOST_TENSORS = 10_000
+"""The most tensors of a network. That of Stable Diffusion XL has 1,680."""
+
+
+def check_count(label: str, count: int, weights: Weights) -> None:
+    """Raise ``CheckpointError`` if a network of about ``count`` tensors cannot be in its files.
+
+    A config of a few bytes can describe a network that takes minutes to build. This bounds it by
+    its files before it is built. A few tensors that are missing are named later.
+    """
+    there = sum(len(file.entries) for file in weights.files)
+    if count > MOST_TENSORS or count > 2 * there:
+        raise CheckpointError(
+            f"{weights.files[0].path} has {there:,} tensors; the {label} that its config describes "
+            f"has more than {count:,}.\nThe config and the weights do not belong together."
+        )
 
 
 def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, source: Source) -> None:

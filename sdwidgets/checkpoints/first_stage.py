@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..configs import FIRST_STAGES, AutoencoderConfig
+from ..configs import FIRST_STAGES, SDXL, AutoencoderConfig
 from ..errors import CheckpointError, InputError
 from ..sources import Source
 from . import config_json, infer, names
-from .fill import Part, Plan, extras, fill_all, notice, plan
+from .fill import Part, Plan, extras, fill_all, plan, precision
 from .folder import weight_files
 from .layout import Weights
-from .recognise import foreign_names
+from .recognise import foreign_names, is_xl
 from .target import device_of, dtype_of, loaded
 from .weights import WeightFile, quoted, read_json
 from .zoo import bundled_folder
@@ -48,7 +48,8 @@ def load_autoencoder(
     converted from their model.ckpt) or diffusers', and may hold a whole model. The nine are told
     apart by their shapes; ``config`` may name one ("VQ-f4", see ``configs.FIRST_STAGES``), and must
     be an ``AutoencoderConfig`` for all others. Shapes do not tell the latents' scale: for KL-f8 it
-    is that of Stable Diffusion 1 and 2; for XL pass ``configs.SDXL.autoencoder``.
+    is that of Stable Diffusion 1 and 2, with a warning unless the file tells; for XL pass
+    ``configs.SDXL.autoencoder``.
 
     Every tensor of the autoencoder must be known. Tensors that only training used (discriminator,
     perceptual loss) are left out, with a warning.
@@ -70,15 +71,17 @@ def load_autoencoder(
     if is_folder and wanted is not None:
         raise InputError("config= is for single files; a folder has its own.", parameter="config")
 
-    def assemble(stack: ExitStack) -> tuple[Autoencoder, str]:
+    def assemble(stack: ExitStack) -> tuple[Autoencoder, list[str]]:
+        doubts: list[str] = []
         if is_folder:
             found, weights = _open_folder(place, stack)
         else:
-            found, weights = _open_file(place, wanted, stack)
-        return _assemble(place, found, weights, target, number, check_finite)
+            found, weights = _open_file(place, wanted, stack, doubts)
+        autoencoder, notices = _assemble(place, found, weights, target, number, check_finite)
+        return autoencoder, doubts + notices
 
-    autoencoder, said = loaded(place, target, assemble)
-    if said:
+    autoencoder, notices = loaded(place, target, assemble)
+    for said in notices:
         warnings.warn(said, stacklevel=2)
     return autoencoder
 
@@ -116,16 +119,17 @@ def _open_folder(folder: Path, stack: ExitStack) -> tuple[AutoencoderConfig, Wei
 
 
 def _open_file(
-    path: Path, config: AutoencoderConfig | None, stack: ExitStack
+    path: Path, config: AutoencoderConfig | None, stack: ExitStack, doubts: list[str]
 ) -> tuple[AutoencoderConfig, Weights]:
     file = stack.enter_context(WeightFile(path))
-    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    shapes = file.shapes
     prefix = next((p for p in _PREFIXES if f"{p}encoder.conv_in.weight" in shapes), None)
     if prefix is None:
         what = foreign_names(shapes) or "a model without a known autoencoder"
         raise CheckpointError(f"{path} holds no autoencoder: it is {what}.")
     if config is None:
-        config = _recognised(shapes, prefix, path)
+        config, doubt = _scaled(_recognised(shapes, prefix, path), file)
+        doubts += [doubt] if doubt else []
     if infer.has_compvis_autoencoder(shapes, prefix):
         return config, Weights([file], names.compvis_autoencoder_names(config, prefix))
     return config, Weights([file], names.diffusers_names(prefix))
@@ -148,6 +152,27 @@ def _recognised(shapes: infer.Shapes, prefix: str, path: Path) -> AutoencoderCon
     return FIRST_STAGES[name]
 
 
+def _scaled(config: AutoencoderConfig, file: WeightFile) -> tuple[AutoencoderConfig, str]:
+    """Return the config with the scale of its latents, and a notice if it is in doubt.
+
+    The autoencoders of Stable Diffusion 1, 2 and XL have the same names and shapes. In the file of
+    a whole model, the rest of it tells which; alone, the file's notes may.
+    """
+    if config != replace(SDXL.autoencoder, scaling_factor=config.scaling_factor):
+        return config, ""
+    noted = file.metadata.get("modelspec.architecture", "").lower()
+    xl = is_xl(file.shapes)
+    if xl is None and noted.startswith(("stable-diffusion-xl", "stable-diffusion-v")):
+        xl = noted.startswith("stable-diffusion-xl")
+    if xl is None:
+        return config, (
+            f"{file.path.name} does not say how its latents are scaled; {config.scaling_factor:g} "
+            "was assumed, as in Stable Diffusion 1 and 2. "
+            "For XL pass config=sdwidgets.configs.SDXL.autoencoder, else config='KL-f8'."
+        )
+    return (SDXL.autoencoder if xl else config), ""
+
+
 def _described(config: AutoencoderConfig) -> str:
     """Return a config in a few words, for messages."""
     kind = f"VQ with {config.codes:,} codes" if config.codes else "KL"
@@ -162,8 +187,8 @@ def _assemble(
     device: torch.device,
     dtype: torch.dtype,
     check_finite: bool,
-) -> tuple[Autoencoder, str]:
-    """Return the autoencoder, and a line about tensors left out and precision lost, or ""."""
+) -> tuple[Autoencoder, list[str]]:
+    """Return the autoencoder, and notices about precision lost and tensors left out."""
     from ..models.autoencoder import Autoencoder
 
     with torch.device("meta"):  # shapes, and no memory
@@ -174,11 +199,11 @@ def _assemble(
     autoencoder.sources = tuple(
         Source(file.path.name, kind="autoencoder", file=file.stamp) for file in weights.files
     )
-    return autoencoder, notice(path, [planned], left_out)
+    return autoencoder, [*precision(path.name, [planned]), *left_out]
 
 
-def _left_out(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
-    """Return half a sentence about tensors that only training used; "" if there are none.
+def _left_out(path: Path, config: AutoencoderConfig, planned: Plan) -> list[str]:
+    """Return a line about tensors that only training used; [] if there are none.
 
     Raises ``CheckpointError`` if tensors of the autoencoder itself have no place.
     """
@@ -193,6 +218,6 @@ def _left_out(path: Path, config: AutoencoderConfig, planned: Plan) -> str:
             "Leave out config= to have it recognised. Nothing was loaded."
         )
     if not training:
-        return ""
+        return []
     count = f"{len(training):,} tensors that only training used"
-    return f"{count} (such as {quoted(min(training))}) were left out"
+    return [f"{path.name}: {count} (such as {quoted(min(training))}) were left out."]

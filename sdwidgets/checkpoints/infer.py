@@ -7,7 +7,7 @@ what the network predicts: these are taken from the published family with text s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from ..configs import (
     SD2,
     AutoencoderConfig,
     ModelConfig,
-    Prediction,
     TextConfig,
     UNetConfig,
 )
@@ -26,28 +25,15 @@ from .names import AUTOENCODER, CLIP, OPEN_CLIP, UNET
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_SIZE_BY_PREDICTION = {"eps": 512, "v": 768, "x0": 512}  # of Stable Diffusion 2's published models
-
-
-@dataclass(frozen=True)
-class Inferred:
-    config: ModelConfig
-    assumed: str  # what shapes could not tell, as a sentence; "" if nothing was in doubt
-
 
 def is_compvis(shapes: Shapes) -> bool:
     """Whether a file has CompVis's names; otherwise diffusers' names are expected."""
     return any(name.startswith(UNET) for name in shapes)
 
 
-def infer_config(
-    shapes: Shapes,
-    metadata: Mapping[str, str],
-    path: Path,
-    *,
-    prediction: Prediction | None = None,
-) -> Inferred:
-    """Return the config of the whole model in a single file. Raises ``CheckpointError``."""
+def infer_config(shapes: Shapes, path: Path) -> ModelConfig:
+    """Return the config of the whole model in a single file; it predicts what its family usually
+    does. Raises ``CheckpointError``."""
     try:
         if is_compvis(shapes):
             unet, text = _compvis_unet(shapes), _compvis_text(shapes)
@@ -73,25 +59,9 @@ def infer_config(
         unet = replace(unet, heads=tuple(max(c // 64, 1) for c in unet.channels))
         text = replace(text, activation="gelu", pad=0)
 
-    assumed = ""
-    noted = config_json.as_prediction(metadata.get("modelspec.prediction_type"))
-    if prediction is None and noted is None and family is SD2:
-        assumed = (
-            f"{path.name} does not say what it predicts; v-prediction was assumed, as in Stable "
-            "Diffusion 2 for 768 pixels. For its base model of 512 pixels, pass prediction='eps'."
-        )
-    found = prediction or noted or family.schedule.prediction
-    config = replace(
-        family,
-        name=path.stem,
-        unet=unet,
-        autoencoder=autoencoder,
-        embedders=(text,),
-        schedule=replace(family.schedule, prediction=found),
-        size=family.size if family is SD1 else _SIZE_BY_PREDICTION[found],
-    )
+    config = replace(family, name=path.stem, unet=unet, autoencoder=autoencoder, embedders=(text,))
     _check_bounds(config, str(path))
-    return Inferred(config, assumed)
+    return config
 
 
 def _check_bounds(config: ModelConfig, where: str) -> None:

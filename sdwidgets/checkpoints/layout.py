@@ -35,6 +35,12 @@ class Layout:
     prediction_source: PredictionSource = ""  # how it was decided what the network predicts
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
     vocabulary: Vocabulary | None = None  # see LatentDiffusion.vocabulary
+    notices: tuple[str, ...] = ()  # what changes the meaning of the model
+
+    @property
+    def shown(self) -> str:
+        """The name for messages: that of the file, or of the model in a folder."""
+        return self.config.name if self.path.is_dir() else self.path.name
 
     @property
     def sources(self) -> tuple[Source, ...]:

@@ -20,9 +20,10 @@ from ..configs import ModelConfig, Prediction, TextConfig
 from ..errors import CheckpointNotFound, InputError
 from ..sources import Source
 from . import config_json, hub
-from .fill import Part, extras, fill_all, notice, plan
+from .fill import Part, check_count, extras, fill_all, leftovers, plan, precision
 from .folder import open_folder
 from .layout import Layout
+from .prediction import settled
 from .single_file import open_file
 from .target import device_of, dtype_of, loaded
 from .weights import quoted
@@ -79,18 +80,12 @@ def load_model(
     if path.is_dir() and config is not None:
         raise InputError("config= is for single files; a folder has its own.", parameter="config")
 
-    def assemble(stack: ExitStack) -> tuple[LatentDiffusion, str]:
+    def assemble(stack: ExitStack) -> tuple[LatentDiffusion, list[str]]:
         if path.is_dir():
             layout = open_folder(path, label, stack)
         else:
-            layout = open_file(path, stack, config=config, prediction=wanted, tokenizer=tokenizer)
-        if wanted is not None:
-            schedule = replace(layout.config.schedule, prediction=wanted)
-            layout = replace(
-                layout,
-                config=replace(layout.config, schedule=schedule),
-                prediction_source="caller",
-            )
+            layout = open_file(path, stack, config=config, tokenizer=tokenizer)
+        layout = settled(layout, wanted)
         if tokenizer is not None:
             if len(layout.tokenizers) > 1:
                 raise InputError(
@@ -102,8 +97,8 @@ def load_model(
         origin = sources or layout.sources
         return _assemble(layout, origin, target, number, check_finite, make_room, stop)
 
-    model, said = loaded(path, target, assemble)
-    if said:
+    model, notices = loaded(path, target, assemble)
+    for said in notices:
         warnings.warn(said, stacklevel=2)
     return model
 
@@ -171,8 +166,8 @@ def _assemble(
     check_finite: bool,
     make_room: Callable[[int, torch.device], None] | None,
     stop: Callable[[], bool] | None,
-) -> tuple[LatentDiffusion, str]:
-    """Return the model, and a line about tensors left out and precision lost, or ""."""
+) -> tuple[LatentDiffusion, list[str]]:
+    """Return the model, and notices: first what changes its meaning, then what was left out."""
     from ..models.autoencoder import Autoencoder
     from ..models.clip import CLIPText
     from ..models.embedders import embedders_of
@@ -182,6 +177,7 @@ def _assemble(
     from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
+    _check_counts(layout)
     with torch.device("meta"):  # shapes without memory
         unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
     texts = []
@@ -199,12 +195,7 @@ def _assemble(
         plans, f"The model {config.name}", dtype, device,
         check_finite=check_finite, make_room=make_room, stop=stop,
     )  # fmt: skip
-    left_out = ""
-    if unused := extras(plans):
-        left_out = (
-            f"{len(unused):,} tensors without a place in the model were left out, such as "
-            f"{quoted(min(unused))}"
-        )
+    notices = (*layout.notices, *precision(layout.shown, plans))
     model = LatentDiffusion(
         config=replace(config, embedders=tuple(each.config for each in embedders)),
         unet=unet,
@@ -215,8 +206,23 @@ def _assemble(
         vocabulary=layout.vocabulary,
         sources=sources,
         prediction_source=layout.prediction_source,
+        notices=notices,
     )
-    return model, notice(layout.path, plans, left_out)
+    return model, [*notices, *leftovers(layout.shown, extras(plans))]
+
+
+def _check_counts(layout: Layout) -> None:
+    """Raise ``CheckpointError`` for configs of far larger networks than the files have."""
+    unet = layout.config.unet
+    blocks = 2 * unet.blocks_per_level + 1  # of a level, on the way down and up
+    transformers = blocks * sum(unet.depths) + unet.mid_depth
+    counts = [20 * transformers + 10 * blocks * len(unet.depths)]
+    vae = layout.config.autoencoder
+    counts.append(8 * (2 * vae.blocks_per_level + 1) * len(vae.channels))
+    counts += [16 * text.layers for text in layout.config.text]
+    labels = ("UNet", "autoencoder", "text encoder", "second text encoder")
+    for label, count, weights in zip(labels, counts, layout.weights, strict=False):
+        check_count(label, count, weights)
 
 
 def _with_token_ids(config: TextConfig, tokenizer: Tokenizer, layout: Layout) -> TextConfig:

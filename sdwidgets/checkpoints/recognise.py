@@ -51,6 +51,7 @@ _XL = (
     "a Stable Diffusion XL model, which this kit does not load from a single file yet "
     "(it loads folders in the diffusers layout)"
 )
+_REFINER = "the refiner of Stable Diffusion XL, which this kit does not run"
 _INPUTS = ("model.diffusion_model.input_blocks.0.0.weight", "unet.conv_in.weight")
 _CLASS_EMBEDDING = (
     "model.diffusion_model.label_emb.0.0.weight",
@@ -64,7 +65,7 @@ def _other_family(shapes: Shapes) -> str | None:
     vector = next((shapes[name][-1:] for name in _CLASS_EMBEDDING if name in shapes), ())
     context = next((shapes[name][-1:] for name in shapes if re.match(_CONTEXT, name)), ())
     if vector == (2560,):
-        return "the refiner of Stable Diffusion XL, which this kit does not run"
+        return _REFINER
     if _some(shapes, r"^conditioner\.embedders\.1\.|^text_encoder_2\."):
         return _XL
     if vector and context != (1024,):
@@ -89,6 +90,15 @@ def _other_family(shapes: Shapes) -> str | None:
     if _some(shapes, r"^cc_projection\."):
         return "a Zero123 model, which turns images around and which this kit does not run"
     return None
+
+
+def is_xl(shapes: Shapes) -> bool | None:
+    """Whether a file belongs to Stable Diffusion XL; None if it has no UNet and no text encoder."""
+    if not _some(
+        shapes, r"^(model\.diffusion_model|cond_stage_model|conditioner|unet|text_encoder)"
+    ):
+        return None
+    return _other_family(shapes) in (_XL, _REFINER)
 
 
 def _other_input(shapes: Shapes) -> str | None:

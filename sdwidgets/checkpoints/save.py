@@ -131,10 +131,10 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
     side = config.size // config.autoencoder.factor
     folder.mkdir()
     _write_json(folder / "model_index.json", config_json.model_index(config))
-    _write_json(
-        folder / "scheduler" / "scheduler_config.json",
-        config_json.schedule_to_json(config.schedule),
-    )
+    schedule = config_json.schedule_to_json(config.schedule)
+    _write_json(folder / "scheduler" / "scheduler_config.json", schedule)
+    # Also in the file of weights, where it stays when configs are mixed up; as ModelSpec calls it.
+    predicted = "v" if config.schedule.prediction == "v" else schedule["prediction_type"]
     texts: Any = [each for each in model.embedders if isinstance(each.config, TextConfig)]
     folders = config_json.text_folders(len(texts))
     sizes = next((each for each in config.embedders if isinstance(each, SizesConfig)), None)
@@ -148,7 +148,8 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
     )  # fmt: skip
     for name, stem, module, settings in parts:
         _write_json(folder / name / "config.json", settings)
-        _write_weights(folder / name / f"{stem}.safetensors", module, dtype)
+        notes = {"modelspec.prediction_type": predicted} if name == "unet" else {}
+        _write_weights(folder / name / f"{stem}.safetensors", module, dtype, **notes)
     for text, own, (_, tokenizer) in zip(texts, config.text, folders, strict=True):
         _write_tokenizer(folder / tokenizer, text.tokenizer, own)
     if model.preview is not None:
@@ -160,7 +161,7 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
             _sync(path)
 
 
-def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None) -> None:
+def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None, **notes: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -169,7 +170,7 @@ def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None) -> 
         for name, tensor in module.state_dict().items()
     }
     try:
-        save_file(tensors, path, metadata={"format": "pt"})
+        save_file(tensors, path, metadata={"format": "pt", **notes})
     except SafetensorError as error:  # also for a full disk
         raise OSError(str(error)[:200]) from error
     path.chmod(0o644)  # the library makes it readable by its owner only

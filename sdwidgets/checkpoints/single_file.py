@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..configs import ModelConfig, Prediction, TextConfig
+from ..configs import ModelConfig, PredictionSource, TextConfig
 from ..errors import CheckpointError, CheckpointNotFound, InputError
 from . import config_json, hub, infer, names
 from .layout import Layout, Weights
@@ -20,17 +19,15 @@ def open_file(
     stack: ExitStack,
     *,
     config: ModelConfig | None,
-    prediction: Prediction | None,
     tokenizer: str | os.PathLike[str] | None,
 ) -> Layout:
     """Return the layout of a checked file, which stays open until ``stack`` closes.
 
-    If ``config`` is None, it is inferred from the shapes, with ``prediction`` instead of the
-    family's. Raises ``CheckpointError`` for files that are neither a Stable Diffusion 1 or 2 nor a
-    model of that ``config``.
+    If ``config`` is None, it is inferred from the shapes. Raises ``CheckpointError`` for files that
+    are neither a Stable Diffusion 1 or 2 nor a model of that ``config``.
     """
     file = stack.enter_context(WeightFile(path))
-    shapes = {name: entry.shape for name, entry in file.entries.items()}
+    shapes = file.shapes
     if what := foreign_names(shapes):
         raise CheckpointError(f"{path} is {what}.")
     if config is not None and [type(embedder) for embedder in config.embedders] != [TextConfig]:
@@ -39,11 +36,9 @@ def open_file(
             "config.embedders must be (TextConfig(...),).",
             parameter="config",
         )
+    source: PredictionSource = "family" if config is None else "caller"
     if config is None:
-        inferred = infer.infer_config(shapes, file.metadata, path, prediction=prediction)
-        config = inferred.config
-        if inferred.assumed:
-            warnings.warn(inferred.assumed, stacklevel=3)
+        config = infer.infer_config(shapes, path)
     config_json.check_parts_fit(config, str(path))
     config_json.check_schedule(config.schedule, str(path))
     return Layout(
@@ -52,6 +47,7 @@ def open_file(
         weights=_weights(file, shapes, config),
         tokenizers=(Path(tokenizer) if tokenizer is not None else _find_tokenizer(path),),
         pad_from_tokenizer=False,
+        prediction_source=source,
     )
 
 

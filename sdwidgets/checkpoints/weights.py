@@ -94,6 +94,11 @@ class WeightFile:
     def __exit__(self, *exc: object) -> None:
         self._file.close()
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each tensor."""
+        return {name: entry.shape for name, entry in self.entries.items()}
+
     def read(
         self, name: str, dtype: torch.dtype, device: torch.device, *, part: int = 0, parts: int = 1
     ) -> Tensor:

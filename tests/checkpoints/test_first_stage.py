@@ -25,7 +25,7 @@ from sdwidgets.checkpoints import (
     save_model,
 )
 from sdwidgets.checkpoints.infer import infer_autoencoder
-from sdwidgets.configs import FIRST_STAGES, SD1, AutoencoderConfig
+from sdwidgets.configs import FIRST_STAGES, SD1, SDXL, AutoencoderConfig
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError, SDWidgetsError
 from sdwidgets.models.autoencoder import Autoencoder
 
@@ -103,11 +103,64 @@ def test_a_file_is_recognised(name: str, tmp_path: Path, monkeypatch: pytest.Mon
 
     def assemble(path: Path, config: AutoencoderConfig, *rest: Any) -> Any:
         seen.append(config)
-        return None, ""
+        return None, []
 
     monkeypatch.setattr(first_stage, "_assemble", assemble)
     loaded(path)
     assert seen == [FIRST_STAGES[name]]
+
+
+@pytest.fixture
+def kl_f8(monkeypatch: pytest.MonkeyPatch) -> AutoencoderConfig:
+    """Make the autoencoder of Stable Diffusion 1, and that of XL, small."""
+    preset = replace(small_first_stage("KL-f8"), norm_groups=8, scaling_factor=0.18215)
+    xl = replace(SDXL, autoencoder=replace(preset, scaling_factor=0.13025))
+    monkeypatch.setitem(FIRST_STAGES, "KL-f8", preset)
+    monkeypatch.setattr(first_stage, "SDXL", xl)
+    # shapes do not tell the groups, which are 32 in published files
+    recognised = first_stage.infer.infer_autoencoder
+    monkeypatch.setattr(
+        first_stage.infer,
+        "infer_autoencoder",
+        lambda *a: replace(recognised(*a), norm_groups=8),
+    )
+    return preset
+
+
+def with_prefix(prefix: str, path: Path, *others: str, **metadata: str) -> Path:
+    tensors = random_tensors(small(PUBLISHED["KL-f8"]))
+    whole = {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+    return save_tensors(whole | dict.fromkeys(others, torch.zeros(1)), path, **metadata)
+
+
+def test_a_scale_that_no_file_tells_is_assumed_with_a_notice(
+    kl_f8: AutoencoderConfig, tmp_path: Path
+) -> None:
+    path = with_prefix("", tmp_path / "sdxl_vae.safetensors")
+    with pytest.warns(UserWarning, match=r"0\.18215 was assumed.*SDXL\.autoencoder.*'KL-f8'"):
+        assert loaded(path).config.scaling_factor == 0.18215
+    assert loaded(path, "KL-f8").config == kl_f8
+    xl = first_stage.SDXL.autoencoder
+    assert loaded(path, xl).config.scaling_factor == 0.13025
+
+
+@pytest.mark.parametrize(
+    ("prefix", "others", "metadata", "scale"),
+    [
+        ("first_stage_model.", ["conditioner.embedders.1.model.ln_final.weight"], {}, 0.13025),
+        ("first_stage_model.", ["cond_stage_model.transformer.x"], {}, 0.18215),
+        ("vae.", ["text_encoder_2.x", "unet.conv_in.bias"], {}, 0.13025),
+        ("vae.", ["text_encoder.x"], {}, 0.18215),
+        ("", [], {"modelspec.architecture": "stable-diffusion-xl-v1-base/vae"}, 0.13025),
+        ("", [], {"modelspec.architecture": "stable-diffusion-v1/vae"}, 0.18215),
+    ],
+)
+@pytest.mark.usefixtures("kl_f8")
+def test_the_scale_is_that_of_the_family(
+    prefix: str, others: list[str], metadata: dict[str, str], scale: float, tmp_path: Path
+) -> None:
+    path = with_prefix(prefix, tmp_path / "model.safetensors", *others, **metadata)
+    assert loaded(path).config.scaling_factor == scale
 
 
 def test_a_name_stands_for_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

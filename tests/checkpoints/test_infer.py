@@ -59,7 +59,7 @@ def shapes_of(config: ModelConfig, layout: str) -> Shapes:
 def test_the_published_models_are_known_by_their_shapes(config: ModelConfig, layout: str) -> None:
     shapes = shapes_of(config, layout)
     assert is_compvis(shapes) == (layout == "compvis")
-    assert infer_config(shapes, {}, PATH).config == replace(config, name="model")
+    assert infer_config(shapes, PATH) == replace(config, name="model")
 
 
 def test_stable_diffusion_1_in_one_file_has_its_1130_tensors() -> None:
@@ -74,35 +74,17 @@ def test_every_parameter_has_a_name_of_its_own() -> None:
         assert len({lookup(name)[0] for name in unet}) == len(unet)
 
 
-def test_what_shapes_cannot_say_is_said_to_be_assumed() -> None:
-    assert infer_config(shapes_of(SD1, "compvis"), {}, PATH).assumed == ""
-    assumed = infer_config(shapes_of(SD2, "compvis"), {}, PATH).assumed
-    assert "v-prediction" in assumed and "prediction='eps'" in assumed
-
-
-def test_what_is_predicted_can_be_given() -> None:
-    inferred = infer_config(shapes_of(SD2, "compvis"), {}, PATH, prediction="eps")
-    assert inferred.config.schedule.prediction == "eps"
-    assert inferred.config.size == 512 and inferred.assumed == ""
-
-
-def test_what_is_predicted_can_stand_in_the_file() -> None:
-    notes = {"modelspec.prediction_type": "epsilon"}
-    inferred = infer_config(shapes_of(SD2, "compvis"), notes, PATH)
-    assert inferred.config.schedule.prediction == "eps" and inferred.assumed == ""
-
-
 def test_a_smaller_relative_of_a_published_model() -> None:
     unet = replace(SD1.unet, channels=(32, 64), depths=(1, 0), heads=(8, 8), blocks_per_level=1)
     small = replace(SD1, unet=unet)
-    assert infer_config(shapes_of(small, "compvis"), {}, PATH).config.unet == unet
+    assert infer_config(shapes_of(small, "compvis"), PATH).unet == unet
 
 
 def test_text_states_of_an_unknown_width() -> None:
     text = replace(SD1.text[0], width=64, heads=1, layers=1)
     odd = replace(SD1, unet=replace(SD1.unet, context_dim=64), embedders=(text,))
     with pytest.raises(CheckpointError, match=r"width 64(.|\n)*config="):
-        infer_config(shapes_of(odd, "compvis"), {}, PATH)
+        infer_config(shapes_of(odd, "compvis"), PATH)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +94,7 @@ def test_text_states_of_an_unknown_width() -> None:
 def test_a_file_that_is_not_whole(gone: str) -> None:
     shapes = {name: s for name, s in shapes_of(SD1, "compvis").items() if gone not in name}
     with pytest.raises(CheckpointError, match="is missing"):
-        infer_config(shapes, {}, PATH)
+        infer_config(shapes, PATH)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +107,7 @@ def test_a_file_that_is_not_whole(gone: str) -> None:
 )
 def test_sizes_beyond_reason(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(CheckpointError):
-        infer_config({**shapes_of(SD1, "compvis"), name: shape}, {}, PATH)
+        infer_config({**shapes_of(SD1, "compvis"), name: shape}, PATH)
 
 
 @pytest.mark.parametrize(
@@ -140,4 +122,4 @@ def test_sizes_beyond_reason(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(), (5,), (0, 0)])
 def test_shapes_of_another_rank(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(CheckpointError):
-        infer_config({**shapes_of(SD1, "compvis"), name: shape}, {}, PATH)
+        infer_config({**shapes_of(SD1, "compvis"), name: shape}, PATH)

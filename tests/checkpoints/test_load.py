@@ -744,6 +744,27 @@ def test_an_autoencoder_of_another_model(folder: Path) -> None:
     assert "two models" in message and "16 latent channels" in message
 
 
+@pytest.mark.parametrize(
+    ("part", "changes", "label"),
+    [
+        ("unet", {"transformer_layers_per_block": [32, 32], "layers_per_block": 8}, "UNet"),
+        ("unet", {"layers_per_block": 8}, "UNet"),
+        ("text_encoder", {"num_hidden_layers": 128}, "text encoder"),
+    ],
+)
+def test_a_config_of_a_far_larger_network_is_refused_before_it_is_built(
+    folder: Path,
+    part: str,
+    changes: dict[str, Any],
+    label: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    edit_json(folder / part / "config.json", **changes)
+    monkeypatch.setattr(torch.nn.Linear, "__init__", lambda *a, **b: pytest.fail("was built"))
+    message = refused(folder)
+    assert f"the {label} that its config describes" in message and "do not belong" in message
+
+
 def test_a_tokenizer_of_another_model(folder: Path) -> None:
     edit_json(folder / "text_encoder" / "config.json", vocab_size=100)
     from safetensors.torch import load_file
