@@ -15,6 +15,7 @@ from ..configs import FIRST_STAGES, SDXL, AutoencoderConfig
 from ..errors import CheckpointError, InputError
 from ..sources import Source
 from . import config_json, infer, names
+from .exchange import is_there
 from .fill import Part, Plan, extras, fill_all, plan, precision
 from .folder import weight_files
 from .layout import Weights
@@ -65,7 +66,7 @@ def load_autoencoder(
     number = dtype_of(dtype, target)
     wanted = _wanted(config)
     place = Path(path)
-    if wanted is None and isinstance(path, str) and not os.path.exists(path):
+    if not is_there(place) and wanted is None and isinstance(path, str):
         place = bundled_folder(path) or place
     is_folder = os.path.isdir(place)
     if is_folder and wanted is not None:

@@ -20,6 +20,7 @@ from ..configs import ModelConfig, Prediction, TextConfig
 from ..errors import CheckpointNotFound, InputError
 from ..sources import Source
 from . import config_json, hub
+from .exchange import is_there
 from .fill import Part, check_count, extras, fill_all, leftovers, plan, precision
 from .folder import open_folder
 from .layout import Layout
@@ -139,12 +140,7 @@ def _locate(
             parameter="name",
         )
     path = Path(text).expanduser()
-    try:
-        path.lstat()  # a broken link exists, too, and is reported as such
-        there = True
-    except (OSError, ValueError):
-        there = False
-    if there:
+    if is_there(path):
         if revision is not None:
             raise InputError("revision= is for models from the hub.", parameter="revision")
         return path, path.resolve().name if path.is_dir() else path.stem, ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from torch import nn
 from ..configs import SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json
+from .exchange import replaced, sync
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
@@ -32,8 +32,9 @@ def save_model(
     """Write ``model`` to ``folder`` and return its path; ``load_model`` and diffusers read it.
 
     ``dtype`` (for example "float16") is the type of the stored weights; None keeps theirs. The
-    folder is written beside the target and moved there at the end, so that there is never half a
-    model. An existing model folder is replaced; its other files, such as a README, are kept.
+    folder is written beside the target and takes its name at the end, so that there is never half a
+    model, also if the process is killed. An existing model folder is replaced; its other files,
+    such as a README, are kept.
 
     Raises ``InputError`` if ``folder`` holds something else, or for a model that the layout cannot
     describe, such as one without a text encoder; ``CheckpointError`` if the disk is full or not
@@ -66,7 +67,7 @@ def save_autoencoder(
     def write(new: Path) -> None:
         _write_json(new / "config.json", settings)
         _write_weights(new / "diffusion_pytorch_model.safetensors", autoencoder, stored)
-        _sync(new)
+        sync(new)
 
     return _placed(Path(folder), "config.json", write)
 
@@ -79,7 +80,7 @@ def _stored(dtype: str | torch.dtype | None) -> torch.dtype | None:
 
 
 def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
-    """Let ``write`` fill a new folder, then move it to ``target``, and return ``target``.
+    """Let ``write`` fill a new folder, which replaces ``target`` at once; return ``target``.
 
     A folder is only replaced if it is empty or has the file ``marker``.
     """
@@ -90,20 +91,7 @@ def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
             parameter="folder",
         )
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-            new = Path(scratch) / "new"
-            write(new)
-            if target.exists():
-                _keep_other_files(target, new)
-                os.replace(target, Path(scratch) / "old")
-            try:
-                os.replace(new, target)
-            except OSError:
-                if (Path(scratch) / "old").exists():
-                    os.replace(Path(scratch) / "old", target)
-                raise
-            _sync(target.parent)
+        replaced(target, write, lambda new: _keep_other_files(target, new))
     except OSError as error:
         raise CheckpointError(
             f"{target} could not be written: {error.strerror or error}.\n"
@@ -158,7 +146,7 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
         _write_json(folder / "vocabulary.json", {"words": model.vocabulary})
     for path in (*folder.iterdir(), folder):
         if path.is_dir():
-            _sync(path)
+            sync(path)
 
 
 def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None, **notes: str) -> None:
@@ -174,7 +162,7 @@ def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None, **n
     except SafetensorError as error:  # also for a full disk
         raise OSError(str(error)[:200]) from error
     path.chmod(0o644)  # the library makes it readable by its owner only
-    _sync(path)
+    sync(path)
 
 
 def _write_tokenizer(folder: Path, tokenizer: Tokenizer, config: TextConfig) -> None:
@@ -211,15 +199,4 @@ def _write_json(path: Path, value: Any, indent: int | None = 2) -> None:
 def _write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    _sync(path)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows cannot
-        return
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path)

@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from checkpoint_files import SMALL, write_folder
 
-from sdwidgets.checkpoints import load_model, save, save_model
+from sdwidgets.checkpoints import exchange, load_autoencoder, load_model, save, save_model
 from sdwidgets.checkpoints.weights import WeightFile
 from sdwidgets.configs import TINY, ModelConfig, SizesConfig
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
@@ -137,7 +137,7 @@ def test_an_empty_folder_is_used(model: Any, tmp_path: Path) -> None:
     assert (save_model(model, tmp_path / "empty") / "model_index.json").is_file()
 
 
-@pytest.mark.parametrize("step", ["_write_weights", "_write_tokenizer", "_sync"])
+@pytest.mark.parametrize("step", ["_write_weights", "_write_tokenizer", "sync"])
 def test_a_full_disk_leaves_the_old_model(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -181,6 +181,7 @@ def test_a_move_that_fails_puts_the_old_model_back(
         replace_path(source, target)
 
     monkeypatch.setattr(os, "replace", fails_once)
+    monkeypatch.setattr(exchange, "_exchanged", lambda *folders: False)
     with pytest.raises(CheckpointError, match="Input/output"):
         save_model(model, path)
     monkeypatch.undo()
@@ -264,3 +265,25 @@ def test_a_second_encoder_that_is_missing_is_named(two: LatentDiffusion, tmp_pat
     (path / "text_encoder_2" / "model.safetensors").unlink()
     with pytest.raises(CheckpointNotFound, match="text_encoder_2"):
         load_model(path, device="cpu")
+
+
+def test_a_model_whose_replacement_was_interrupted_is_loaded_and_saved_over(
+    model: Any, tmp_path: Path
+) -> None:
+    """Where names cannot be exchanged, a process may be killed between two moves."""
+    path = save_model(model, tmp_path / "saved")
+    for use in (
+        lambda: load_model(path, device="cpu"),
+        lambda: load_model(str(path), device="cpu"),
+        lambda: load_autoencoder(path, device="cpu"),
+        lambda: save_model(model, path),
+    ):
+        scratch = tmp_path / ".saved.saving.0123"
+        scratch.mkdir(exist_ok=True)
+        (scratch / "lock").write_text("saved")
+        (path / "README").write_text("mine")
+        path.rename(scratch / "old")
+        use()
+        assert same_weights(load_model(path, device="cpu"), model)
+        assert (path / "README").read_text() == "mine"
+    assert os.listdir(tmp_path) == ["saved"]
