@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import logging
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import anywidget
 import traitlets
@@ -14,18 +12,16 @@ import traitlets
 from ..checks import shortened
 from ..contract import NUMBERED, numbered
 from ..errors import InputError
-from ..frontend import bundle
+from ..frontend import Code
 from ..trace.reel import LONGEST_SIDE, film, header_of, pack
 from ..trace.thinning import stride_for, strided
 from ..trace.trace import Trace
-from . import kernel
 from .final import SAVED_IMAGES, finals, fit_within
+from .life import Living
 from .pace import Answer
 from .reel import SAVED, SAVED_AS, check_known
 from .selection import OF_A_RUN, SELECTIONS, Selections
 from .slots import SLOTS
-
-log = logging.getLogger(__name__)
 
 AnyCompare = TypeVar("AnyCompare", bound="Compare")
 
@@ -33,7 +29,7 @@ FEWEST, MOST = 2, NUMBERED["film"]
 FILMS = numbered("film")
 
 
-class Compare(Selections, anywidget.AnyWidget):
+class Compare(Living, Selections, anywidget.AnyWidget):
     """Shows two to six runs side by side, at the same step and with the same word.
 
     Example::
@@ -42,8 +38,8 @@ class Compare(Selections, anywidget.AnyWidget):
         sdw.Compare(*traces, step=4)
     """
 
-    _esm = bundle("compare.js")
-    _css = bundle("compare.css")
+    _esm = Code("compare.js")
+    _css = Code("compare.css")
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
     """Identifies this widget: its views in a page share what they have read."""
@@ -69,9 +65,7 @@ class Compare(Selections, anywidget.AnyWidget):
         self._answer = Answer(self._send_whole)
         super().__init__(**selections)
         self.set_trait("uid", secrets.token_hex(8))
-        self.on_msg(self._receive)
-        kernel.unpin(self)
-        kernel.replace_in_cell(self)
+        self._begin()
         self.show(*traces)
         for name, value in selections.items():
             setattr(self, name, value)
@@ -101,14 +95,10 @@ class Compare(Selections, anywidget.AnyWidget):
             self.pictures = [fit_within(SAVED_IMAGES // len(traces), finals(one)) for one in traces]
             for i, name in enumerate(FILMS):
                 setattr(self, name, films[i] if i < len(films) else b"")
+        self._redraw()
         return self
 
-    def close(self) -> None:
-        """Remove the widget from every page."""
-        self.layout.close()  # it is a widget, too, and nothing else closes it
-        super().close()
-
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+    def _receive(self, message: Any, buffers: Any) -> None:
         """Answer a page that asks for the full films. Other messages are ignored."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
             self._answer()
@@ -119,27 +109,16 @@ class Compare(Selections, anywidget.AnyWidget):
             run, names = self.headers[0]["run"], list(FILMS[: len(whole)])
             self.send({"kind": "frames", "run": run, "names": names}, whole)
 
-    def __reduce__(self) -> NoReturn:
-        raise InputError(
-            "A Compare belongs to its notebook and cannot be copied or pickled.\n"
-            "Save its traces with trace.save(path), and compare those elsewhere."
-        )
+    _instead = "Save its traces with trace.save(path), and compare those elsewhere."
 
     def __repr__(self) -> str:
         return f"Compare: {'; '.join(self.labels)}"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, with a row of images and a line of text for hosts without widgets."""
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        data = {**data, "text/plain": repr(self)}
-        try:
-            from ..trace.sheet import comparison_png
+    def _still(self) -> bytes:
+        """A row of images."""
+        from ..trace.sheet import comparison_png
 
-            still = comparison_png(self._traces, self.labels)
-            data["image/png"] = base64.b64encode(still).decode()
-        except Exception:  # a caller's own steps may lack data; matplotlib may be missing
-            log.debug("No sheet can be drawn.", exc_info=True)
-        return data, metadata
+        return comparison_png(self._traces, self.labels)
 
 
 def _check_count(traces: Sequence[object]) -> None:

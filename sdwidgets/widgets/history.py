@@ -11,8 +11,8 @@ import traitlets
 
 from ..checks import is_whole
 from ..contract import ASKS
-from ..frontend import bundle
-from . import kernel
+from ..frontend import Code
+from .life import Living
 from .results import Result, Results
 from .selection import FromPage
 
@@ -20,7 +20,7 @@ Act = Callable[[int, int], object]
 """What happens with a result: it gets the result's id and a second number, 0 unless needed."""
 
 
-class History(FromPage, anywidget.AnyWidget):
+class History(Living, FromPage, anywidget.AnyWidget):
     """Earlier results as thumbnails, with buttons for the result on the stage.
 
     ``acts``: what the Studio does with a result, by the kind of the page's message: "recall",
@@ -28,8 +28,10 @@ class History(FromPage, anywidget.AnyWidget):
     The history itself pins, deletes and opens results.
     """
 
-    _esm = bundle("history.js")
-    _css = bundle("history.css")
+    _esm = Code("history.js")
+    _css = Code("history.css")
+
+    _is_part = True
 
     entries: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """Earlier results, oldest first, as `Result.entry` describes them."""
@@ -40,6 +42,7 @@ class History(FromPage, anywidget.AnyWidget):
     def __init__(self, acts: Mapping[str, Act]):
         super().__init__()
         self.results = Results()
+        self.on_error: Callable[[Exception], object] = lambda error: None
         self._lock = threading.Lock()  # a run may end while the page pins a result
         self._acts: dict[str, Act] = {
             **acts,
@@ -47,25 +50,21 @@ class History(FromPage, anywidget.AnyWidget):
             "delete": lambda number, _: self._change(lambda: self.results.delete(number)),
             "open": lambda number, _: self._open(number),
         }
-        self.on_msg(self._receive)
-        kernel.unpin(self)
+        self._begin()
 
     def add(self, result: Result) -> None:
         """Keep a result and show it."""
         self._change(lambda: self.results.add(result))
-
-    def close(self) -> None:
-        """Remove the widget from every page."""
-        self.layout.close()  # it is a widget, too, and nothing else closes it
-        super().close()
 
     def _change(self, change: Callable[[], object]) -> None:
         with self._lock:
             change()
             self.entries = [one.entry() for one in self.results]
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """Handle a message of the page. Malformed messages are ignored."""
+    def _complain(self, error: Exception) -> None:
+        self.on_error(error)
+
+    def _receive(self, message: Any, buffers: Any) -> None:
         kind = message.get("kind") if isinstance(message, dict) else None
         if not isinstance(kind, str) or kind not in ASKS["history"]:
             return

@@ -7,12 +7,11 @@ This is the widget: its traits and public methods. `LabWork` computes, `Sources`
 
 from __future__ import annotations
 
-import base64
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
@@ -23,13 +22,14 @@ from ..checks import shortened
 from ..configs import EMOJI
 from ..contract import LAB_SELECTION, MOST_AUTOENCODERS, TOUCHED
 from ..errors import InputError
-from ..frontend import bundle
+from ..frontend import Code
 from ..pictures import PictureLike
 from ..trace.images import encode_png
 from . import kernel, lab_wire
 from .lab_messages import Command, understood
 from .lab_sources import Source, Sources, source_of
 from .lab_work import LabWork, Subject
+from .life import Living
 from .selection import Choice, FromPage, choice
 from .upload import Part, Upload
 from .waiting import wait
@@ -82,7 +82,7 @@ def _worked_out(write: Callable[[Any, Any], Any], empty: Any = None) -> Any:
     return traitlets.Any(empty).tag(sync=True, to_json=write)
 
 
-class Lab(FromPage, anywidget.AnyWidget):
+class Lab(Living, FromPage, anywidget.AnyWidget):
     """An image through autoencoders, side by side, with its latents to look at and to edit.
 
     Example::
@@ -101,8 +101,8 @@ class Lab(FromPage, anywidget.AnyWidget):
     The work is done beside the notebook; only the newest of what is asked counts.
     """
 
-    _esm = bundle("lab.js")
-    _css = bundle("lab.css")
+    _esm = Code("lab.js")
+    _css = Code("lab.css")
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
     """Identifies this widget."""
@@ -167,8 +167,6 @@ class Lab(FromPage, anywidget.AnyWidget):
     sent: Image.Image | None = None
     """The image that was last sent to image to image."""
 
-    _ready = False  # a widget is closed when it is collected, also one that was never made
-
     def __init__(
         self,
         picture: PictureLike | None = None,
@@ -219,15 +217,13 @@ class Lab(FromPage, anywidget.AnyWidget):
             can_send=studio is not None,
             **selections,
         )
-        self._ready = True
         self.set_trait("uid", secrets.token_hex(8))
         if self.active not in self.chosen and self.active:
             self.chosen = [*self.chosen[: MOST - 1], self.active]
         self.observe(self._reconcile, ["chosen", "active"])
+        self.observe(lambda change: self._redraw() if change.new == "idle" else None, "state")
         self.observe(self._choose, ["chosen", "active", "side", "panel"])
-        self.on_msg(self._receive)
-        kernel.unpin(self)
-        kernel.replace_in_cell(self)
+        self._begin()
         if source is not None:
             self._take(source)
 
@@ -321,12 +317,8 @@ class Lab(FromPage, anywidget.AnyWidget):
         if self._work.error is not None:
             raise self._work.error.with_traceback(None)
 
-    def close(self) -> None:
-        """Take the widget off every page. Work under way ends within a step."""
-        if self._ready:
-            self._work.close()
-            self.layout.close()  # a widget, too, and nothing else closes it
-        super().close()
+    def _end(self) -> None:
+        self._work.close()
 
     # ---------------------------------------------------------------------- images and results
 
@@ -412,7 +404,7 @@ class Lab(FromPage, anywidget.AnyWidget):
         with self._work.lock:
             super().set_state(sync_data)
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+    def _receive(self, message: Any, buffers: Any) -> None:
         """A message of the page: nonsense is ignored, a failure is shown."""
         try:
             command = understood(message, buffers)
@@ -451,11 +443,7 @@ class Lab(FromPage, anywidget.AnyWidget):
 
     # -------------------------------------------------------------------------------- as output
 
-    def __reduce__(self) -> NoReturn:
-        raise InputError(
-            "A Lab belongs to its notebook and cannot be copied or pickled.\n"
-            "Send lab.edited.image instead, and make a Lab there."
-        )
+    _instead = "Send lab.edited.image instead, and make a Lab there."
 
     def __repr__(self) -> str:
         if self.picture is None:
@@ -466,15 +454,12 @@ class Lab(FromPage, anywidget.AnyWidget):
     def _ipython_display_(self, **kwargs: Any) -> None:
         if kernel.without_page() or kernel.in_colab():
             kernel.wait_for(self._work.idle)  # output after the cell would be lost
-        kernel.display(*self._repr_mimebundle_(), self.uid)
+        super()._ipython_display_()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; for places without widgets, the comparison as an image and a line of text."""
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        data = {**data, "text/plain": repr(self)}
-        if self.results:
-            from ..lab.contact_sheet import contact_sheet
+    def _still(self) -> bytes | None:
+        """The comparison."""
+        from ..lab.contact_sheet import contact_sheet
 
-            sheet = contact_sheet(self.picture.image, self.results)
-            data["image/png"] = base64.b64encode(encode_png(sheet)).decode()
-        return data, metadata
+        if not self.results:
+            return None
+        return encode_png(contact_sheet(self.picture.image, self.results))

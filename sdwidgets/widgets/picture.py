@@ -7,7 +7,7 @@ from typing import Any
 
 import traitlets
 
-from ..frontend import bundle
+from ..frontend import Code
 from .final import SAVED_IMAGES, fit_within
 from .reel import ReelView
 from .slots import Slots
@@ -24,8 +24,8 @@ class PictureView(ReelView):
             pass
     """
 
-    _esm = bundle("picture.js")
-    _css = bundle("picture.css")
+    _esm = Code("picture.js")
+    _css = Code("picture.css")
 
     shape: traitlets.List[int] = traitlets.List([1, 1]).tag(sync=True)
     """Width and height of the result, also before it is there."""
@@ -66,9 +66,8 @@ class PictureView(ReelView):
         if self._files is not None and self._files[0]["id"] == self._run:
             self.send(*self._files)
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """Handle a message of the page. Malformed messages are ignored."""
-        super()._receive(_, message, buffers)
+    def _receive(self, message: Any, buffers: Any) -> None:
+        super()._receive(message, buffers)
         kind = message.get("kind") if isinstance(message, dict) else None
         if kind == "hello":  # a new or reloaded page: send what the traits do not hold
             self.send({"kind": "hello"})

@@ -13,7 +13,7 @@ import secrets
 import threading
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import anywidget
 import traitlets
@@ -22,17 +22,19 @@ from ..checks import shortened
 from ..contract import numbered
 from ..errors import InputError
 from ..settings import Settings
+from ..trace.images import encode_png
 from ..trace.recording import Recordable, run_of
 from ..trace.reel import LONGEST_SIDE, header_of, pack
 from ..trace.step import TraceStep
+from ..trace.stills import Stills
 from ..trace.thinning import strided
 from ..trace.trace import Trace
-from . import kernel
 from .final import SAVED_IMAGES, finals, fit_within
+from .life import Living
 from .pace import INTERVAL, Answer, Pace
 from .selection import OF_A_RUN, SELECTIONS, Selections
 from .slots import SLOTS, Kept, Slots
-from .watching import Harmless, Watching, report
+from .watching import Harmless, Watching, in_words, report
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
@@ -54,7 +56,7 @@ SAVED_AS = ((32, 1), (16, 1), (16, 2), (16, 4), (8, 4), (8, 8), (8, 16), (8, SLO
 """The sizes to try, the first that fits: most cells along a side, and the stride of steps."""
 
 
-class ReelView(Watching, Selections, anywidget.AnyWidget):
+class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
     """What all views of a run share: its steps, its images and its state.
 
     Any thread may use it, also during a run. ``lock`` is held while the content changes. A thread
@@ -95,11 +97,9 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         self._run = 0  # the number of the run on show
         self._runs = 0  # numbers given so far
         self._pace, self._answer = Pace(), Answer(self._send_whole)
-        self._closed = False
         super().__init__(**traits)
         self.set_trait("uid", secrets.token_hex(8))
-        self.on_msg(self._receive)
-        kernel.unpin(self)
+        self._begin()
 
     # ------------------------------------------------------------------------------ from Python
 
@@ -126,12 +126,6 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
         record = record_of(trace)
         self._show(record)
         return self
-
-    def close(self) -> None:
-        """Remove the widget from every page. A watched run goes on."""
-        self._closed = True
-        self.layout.close()  # it is a widget, too, and nothing else closes it
-        super().close()
 
     # ------------------------------------------------------------------------------ during a run
 
@@ -206,6 +200,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
             self._conclude(result, message, images)
             with self._harmless:
                 self._fit()
+            self._redraw()
             return True
 
     # See `Watching.watch`.
@@ -245,6 +240,7 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
                 self._conclude(record, message, images)
             with self._harmless:
                 self._fit()
+            self._redraw()
 
     def _conclude(
         self, result: Trace | str, message: str, images: Sequence[dict[str, Any]] | None = None
@@ -329,7 +325,11 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
             for name in whole:
                 setattr(self, name, small.get(name, b""))
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+    def _complain(self, error: Exception) -> None:
+        with self.lock:
+            self.message = in_words(error)
+
+    def _receive(self, message: Any, buffers: Any) -> None:
         """Answer a late page that asks for the full frames. Other messages are ignored."""
         if isinstance(message, dict) and message.get("kind") == "frames" and self._whole:
             self._answer()
@@ -342,11 +342,16 @@ class ReelView(Watching, Selections, anywidget.AnyWidget):
 
     # -------------------------------------------------------------------------------- as output
 
-    def __reduce__(self) -> NoReturn:
-        raise InputError(
-            f"A {type(self).__name__} belongs to its notebook and cannot be copied or pickled.\n"
-            "Save its run with viewer.trace.save(path), and show that elsewhere."
-        )
+    def _still(self) -> bytes | None:
+        """The final image or, without one, the clean latents of the newest step."""
+        trace = self.trace
+        if trace is None or not (trace.images or trace.steps):
+            return None
+        if trace.images:
+            return trace.png(min(self.picture, len(trace.images) - 1))
+        return encode_png(Stills(trace).clean(trace.steps[-1]))
+
+    _instead = "Save its run with viewer.trace.save(path), and show that elsewhere."
 
     def __repr__(self) -> str:
         name, trace = type(self).__name__, self.trace

@@ -9,7 +9,7 @@ from typing import Any
 import traitlets
 
 from ..contract import PANELS, numbered
-from ..frontend import bundle
+from ..frontend import Code
 from ..trace.reel import pack
 from ..trace.step import TraceStep
 from ..trace.trace import Trace
@@ -41,14 +41,15 @@ class Stage(PictureView):
     the panels are open. Opening them sends these parts of earlier steps.
     """
 
-    _esm = bundle("studio.js")
-    _css = bundle("studio.css")
+    _esm = Code("studio.js")
+    _css = Code("studio.css")
 
     panels: traitlets.List[str] = traitlets.List(traitlets.Enum(PANELS)).tag(sync=True)
     """The open panels: "denoising", "attention", "tokens"; [] if closed."""
 
     locals().update({name: traitlets.Bytes().tag(sync=True) for name in MORE})
 
+    _is_part = True
     _steps_in = (*FRAMES, *MORE)
 
     @traitlets.observe("panels")

@@ -13,11 +13,11 @@ from PIL import Image
 
 from ..contract import ASKS
 from ..errors import ImageError, InputError, SDWidgetsError
-from ..frontend import bundle
+from ..frontend import Code
 from ..pictures import fitted
 from ..settings import FITS
 from ..trace.png import read_record, read_settings
-from . import kernel
+from .life import Living
 from .results import title_of
 from .selection import FromPage
 from .upload import Part, Upload
@@ -34,7 +34,7 @@ DONE = {
 """What happens to an image of another shape, by `settings.FITS`."""
 
 
-class StartView(FromPage, anywidget.AnyWidget):
+class StartView(Living, FromPage, anywidget.AnyWidget):
     """Takes an image by hand (a file, a drop, a paste) and shows the one that runs start from.
 
     ``take`` gets the bytes of an image file, or None to start from noise; ``restore`` the bytes of
@@ -42,8 +42,10 @@ class StartView(FromPage, anywidget.AnyWidget):
     both, and the person chooses.
     """
 
-    _esm = bundle("start.js")
-    _css = bundle("start.css")
+    _esm = Code("start.js")
+    _css = Code("start.css")
+
+    _is_part = True
 
     thumbnail = traitlets.Bytes().tag(sync=True)
     """The image as a run begins from it, small, as PNG; b"" for none."""
@@ -74,8 +76,7 @@ class StartView(FromPage, anywidget.AnyWidget):
         self._take, self._restore = take, restore
         self._upload = Upload()
         self._offered = b""
-        self.on_msg(self._receive)
-        kernel.unpin(self)
+        self._begin()
 
     def show(self, image: Image.Image | None, size: tuple[int, int]) -> None:
         """Show the image that runs of that size start from; None hides it."""
@@ -85,18 +86,15 @@ class StartView(FromPage, anywidget.AnyWidget):
                 self.thumbnail = thumbnail(image, size, self.fit)
                 self.note, self.reshaped = noted(image.size, size, self.fit)
 
-    def close(self) -> None:
-        """Remove the widget from every page."""
-        self.layout.close()  # it is a widget, too, and nothing else closes it
-        super().close()
-
     def say(self, message: str = "", *, problem: str = "", offer: str = "") -> None:
         """Show a message, a problem or an offer, and remove the others."""
         with self.hold_sync():
             self.message, self.problem, self.offer = message, problem, offer
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
-        """Handle a message of the page. Malformed messages are ignored; failures are shown."""
+    def _complain(self, error: Exception) -> None:
+        self.say(problem=in_words(error))
+
+    def _receive(self, message: Any, buffers: Any) -> None:
         kind = message.get("kind") if isinstance(message, dict) else None
         if not isinstance(kind, str) or kind not in ASKS["start"]:
             return

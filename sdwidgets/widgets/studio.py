@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 import traitlets
@@ -25,6 +25,7 @@ from .compare import Compare
 from .controls import Controls, about
 from .final import finals
 from .history import History
+from .life import Living
 from .results import Result, name_of
 from .running import Running
 from .setting import Seed, Setting, StartImage
@@ -60,7 +61,7 @@ CAUSES = ("model", "image", "batch_size", "width", "height")
 """The settings that may cause an error which names none, such as too little memory."""
 
 
-class Studio(ipywidgets.VBox):
+class Studio(Living, ipywidgets.VBox):
     """Type a prompt, press Generate, and watch the image come out of the noise.
 
     Every setting is a trait: read it, set it, observe it. A run works in the background, so other
@@ -132,10 +133,7 @@ class Studio(ipywidgets.VBox):
     """The exception that ended the last run, or about a setting; None once what it is about was
     changed."""
 
-    # Defaults for a widget that is collected, and so closed, before __init__ has set these.
     _running: Running | None = None
-    _parts: tuple[Any, ...] = ()
-    _closed = False
 
     comparison: Compare | None = None
     """Two results side by side, below the history; None unless two were chosen."""
@@ -160,8 +158,7 @@ class Studio(ipywidgets.VBox):
         super().__init__(self._shown, **settings)
         self.add_class("sdw-studio")
         self._bind()
-        kernel.unpin(self, *self._parts)  # all of them, so that a value arrives before its click
-        kernel.replace_in_cell(self)
+        self._begin()
         if manager is None:  # load what the first run needs while the page draws this
             self.manager.warm_up(DEFAULT_MODEL)
 
@@ -191,8 +188,7 @@ class Studio(ipywidgets.VBox):
         Busy while a run of this Studio is going on. The widget shows both errors, too.
         """
         with self._lock:
-            if self._closed:
-                raise SDWidgetsError("This Studio is closed.\nMake a new one: sdw.Studio()")
+            self._check_open()
             if self._goes_on():
                 raise Busy(
                     "This Studio is still running.\nWait with studio.wait(), or stop it with "
@@ -252,18 +248,9 @@ class Studio(ipywidgets.VBox):
             raise run.error.with_traceback(None)
         return run.trace
 
-    def close(self) -> None:
-        """Stop the run and remove the widget from every page. Its thread ends within a step."""
-        self._closed = True
-        self.stop()
+    def _end(self) -> None:
+        self.stop()  # its thread ends within a step
         self._end_comparison()
-        for widget in (*self._parts, self):
-            for part in (widget.layout, getattr(widget, "style", None)):
-                if part is not None:  # they are widgets, too, and nothing else closes them
-                    part.close()
-        for widget in self._parts:
-            widget.close()
-        super().close()
 
     # -------------------------------------------------------------------------------- the page
 
@@ -282,12 +269,18 @@ class Studio(ipywidgets.VBox):
         self.observe(lambda _: self._open_or_close(), "inside")
         self._open_or_close()
         c.look.observe(lambda change: self.set_trait("inside", change.new), "value")
-        c.dice.on_click(lambda _: self.set_trait("seed", None))
-        c.generate.on_click(lambda _: self._clicked())
-        c.stop.on_click(lambda _: self.stop())
-        c.end_comparison.on_click(lambda _: self._end_comparison())
+        clicks: dict[Any, Callable[[], object]] = {
+            c.dice: lambda: self.set_trait("seed", None),
+            c.generate: self._clicked,
+            c.stop: self.stop,
+            c.end_comparison: self._end_comparison,
+        }
+        for button, act in clicks.items():
+            button.on_click(lambda _, act=act: self._attempt(act))
+        self.history.on_error = self._refuse
         traitlets.dlink((self.view, "current"), (self.history, "current"))
-        self.view.on_msg(self._receive)
+        self.view.on_msg(self._hear)
+        self.observe(lambda _: None if self._goes_on() else self._redraw(), "state")
 
     def _choose(self, change: Any) -> None:
         """Remember which of OWN were set. Another model forgets that."""
@@ -325,6 +318,9 @@ class Studio(ipywidgets.VBox):
         self.view.panels = list(PANELS) if self.inside else []
         (self.add_class if self.inside else self.remove_class)("sdw-inside")
 
+    def set_state(self, sync_data: Any) -> None:
+        """Does nothing: pages set the traits of the controls, and none of the Studio's."""
+
     # The front end calls these, on whichever thread the kernel handles messages. They only start
     # things or set events.
 
@@ -340,7 +336,10 @@ class Studio(ipywidgets.VBox):
             with contextlib.suppress(Exception):  # shown by the run
                 self.wait()
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+    def _complain(self, error: Exception) -> None:
+        self._refuse(error)
+
+    def _receive(self, message: Any, buffers: Any) -> None:
         """Handle a message of the page. Malformed messages are ignored."""
         if not isinstance(message, dict):
             return
@@ -530,29 +529,15 @@ class Studio(ipywidgets.VBox):
 
     # ------------------------------------------------------------------------------- as output
 
-    def __reduce__(self) -> NoReturn:
-        raise InputError(
-            "A Studio belongs to its notebook and cannot be copied or pickled.\n"
-            "Send studio.settings instead, and make a Studio there."
-        )
+    _instead = "Send studio.settings instead, and make a Studio there."
 
     def __repr__(self) -> str:
         return f"Studio({self.prompt!r}, seed={self.seed}, model={self.model!r}): {self.state}"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, with the last image and a line of text for hosts without widgets."""
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        data: dict[str, Any] = {
-            "text/plain": repr(self),
-            "application/vnd.jupyter.widget-view+json": view,
-        }
-        # The bundle of our own view says what a host (Colab) needs to draw it.
-        bundle = self.view._repr_mimebundle_()
-        metadata = bundle[1] if bundle else {}
+    def _still(self) -> bytes | None:
+        """The image on show, or how far a run has come that has no image."""
         result = self.history.results.find(self.view.current)
-        if result is not None:
-            data["image/png"] = base64.b64encode(result.images[0]["data"]).decode()
-        return data, metadata
+        return self.view._still() if result is None else result.images[0]["data"]
 
 
 _shared_lock = threading.Lock()

@@ -6,7 +6,6 @@ next step, and to stop is to close the iterator; nothing here knows how a step i
 
 from __future__ import annotations
 
-import base64
 import io
 import math
 import threading
@@ -21,11 +20,12 @@ from PIL import Image
 from ..contract import numbered
 from ..daemon import start_daemon
 from ..errors import Busy, InputError
-from ..frontend import bundle
+from ..frontend import Code
 from ..trace.images import encode_png
 from . import kernel
 from .curve import Curve, TrainStep, checked, checked_count
 from .grids import Grids, on_page
+from .life import Living
 from .pace import Answer, Pace
 from .waiting import wait
 from .watching import Harmless, Watched, in_words
@@ -40,7 +40,7 @@ Pictures = Callable[[], Any]
 AnyView = TypeVar("AnyView", bound="TrainingView")
 
 
-class TrainingView(anywidget.AnyWidget):
+class TrainingView(Living, anywidget.AnyWidget):
     """A view of a training while it goes on, with Pause and Stop; the notebook stays usable.
 
     Example::
@@ -59,8 +59,8 @@ class TrainingView(anywidget.AnyWidget):
     thread of the training, between two steps.
     """
 
-    _esm = bundle("training.js")
-    _css = bundle("training.css")
+    _esm = Code("training.js")
+    _css = Code("training.css")
 
     run: traitlets.Dict[str, Any] = traitlets.Dict({"id": 0, "state": "idle", "message": ""}).tag(
         sync=True
@@ -88,11 +88,8 @@ class TrainingView(anywidget.AnyWidget):
         self._curve, self._grids = Curve(), Grids()
         self._pace = Pace(INTERVAL)
         self._answer = Answer(lambda: self.send({"kind": "hello"}))
-        self._closed = self._redraws = False
         super().__init__(**kwargs)
-        self.on_msg(self._receive)
-        kernel.unpin(self)
-        kernel.replace_in_cell(self)
+        self._begin()
 
     def set_state(self, sync_data: Any) -> None:
         """Does nothing: every trait is the kernel's, and a front end that sets one is at fault."""
@@ -130,12 +127,12 @@ class TrainingView(anywidget.AnyWidget):
         """
         run = Run(steps, pictures, every, columns, samples_per_step)
         with self.lock:
-            self._begin(run)
+            self._show(run)
             try:
                 run.thread = start_daemon("sdwidgets training", _exhaust, self._passing(run))
             except Busy as error:
                 run.error = error
-                self._end(run, "error", in_words(error))
+                self._conclude(run, "error", in_words(error))
                 raise
         if kernel.in_colab():  # a thread's updates are not painted there after the cell
             self.wait()
@@ -158,7 +155,7 @@ class TrainingView(anywidget.AnyWidget):
 
         def watched() -> Generator[TrainStep, None, None]:
             with self.lock:
-                self._begin(run)
+                self._show(run)
                 run.passing = self._passing(run)
             yield from run.passing
 
@@ -193,22 +190,21 @@ class TrainingView(anywidget.AnyWidget):
     def close(self) -> None:
         """End the training, wait until its checkpoint is whole, and take the widget off every page.
         Your own loop gets no further step."""
-        self._closed = True
+        super().close()
+
+    def _end(self) -> None:
         self.stop()
         run = self._run
         if run is not None and run.thread is None:
             run.abandon()
         elif run is not None and not run.is_here:
             kernel.wait_for(run.over)  # else the same cell, run again, would train beside it
-        self.layout.close()  # a widget, too, and nothing else closes it
-        super().close()
 
     # -------------------------------------------------------------------------------- the steps
 
-    def _begin(self, run: Run) -> None:
+    def _show(self, run: Run) -> None:
         """Show this training from now on; that of an abandoned loop is ended."""
-        if self._closed:
-            raise InputError("This TrainingView is closed.\nMake another one.", parameter="steps")
+        self._check_open()
         before = self._run
         if before is not None and not before.over.is_set():
             if before.thread is not None:
@@ -249,7 +245,7 @@ class TrainingView(anywidget.AnyWidget):
             state, message = "error", in_words(error)
             raise
         finally:
-            self._end(run, state, message)
+            self._conclude(run, state, message)
 
     def _goes_on(self, run: Run) -> bool:
         """Whether to make another step. Waits during a pause."""
@@ -313,15 +309,13 @@ class TrainingView(anywidget.AnyWidget):
             self.names = [*self._curve.names]
             self.curve = self._curve.table().astype("<f4").tobytes()
 
-    def _end(self, run: Run, state: str, message: str) -> None:
+    def _conclude(self, run: Run, state: str, message: str) -> None:
         with self.lock:
             if self._run is run:
                 with run.harmless, self.hold_sync():
                     self._update(run, everything=True)
                     self._say(state, message)
-                with run.harmless:
-                    if self._redraws:
-                        kernel.update_display(*self._repr_mimebundle_(), str(self.model_id))
+                self._redraw()
             run.over.set()
 
     # ------------------------------------------------------------------------------- the states
@@ -345,7 +339,11 @@ class TrainingView(anywidget.AnyWidget):
         words = "\n".join([*filter(None, (message, remark))])
         self.run = {"id": self.run["id"], "state": state, "message": words}
 
-    def _receive(self, _: Any, message: Any, buffers: Any) -> None:
+    def _complain(self, error: Exception) -> None:
+        with self.lock:
+            self.run = {**self.run, "message": in_words(error)}
+
+    def _receive(self, message: Any, buffers: Any) -> None:
         """A message of the page; nonsense is ignored."""
         kind = message.get("kind") if isinstance(message, dict) else None
         if kind == "pause":
@@ -359,6 +357,8 @@ class TrainingView(anywidget.AnyWidget):
 
     # -------------------------------------------------------------------------------- as output
 
+    _instead = "Send the training's checkpoint, and watch it there in a view of its own."
+
     def __repr__(self) -> str:
         step, steps = self.numbers.get("step", 0), self.numbers.get("steps", 0)
         if not step:
@@ -367,18 +367,10 @@ class TrainingView(anywidget.AnyWidget):
         known = "" if loss is None else f", loss {loss:.3g}"
         return f"TrainingView: step {step} of {steps}{known}, {self.run['state']}"
 
-    def _ipython_display_(self, **kwargs: Any) -> None:
-        kernel.display(*self._repr_mimebundle_(), str(self.model_id))
-        # Asked here, not when the training ends: by then a page may have sent another request.
-        self._redraws = kernel.without_page()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget; for places without widgets, the newest images and a line of text."""
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
-        data = {**data, "text/plain": repr(self)}
-        for newest in [*self.images.values()][-1:]:
-            data["image/png"] = base64.b64encode(encode_png(newest)).decode()
-        return data, metadata
+    def _still(self) -> bytes | None:
+        """The newest images."""
+        newest = [*self.images.values()][-1:]
+        return encode_png(newest[0]) if newest else None
 
 
 class Run:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -12,10 +11,9 @@ import traitlets
 
 from ..contract import PANELS
 from ..errors import InputError
-from ..frontend import bundle
+from ..frontend import Code
 from ..trace.recording import Recordable
 from ..trace.trace import Trace
-from . import kernel
 from .reel import ReelView, check_known, record_of
 from .selection import SELECTIONS, Selections
 
@@ -40,8 +38,8 @@ class Viewer(ReelView):
     that makes steps does not wait for the lock: `add` returns in microseconds.
     """
 
-    _esm = bundle("viewer.js")
-    _css = bundle("viewer.css")
+    _esm = Code("viewer.js")
+    _css = Code("viewer.css")
 
     panels: traitlets.List[str] = traitlets.List(traitlets.Enum(PANELS), list(PANELS)).tag(
         sync=True
@@ -51,43 +49,16 @@ class Viewer(ReelView):
     def __init__(self, trace: Trace | Recordable | None = None, **selections: Any):
         check_known(self, selections)
         record = None if trace is None else record_of(trace)
-        self._redraws = False
         super().__init__(**selections)
-        kernel.replace_in_cell(self)
         if record is not None:
             self.show(record)
             for name, value in selections.items():
                 setattr(self, name, value)
 
-    def end(
-        self,
-        result: Trace | str,
-        message: str = "",
-        *,
-        run: int | None = None,
-        images: Sequence[dict[str, Any]] | None = None,
-    ) -> bool:
-        with self.lock:
-            shown = super().end(result, message, run=run, images=images)
-            with self._harmless:
-                if shown and self._redraws:
-                    kernel.update_display(*self._repr_mimebundle_(), self.uid)
-            return shown
-
-    def _ipython_display_(self, **kwargs: Any) -> None:
-        kernel.display(*self._repr_mimebundle_(), self.uid)
-        # Asked here, not when the run ends: by then a page may have sent another request.
-        self._redraws = kernel.without_page()
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The widget, with a sheet of the run and a line of text for hosts without widgets."""
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({}, {})
+    def _still(self) -> bytes | None:
+        """A sheet of the run."""
         trace = self.trace
-        still = on_paper(trace, self.word, self.picture) if trace is not None else None
-        data = {**data, "text/plain": repr(self)}
-        if still is not None:
-            data["image/png"] = base64.b64encode(still).decode()
-        return data, metadata
+        return on_paper(trace, self.word, self.picture) if trace is not None else None
 
 
 def link(

@@ -8,9 +8,9 @@ from typing import Any
 import anywidget
 import traitlets
 
-from ..frontend import bundle
+from ..frontend import Code
 from ..vocabulary import NAMED, Vocabulary, nearest_word, unknown_words
-from . import kernel
+from .life import Living
 from .selection import FromPage
 
 EXAMPLES = (
@@ -23,15 +23,17 @@ EXAMPLES = (
 """Prompts to try, for models that know all their words."""
 
 
-class WordsView(FromPage, anywidget.AnyWidget):
+class WordsView(Living, FromPage, anywidget.AnyWidget):
     """Lists the words of a model that knows few, completes them while the person types, and marks
     others in the prompt. For other models it only counts tokens.
 
     The page puts words into the prompt's field itself, so nothing here asks the kernel.
     """
 
-    _esm = bundle("words.js")
-    _css = bundle("words.css")
+    _esm = Code("words.js")
+    _css = Code("words.css")
+
+    _is_part = True
 
     count = traitlets.Unicode().tag(sync=True)
     """The number of tokens in the prompt, and what of it was cut; "" if that is not known yet."""
@@ -48,7 +50,7 @@ class WordsView(FromPage, anywidget.AnyWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        kernel.unpin(self)
+        self._begin()
 
     def show(self, prompt: str, vocabulary: Vocabulary | None) -> None:
         """Show the words of a model (None: any), and those of a prompt that it does not know."""
@@ -57,11 +59,6 @@ class WordsView(FromPage, anywidget.AnyWidget):
             self.groups = {title: list(words) for title, words in known.items()}
             self.examples = [one for one in EXAMPLES if known and not unknown_words(one, known)]
             self.unknown = unknown_in(prompt, known) if known else []
-
-    def close(self) -> None:
-        """Remove the widget from every page."""
-        self.layout.close()  # it is a widget, too, and nothing else closes it
-        super().close()
 
 
 def unknown_in(prompt: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:

@@ -506,8 +506,8 @@ def test_ten_thousand_malformed_messages_change_nothing(
     before = view.get_state()
     rng = random.Random(0)
     for message in (anything(rng) for _ in range(10_000)):
-        view._receive(None, message, [])
-        view._receive(None, {"kind": message}, [])
+        view._handle_custom_msg(message, [])
+        view._handle_custom_msg({"kind": message}, [])
         view.set_state(message)
         view.set_state({"run": message, "curve": message, "grid0": message})
     assert view.get_state() == before
@@ -519,14 +519,14 @@ def test_ten_thousand_malformed_messages_change_nothing(
 def test_the_page_may_ask(view: TrainingView, training: Training, kind: str, state: str) -> None:
     view.start(training)
     until(lambda: training.asked == 1)  # or it would be paused or stopped too early
-    view._receive(None, {"kind": kind}, [])
+    view._handle_custom_msg({"kind": kind}, [])
     assert view.run["state"] == state
-    view._receive(None, {"kind": "resume"}, [])
+    view._handle_custom_msg({"kind": "resume"}, [])
     assert view.run["state"] == ("running" if kind == "pause" else "stopping")
 
 
 def test_a_page_that_greets_is_answered(view: TrainingView, wire: Wire) -> None:
-    view._receive(None, {"kind": "hello"}, [])
+    view._handle_custom_msg({"kind": "hello"}, [])
     assert wire[-1][0]["content"] == {"kind": "hello"}
 
 

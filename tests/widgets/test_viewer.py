@@ -877,7 +877,7 @@ def test_without_a_page_the_output_has_the_run_when_it_is_over(
     viewer._ipython_display_()
     list(viewer.watch(model.sample("a cat", **ASKED)))
     assert [(what, name) for what, _, name in put] == [
-        ("display", viewer.uid), ("update_display", viewer.uid),
+        ("display", viewer.model_id), ("update_display", viewer.model_id),
     ]  # fmt: skip
     assert "5 steps" in put[1][1]["text/plain"] and "image/png" in put[1][1]
 
