@@ -1,7 +1,8 @@
 """Forward diffusion of an image: its latents with the noise of each t, and the network's guess.
 
-x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise ("Denoising Diffusion Probabilistic Models", Ho et
-al., arXiv 2006.11239, equation 4), which is (x_0 + sigma_t noise) / sqrt(1 + sigma_t^2).
+x_t = x_0 + sigma_t noise, as everywhere in the kit. Decoded is x_t / sqrt(1 + sigma_t^2), which is
+sqrt(abar_t) x_0 + sqrt(1 - abar_t) noise ("Denoising Diffusion Probabilistic Models", Ho et al.,
+arXiv 2006.11239, equation 4).
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ SEED = 0  # one noise for all levels, so that a slider over t does not flicker
 class Level:
     """An image at training step ``t``: noise level ``sigma`` and signal-to-noise ratio in dB.
 
-    ``latents`` uint8 [h, w, 3], a preview of x_t; ``noisy``, x_t decoded; ``guess``, the network's
-    one-step guess of the clean latents decoded.
+    ``latents`` uint8 [h, w, 3], a preview of x_t; ``noisy``, x_t scaled to unit variance and
+    decoded; ``guess``, the network's one-step guess of the clean latents decoded.
     """
 
     t: int
