@@ -33,7 +33,7 @@ from .pictures import PictureLike, Start, as_picture, fitted
 from .pixels import to_image, to_tensor
 from .run import Run
 from .settings import AttentionSettings, Settings
-from .sources import Source
+from .sources import Source, listed
 from .threads import threads_for
 from .trace import Trace
 from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
@@ -56,6 +56,16 @@ class LatentDiffusion:
     vocabulary: Vocabulary | None = field(default=None, repr=False)
     """The words that it was taught, in groups by title, if it knows few; None: any, or unknown."""
     notices: tuple[str, ...] = field(default=(), repr=False)  # doubts about it, for every record
+
+    def __repr__(self) -> str:
+        size, number = self.config.size, dtype_name(self.dtype)
+        facts = [
+            f"{size} x {size} pixels",
+            f"predicts {self.prediction}",
+            f"{number} on {self.device}",
+        ]
+        facts += [f"from {listed(self.sources)}"] if self.sources else []
+        return f"<LatentDiffusion {self.name!r}: {', '.join(facts)}>"
 
     @property
     def name(self) -> str:

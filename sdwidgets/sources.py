@@ -140,11 +140,9 @@ def differences(expected: Sequence[Source], found: Sequence[Source]) -> str:
     missing = [source for source in expected if not any(_is_same(source, f) for f in found)]
     added = [source for source in found if not any(_is_same(source, e) for e in expected)]
     if not found:
-        return f"The model's files are not known; expected: {_listed(missing)}."
+        return f"The model's files are not known; expected: {listed(missing)}."
     parts = [
-        f"{what}: {_listed(some)}"
-        for what, some in (("used", added), ("expected", missing))
-        if some
+        f"{what}: {listed(some)}" for what, some in (("used", added), ("expected", missing)) if some
     ]
     return f"Made with other files; {', '.join(parts)}." if parts else ""
 
@@ -159,8 +157,8 @@ def _is_same(a: Source, b: Source) -> bool:
     return a.name == b.name
 
 
-def _listed(sources: Sequence[Source], most: int = 3) -> str:
-    """Return the first sources in words, with the start of their digests."""
+def listed(sources: Sequence[Source], most: int = 3) -> str:
+    """Return the first sources in words, with the start of their digests: "a/b (0123abcd)"."""
     names = []
     for source in sources[:most]:
         known = [source.sha256[:8] or source.commit[:8]]

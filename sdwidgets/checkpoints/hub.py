@@ -3,45 +3,60 @@
 from __future__ import annotations
 
 import errno
+import glob
+import hashlib
+import os
 import re
-from collections.abc import Iterator
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple, TypeVar
 
-from ..errors import HubError, InputError
+from ..daemon import start_daemon
+from ..errors import Busy, HubError, InputError, SDWidgetsError, Stopped
 from ..sources import Source
 from .config_json import is_xl, text_folders
 from .folder import shards
-from .weights import read_json
+from .weights import quoted, read_json
+
+T = TypeVar("T")
+
+_TIMEOUT = 10.0  # seconds for a request
+_PATIENCE = 3.0  # seconds for news about a model that is in the cache
+_SLOW_SECONDS, _SLOW_BYTES = 300.0, 2**20  # a hub that sends less in that time is given up
 
 # Only what a model folder needs: no pickles, no code, no second copy in a single file.
-FILES = [
+_SETTINGS = [
     "model_index.json",
     "preview.json",
     "vocabulary.json",
     "scheduler/scheduler_config.json",
+    "unet/config.json",
+    "vae/config.json",
     *(
         name
         for encoder, tokenizer in text_folders(2)
-        for name in (
-            f"{tokenizer}/*.json",
-            f"{tokenizer}/merges.txt",
-            f"{encoder}/config.json",
-            f"{encoder}/model.safetensors",
-            f"{encoder}/model.safetensors.index.json",
-            f"{encoder}/model-?????-of-?????.safetensors",
-        )
-    ),
-    *(
-        f"{part}/{name}"
-        for part in ("unet", "vae")
-        for name in (
-            "config.json",
-            "diffusion_pytorch_model.safetensors",
-            "diffusion_pytorch_model.safetensors.index.json",
-            "diffusion_pytorch_model-?????-of-?????.safetensors",
-        )
+        for name in (f"{tokenizer}/*.json", f"{tokenizer}/merges.txt", f"{encoder}/config.json")
     ),
 ]
+_STEMS = {
+    "unet": "diffusion_pytorch_model",
+    "vae": "diffusion_pytorch_model",
+    **{encoder: "model" for encoder, _ in text_folders(2)},
+}
+# The names of a part's weights, in the order in which they are wanted: as they were trained, or in
+# half precision only.
+_WEIGHTS = (
+    ("{stem}.safetensors",),
+    ("{stem}.safetensors.index.json", "{stem}-?????-of-?????.safetensors"),
+    ("{stem}.fp16.safetensors",),
+    ("{stem}.safetensors.index.fp16.json", "{stem}.fp16-?????-of-?????.safetensors"),
+    ("{stem}.fp16.safetensors.index.json", "{stem}.fp16-?????-of-?????.safetensors"),
+)
 
 # Repositories whose CLIP vocabulary serves Stable Diffusion 1 and 2; looked for in the cache only.
 _VOCABULARIES = (
@@ -60,48 +75,249 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 
 
-def is_model_id(text: str) -> bool:
+def is_model_id(text: object) -> bool:
     """Whether ``text`` can be the id of a model on the hub, "owner/name"."""
+    if not isinstance(text, str):
+        return False
     return bool(_ID.fullmatch(text)) and "--" not in text and ".." not in text
 
 
-def fetch(model_id: str, revision: str | None = None) -> Path:
+def fetch(
+    model_id: str, revision: str | None = None, *, stop: Callable[[], bool] | None = None
+) -> Path:
     """Return a local folder with the model, from the cache if it is there, else downloaded.
 
-    ``revision`` is a branch, tag or commit. Raises ``HubError``, which says what to do, and
-    ``InputError`` for an impossible id or revision, before any request.
+    ``revision`` is a branch, tag or commit. ``stop()`` is asked while files are downloaded. Raises
+    ``HubError``, which says what to do, ``Stopped``, and ``InputError`` for an impossible id or
+    revision, before any request.
     """
     if not is_model_id(model_id):
         raise InputError(
-            f"{ascii(model_id)[:80]} is not a model id like 'owner/name'.", parameter="name"
+            f"{quoted(model_id)} is not a model id like 'owner/name'.", parameter="name"
         )
-    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision):
+    if revision is not None and not _is_revision(revision):
         raise InputError(
-            f"{ascii(revision)[:80]} is not a branch, tag or commit.", parameter="revision"
+            f"{quoted(revision)} is not a branch, tag or commit.", parameter="revision"
         )
+    if cached := _cached(model_id, revision):
+        return cached
+    listing = _asked(model_id, revision, lambda: _listing(model_id, revision))
+    names = wanted_files(list(listing.files))
+    if not names:
+        raise HubError(_what_is_there(model_id, list(listing.files)))
+    _check_disk(model_id, sum(listing.files[name].size or 0 for name in names))
+    folder = _asked(model_id, revision, lambda: _downloaded(model_id, revision, names, stop))
+    for name in names:
+        _check_digest(model_id, folder / name, listing.files[name].sha256)
+    if not _is_whole(folder):
+        raise HubError(
+            f"{model_id} was not downloaded completely, for a reason that the hub did not give.\n"
+            "Try again."
+        )
+    return folder
+
+
+class File(NamedTuple):
+    """A file of a repository, as the hub lists it."""
+
+    size: int | None = None  # bytes
+    sha256: str = ""  # of large files only
+
+
+class Listing(NamedTuple):
+    """A repository's state."""
+
+    model_id: str  # its present name, to which an older one leads
+    commit: str
+    files: Mapping[str, File]
+
+
+def wanted_files(names: Sequence[str]) -> list[str]:
+    """Return those of a repository's files that make a model folder; [] if it has none.
+
+    Weights in half precision are taken only if there are no others.
+    """
+    chosen = [name for name in names if any(fnmatchcase(name, p) for p in _SETTINGS)]
+    for part, stem in _STEMS.items():
+        for patterns in _WEIGHTS:
+            paths = [f"{part}/{pattern.format(stem=stem)}" for pattern in patterns]
+            found = [[n for n in names if fnmatchcase(n, path)] for path in paths]
+            if all(found):
+                chosen += [name for some in found for name in some]
+                break
+        else:
+            if part in ("unet", "vae", "text_encoder"):
+                return []
+    return chosen if "model_index.json" in chosen else []
+
+
+def _is_revision(revision: object) -> bool:
+    return (
+        isinstance(revision, str) and bool(_REVISION.fullmatch(revision)) and ".." not in revision
+    )
+
+
+def _cached(model_id: str, revision: str | None) -> Path | None:
+    """Return the folder in the cache, if all of the model is there."""
     from huggingface_hub import snapshot_download
 
     try:
-        folder = Path(
-            snapshot_download(
-                model_id, revision=revision, allow_patterns=FILES, local_files_only=True
-            )
-        )
-        if _is_whole(folder):
-            return folder
+        folder = Path(snapshot_download(model_id, revision=revision, local_files_only=True))
+        return folder if _is_whole(folder) else None
     except Exception:  # not in the cache, or not completely
-        pass
-    failure = None
+        return None
+
+
+def _asked(model_id: str, revision: str | None, request: Callable[[], T]) -> T:
+    """Return what the hub answers. Raises ``HubError`` in our words."""
     try:
-        folder = Path(snapshot_download(model_id, revision=revision, allow_patterns=FILES))
+        return request()
+    except SDWidgetsError:
+        raise
     except Exception as error:  # of three libraries, by version
         failure = _explain(error, model_id, revision)
     # Raised here because the library's error may hold addresses with a token in them.
-    if failure is not None:
-        raise HubError(failure)
-    if not _is_whole(folder):
-        raise HubError(_what_is_there(model_id, revision))
-    return folder
+    raise HubError(failure)
+
+
+def _listing(model_id: str, revision: str | None) -> Listing:
+    from huggingface_hub import HfApi
+
+    info = HfApi().model_info(model_id, revision=revision, files_metadata=True, timeout=_TIMEOUT)
+    files = {}
+    for each in info.siblings or []:
+        large = each.lfs  # a dictionary in older versions of the library
+        digest = large.get("sha256") if isinstance(large, dict) else getattr(large, "sha256", None)
+        files[each.rfilename] = File(each.size, digest or "")
+    return Listing(info.id or model_id, info.sha or "", files)
+
+
+def _downloaded(
+    model_id: str, revision: str | None, names: Sequence[str], stop: Callable[[], bool] | None
+) -> Path:
+    """Return the folder, once all files are there.
+
+    A thread downloads, so that this can stop, and can give up on a hub that hardly sends anything:
+    the library only limits the time of each request.
+    """
+    from huggingface_hub import snapshot_download
+
+    outcome: list[Path | Exception] = []
+
+    def download() -> None:
+        try:
+            patterns = [glob.escape(name) for name in names]
+            folder = snapshot_download(model_id, revision=revision, allow_patterns=patterns)
+            outcome.append(Path(folder))
+        except Exception as error:
+            outcome.append(error)
+
+    thread = start_daemon("sdwidgets-download", download)
+    there, since = _stored(model_id), time.monotonic()
+    while thread.is_alive():
+        thread.join(0.1)
+        if stop is not None and stop():
+            raise Stopped("Stopped while the model was downloaded.")
+        if time.monotonic() - since > _SLOW_SECONDS:
+            now = _stored(model_id)
+            if now - there < _SLOW_BYTES and thread.is_alive():
+                raise HubError(
+                    f"The hub sent {max(now - there, 0):,} bytes of {model_id} in "
+                    f"{_SLOW_SECONDS:,.0f} seconds.\nTry again later, or over another connection."
+                )
+            there, since = now, time.monotonic()
+    result = outcome[0]
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _cache() -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(HF_HUB_CACHE)
+
+
+def _stored(model_id: str) -> int:
+    """Return how many bytes of a model are in the cache, with those of files under way."""
+    total = 0
+    for folder, _, names in os.walk(_cache() / f"models--{model_id.replace('/', '--')}" / "blobs"):
+        for name in names:
+            with suppress(OSError):  # renamed meanwhile
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
+
+
+def _check_disk(model_id: str, needed: int) -> None:
+    """Raise ``HubError`` if the files cannot fit on the cache's disk."""
+    needed -= _stored(model_id)
+    place = next((p for p in (_cache(), *_cache().parents) if p.is_dir()), None)
+    if place is None:
+        return
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise HubError(
+            f"{model_id} needs {needed:,} bytes on the disk of {place}, which has {free:,} left.\n"
+            "Free some space, or set HF_HOME to a folder on another disk."
+        )
+
+
+def _check_digest(model_id: str, path: Path, expected: str) -> None:
+    """Remove a file, and raise ``HubError``, if it is not what the hub lists."""
+    if not expected or not path.is_file():
+        return
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    if digest.hexdigest() == expected:
+        return
+    stored = path.resolve()  # the cache links to its files
+    for each in {path, stored}:
+        each.unlink(missing_ok=True)
+    raise HubError(
+        f"{model_id}: {path.parent.name}/{path.name} is not the file that the hub lists (its "
+        "SHA-256 differs); it was removed.\nTry again."
+    )
+
+
+class Question:
+    """Whether a model in the cache is that of its branch, asked while the model is loaded."""
+
+    def __init__(self, model_id: str, revision: str | None, folder: Path):
+        self._id, self._branch, self._commit = model_id, revision or "main", folder.name
+        self._listing: Listing | None = None
+        self._end = time.monotonic() + _PATIENCE
+        self._thread: threading.Thread | None = None
+        # A commit stays as it is. A folder of another name is not from the library's cache.
+        if _COMMIT.fullmatch(self._commit) and not _COMMIT.fullmatch(self._branch):
+            with suppress(Busy):
+                self._thread = start_daemon("sdwidgets-hub", self._ask, revision)
+
+    def _ask(self, revision: str | None) -> None:
+        with suppress(Exception):  # no network, a private model: then nothing is known
+            self._listing = _listing(self._id, revision)
+
+    def notices(self) -> tuple[str, ...]:
+        """Return what the hub says, if it has answered within a few seconds."""
+        if self._thread is not None:
+            self._thread.join(max(self._end - time.monotonic(), 0.0))
+        answer = self._listing
+        if answer is None:
+            return ()
+        said = []
+        if answer.model_id.lower() != self._id.lower():
+            said.append(
+                f"{self._id} is now called {quoted(answer.model_id)} on the hub: its owner or name "
+                "has changed."
+            )
+        if _COMMIT.fullmatch(answer.commit) and answer.commit != self._commit:
+            said.append(
+                f"{self._id} was loaded from the cache, at commit {self._commit[:8]}; on the hub, "
+                f"{self._branch} is now at {answer.commit[:8]}. "
+                f"For that pass revision={answer.commit!r}."
+            )
+        return tuple(said)
 
 
 def source_of(model_id: str, folder: Path) -> Source:
@@ -134,7 +350,7 @@ def _has_weights(part: Path) -> bool:
     """Whether the folder has a file with all weights, or every file that an index lists."""
     if any("-of-" not in path.name for path in part.glob("*.safetensors")):
         return True
-    indices = list(part.glob("*.safetensors.index.json"))
+    indices = list(part.glob("*.index*.json"))
     return any(all(path.is_file() for path in shards(index)) for index in indices)
 
 
@@ -170,8 +386,12 @@ def _explain(error: Exception, model_id: str, revision: str | None) -> str:
         return "The hub itself has an error (5xx).\nTry again later."
     if any(isinstance(e, OSError) and e.errno in (errno.ENOSPC, errno.EDQUOT) for e in errors):
         return f"The disk is full: {model_id} could not be stored.\nFree some space and try again."
-    if any(isinstance(e, PermissionError) for e in errors):
-        return f"{model_id} was not stored: the hub's cache folder is not writable."
+    if denied := [e for e in errors if isinstance(e, PermissionError)]:
+        place = quoted(str(denied[0].filename or _cache()), 200)
+        return (
+            f"{model_id} was not stored: {place} is not writable.\n"
+            "Set HF_HOME to a folder of your own."
+        )
     if "OfflineModeIsEnabled" in kinds:
         return f"{model_id} is not on this machine, and HF_HUB_OFFLINE forbids fetching it."
     if kinds & {"ConnectionError", "ConnectError", "TimeoutException", "Timeout", "TimeoutError",
@@ -183,14 +403,8 @@ def _explain(error: Exception, model_id: str, revision: str | None) -> str:
     return f"{model_id} could not be downloaded ({type(error).__name__}). Try again."
 
 
-def _what_is_there(model_id: str, revision: str | None) -> str:
+def _what_is_there(model_id: str, names: Sequence[str]) -> str:
     """Return a message about a repository without a diffusers folder: what it has instead."""
-    from huggingface_hub import HfApi
-
-    try:
-        names = HfApi().list_repo_files(model_id, revision=revision)
-    except Exception:
-        names = []
     pickles = [name for name in names if name.endswith((".bin", ".ckpt", ".pt", ".pth"))]
     single = [name for name in names if name.endswith(".safetensors") and "/" not in name]
     why = f"{model_id} holds no model folder with safetensors weights."

@@ -59,7 +59,8 @@ def load_model(
 
     ``device``: "auto" takes an NVIDIA GPU, Apple's GPU or the CPU, in this order. ``dtype``: "auto"
     is float16 on an NVIDIA GPU and float32 elsewhere; weights of another type are converted.
-    ``revision``: a hub model's branch, tag or commit.
+    ``revision``: a hub model's branch, tag or commit. If the hub can be reached, a warning tells
+    that a model in the cache is older than its branch, or has another name now.
 
     A single file tells less than a folder. ``prediction`` ("eps" or "v") is what the network
     predicts. ``tokenizer`` is a folder with vocab.json and merges.txt; by default, it is searched
@@ -77,7 +78,9 @@ def load_model(
     target = device_of(device)
     number = dtype_of(dtype, target)
     wanted = _prediction(prediction)
-    path, label, sources = _locate(name, revision)
+    path, label, model_id = _locate(name, revision, stop)
+    sources = (hub.source_of(model_id, path),) if model_id else ()
+    news = hub.Question(model_id, revision, path) if model_id else None
     if path.is_dir() and config is not None:
         raise InputError("config= is for single files; a folder has its own.", parameter="config")
 
@@ -99,6 +102,9 @@ def load_model(
         return _assemble(layout, origin, target, number, check_finite, make_room, stop)
 
     model, notices = loaded(path, target, assemble)
+    if news is not None and (said_there := news.notices()):
+        model = replace(model, notices=said_there + model.notices)
+        notices = [*said_there, *notices]
     for said in notices:
         warnings.warn(said, stacklevel=2)
     return model
@@ -115,9 +121,9 @@ def _prediction(prediction: str | None) -> Prediction | None:
 
 
 def _locate(
-    name: str | os.PathLike[str], revision: str | None
-) -> tuple[Path, str, tuple[Source, ...]]:
-    """Return (path, name to show, sources); sources are () unless the model is from the hub.
+    name: str | os.PathLike[str], revision: str | None, stop: Callable[[], bool] | None
+) -> tuple[Path, str, str]:
+    """Return (path, name to show, hub id); the hub id is "" unless the model is from the hub.
 
     A hub id is fetched only if no local file or folder has that name.
     """
@@ -132,7 +138,7 @@ def _locate(
                 f"The bundled model is not in this installation ({folder}).\n"
                 "Install sdwidgets again, or load a file, a folder or a hub id."
             )
-        return folder, text, ()
+        return folder, text, ""
     if "://" in text:
         raise InputError(
             "Models are not loaded from addresses.\n"
@@ -143,11 +149,10 @@ def _locate(
     if is_there(path):
         if revision is not None:
             raise InputError("revision= is for models from the hub.", parameter="revision")
-        return path, path.resolve().name if path.is_dir() else path.stem, ()
+        return path, path.resolve().name if path.is_dir() else path.stem, ""
     is_path = is_path or text.endswith((".safetensors", ".ckpt", ".pt", ".bin"))
     if not is_path and hub.is_model_id(text):
-        folder = hub.fetch(text, revision)
-        return folder, text, (hub.source_of(text, folder),)
+        return hub.fetch(text, revision, stop=stop), text, text
     raise CheckpointNotFound(
         f"There is no model {quoted(text)}: no such file or folder.\n"
         f"Pass {DEFAULT!r}, the path of a file or folder, or the hub's 'owner/name'."

@@ -816,7 +816,7 @@ def test_an_installation_without_the_bundled_model(
     "name", ["nothing", "./owner/name", "a/b/c", "x.safetensors", "x; rm -rf", "a\0b", "y" * 300]
 )
 def test_names_of_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdwidgets.checkpoints.hub.fetch", lambda *a: pytest.fail("was asked"))
+    monkeypatch.setattr("sdwidgets.checkpoints.hub.fetch", lambda *a, **b: pytest.fail("was asked"))
     with pytest.raises(CheckpointNotFound) as caught:
         load_model(name)
     assert str(caught.value).isascii() and len(str(caught.value)) < 400
@@ -824,7 +824,7 @@ def test_names_of_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", ["", None, 5, b"emoji", "https://example.org/x.safetensors"])
 def test_what_is_no_name(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sdwidgets.checkpoints.hub.fetch", lambda *a: pytest.fail("was asked"))
+    monkeypatch.setattr("sdwidgets.checkpoints.hub.fetch", lambda *a, **b: pytest.fail("was asked"))
     with pytest.raises(InputError):
         load_model(name)
 
@@ -832,7 +832,7 @@ def test_what_is_no_name(name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_hub_id_is_fetched(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, str | None]] = []
 
-    def fetch(model_id: str, revision: str | None) -> Path:
+    def fetch(model_id: str, revision: str | None, **options: Any) -> Path:
         asked.append((model_id, revision))
         return folder
 
