@@ -18,6 +18,7 @@ const isOffering = () => !find("[role=listbox]").hidden;
 
 /** Types at the end of the field, as a person does. */
 function type(text: string) {
+  field.focus();
   field.value = text;
   field.setSelectionRange(text.length, text.length);
   field.dispatchEvent(new Event("input", { bubbles: true }));
@@ -154,6 +155,21 @@ test("inside a word nothing is offered", () => {
   field.setSelectionRange(2, 2);
   expect(typed(field)).toBe("");
   expect(matches(["cat", "cat", "cake"], "ca")).toEqual(["cat", "cake"]);
+});
+
+test("the word that is being typed is not marked before it has ended", () => {
+  type("a skateb");
+  model.change({ unknown: [{ word: "skateb", nearest: "" }] });
+  expect(all(".sdw-unknown-word")).toHaveLength(0);
+  field.blur();
+  expect(all(".sdw-unknown-word")).toHaveLength(1);
+});
+
+test("text that a button puts in offers nothing", () => {
+  field.value = "ca ";
+  field.blur();
+  button("car")?.click();
+  expect(isOffering()).toBe(false);
 });
 
 test("removed, it leaves the field as it was, and listens to nothing", () => {

@@ -2,7 +2,7 @@
 // typed, and replace what the model does not know.
 
 import type { Render } from "@anywidget/types";
-import { completion } from "./lib/completion";
+import { completion, typed } from "./lib/completion";
 import { aria, h, on, write } from "./lib/dom";
 import { insert, replaceWord, setText } from "./lib/field";
 import { keepKeys } from "./lib/keys";
@@ -39,13 +39,22 @@ const render: Render<Model> = ({ model, el }) => {
     });
     return button;
   };
+  // A click leaves the focus in the prompt, so that one can type on, and Ctrl-Z undoes it.
+  on(el, "mousedown", (event) => {
+    if (field !== null && document.activeElement === field) event.preventDefault();
+  });
   on(more, "click", () => {
     list.hidden = !list.hidden;
     aria(more, "expanded", !list.hidden);
   });
 
+  let marked = "";
   const mark = () => {
-    const found = model.get("unknown") ?? [];
+    const now = field && document.activeElement === field ? typed(field) : ""; // not ended yet
+    const found = (model.get("unknown") ?? []).filter(({ word }) => word !== now);
+    const key = JSON.stringify(found);
+    if (key === marked) return; // a button is not replaced while it is pressed
+    marked = key;
     const parts = found.map(({ word, nearest }) =>
       nearest
         ? chip(`${word} → ${nearest}`, `Replace “${word}” by “${nearest}”`, (prompt) =>
@@ -83,7 +92,13 @@ const render: Render<Model> = ({ model, el }) => {
   let end = () => {};
   const placed = whenPlaced(el, (root) => {
     field = root.querySelector<HTMLTextAreaElement>(".sdw-prompt textarea");
-    if (field) end = completion(field, el, () => Object.values(model.get("groups") ?? {}).flat());
+    if (field === null) return;
+    const known = completion(field, el, () => Object.values(model.get("groups") ?? {}).flat());
+    field.addEventListener("blur", mark);
+    end = () => {
+      known();
+      field?.removeEventListener("blur", mark);
+    };
   });
   fill();
   mark();

@@ -163,7 +163,8 @@ def about(model: LatentDiffusion) -> str:
     """A line about a model: what it predicts, how that is known, and its size of images."""
     how = HOW.get(model.prediction_source)
     predicts = f"predicts {model.prediction}" + (f" ({how})" if how else "")
-    return f"This model {predicts}; its images have {model.config.size} x {model.config.size}"
+    size = model.config.size
+    return f"This model {predicts}; it was made for {size} x {size} pixels"
 
 
 def trait_of(name: str) -> str:

@@ -26,12 +26,8 @@ from .watching import in_words
 THUMBNAIL = 96
 """Pixels along the longer side of the thumbnail."""
 
-DONE = {
-    "crop": "what stands out is cut off",
-    "pad": "its edges are repeated around it",
-    "stretch": "distorted",
-}
-"""What happens to an image of another shape, by `settings.FITS`."""
+DONE = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
+"""What is done to an image of another shape, by `settings.FITS`."""
 
 
 class StartView(Living, FromPage, anywidget.AnyWidget):
@@ -172,7 +168,5 @@ def noted(given: tuple[int, int], size: tuple[int, int], fit: str) -> tuple[str,
     said = f"{width} x {height} pixels"
     if given == size:
         return said, False
-    said += f", brought to {wide} x {high}"
-    if math.isclose(width * high, wide * height, rel_tol=0.01):
-        return said, False
-    return f"{said}: {DONE[fit]}", True
+    reshaped = not math.isclose(width * high, wide * height, rel_tol=0.01)
+    return f"{said}, {DONE[fit] if reshaped else 'resized'} to {wide} x {high}", reshaped

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 from real_jupyter import ROOT, Notebook, Server
 
 pytestmark = pytest.mark.browser
@@ -137,7 +137,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
     )
     # From the prompt on, Tab reaches every control once, each with a name.
     reached = []
-    for _ in range(14):
+    for _ in range(16):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate("""() => {
@@ -147,6 +147,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
             }""")
         )
     wanted = [
+        "Words this model knows",
         "Generate",
         "Stop",
         "negative prompt",
@@ -155,7 +156,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
         "steps",
         "guidance",
     ]
-    assert reached[:7] == wanted
+    assert reached[:8] == wanted
     assert "step on show" in reached
     assert "Download PNG" in reached
     assert any("a star above a house" in name for name in reached)
@@ -260,6 +261,159 @@ def test_an_earlier_image_comes_back_with_its_settings(open_notebook: Open) -> N
     expect(picture).to_have_attribute("alt", "the image for: a cat, seed 1")
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") == 128
     expect(thumbs.first).to_have_attribute("aria-current", "true")
+
+
+def made_twice(notebook: Notebook) -> None:
+    """Run with the seeds 1 and 2."""
+    for number in (1, 2):
+        notebook.find(".sdw-seed input").fill(str(number))
+        notebook.find(".sdw-generate").click()
+        expect(notebook.page.locator(".sdw-thumb")).to_have_count(number)
+        notebook.wait_for_state("done")
+
+
+def test_earlier_results_are_enlarged_compared_pinned_and_deleted(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO, "studio.batch_size, studio.steps = 2, 4")
+    notebook.run()
+    page, thumbs = notebook.page, notebook.page.locator(".sdw-thumb")
+    made_twice(notebook)
+
+    def button(words: str) -> Locator:
+        return page.locator(".sdw-history").get_by_role("button", name=words, exact=True)
+
+    button("Enlarge").click()
+    large = page.locator("dialog figure img")
+    expect(large).to_have_count(2)  # every image of the batch
+    sizes = "images => Promise.all(images.map(i => i.decode().then(() => i.naturalWidth)))"
+    assert large.evaluate_all(sizes) == [128, 128]
+    page.keyboard.press("Escape")
+    expect(page.locator("dialog")).to_have_count(0)
+
+    button("Compare…").click()
+    thumbs.first.click()
+    comparison = page.locator(".sdw-studio .sdw-compare")
+    expect(comparison).to_be_visible()
+    page.get_by_role("button", name="Close the comparison").click()
+    expect(comparison).to_have_count(0)
+
+    thumbs.first.focus()
+    page.keyboard.press("p")
+    expect(thumbs.first).to_have_attribute("data-pinned", "")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Delete")
+    expect(thumbs).to_have_count(1)
+    expect(thumbs.first).to_be_focused()
+    assert notebook.ask("[(one['seed'], one['pinned']) for one in studio.history.entries]") == [
+        [1, True]
+    ]
+
+
+FILE = """async ([selector, kind, url, name]) => {
+    const blob = await (await fetch(url)).blob();
+    const data = new DataTransfer();
+    data.items.add(new File([blob], name, {type: blob.type}));
+    const init = {bubbles: true, cancelable: true};
+    const event = kind === 'drop'
+        ? new DragEvent('drop', {...init, dataTransfer: data})
+        : new ClipboardEvent('paste', {...init, clipboardData: data});
+    document.querySelector(selector).dispatchEvent(event);
+}"""
+
+
+def test_a_start_image_by_hand_and_a_file_that_restores_its_settings(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO, "studio.steps = 4")
+    notebook.run()
+    page = notebook.page
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    # a drawing of another shape, pasted while the focus is in the prompt
+    picture = page.evaluate("""() => {
+        const canvas = Object.assign(document.createElement('canvas'), {width: 200, height: 100});
+        canvas.getContext('2d').fillRect(0, 0, 200, 100);
+        return canvas.toDataURL();
+    }""")
+    page.evaluate(FILE, [".sdw-prompt textarea", "paste", picture, "black.png"])
+    thumbnail = notebook.find(".sdw-start-thumb")
+    expect(thumbnail).to_be_visible()
+    assert thumbnail.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])") == [
+        96,
+        96,
+    ]
+    expect(notebook.find(".sdw-start-note")).to_have_text("200 x 100 pixels, cropped to 128 x 128")
+    notebook.find(".sdw-start-strength input").fill("0.5")
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("loading", "running")
+    notebook.wait_for_state("done")
+    expect(notebook.find(".sdw-status")).to_contain_text("Done: 2 steps")
+    assert notebook.find(".sdw-v-slider").evaluate("s => [s.max, s.value]") == ["1", "1"]
+    assert notebook.find(".sdw-v-progress").evaluate("bar => bar.value") == 1
+    page.get_by_role("button", name="Start from noise").click()
+    expect(thumbnail).to_be_hidden()
+    assert notebook.ask("studio.image is None and studio.strength") == 0.5
+
+    # the first result's own file, dropped
+    page.locator(".sdw-thumb").first.click()
+    expect(notebook.find(".sdw-thumb")).to_have_attribute("aria-current", "true")
+    url = notebook.find(".sdw-v-final").get_attribute("src")
+    notebook.find(".sdw-prompt textarea").fill("a dog")
+    page.evaluate(FILE, [".sdw-stop", "drop", url, "cat.png"])
+    expect(notebook.find(".sdw-start-found")).to_contain_text("cat.png was made with: a cat left")
+    page.get_by_role("button", name="Restore its settings").click()
+    expect(notebook.find(".sdw-prompt textarea")).to_have_value(
+        "a cat left of a car on a blue background"
+    )
+
+
+def test_the_words_that_the_model_knows_are_offered_and_others_marked(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    page, prompt = notebook.page, notebook.find(".sdw-prompt textarea")
+    prompt.fill("a grey ")
+    prompt.press_sequentially("pengu")
+    offered = page.locator(".sdw-offered [role=option]")
+    expect(offered).to_have_text(["penguin", "penguins"])
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    expect(prompt).to_have_value("a grey penguin ")
+    expect(prompt).to_be_focused()
+    page.get_by_role("button", name="grey → gray").click()
+    expect(prompt).to_have_value("a gray penguin ")
+    expect(notebook.find(".sdw-unknown")).to_be_empty()
+    assert notebook.ask("studio.prompt") == "a gray penguin "
+    page.get_by_role("button", name="Words this model knows").click()
+    page.get_by_role("button", name="two dogs above a house").click()
+    expect(prompt).to_have_value("two dogs above a house")
+    assert notebook.ask("studio.prompt") == "two dogs above a house"
+
+
+VISIBLE = """selectors => {
+    const panel = document.querySelector('.jp-WindowedPanel-outer, .jp-Notebook');
+    const window_ = panel.getBoundingClientRect();
+    return selectors.filter(selector => {
+        const box = document.querySelector(selector).getBoundingClientRect();
+        return box.top < window_.top - 1 || box.bottom > window_.bottom + 1 || box.height === 0;
+    });
+}"""
+
+
+def test_what_belongs_together_shares_the_screen(open_notebook: Open) -> None:
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    page = notebook.page
+    notebook.find(".sdw-generate").click()
+    notebook.wait_for_state("done")
+    everything = [".sdw-prompt", ".sdw-generate", ".sdw-v-stage", ".sdw-v-slider", ".sdw-said-row"]
+    top = "selector => document.querySelector(selector).scrollIntoView({block: 'start'})"
+    for width, height in ((1280, 900), (1280, 720)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.evaluate(top, ".sdw-studio")
+        assert page.evaluate(VISIBLE, everything) == [], (width, height)
+    notebook.find(".sdw-look").click()
+    expect(notebook.find(".sdw-attention")).to_be_visible()
+    page.set_viewport_size({"width": 853, "height": 480})  # 1280 x 720 at 150 %
+    page.evaluate(top, ".sdw-v-body")
+    inside = [".sdw-v-stage", ".sdw-v-slider", ".sdw-attention .sdw-chips", ".sdw-said-row"]
+    assert page.evaluate(VISIBLE, inside) == []
 
 
 def test_the_slider_keeps_the_focus_during_a_run(open_notebook: Open) -> None:

@@ -225,7 +225,7 @@ def test_a_model_s_own_words_count_once_it_is_loaded(tiny_model: LatentDiffusion
         assert [one["word"] for one in words.unknown] == ["dog"]
         assert words.examples == []  # it knows few of their words
         assert studio.controls.about.value == (
-            f"This model predicts {model.prediction}; its images have 16 x 16"
+            f"This model predicts {model.prediction}; it was made for 16 x 16 pixels"
         )
         studio.close()
 
@@ -395,12 +395,12 @@ def test_the_start_image_is_shown_as_a_run_begins_from_it(studio: Studio) -> Non
     assert start.thumbnail == b""
     studio.image = np.zeros((20, 30, 3), np.uint8)
     assert Image.open(io.BytesIO(start.thumbnail)).size == (16, 16)
-    assert start.note == "30 x 20 pixels, brought to 16 x 16: what stands out is cut off"
+    assert start.note == "30 x 20 pixels, cropped to 16 x 16"
     assert start.reshaped
     studio.fit = "pad"
-    assert start.note.endswith("its edges are repeated around it")
+    assert start.note == "30 x 20 pixels, padded to 16 x 16"
     studio.width, studio.height = 48, 32
-    assert start.note == "30 x 20 pixels, brought to 48 x 32"
+    assert start.note == "30 x 20 pixels, resized to 48 x 32"
     assert not start.reshaped
 
 

@@ -58,6 +58,7 @@ export function completion(
     aria(field, "activedescendant", `${id}-${chosen}`);
   };
   const offer = () => {
+    if (document.activeElement !== field) return close(); // nobody types: a button put text in
     offered = matches(words(), typed(field));
     if (offered.length === 0) return close();
     list.replaceChildren(
