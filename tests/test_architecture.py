@@ -108,6 +108,7 @@ ALLOWED = {
         "errors",
     },
     "checkpoints": {
+        "daemon",  # a download, which can be stopped
         "vocabulary",
         "untrusted",
         "strict_json",
