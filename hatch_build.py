@@ -93,8 +93,12 @@ def npm(*arguments: str) -> None:
 
 
 def install_packages(*, everything: bool) -> None:
-    """Run ``npm ci``, unless node_modules is as the lock file says."""
+    """Run ``npm ci``, unless node_modules is as the lock file says.
+
+    ``everything``: also the packages of the tests; where they are installed, they stay.
+    """
     done = JS / "node_modules" / ".package-lock.json"
+    everything = everything or (JS / "node_modules" / "vitest").is_dir()
     needed = JS / "node_modules" / ("vitest" if everything else "esbuild")
     lock = JS / "package-lock.json"
     if done.is_file() and needed.is_dir() and done.stat().st_mtime >= lock.stat().st_mtime:
