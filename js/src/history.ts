@@ -167,7 +167,10 @@ const render: Render<Model> = ({ model, el }) => {
     el.toggleAttribute("data-empty", now.length === 0);
     el.toggleAttribute("data-comparing", comparing);
     for (const { id, whole } of now) {
-      thumb(id)?.toggleAttribute("data-out", comparing && !(whole && id !== entry?.id));
+      const element = thumb(id);
+      const isOut = comparing && !(whole && id !== entry?.id);
+      element?.toggleAttribute("data-out", isOut);
+      if (element) aria(element, "disabled", isOut);
     }
     write(hint, comparing ? HINTS.compare : now.length === 0 ? HINTS.none : "");
   }

@@ -157,6 +157,7 @@ const render: Render<Model> = ({ model, el }) => {
   model.on("change", heard);
   let letGo = () => {};
   const placed = whenPlaced(el, (root) => {
+    root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
     letGo = takeFiles(root, open);
   });
   const free = keepKeys(el);

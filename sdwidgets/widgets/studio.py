@@ -264,7 +264,7 @@ class Studio(Living, ipywidgets.VBox):
         self._describe()
         self.observe(lambda _: self._reshape(), ["width", "height"])
         self._reshape()
-        self.observe(lambda _: self._show_start(), ["image", "fit", "width", "height"])
+        self.observe(self._show_start, ["image", "fit", "width", "height"])
         self._show_start()
         self.observe(lambda _: self._open_or_close(), "inside")
         self._open_or_close()
@@ -353,8 +353,10 @@ class Studio(Living, ipywidgets.VBox):
         """Start from an image file, or from noise."""
         self.image = file
 
-    def _show_start(self) -> None:
+    def _show_start(self, change: Any = None) -> None:
         """Show the start image as a run begins from it."""
+        if change is not None and change.name == "image":
+            self.controls.start.say()  # what was said of the image before
         if self._is_size():
             self.controls.start.show(self.image, (self.width, self.height))
 
