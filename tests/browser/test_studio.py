@@ -474,8 +474,35 @@ def test_nothing_moves_when_a_run_comes(open_notebook: Open) -> None:
     assert notebook.page.evaluate(places) == before
 
 
+CONTRAST = """() => {
+    const read = (color) => color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+    const light = (rgb) => {
+        const [r, g, b] = rgb.map((v) => {
+            const c = v / 255;
+            return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = (e) => {
+        for (let at = e; at; at = at.parentElement) {
+            const color = getComputedStyle(at).backgroundColor;
+            if (!/rgba?\\(0, 0, 0, 0\\)|transparent/.test(color)) return color;
+        }
+        return 'rgb(255, 255, 255)';
+    };
+    window.opacity = (e) => e ? getComputedStyle(e).opacity * opacity(e.parentElement) : 1;
+    // By WCAG 2.1, of a color against what is behind an element.
+    window.contrast = (color, e, share = 1) => {
+        const ground = read(behind(e));
+        const seen = read(color).map((v, i) => share * v + (1 - share) * ground[i]);
+        const pair = [light(seen), light(ground)];
+        return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+    };
+}"""
+
+
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_text_stands_out_in_both_themes(open_notebook: Open, theme: str) -> None:
+def test_text_and_focus_stand_out_in_both_themes(open_notebook: Open, theme: str) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
     notebook.page.evaluate(
@@ -489,36 +516,37 @@ def test_text_stands_out_in_both_themes(open_notebook: Open, theme: str) -> None
     notebook.find(".sdw-steps input").fill("0")
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("error")
-    # Contrast by WCAG 2.1, of each text against what is behind it.
-    contrasts = notebook.page.evaluate("""() => {
-        const light = (color) => {
-            const [r, g, b] = color.match(/[\\d.]+/g).slice(0, 3).map((v) => {
-                const c = v / 255;
-                return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-            });
-            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-        };
-        const behind = (e) => {
-            for (let at = e; at; at = at.parentElement) {
-                const color = getComputedStyle(at).backgroundColor;
-                if (!/rgba?\\(0, 0, 0, 0\\)|transparent/.test(color)) return color;
-            }
-            return 'rgb(255, 255, 255)';
-        };
-        const texts = '.sdw-generate, .widget-label, .sdw-hint, figcaption, dt, dd, textarea, '
-            + 'input:not([type=range]), .sdw-v-caption span, .sdw-error, .sdw-download';
-        return [...document.querySelectorAll('.sdw-studio')[0].querySelectorAll(texts)]
+    notebook.page.evaluate(CONTRAST)
+    contrasts = notebook.page.evaluate(
+        """texts => [...document.querySelector('.sdw-studio').querySelectorAll(texts)]
             .filter((e) => e.offsetParent && (e.value || e.textContent))
-            .map((e) => {
-                const pair = [light(getComputedStyle(e).color), light(behind(e))];
-                return [
-                    `${e.tagName} ${e.className}`,
-                    (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05),
-                ];
-            });
-    }""")
+            .map((e) => [`${e.tagName} ${e.className}`, contrast(getComputedStyle(e).color, e)])""",
+        ".sdw-generate, .widget-label, .sdw-hint, figcaption, dt, dd, textarea, .sdw-download, "
+        "input:not([type=range]), .sdw-v-caption span, .sdw-error, .sdw-known span, "
+        ".sdw-words-more, .sdw-start .sdw-button, .sdw-acts .sdw-button:not([aria-disabled=true])",
+    )
     assert {"TEXTAREA", "INPUT", "P"} <= {name.split()[0] for name, _ in contrasts}
     assert [(name, contrast) for name, contrast in contrasts if contrast < 4.5] == []
+
+    # Tab reaches every control with a clear ring around it, and each is large enough for a finger.
+    notebook.find(".sdw-prompt textarea").focus()
+    reached = []
+    for _ in range(20):
+        notebook.page.keyboard.press("Tab")
+        reached.append(
+            notebook.page.evaluate("""() => {
+                const e = document.activeElement;
+                const {outlineStyle, outlineColor, outlineWidth} = getComputedStyle(e);
+                const box = e.getBoundingClientRect();
+                const ring = outlineStyle === 'solid' && parseFloat(outlineWidth) >= 2;
+                const name = `${e.tagName} ${e.className}`;
+                if (!e.closest('.sdw-studio')) return [name, 21, 24];
+                return [name, ring ? contrast(outlineColor, e.parentElement, opacity(e)) : 1,
+                        Math.min(box.width, box.height)];
+            }""")
+        )
+    assert [(name, ring) for name, ring, _ in reached if ring < 3] == []
+    assert [(name, side) for name, _, side in reached if side < 24] == []
 
 
 def test_a_narrow_cell_stacks(open_notebook: Open) -> None:
