@@ -47,6 +47,10 @@ class OutOfMemory(SDWidgetsError, MemoryError):
     """The run or the model does not fit into memory; the message says what would."""
 
 
+class DeviceLost(SDWidgetsError, RuntimeError):
+    """A GPU has failed for good: nothing runs on it until the process, or kernel, is restarted."""
+
+
 class NumericsError(SDWidgetsError, ArithmeticError):
     """NaN or infinity in a result; the message names the component, the step and the dtype."""
 

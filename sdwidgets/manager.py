@@ -7,6 +7,7 @@ imported on the worker, so that a widget can be drawn before.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import logging
@@ -609,4 +610,5 @@ def _free_memory() -> None:
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+        with contextlib.suppress(RuntimeError):  # of a GPU that has failed for good
+            torch.cuda.empty_cache()

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from .devices import check_device
 from .errors import OutOfMemory
 from .settings import amount
 
@@ -17,7 +18,11 @@ R = TypeVar("R")
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that can still be allocated on ``device``; None if the system does not say."""
+    """Bytes that can still be allocated on ``device``; None if the system does not say.
+
+    Raises ``DeviceLost``.
+    """
+    check_device(device)
     if device.type == "cuda":
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept  # torch's cache can be used again

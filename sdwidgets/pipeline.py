@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from . import checks
 from .configs import SD1, ModelConfig, PredictionSource, ScheduleConfig
 from .derivation import Derivation, derivation_of
+from .devices import OnDevice
 from .diffusion import NoiseSchedule
 from .errors import InputError, NumericsError
 from .models.autoencoder import Autoencoder
@@ -188,7 +189,10 @@ class LatentDiffusion:
         channels, side = self.config.autoencoder.latent_channels, 8
         generator = torch.Generator("cpu").manual_seed(0)
         # flat patches of two sizes: a cell's colour depends on its neighbours, too
-        noise = [torch.randn(4, channels, n, n, generator=generator) for n in (side // 4, side)]
+        noise = [
+            torch.randn(4, channels, n, n, generator=generator, device="cpu")
+            for n in (side // 4, side)
+        ]
         latents = torch.cat([F.interpolate(x, size=(side, side)) for x in noise])
         factor = self.config.autoencoder.factor
         with torch.no_grad(), threads_for(self.autoencoder, len(latents) * (side * factor) ** 2):
@@ -222,7 +226,8 @@ class LatentDiffusion:
         batch = self._batch(given)
         read(self.embedders, batch)
         side = self.config.size // self.config.autoencoder.factor
-        with threads_for(self.unet, len(batch) * side**2):  # no embedder works harder than a step
+        # no embedder works harder than a step
+        with OnDevice(self.device), threads_for(self.unet, len(batch) * side**2):
             return condition(self.embedders, batch, join=self.config.join, device=self.device)
 
     def _batch(self, given: Sequence[str | Given]) -> list[Given]:
@@ -252,7 +257,10 @@ class LatentDiffusion:
         """Mean and standard deviation [1, C, h, w] float32 of an RGB image's latents."""
         parameter = next(self.autoencoder.parameters())
         pixels = to_tensor(image).to(parameter.device, parameter.dtype)
-        with threads_for(self.autoencoder, image.width * image.height):
+        with (
+            OnDevice(parameter.device),
+            threads_for(self.autoencoder, image.width * image.height),
+        ):
             posterior = self.autoencoder.encode(pixels)
         return posterior.mean.float(), posterior.std.float()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .configs import ModelConfig
+from .devices import OnDevice
 from .diffusion import SAMPLERS, SCHEDULES, Denoise, Denoiser, Step, coefficients, inpainting
 from .errors import InputError, NumericsError, OutOfMemory
 from .memory import available_memory, within_memory
 from .models.conditioning import Conditioning, Given, Tokens, conditioned
+from .notices import about
 from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
 from .settings import AttentionSettings, Settings, amount, memory_needed
@@ -39,7 +41,8 @@ class Run(Iterator[Step]):
     """The steps of a run, made one at a time; `LatentDiffusion.sample` returns it.
 
     Attributes: ``settings`` (resolved, with the seed), ``tokens`` (of the prompts), ``notices``
-    (messages for the user), ``seconds`` (of each step so far), ``task``.
+    (messages for the user), ``seconds`` (of each step so far), ``task``, ``last`` (the step made
+    last; None before the first and after an error).
     """
 
     def __init__(
@@ -52,21 +55,25 @@ class Run(Iterator[Step]):
     ):
         """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
         self.model = model
-        self.settings = settings
         start = start.fitted(*settings.size, settings.fit) if start else None
         self.image = start.image if start else None
         self.mask = start.mask if start else None
         notices = (*model.notices, *(start.notices if start else ()))
         self.latents = _starting_noise(model, settings, latents)
         self.attention = AttentionSettings.of(attention)
-        skipped = settings.skipped_steps if self.image is not None else 0
-        self._count = settings.steps - skipped
+        skipped = settings.skipped_steps if start else 0
         _check_memory(model, settings)
+        self._grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
+        begins = model.schedule.t(self._grid[0]) / (len(model.schedule) - 1)
+        notices += tuple(about(settings, model.config, from_image=start is not None, begins=begins))
+        if start is not None:
+            settings = replace(settings, strength=settings.effective_strength)
+        self.settings = settings
         self._given = [_given_for(settings, prompt) for prompt in settings.prompts]
         self.tokens: Tokens = model.tokenize(self._given)
         notices += _cut_notices("prompt", self.tokens)
         self._negative: Tokens | None = None
-        if settings.guidance_scale != 1:
+        if settings.is_guided:
             away = [_given_for(settings, prompt or None) for prompt in settings.negative_prompts]
             self._negative = model.tokenize(away)
             notices += _cut_notices("negative prompt", self._negative)
@@ -75,25 +82,41 @@ class Run(Iterator[Step]):
             (*settings.prompts, *(settings.negative_prompts if self._negative else ())),
             model.vocabulary,
         )
+        if self.attention and self.tokens.ids.shape[1] <= 1:
+            notices += ("The model reads no words, so no attention is recorded.",)
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
+        self.last: Step | None = None
         batch, _, height, width = _latent_shape(model.config, settings)
         self._positions = batch * height * width * (1 if self._negative is None else 2)
-        self._steps = self._run(skipped)
+        self._steps = self._run()
 
     def __len__(self) -> int:
         """The number of steps of the whole run, including those already made."""
-        return self._count
+        return len(self._grid) - 1
 
     def __iter__(self) -> Run:
         return self
 
     def __next__(self) -> Step:
         began = time.perf_counter()
-        with threads_for(self.model.unet, self._positions):
-            step = within_memory(lambda: next(self._steps), self._memory_message)
+        try:
+            with OnDevice(self.model.device), threads_for(self.model.unet, self._positions):
+                step = within_memory(lambda: next(self._steps), self._memory_message)
+        except StopIteration:
+            raise
+        except BaseException:
+            self.last = None  # out of memory, nothing may stay
+            raise
         self.seconds.append(time.perf_counter() - began)
+        self.last = step
         return step
+
+    def __reduce__(self) -> NoReturn:
+        raise InputError(
+            "A run is being made by a model, so it cannot be copied or sent.\n"
+            "Send its record, Trace.of(run), or its settings, run.settings."
+        )
 
     def close(self) -> None:
         """End the run after the steps made so far."""
@@ -132,23 +155,26 @@ class Run(Iterator[Step]):
         c_in = coefficients(self.model.config.schedule.prediction).c_in(step.sigma_next)
         held = [c_in * step.x_next if last else step.denoised]
         del step  # when memory runs out, the error's frames must keep no tensor alive
-        images = within_memory(lambda: self.model.decode(held.pop()), self._memory_message)
+        with OnDevice(self.model.device):
+            images = within_memory(lambda: self.model.decode(held.pop()), self._memory_message)
         if self.image is None or self.mask is None:
             return images
         return [Image.composite(image, self.image, self.mask) for image in images]
 
     @torch.no_grad()
-    def _run(self, skipped: int) -> Generator[Step, None, None]:
+    def _run(self) -> Generator[Step, None, None]:
         model, settings = self.model, self.settings
         device, dtype = model.device, model.dtype
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in settings.seeds]
         shape = _latent_shape(model.config, settings)[1:]
 
         def noise() -> Tensor:
-            drawn = [torch.randn(shape, generator=g, dtype=torch.float32) for g in generators]
+            drawn = [
+                torch.randn(shape, generator=g, dtype=torch.float32, device="cpu")
+                for g in generators
+            ]
             return torch.stack(drawn).to(device)
 
-        guided = settings.guidance_scale != 1
         conditioning = model.condition(self._given)
         network = conditioned(model.unet, conditioning.to(device, dtype))
         recorder = None
@@ -167,12 +193,11 @@ class Run(Iterator[Step]):
             model.schedule,
             model.config.schedule.prediction,
             dtype=dtype,
-            guidance_scale=settings.guidance_scale if guided else None,
+            guidance_scale=settings.guidance_scale if settings.is_guided else None,
             guidance_rescale=settings.guidance_rescale,
         )
 
-        grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
-        known = None
+        grid, known = self._grid, None
         if self.image is not None:
             mean, std = model.posterior(self.image)
             known = (mean + std * noise().to(mean.device)).to(device)

@@ -33,8 +33,14 @@ OPTIONS: dict[str, tuple[Option, ...]] = {
 
 SAMPLERS = tuple(OPTIONS)
 
-SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver")
+SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver", "config")
 """The noise grids. Pickers list them in this order; the first is the default."""
+
+
+def default_schedule(spacing: str) -> str:
+    """The grid that "default" means for a model whose config has that ``spacing``."""
+    return "karras" if spacing == "karras" else "trailing"
+
 
 EVERY_OPTION = {option.name: option for options in OPTIONS.values() for option in options}
 """The options of all samplers, by name. The same name is the same option in every sampler."""

@@ -16,13 +16,22 @@ from typing import Any, ClassVar
 from .checks import is_whole, shown
 from .configs import ModelConfig
 from .errors import InputError
-from .sampling import ETA, EVERY_OPTION, OPTIONS, SAMPLERS, SCHEDULES, Option, takers
+from .sampling import (
+    ETA,
+    EVERY_OPTION,
+    OPTIONS,
+    SAMPLERS,
+    SCHEDULES,
+    Option,
+    default_schedule,
+    takers,
+)
 
 LIMITS: dict[str, tuple[int, int]] = {
     "steps": (1, 1000),
     "guidance_scale": (0, 100),
     "guidance_rescale": (0, 1),
-    "seed": (0, 2**53 - 1),  # the whole numbers that a browser holds exactly
+    "seed": (0, 2**32 - 1),  # what torch's generator reads of a seed
     "width": (1, 4096),
     "height": (1, 4096),
     "batch_size": (1, 64),
@@ -43,9 +52,9 @@ class Settings:
 
     ``prompt``, ``negative_prompt`` and ``seed`` take a single value, or a list with a value for
     each image of a batch. None means the model's default (guidance_scale, width, height) or a
-    random seed. ``original_size``, ``crop`` and ``target_size`` are pairs of pixels, (width,
-    height) or (left, top), for models that are conditioned on them; None is the size of the image,
-    uncropped.
+    random seed; the schedule "default" is the model's. ``original_size``, ``crop`` and
+    ``target_size`` are pairs of pixels, (width, height) or (left, top), for models that are
+    conditioned on them; None is the size of the image, uncropped.
     """
 
     prompt: str | tuple[str, ...] = ""
@@ -69,7 +78,7 @@ class Settings:
     _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # set on checked instances
 
     def checked(self, config: ModelConfig | None = None) -> Settings:
-        """Return these settings for a model: every None filled in, lists as tuples.
+        """Return these settings for a model: every None and "default" filled in, lists as tuples.
 
         Without a model, only limits that all models share are checked, and the model's defaults
         stay None. Checked settings are not checked again for the same model, or for none. Raises
@@ -79,8 +88,10 @@ class Settings:
         if self._checked_for and config in (None, *self._checked_for):
             return self
         guidance, width, height = self.guidance_scale, self.width, self.height
-        high = LIMITS["steps"][1]
+        schedule, high = _choice("schedule", self.schedule, SCHEDULES), LIMITS["steps"][1]
         if config is not None:
+            if schedule == SCHEDULES[0]:
+                schedule = default_schedule(config.schedule.spacing)
             guidance = config.guidance_scale if guidance is None else guidance
             width = config.size if width is None else width
             height = config.size if height is None else height
@@ -90,7 +101,7 @@ class Settings:
             negative_prompt=_texts("negative_prompt", self.negative_prompt),
             steps=_whole("steps", self.steps, high=high),
             sampler=_choice("sampler", self.sampler, SAMPLERS),
-            schedule=_choice("schedule", self.schedule, SCHEDULES),
+            schedule=schedule,
             guidance_scale=None if guidance is None else _real("guidance_scale", guidance),
             guidance_rescale=_real("guidance_rescale", self.guidance_rescale),
             seed=_seeds(self.seed),
@@ -181,16 +192,27 @@ class Settings:
     def skipped_steps(self) -> int:
         """How many of ``steps`` are skipped when a run begins from an image, by ``strength``.
 
-        Raises InputError if no step would be left.
+        The nearest whole number; see `effective_strength`. Raises InputError if no step would be
+        left.
         """
-        left = min(int(self.steps * self.strength), self.steps)
+        left = math.floor(self.steps * self.strength + 0.5)
         if left == 0:
             raise InputError(
                 f"strength {self.strength:g} of {self.steps} steps leaves no step to take.\n"
-                f"Give strength {math.ceil(100 / self.steps) / 100:g} or more, or more steps.",
+                f"Give strength {math.ceil(50 / self.steps) / 100:g} or more, or more steps.",
                 parameter="strength",
             )
         return self.steps - left
+
+    @property
+    def effective_strength(self) -> float:
+        """The share of ``steps`` that a run from an image takes: ``strength`` in whole steps."""
+        return (self.steps - self.skipped_steps) / self.steps
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether guidance does anything: up to a scale of 1, the network only reads the prompt."""
+        return self.guidance_scale is not None and self.guidance_scale > 1
 
     def of_picture(self, index: int) -> Settings:
         """The settings that make image ``index`` of the batch alone."""
@@ -409,5 +431,16 @@ def _seeds(value: object) -> int | tuple[int, ...]:
             )
         if len(value) > LIMITS["batch_size"][1]:
             _whole("batch_size", len(value))
-        return tuple(_whole("seed", seed) for seed in value)
+        return tuple(_seed(seed) for seed in value)
+    return _seed(value)
+
+
+def _seed(value: object) -> int:
+    if is_whole(value) and LIMITS["seed"][1] < value < 2**64:  # type: ignore[operator]
+        raise InputError(
+            f"seed must be 0 to {LIMITS['seed'][1]}, got {shown(value)}.\n"
+            "A generator reads 32 bits of a seed, so larger ones would repeat images:\n"
+            f"elsewhere, this one makes that of {value % 2**32}.",  # type: ignore[operator]
+            parameter="seed",
+        )
     return _whole("seed", value)

@@ -30,13 +30,15 @@ ALLOWED = {
     "checks": {"errors"},
     "daemon": {"errors"},
     "vocabulary": {"checks"},
+    "notices": {"configs", "settings"},
     "preferences": {"checks"},
     "threads": {"preferences", "daemon", "errors"},
     "strict_json": set(),
     "untrusted": set(),
     "pictures": {"checks", "settings", "errors"},
     "pixels": set(),
-    "memory": {"settings", "errors"},
+    "memory": {"devices", "settings", "errors"},
+    "devices": {"errors"},
     "frontend": {"errors"},
     "scenes": {"errors"},
     "sources": {"checks", "errors"},
@@ -60,6 +62,8 @@ ALLOWED = {
     },
     "numerics": {"errors"},
     "run": {
+        "devices",
+        "notices",
         "vocabulary",
         "pipeline",  # the type of its model, for type checkers
         "configs",
@@ -74,6 +78,7 @@ ALLOWED = {
         "errors",
     },
     "pipeline": {
+        "devices",
         "checks",
         "vocabulary",
         "run",
@@ -109,6 +114,7 @@ ALLOWED = {
     },
     "checkpoints": {
         "daemon",  # a download, which can be stopped
+        "devices",
         "vocabulary",
         "untrusted",
         "strict_json",
@@ -177,6 +183,7 @@ ALLOWED = {
 # another package -> the only parts that may import it
 ONLY_IN = {
     "torch": {
+        "devices",  # for type checkers
         "threads",
         "derivation",
         "pixels",

@@ -727,3 +727,75 @@ def test_a_derived_model_with_another_text_encoder_may_know_other_words(
     (text,) = model.embedders
     other = TextEncoder(text.config, copy.deepcopy(text.model), text.tokenizer)
     assert model.derived(source, embedders=[other]).vocabulary is None
+
+
+# -- what surrounds a run --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_run_cannot_be_copied_or_sent_and_says_so(
+    tiny_model: LatentDiffusion, call: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(InputError, match="its record"):
+        call(tiny_model.sample("a cat", **SETTINGS))
+
+
+def test_a_run_whose_steps_were_taken_still_has_its_image(tiny_model: LatentDiffusion) -> None:
+    whole = tiny_model.generate("a cat", **SETTINGS)
+    run = tiny_model.sample("a cat", **SETTINGS)
+    for _ in tqdm(run, disable=True):
+        pass
+    for trace in (Trace.of(run), Trace.of(tqdm(run, disable=True))):
+        assert trace.complete and trace.image.tobytes() == whole.image.tobytes()
+        assert [step.index for step in trace.steps] == [2] and trace.expected == 3
+        assert trace.total == sum(run.seconds)
+
+
+def test_a_run_that_was_ended_has_the_image_of_its_last_step(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    step = next(run)
+    run.close()
+    trace = Trace.of(run)
+    assert not trace.complete and len(trace.steps) == 1
+    assert trace.image.tobytes() == tiny_model.decode(step.denoised)[0].tobytes()
+    assert Trace.of([], run).images == ()  # none of the steps, as was asked
+
+
+def test_a_run_begins_and_ends_without_a_last_step(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    assert run.last is None and run.last is not next(run)
+    hook = tiny_model.unet.register_forward_pre_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        next(run)
+    hook.remove()
+    assert run.last is None
+
+
+@pytest.mark.parametrize("task", ["text", "image", "mask"])
+def test_the_users_default_device_changes_nothing(
+    tiny_model: LatentDiffusion, picture: Image.Image, left_half: Image.Image, task: str
+) -> None:
+    given: dict[str, Any] = {"sampler": "ddim", "eta": 0.5, "attention": True}
+    if task != "text":
+        given["image"] = picture
+    if task == "mask":
+        given["mask"] = left_half
+    expected = tiny_model.generate("a cat", **{**SETTINGS, **given})
+    fresh = replace(tiny_model)  # nothing cached
+    with torch.device("meta"):  # where nothing can be computed
+        found = fresh.generate("a cat", **{**SETTINGS, **given})
+        assert fresh.encode(picture).device.type == "cpu"
+        assert fresh.preview_factors.shape == (5, 3)
+    assert found.image.tobytes() == expected.image.tobytes()
+    assert np.array_equal(found.heat_map("cat"), expected.heat_map("cat"))
+
+
+@pytest.mark.parametrize("level", [math.nan, math.inf, -1.0])
+@pytest.mark.parametrize("name", ["sigma", "sigma_next"])
+def test_a_noise_level_that_is_none_is_refused(
+    tiny_model: LatentDiffusion, name: str, level: float
+) -> None:
+    run = tiny_model.sample("a cat", **SETTINGS)
+    steps = [replace(step, **{name: level}) for step in run]
+    with pytest.raises(InputError, match=f"{name} of step 0"):
+        Trace.of(steps, run)

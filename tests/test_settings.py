@@ -229,9 +229,49 @@ def test_strength_spares_the_first_steps() -> None:
 
 
 def test_strength_that_leaves_no_step_says_which_would() -> None:
-    with pytest.raises(InputError, match=r"strength 0\.04 or more"):
-        _ = Settings(steps=30, strength=0.03).checked(TINY).skipped_steps
-    assert Settings(steps=30, strength=0.04).checked(TINY).skipped_steps == 29
+    with pytest.raises(InputError, match=r"strength 0\.02 or more"):
+        _ = Settings(steps=30, strength=0.016).checked(TINY).skipped_steps
+    assert Settings(steps=30, strength=0.02).checked(TINY).skipped_steps == 29
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "taken", "effective"),
+    [(100, 0.29, 29, 0.29), (20, 0.8, 16, 0.8), (20, 0.82, 16, 0.8), (20, 0.84, 17, 0.85),
+     (3, 0.99, 3, 1.0), (1, 0.5, 1, 1.0), (7, 0.5, 4, 4 / 7)],
+)  # fmt: skip
+def test_strength_is_rounded_to_the_nearest_step(
+    steps: int, strength: float, taken: int, effective: float
+) -> None:
+    settings = Settings(steps=steps, strength=strength).checked(TINY)
+    assert steps - settings.skipped_steps == taken
+    assert settings.effective_strength == pytest.approx(effective)
+    # the effective strength is a strength that means itself
+    again = replace(settings, strength=settings.effective_strength)
+    assert again.skipped_steps == settings.skipped_steps
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7, 20, 33, 100, 999, 1000])
+def test_every_effective_strength_means_itself(steps: int) -> None:
+    for taken in range(1, steps + 1):
+        assert Settings(steps=steps, strength=taken / steps).skipped_steps == steps - taken
+
+
+def test_a_seed_beyond_a_generators_bits_is_refused_with_the_one_that_it_repeats() -> None:
+    with pytest.raises(InputError, match="makes that of 7") as caught:
+        Settings(seed=2**32 + 7).checked()
+    assert len(str(caught.value).splitlines()) == 3 and caught.value.parameter == "seed"
+    with pytest.raises(InputError):
+        Settings(seed=[1, 2**53]).checked()
+    with pytest.raises(InputError, match="room"):
+        Settings(seed=2**32 - 1, batch_size=2).checked()
+
+
+def test_the_default_schedule_is_resolved_for_a_model() -> None:
+    assert Settings().checked().schedule == "default"
+    assert Settings().checked(TINY).schedule == "trailing"
+    karras = replace(TINY, schedule=replace(TINY.schedule, spacing="karras"))
+    assert Settings().checked(karras).schedule == "karras"
+    assert Settings(schedule="config").checked(karras).schedule == "config"
 
 
 def test_sizes_told_are_pairs_however_they_are_given() -> None:

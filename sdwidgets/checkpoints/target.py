@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from ..devices import is_lost, lost
 from ..errors import CheckpointError, InputError, OutOfMemory, SDWidgetsError
 from ..memory import is_out_of_memory
 from .weights import quoted
@@ -93,6 +94,8 @@ def _failure(error: Exception, path: Path, device: torch.device) -> SDWidgetsErr
     if isinstance(error, OSError):  # a disk that fails, a network folder that is gone
         reason = error.strerror or type(error).__name__
         return CheckpointError(f"{path} could not be read: {reason}.")
+    if is_lost(error):
+        return lost(device, error)
     if is_out_of_memory(error):
         return OutOfMemory(
             f"There is not enough memory on {device} for {path}.\n"

@@ -112,7 +112,7 @@ class WeightFile:
         stored = FLOATS[entry.dtype]
         shape = (entry.shape[0] // parts, *entry.shape[1:]) if parts > 1 else entry.shape
         bytes_each = (entry.end - entry.start) // parts
-        flat = torch.empty(math.prod(shape), dtype=stored)
+        flat = torch.empty(math.prod(shape), dtype=stored, device="cpu")
         if flat.numel():
             self._fill(flat.view(torch.uint8).numpy().data, entry.start + part * bytes_each)
         return flat.view(shape).to(device=device, dtype=dtype)

@@ -27,8 +27,8 @@ class NoiseSchedule:
 
     The grids (`leading`, `ddim`, `dpmsolver`, `uniform`, `trailing`, `karras`) return the ``n + 1``
     noise levels around the ``n`` steps of a sampler, 1 <= n <= T, descending, float64 on the CPU.
-    ``spacing`` ("leading", "linspace", "trailing" or "karras") is the grid that the model uses by
-    `default`; ``offset`` is the training step at which `leading` begins.
+    ``spacing`` ("leading", "linspace", "trailing" or "karras") is the grid that the model's config
+    names (see `config`); ``offset`` is the training step at which `leading` ends.
     """
 
     sigmas: Tensor
@@ -67,9 +67,9 @@ class NoiseSchedule:
         diffusion).
         """
         if kind == "linear":
-            betas = torch.linspace(beta_start, beta_end, steps, dtype=torch.float64)
+            betas = _evenly(beta_start, beta_end, steps)
         elif kind == "scaled_linear":
-            betas = torch.linspace(beta_start**0.5, beta_end**0.5, steps, dtype=torch.float64) ** 2
+            betas = _evenly(beta_start**0.5, beta_end**0.5, steps) ** 2
         else:
             raise ValueError(f"kind must be 'linear' or 'scaled_linear', got {kind!r}")
         abar = torch.cumprod(1 - betas, dim=0)
@@ -96,7 +96,7 @@ class NoiseSchedule:
             values = np.exp(
                 np.interp(t.double().cpu().numpy(), np.arange(len(self)), self._log_sigmas)
             )
-            return torch.as_tensor(values, dtype=torch.float32).to(t.device)
+            return torch.as_tensor(values, dtype=torch.float32, device=t.device)
         return math.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
 
     @overload
@@ -108,7 +108,7 @@ class NoiseSchedule:
         if isinstance(sigma, Tensor):
             logs = sigma.double().log().cpu().numpy()
             values = np.interp(logs, self._log_sigmas, np.arange(len(self)))
-            return torch.as_tensor(values, dtype=torch.float32).to(sigma.device)
+            return torch.as_tensor(values, dtype=torch.float32, device=sigma.device)
         if sigma <= 0:
             return 0.0
         return float(np.interp(math.log(sigma), self._log_sigmas, np.arange(len(self))))
@@ -116,13 +116,22 @@ class NoiseSchedule:
     # -- grids -------------------------------------------------------------------------------
 
     def default(self, n: int) -> Tensor:
-        """The model's own grid, by its ``spacing``."""
+        """`karras` where the model's config asks for it, else `trailing`.
+
+        Both begin at the noisiest level for any n, as an image from nothing has to: a network that
+        is told of less noise than it is given takes the noise for an image.
+        """
+        return self.karras(n) if self.spacing == "karras" else self.trailing(n)
+
+    def config(self, n: int) -> Tensor:
+        """The grid that the model's config names, by its ``spacing``, as diffusers makes it."""
         return SPACINGS[self.spacing](self, n)
 
     def leading(self, n: int) -> Tensor:
         """The levels of t = o, o + T//n, o + 2 (T//n) ..., and 0. Stable Diffusion's own for o = 1.
 
-        In diffusers' configuration: "leading" spacing with ``steps_offset`` o.
+        In diffusers' configuration: "leading" spacing with ``steps_offset`` o. It begins below the
+        noisiest level: far below for few steps, and for more than half of T.
         """
         self._check(n)
         return self._at(self.offset + np.arange(n) * (len(self) // n))
@@ -161,7 +170,7 @@ class NoiseSchedule:
         """Levels evenly spaced in sigma^(1/rho) over all of T, and 0 (arXiv 2206.00364, eq. 5)."""
         self._check(n)
         low, high = float(self.sigmas[0]), float(self.sigmas[-1])
-        roots = torch.linspace(high ** (1 / rho), low ** (1 / rho), n, dtype=torch.float64)
+        roots = _evenly(high ** (1 / rho), low ** (1 / rho), n)
         sigmas = (roots**rho).clamp(low, high)  # rounding may leave the range
         return torch.cat([sigmas, sigmas.new_zeros(1)])
 
@@ -176,16 +185,22 @@ class NoiseSchedule:
         return torch.from_numpy(np.append(sigmas[::-1], 0.0))
 
 
+def _evenly(first: float, last: float, n: int) -> Tensor:
+    """Float64 on the CPU, whatever the user's default device is."""
+    return torch.linspace(first, last, n, dtype=torch.float64, device="cpu")
+
+
 SPACINGS: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
     "leading": NoiseSchedule.leading,
     "linspace": NoiseSchedule.uniform,
     "trailing": NoiseSchedule.trailing,
     "karras": NoiseSchedule.karras,
 }
-"""The grids that a model may use by default, by their names in diffusers' configurations."""
+"""The grids that a model's config may name, by their names in diffusers' configurations."""
 
 SCHEDULES: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
     "default": NoiseSchedule.default,
+    "config": NoiseSchedule.config,
     "karras": NoiseSchedule.karras,
     "uniform": NoiseSchedule.uniform,
     "trailing": NoiseSchedule.trailing,

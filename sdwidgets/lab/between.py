@@ -41,7 +41,7 @@ def between(
     for pure noise does a straight line lose length, which a slerp would keep.
     """
     height, width = first.pixels.shape[-2:]
-    for w in torch.linspace(0, 1, steps).tolist():
+    for w in torch.linspace(0, 1, steps, device="cpu").tolist():
         latents = torch.lerp(first.latents, second.latents, w)
         yield Frame(
             w,

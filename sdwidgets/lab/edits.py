@@ -136,14 +136,15 @@ class Noise(Edit):
         _kept(
             self,
             sigma=checks.real("sigma", self.sigma, 0, 10),
-            seed=checks.whole("seed", self.seed, 0, 2**53 - 1),
+            seed=checks.whole("seed", self.seed, 0, 2**32 - 1),
         )
 
     def apply(self, z: Tensor, directions: Directions | None = None) -> Tensor:
         import torch
 
-        generator = torch.Generator().manual_seed(self.seed)
-        return z + self.sigma * torch.randn(z.shape, generator=generator).to(z)
+        generator = torch.Generator("cpu").manual_seed(self.seed)
+        noise = torch.randn(z.shape, generator=generator, device="cpu")
+        return z + self.sigma * noise.to(z)
 
     def label(self, directions: Directions | None = None) -> str:
         return f"noise of sigma {self.sigma:.3g}"

@@ -82,7 +82,8 @@ def forward_diffusion(
     """
     height, width = pixels.shape[-2:]
     x0 = posterior_of(model.autoencoder, pixels).mean.float()
-    noise = torch.randn(x0.shape, generator=torch.Generator().manual_seed(SEED)).to(x0.device)
+    generator = torch.Generator("cpu").manual_seed(SEED)
+    noise = torch.randn(x0.shape, generator=generator, device="cpu").to(x0.device)
     told = model.condition([Given(prompt, (width, height))]).to(model.device, model.dtype)
     denoise = Denoiser(
         conditioned(model.unet, told),

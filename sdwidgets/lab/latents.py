@@ -63,7 +63,7 @@ def look_inside(name: str, autoencoder: Autoencoder, encoded: Encoded) -> Latent
     if is_vq:
         sample, sampled = posterior.mean, encoded.rebuilt
     else:
-        sample = posterior.sample(torch.Generator().manual_seed(SEED))
+        sample = posterior.sample(torch.Generator("cpu").manual_seed(SEED))
         height, width = encoded.pixels.shape[-2:]
         sampled = decode(autoencoder, sample, (width, height))
     mean = array(posterior.mean)

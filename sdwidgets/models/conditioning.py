@@ -134,7 +134,7 @@ def read(embedders: Sequence[Embedder], given: Sequence[Given]) -> Tokens:
             if name not in taken | {"size"} and _says_something(getattr(each, name)):
                 raise _refused(name)
     found = [embedder.tokens(given) for embedder in embedders]
-    nothing = Tokens.without_words(torch.zeros(len(given), 0, dtype=torch.int64))
+    nothing = Tokens.without_words(torch.zeros(len(given), 0, dtype=torch.int64, device="cpu"))
     return next((tokens for tokens in found if tokens is not None), nothing)
 
 

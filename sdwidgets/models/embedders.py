@@ -55,7 +55,8 @@ class ClassLabels:
         return Conditioning(context=self.model(self._numbers(given).to(weight.device)))
 
     def _numbers(self, given: Sequence[Given]) -> Tensor:
-        return torch.tensor([[self._number(each.prompt or "")] for each in given])
+        numbers = [[self._number(each.prompt or "")] for each in given]
+        return torch.tensor(numbers, device="cpu")
 
     def _number(self, prompt: str) -> int:
         names, name = self.config.names, " ".join(prompt.split())
@@ -96,7 +97,8 @@ class Sizes:
             (each.original_size or each.size, each.crop or (0, 0), each.target_size or each.size)
             for each in given
         ]
-        numbers = torch.tensor(pairs, dtype=torch.float32).flip(-1)  # [B, 3, 2], heights first
+        numbers = torch.tensor(pairs, dtype=torch.float32, device="cpu")  # [B, 3, 2]
+        numbers = numbers.flip(-1)  # heights first
         features = timestep_embedding(numbers.flatten(), self.config.width)
         return Conditioning(vector=features.view(len(pairs), -1))
 

@@ -27,6 +27,7 @@ import numpy as np
 from PIL import Image
 
 from ..sources import hashed
+from . import older
 from .images import encode_png
 from .maps import averaged
 from .record import Record
@@ -81,6 +82,7 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         "model": record.model,
         "task": record.task,
         "settings": record.settings.as_dict(),
+        "settings_format": older.FORMAT,
         "tokens": [asdict(tokens) for tokens in record.tokens],
         "negative_tokens": [asdict(tokens) for tokens in record.negative_tokens],
         "expected": record.expected,

@@ -17,6 +17,7 @@ from ..errors import ImageError, InputError
 from ..pictures import FORMATS
 from ..settings import PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, QUICK, hashed
+from . import older
 from .images import TEXT_KEY, encode_png
 from .record import Record
 from .writing import write_file
@@ -37,6 +38,7 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
         "model": record.model,
         "task": record.task,
         "settings": settings.as_dict(),
+        "settings_format": older.FORMAT,
         "versions": dict(record.versions),
     }
     more = {
@@ -75,7 +77,9 @@ def save_png(record: Record, path: str | os.PathLike[str], picture: int = 0) -> 
 
 
 def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:
-    """The record inside a PNG (path or bytes) as `Trace.record` wrote it; None if it has none.
+    """The record inside a PNG (path or bytes) as `Trace.record` writes it; None if it has none.
+
+    Settings that an older version wrote are those that make the same image today.
 
     It is plain data that anyone can have written; whether a model takes it, say
     ``Settings(**record["settings"]).checked(config)``. Raises ImageError for a file that cannot be
@@ -95,7 +99,7 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
     except Exception as error:  # decoders raise nearly everything on broken files
         problem = str(error) or type(error).__name__
     else:
-        return record if isinstance(record, dict) else None
+        return older.translated(record) if isinstance(record, dict) else None
     raise ImageError(f"No settings can be read from this image: {problem}.", parameter="image")
 
 

@@ -15,7 +15,7 @@ from ..settings import Settings
 from ..sources import MOST
 from ..version import __version__
 from .record import Record
-from .step import TraceStep, as_array, recorded
+from .step import TraceStep, as_array, check_levels, recorded
 from .thinning import evenly
 from .tokens import PromptTokens
 
@@ -106,6 +106,9 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
     taken: list[Step] = []
     try:
         taken.extend(steps)
+        if not taken and run_of(steps) is not None and getattr(run, "last", None) is not None:
+            taken.append(run.last)  # type: ignore[attr-defined]  # the others were taken before
+        check_levels(taken)
         images = tuple(run.pictures(taken[-1])) if taken else ()
     except BaseException:
         taken.clear()  # an error keeps this frame alive, and out of memory it must keep nothing

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
+
+SIGMA_LIMIT = 1e6
+"""The highest noise level of a step."""
 
 Maps = Mapping[str, np.ndarray]
 """Name of a layer -> [B, K, T, h, w] float16: attention to T tokens, in the order of the layers.
@@ -69,7 +74,11 @@ def as_array(values: Any) -> np.ndarray:
 def recorded(
     step: Step, seconds: float | None = None, before: TraceStep | None = None
 ) -> TraceStep:
-    """The record of a step; its x is the x_next of ``before``, the record of the step before it."""
+    """The record of a step; its x is the x_next of ``before``, the record of the step before it.
+
+    Raises InputError as `check_levels`.
+    """
+    check_levels([step])
     return TraceStep(
         index=step.index,
         sigma=float(step.sigma),
@@ -82,3 +91,16 @@ def recorded(
         uncond=None if step.uncond is None else as_array(step.uncond),
         seconds=seconds,
     )
+
+
+def check_levels(steps: Iterable[Step]) -> None:
+    """Raise InputError for a noise level that is none, in someone's own loop."""
+    for step in steps:
+        for name in ("sigma", "sigma_next"):
+            level = float(getattr(step, name))
+            if not 0 <= level <= SIGMA_LIMIT:  # NaN is not
+                raise InputError(
+                    f"{name} of step {step.index} is {level:g}; a noise level is from 0 to "
+                    f"{SIGMA_LIMIT:g}.",
+                    parameter=name,
+                )

@@ -22,7 +22,7 @@ from PIL import Image
 from ..pictures import MAX_PIXELS
 from . import checked
 from .packing import KINDS, LATENTS, MODES, Grid, Grids, block, deviation
-from .step import Queries, StepAttention, TraceStep
+from .step import SIGMA_LIMIT, Queries, StepAttention, TraceStep
 
 T = TypeVar("T")
 
@@ -32,7 +32,6 @@ KEPT = 128 * 2**20
 """Bytes of arrays that a loaded record keeps in memory beside its packed tensors."""
 STEP_LIMIT = 10_000
 PIECE_LIMIT = 1_000  # of a prompt; also slots, heads, channels
-SIGMA_LIMIT = 1e6
 
 _PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
 _OBJECT = 200  # bytes of an array beside its values

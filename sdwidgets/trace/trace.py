@@ -40,7 +40,8 @@ class Trace(Record):
 
         ``Trace.of(model.sample(...))``, or of a progress bar around it; or ``Trace.of(steps, run)``
         with steps already taken from the run, perhaps not all of them. If the run's last step is
-        not among them, the images are those of the last one's clean latents.
+        not among them, the images are those of the last one's clean latents. Of a run whose steps
+        were all taken elsewhere, only the last is recorded.
         """
         return recording.finished(cls, steps, run)
 

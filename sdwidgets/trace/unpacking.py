@@ -17,11 +17,11 @@ from PIL import Image
 
 from ..settings import LIMITS, Settings
 from ..sources import MOST, Source
-from . import checked
+from . import checked, older
 from .packing import CELLS, KINDS, LATENTS, PRECISIONS, Grid
 from .record import Record
-from .step import TraceStep
-from .stored import PIECE_LIMIT, SIGMA_LIMIT, STEP_LIMIT, StepInfo, StoredStep, Tensors
+from .step import SIGMA_LIMIT, TraceStep
+from .stored import PIECE_LIMIT, STEP_LIMIT, StepInfo, StoredStep, Tensors
 from .tokens import PromptTokens
 
 R = TypeVar("R", bound=Record)
@@ -31,10 +31,10 @@ SIDE_LIMIT = 4096  # of latents and maps
 BATCH_LIMIT = LIMITS["batch_size"][1]
 
 _FIELDS = {
-    "sha256", "format", "model", "task", "settings", "tokens", "negative_tokens", "expected",
-    "complete", "run_seconds", "notices", "versions", "fingerprint", "prediction",
-    "prediction_source", "sources", "schedule_sigmas", "latents", "layers", "steps", "pictures",
-    "stored",
+    "sha256", "format", "model", "task", "settings", "settings_format", "tokens",
+    "negative_tokens", "expected", "complete", "run_seconds", "notices", "versions", "fingerprint",
+    "prediction", "prediction_source", "sources", "schedule_sigmas", "latents", "layers", "steps",
+    "pictures", "stored",
 }  # fmt: skip
 _GIVEN = ("given_image", "given_mask")
 _ERRORS = ("latents", "attention", "averaging")
@@ -180,7 +180,7 @@ def _grids(meta: Mapping[str, Any], infos: Sequence[StepInfo]) -> dict[str, dict
 
 def _settings(meta: Mapping[str, Any]) -> tuple[Settings, list[str]]:
     """(The settings, checked; the names of those that are not known.)"""
-    given = checked.mapping(meta, "settings")
+    given = older.settings_of({**meta, "settings": checked.mapping(meta, "settings")})
     known = {each.name for each in fields(Settings)}
     settings = Settings(**{name: value for name, value in given.items() if name in known})
     resolved = settings.checked()

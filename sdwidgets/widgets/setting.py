@@ -6,7 +6,6 @@ import numbers
 import secrets
 from typing import Any
 
-from ..configs import EMOJI
 from ..errors import InputError
 from ..pictures import as_picture
 from ..settings import Settings
@@ -28,7 +27,7 @@ class Setting(kernel.AnyTrait):
             if isinstance(value, wanted) and -SAFE_WHOLE <= value <= SAFE_WHOLE:
                 return kind(value)
         name = str(self.name)
-        checked = Settings(**{name: value}).checked(EMOJI)
+        checked = Settings(**{name: value}).checked()
         if not isinstance(value, kind):  # a batch's list, or None, which no control can hold
             raise InputError(
                 f"{name} takes one value in the Studio, got {value!r}.\n"

@@ -62,6 +62,35 @@ def test_order_of_convergence(name: str, expected: int, grid: str) -> None:
     assert order(name, grid) == pytest.approx(expected, abs=0.15)
 
 
+FEW_AND_MANY = (1, 2, 3, 4, 5, 7, 10, 15, 20, 33, 50, 101, 250)
+
+
+@pytest.mark.parametrize("name", ["euler", "ddim", "heun", "dpmpp_2m"])
+def test_by_default_more_steps_come_closer_from_the_first_on(name: str) -> None:
+    top, errors = float(SCHEDULE.sigmas[-1]), []
+    for n in FEW_AND_MANY:
+        x = start(top)
+        *_, last = SAMPLERS[name](exact, x, SCHEDULE.default(n))
+        errors.append(float((last.x_next - solution(x, top, 0)).abs().max()))
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_by_default_more_ancestral_steps_come_closer_to_the_datas_spread() -> None:
+    errors = []
+    for n in FEW_AND_MANY[:8]:
+        x = start(float(SCHEDULE.sigmas[-1]), n=200)
+        *_, last = euler_ancestral(exact, x, SCHEDULE.default(n), noise=unit_noise(x))
+        errors.append(abs(float(last.x_next.std()) - STD))
+    assert errors == sorted(errors, reverse=True)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_single_step_is_the_networks_expectation_at_the_noisiest_level(name: str) -> None:
+    x = start(float(SCHEDULE.sigmas[-1]))
+    (step,) = SAMPLERS[name](exact, x, SCHEDULE.default(1), noise=unit_noise(x))
+    assert torch.allclose(step.x_next, exact(x, float(SCHEDULE.sigmas[-1])))
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_samples_have_the_datas_mean_and_spread(name: str) -> None:
     sigmas = SCHEDULE.karras(200)

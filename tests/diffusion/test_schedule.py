@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sdwidgets.diffusion import SCHEDULES, NoiseSchedule
+from sdwidgets.sampling import default_schedule
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +79,24 @@ def test_the_default_grid_is_stable_diffusions(schedule: NoiseSchedule) -> None:
     ("spacing", "grid"),
     [("leading", "leading"), ("trailing", "trailing"), ("linspace", "uniform"), ("karras",) * 2],
 )
-def test_the_default_grid_is_the_models_own(spacing: str, grid: str) -> None:
+def test_the_grid_of_a_config_is_the_one_that_it_names(spacing: str, grid: str) -> None:
     schedule = NoiseSchedule.from_betas(spacing=spacing)
-    assert torch.equal(SCHEDULES["default"](schedule, 7), getattr(schedule, grid)(7))
+    assert torch.equal(SCHEDULES["config"](schedule, 7), getattr(schedule, grid)(7))
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+def test_by_default_every_number_of_steps_begins_at_the_noisiest_level(spacing: str) -> None:
+    schedule = NoiseSchedule.from_betas(spacing=spacing)
+    first = [float(schedule.default(n)[0]) for n in range(1, 1001)]
+    assert first == pytest.approx([float(schedule.sigmas[-1])] * 1000, rel=1e-9)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+def test_what_default_means_is_the_same_without_torch(spacing: str) -> None:
+    schedule = NoiseSchedule.from_betas(spacing=spacing)
+    for n in (1, 2, 9, 501):
+        named = SCHEDULES[default_schedule(spacing)](schedule, n)
+        assert torch.equal(SCHEDULES["default"](schedule, n), named)
 
 
 @pytest.mark.parametrize("offset", [0, 3, 999])

@@ -44,9 +44,9 @@ CONFIGS = {"sd1": _small(SD1, 24), "sd2": _small(SD2, 32)}
 
 SCHEDULERS = {
     "ddim": ("DDIMScheduler", "ddim", {"set_alpha_to_one": False, "clip_sample": False}),
-    "euler": ("EulerDiscreteScheduler", "default", {}),
-    "euler_ancestral": ("EulerAncestralDiscreteScheduler", "default", {}),
-    "heun": ("HeunDiscreteScheduler", "default", {}),
+    "euler": ("EulerDiscreteScheduler", "config", {}),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", "config", {}),
+    "heun": ("HeunDiscreteScheduler", "config", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", "dpmsolver", {}),
 }
 
@@ -108,7 +108,8 @@ def generators(seeds: list[int]) -> list[torch.Generator]:
 
 def final(model: LatentDiffusion, prompts: list[str], seeds: list[int], **settings: Any) -> Tensor:
     """Return our last latents, scaled as in a variance-preserving model."""
-    *_, last = model.sample(prompts, seed=seeds, steps=STEPS, **settings)
+    settings = {"schedule": "config", "seed": seeds, "steps": STEPS, **settings}
+    *_, last = model.sample(prompts, **settings)
     return last.x_next / (1 + last.sigma_next**2) ** 0.5
 
 
@@ -155,7 +156,7 @@ def test_text_to_image(
 
 
 @pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
-def test_the_models_own_grid(pair: Any, spacing: Any) -> None:
+def test_the_grid_of_the_models_config(pair: Any, spacing: Any) -> None:
     model, networks = pair("sd1")
     schedule = replace(model.config.schedule, spacing=spacing)
     more: dict[str, Any] = {"timestep_spacing": spacing}
@@ -166,7 +167,7 @@ def test_the_models_own_grid(pair: Any, spacing: Any) -> None:
     own = replace(
         model, config=replace(model.config, schedule=schedule), schedule=noise_schedule(schedule)
     )
-    first = float(own.schedule.default(STEPS)[0])
+    first = float(own.schedule.config(STEPS)[0])
     scale = 1.0 if spacing == "leading" else (1 + first**2) ** 0.5 / first
     expected = reference("StableDiffusionPipeline", model, networks, "euler", **more)(
         **words(model, ONE),
@@ -214,6 +215,23 @@ def test_guidance_rescale(pair: Any, name: str) -> None:
     assert relative_error(latents, expected) < TOLERANCE
 
 
+@pytest.mark.parametrize("scale", [0.0, 0.5, 1.0, 1.5])
+def test_every_guidance_scale(pair: Any, scale: float) -> None:
+    """Up to 1, diffusers does not guide: the prompt alone makes the image."""
+    model, networks = pair("sd1")
+    expected = reference("StableDiffusionPipeline", model, networks, "euler")(
+        **words(model, ONE),
+        width=64,
+        height=64,
+        num_inference_steps=STEPS,
+        guidance_scale=scale,
+        generator=generators([1]),
+        output_type="latent",
+    ).images
+    latents = final(model, ONE, [1], sampler="euler", guidance_scale=scale)
+    assert relative_error(latents, expected) < TOLERANCE
+
+
 def test_given_starting_latents(pair: Any) -> None:
     model, networks = pair("sd1")
     start = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
@@ -241,7 +259,14 @@ def test_the_picture_of_a_run(pair: Any) -> None:
         generator=generators([1]),
     ).images[0]
     trace = model.generate(
-        ONE, seed=1, steps=STEPS, sampler="euler", guidance_scale=4.0, width=64, height=48
+        ONE,
+        seed=1,
+        steps=STEPS,
+        sampler="euler",
+        schedule="config",
+        guidance_scale=4.0,
+        width=64,
+        height=48,
     )
     difference = np.asarray(trace.image, int) - np.asarray(expected, int)
     assert np.abs(difference).max() <= 1

@@ -83,8 +83,8 @@ PREDICTIONS = {"eps": "epsilon", "v": "v_prediction", "x0": "sample"}
     ("sampler", "grid"),
     [
         ("ddim", "ddim"),
-        ("euler", "default"),
-        ("heun", "default"),
+        ("euler", "config"),
+        ("heun", "config"),
         ("dpmpp_2m", "dpmsolver"),
     ],
 )
@@ -120,7 +120,7 @@ def test_euler_ancestral(prediction: str, noise: Tensor) -> None:
     generator = torch.Generator().manual_seed(5)
     mine = ours(
         "euler_ancestral",
-        "default",
+        "config",
         prediction,
         noise,
         noise=lambda: torch.randn(noise.shape, generator=generator),

@@ -13,7 +13,7 @@ from sdwidgets.trace import Trace, read_record, read_settings
 FILES = Path(__file__).parent / "written_before"
 ASKED = Settings(
     prompt="a cat", negative_prompt="a dog", steps=2, sampler="ddim", eta=0.5, seed=3,
-    guidance_scale=3.0, width=16, height=16,
+    guidance_scale=3.0, width=16, height=16, schedule="config",  # its "default" then
 )  # fmt: skip
 
 

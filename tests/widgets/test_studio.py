@@ -184,7 +184,7 @@ def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
         studio = Studio(manager=manager, model="tiny", steps=1)
         studio.generate()
         trace = studio.wait(WAIT)
-        assert trace.settings == studio.settings
+        assert trace.settings == replace(studio.settings, schedule="trailing")
         assert studio.width == 16
         studio.close()
 
@@ -270,7 +270,7 @@ def test_a_run_gives_the_trace_of_its_settings(studio: Studio) -> None:
     studio.generate()
     trace = studio.wait(WAIT)
     assert trace is studio.trace
-    assert trace.settings == studio.settings
+    assert trace.settings == replace(studio.settings, schedule="trailing")
     assert studio.state == "done"
     assert len(trace.steps) == 4
 
@@ -546,7 +546,7 @@ def test_an_earlier_result_brings_the_image_it_began_from_back(studio: Studio, s
     studio.image = None
     recall(studio, say, 0)
     assert studio.image.getpixel((0, 0)) == (255, 0, 0)
-    assert "from an image, strength 0.8" in studio.history.entries[0]["title"]
+    assert "from an image, strength 0.75" in studio.history.entries[0]["title"]
 
 
 def test_a_batch_shows_every_image(make_studio: Callable[..., Studio]) -> None:

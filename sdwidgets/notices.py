@@ -1,0 +1,77 @@
+"""What a person should know about a run before it starts: settings that do nothing or are not what
+they seem, and sizes that the model was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+
+from .configs import ModelConfig, SizesConfig
+from .settings import Settings
+
+FAR_BELOW = 0.95
+"""A run from noise that begins below this share of the training steps has a notice."""
+
+_USUAL = {field.name: field.default for field in fields(Settings)}
+
+
+def about(
+    settings: Settings, config: ModelConfig, *, from_image: bool, begins: float
+) -> Iterator[str]:
+    """The notices of a run with these settings, as given and checked for the model of ``config``.
+
+    ``begins``: the run's first noise level as a share of the training steps, 0 to 1.
+    """
+    if from_image:
+        yield from _about_strength(settings)
+    else:
+        idle = [name for name in ("strength", "fit") if getattr(settings, name) != _USUAL[name]]
+        if idle:
+            yield f"No image was given, so {' and '.join(idle)} had no effect."
+        if begins < FAR_BELOW:
+            yield (
+                f"The noise levels {settings.schedule!r} begin at {begins:.0%} of the way to pure "
+                "noise, which is too low for an image from nothing; 'default' begins at the top."
+            )
+    if not settings.is_guided:
+        yield from _about_no_guidance(settings)
+    elif settings.prompt == settings.negative_prompt != "":
+        yield "The prompt and the negative prompt are the same, so guidance had no effect."
+    yield from _about_size(settings, config)
+
+
+def _about_strength(settings: Settings) -> Iterator[str]:
+    effective = settings.effective_strength
+    if abs(effective - settings.strength) > 1e-9:
+        taken = settings.steps - settings.skipped_steps
+        yield (
+            f"Strength {settings.strength:g} of {settings.steps} steps is {taken} whole steps: "
+            f"strength {effective:g} in effect."
+        )
+
+
+def _about_no_guidance(settings: Settings) -> Iterator[str]:
+    scale = settings.guidance_scale or 0.0
+    if scale < 1:
+        yield f"Guidance {scale:g} is the same as 1: the prompt alone, without guidance."
+    idle = []
+    if any(prompt.strip() for prompt in settings.negative_prompts):
+        idle.append("the negative prompt")
+    if settings.guidance_rescale:
+        idle.append("guidance_rescale")
+    if idle:
+        yield f"Without guidance (above 1), {' and '.join(idle)} had no effect."
+
+
+def _about_size(settings: Settings, config: ModelConfig) -> Iterator[str]:
+    width, height = settings.size
+    if (width, height) == (config.size, config.size):
+        return
+    # Models that are told sizes were trained on many shapes of about the same area.
+    shapes = any(isinstance(each, SizesConfig) for each in config.embedders)
+    if shapes and 0.9 <= width * height / config.size**2 <= 1.1:
+        return
+    yield (
+        f"The model was trained on {config.size} x {config.size} pixels; at {width} x {height}, "
+        "things may be cut, repeated or out of shape."
+    )

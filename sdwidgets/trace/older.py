@@ -1,0 +1,52 @@
+"""Settings that version 0.1 wrote, in the words of today, so that they make the same images.
+
+A record says the format of its settings, but for the first one. In that:
+
+- The schedule "default" was the grid of the model's config, which is "config" today.
+- A seed's bits above 32 had no effect.
+- Strength was rounded down to whole steps, not to the nearest.
+- Guidance below 1 blended the two predictions. No setting does that any more, so it stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..checks import is_whole
+
+FORMAT = 2
+"""The format of the settings that `Settings.as_dict` returns today."""
+
+
+def settings_of(record: Mapping[str, Any]) -> Any:
+    """The settings of a record, not checked yet, in today's format."""
+    settings = record.get("settings")
+    if "settings_format" in record or not isinstance(settings, Mapping):
+        return settings
+    changed = dict(settings)
+    if settings.get("schedule", "default") == "default":
+        changed["schedule"] = "config"
+    if "seed" in settings:
+        changed["seed"] = _seed(settings["seed"], settings.get("batch_size", 1))
+    if record.get("task") in ("image to image", "inpainting"):
+        steps, strength = settings.get("steps", 20), settings.get("strength", 0.8)
+        if is_whole(steps) and 1 <= steps <= 10**6 and isinstance(strength, (int, float)):
+            taken = int(steps * strength) if 0 < strength <= 1 else 0
+            changed["strength"] = taken / steps if taken else strength
+    return changed
+
+
+def translated(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with its settings in today's format."""
+    return {**record, "settings": settings_of(record), "settings_format": FORMAT}
+
+
+def _seed(seed: Any, batch: Any) -> Any:
+    """A seed, or a list of them, of 32 bits."""
+    if isinstance(seed, (list, tuple)):
+        return [_seed(one, 1) for one in seed]
+    if not (is_whole(seed) and is_whole(batch) and 1 <= batch <= 64 and seed + batch > 2**32):
+        return seed
+    seeds = [(seed + number) % 2**32 for number in range(batch)]
+    return seeds[0] if seeds[-1] - seeds[0] == batch - 1 else seeds
