@@ -352,12 +352,9 @@ class ModelManager:
         """
         if self._process != os.getpid():
             return
+        self._cancel_all()
         with self._lock:
-            self._closed = True
-            jobs = [*self._queue, *([self._current] if self._current else [])]
             worker = self._worker
-        for job in jobs:
-            job.cancel()
         if worker is not None and worker is not threading.current_thread():
             worker.join()
         with self._lock:
@@ -408,8 +405,16 @@ class ModelManager:
 
     def _start_worker(self) -> None:
         """With the lock held, which the worker takes first: a job may be queued after this."""
-        self._worker = start_daemon("sdwidgets worker", self._work)
+        self._worker = start_daemon("sdwidgets worker", self._work, end=self._cancel_all)
         self._working = True
+
+    def _cancel_all(self) -> None:
+        """Stop all jobs, without waiting, and take no more."""
+        with self._lock:
+            self._closed = True
+            jobs = [*self._queue, *([self._current] if self._current else [])]
+        for job in jobs:
+            job.cancel()
 
     def _take_back(self, job: Job) -> bool:
         """Remove a job from the queue; return False if it is not in it."""

@@ -28,7 +28,8 @@ ALLOWED = {
     "sampling": set(),
     "settings": {"checks", "configs", "sampling", "errors"},
     "checks": {"errors"},
-    "daemon": {"errors"},
+    "ending": set(),
+    "daemon": {"ending", "errors"},
     "vocabulary": {"checks"},
     "notices": {"configs", "settings"},
     "preferences": {"checks"},
@@ -141,6 +142,7 @@ ALLOWED = {
         "sources",
     },
     "widgets": {
+        "ending",
         "pixels",
         "daemon",
         "manager",
@@ -162,6 +164,7 @@ ALLOWED = {
         "errors",
     },
     "training": {
+        "ending",
         "pixels",
         "models",
         "diffusion",

@@ -1,36 +1,42 @@
-"""Ctrl-C between steps, never within a step."""
+"""Ctrl-C and SIGTERM between steps, never within a step."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+HELD = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
 def held_back() -> Iterator[None]:
-    """Hold Ctrl-C back until the block has ended; a second Ctrl-C acts at once.
+    """Hold Ctrl-C and SIGTERM back until the block has ended; a second one acts at once.
 
-    So weights are never half updated. Threads other than the main thread are never interrupted.
+    So weights are never half updated, and files are written whole. Signals without a handler, and
+    threads other than the main thread, are left alone.
     """
-    usual = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(usual):
-        yield
-        return
-    asked = False
+    usual: dict[int, Callable] = {}
+    asked: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in HELD}
+        usual = {number: handler for number, handler in handlers.items() if callable(handler)}
 
     def hold(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            usual(number, frame)
-        asked = True
+        if number not in asked:
+            asked.append(number)
+            return
+        asked.remove(number)
+        usual[number](number, frame)
 
-    signal.signal(signal.SIGINT, hold)
     try:
+        for number in usual:
+            signal.signal(number, hold)
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-    if asked:
-        usual(signal.SIGINT, None)
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        for number in asked:
+            usual[number](number, None)

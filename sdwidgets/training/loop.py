@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 from ..checkpoints.target import device_of
 from ..checks import real, shown, whole
+from ..ending import Work, after_sigterm, going_on, over
 from ..errors import CheckpointError, InputError, NumericsError
 from .checkpoint import REMEDY, check_fits, load_optimizers, read_checkpoint, save_atomically
 from .identity import check_same
@@ -252,10 +254,10 @@ def train(
 ) -> Iterator[TrainStep]:
     """Train ``task.model`` in place, yielding a ``TrainStep`` per step; resume from ``checkpoint``.
 
-    After the last step, or when the consumer stops early (with ``break``, ``close()`` or Ctrl-C,
-    which takes effect between steps), the checkpoint holds the weights ("model"), their average
-    ("ema"), the optimisers' states and the step reached. With an ``accelerator`` (see
-    `distributed`) its processes share each batch of ``plan.batch_size``, and the first process
+    After the last step, or when the consumer stops early (with ``break``, ``close()``, Ctrl-C or
+    SIGTERM, which take effect between steps) or the process ends, the checkpoint holds the weights
+    ("model"), their average ("ema"), the optimisers' states and the step reached. With an
+    ``accelerator`` (see `distributed`) its processes share each batch of ``plan.batch_size``, and the first process
     writes the checkpoint.
 
     Raises NumericsError if the loss or a gradient is not finite (the last checkpoint then stays
@@ -331,8 +333,32 @@ def _steps(
             save_atomically(state, path)
 
     done = saved = start
-    updating = False
+    updating = ending = False
+    busy = threading.RLock()  # during a step, and while a file is written
     gather = accelerator.gather if accelerator else None
+
+    def keep() -> None:
+        """Write what was reached since the last checkpoint."""
+        nonlocal saved
+        with held_back(), busy:
+            if done > saved and not updating:
+                save(done)
+                saved = done
+
+    def end() -> None:
+        nonlocal ending
+        ending = True
+
+    def wait(seconds: float) -> None:
+        if busy.acquire(timeout=min(seconds, threading.TIMEOUT_MAX)):
+            try:
+                keep()
+            finally:
+                busy.release()
+
+    work = Work(end, wait, math.inf)
+    going_on(work)
+    after_sigterm()
     try:
         for index in range(start, plan.steps):
             began = time.perf_counter()
@@ -342,7 +368,9 @@ def _steps(
                 group["lr"] = most * share
             source = seeded(plan.seed, index, device)
             draw = Draw(index, plan.batch_size, source, rank, ranks, gather)
-            with held_back():
+            with held_back(), busy:
+                if ending:  # the process ends, and another thread has written the checkpoint
+                    return
                 model.zero_grad(set_to_none=True)
                 with half_precision(device):
                     losses = objective(draw)
@@ -360,8 +388,7 @@ def _steps(
                 average.update(model, plan.ema, index)
                 done, updating = index + 1, False
             if done % plan.checkpoint_every == 0 and done < plan.steps:
-                save(done)
-                saved = done
+                keep()
             yield TrainStep(
                 index,
                 plan.steps,
@@ -374,8 +401,10 @@ def _steps(
         done = saved  # memory is spoilt, or cannot be written: keep the file
         raise
     finally:
-        if done > saved and not updating:
-            save(done)
+        try:
+            keep()
+        finally:
+            over(work)
 
 
 def _check(task: object, plan: object, checkpoint: object) -> None:

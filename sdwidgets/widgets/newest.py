@@ -61,7 +61,7 @@ class Newest:
 
     def _start(self) -> None:
         """Start the thread; the caller holds the lock, so the thread finds its work."""
-        self._thread = start_daemon("sdwidgets lab", self._go_on)
+        self._thread = start_daemon("sdwidgets lab", self._go_on, end=self.close)
 
     @property
     def is_mine(self) -> bool:

@@ -68,7 +68,7 @@ class Running:
 
     def start(self) -> None:
         """Start the run and return at once."""
-        self._thread = start_daemon("sdwidgets studio run", self._follow)
+        self._thread = start_daemon("sdwidgets studio run", self._follow, end=self.stop)
 
     def stop(self) -> None:
         """Ask the run to stop. It ends within a step."""

@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..contract import numbered
 from ..daemon import start_daemon
+from ..ending import after_sigterm
 from ..errors import Busy, InputError
 from ..frontend import Code
 from ..trace.images import encode_png
@@ -126,10 +127,17 @@ class TrainingView(Living, anywidget.AnyWidget):
         system has no thread to give.
         """
         run = Run(steps, pictures, every, columns, samples_per_step)
+        after_sigterm()
         with self.lock:
             self._show(run)
             try:
-                run.thread = start_daemon("sdwidgets training", _exhaust, self._passing(run))
+                run.thread = start_daemon(
+                    "sdwidgets training",
+                    _exhaust,
+                    self._passing(run),
+                    end=run.stop,
+                    patience=math.inf,  # its checkpoint is worth it
+                )
             except Busy as error:
                 run.error = error
                 self._conclude(run, "error", in_words(error))
@@ -420,10 +428,14 @@ class Run:
         """Whether this is the training's own thread."""
         return self.thread is threading.current_thread()
 
-    def abandon(self) -> None:
-        """End a loop that was left in the middle, by an error for instance."""
+    def stop(self) -> None:
+        """Ask for no further step."""
         self.stopping = True
         self.go.set()
+
+    def abandon(self) -> None:
+        """End a loop that was left in the middle, by an error for instance."""
+        self.stop()
         if self.passing is not None:
             try:
                 self.passing.close()
