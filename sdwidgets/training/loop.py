@@ -257,8 +257,8 @@ def train(
     After the last step, or when the consumer stops early (with ``break``, ``close()``, Ctrl-C or
     SIGTERM, which take effect between steps) or the process ends, the checkpoint holds the weights
     ("model"), their average ("ema"), the optimisers' states and the step reached. With an
-    ``accelerator`` (see `distributed`) its processes share each batch of ``plan.batch_size``, and the first process
-    writes the checkpoint.
+    ``accelerator`` (see `distributed`) its processes share each batch of ``plan.batch_size``, and
+    the first process writes the checkpoint.
 
     Raises NumericsError if the loss or a gradient is not finite (the last checkpoint then stays
     untouched); CheckpointError if the checkpoint cannot be written, or belongs to another training
