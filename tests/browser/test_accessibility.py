@@ -13,6 +13,7 @@ import pytest
 from axe import violations
 from playwright.sync_api import Browser, Locator, Page, expect
 from real_jupyter import Notebook, Server, write_notebook
+from sight import faint_rings, lost_in_forced_colours
 
 pytestmark = pytest.mark.browser
 
@@ -117,9 +118,8 @@ def widget(notebook: Notebook, name: str) -> Locator:
     return notebook.page.locator(".jp-Notebook .jp-Cell").nth(cell).locator(".sdw").first
 
 
-def looks(page: Page) -> Iterator[str]:
-    """Make the page light and dark, on each of the screens; yield the name of each look."""
-    session = page.context.new_cdp_session(page)
+def themes(page: Page) -> Iterator[str]:
+    """Make the page light and dark; yield the name of each theme."""
     for theme in THEMES:
         page.evaluate(
             "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
@@ -127,6 +127,13 @@ def looks(page: Page) -> Iterator[str]:
         )
         light = str(theme == "Light").lower()
         page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        yield theme
+
+
+def looks(page: Page) -> Iterator[str]:
+    """Make the page light and dark, on each of the screens; yield the name of each look."""
+    session = page.context.new_cdp_session(page)
+    for theme in themes(page):
         for screen, metrics in SCREENS.items():
             session.send("Emulation.setDeviceMetricsOverride", metrics | {"mobile": False})
             page.wait_for_function("width => window.innerWidth === width", arg=metrics["width"])
@@ -151,6 +158,25 @@ def found(notebook: Notebook) -> Found:
 @pytest.mark.parametrize("name", WIDGETS)
 def test_axe_finds_nothing(name: str, found: Found) -> None:
     assert found[name] == [], "\n".join(found[name])
+
+
+def test_the_focus_can_be_seen_in_both_themes(notebook: Notebook) -> None:
+    faint = [
+        f"{name}, {theme}: {line}"
+        for theme in themes(notebook.page)
+        for name in WIDGETS
+        for line in faint_rings(widget(notebook, name))
+    ]
+    assert faint == [], "\n".join(faint)
+
+
+def test_nothing_vanishes_in_forced_colours(notebook: Notebook) -> None:
+    lost = [
+        f"{name}: {line}"
+        for name in WIDGETS
+        for line in lost_in_forced_colours(widget(notebook, name))
+    ]
+    assert lost == [], "\n".join(lost)
 
 
 @to_mend
