@@ -59,16 +59,44 @@ def real(name: str, value: object, low: float, high: float) -> float:
 
 
 def path(name: str, value: object) -> Path:
-    """Return ``value`` as a path if it is a text or a path; whether anything is there is open."""
+    """Return ``value`` as a path if it is a text or a path; whether anything is there is open.
+
+    "~" is the user's own folder.
+    """
     try:
         found = os.fspath(value)  # type: ignore[call-overload]
+        os.fsencode(found)  # fails for half a character
     except Exception:  # objects may say anything
         found = None
     if not isinstance(found, str) or "\0" in found:
         raise InputError(
             f"{name} must be the path of a file or folder, got {shown(value)}.", parameter=name
         )
-    return Path(found)
+    try:
+        return Path(found).expanduser()
+    except RuntimeError:  # of a user who is not known here
+        return Path(found)
+
+
+def flag(name: str, value: object) -> bool:
+    """Return ``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name} must be True or False, got {shown(value)}.", parameter=name)
+    return value
+
+
+def function(name: str, value: object) -> None:
+    """Check that ``value`` can be called, or is None."""
+    if value is not None and not callable(value):
+        raise InputError(f"{name} must be a function, got {shown(value)}.", parameter=name)
+
+
+def instance(name: str, value: object, kind: type, example: str) -> None:
+    """Check that ``value`` is of the class; ``example`` says where one comes from."""
+    if not isinstance(value, kind):
+        raise InputError(
+            f"{name} must be a {kind.__name__}, got {shown(value)}.\n{example}", parameter=name
+        )
 
 
 def is_whole(value: object) -> bool:

@@ -127,6 +127,8 @@ class LatentDiffusion:
         """
         unet = self.unet if unet is None else unet
         encoder = self.autoencoder if autoencoder is None else autoencoder
+        if embedders is not None and not isinstance(embedders, (list, tuple)):
+            raise InputError("embedders is a list of the model's embedders.", parameter="embedders")
         told = self.embedders if embedders is None else tuple(embedders)
         _check_network(self, unet)
         _check_latents(self, encoder)

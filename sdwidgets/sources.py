@@ -100,6 +100,8 @@ class Source:
 
         Raises InputError for values that no source can have.
         """
+        if not isinstance(data, Mapping):
+            raise InputError(f"A source is an object, got {checks.shown(data)}.")
         return cls(
             data.get("name", ""),
             sha256=data.get("sha256", ""),

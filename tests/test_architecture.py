@@ -114,6 +114,7 @@ ALLOWED = {
         "errors",
     },
     "checkpoints": {
+        "checks",
         "daemon",  # a download, which can be stopped
         "devices",
         "vocabulary",

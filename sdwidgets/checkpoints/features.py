@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from .. import checks
 from ..errors import CheckpointError
 from ..models.perceptual import VGG16, FeatureDistance, SceneFeatures
 from . import names
@@ -37,11 +38,13 @@ def load_lpips(
     weights with its names ("lin0.model.1.weight" [1, C, 1, 1] to "lin4..."); without them all
     channels count the same. Raises ``CheckpointError``.
     """
-    features = _filled(VGG16, Path(vgg16), device)
-    if weights is None:
+    place = checks.path("vgg16", vgg16)
+    learnt_place = None if weights is None else checks.path("weights", weights)
+    features = _filled(VGG16, place, device)
+    if learnt_place is None:
         return FeatureDistance(features)
     learnt = []
-    with WeightFile(Path(weights)) as file:
+    with WeightFile(learnt_place) as file:
         for layer, (width, _) in enumerate(VGG16.LEVELS):
             name = f"lin{layer}.model.1.weight"
             entry = file.entries.get(name)

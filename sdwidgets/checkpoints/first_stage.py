@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .. import checks
 from ..configs import FIRST_STAGES, SDXL, AutoencoderConfig
 from ..errors import CheckpointError, InputError
 from ..sources import Source
@@ -65,7 +66,8 @@ def load_autoencoder(
     target = device_of(device)
     number = dtype_of(dtype, target)
     wanted = _wanted(config)
-    place = Path(path)
+    checks.flag("check_finite", check_finite)
+    place = checks.path("path", path)
     if not is_there(place) and wanted is None and isinstance(path, str):
         place = bundled_folder(path) or place
     is_folder = os.path.isdir(place)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .. import checks
 from ..configs import ModelConfig, Prediction, TextConfig
 from ..errors import CheckpointNotFound, InputError
 from ..sources import Source
@@ -78,6 +79,13 @@ def load_model(
     target = device_of(device)
     number = dtype_of(dtype, target)
     wanted = _prediction(prediction)
+    checks.flag("check_finite", check_finite)
+    checks.function("make_room", make_room)
+    checks.function("stop", stop)
+    if tokenizer is not None:
+        tokenizer = checks.path("tokenizer", tokenizer)
+    if config is not None:
+        checks.instance("config", config, ModelConfig, "See sdwidgets.configs, as for SD1.")
     path, label, model_id = _locate(name, revision, stop)
     sources = (hub.source_of(model_id, path),) if model_id else ()
     news = hub.Question(model_id, revision, path) if model_id else None
@@ -127,9 +135,12 @@ def _locate(
 
     A hub id is fetched only if no local file or folder has that name.
     """
-    text = os.fspath(name) if isinstance(name, (str, os.PathLike)) else None
+    try:
+        text = os.fspath(name)
+    except Exception:  # objects may say anything
+        text = ""
     if not isinstance(text, str) or not text:
-        raise InputError(f"{quoted(name)} is not the name of a model.", parameter="name")
+        raise InputError(f"{checks.shown(name)} is not the name of a model.", parameter="name")
     is_path = not isinstance(name, str)
     if not is_path and text == DEFAULT:
         folder = BUNDLED / DEFAULT
@@ -145,8 +156,8 @@ def _locate(
             "Pass the hub's id, 'owner/name', or download the file and pass its path.",
             parameter="name",
         )
-    path = Path(text).expanduser()
-    if is_there(path):
+    path = None if _is_no_path(text) else checks.path("name", text)
+    if path is not None and is_there(path):
         if revision is not None:
             raise InputError("revision= is for models from the hub.", parameter="revision")
         return path, path.resolve().name if path.is_dir() else path.stem, ""
@@ -157,6 +168,14 @@ def _locate(
         f"There is no model {quoted(text)}: no such file or folder.\n"
         f"Pass {DEFAULT!r}, the path of a file or folder, or the hub's 'owner/name'."
     )
+
+
+def _is_no_path(text: str) -> bool:
+    """Whether no file can have this name."""
+    try:
+        return b"\0" in os.fsencode(text)
+    except UnicodeEncodeError:  # half a character
+        return True
 
 
 def _assemble(

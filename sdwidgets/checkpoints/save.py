@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from .. import checks
 from ..configs import SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json
@@ -40,7 +41,11 @@ def save_model(
     describe, such as one without a text encoder; ``CheckpointError`` if the disk is full or not
     writable. The previous content is then unchanged.
     """
+    from ..pipeline import LatentDiffusion
+
     stored = _stored(dtype)
+    target = checks.path("folder", folder)
+    checks.instance("model", model, LatentDiffusion, "sdwidgets.load() returns one.")
     if not config_json.has_place_for(model.config):
         raise InputError(
             "A model folder cannot describe what this model is told, or how it reads a prompt.\n"
@@ -48,7 +53,7 @@ def save_model(
             "Keep a trained model's checkpoint: task.result(checkpoint) makes the model again.",
             parameter="model",
         )
-    return _placed(Path(folder), "model_index.json", lambda new: _write(model, new, stored))
+    return _placed(target, "model_index.json", lambda new: _write(model, new, stored))
 
 
 def save_autoencoder(
@@ -61,7 +66,13 @@ def save_autoencoder(
 
     `load_autoencoder` and diffusers (``AutoencoderKL``, ``VQModel``) read it.
     """
+    from ..models.autoencoder import Autoencoder
+
     stored = _stored(dtype)
+    target = checks.path("folder", folder)
+    checks.instance(
+        "autoencoder", autoencoder, Autoencoder, "sdwidgets.load_autoencoder() returns one."
+    )
     settings = config_json.autoencoder_to_json(autoencoder.config, size=256)
 
     def write(new: Path) -> None:
@@ -69,14 +80,22 @@ def save_autoencoder(
         _write_weights(new / "diffusion_pytorch_model.safetensors", autoencoder, stored)
         sync(new)
 
-    return _placed(Path(folder), "config.json", write)
+    return _placed(target, "config.json", write)
+
+
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
 def _stored(dtype: str | torch.dtype | None) -> torch.dtype | None:
     stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is not None and stored not in (torch.float16, torch.bfloat16, torch.float32):
-        raise InputError(f"There is no dtype {dtype!r} for weights.", parameter="dtype")
-    return stored
+    if dtype is None:
+        return None
+    if isinstance(stored, torch.dtype) and stored in _DTYPES:
+        return stored
+    known = ", ".join(str(each).removeprefix("torch.") for each in _DTYPES)
+    raise InputError(
+        f"There is no dtype {checks.shown(dtype)} for weights. Known: {known}.", parameter="dtype"
+    )
 
 
 def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
@@ -84,7 +103,11 @@ def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
 
     A folder is only replaced if it is empty or has the file ``marker``.
     """
-    if target.exists() and not _may_replace(target, marker):
+    try:
+        refused = target.exists() and not _may_replace(target, marker)
+    except OSError as error:  # a name that is too long, a folder that may not be read
+        raise CheckpointError(f"{target} cannot be written: {error.strerror}.") from error
+    if refused:
         raise InputError(
             f"{target} holds something other than a model, and was left unchanged.\n"
             "Pass a new or empty folder.",

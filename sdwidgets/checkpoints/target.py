@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from ..checks import shown
 from ..devices import is_lost, lost
 from ..errors import CheckpointError, InputError, OutOfMemory, SDWidgetsError
 from ..memory import is_out_of_memory
-from .weights import quoted
 
 T = TypeVar("T")
 
@@ -23,14 +23,14 @@ def device_of(device: str | torch.device) -> torch.device:
 
     Raises ``InputError`` for a device that is unknown or not on this machine.
     """
-    if device == "auto":
+    if isinstance(device, str) and device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        result = torch.device(device)
-    except (RuntimeError, TypeError):
-        result = torch.device("meta")
+    result = torch.device("meta")
+    if isinstance(device, (str, torch.device)):
+        with suppress(RuntimeError, ValueError):
+            result = torch.device(device)
     there = {
         "cpu": True,
         "cuda": torch.cuda.is_available(),
@@ -38,7 +38,7 @@ def device_of(device: str | torch.device) -> torch.device:
     }
     if result.type not in there:
         raise InputError(
-            f"There is no device {quoted(str(device))}. Known: auto, cpu, cuda, mps.",
+            f"There is no device {shown(device)}. Known: auto, cpu, cuda, mps.",
             parameter="device",
         )
     if not there[result.type] or (
@@ -58,12 +58,12 @@ def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
 
     float16 on a CPU becomes float32, with a warning. Raises ``InputError`` for unknown types.
     """
-    if dtype == "auto":
+    if isinstance(dtype, str) and dtype == "auto":
         return torch.float16 if device.type == "cuda" else torch.float32
     found = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
-    if found is None or found not in _DTYPES.values():
+    if not isinstance(found, torch.dtype) or found not in _DTYPES.values():
         raise InputError(
-            f"There is no dtype {quoted(str(dtype))} here. Known: auto, {', '.join(_DTYPES)}.",
+            f"There is no dtype {shown(dtype)} here. Known: auto, {', '.join(_DTYPES)}.",
             parameter="dtype",
         )
     if found == torch.float16 and device.type == "cpu":

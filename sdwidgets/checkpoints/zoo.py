@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import checks
 from ..configs import AutoencoderConfig
 from . import config_json
 from .weights import read_json
@@ -35,11 +36,12 @@ def bundled_autoencoders() -> tuple[str, ...]:
 
 def bundled_folder(name: object) -> Path | None:
     """Return the folder of a bundled autoencoder; None if there is none of that name."""
-    return _folder(str(name)) if name in bundled_autoencoders() else None
+    return _folder(name) if isinstance(name, str) and name in bundled_autoencoders() else None
 
 
 def bundled_config(name: str) -> AutoencoderConfig:
-    """The config of a bundled autoencoder, without its weights."""
+    """The config of a bundled autoencoder, without its weights. Raises InputError."""
+    checks.choice("name", name, bundled_autoencoders())
     path = _folder(name) / "config.json"
     return config_json.autoencoder_from_json(read_json(path), str(path))
 
