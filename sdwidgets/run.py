@@ -7,6 +7,7 @@ with an image and a mask it repaints only the mask's white part.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -29,12 +30,19 @@ from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
 from .settings import AttentionSettings, Settings, amount, memory_needed
 from .threads import threads_for
+from .tiling import needs_tiles
 from .trace.attention import AttentionRecorder
 from .trace.tokens import PromptTokens
 from .vocabulary import unknown_notice
 
 if TYPE_CHECKING:
     from .pipeline import LatentDiffusion
+
+
+IN_TILES = (
+    "Memory ran out when the image was decoded, so it was decoded in tiles; where they meet, it may"
+    " differ slightly."
+)
 
 
 class Run(Iterator[Step]):
@@ -71,12 +79,12 @@ class Run(Iterator[Step]):
         self.settings = settings
         self._given = [_given_for(settings, prompt) for prompt in settings.prompts]
         self.tokens: Tokens = model.tokenize(self._given)
-        notices += _cut_notices("prompt", self.tokens)
+        notices += _token_notices("prompt", self.tokens)
         self._negative: Tokens | None = None
         if settings.is_guided:
             away = [_given_for(settings, prompt or None) for prompt in settings.negative_prompts]
             self._negative = model.tokenize(away)
-            notices += _cut_notices("negative prompt", self._negative)
+            notices += _token_notices("negative prompt", self._negative)
             self._given += away  # after the prompts' half
         notices += unknown_notice(
             (*settings.prompts, *(settings.negative_prompts if self._negative else ())),
@@ -147,19 +155,37 @@ class Run(Iterator[Step]):
     def pictures(self, step: Step) -> list[Image.Image]:
         """The images of a step: the result at the last step, the prediction so far at the others.
 
-        Outside an inpainting mask, the original's own pixels. Raises OutOfMemory and
-        NumericsError.
+        Outside an inpainting mask, the original's own pixels. If memory runs out, it decodes once
+        more in tiles, and `notices` says so. Raises OutOfMemory and NumericsError.
         """
         last = step.index == len(self) - 1
         # a grid may end above 0 ("ddim"); decode the latents as the network sees them
         c_in = coefficients(self.model.config.schedule.prediction).c_in(step.sigma_next)
         held = [c_in * step.x_next if last else step.denoised]
         del step  # when memory runs out, the error's frames must keep no tensor alive
-        with OnDevice(self.model.device):
-            images = within_memory(lambda: self.model.decode(held.pop()), self._memory_message)
+        images = self._decoded(held)
         if self.image is None or self.mask is None:
             return images
         return [Image.composite(image, self.image, self.mask) for image in images]
+
+    def _decoded(self, held: list[Tensor]) -> list[Image.Image]:
+        """The images of the latents in the list, which is emptied: an error keeps none alive."""
+        try:
+            with OnDevice(self.model.device):
+                if not needs_tiles(held[0]):
+                    return within_memory(
+                        lambda: self.model.decode(held.pop()), self._memory_message
+                    )
+                with contextlib.suppress(OutOfMemory):
+                    return within_memory(lambda: self.model.decode(held[0]), self._memory_message)
+                images = within_memory(
+                    lambda: self.model.decode(held.pop(), tiled=True), self._memory_message
+                )
+        except BaseException:
+            self.last = None
+            raise
+        self.notices += (IN_TILES,)
+        return images
 
     @torch.no_grad()
     def _run(self) -> Generator[Step, None, None]:
@@ -252,10 +278,15 @@ def _prompt_tokens(prompts: Sequence[str], tokens: Tokens) -> tuple[PromptTokens
     return tuple(PromptTokens(*part, slots=tokens.ids.shape[1]) for part in parts)
 
 
-def _cut_notices(what: str, tokens: Tokens) -> tuple[str, ...]:
+def _token_notices(what: str, tokens: Tokens) -> tuple[str, ...]:
     cuts = [cut if len(cut) <= 200 else cut[:200] + " ..." for cut in tokens.cut if cut]
-    return tuple(
-        f"The {what} is too long; the model does not see: {cut}" for cut in dict.fromkeys(cuts)
+    return (
+        *(f"The {what} is too long; the model does not see: {cut}" for cut in dict.fromkeys(cuts)),
+        *(
+            f"The {what} has {control}, which the model does not read as text: it is a control"
+            " token, as at a prompt's start or end."
+            for control in tokens.controls
+        ),
     )
 
 

@@ -40,6 +40,7 @@ ALLOWED = {
     "pixels": set(),
     "memory": {"devices", "settings", "errors"},
     "devices": {"errors"},
+    "tiling": set(),
     "frontend": {"errors"},
     "scenes": {"errors"},
     "sources": {"checks", "errors"},
@@ -63,6 +64,7 @@ ALLOWED = {
     },
     "numerics": {"errors"},
     "run": {
+        "tiling",
         "devices",
         "notices",
         "vocabulary",
@@ -79,6 +81,7 @@ ALLOWED = {
         "errors",
     },
     "pipeline": {
+        "tiling",
         "devices",
         "checks",
         "vocabulary",
@@ -188,6 +191,7 @@ ALLOWED = {
 ONLY_IN = {
     "torch": {
         "devices",  # for type checkers
+        "tiling",
         "threads",
         "derivation",
         "pixels",

@@ -799,3 +799,15 @@ def test_a_noise_level_that_is_none_is_refused(
     steps = [replace(step, **{name: level}) for step in run]
     with pytest.raises(InputError, match=f"{name} of step 0"):
         Trace.of(steps, run)
+
+
+def test_control_tokens_that_a_prompt_spells_out_are_told(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample(
+        "a cat <|endoftext|> dog", negative_prompt="<|startoftext|>", **SETTINGS
+    )
+    assert [notice[:40] for notice in run.notices] == [
+        "The prompt has <|endoftext|>, which the ",
+        "The negative prompt has <|startoftext|>,",
+    ]
+    assert tiny_model.sample("a cat < | endoftext | >", **SETTINGS).notices == ()
+    assert list(run.tokens.ids[0]).count(tiny_model.text.config.eos) >= 2  # as in CLIP

@@ -83,13 +83,15 @@ class Tokens:
     without spaces, as the tokenizer spells it (in lower case). If a character takes several tokens,
     as emoji do, the last of them shows it and the others are "". ``cut``: the end of the prompt
     that did not fit, as the prompt spells it, or "". ``words``: for each piece, the (start, end) of
-    its characters in the prompt.
+    its characters in the prompt. ``controls``: control tokens, such as "<|endoftext|>", that the
+    prompts spell out; each once.
     """
 
     ids: Tensor
     pieces: tuple[tuple[str, ...], ...]
     cut: tuple[str, ...]
     words: tuple[tuple[Span, ...], ...]
+    controls: tuple[str, ...] = ()
 
     @classmethod
     def without_words(cls, ids: Tensor) -> Tokens:

@@ -77,7 +77,8 @@ class TextEncoder:
             raise InputError("Prompts are a list of strings, like ['a cat'].", parameter="prompt")
         distinct = {prompt: self._tokenize(prompt) for prompt in dict.fromkeys(prompts)}
         ids, pieces, cuts, words = zip(*(distinct[prompt] for prompt in prompts), strict=True)
-        return Tokens(torch.tensor(ids, device="cpu"), pieces, cuts, words)
+        controls = {token: None for each in distinct for token in self.tokenizer.controls(each)}
+        return Tokens(torch.tensor(ids, device="cpu"), pieces, cuts, words, tuple(controls))
 
     def read(self, ids: Tensor) -> TextStates:
         """Return the states [B, length, width] and the pooled states of ``ids`` [B, length]."""

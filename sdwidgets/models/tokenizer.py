@@ -106,6 +106,14 @@ class Tokenizer:
         """The number of ids: the largest id plus 1."""
         return max(self.vocab.values(), default=-1) + 1
 
+    def controls(self, text: str) -> tuple[str, ...]:
+        """The special tokens, such as "<|endoftext|>", that ``text`` spells out.
+
+        As in CLIP, they are not read as text: they start, end or pad it.
+        """
+        special = (token.content for token in self.added.values() if token.special)
+        return tuple(content for content in special if content in text)
+
     def encode(self, text: str) -> Encoding:
         """Return the ids, the tokens and their offsets in ``text``, without start and end."""
         return self._backend.encode(text, add_special_tokens=False)
