@@ -6,11 +6,35 @@ import numbers
 import secrets
 from typing import Any
 
+import traitlets
+
+from ..configs import EMOJI
 from ..errors import InputError
+from ..manager import DEFAULT_MODEL
 from ..pictures import as_picture
-from ..settings import Settings
+from ..sampling import SAMPLERS, SCHEDULES
+from ..settings import FITS, Settings
 from . import kernel
 from .selection import SAFE_WHOLE
+
+SETTINGS = (
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "steps",
+    "guidance_scale",
+    "strength",
+    "fit",
+    "sampler",
+    "schedule",
+    "width",
+    "height",
+    "batch_size",
+)
+"""The Studio's traits that go into a run's `Settings`, under the same names."""
+
+OWN = ("width", "height", "guidance_scale")
+"""The settings whose defaults come from the model."""
 
 
 class Setting(kernel.AnyTrait):
@@ -49,3 +73,56 @@ class StartImage(kernel.AnyTrait):
 
     def validate(self, obj: Any, value: Any) -> Any:
         return None if value is None else as_picture(value)[0]
+
+
+class RunSettings(traitlets.HasTraits):
+    """The settings of the Studio's runs, as traits."""
+
+    model = traitlets.Unicode(DEFAULT_MODEL)
+    """The name of a model that the manager knows, a path, or ``owner/name`` on the hub."""
+
+    prompt = Setting("")
+    """What the image should show."""
+
+    negative_prompt = Setting("")
+    """What the image should not show."""
+
+    seed = Seed(0)
+    """The seed of the noise. None draws a random one."""
+
+    steps = Setting(20)
+    """The number of denoising steps, 1 to 1000."""
+
+    guidance_scale = Setting(float(EMOJI.guidance_scale))
+    """How strongly the image follows the prompt; 1 is no guidance. Until set, this is the model's
+    default, as are ``width`` and ``height``. Choosing another model resets all three to its own."""
+
+    image = StartImage(None)
+    """The image to start from (image to image): a PIL image, an array, a path or a file's bytes.
+    None starts from noise."""
+
+    strength = Setting(0.8)
+    """How much of the start image changes: 1 is everything, near 0 almost nothing."""
+
+    fit = Setting(FITS[0])
+    """How a start image of another shape is brought to the run's: "crop", "pad" or "stretch"."""
+
+    sampler = Setting(SAMPLERS[0])
+    """The method that steps from one noise level to the next."""
+
+    schedule = Setting(SCHEDULES[0])
+    """How the noise levels of the steps are spaced."""
+
+    width = Setting(EMOJI.size)
+    """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
+
+    height = Setting(EMOJI.size)
+    """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
+
+    batch_size = Setting(1)
+    """The number of images of a run. They use the seeds seed, seed + 1, ..."""
+
+    @property
+    def settings(self) -> Settings:
+        """The current settings, not yet checked against the model."""
+        return Settings(**{name: getattr(self, name) for name in SETTINGS})

@@ -16,9 +16,8 @@ from ..configs import EMOJI
 from ..contract import PANELS
 from ..errors import Busy, InputError, SDWidgetsError
 from ..manager import DEFAULT_MODEL, ModelManager, Request
-from ..sampling import SAMPLERS, SCHEDULES
 from ..scenes import caption_words
-from ..settings import FITS, LIMITS, Settings
+from ..settings import LIMITS, Settings
 from ..trace.png import read_record, read_settings
 from . import kernel
 from .compare import Compare
@@ -28,7 +27,7 @@ from .history import History
 from .life import Living
 from .results import Result, name_of
 from .running import Running
-from .setting import Seed, Setting, StartImage
+from .setting import OWN, SETTINGS, RunSettings
 from .stage import Reel, Stage
 from .waiting import wait
 from .watching import in_words
@@ -37,31 +36,11 @@ if TYPE_CHECKING:
     from ..run import Run
     from ..trace import Trace
 
-SETTINGS = (
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "steps",
-    "guidance_scale",
-    "strength",
-    "fit",
-    "sampler",
-    "schedule",
-    "width",
-    "height",
-    "batch_size",
-)
-"""The Studio's traits that go into a run's `Settings`, under the same names."""
-
-OWN = ("width", "height", "guidance_scale")
-"""The settings whose defaults come from the model."""
-
-
 CAUSES = ("model", "image", "batch_size", "width", "height")
 """The settings that may cause an error which names none, such as too little memory."""
 
 
-class Studio(Living, ipywidgets.VBox):
+class Studio(RunSettings, Living, ipywidgets.VBox):
     """Type a prompt, press Generate, and watch the image come out of the noise.
 
     Every setting is a trait: read it, set it, observe it. A run works in the background, so other
@@ -75,50 +54,6 @@ class Studio(Living, ipywidgets.VBox):
         studio.wait()               # the run's trace, once it is done
         studio.trace.image
     """
-
-    model = traitlets.Unicode(DEFAULT_MODEL)
-    """The name of a model that the manager knows, a path, or ``owner/name`` on the hub."""
-
-    prompt = Setting("")
-    """What the image should show."""
-
-    negative_prompt = Setting("")
-    """What the image should not show."""
-
-    seed = Seed(0)
-    """The seed of the noise. None draws a random one."""
-
-    steps = Setting(20)
-    """The number of denoising steps, 1 to 1000."""
-
-    guidance_scale = Setting(float(EMOJI.guidance_scale))
-    """How strongly the image follows the prompt; 1 is no guidance. Until set, this is the model's
-    default, as are ``width`` and ``height``. Choosing another model resets all three to its own."""
-
-    image = StartImage(None)
-    """The image to start from (image to image): a PIL image, an array, a path or a file's bytes.
-    None starts from noise."""
-
-    strength = Setting(0.8)
-    """How much of the start image changes: 1 is everything, near 0 almost nothing."""
-
-    fit = Setting(FITS[0])
-    """How a start image of another shape is brought to the run's: "crop", "pad" or "stretch"."""
-
-    sampler = Setting(SAMPLERS[0])
-    """The method that steps from one noise level to the next."""
-
-    schedule = Setting(SCHEDULES[0])
-    """How the noise levels of the steps are spaced."""
-
-    width = Setting(EMOJI.size)
-    """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
-
-    height = Setting(EMOJI.size)
-    """Pixels, a multiple of the autoencoder's factor (8). The model's own until set."""
-
-    batch_size = Setting(1)
-    """The number of images of a run. They use the seeds seed, seed + 1, ..."""
 
     inside = traitlets.Bool(False)
     """Whether the panels of a `Viewer` are open, with every step and every word of a run."""
@@ -163,11 +98,6 @@ class Studio(Living, ipywidgets.VBox):
             self.manager.warm_up(DEFAULT_MODEL)
 
     # ------------------------------------------------------------------------------ from Python
-
-    @property
-    def settings(self) -> Settings:
-        """The current settings, not yet checked against the model."""
-        return Settings(**{name: getattr(self, name) for name in SETTINGS})
 
     @property
     def manager(self) -> ModelManager:
@@ -406,7 +336,7 @@ class Studio(Living, ipywidgets.VBox):
         with self._lock:
             if self._closed:
                 return
-            if self.comparison is None:
+            if self.comparison is None or self.comparison.comm is None:  # or closed from outside
                 self.comparison = Compare(*traces)
                 self.children = (*self._shown, self.controls.apart, self.comparison)
             else:

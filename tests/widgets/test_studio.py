@@ -1068,6 +1068,11 @@ def test_two_results_are_compared_below_and_the_comparison_can_be_closed(
     assert studio.comparison is None
     assert studio.children == shown
     assert comparison.comm is None
+    say(studio.history, {"kind": "compare", "id": first, "other": second})
+    studio.comparison.close()  # by its own method
+    say(studio.history, {"kind": "compare", "id": first, "other": second})
+    assert studio.children[-1] is studio.comparison
+    assert studio.comparison.comm is not None
 
 
 @pytest.mark.parametrize(
