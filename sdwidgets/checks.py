@@ -6,13 +6,18 @@ settings of a run are checked in settings.py.
 
 from __future__ import annotations
 
+import math
 import numbers
 import os
 import reprlib
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from .errors import InputError
+
+T = TypeVar("T")
 
 
 def index(name: str, value: object, count: int) -> int:
@@ -49,13 +54,18 @@ def whole(name: str, value: object, low: int, high: int) -> int:
 
 def real(name: str, value: object, low: float, high: float) -> float:
     """Return ``value`` as a float if it is a number from ``low`` to ``high``; NaN is not."""
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not is_real or not low <= value <= high:  # type: ignore[operator]
-        raise InputError(
-            f"{name} must be a number from {low:g} to {high:g}, got {shown(value)}.",
-            parameter=name,
-        )
-    return float(value)  # type: ignore[arg-type]
+    if is_number(value) and low <= value <= high:  # type: ignore[operator]
+        with suppress(OverflowError):  # whole numbers may be beyond floats
+            return float(value)  # type: ignore[arg-type]
+    limits = f"{low:g} or more" if math.isinf(high) else f"from {low:g} to {high:g}"
+    raise InputError(f"{name} must be a number {limits}, got {shown(value)}.", parameter=name)
+
+
+def typed(name: str, value: T, kinds: type | tuple[type, ...], said: str) -> T:
+    """Return ``value`` if it is of that type, or of one of these; ``said`` is what it must be."""
+    if not isinstance(value, kinds):
+        raise InputError(f"{name} must be {said}, got {shown(value)}.", parameter=name)
+    return value
 
 
 def path(name: str, value: object) -> Path:
@@ -104,10 +114,15 @@ def is_whole(value: object) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a real number, Python's or numpy's; True and False are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def shown(value: object) -> str:
-    """A short text for any value, to show in an error what was given."""
+    """A short text in one line for any value, to show in an error what was given."""
     try:
-        return reprlib.repr(value)
+        return shortened(" ".join(reprlib.repr(value).split()), 200)
     except Exception:  # reprs may fail: that of a number with 5,000 digits does
         return f"a {type(value).__name__}"
 

@@ -128,9 +128,10 @@ class LatentDiffusion:
         """
         unet = self.unet if unet is None else unet
         encoder = self.autoencoder if autoencoder is None else autoencoder
-        if embedders is not None and not isinstance(embedders, (list, tuple)):
-            raise InputError("embedders is a list of the model's embedders.", parameter="embedders")
-        told = self.embedders if embedders is None else tuple(embedders)
+        given = self.embedders if embedders is None else embedders
+        told = tuple(checks.typed("embedders", given, (list, tuple), "a list of embedders"))
+        if name is not None:
+            checks.typed("name", name, str, "a text")
         _check_network(self, unet)
         _check_latents(self, encoder)
         _check_embedders(self, told)
@@ -235,7 +236,7 @@ class LatentDiffusion:
 
     def _batch(self, given: Sequence[str | Given]) -> list[Given]:
         """What is given for each image; a lone prompt stands for an image of the model's size."""
-        batch = [] if isinstance(given, str) else list(given)
+        batch = list(given) if isinstance(given, (list, tuple)) else []
         if not batch or not all(isinstance(each, (str, Given)) for each in batch):
             raise InputError("Prompts are a list of strings, like ['a cat'].", parameter="prompt")
         size = (self.config.size, self.config.size)
@@ -259,7 +260,14 @@ class LatentDiffusion:
     def posterior(self, image: Image.Image) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [1, C, h, w] float32 of an RGB image's latents."""
         parameter = next(self.autoencoder.parameters())
-        pixels = to_tensor(image).to(parameter.device, parameter.dtype)
+        factor = self.config.autoencoder.factor
+        if not isinstance(image, Image.Image) or any(side % factor for side in image.size):
+            raise InputError(
+                f"image must be a PIL image with sides that are multiples of {factor}.\n"
+                "model.encode(...) takes any image.",
+                parameter="image",
+            )
+        pixels = to_tensor(image.convert("RGB")).to(parameter.device, parameter.dtype)
         with (
             OnDevice(parameter.device),
             threads_for(self.autoencoder, image.width * image.height),
@@ -373,8 +381,10 @@ class LatentDiffusion:
     ) -> Run:
         """The run of `sample`, from a `Settings` value and an image that is already open.
 
-        Settings that were checked for this model are not checked again.
+        Settings that were checked for this model are not checked again. Raises what `sample` does.
         """
+        checks.typed("settings", settings, Settings, "a Settings")
+        checks.typed("start", start, (Start, type(None)), "a Start")
         return Run(self, settings.checked(self.config), start, latents, attention)
 
     def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import math
-import numbers
 import re
 import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
 
+from . import checks
 from .checks import is_whole, shown
 from .configs import ModelConfig
 from .errors import InputError
@@ -85,6 +85,11 @@ class Settings:
         InputError at the first value that cannot be used, with the parameter's name and what to
         give instead.
         """
+        if config is not None and not isinstance(config, ModelConfig):
+            raise InputError(
+                f"config must be a model's config, got {shown(config)}.\nGive model.config.",
+                parameter="config",
+            )
         if self._checked_for and config in (None, *self._checked_for):
             return self
         guidance, width, height = self.guidance_scale, self.width, self.height
@@ -215,7 +220,8 @@ class Settings:
         return self.guidance_scale is not None and self.guidance_scale > 1
 
     def of_picture(self, index: int) -> Settings:
-        """The settings that make image ``index`` of the batch alone."""
+        """The settings that make image ``index`` of the batch alone. Raises InputError."""
+        index = checks.index("index", index, self.batch_size)
         return replace(
             self,
             prompt=self.prompts[index],
@@ -288,10 +294,6 @@ def amount(size: float) -> str:
     return f"{size:.3g} TB"
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
 def _choice(name: str, value: object, known: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in known:
         return str(value)
@@ -321,7 +323,7 @@ def _whole(name: str, value: Any, *, high: int | None = None) -> int:
 
 def _real(name: str, value: Any) -> float:
     low, high = LIMITS[name]
-    if not _is_number(value):
+    if not checks.is_number(value):
         raise InputError(
             f"{name} must be a number, got {shown(value)}.\nGive {low} to {high}.", parameter=name
         )
@@ -349,7 +351,7 @@ def _side(name: str, value: Any, config: ModelConfig | None) -> int:
     factor = config.autoencoder.factor
     high = LIMITS[name][1] // factor * factor
     what = f"multiple of {factor} from {factor} to {high}"
-    if not _is_number(value) or value != value:
+    if not checks.is_number(value) or value != value:
         raise InputError(
             f"{name} must be a whole number of pixels, got {shown(value)}.\nGive a {what}.",
             parameter=name,

@@ -47,7 +47,7 @@ ALLOWED = {
     "version": set(),
     "models": {"configs", "strict_json", "sources", "numerics", "errors"},
     "derivation": {"sources"},
-    "diffusion": {"errors"},
+    "diffusion": {"checks", "numerics", "errors"},
     "trace": {
         "untrusted",
         "models",
@@ -120,6 +120,7 @@ ALLOWED = {
         "checks",
         "daemon",  # a download, which can be stopped
         "devices",
+        "checks",
         "vocabulary",
         "untrusted",
         "strict_json",

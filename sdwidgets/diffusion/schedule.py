@@ -20,6 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .. import checks
+from ..errors import InputError
+from ..numerics import dtype_name, tensor
+
+MOST_STEPS = 1_000_000  # of a training; published models have 1000
+
 
 @dataclass(frozen=True, eq=False)
 class NoiseSchedule:
@@ -36,19 +42,20 @@ class NoiseSchedule:
     offset: int = 1
 
     def __post_init__(self) -> None:
-        sigmas = self.sigmas
-        if sigmas.ndim != 1 or len(sigmas) < 2 or sigmas.dtype != torch.float64:
-            raise ValueError(
-                f"sigmas must be float64 [T >= 2], got {sigmas.dtype} {[*sigmas.shape]}"
+        sigmas = tensor("sigmas", self.sigmas, ("T",))
+        if len(sigmas) < 2 or sigmas.dtype != torch.float64:
+            raise InputError(
+                f"sigmas must be float64 [T >= 2], got {dtype_name(sigmas.dtype)} "
+                f"{[*sigmas.shape]}.",
+                parameter="sigmas",
             )
         if not (
             bool(torch.isfinite(sigmas).all()) and sigmas[0] > 0 and bool((sigmas.diff() > 0).all())
         ):
-            raise ValueError("sigmas must be finite, positive and ascending")
-        if self.spacing not in SPACINGS:
-            raise ValueError(f"spacing must be one of {', '.join(SPACINGS)}, got {self.spacing!r}")
-        if not 0 <= self.offset < len(sigmas):
-            raise ValueError(f"offset must be 0 to {len(sigmas) - 1}, got {self.offset}")
+            raise InputError("sigmas must be finite, positive and ascending.", parameter="sigmas")
+        object.__setattr__(self, "sigmas", sigmas.cpu())
+        checks.choice("spacing", self.spacing, tuple(SPACINGS))
+        checks.whole("offset", self.offset, 0, len(sigmas) - 1)
 
     @classmethod
     def from_betas(
@@ -64,14 +71,15 @@ class NoiseSchedule:
         """The schedule of variances from ``beta_start`` to ``beta_end``.
 
         "linear": evenly spaced (DDPM). "scaled_linear": with evenly spaced square roots (latent
-        diffusion).
+        diffusion). Raises InputError.
         """
-        if kind == "linear":
+        steps = checks.whole("steps", steps, 2, MOST_STEPS)
+        beta_start = checks.real("beta_start", beta_start, 0, 1)
+        beta_end = checks.real("beta_end", beta_end, 0, 1)
+        if checks.choice("kind", kind, ("linear", "scaled_linear")) == "linear":
             betas = _evenly(beta_start, beta_end, steps)
-        elif kind == "scaled_linear":
-            betas = _evenly(beta_start**0.5, beta_end**0.5, steps) ** 2
         else:
-            raise ValueError(f"kind must be 'linear' or 'scaled_linear', got {kind!r}")
+            betas = _evenly(beta_start**0.5, beta_end**0.5, steps) ** 2
         abar = torch.cumprod(1 - betas, dim=0)
         return cls(torch.sqrt((1 - abar) / abar), spacing, offset)
 
@@ -93,10 +101,12 @@ class NoiseSchedule:
         For a tensor, a float32 tensor of its shape on its device.
         """
         if isinstance(t, Tensor):
+            t = tensor("t", t, tuple("abcdefgh"[: t.ndim]), kind="numbers")
             values = np.exp(
                 np.interp(t.double().cpu().numpy(), np.arange(len(self)), self._log_sigmas)
             )
-            return torch.as_tensor(values, dtype=torch.float32, device=t.device)
+            return torch.as_tensor(values, dtype=torch.float32).to(t.device)
+        t = checks.real("t", t, -math.inf, math.inf)
         return math.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
 
     @overload
@@ -106,9 +116,11 @@ class NoiseSchedule:
     def t(self, sigma: float | Tensor) -> float | Tensor:
         """The training step (with fraction) of a noise level: `sigma` inverted, in [0, T-1]."""
         if isinstance(sigma, Tensor):
+            sigma = tensor("sigma", sigma, tuple("abcdefgh"[: sigma.ndim]), kind="numbers")
             logs = sigma.double().log().cpu().numpy()
             values = np.interp(logs, self._log_sigmas, np.arange(len(self)))
-            return torch.as_tensor(values, dtype=torch.float32, device=sigma.device)
+            return torch.as_tensor(values, dtype=torch.float32).to(sigma.device)
+        sigma = checks.real("sigma", sigma, -math.inf, math.inf)
         if sigma <= 0:
             return 0.0
         return float(np.interp(math.log(sigma), self._log_sigmas, np.arange(len(self))))
@@ -169,14 +181,17 @@ class NoiseSchedule:
     def karras(self, n: int, rho: float = 7.0) -> Tensor:
         """Levels evenly spaced in sigma^(1/rho) over all of T, and 0 (arXiv 2206.00364, eq. 5)."""
         self._check(n)
+        rho = checks.real("rho", rho, 0.1, 1000)
         low, high = float(self.sigmas[0]), float(self.sigmas[-1])
         roots = _evenly(high ** (1 / rho), low ** (1 / rho), n)
         sigmas = (roots**rho).clamp(low, high)  # rounding may leave the range
         return torch.cat([sigmas, sigmas.new_zeros(1)])
 
     def _check(self, n: int) -> None:
-        if not 1 <= n <= len(self):
-            raise ValueError(f"a grid has 1 to {len(self)} steps, got {n}")
+        if not checks.is_whole(n) or not 1 <= n <= len(self):
+            raise InputError(
+                f"A grid has 1 to {len(self)} steps, got {checks.shown(n)}.", parameter="n"
+            )
 
     def _at(self, t: np.ndarray) -> Tensor:
         """The noise levels at the ascending ``t`` [n], in descending order, followed by 0."""

@@ -57,7 +57,8 @@ def animation(
     A step is shown as `preview_rgb` of its latents, smoothly resized to the image. At most 100 are
     shown, spread evenly. Raises InputError.
     """
-    kind = Path(path).suffix.lower()
+    path = checks.path("path", path)
+    kind = path.suffix.lower()
     if kind not in ENCODERS:
         said = checks.shown(kind) if kind else "a file without an ending"
         raise InputError(

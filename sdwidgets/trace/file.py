@@ -64,6 +64,7 @@ def save(record: Record, path: str | os.PathLike[str], *, precision: str = "8-bi
     file that replaces another keeps its permissions. A symbolic link is replaced, not followed.
     Raises InputError for what cannot be kept or written.
     """
+    path = checks.path("path", path)
     precision = checks.choice("precision", precision, PRECISIONS)
     try:
         meta, tensors = packed(record, precision)
@@ -82,7 +83,7 @@ def load(path: str | os.PathLike[str], kind: type[R]) -> R:
     newer version, are left out, and `Record.notices` says so. Raises InputError for a file that is
     otherwise not as it was written.
     """
-    path = Path(path)
+    path = checks.path("path", path)
     try:
         return unpacked(*_unsealed(*_read(path)), kind)
     except _Unreadable as error:

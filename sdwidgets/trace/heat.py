@@ -32,6 +32,8 @@ def heat_map(
     """[H, W] float32 at the image's size; see `Trace.heat_map`."""
     picture = checks.index("picture", picture, record.batch_size)
     checks.choice("scale", scale, ("raw", "picture"))
+    checks.flag("uncond", uncond)
+    checks.typed("recipe", recipe, Recipe, "a Recipe")
     maps = _maps(record, step, recipe, uncond)
     names = _layers(record, maps[0], layer, resolution, recipe)
     if head is not None:

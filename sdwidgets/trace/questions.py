@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
+@runtime_checkable
 class Askable(Protocol):
     """What is asked of a model here; `sdwidgets.LatentDiffusion` has these members."""
 
@@ -185,6 +186,7 @@ def _model_of(record: Record, model: Askable | None) -> Askable:
             "Give it: model=sdwidgets.load(...).",
             parameter="model",
         )
+    checks.typed("model", model, Askable, "the model of the run")
     if record.fingerprint and model.fingerprint != record.fingerprint:
         raise InputError(
             f"{model.name!r} has other weights than {record.model!r} had in this run.\n"

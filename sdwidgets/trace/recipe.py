@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from .. import checks
+from ..errors import InputError
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,21 @@ class Recipe:
     """"none": the attention as it is; "words": its share among the prompt's words."""
     cells: int | None = None
     """Of the resolutions left, only the one nearest to this many cells; None: all."""
+
+    def __post_init__(self) -> None:
+        """Raise InputError for a field that cannot be."""
+        if self.reductions is not None:
+            _items("reductions", self.reductions, lambda one: checks.is_whole(one) and one > 0)
+        if self.places is not None:
+            _items("places", self.places, lambda one: isinstance(one, str) and one in PLACES)
+        _items("steps", self.steps, lambda one: checks.is_number(one) and one == one)
+        if len(self.steps) != 2:
+            raise InputError(
+                f"steps must be two numbers, got {checks.shown(self.steps)}.", parameter="steps"
+            )
+        checks.choice("against", self.against, ("none", "words"))
+        if self.cells is not None:
+            checks.whole("cells", self.cells, 1, 2**31)
 
     def layers(self, grids: Mapping[str, tuple[int, int]], latents: tuple[int, int]) -> list[str]:
         """The names of the layers that count, in the order given.
@@ -48,6 +67,14 @@ class Recipe:
         first, end = self.steps
         chosen = [i for i in range(count) if first <= (i + 0.5) / count < end]
         return chosen or list(range(count))
+
+
+PLACES = ("down", "mid", "up")
+
+
+def _items(name: str, value: object, fits: Callable[[Any], bool]) -> None:
+    if not isinstance(value, (tuple, list)) or not all(map(fits, value)):
+        raise InputError(f"{name} of a recipe cannot be {checks.shown(value)}.", parameter=name)
 
 
 def place_of(layer: str) -> str:

@@ -120,7 +120,8 @@ class Record:
 
         Raises InputError where it is not recorded.
         """
-        prompts = self.negative_tokens if uncond else self.tokens
+        prompts = self.negative_tokens if checks.flag("uncond", uncond) else self.tokens
+        picture = checks.index("picture", picture, max(self.batch_size, len(prompts)))
         if picture >= len(prompts):
             which = "negative prompt" if uncond else "prompt"
             raise InputError(
@@ -135,6 +136,7 @@ class Record:
         these is. Raises InputError for a step that is not there.
         """
         known = {one.index: one for one in self.steps}
+        checks.typed("recipe", recipe, Recipe, "a Recipe")
         if step is None:
             count = max(self.expected, *(index + 1 for index in known), 0)
             inside = set(recipe.chosen_steps(count))

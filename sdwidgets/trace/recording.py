@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from PIL import Image
 
+from .. import checks
+from ..errors import InputError
 from ..settings import Settings
 from ..sources import MOST
 from ..version import __version__
@@ -71,8 +73,17 @@ def run_of(steps: object) -> Recordable | None:
     return None
 
 
+def _check_run(run: object) -> None:
+    if not isinstance(run, Recordable):
+        raise InputError(
+            f"run must be a run, as model.sample(...) returns it, got {checks.shown(run)}.",
+            parameter="run",
+        )
+
+
 def begun(kind: type[R], run: Recordable) -> R:
     """The record, of class ``kind``, of a run before its first step: what was asked."""
+    _check_run(run)
     model, latents = run.model, getattr(run, "latents", None)
     sigmas = getattr(getattr(model, "schedule", None), "sigmas", ())
     return kind(
@@ -102,7 +113,12 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
     """The record, of class ``kind``, of a run whose steps are taken here; see `Trace.of`."""
     run = run_of(steps) if run is None else run
     if run is None:
-        raise TypeError("Steps alone do not say what was asked: give the run, too.")
+        raise InputError(
+            "Steps alone do not say what was asked: give the run, too.\n"
+            f"Trace.of(model.sample(...)), or Trace.of(steps, run); got {checks.shown(steps)}.",
+            parameter="run",
+        )
+    _check_run(run)
     taken: list[Step] = []
     try:
         taken.extend(steps)

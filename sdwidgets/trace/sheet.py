@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -196,7 +196,7 @@ def _chosen(record: Record, steps: object) -> list[TraceStep]:
 def _several(given: Any) -> list[Any]:
     """A list of what was given, one or several; a pair of numbers is one word's span."""
     is_span = isinstance(given, tuple) and len(given) == 2 and all(map(checks.is_whole, given))
-    if is_span or isinstance(given, str) or not isinstance(given, Iterable):
+    if is_span or not isinstance(given, (list, tuple, range, np.ndarray)) or not np.ndim(given):
         return [given]
     return list(given)
 

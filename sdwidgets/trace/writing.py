@@ -7,6 +7,7 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from .. import checks
 from ..errors import InputError
 
 
@@ -16,7 +17,7 @@ def write_file(path: str | os.PathLike[str], content: bytes, *, mode: int | None
     ``mode``: its permissions, on a file system that has any; the usual ones if None. Raises
     InputError with the path and the reason.
     """
-    path = Path(path)
+    path = checks.path("path", path)
     if _is_special(path):
         raise InputError(
             f"{str(path)!r} exists and is not a file.\nGive another name.",

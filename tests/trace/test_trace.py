@@ -77,7 +77,7 @@ def test_a_run_stopped_before_its_first_step_has_no_image(tiny_model: LatentDiff
 
 
 def test_steps_alone_are_no_record(tiny_model: LatentDiffusion) -> None:
-    with pytest.raises(TypeError, match="give the run"):
+    with pytest.raises(InputError, match="give the run"):
         Trace.of(list(tiny_model.sample("a cat", **SETTINGS)))
 
 
