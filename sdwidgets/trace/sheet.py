@@ -196,9 +196,12 @@ def _chosen(record: Record, steps: object) -> list[TraceStep]:
 def _several(given: Any) -> list[Any]:
     """A list of what was given, one or several; a pair of numbers is one word's span."""
     is_span = isinstance(given, tuple) and len(given) == 2 and all(map(checks.is_whole, given))
-    if is_span or not isinstance(given, (list, tuple, range, np.ndarray)) or not np.ndim(given):
+    if is_span or isinstance(given, str):
         return [given]
-    return list(given)
+    try:
+        return list(given)
+    except TypeError:  # a single thing
+        return [given]
 
 
 def _level(sigma: float) -> str:
