@@ -120,7 +120,6 @@ ALLOWED = {
         "checks",
         "daemon",  # a download, which can be stopped
         "devices",
-        "checks",
         "vocabulary",
         "untrusted",
         "strict_json",

@@ -14,7 +14,7 @@ from torch import nn
 
 from .. import checks
 from ..configs import SizesConfig, TextConfig
-from ..errors import CheckpointError, InputError, SDWidgetsError
+from ..errors import CheckpointError, InputError
 from . import config_json
 from .exchange import replaced, sync
 
