@@ -32,7 +32,7 @@ function settings(column: Column): Said[] {
     { words: `guidance ${Number(header.guidance_scale.toFixed(2))}`, always: true },
     { words: header.sampler, always: true },
     { words: `${header.steps} steps`, always: true },
-    { words: `schedule ${header.schedule}`, always: false },
+    { words: header.schedule && `schedule ${header.schedule}`, always: false },
     { words: `${width} × ${height}`, always: false },
     { words: header.task, always: false },
     { words: header.model, always: true },

@@ -564,7 +564,7 @@ test("the channels are those of the latents chosen", () => {
   model.change({ ...traits({ guided: true }), step: 0 });
   expect(all(".sdw-v-channel")).toHaveLength(3);
   expect(text(".sdw-denoising .sdw-v-label")).toBe(
-    "Channels of “clean”: black −1, grey 0, white 1",
+    "Channels of “clean”: blue −1, grey 0, orange 1",
   );
   all(".sdw-v-thumb")[3]?.click();
   expect(all(".sdw-v-thumb").map((one) => one.getAttribute("aria-pressed"))[3]).toBe("true");
@@ -593,15 +593,19 @@ test("without a prompt means with the negative one, where there is one", () => {
 });
 
 test.each([
-  ["sigma", "7.50", ["10.00", "2.50"]],
-  ["alpha", "0.02", ["1.00", "0.00"]],
-  ["snr", "−18 dB", ["−8 dB", "−20 dB"]],
-])("the plot of %s has the step's value and both ends", (line, now, ends) => {
-  model.change({ ...traits(), step: 1 });
-  find(`.sdw-denoising [data-value=${line}]`).click();
-  expect(text(".sdw-v-now")).toBe(now);
-  expect(all(".sdw-v-axis span").map((end) => end.textContent)).toEqual(ends);
-});
+  ["sigma", "7.50", ["10.00", "5.00", "2.50"]],
+  ["alpha", "0.02", ["1.00", "0.50", "0.00"]],
+  ["snr", "−18 dB", ["−8 dB", "−14 dB", "−20 dB"]],
+])(
+  "the plot of %s has the step's value, and both ends and the middle of its axes",
+  (line, now, ends) => {
+    model.change({ ...traits(), step: 1 });
+    find(`.sdw-denoising [data-value=${line}]`).click();
+    expect(text(".sdw-v-now")).toBe(now);
+    expect(all(".sdw-v-axis span").map((end) => end.textContent)).toEqual(ends);
+    expect(all(".sdw-v-steps span").map((end) => end.textContent)).toEqual(["0", "step", "3"]);
+  },
+);
 
 test("the cursor of the plot goes with the step", () => {
   model.change({ ...traits(), step: 0 });

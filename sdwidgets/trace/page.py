@@ -1,8 +1,10 @@
 """A run as one page that plays anywhere: its data and the viewer's script in one file, no network.
 
-Nothing that a person wrote can become markup: the data are JSON without a single ``<``, and the
-title is escaped. The page cannot fetch or run anything else: its own policy allows only its one
-script, by hash.
+Above the viewer is the prompt as the page's heading, below it all settings.
+
+Nothing that a person wrote can become markup: the data are JSON without a single ``<``, and all
+other text is escaped. The page cannot fetch or run anything else: its own policy allows only its
+one script, by hash.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import hashlib
 import html
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..checks import shortened
 from ..contract import EXPORTED, NUMBERED, PANELS, numbered
 from ..frontend import bundle
+from .about import about, headline, summary
 from .images import encode_jpeg
 from .png import png
 from .record import Record
@@ -48,17 +52,32 @@ PAGE = """\
 <style>{style}</style>
 </head>
 <body>
+<header class="sdw sdw-page">
+<h1 dir="auto">{heading}</h1>
+<p>{summary}</p>
+</header>
 <main id="{root}">
 <noscript>
 <p>This run of a diffusion model can be played where scripts may run. Some of its steps:</p>
 <img src="data:image/png;base64,{sheet}" alt="{description}" style="max-width: 100%">
 </noscript>
 </main>
+<footer class="sdw sdw-page">
+{absent}<h2>Settings</h2>
+<dl>
+{about}
+</dl>
+</footer>
 <script type="application/json" id="{place}">{data}</script>
 <script type="module">{script}</script>
 </body>
 </html>
 """
+
+ABSENT = (
+    "<p>Where words looked was not recorded: a run with <code>attention=True</code> shows it.</p>\n"
+)
+"""Instead of the panel for attention."""
 
 POLICY = (
     "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
@@ -77,6 +96,12 @@ def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
     style = bundle("standalone.css").read_text("utf-8")
     sheet = sheet_png(record)  # refuses a record without steps
     prompt = " ".join(record.prompt.split())
+    panels = _panels(record)
+    absent = ABSENT if "attention" not in panels else ""
+    rows = "\n".join(
+        f'<div><dt>{html.escape(name)}</dt><dd dir="auto">{html.escape(text)}</dd></div>'
+        for name, text in about(record)
+    )
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = PAGE.format(
         root=EXPORTED["root"],
@@ -84,15 +109,28 @@ def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
         policy=POLICY.format(digest=digest),
         title=html.escape(f"{prompt[:LONGEST_TITLE] or 'A run'} – sdwidgets"),
         description=html.escape(f"Steps and image for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
+        heading=html.escape(shortened(headline(record), LONGEST_TITLE)),
+        summary=html.escape(" · ".join(summary(record))),
+        absent=absent,
+        about=rows,
         style=style,
         sheet=base64.b64encode(sheet).decode(),
-        data=_as_json({"widget": "viewer", "state": _state(record)}),
+        data=_as_json({"widget": "viewer", "state": _state(record, panels)}),
         script=script,
     )
     return write_file(path, page.encode("utf-8", "replace"))
 
 
-def _state(record: Record) -> dict[str, Any]:
+def _panels(record: Record) -> list[str]:
+    """The panels that have something to show."""
+    empty = {
+        "attention": not any(step.attention and step.attention.cross for step in record.steps),
+        "tokens": not any(tokens.pieces for tokens in record.tokens),
+    }
+    return [name for name in PANELS if not empty.get(name)]
+
+
+def _state(record: Record, panels: Sequence[str]) -> dict[str, Any]:
     """The viewer's traits; those missing here have their defaults."""
     steps = [record.steps[i] for i in evenly(len(record.steps), MOST_STEPS)]
     longest = LONGEST_SIDE
@@ -107,7 +145,7 @@ def _state(record: Record) -> dict[str, Any]:
         "pictures": [_image(record, i) for i in range(len(record.images))],
         "state": "done" if record.complete else "stopped",
         "message": "\n".join([message, *record.notices][:3]),
-        "panels": list(PANELS),
+        "panels": list(panels),
     }
 
 

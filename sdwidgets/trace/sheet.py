@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageColor
 
 from .. import checks
 from ..errors import InputError
@@ -49,7 +49,10 @@ def contact_sheet(
     picture: int = 0,
     width: float = WIDTH,
 ) -> Sheet:
-    """A matplotlib figure of steps x views for papers: light, with text that stays text.
+    """A matplotlib figure of steps x views, for papers and notebooks; its text stays text.
+
+    In files it has white paper and black text. In a notebook it has no paper, so that it can be
+    read in light and dark themes.
 
     ``steps``: how many, spread evenly over the run, or a list of their indices in the run (0, 1,
     ..., or -1 for the last). Each has a column; the last column is the final image. ``views``:
@@ -70,7 +73,7 @@ def contact_sheet(
     width = checks.real("width", width, 2, 20)
     rows = [_view_row(stills, view, chosen, last=view == views[-1]) for view in views]
     rows += [_heat_row(stills, word, chosen) for word in words]
-    titles = [f"step {step.index + 1}\nσ {_level(step.sigma)}" for step in chosen]
+    titles = [f"step {step.index}\nσ {_level(step.sigma)}" for step in chosen]
     if stills.final is not None:
         titles.append("image" if record.complete else "best guess")
     return _drawn(rows, titles, _caption(record, stills.picture), width)
@@ -125,28 +128,29 @@ def sheet_png(
 
 
 def _small(sheet: Sheet) -> bytes:
+    few, opacity = _few_colours(Image.open(io.BytesIO(sheet.on_screen(100))).convert("RGBA"))
     buffer = io.BytesIO()
-    sheet.savefig(buffer, format="png", dpi=100)
-    image = _few_colours(Image.open(buffer).convert("RGB"))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", optimize=True)
+    few.save(buffer, "PNG", optimize=True, transparency=opacity)
     return buffer.getvalue()
 
 
-def _few_colours(image: Image.Image) -> Image.Image:
-    """The image in 240 colours and 16 greys, which keep paper and ink as they are."""
-    palette = image.reduce(2).quantize(240)  # a quarter of the pixels, a tenth of the time
-    few = image.quantize(palette=palette, dither=Image.Dither.NONE)
-    rgb, indices = np.asarray(image), np.array(few)
-    grey = (rgb == rgb[..., :1]).all(-1)
-    indices[grey] = 240 + (rgb[grey, 0] / 17).round().astype(np.uint8)
-    colours = np.zeros((256, 3), np.uint8)
+def _few_colours(image: Image.Image) -> tuple[Image.Image, bytes]:
+    """The image in 240 opaque colours, and ink in 16 steps from clear to opaque; the opacities."""
+    from .figure import INK
+
+    rgb = image.convert("RGB")
+    palette = rgb.reduce(2).quantize(240)  # a quarter of the pixels, a tenth of the time
+    few = rgb.quantize(palette=palette, dither=Image.Dither.NONE)
+    ink = np.array(ImageColor.getrgb(INK), np.uint8)
+    pixels, indices = np.asarray(image), np.array(few)
+    written = (pixels[..., 3] < 255) | (pixels[..., :3] == ink).all(-1)
+    indices[written] = 240 + (pixels[written, 3] / 17).round().astype(np.uint8)
+    colours = np.tile(ink, (256, 1))
     known = np.reshape(palette.getpalette() or (), (-1, 3))[:240]
     colours[: len(known)] = known
-    colours[240:] = 17 * np.arange(16)[:, None]
     result = Image.frombytes("P", image.size, indices.tobytes())
     result.putpalette(colours.tobytes())
-    return result
+    return result, bytes([255] * 240 + [17 * i for i in range(16)])
 
 
 @dataclass(frozen=True)
@@ -245,7 +249,7 @@ class _Layout:
     @classmethod
     def of(cls, rows: Sequence[_Row], columns: int, width: float) -> _Layout:
         """The layout that fills the width. InputError if images were narrower than titles."""
-        points = 8.0 if width >= 5 else 6.0
+        points = 9.5 if width >= 5 else 7.5  # 13 and 10 pixels in a small sheet on a page
         em = points / 72
         longest = max(len(line) for row in rows for line in row.label.split("\n"))
         left = LETTER * em * longest + 0.5 * em
@@ -288,26 +292,17 @@ def _drawn(
     em = layout.em
     asked = textwrap.wrap(caption[0], layout.letters, max_lines=CAPTION_LINES, placeholder=" …")
     height = layout.below + LINE * em * (len(asked) + 1)
-    sheet = Sheet(figsize=(width, height), dpi=200, facecolor="white")
+    sheet = Sheet(figsize=(width, height), dpi=200)
     axes = sheet.add_axes((0, 0, 1, 1))
 
-    def write(
-        x: float,
-        y: float,
-        text: str,
-        *,
-        ha: str = "left",
-        va: str = "top",
-        color: str = "black",
-        math: bool = False,
-    ) -> None:
-        look = {"ha": ha, "va": va, "color": color, "size": layout.points}
-        axes.text(x, y, text, look, parse_math=math, usetex=False)
+    def write(x: float, y: float, text: str, *, va: str = "top", **look: Any) -> None:
+        look = {"parse_math": False, **look}
+        sheet.write(x, y, text, va=va, size=layout.points, **look)
 
     untitled = dict(enumerate(titles))
     for r, row in enumerate(rows):
         middle = layout.cell(r, 0)[1] + layout.high / 2
-        write(0.1 * em, middle, row.label, math=row.math, va="center")
+        write(0.1 * em, middle, row.label, parse_math=row.math, va="center")
         for c, image in enumerate(row.images):
             if image is not None:
                 x, y = layout.cell(r, c)
@@ -316,6 +311,6 @@ def _drawn(
                 write(x + layout.side / 2, y - GAP * em, title, ha="center", va="bottom")
     write(0.1 * em, layout.below, "\n".join(asked))
     write(0.1 * em, layout.below + LINE * em * len(asked), caption[1], color="0.35")
-    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     axes.set_axis_off()
     return sheet

@@ -58,7 +58,9 @@ class Viewer(ReelView):
     def _still(self) -> bytes | None:
         """A sheet of the run."""
         trace = self.trace
-        return on_paper(trace, self.word, self.picture) if trace is not None else None
+        if trace is None or self.panels == ["tokens"]:  # the tokens of a prompt need no image
+            return None
+        return on_paper(trace, self.word, self.picture)
 
 
 def link(

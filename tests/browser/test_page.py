@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Dialog, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page, expect
 
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.pipeline import LatentDiffusion
@@ -74,6 +74,29 @@ def test_it_plays_from_a_file_and_text_stays_text(
     assert opened.page.evaluate("() => document.scripts.length") == 2
     assert opened.page.title().startswith(f"a cat {ATTACK}")
     assert opened.problems == []
+
+
+def test_the_prompt_is_its_heading_and_a_tap_ranks_words(
+    make_model: Callable[[ModelConfig], LatentDiffusion], browser: Browser, tmp_path: Path
+) -> None:
+    made = make_model(TINY).generate("a cat", steps=2, seed=1, attention=True)
+    touched = browser.new_context(
+        has_touch=True, offline=True, viewport={"width": 390, "height": 800}
+    )
+    try:
+        page = Opened(touched.new_page(), made.export_html(tmp_path / "run.html")).page
+        expect(page.locator("h1")).to_have_text("a cat")
+        expect(page.locator("footer dt").first).to_have_text("prompt")
+        ranking = page.locator(".sdw-ranking")
+        expect(ranking).to_have_attribute("data-empty", "true")
+        page.locator(".sdw-v-picture").tap()
+        expect(ranking).to_have_attribute("data-empty", "false")
+        expect(page.locator(".sdw-heat-spot")).to_be_visible()
+        expect(page.locator(".sdw-rank-of")).to_have_text("of all attention here")
+        page.locator(".sdw-chip[data-word=cat]").tap()  # the focus goes there
+        expect(ranking).to_have_attribute("data-empty", "true")
+    finally:
+        touched.close()
 
 
 def test_steps_look_different(trace: Trace, open_page: Callable[[Trace], Opened]) -> None:

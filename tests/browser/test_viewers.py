@@ -335,8 +335,7 @@ def test_words_are_pinned_with_the_keyboard(runs: Notebook, viewer: View) -> Non
 
 def test_a_cell_of_the_matrix_opens_with_enter(runs: Notebook, viewer: View) -> None:
     viewer.word("cat").click()
-    grid = viewer.find(".sdw-matrix-grid")
-    grid.locator("[tabindex='0'].sdw-cell").focus()
+    viewer.find(".sdw-matrix-grid").focus()
     for key in ("Home", *["ArrowDown"] * 2, *["ArrowRight"] * 4, "Enter"):
         runs.page.keyboard.press(key)
     expect(viewer.root).to_have_attribute("data-step", "4")
@@ -361,6 +360,45 @@ def test_nothing_sticks_out(runs: Notebook, viewer: View, width: int) -> None:
             assert out == []
     finally:
         runs.page.set_viewport_size(WINDOW)
+
+
+# A screen of 1280 x 720 at a zoom of 150 %.
+ZOOMED = {"width": 853, "height": 480}
+
+# Elements outside the part of the notebook that is in the window, with the widget scrolled to its
+# top. Of the pixels beyond it, a few are the widget's own margin.
+HIDDEN = """(root, selectors) => {
+    const outer = document.querySelector('.jp-WindowedPanel-outer');
+    outer.scrollTop += root.getBoundingClientRect().top - outer.getBoundingClientRect().top;
+    const {top, bottom} = outer.getBoundingClientRect();
+    return selectors.filter((selector) => {
+        const box = root.querySelector(selector).getBoundingClientRect();
+        return box.height === 0 || box.top < top - 4 || box.bottom > bottom + 4;
+    });
+}"""
+
+
+def test_image_slider_and_words_share_a_window_zoomed_to_150_percent(
+    runs: Notebook, viewer: View
+) -> None:
+    runs.page.set_viewport_size(ZOOMED)
+    try:
+        runs.page.wait_for_function("() => window.innerHeight === 480")
+        for cell in (FIRST, LEFT, COMPARE, WIDE):
+            wanted = [".sdw-v-picture", ".sdw-v-slider", ".sdw-v-bar, .sdw-c-bar"]
+            wanted += [".sdw-chip[data-word]"] if cell != LEFT else [".sdw-v-thumb"]
+            view = view_in(runs, cell)
+            assert view.root.evaluate(HIDDEN, wanted) == []
+            box = view.find(".sdw-v-picture").bounding_box()
+            assert box is not None and max(box["width"], box["height"]) > 120
+    finally:
+        runs.page.set_viewport_size(WINDOW)
+
+
+def test_tokens_alone_have_no_image(runs: Notebook) -> None:
+    tokens = view_in(runs, TOKENS)
+    expect(tokens.find(".sdw-tokens")).to_be_visible()
+    expect(tokens.root.locator(".sdw-v-stage")).to_have_count(0)
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])

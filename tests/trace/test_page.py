@@ -23,7 +23,9 @@ from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import InputError, SDWidgetsError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
+from sdwidgets.sources import Source
 from sdwidgets.trace import Trace
+from sdwidgets.trace.about import about
 from sdwidgets.trace.page import export_html
 from sdwidgets.trace.reel import header_of, pack
 
@@ -113,6 +115,58 @@ def test_the_page_holds_the_whole_run(trace: Trace, tmp_path: Path) -> None:
     assert "frame4" not in state
     assert [bytes_of(one["data"]) for one in state["pictures"]] == [trace.png(0), trace.png(1)]
     assert state["state"] == "done"
+
+
+def rows_of(page: Elements) -> dict[str, str]:
+    names = [text for tag, _, text in page.found if tag == "dt"]
+    return dict(zip(names, [text for tag, _, text in page.found if tag == "dd"], strict=True))
+
+
+def test_above_the_run_is_its_prompt_and_below_all_settings(trace: Trace, tmp_path: Path) -> None:
+    source = Source("cat.safetensors", sha256="ab" * 32)
+    page = exported(replace(trace, fingerprint="f" * 8, sources=(source,)), tmp_path)
+    assert page.one("h1") == ({"dir": "auto"}, "a cat")
+    (summary,) = [text for tag, _, text in page.found if tag == "p" and " · " in text]
+    assert summary == "2 images · seed 1, 2 · 4 steps · dpmpp_2m · guidance 3 · 16 × 16 · tiny"
+    rows = rows_of(page)
+    assert rows["prompt"] == "a cat" and rows["negative prompt"] == "none"
+    assert rows["seed"] == "1, 2" and rows["sampler"] == "dpmpp_2m" and rows["guidance"] == "3"
+    assert rows["fingerprint"] == "f" * 8
+    assert rows["sources"] == f"cat.safetensors, SHA-256 {'ab' * 32}"
+    assert f"torch {trace.versions['torch']}" in rows["made with"]
+
+
+def test_a_batch_has_each_prompt_on_a_line_and_its_seeds_as_a_range(trace: Trace) -> None:
+    settings = replace(
+        trace.settings, prompt=("a cat", "a dog", "a cat"), seed=7, batch_size=3, eta=0.5
+    )
+    rows = dict(about(replace(trace, settings=settings, complete=False)))
+    assert rows["prompt"] == "a cat\na dog\na cat"
+    assert rows["seed"] == "7 to 9"
+    assert rows["task"] == "text to image, eta 0.5"
+    assert rows["steps"].endswith(", stopped before its end")
+
+
+def test_a_long_prompt_is_cut_in_the_heading_alone(trace: Trace, tmp_path: Path) -> None:
+    settings = replace(trace.settings, prompt="a cat " * 100)
+    page = exported(replace(trace, settings=settings), tmp_path)
+    assert len(page.one("h1")[1]) == 200
+    assert rows_of(page)["prompt"] == ("a cat " * 100).strip()
+
+
+def test_panels_without_data_are_left_out_and_it_is_said(trace: Trace, tmp_path: Path) -> None:
+    absent = "was not recorded"
+    page = exported(trace, tmp_path)
+    assert state_of(page)["panels"] == ["denoising", "attention", "tokens"]
+    assert not any(absent in text for tag, _, text in page.found if tag == "p")
+    steps = tuple(replace(step, attention=None) for step in trace.steps)
+    page = exported(replace(trace, steps=steps), tmp_path)
+    assert state_of(page)["panels"] == ["denoising", "tokens"]
+    assert sum(absent in text for tag, _, text in page.found if tag == "p") == 1
+    page = exported(Trace("", "", Settings(), steps=steps, expected=4), tmp_path)
+    assert state_of(page)["panels"] == ["denoising"]
+    assert page.one("h1")[1] == "A run of a diffusion model"
+    assert list(rows_of(page)) == ["prompt", "negative prompt", "steps", "size"]
 
 
 def test_a_long_run_is_thinned_evenly(trace: Trace, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_every_step_has_a_column_and_every_view_a_row(trace: Trace) -> None:
     assert len(sheet.axes[0].images) == 3 * 3 + 2  # the image, and the word's heat over it
     written = texts(sheet)
     titles = [text.split("\n")[0] for text in written if text.startswith("step")]
-    assert titles == ["step 1", "step 3", "step 5"]
+    assert titles == ["step 0", "step 2", "step 4"]
     assert written.count("image") == 1
     assert {"noisy\n$x_t$", "clean so far\n$\\hat{x}_0$", "heat of\n“cat”"} <= set(written)
     assert "“a cat”" in written
@@ -46,7 +46,7 @@ def test_every_step_has_a_column_and_every_view_a_row(trace: Trace) -> None:
 
 def test_titles_say_the_noise(trace: Trace) -> None:
     written = texts(contact_sheet(trace, steps=[2]))
-    assert f"step 3\nσ {trace.steps[2].sigma:.2f}" in written
+    assert f"step 2\nσ {trace.steps[2].sigma:.2f}" in written
 
 
 def test_the_last_column_is_the_image(trace: Trace) -> None:
@@ -84,7 +84,7 @@ def test_steps_of_someones_own_loop_have_a_sheet(trace: Trace) -> None:
 def test_steps_are_chosen_by_their_number_in_the_run(trace: Trace) -> None:
     kept = replace(trace, steps=trace.steps[::2])  # 0, 2 and 4
     sheet = contact_sheet(kept, steps=[-1, 2], words="cat")
-    assert [text.split("\n")[0] for text in texts(sheet)[1:3]] == ["step 5", "step 3"]
+    assert [text.split("\n")[0] for text in texts(sheet)[1:3]] == ["step 4", "step 2"]
     whole = contact_sheet(trace, steps=[4, 2], words="cat")
     for one, other in zip(sheet.axes[0].images[:4], whole.axes[0].images[:4], strict=True):
         assert np.array_equal(one.get_array(), other.get_array())
@@ -98,7 +98,7 @@ def test_the_steps_that_there_are_are_named(trace: Trace) -> None:
 def test_an_array_of_steps_will_do(trace: Trace) -> None:
     written = texts(contact_sheet(trace, steps=np.array([1, 3])))  # type: ignore[arg-type]
     titles = [text.split("\n")[0] for text in written if text.startswith("step")]
-    assert titles == ["step 2", "step 4"]
+    assert titles == ["step 1", "step 3"]
 
 
 @pytest.mark.parametrize(
@@ -172,10 +172,37 @@ def test_the_small_one_is_small(trace: Trace) -> None:
     assert len(data) < 60_000
 
 
-def test_the_small_one_keeps_its_paper_white_and_its_ink_black(trace: Trace) -> None:
-    pixels = np.asarray(Image.open(io.BytesIO(sheet_png(trace))).convert("RGB"))
-    assert pixels[0, 0].tolist() == [255, 255, 255]
-    assert (pixels == 0).all(-1).any()
+@pytest.mark.parametrize("small", [True, False])
+def test_on_a_screen_it_has_no_paper_and_ink_that_stands_out_on_any(
+    trace: Trace, small: bool
+) -> None:
+    data = sheet_png(trace) if small else contact_sheet(trace)._repr_png_()
+    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
+    assert pixels[0, 0, 3] == 0
+    ink = pixels[(pixels[..., 3] == 255) & (pixels[..., :3] == (0x79,) * 3).all(-1)]
+    assert len(ink) > 100
+    light = ((0x79 / 255 + 0.055) / 1.055) ** 2.4
+    on_white, on_black = 1.05 / (light + 0.05), (light + 0.05) / (0.0056 + 0.05)
+    assert min(on_white, on_black) > 4.2
+
+
+def test_a_file_has_white_paper_and_black_ink(trace: Trace) -> None:
+    sheet, buffer = contact_sheet(trace), io.BytesIO()
+    sheet.savefig(buffer, format="png")
+    pixels = np.asarray(Image.open(buffer).convert("RGBA"))
+    assert pixels[0, 0].tolist() == [255] * 4
+    assert (pixels[..., :3] == 0).all(-1).any()
+    assert (np.asarray(Image.open(io.BytesIO(sheet._repr_png_())))[0, 0, 3]) == 0  # as before
+
+
+def test_it_has_no_labels_by_which_a_notebook_would_choose_a_background(trace: Trace) -> None:
+    (axes,) = contact_sheet(trace).axes
+    assert [*axes.get_xticklabels(), *axes.get_yticklabels()] == []
+
+
+def test_text_is_13_pixels_where_a_page_shows_the_small_one(trace: Trace) -> None:
+    (size,) = {text.get_fontsize() for text in contact_sheet(trace, width=5.6).axes[0].texts}
+    assert 13 <= size * 100 / 72 < 14
 
 
 @pytest.mark.parametrize(

@@ -795,6 +795,11 @@ def test_where_no_script_runs_there_is_a_sheet_of_the_run(trace: Trace) -> None:
     assert plain["image/png"] != pinned["image/png"]
 
 
+def test_tokens_stand_without_an_image_there_too(trace: Trace) -> None:
+    data, _ = Tokens(trace)._repr_mimebundle_()
+    assert data["text/plain"] and "image/png" not in data
+
+
 def test_a_word_that_is_not_in_the_prompt_spoils_no_output(trace: Trace) -> None:
     assert Viewer(trace, word="zebra", picture=9)._repr_mimebundle_()[0]["image/png"]
 

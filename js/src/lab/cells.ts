@@ -18,7 +18,8 @@ export function cells(view: LabView, name: string, stop: boolean): Cells {
   const canvas = h("canvas", { class: name, width: 1, height: 1 });
   const heat = h("canvas", { class: "sdw-lab-heat", width: 1, height: 1, hidden: true });
   const mark = h("div", { class: "sdw-lab-spot", hidden: true });
-  const attributes = { class: "sdw-lab-grid", tabindex: stop ? 0 : -1, role: "img" };
+  const role = stop ? "application" : "img"; // with keys of its own
+  const attributes = { class: "sdw-lab-grid", tabindex: stop ? 0 : -1, role };
   const element = h("div", attributes, canvas, heat, mark);
   const sides = () => view.data.latents ?? { width: 1, height: 1 };
 

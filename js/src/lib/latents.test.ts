@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { change, channel, clean, extent, factorsFor, guided, preview, signed } from "./latents";
+import { change, clean, diverging, extent, factorsFor, guided, preview, signed } from "./latents";
 import type { Frame } from "./reel";
 
 const size = [2, 2, 1, 2] as const; // two images of two channels, one pixel high and two wide
@@ -69,10 +69,11 @@ test("what makes an image brighter is warm, darker cool, as far as the strongest
   expect([...pixels.subarray(4, 7)]).toEqual([41, 128, 246]);
 });
 
-test("a channel is grey at nothing, white and black at the ends of the scale", () => {
-  const { pixels } = channel(latents, size, 1, 0, 1);
-  expect([pixels[0], pixels[4]]).toEqual([255, 0]);
-  expect(channel(latents, size, 1, 1, 8).pixels[0]).toBe(159);
+test("a channel is grey at nothing, orange and blue at the ends of the scale", () => {
+  const { pixels } = diverging(latents, size, 1, 0, 1);
+  expect([...pixels.subarray(0, 3)]).toEqual([255, 156, 38]);
+  expect([...pixels.subarray(4, 7)]).toEqual([41, 128, 246]);
+  expect(diverging(latents, size, 1, 1, 8).pixels[0]).toBe(159);
 });
 
 test.each([

@@ -128,19 +128,6 @@ export function diverging(
   });
 }
 
-/** One channel in greys, from black at -most to white at +most. */
-export function channel(
-  latents: Float32Array,
-  size: Size,
-  picture: number,
-  which: number,
-  most: number,
-): Plane {
-  const [, channels, h, w] = size;
-  const from = (picture * channels + which) * h * w;
-  return opaque(size, (i) => ((latents[from + i] as number) / most + 1) * GREY);
-}
-
 /** The largest absolute value of one image's latents, rounded up to a round number. */
 export function extent(latents: Float32Array, size: Size, picture: number): number {
   const each = size[1] * size[2] * size[3];

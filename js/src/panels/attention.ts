@@ -96,7 +96,7 @@ export function heatOverlay(view: View): Panel {
   const map = h("canvas", "sdw-heat-map");
   const line = h("canvas", "sdw-heat-line");
   const spot = h("div", "sdw-heat-spot");
-  const element = h("div", { class: "sdw-heat", role: "img", tabindex: -1 }, map, line, spot);
+  const element = h("div", "sdw-heat", map, line, spot);
   let drawn: unknown[] = [];
 
   on(element, "keydown", (event) => {
@@ -120,6 +120,7 @@ export function heatOverlay(view: View): Panel {
     const found = mapOf(view, word);
     const recorded = (reel.header?.layers.length ?? 0) > 0;
     element.tabIndex = recorded ? 0 : -1;
+    element.setAttribute("role", recorded ? "application" : "img"); // with keys of its own
     element.dataset.word = found ? word : "";
     element.dataset.contour = String(selection.contour);
     vary(element, "opacity", clamp(selection.opacity, 0, 1));
@@ -176,7 +177,7 @@ export function attention(view: View): Panel {
     element.dataset.recorded = String(!unrecorded);
     const picture = header?.pictures[imageAt(header, selection.picture)];
     if (what !== "hover") {
-      words.fill(promptParts(picture));
+      words.fill(promptParts(picture, reel.frames.length > 0));
       special.fill(specialParts());
       settings.update();
       compare.update(picture);
@@ -202,8 +203,9 @@ export function unrecordedWords(): HTMLElement {
 }
 
 /** The prompt in order: its words and the text between them. */
-export function promptParts(picture: ImageHeader | undefined): Part[] {
-  if (picture === undefined) return [{ text: "The prompt appears here" }];
+export function promptParts(picture: ImageHeader | undefined, begun = false): Part[] {
+  if (picture === undefined)
+    return [{ text: `The prompt ${begun ? "is not known" : "appears here"}` }];
   const letters = [...picture.prompt]; // code points, as Python counts
   const parts: Part[] = [];
   let at = 0;

@@ -3,7 +3,7 @@
 import { symbol } from "../lib/controls";
 import { aria, h, on, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
-import { channel, clean, extent, guided, paint, preview, signed, wipe } from "../lib/latents";
+import { clean, diverging, extent, guided, paint, preview, signed, wipe } from "../lib/latents";
 import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import { guidanceOf, imageOf, type Panel, type View, type What } from "../lib/view";
@@ -150,7 +150,7 @@ function thumb({ words, letter, index, title }: Cell): Thumb {
   return { button, canvas, words: text };
 }
 
-/** The separate channels of latents, in greys on one scale. */
+/** The separate channels of latents, all on one scale, in the colours of the lab. */
 function channelRow() {
   const label = h("p", "sdw-v-label", "");
   const cells = h("div", "sdw-v-channels");
@@ -188,9 +188,9 @@ function channelRow() {
       }
       const most = extent(latents, frame.size, which);
       canvases.forEach((canvas, c) => {
-        paint(canvas, channel(latents, frame.size, which, c, most));
+        paint(canvas, diverging(latents, frame.size, which, c, most));
       });
-      write(label, `Channels of “${cell.words}”: black −${most}, grey 0, white ${most}`);
+      write(label, `Channels of “${cell.words}”: blue −${most}, grey 0, orange ${most}`);
     },
   };
 }

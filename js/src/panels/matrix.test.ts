@@ -31,7 +31,7 @@ const press = (key: string) =>
   document.activeElement?.dispatchEvent(
     new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }),
   );
-const focused = () => (document.activeElement as HTMLElement).dataset;
+const active = () => one(".sdw-cell[data-active]");
 
 beforeEach(() => {
   show(new MadeView(madeReel(options), { word: "cat" }));
@@ -62,19 +62,29 @@ test("a click opens a cell: its layer and its step alone", () => {
 });
 
 test("arrows move among the cells, Enter opens one", () => {
-  expect(all(".sdw-cell[tabindex='0']")).toEqual([cell(0, 0)]);
-  cell(0, 0).focus();
+  const grid = one(".sdw-matrix-grid");
+  expect(active()).toBe(cell(0, 0));
+  grid.focus();
   press("ArrowRight");
   press("ArrowDown");
   press("ArrowDown");
-  expect(focused()).toMatchObject({ layer: "1", column: "1" });
+  expect(active()).toBe(cell(1, 1));
   press("End");
-  expect(focused()).toMatchObject({ layer: "1", column: "4" });
+  expect(active()).toBe(cell(1, 4));
+  expect(grid.getAttribute("aria-activedescendant")).toBe(cell(1, 4).id);
+  expect(one(".sdw-matrix > .sdw-said").textContent).toMatch(/^mid, step 4: /);
   expect(view.selection.layer).toBe(-1);
   press("Enter");
   expect(view.selection).toMatchObject({ layer: 1, step: 4, span: "step" });
   press("Home");
-  expect(all(".sdw-cell[tabindex='0']")).toEqual([cell(1, 0)]);
+  expect(active()).toBe(cell(1, 0));
+});
+
+test("the grids of several views have cells of different names", () => {
+  const ids = all(".sdw-cell").map(({ id }) => id);
+  const other = matrix(view).element;
+  const others = [...other.querySelectorAll(".sdw-cell")].map(({ id }) => id);
+  expect(new Set([...ids, ...others]).size).toBe(2 * ids.length);
 });
 
 test("a layer's name chooses it for all steps, again or the button all of them", () => {

@@ -22,9 +22,16 @@ interface Cell {
 
 const percent = (share: number) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
-/** One cell per step and layer. Arrows move, Enter opens. A layer's name shows only that layer. */
+let made = 0; // grids, whose cells have ids
+
+/**
+ * One cell per step and layer. Arrows move, Enter opens. A layer's name shows only that layer. The
+ * grid has the focus and names its active cell: cells are too narrow to be targets of their own.
+ */
 export function matrix(view: View): Panel {
-  const grid = h("div", { class: "sdw-matrix-grid", role: "grid", "aria-label": NAME });
+  const id = `sdw-matrix-${made++}`;
+  const attributes = { class: "sdw-matrix-grid", role: "grid", "aria-label": NAME, tabindex: 0 };
+  const grid = h("div", attributes);
   const cursor = h("div", { class: "sdw-matrix-cursor", "aria-hidden": "true" });
   const all = h("button", { class: "sdw-button sdw-matrix-all" }, "all layers");
   const hint = h("p", "sdw-matrix-hint");
@@ -46,7 +53,7 @@ export function matrix(view: View): Panel {
   let filled = ""; // the word and image of the values
   let most = 0; // the largest value
   let opened: HTMLElement | undefined;
-  let active: [number, number] = [0, 0]; // row and column that Tab reaches
+  let active: [number, number] = [0, 0]; // row and column that arrows have reached
 
   const count = (header: Header) => Math.max(Math.min(header.steps, MOST_COLUMNS), 1);
   const columnOf = (frame: Frame, header: Header) =>
@@ -59,13 +66,12 @@ export function matrix(view: View): Panel {
     const frame = rows[row]?.cells[column]?.frame;
     if (frame !== undefined) view.select({ layer: row, step: frame.index, span: "step" });
   };
-  /** Lets Tab reach this cell, and only arrows the others. */
-  const reach = (row: number, column: number, focus = false) => {
-    rows[active[0]]?.cells[active[1]]?.element.setAttribute("tabindex", "-1");
+  const reach = (row: number, column: number) => {
+    const cell = () => rows[active[0]]?.cells[active[1]]?.element;
+    cell()?.removeAttribute("data-active");
     active = [clamp(row, 0, rows.length - 1), clamp(column, 0, (rows[0]?.cells.length ?? 1) - 1)];
-    const cell = rows[active[0]]?.cells[active[1]]?.element;
-    cell?.setAttribute("tabindex", "0");
-    if (focus) cell?.focus();
+    cell()?.toggleAttribute("data-active", true);
+    aria(grid, "activedescendant", cell()?.id ?? "");
   };
   const placeOf = (target: EventTarget | null): [number, number] | undefined => {
     const cell = target instanceof Element && target.closest<HTMLElement>(".sdw-cell");
@@ -80,12 +86,11 @@ export function matrix(view: View): Panel {
   });
   on(grid, "pointerover", (event) => say(placeOf(event.target)));
   on(grid, "pointerleave", () => say(undefined));
-  on(grid, "focusin", (event) => say(placeOf(event.target)));
-  on(grid, "focusout", () => say(undefined));
+  on(grid, "focus", () => say(active));
+  on(grid, "blur", () => say(undefined));
   on(grid, "keydown", (event) => {
-    const place = placeOf(event.target);
-    if (place === undefined || isShortcut(event)) return;
-    const [row, column] = place;
+    if (event.target !== grid || isShortcut(event)) return;
+    const [row, column] = active;
     const to: [number, number] | undefined = {
       ArrowUp: [row - 1, column] as [number, number],
       ArrowDown: [row + 1, column] as [number, number],
@@ -94,8 +99,11 @@ export function matrix(view: View): Panel {
       Home: [row, 0] as [number, number],
       End: [row, Number.POSITIVE_INFINITY] as [number, number],
     }[event.key];
-    if (to) reach(...to, true);
-    else if (event.key === "Enter" || event.key === " ") open(row, column);
+    if (to) {
+      reach(...to);
+      grid.querySelector("[data-active]")?.scrollIntoView({ block: "nearest" });
+      say(active);
+    } else if (event.key === "Enter" || event.key === " ") open(row, column);
     else return;
     event.preventDefault();
   });
@@ -125,7 +133,11 @@ export function matrix(view: View): Panel {
         view.select({ layer: alone ? -1 : layer, span: "run" });
       });
       const cells = times(count(header), (column) => {
-        const cell = h("div", { class: "sdw-cell", role: "gridcell", tabindex: -1 });
+        const cell = h("div", {
+          class: "sdw-cell",
+          role: "gridcell",
+          id: `${id}-${layer}-${column}`,
+        });
         cell.dataset.layer = String(layer);
         cell.dataset.column = String(column);
         return { element: cell, frame: undefined, value: undefined };

@@ -11,26 +11,32 @@ type Line = "sigma" | "alpha" | "snr";
 interface Scale {
   value(sigma: number): number; // the value drawn
   height(value: number, range: [number, number]): number; // 0 at the bottom, 1 at the top
+  middle(range: [number, number]): number; // the value half-way up
   text(value: number): string;
 }
 
 const linear = (value: number, [low, high]: [number, number]) =>
   high > low ? (value - low) / (high - low) : 0.5;
 
+const mean = ([low, high]: [number, number]) => (low + high) / 2;
+
 const SCALES: Record<Line, Scale> = {
   sigma: {
     value: (sigma) => sigma,
     height: (value, [low, high]) => linear(Math.log(value), [Math.log(low), Math.log(high)]),
+    middle: ([low, high]) => Math.sqrt(low * high),
     text: level,
   },
   alpha: {
     value: (sigma) => 1 / (1 + sigma * sigma),
     height: (value) => value,
+    middle: mean,
     text: (value) => value.toFixed(2),
   },
   snr: {
     value: (sigma) => -20 * Math.log10(sigma),
     height: linear,
+    middle: mean,
     text: (value) => `${value.toFixed(0)} dB`.replace("-", "−"),
   },
 };
@@ -45,7 +51,7 @@ export function schedule(view: View): Panel {
   const lines = choice<Line>(
     "What the plot shows",
     [
-      { value: "sigma", label: ["noise ", symbol("σ")] },
+      { value: "sigma", label: ["noise ", symbol("σ")], title: "On a logarithmic scale" },
       { value: "alpha", label: ["signal ", symbol("ᾱ")], title: "1 / (1 + σ²)" },
       {
         value: "snr",
@@ -70,7 +76,8 @@ export function schedule(view: View): Panel {
     role: "img",
   });
   drawing.append(trained, path, dots, cursor, spot);
-  const [high, low] = [h("span", {}, ""), h("span", {}, "")];
+  const [high, middle, low] = [h("span"), h("span"), h("span")];
+  const [first, last] = [h("span"), h("span")];
   const now = h("span", "sdw-v-now", "");
   const element = h(
     "div",
@@ -79,8 +86,9 @@ export function schedule(view: View): Panel {
     h(
       "div",
       "sdw-v-graph",
-      h("div", { class: "sdw-v-axis", "aria-hidden": "true" }, high, low),
+      h("div", { class: "sdw-v-axis", "aria-hidden": "true" }, high, middle, low),
       drawing,
+      h("div", { class: "sdw-v-steps", "aria-hidden": "true" }, first, h("span", {}, "step"), last),
     ),
   );
 
@@ -118,7 +126,7 @@ export function schedule(view: View): Panel {
     if (all.length === 0) {
       for (const one of [trained, path]) one.setAttribute("points", "");
       dots.setAttribute("d", "");
-      for (const one of [high, low, now]) one.textContent = "";
+      for (const one of [high, middle, low, first, last, now]) one.textContent = "";
       for (const one of [cursor, spot]) one.setAttribute("visibility", "hidden");
       aria(drawing, "label", "no noise levels yet");
       return;
@@ -126,13 +134,13 @@ export function schedule(view: View): Panel {
     const values = all.map(scale.value);
     const range: [number, number] =
       line === "alpha" ? [0, 1] : [Math.min(...values), Math.max(...values)];
-    const last = lastStep();
+    const end = lastStep();
     const x = (share: number) => EDGE + share * (WIDE - 2 * EDGE);
     const y = (sigma: number) =>
       EDGE + (1 - scale.height(scale.value(sigma), range)) * (HIGH - 2 * EDGE);
     const points = levels
       .sort(([a], [b]) => a - b)
-      .map(([step, sigma]) => [x(step / last), y(sigma)]);
+      .map(([step, sigma]) => [x(step / end), y(sigma)]);
 
     path.setAttribute("points", points.map((point) => point.join()).join(" "));
     // In training, t rises with the noise. Here it is reversed, as in sampling.
@@ -145,14 +153,17 @@ export function schedule(view: View): Panel {
     // Lines of no length show as dots: the round ends of their strokes, which do not scale.
     dots.setAttribute("d", points.map(([cx, cy]) => `M${cx},${cy}h0`).join(""));
     high.textContent = scale.text(range[1]);
+    middle.textContent = scale.text(scale.middle(range));
     low.textContent = scale.text(range[0]);
+    first.textContent = "0";
+    last.textContent = String(end);
 
     const frame = reel.at(selection.step);
     const seen = frame !== undefined && frame.sigma > 0;
     for (const one of [cursor, spot]) one.setAttribute("visibility", seen ? "visible" : "hidden");
     now.textContent = "";
     if (!seen) return;
-    const at = String(x(frame.index / last));
+    const at = String(x(frame.index / end));
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     spot.setAttribute("d", `M${at},${y(frame.sigma)}h0`);

@@ -65,6 +65,7 @@ export function tokens(view: View): Panel {
       write(count, picture ? `${countWords(picture)}${splitWords(picture)}` : "");
       write(cut, picture?.cut.trim() ?? "");
       element.toggleAttribute("data-cut", Boolean(picture?.cut.trim()));
+      element.hidden = picture === undefined && reel.frames.length > 0; // steps of a loop of one's own
     }
     row.mark();
   };
