@@ -24,7 +24,7 @@ from .recipe import DEFAULT
 from .record import Record, StepNumbers
 from .sheet import ablation_sheet
 from .step import Maps, StepAttention
-from .tokens import PromptTokens, in_words
+from .tokens import PromptTokens, spans_of
 
 if TYPE_CHECKING:
     from .figure import Sheet
@@ -135,8 +135,7 @@ def ablate(
     """See `Trace.ablate`."""
     if not isinstance(word, str) or not isinstance(replacement, str):
         raise InputError("word and replacement must be texts.", parameter="word")
-    pattern = in_words(word)
-    if pattern is None or word in SPECIAL:
+    if not word.strip() or word in SPECIAL:
         raise InputError(
             f"{checks.shown(word)} is no word to take away.\nGive a word of the prompt.",
             parameter="word",
@@ -151,7 +150,9 @@ def ablate(
             f"This record has no image {picture} to compare with.", parameter="picture"
         )
     one = trace.settings.of_picture(picture)
-    prompt = pattern.sub(lambda _: replacement, str(one.prompt))
+    prompt = str(one.prompt)
+    for start, end in reversed(spans_of(word, prompt)):
+        prompt = prompt[:start] + replacement + prompt[end:]
     noise = trace.given_latents
     other = model.generate(
         **replace(one, prompt=" ".join(prompt.split())).as_dict(),

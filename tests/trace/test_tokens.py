@@ -88,6 +88,39 @@ def test_a_letter_without_its_mark_is_another_word(prompt: str, part: str) -> No
         written(prompt).find(part)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "word", "span"),
+    [
+        ("un café noir", "cafe\u0301", (3, 7)),
+        ("un cafe\u0301 noir", "CAFÉ", (3, 8)),
+        ("Weiße Straße", "STRASSE", (6, 12)),
+        ("ΟΔΟΣ μεγάλη", "οδος", (0, 4)),
+        ("Việt Nam", "vie\u0302\u0323t", (0, 4)),
+        ("\u1112\u1161\u11ab\u1100\u116e\u11a8 \u110c\u1175\u11b8", "한국", (0, 6)),
+        ("一只黑猫坐在车上", "黑猫", (2, 4)),
+        ("赤い車と猫の絵", "猫", (4, 5)),
+        ("カタカナ", "タカ", (1, 3)),
+        ("แมวดำนั่งบนรถ", "แมว", (0, 3)),
+        ("แมวดำนั่งบนรถ", "ดำ", (3, 5)),
+        ("a cat 黑猫 dog", "猫", (7, 8)),
+        ("\u212b unit", "å", (0, 1)),
+    ],
+)
+def test_words_are_found_in_any_form_and_inside_sentences_without_spaces(
+    prompt: str, word: str, span: tuple[int, int]
+) -> None:
+    tokens = written(prompt)
+    assert tokens.find(word) == tuple(range(span[0] + 1, span[1] + 1)) == tokens.find(span)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "part"), [("café", "caf"), ("Straße", "stras"), ("黑猫x", "x猫"), ("กินข้าว", "ข")]
+)
+def test_parts_of_words_and_of_letters_are_not_found(prompt: str, part: str) -> None:
+    with pytest.raises(InputError, match=r"(?s)not a word.*\(start, end\)"):
+        written(prompt).find(part)
+
+
 def test_an_emoji_is_found_however_it_is_to_be_drawn() -> None:
     assert written("a \u2764\ufe0f").find("\u2764") == (3,)
 
