@@ -125,6 +125,8 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
                     "studio.stop()."
                 )
             unset: dict[str, Any] = {name: None for name in OWN if name not in self._chosen}
+            if self.image is None:  # their controls are hidden
+                unset |= {"strength": Settings.strength, "fit": Settings.fit}
             settings = replace(self.settings, **unset)
             try:
                 self._check(settings)

@@ -532,6 +532,25 @@ def test_messages_about_a_start_image_that_are_not_understood_are_ignored(
     assert studio.controls.start.get_state() == before
 
 
+def test_what_was_chosen_for_a_start_image_is_of_no_run_without_one(studio: Studio) -> None:
+    studio.image, studio.strength, studio.fit = Image.new("RGB", (16, 16)), 0.5, "pad"
+    studio.image = None
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert trace.notices == ()
+    assert (trace.settings.strength, trace.settings.fit) == (0.8, "crop")
+    assert studio.strength == 0.5  # for the next image
+
+
+def test_notices_of_a_run_are_said_and_are_no_errors(studio: Studio) -> None:
+    studio.width = 24
+    studio.generate()
+    trace = studio.wait(WAIT)
+    assert "was trained on 16 x 16 pixels" in trace.notices[0]
+    assert studio.view.message.splitlines()[1:] == list(trace.notices)
+    assert (studio.state, studio.view.state) == ("done", "done")
+
+
 def test_what_is_no_image_is_refused_where_it_is_set(studio: Studio) -> None:
     studio.image = Image.new("RGB", (16, 16), "red")
     with pytest.raises(ImageError):
