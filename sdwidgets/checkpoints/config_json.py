@@ -386,6 +386,17 @@ def text_from_json(data: Mapping[str, Any], where: str, *, projected: bool = Fal
     return config
 
 
+def token_ids(data: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the ids of start and end that a text encoder's config names; None if it names none.
+
+    0 and 2, in the published configs of Stable Diffusion 1 and 2, are wrong and mean nothing.
+    """
+    bos, eos = data.get("bos_token_id"), data.get("eos_token_id")
+    if type(bos) is not int or type(eos) is not int or (bos, eos) == (0, 2):
+        return None
+    return bos, eos
+
+
 def text_to_json(config: TextConfig) -> Json:
     return {
         "architectures": [text_class(config)],

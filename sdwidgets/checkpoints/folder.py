@@ -83,6 +83,10 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         tokenizers=tuple(folder / tokenizer for _, tokenizer in parts),
         pad_from_tokenizer=True,
         prediction_source="config",
+        token_ids=tuple(
+            config_json.token_ids(read_json(folder / encoder / "config.json"))
+            for encoder, _ in parts
+        ),
         preview=_preview(folder / "preview.json", autoencoder.latent_channels),
         vocabulary=_vocabulary(folder / "vocabulary.json"),
     )

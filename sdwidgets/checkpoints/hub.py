@@ -26,6 +26,8 @@ from .weights import quoted, read_json
 T = TypeVar("T")
 
 _TIMEOUT = 10.0  # seconds for a request
+_DELAYS = (1.0, 4.0)  # seconds until a download that was cut is tried again
+_UNREACHABLE = {"ConnectionError", "ConnectError", "TimeoutException", "Timeout", "TimeoutError"}
 _PATIENCE = 3.0  # seconds for news about a model that is in the cache
 _SLOW_SECONDS, _SLOW_BYTES = 300.0, 2**20  # a hub that sends less in that time is given up
 
@@ -203,14 +205,19 @@ def _downloaded(
     from huggingface_hub import snapshot_download
 
     outcome: list[Path | Exception] = []
+    patterns = [glob.escape(name) for name in names]
 
     def download() -> None:
-        try:
-            patterns = [glob.escape(name) for name in names]
-            folder = snapshot_download(model_id, revision=revision, allow_patterns=patterns)
-            outcome.append(Path(folder))
-        except Exception as error:
-            outcome.append(error)
+        for delay in (*_DELAYS, None):
+            try:
+                folder = snapshot_download(model_id, revision=revision, allow_patterns=patterns)
+                outcome.append(Path(folder))
+                return
+            except Exception as error:
+                if delay is None or not _may_pass(error):
+                    outcome.append(error)
+                    return
+            time.sleep(delay)  # then what is there already is kept
 
     thread = start_daemon("sdwidgets-download", download)
     there, since = _stored(model_id), time.monotonic()
@@ -230,6 +237,16 @@ def _downloaded(
     if isinstance(result, Exception):
         raise result
     return result
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed a little later."""
+    errors = list(_causes(error))
+    status = {getattr(getattr(e, "response", None), "status_code", None) for e in errors}
+    kinds = {kind.__name__ for e in errors for kind in type(e).__mro__}
+    busy = any(isinstance(code, int) and (code >= 500 or code == 429) for code in status)
+    cut = {"ChunkedEncodingError", "IncompleteRead", "ProtocolError", "RemoteProtocolError"}
+    return busy or bool(kinds & (_UNREACHABLE | cut))
 
 
 def _cache() -> Path:
@@ -394,8 +411,7 @@ def _explain(error: Exception, model_id: str, revision: str | None) -> str:
         )
     if "OfflineModeIsEnabled" in kinds:
         return f"{model_id} is not on this machine, and HF_HUB_OFFLINE forbids fetching it."
-    if kinds & {"ConnectionError", "ConnectError", "TimeoutException", "Timeout", "TimeoutError",
-                "LocalEntryNotFoundError"}:  # fmt: skip
+    if kinds & {*_UNREACHABLE, "LocalEntryNotFoundError"}:
         return (
             f"The hub cannot be reached, and {model_id} is not on this machine.\n"
             "Check the connection, or load a local file or folder."

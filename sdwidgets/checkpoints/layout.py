@@ -35,6 +35,7 @@ class Layout:
     prediction_source: PredictionSource = ""  # how it was decided what the network predicts
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
     vocabulary: Vocabulary | None = None  # see LatentDiffusion.vocabulary
+    token_ids: tuple[tuple[int, int] | None, ...] = ()  # of start and end, by the configs
     notices: tuple[str, ...] = ()  # what changes the meaning of the model
 
     @property

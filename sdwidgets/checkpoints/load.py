@@ -200,9 +200,10 @@ def _assemble(
     _check_counts(layout)
     with torch.device("meta"):  # shapes without memory
         unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
-    texts = []
-    for text, folder in zip(config.text, layout.tokenizers, strict=True):
+    texts, doubts = [], list[str]()
+    for number, (text, folder) in enumerate(zip(config.text, layout.tokenizers, strict=True)):
         tokenizer = load_tokenizer(folder)
+        doubts += _doubts(tokenizer, folder, dict(enumerate(layout.token_ids)).get(number))
         known = _with_token_ids(text, tokenizer, layout)
         with torch.device("meta"):
             texts.append(TextEncoder(known, CLIPText(known), tokenizer))
@@ -215,7 +216,7 @@ def _assemble(
         plans, f"The model {config.name}", dtype, device,
         check_finite=check_finite, make_room=make_room, stop=stop,
     )  # fmt: skip
-    notices = (*layout.notices, *precision(layout.shown, plans))
+    notices = (*layout.notices, *doubts, *precision(layout.shown, plans))
     model = LatentDiffusion(
         config=replace(config, embedders=tuple(each.config for each in embedders)),
         unet=unet,
@@ -243,6 +244,26 @@ def _check_counts(layout: Layout) -> None:
     labels = ("UNet", "autoencoder", "text encoder", "second text encoder")
     for label, count, weights in zip(labels, counts, layout.weights, strict=False):
         check_count(label, count, weights)
+
+
+def _doubts(tokenizer: Tokenizer, folder: Path, named: tuple[int, int] | None) -> list[str]:
+    """Return notices about a tokenizer that seems to be another model's.
+
+    ``named`` are the ids of start and end in the text encoder's config.
+    """
+    doubts = []
+    if named is not None and named != (tokenizer.bos, tokenizer.eos):
+        doubts.append(
+            f"{folder}: texts begin and end with the ids {tokenizer.bos} and {tokenizer.eos}, but "
+            f"the text encoder's config names {named[0]} and {named[1]}. They may belong to two "
+            "different models."
+        )
+    if pair := tokenizer.disorder():
+        doubts.append(
+            f"{folder}: the ids of {quoted(pair[0])} and {quoted(pair[1])} are not in the order of "
+            "the merges. The vocabulary and the merges may be of two different tokenizers."
+        )
+    return doubts
 
 
 def _with_token_ids(config: TextConfig, tokenizer: Tokenizer, layout: Layout) -> TextConfig:

@@ -34,8 +34,9 @@ class TextEncoder:
     def __init__(self, config: TextConfig, model: nn.Module, tokenizer: Tokenizer):
         if len(tokenizer) > config.vocab_size:
             raise CheckpointError(
-                f"The tokenizer has {len(tokenizer):,} tokens, but the text encoder has"
-                f" {config.vocab_size:,}.\nThey belong to two different models."
+                f"The tokenizer has {len(tokenizer.vocab):,} tokens with ids up to"
+                f" {len(tokenizer) - 1:,}, the text encoder has ids up to"
+                f" {config.vocab_size - 1:,}.\nThey belong to two different models."
             )
         self.config = config
         self.model = model

@@ -98,6 +98,19 @@ class Tokenizer:
         """The id of each token, including added tokens."""
         return self._backend.get_vocab()
 
+    def disorder(self) -> tuple[str, str] | None:
+        """Return the first two tokens whose ids are not in the order in which they were learnt.
+
+        Every trainer of byte pairs counts up. With other ids, the vocabulary is that of another
+        tokenizer with the same tokens. None if all are in order.
+        """
+        ids, last = self.vocab, ""
+        for token in dict.fromkeys(first + second for first, second in self.merges):
+            if last and ids[token] < ids[last]:
+                return last, token
+            last = token
+        return None
+
     @property
     def added(self) -> dict[int, AddedToken]:
         return self._backend.get_added_tokens_decoder()

@@ -52,6 +52,7 @@ def named(*names: str) -> SimpleNamespace:
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(hub, "_cache", lambda: tmp_path / "cache")
+    monkeypatch.setattr(hub, "_DELAYS", (0.0, 0.0))
     return tmp_path / "cache"
 
 
@@ -456,6 +457,34 @@ def test_a_model_in_a_read_only_cache_is_loaded(
     assert sorted(path.stat().st_mtime_ns for path in copy.rglob("*")) == before
     for path in (copy, *copy.rglob("*")):
         path.chmod(0o755)
+
+
+class ChunkedEncodingError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("errors", "tries"),
+    [
+        ([ConnectionError(), ChunkedEncodingError()], 3),
+        ([HfHubHTTPError(503)], 2),
+        ([caused_by(OSError(), TimeoutError())], 2),
+        ([ConnectionError()] * 3, 3),
+        ([HfHubHTTPError(403)], 1),
+        ([OSError(errno.ENOSPC, "No space left on device")], 1),
+    ],
+)
+def test_a_download_that_was_cut_is_tried_again(
+    errors: list[Exception], tries: int, folder: Path, transport: Callable[..., list[Any]]
+) -> None:
+    answers = iter([*errors, folder])
+    calls = transport(online=lambda: next(answers), listing=listed(folder))
+    if len(errors) < tries:
+        assert hub.fetch("a/b") == folder
+    else:
+        with pytest.raises(HubError):
+            hub.fetch("a/b")
+    assert len(downloads(calls)) == tries
 
 
 def test_half_a_download_is_no_model(

@@ -774,6 +774,50 @@ def test_a_tokenizer_of_another_model(folder: Path) -> None:
     assert "two different models" in refused(folder)
 
 
+def test_a_tokenizer_whose_ids_exceed_the_encoders(folder: Path) -> None:
+    """It has as many tokens as the encoder, but an embedding for 5,000 is not there."""
+    path = folder / "tokenizer" / "vocab.json"
+    vocab = json.loads(path.read_text())
+    vocab["the</w>"] = 5000
+    path.write_text(json.dumps(vocab))
+    message = refused(folder)
+    assert "521 tokens with ids up to 5,000" in message and "ids up to 520" in message
+
+
+def test_a_tokenizer_with_other_ids_for_the_same_tokens_has_a_notice(folder: Path) -> None:
+    path = folder / "tokenizer" / "vocab.json"
+    vocab = json.loads(path.read_text())
+    vocab["ca"], vocab["the</w>"] = vocab["the</w>"], vocab["ca"]
+    path.write_text(json.dumps(vocab))
+    with pytest.warns(UserWarning, match="not in the order of the merges"):
+        model = load_model(folder, device="cpu")
+    assert "two different tokenizers" in model.notices[0]
+
+
+@pytest.mark.parametrize(
+    ("ids", "doubt"),
+    [
+        ({"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}, False),  # as published, wrong
+        ({"bos_token_id": None, "eos_token_id": None}, False),
+        ({"eos_token_id": "x", "bos_token_id": [1]}, False),
+        ({"bos_token_id": 519, "eos_token_id": 520}, False),
+        ({"bos_token_id": 519, "eos_token_id": 400}, True),
+        ({"bos_token_id": 518, "eos_token_id": 519}, True),
+    ],
+)
+def test_a_config_with_other_ids_than_the_tokenizer_has_a_notice(
+    folder: Path, ids: dict[str, Any], doubt: bool
+) -> None:
+    edit_json(folder / "text_encoder" / "config.json", **ids)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = load_model(folder, device="cpu")
+    told = [str(w.message) for w in caught if w.category is UserWarning]
+    assert told == list(model.notices) and bool(told) == doubt
+    if doubt:
+        assert str(ids["eos_token_id"]) in told[0] and "519 and 520" in told[0]
+
+
 def test_a_tokenizer_in_one_json(folder: Path) -> None:
     write_one_file(folder / "tokenizer")
     edit = {
@@ -909,3 +953,30 @@ def test_a_dropped_model_is_freed_at_once(folder: Path) -> None:
         assert not any(reference() is not None for reference in references)
     finally:
         gc.enable()
+
+
+def test_a_failed_load_leaves_an_older_model_as_it_was(folder: Path, tmp_path: Path) -> None:
+    model = load_model(folder, device="cpu")
+    before = model.generate("a cat", steps=1, seed=0).image.tobytes()
+    broken = Path(shutil.copytree(folder, tmp_path / "broken"))
+    edit_tensors(broken / TEXT, **{next(iter(load_names(broken / TEXT))): torch.tensor(np.nan)})
+    for _ in range(3):
+        refused(broken)
+    assert model.generate("a cat", steps=1, seed=0).image.tobytes() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_loading_again_and_again_takes_no_more_memory(folder: Path) -> None:
+    def resident() -> int:
+        gc.collect()
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    size = sum(t.nbytes for part in networks().values() for t in part.state_dict().values())
+    for _ in range(5):  # until caches are full
+        load_model(folder, device="cpu")
+    before = resident()
+    for _ in range(30):
+        load_model(folder, device="cpu")
+    assert resident() - before < 15 * size
