@@ -74,19 +74,17 @@ def test_eight_steps_are_much_like_fifty_and_two_are_not(model: LatentDiffusion)
 # ------------------------------------------------------------------------------ the second lesson
 
 
-def test_dpmpp_2m_is_nearer_than_euler_with_20_steps_and_overshoots_with_3(
-    model: LatentDiffusion,
-) -> None:
+def test_dpmpp_2m_comes_closer_than_euler(model: LatentDiffusion) -> None:
     truth = model.generate(PENGUIN, seed=7, sampler="heun", steps=60).image
     euler, dpmpp = (
         [
             decibels(model.generate(PENGUIN, seed=7, sampler=sampler, steps=steps).image, truth)
-            for steps in (3, 20)
+            for steps in (5, 20)
         ]
         for sampler in ("euler", "dpmpp_2m")
     )
-    assert dpmpp[0] < euler[0] - 5
-    assert dpmpp[1] > euler[1] + 1
+    assert dpmpp[0] > euler[0] + 1
+    assert dpmpp[1] > euler[1] + 3
 
 
 def test_heun_and_euler_come_together_and_the_ancestral_sampler_does_not(
