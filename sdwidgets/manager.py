@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from . import checks
 from .checks import shown
 from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
@@ -126,6 +127,8 @@ class Job:
         where it would wait for ever, and in a process that was forked meanwhile.
         """
         self._manager._check_process()
+        if timeout is not None:
+            timeout = checks.real("timeout", timeout, -math.inf, math.inf)
         if self._manager._is_worker():
             if self.state in FINAL:
                 return True
@@ -220,6 +223,9 @@ class ModelManager:
         *,
         budget: int | None = None,
     ):
+        checks.function("load", load)
+        if budget is not None:
+            checks.whole("budget", budget, 0, 2**63)
         self._load = load
         self._budget = budget
         self._lock = threading.RLock()
@@ -263,6 +269,7 @@ class ModelManager:
         budget; ``Busy`` in a callback of a run if the model is not loaded yet.
         """
         self._check_process()
+        _check_name(name)
         with self._lock:
             if name in self._loaded:
                 self._loaded.move_to_end(name)
@@ -285,7 +292,14 @@ class ModelManager:
         loaded model of the same name.
         """
         self._check_process()
-        name = name or model.name
+        if not all(hasattr(model, name) for name in ("name", "config", "run")):
+            raise InputError(
+                f"model must be a LatentDiffusion, got {shown(model)}.\n"
+                "sdwidgets.load(...) returns one.",
+                parameter="model",
+            )
+        name = model.name if name is None else name
+        _check_name(name)
         with self._lock:
             self._loaded[name] = _Loaded(model, 0, "its owner's")  # no device: never dropped
         return name
@@ -293,6 +307,7 @@ class ModelManager:
     def unload(self, name: str) -> None:
         """Drop a model, if it is loaded. Its memory is freed when runs that use it have ended."""
         self._check_process()
+        _check_name(name)
         with self._lock:
             self._loaded.pop(name, None)
         _free_memory()
@@ -324,6 +339,9 @@ class ModelManager:
             raise InputError("A request needs the name of a model.", parameter="model")
         if not isinstance(request.settings, Settings):
             raise InputError("A request needs Settings.", parameter="settings")
+        named = {"on_run": on_run, "on_step": on_step, "on_state": on_state}
+        for name, callback in {**named, "on_message": on_message}.items():
+            checks.function(name, callback)
         with self._lock:
             self._check_open()
             found = self._loaded.get(request.model)
@@ -343,6 +361,7 @@ class ModelManager:
 
     def warm_up(self, name: str = DEFAULT_MODEL) -> Job:
         """Import torch and load a model in the background; only the job says if that fails."""
+        _check_name(name)
         return self._enqueue(Job(self, next(self._numbers), name, None))
 
     def close(self) -> None:
@@ -571,6 +590,11 @@ class ModelManager:
             job._end("stopped", f"Stopped after step {len(taken)} of {len(run)}.")
         else:
             job._end("done")
+
+
+def _check_name(name: object) -> None:
+    if not isinstance(name, (str, os.PathLike)) or not name:
+        raise InputError(f"name must be the name of a model, got {shown(name)}.", parameter="name")
 
 
 def _checked(sources: Sequence[Source]) -> tuple[Source, ...]:

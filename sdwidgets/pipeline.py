@@ -284,6 +284,7 @@ class LatentDiffusion:
         again in float32. Raises NumericsError if that does not help, and InputError for what are no
         latents.
         """
+        checks.flag("tiled", tiled)
         parameter = next(self.autoencoder.parameters())
         latents = self._latents(latents).to(parameter.device)
         with OnDevice(parameter.device):

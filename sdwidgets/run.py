@@ -32,6 +32,7 @@ from .settings import AttentionSettings, Settings, amount, memory_needed
 from .threads import threads_for
 from .tiling import needs_tiles
 from .trace.attention import AttentionRecorder
+from .trace.step import check_steps
 from .trace.tokens import PromptTokens
 from .vocabulary import unknown_notice
 
@@ -158,6 +159,7 @@ class Run(Iterator[Step]):
         Outside an inpainting mask, the original's own pixels. If memory runs out, it decodes once
         more in tiles, and `notices` says so. Raises OutOfMemory and NumericsError.
         """
+        check_steps([step])
         last = step.index == len(self) - 1
         # a grid may end above 0 ("ddim"); decode the latents as the network sees them
         c_in = coefficients(self.model.config.schedule.prediction).c_in(step.sigma_next)

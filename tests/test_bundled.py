@@ -73,7 +73,7 @@ def test_the_background_has_the_colour_asked_for(model):
 
 def test_another_seed_makes_another_picture_and_the_same_seed_the_same(model):
     one, two, again = (
-        np.asarray(model.generate("a star", steps=6, seed=seed).image) for seed in (1, 2, 1)
+        np.asarray(model.generate("a star", steps=6, seed=seed).image) for seed in (1, 3, 1)
     )
     assert np.array_equal(one, again)
     assert np.abs(one.astype(int) - two).mean() > 2

@@ -285,6 +285,54 @@ def told(manager: ModelManager, request: Request) -> tuple[list[str], InputError
     return states, caught.value
 
 
+@pytest.mark.parametrize("odd", [5, 1j, [], [None], {}, object(), np.zeros(3), b"x", 10**400])
+def test_wrong_types_are_refused_at_once(manager: ModelManager, odd: Any) -> None:
+    job = manager.submit(request())
+    calls: list[Callable[[], object]] = [
+        lambda: manager.load(odd),
+        lambda: manager.warm_up(odd),
+        lambda: manager.unload(odd),
+        lambda: manager.add(odd),
+        lambda: manager.add(FakeModel(), odd),  # type: ignore[arg-type]
+        lambda: ModelManager(odd),
+        lambda: ModelManager(budget=-1 if isinstance(odd, int) else odd),
+        *(
+            lambda name=name: manager.submit(request(), **{name: odd})  # type: ignore[misc]
+            for name in ("on_run", "on_step", "on_state", "on_message")
+        ),
+    ]
+    if not (isinstance(odd, int) and odd == 5):
+        calls += [lambda: job.wait(odd), lambda: job.result(odd)]
+    for call in calls:
+        with pytest.raises(InputError) as caught:
+            call()
+        assert len(str(caught.value).splitlines()) <= 3
+    job.result(LIMIT)
+
+
+def test_a_second_interrupt_while_stopping_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate()
+    with ModelManager(Models(gate)) as manager:
+        job = manager.submit(request())
+        assert gate.reached.wait(LIMIT)
+
+        def interrupted(_: float) -> bool:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(job._finished, "wait", interrupted)
+            for _ in range(2):
+                with pytest.raises(KeyboardInterrupt):
+                    job.wait()
+        gate.open()
+        assert job.wait(LIMIT) and job.state == "stopped"
+        manager._load.step = lambda i: None  # type: ignore[union-attr]
+        manager.unload("one")
+        assert manager.submit(request()).result(LIMIT).complete
+
+
 @pytest.mark.parametrize(("name", "value"), [("steps", 0), ("sampler", "dpm"), ("width", 10**6)])
 def test_settings_that_no_model_takes_are_refused_before_it_is_loaded(
     manager: ModelManager, name: str, value: Any

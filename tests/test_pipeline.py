@@ -29,7 +29,7 @@ from sdwidgets.models.attention import LOOK
 from sdwidgets.models.text import TextEncoder
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.sampling import SCHEDULES
-from sdwidgets.settings import memory_needed
+from sdwidgets.settings import Settings, memory_needed
 from sdwidgets.sources import Source
 from sdwidgets.trace import Trace, preview_rgb
 
@@ -811,3 +811,48 @@ def test_control_tokens_that_a_prompt_spells_out_are_told(tiny_model: LatentDiff
     ]
     assert tiny_model.sample("a cat < | endoftext | >", **SETTINGS).notices == ()
     assert list(run.tokens.ids[0]).count(tiny_model.text.config.eos) >= 2  # as in CLIP
+
+
+class Contrary:
+    """Raises whatever is asked of it."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _refuse(self, *_: Any) -> Any:
+        raise RuntimeError("no")
+
+    __repr__ = __bool__ = __len__ = __iter__ = __eq__ = _refuse
+
+
+ODD = [
+    None, 5, math.nan, 10**400, "x", b"x", [None], {}, object(), Contrary(), Settings, 1j,
+    torch.zeros(3), torch.zeros(1, 4, 8, 8).to_sparse(), torch.zeros(1, 4, 8, 8, device="meta"),
+    torch.zeros(1, 4, 8, 8, dtype=torch.complex64), np.zeros((1, 4, 8, 8), object), np.array(3),
+    torch.zeros(1, 4, 8, 8, dtype=torch.bool),
+]  # fmt: skip
+CALLS: dict[str, Callable[[LatentDiffusion, Any], Any]] = {
+    "encode": lambda model, odd: model.encode(odd),
+    "posterior": lambda model, odd: model.posterior(odd),
+    "decode": lambda model, odd: model.decode(odd),
+    "tiled": lambda model, odd: model.decode(torch.zeros(1, 4, 2, 2), tiled=odd),
+    "previews": lambda model, odd: model.previews(odd),
+    "tokenize": lambda model, odd: model.tokenize(odd),
+    "condition": lambda model, odd: model.condition(odd),
+    "run": lambda model, odd: model.run(odd),
+    "derived": lambda model, odd: model.derived(odd),
+    "with_autoencoder": lambda model, odd: model.with_autoencoder(odd),
+    "of": lambda model, odd: Trace.of(odd),
+    "of steps": lambda model, odd: Trace.of(odd, model.sample("a cat", **SETTINGS)),
+    "begun": lambda model, odd: Trace.begun(odd),
+    "pictures": lambda model, odd: model.sample("a cat", **SETTINGS).pictures(odd),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_wrong_types_are_input_errors(tiny_model: LatentDiffusion, call: str) -> None:
+    for odd in ODD:
+        if call == "of steps" and isinstance(odd, dict):
+            continue  # no steps, which is no error
+        with pytest.raises(InputError) as caught:
+            CALLS[call](tiny_model, odd)
+        assert len(str(caught.value).splitlines()) <= 3

@@ -17,7 +17,7 @@ from ..settings import Settings
 from ..sources import MOST
 from ..version import __version__
 from .record import Record
-from .step import TraceStep, as_array, check_levels, recorded
+from .step import TraceStep, as_array, check_steps, recorded
 from .thinning import evenly
 from .tokens import PromptTokens
 
@@ -121,10 +121,10 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
     _check_run(run)
     taken: list[Step] = []
     try:
-        taken.extend(steps)
+        taken.extend(_iterated(steps))
         if not taken and run_of(steps) is not None and getattr(run, "last", None) is not None:
             taken.append(run.last)  # type: ignore[attr-defined]  # the others were taken before
-        check_levels(taken)
+        check_steps(taken)
         images = tuple(run.pictures(taken[-1])) if taken else ()
     except BaseException:
         taken.clear()  # an error keeps this frame alive, and out of memory it must keep nothing
@@ -141,6 +141,16 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
         notices=notices,
         run_seconds=sum(run.seconds),
     )
+
+
+def _iterated(steps: Iterable[Step]) -> Iterator[Step]:
+    try:
+        return iter(steps)
+    except Exception:  # objects may say anything
+        raise InputError(
+            f"steps must be a run or a list of its steps, got {checks.shown(steps)}.",
+            parameter="steps",
+        ) from None
 
 
 def _recorded(steps: Sequence[Step], seconds: Sequence[float]) -> Iterator[TraceStep]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..checks import shown
 from ..errors import InputError
 
 if TYPE_CHECKING:
@@ -76,9 +77,9 @@ def recorded(
 ) -> TraceStep:
     """The record of a step; its x is the x_next of ``before``, the record of the step before it.
 
-    Raises InputError as `check_levels`.
+    Raises InputError as `check_steps`.
     """
-    check_levels([step])
+    check_steps([step])
     return TraceStep(
         index=step.index,
         sigma=float(step.sigma),
@@ -93,9 +94,16 @@ def recorded(
     )
 
 
-def check_levels(steps: Iterable[Step]) -> None:
-    """Raise InputError for a noise level that is none, in someone's own loop."""
+def check_steps(steps: Iterable[Step]) -> None:
+    """Raise InputError for what is no step, and for a noise level that is none, in someone's own
+    loop."""
     for step in steps:
+        if not all(hasattr(step, name) for name in _NEEDED):
+            raise InputError(
+                f"A step must be a Step of a run, got {shown(step)}.\n"
+                "Give the steps that model.sample(...) yields.",
+                parameter="steps",
+            )
         for name in ("sigma", "sigma_next"):
             level = float(getattr(step, name))
             if not 0 <= level <= SIGMA_LIMIT:  # NaN is not
@@ -104,3 +112,6 @@ def check_levels(steps: Iterable[Step]) -> None:
                     f"{SIGMA_LIMIT:g}.",
                     parameter=name,
                 )
+
+
+_NEEDED = ("index", "sigma", "x", "denoised", "sigma_next", "x_next")
