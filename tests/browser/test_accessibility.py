@@ -75,6 +75,7 @@ WIDGETS = {
     "Studio, a result": "studio()",
     "Studio, inside": "studio(inside=True)",
     "Studio, an error": "refused()",
+    "Studio, a start image": "studio(image=trace.image.resize((200, 100)))",
     "PictureView": "forming()",
     "Viewer": "sdw.Viewer(trace, word='cat')",
     "Viewer, no attention": "sdw.Viewer(plain)",
@@ -105,6 +106,7 @@ def notebook(lab: Server, browser: Browser) -> Iterator[Notebook]:
     for name in WIDGETS:
         expect(widget(notebook, name)).to_be_visible()
     widget(notebook, "Studio, a result").locator(".sdw-more").click()
+    widget(notebook, "Studio, a start image").locator(".sdw-words-more").click()
     yield notebook
     assert notebook.problems == []
     context.close()
