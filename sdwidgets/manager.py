@@ -587,7 +587,7 @@ class ModelManager:
         if not job._stop.is_set():
             job._trace = Trace.of(taken, run)
         if job._stop.is_set():
-            job._end("stopped", f"Stopped after step {len(taken)} of {len(run)}.")
+            job._end("stopped", f"Stopped after {len(taken)} of {len(run)} steps.")
         else:
             job._end("done")
 

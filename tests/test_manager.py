@@ -420,7 +420,7 @@ def test_stop_acts_within_one_step(at: int) -> None:
         assert gate.reached.wait(LIMIT)
         job.cancel()
         gate.open()
-        with pytest.raises(Stopped, match=f"after step {at + 1} of 3"):
+        with pytest.raises(Stopped, match=f"after {at + 1} of 3 steps"):
             job.result(LIMIT)
     assert job.state == "stopped" and steps == list(range(at + 1))
 

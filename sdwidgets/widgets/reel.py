@@ -34,7 +34,7 @@ from .life import Living
 from .pace import INTERVAL, Answer, Pace
 from .selection import OF_A_RUN, SELECTIONS, Selections
 from .slots import SLOTS, Kept, Slots
-from .watching import Harmless, Watching, in_words, report
+from .watching import Harmless, Watching, counted, in_words, report
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
@@ -400,4 +400,4 @@ def _said(trace: Trace) -> str:
     steps = len(trace.steps)
     if not steps and not trace.complete:
         return ""
-    return report(trace, steps) if trace.complete else f"Stopped after step {steps}"
+    return report(trace, steps) if trace.complete else f"Stopped after {counted(steps)}"

@@ -11,7 +11,7 @@ from ..daemon import start_daemon
 from ..errors import Stopped
 from ..trace.trace import Trace
 from .slots import Slots
-from .watching import in_words, report
+from .watching import counted, in_words, report
 
 if TYPE_CHECKING:
     from ..diffusion import Step
@@ -174,5 +174,6 @@ class Running:
         if self.trace is not None:
             return report(self.trace, len(self.trace.steps))
         steps = self._slots.count
-        where = f"after step {steps}" if steps else "before the first step"
-        return f"Stopped {where} of {self._expected}"
+        if not steps:
+            return f"Stopped before the first of {counted(self._expected)}"
+        return f"Stopped after {steps} of {counted(self._expected)}"

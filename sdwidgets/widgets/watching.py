@@ -47,11 +47,11 @@ class Watching:
         try:
             for last in steps:
                 count += 1
-                message = f"Stopped after step {count}"
+                message = f"Stopped after {counted(count)}"
                 seconds = run.seconds[-1] if run is not None and run.seconds else None
                 self._take(number, own(last) if run is None else last, seconds)
                 yield last
-            result, message = "done", f"Done: {count} steps"
+            result, message = "done", f"Done: {counted(count)}"
             if self._settle(number) and run is not None and last is not None:
                 result, message = decoded(run, last, count)
         except Exception as error:
@@ -148,7 +148,12 @@ class Harmless(contextlib.AbstractContextManager[None]):
 def report(trace: Trace, steps: int) -> str:
     """The message about a finished run of ``steps`` steps; its record may have fewer."""
     took = f" in {trace.total:.1f} s" if trace.total else ""
-    return "\n".join([f"Done: {steps} steps{took}", *trace.notices])
+    return "\n".join([f"Done: {counted(steps)}{took}", *trace.notices])
+
+
+def counted(steps: int) -> str:
+    """How many steps: "1 step" or "20 steps"."""
+    return "1 step" if steps == 1 else f"{steps} steps"
 
 
 def in_words(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace
+from sdwidgets.trace.figure import INK
 from sdwidgets.trace.sheet import contact_sheet, sheet_png
 
 
@@ -184,6 +185,23 @@ def test_on_a_screen_it_has_no_paper_and_ink_that_stands_out_on_any(
     light = ((0x79 / 255 + 0.055) / 1.055) ** 2.4
     on_white, on_black = 1.05 / (light + 0.05), (light + 0.05) / (0.0056 + 0.05)
     assert min(on_white, on_black) > 4.2
+
+
+def test_a_notebook_s_own_figures_may_have_the_same_look() -> None:
+    import matplotlib
+    from matplotlib import style
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
+
+    with style.context("sdwidgets.notebook"):
+        figure = Figure()
+        axes = figure.add_subplot(title="x")
+        axes.plot([0, 1])
+        assert figure.get_facecolor()[3] == axes.get_facecolor()[3] == 0
+        for color in (axes.title.get_color(), matplotlib.rcParams["ytick.color"]):
+            assert to_hex(color if color.startswith("#") else f"#{color}") == INK
+        # Where all ticks are alike, notebooks put paper under a figure.
+        assert matplotlib.rcParams["xtick.color"] != matplotlib.rcParams["ytick.color"]
 
 
 def test_a_file_has_white_paper_and_black_ink(trace: Trace) -> None:

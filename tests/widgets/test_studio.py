@@ -325,7 +325,7 @@ def test_stop_ends_the_run_within_a_step(studio: Studio, gate: Any) -> None:
     assert studio.wait(WAIT) is None
     assert studio.state == "stopped"
     assert studio.error is None
-    assert "Stopped after step" in studio.view.message
+    assert "Stopped after" in studio.view.message
 
 
 def test_stop_before_the_first_step(studio: Studio, gate: Any) -> None:

@@ -355,7 +355,7 @@ def test_a_record_is_shown_in_one_message(trace: Trace, wire: Wire) -> None:
 def test_a_record_of_a_stopped_run_says_so(model: LatentDiffusion) -> None:
     run = model.sample("a cat", **ASKED)
     viewer = Viewer(Trace.of([next(run), next(run)], run))
-    assert (viewer.state, viewer.message) == ("stopped", "Stopped after step 2")
+    assert (viewer.state, viewer.message) == ("stopped", "Stopped after 2 steps")
     assert len(viewer.pictures) == 1
 
 
@@ -438,7 +438,7 @@ def test_leaving_the_loop_is_a_stop(model: LatentDiffusion) -> None:
         if one.index == 2:
             break
     gc.collect()
-    assert (viewer.state, viewer.message) == ("stopped", "Stopped after step 3")
+    assert (viewer.state, viewer.message) == ("stopped", "Stopped after 3 steps")
     assert indices(viewer) == [0, 1, 2]
     assert viewer.pictures == []
 
