@@ -145,8 +145,9 @@ EmbedderConfig = TextConfig | ClassConfig | SizesConfig
 class ScheduleConfig:
     """The forward process: variances beta_1..beta_T, what the network predicts, and its own grid.
 
-    ``spacing`` and ``offset`` say which noise levels a run visits by default, in diffusers' words;
-    "leading" with 1 is Stable Diffusion's.
+    ``spacing`` and ``offset`` are the grid of noise levels that diffusers would visit, in its words
+    ("leading" with 1 is Stable Diffusion's). Runs visit it with the schedule "config"; by default,
+    they begin at the noisiest level; see `sampling.default_schedule`.
     """
 
     steps: int = 1000

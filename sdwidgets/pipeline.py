@@ -330,12 +330,13 @@ class LatentDiffusion:
         prompt, negative_prompt, seed: a value, or a list with a value per image of the batch.
         steps: 1 to 1000. sampler: "dpmpp_2m", "euler", "euler_ancestral", "heun" or "ddim" (with
         ``eta``, 0 to 1, the share of fresh noise). schedule: the noise levels visited: "default"
-        (the model's own), "karras", or another of `diffusion.SCHEDULES`.
-        guidance_scale: how much the prompt is exaggerated; 1 means not at all, and is twice as
-        fast; None is the model's own. guidance_rescale: 0 to 1, how much of the added contrast is
-        taken back. seed: None draws a random seed; image i of a batch has seed + i, and equals the
-        image that this seed makes alone, on every device. width, height: pixels, multiples of the
-        autoencoder's factor; None is the model's own size.
+        (from the noisiest one on), "karras", "config" (as the model's config says, exactly as in
+        diffusers), or another of `diffusion.SCHEDULES`.
+        guidance_scale: how much the prompt is exaggerated; 1 or less means not at all, and is twice
+        as fast; None is the model's own. guidance_rescale: 0 to 1, how much of the added contrast
+        is taken back. seed: None draws a random seed; image i of a batch has seed + i, and equals
+        the image that this seed makes alone, on every device. width, height: pixels, multiples of
+        the autoencoder's factor; None is the model's own size.
         image: an image to start from; ``strength`` (0 to 1) is the share of the way from noise that
         is left. fit: what happens to an image of another shape: "crop" (its outer parts are cut
         off), "pad" (its edges are repeated) or "stretch". mask: its white part is repainted, and

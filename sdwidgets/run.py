@@ -28,7 +28,7 @@ from .models.conditioning import Conditioning, Given, Tokens, conditioned
 from .notices import about
 from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
-from .settings import AttentionSettings, Settings, amount, memory_needed
+from .settings import AttentionSettings, Settings, amount, largest_tensor, memory_needed
 from .threads import threads_for
 from .tiling import needs_tiles
 from .trace.attention import AttentionRecorder
@@ -39,6 +39,9 @@ from .vocabulary import unknown_notice
 if TYPE_CHECKING:
     from .pipeline import LatentDiffusion
 
+
+MPS_TENSOR = 2**32 - 1
+"""Bytes of the largest tensor on Apple's GPU; beyond, Metal ends the process."""
 
 IN_TILES = (
     "Memory ran out when the image was decoded, so it was decoded in tiles; where they meet, it may"
@@ -322,26 +325,36 @@ def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
     two, so a run may try there. When main memory runs out, the system ends the process without any
     error.
     """
+    asked = model.config, *settings.size, settings.batch_size
+    if model.device.type == "mps" and (largest := largest_tensor(*asked)) > MPS_TENSOR:
+        raise OutOfMemory(
+            f"Apple's GPU has no tensors above {amount(MPS_TENSOR)}; this run needs one of "
+            f"{amount(largest)}.\n{_smaller(model, settings)}"
+        )
     free = available_memory(model.device)
-    needed = memory_needed(model.config, *settings.size, settings.batch_size)
+    needed = memory_needed(*asked)
     margin = 4 if model.device.type == "cuda" else 1
     if free is not None and needed > margin * free:
         raise OutOfMemory(_out_of_memory(model, settings, free))
 
 
-def _out_of_memory(model: LatentDiffusion, settings: Settings, free: int | None) -> str:
+def _smaller(model: LatentDiffusion, settings: Settings) -> str:
+    """What to try where a run is too large."""
     batch, factor = settings.batch_size, model.config.autoencoder.factor
-    width, height = settings.size
-    needed = memory_needed(model.config, width, height, batch)
-    have = "" if free is None else f" of {amount(free)}"
     tries = []
     if batch > 1:
         tries.append(f"batch_size={batch // 2}")
-    smaller = [max(side // 2 // factor * factor, factor) for side in (width, height)]
-    if smaller != [width, height]:
+    smaller = [max(side // 2 // factor * factor, factor) for side in settings.size]
+    if smaller != [*settings.size]:
         tries.append(f"width={smaller[0]}, height={smaller[1]}")
-    remedy = f"Try {', or '.join(tries)}." if tries else "Free some memory, or use a smaller model."
+    return f"Try {', or '.join(tries)}." if tries else "Free some memory, or use a smaller model."
+
+
+def _out_of_memory(model: LatentDiffusion, settings: Settings, free: int | None) -> str:
+    batch, (width, height) = settings.batch_size, settings.size
+    needed = memory_needed(model.config, width, height, batch)
+    have = "" if free is None else f" of {amount(free)}"
     return (
         f"Out of memory on {model.device}: {batch} x {width} x {height} pixels "
-        f"need about {amount(needed)}{have}.\n{remedy}"
+        f"need about {amount(needed)}{have}.\n{_smaller(model, settings)}"
     )

@@ -285,6 +285,19 @@ def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int 
     return 4 * max(unet, decoder)
 
 
+def largest_tensor(config: ModelConfig, width: int, height: int, batch_size: int = 1) -> int:
+    """The bytes of the largest tensor of a guided run where attention keeps its scores, in float32.
+
+    The scores [2 B, heads, N, N] of the UNet's largest self-attention, or of the decoder's.
+    """
+    cells = (width // config.autoencoder.factor) * (height // config.autoencoder.factor)
+    scores = [cells**2 * config.autoencoder.mid_attention]
+    for level, depth in enumerate(config.unet.depths):
+        if depth:
+            scores.append(2 * batch_size * config.unet.heads[level] * (cells // 4**level) ** 2)
+    return 4 * max(scores)
+
+
 def amount(size: float) -> str:
     """A number of bytes in words: 1.5e9 -> '1.5 GB'."""
     for unit in ("bytes", "kB", "MB", "GB"):

@@ -29,7 +29,7 @@ from sdwidgets.models.attention import LOOK
 from sdwidgets.models.text import TextEncoder
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.sampling import SCHEDULES
-from sdwidgets.settings import Settings, memory_needed
+from sdwidgets.settings import Settings, largest_tensor, memory_needed
 from sdwidgets.sources import Source
 from sdwidgets.trace import Trace, preview_rgb
 
@@ -517,6 +517,20 @@ def test_a_run_that_does_not_fit_into_free_memory_is_refused_before_it_begins(
         tiny_model.sample("a cat", batch_size=8)
     monkeypatch.setattr(running, "available_memory", lambda device: needed)
     tiny_model.sample("a cat", batch_size=8)
+
+
+def test_a_tensor_that_apples_gpu_does_not_take_is_refused_before_it_begins(
+    tiny_model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = {"width": 512, "height": 512}
+    largest = largest_tensor(tiny_model.config, 512, 512, 2)
+    assert largest == 4 * 2 * 2 * 2 * (256 * 256) ** 2  # 2 heads at the first level
+    tiny_model.sample("a cat", batch_size=2, **size)
+    monkeypatch.setattr(LatentDiffusion, "device", torch.device("mps"))
+    with pytest.raises(OutOfMemory, match="Apple's GPU") as caught:
+        tiny_model.sample("a cat", batch_size=2, **size)
+    assert "Try batch_size=1" in str(caught.value) and len(str(caught.value).splitlines()) <= 3
+    tiny_model.sample("a cat")
 
 
 def test_other_errors_pass_as_they_are(tiny_model: LatentDiffusion) -> None:
