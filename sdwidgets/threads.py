@@ -35,6 +35,8 @@ A guided step of the bundled model has 0.4e9, its autoencoder 2.2e9, a step of S
 """
 
 
+_PROCESS = os.getpid()
+
 _SETTING = threading.Lock()
 """Held while new threads would begin with our number, which no thread of the kit may do."""
 
@@ -46,7 +48,14 @@ def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
     ``positions`` is batch x height x width of its input, or batch x tokens. Only the calling thread
     is affected, and its previous number is restored at the end. The block has no effect for
     networks on a GPU, nor if the user has chosen a number (see `preferences.Options`).
+
+    In a forked process, there is one thread from then on: a second one would wait for ever for the
+    OpenMP threads of the process that was forked.
     """
+    if os.getpid() != _PROCESS:
+        torch.set_num_threads(1)
+        yield
+        return
     with _SETTING:
         before = torch.get_num_threads()  # also fixes the number in this thread, if it is new
     wanted = before

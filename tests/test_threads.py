@@ -394,3 +394,30 @@ def test_a_thread_that_begins_while_the_number_is_ours_begins_with_torchs_own(
     assert inside(network) == 1
     started[0].join()
     assert found == [6]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_computes_with_one_thread_and_does_not_hang() -> None:
+    code = """
+import os, torch
+from torch import nn
+from sdwidgets.threads import threads_for
+torch.set_num_threads(2)
+x = torch.randn(512, 512)
+x @ x  # starts the threads that a child does not have
+network = nn.Linear(512, 512)
+child = os.fork()
+if child == 0:
+    with threads_for(network, 512):
+        print(torch.get_num_threads(), flush=True)
+        x @ x
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print(torch.get_num_threads())
+"""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        capture_output=True, text=True, env=environment, timeout=300,
+    )  # fmt: skip
+    assert done.stdout.split() == ["1", "2"], done.stderr
