@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import re
 import reprlib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -68,6 +69,13 @@ def typed(name: str, value: T, kinds: type | tuple[type, ...], said: str) -> T:
     return value
 
 
+def able(name: str, value: T, member: str, said: str) -> T:
+    """Return ``value`` if it has that member; ``said`` is what it must be."""
+    if isinstance(value, type) or not hasattr(value, member):
+        raise InputError(f"{name} must be {said}; got {shown(value)}.", parameter=name)
+    return value
+
+
 def path(name: str, value: object) -> Path:
     """Return ``value`` as a path if it is a text or a path; whether anything is there is open.
 
@@ -107,6 +115,18 @@ def instance(name: str, value: object, kind: type, example: str) -> None:
         raise InputError(
             f"{name} must be a {kind.__name__}, got {shown(value)}.\n{example}", parameter=name
         )
+
+
+def whole_text(name: str, value: str) -> str:
+    """Return the text if all of its characters are whole: UTF-8 has no lone surrogates."""
+    half = re.search("[\ud800-\udfff]", value)
+    if half:
+        raise InputError(
+            f"{name} has half a character (a lone surrogate, U+{ord(half[0]):04X}) "
+            f"at position {half.start()}.\nType or paste that character again.",
+            parameter=name,
+        )
+    return value
 
 
 def is_whole(value: object) -> bool:

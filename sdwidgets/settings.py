@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import math
-import re
 import secrets
 from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar
@@ -425,14 +424,7 @@ def _text(name: str, value: object) -> str:
             "A model reads about the first 75 words.",
             parameter=name,
         )
-    half = re.search("[\ud800-\udfff]", value)
-    if half:
-        raise InputError(
-            f"{name} has half a character (a lone surrogate, U+{ord(half[0]):04X}) "
-            f"at position {half.start()}.\nType or paste that character again.",
-            parameter=name,
-        )
-    return str(value)
+    return str(checks.whole_text(name, value))
 
 
 def _seeds(value: object) -> int | tuple[int, ...]:

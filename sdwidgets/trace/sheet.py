@@ -204,7 +204,7 @@ def _several(given: Any) -> list[Any]:
         return [given]
     try:
         return list(given)
-    except TypeError:  # a single thing
+    except Exception:  # a single thing, or one whose iteration fails
         return [given]
 
 

@@ -188,6 +188,16 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         unknown = [name for name in selections if name not in ("active", "panel", "side", "view")]
         if unknown:
             raise TypeError(f"Lab() has no selection {unknown[0]!r}.")
+        if model is not None:
+            checks.able("model", model, "autoencoder", "a model, as sdwidgets.load() returns it")
+        if not isinstance(autoencoders, (str, list, tuple, Mapping, type(None))):
+            raise InputError(
+                "autoencoders must be a list of names, or a dict of your own, got "
+                f"{checks.shown(autoencoders)}.",
+                parameter="autoencoders",
+            )
+        if studio is not None:
+            checks.able("studio", studio, "generate", "a Studio")
         workbench = Workbench(model)
         entries = {one.name: one for one in bundled_entries()}
         if model is not None and model.name != EMOJI.name:
@@ -304,6 +314,8 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         ``studio``: the Lab's own if None. The image is kept in ``sent``, too. Raises ``InputError``
         if there is no Studio or no image.
         """
+        if studio is not None:
+            checks.able("studio", studio, "generate", "a Studio")
         self.wait()
         return self._give(self._studio if studio is None else studio)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import anywidget
 import traitlets
 
+from .. import checks
 from ..checks import shortened
 from ..contract import numbered
 from ..errors import InputError
@@ -141,6 +142,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
         ``slots``: where the caller puts the run's steps; None if `add` takes them. ``number``: the
         number of a run that was shown before.
         """
+        checks.able("trace", trace, "steps", "a Trace; Trace.begun(run) makes one")
         with self.lock:
             self._runs += number is None
             self._run = self._runs if number is None else number
@@ -160,6 +162,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
 
     def add(self, step: Step | TraceStep, seconds: float | None = None) -> None:
         """Add a new step that took ``seconds``; None takes the time since the step before."""
+        checks.able("step", step, "denoised", "a step of a run")
         if not self._closed:
             self._slots.add(step, seconds)
 

@@ -70,7 +70,7 @@ def _text(name: str, value: Any, spec: Spec) -> str:
             f"got {checks.shown(value)}.",
             parameter=name,
         )
-    return value
+    return checks.whole_text(name, value)
 
 
 def _flag(name: str, value: Any, spec: Spec) -> bool:

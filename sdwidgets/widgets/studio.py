@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ipywidgets
 import traitlets
 
+from .. import checks
 from ..checks import shortened
 from ..configs import EMOJI
 from ..contract import PANELS
@@ -74,6 +75,8 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
     """Two results side by side, below the history; None unless two were chosen."""
 
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
+        if manager is not None:
+            checks.able("manager", manager, "submit", "a ModelManager")
         known = {"model", "image", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
         if unknown:
