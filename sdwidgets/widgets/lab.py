@@ -197,7 +197,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
                 parameter="autoencoders",
             )
         if studio is not None:
-            checks.able("studio", studio, "generate", "a Studio")
+            checks.able("studio", studio, "image", "a Studio")
         workbench = Workbench(model)
         entries = {one.name: one for one in bundled_entries()}
         if model is not None and model.name != EMOJI.name:
@@ -315,7 +315,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         if there is no Studio or no image.
         """
         if studio is not None:
-            checks.able("studio", studio, "generate", "a Studio")
+            checks.able("studio", studio, "image", "a Studio")
         self.wait()
         return self._give(self._studio if studio is None else studio)
 
