@@ -162,7 +162,10 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
 
     def add(self, step: Step | TraceStep, seconds: float | None = None) -> None:
         """Add a new step that took ``seconds``; None takes the time since the step before."""
-        checks.able("step", step, "denoised", "a step of a run")
+        self._add(checks.able("step", step, "denoised", "a step of a run"), seconds)
+
+    def _add(self, step: Step | TraceStep, seconds: float | None) -> None:
+        """Add whatever passes through: a run that is watched goes on, come what may."""
         if not self._closed:
             self._slots.add(step, seconds)
 
@@ -214,7 +217,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
     def _take(self, number: int, step: Step, seconds: float | None) -> None:
         with self.lock:
             if self._run == number:
-                self.add(step, seconds)
+                self._add(step, seconds)
                 self.flush()
 
     def _settle(self, number: int) -> bool:
