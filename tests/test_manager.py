@@ -364,7 +364,7 @@ def test_images_are_checked_at_once(manager: ModelManager, tmp_path: Path) -> No
         refused: Any = given
         states, error = told(manager, Request("one", Settings(), **refused))
         assert states == [] and error.parameter == parameter
-    few = Request("one", Settings(steps=30, strength=0.03), image=grey)
+    few = Request("one", Settings(steps=30, strength=0.01), image=grey)
     assert told(manager, few)[1].parameter == "strength"
     assert manager._worker is None
 
