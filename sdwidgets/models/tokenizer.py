@@ -19,7 +19,8 @@ from ..errors import CheckpointError, CheckpointNotFound
 from ..strict_json import parse_object
 
 END_OF_WORD = "</w>"
-LARGEST = 64 * 2**20  # bytes of a tokenizer's file; CLIP's have 1 to 4 million
+LARGEST = 16 * 2**20  # bytes of a tokenizer's file; CLIP's have 1 to 4 million
+MOST = 400_000  # values in it; CLIP's have up to 200,000
 
 # The special tokens, and CLIP's names for them.
 SPECIAL = {
@@ -281,7 +282,7 @@ def _json_if_there(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        return parse_object(_text(path), subject="its JSON is ")
+        return parse_object(_text(path), subject="its JSON is ", most=MOST)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
 

@@ -134,3 +134,14 @@ def test_a_pattern_of_a_file_is_not_used(folder: Path) -> None:
     data["normalizer"] = data["truncation"] = None
     write(folder / "tokenizer.json", **data)
     assert load_tokenizer(folder).encode("CAT,dog").tokens == ["cat</w>", ",</w>", "dog</w>"]
+
+
+def test_a_vocabulary_beyond_reason_is_refused_before_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_vocabulary(tmp_path)
+    many = ",".join(f'"{n}":{n}' for n in range(400_001))
+    (tmp_path / "vocab.json").write_text("{" + many + "}")
+    monkeypatch.setattr("json.loads", lambda *a, **b: pytest.fail("was parsed"))
+    with pytest.raises(CheckpointError, match="more than 400,000 values"):
+        load_tokenizer(tmp_path)
