@@ -27,7 +27,7 @@ from ..models.quantizer import codebook_usage, count_codes, perplexity
 from ..pixels import to_image, to_tensor
 from .adversary import Adversary, adaptive_weight, found_out, told_apart
 from .checkpoint import averaged
-from .data import Pictures
+from .data import Pictures, check_pictures
 from .identity import Fact, of_images
 from .loop import LARGEST_SEED, Average, Draw, placed
 from .scaling import absorb_shift, quieten, standardize
@@ -262,6 +262,7 @@ def autoencoder(
         real(name, value, 0, 1e6)
     if not l1 and not l2:
         raise InputError("Without l1 and l2 nothing ties a reconstruction to its original.")
+    check_pictures(pictures, "picture", "crops")
     whole("seed", seed, 0, LARGEST_SEED)
     place = device_of(device)
     with drawn_from(seed):

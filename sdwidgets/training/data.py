@@ -68,6 +68,19 @@ class Pictures(Protocol):
         ...
 
 
+def check_pictures(pictures: object, *methods: str) -> None:
+    """Raise InputError unless a training can take images from ``pictures``."""
+    if all(callable(getattr(pictures, name, None)) for name in ("__len__", *methods)):
+        if not len(pictures):  # type: ignore[arg-type]
+            raise InputError("There are no images to train on.", parameter="pictures")
+        return
+    raise InputError(
+        f"pictures must be images to train on, got {shown(pictures)}.\n"
+        "Make them with training.ImageFolder, training.Arrays or training.Scenes.",
+        parameter="pictures",
+    )
+
+
 # ------------------------------------------------------------------------- arrays
 
 

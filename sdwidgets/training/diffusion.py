@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_autoencoder
 from ..checkpoints.target import device_of
-from ..checks import whole
+from ..checks import real, whole
 from ..configs import (
     AutoencoderConfig,
     ClassConfig,
@@ -42,13 +42,14 @@ from ..pipeline import LatentDiffusion, fingerprint_of, noise_schedule
 from ..pixels import to_tensor
 from ..trace import fit_preview
 from .checkpoint import averaged
+from .data import check_pictures
 from .identity import Fact, of_captions, of_embedders, of_images, of_schedule
 from .latents import Latents, cached_latents
 from .loop import LARGEST_SEED, Average, Draw, placed
 from .losses import even_steps, min_snr_weight, noised, target
 from .order import sample_rows
 from .surroundings import drawn_from, settled
-from .text import new_text
+from .text import new_text, warn_of_cut
 
 if TYPE_CHECKING:
     from .data import Pictures
@@ -291,6 +292,10 @@ def diffusion(
     Raises InputError for arguments that do not fit together. The same arguments make the same task.
     To resume a training, make its task again and pass the checkpoint to `train`.
     """
+    check_pictures(pictures, "picture", "caption", "label")
+    if count is not None:
+        whole("count", count, 1, 10**12)
+    real("guidance_scale", guidance_scale, 0, 1e6)
     _check(prediction=prediction, min_snr=min_snr, dropout=dropout)
     whole("seed", seed, 0, LARGEST_SEED)
     place = device_of(device)
@@ -302,6 +307,8 @@ def diffusion(
     for each in embedders:
         learning = text != "frozen"
         each.model = each.model.to(place).train(learning).requires_grad_(learning)
+        if isinstance(each, TextEncoder):
+            warn_of_cut(each, pictures, min(len(pictures), count or MOST))
     shown = [prompt_of(embedders, pictures, i, random.Random(i)) or "" for i in range(SHOWN)]
 
     number = min(len(pictures), count or MOST)

@@ -17,6 +17,7 @@ import json
 import random
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checkpoints.target import device_of
-from ..checks import whole
+from ..checks import shortened, whole
 from ..configs import TextConfig
 from ..errors import InputError
 from ..models.clip import CLIPText, TextStates
@@ -38,7 +39,7 @@ from ..models.tokenizer import load_tokenizer
 from ..pixels import from_levels, to_levels, to_tensor
 from ..scenes import COLORS, OPPOSITE, RELATIONS, Glyphs, Placed, Scene, describe, render
 from .checkpoint import averaged
-from .data import scene_at
+from .data import check_pictures, scene_at
 from .identity import Fact, of_captions, of_images, of_tokenizer
 from .loop import LARGEST_SEED, Average, Draw
 from .order import sample_rows
@@ -129,6 +130,21 @@ def new_text(
     )  # fmt: skip
     with drawn_from(seed):
         return TextEncoder(config, CLIPText(config), tokenizer)
+
+
+def warn_of_cut(reader: TextEncoder, pictures: Pictures, count: int) -> None:
+    """Warn, with counts, if captions of the first ``count`` images are too long to be read whole.
+
+    Of many images, only the first 2,000 are looked at."""
+    seen = min(count, READ)
+    captions = [pictures.caption(number, random.Random(number)) for number in range(seen)]
+    ends = [cut for caption in captions for cut in reader.tokenize([caption]).cut if cut.strip()]
+    if ends:
+        warnings.warn(
+            f"{len(ends)} of {seen} captions are longer than the {reader.capacity} tokens that the"
+            f" text encoder reads; their ends are ignored, such as {shortened(ends[0], 40)!r}.",
+            stacklevel=3,
+        )
 
 
 class PictureEncoder(nn.Module):
@@ -323,10 +339,12 @@ def text(
     training, pass ``task.result()`` to `diffusion` as its ``encoder``.
     """
     whole("seed", seed, 0, LARGEST_SEED)
+    check_pictures(pictures, "picture", "caption")
     reader = new_text(pictures, width=width, layers=layers, heads=heads, seed=seed)
     with drawn_from(seed):
         model = Contrast(reader.config)
     count = min(len(pictures), count or 20_000)
+    warn_of_cut(reader, pictures, count)
     return TextTask(model.to(device_of(device)), reader, pictures, count, seed=seed)
 
 

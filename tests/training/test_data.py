@@ -2,6 +2,8 @@
 
 import json
 import random
+import sys
+import warnings
 import zlib
 
 import numpy as np
@@ -259,6 +261,130 @@ def test_floats_are_scaled_to_eight_bits():
 def test_eight_bits_are_taken_as_they_are_without_a_copy():
     images = np.zeros((2, 4, 4, 3), np.uint8)
     assert np.shares_memory(Arrays(images).picture(0), images)
+
+
+# ------------------------------------------------------------------------- others' conventions
+
+ROWS = [("a.png", "red"), ("b.png", "blue, and wide")]
+
+
+def as_table(name, columns, line="\n", start=""):
+    """The rows as a table in that format."""
+    if name.endswith("jsonl"):
+        lines = [json.dumps(dict(zip(columns, row, strict=True))) for row in ROWS]
+    else:
+        quoted = [(image, f'"{text}"') for image, text in ROWS]
+        between = "\t" if name.endswith("tsv") else ","
+        lines = [between.join(row) for row in (columns, *quoted)]
+    return (start + line.join([*lines, ""])).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.jsonl", as_table("metadata.jsonl", ("file_name", "text"))),
+        ("metadata.csv", as_table("metadata.csv", ("file_name", "text"))),
+        ("metadata.csv", as_table("metadata.csv", ("File_Name", "Caption "), "\r\n", "\ufeff")),
+        ("captions.tsv", as_table("captions.tsv", ("filename", "prompt"))),
+        ("captions.txt", as_table("captions.txt", ("image", "caption"))),
+        ("Metadata.JSONL", as_table("x.jsonl", ("image_path", "description"), "\r\n", "\ufeff")),
+    ],
+)
+@pytest.mark.parametrize("folder", ["", "train/", "some/where/"])
+def test_tables_are_found_by_the_names_that_others_give_them(put, tmp_path, name, content, folder):
+    for image, _ in ROWS:
+        put(f"{folder}{image}")
+    put(f"{folder}{name}", content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        pictures = ImageFolder(tmp_path, size=16)
+    assert [say(pictures, number) for number in range(2)] == [text for _, text in ROWS]
+    assert pictures.notices == {}
+
+
+@pytest.mark.parametrize("text", ["a.caption", "a.TXT", "a.png.txt", "A.txt"])
+@pytest.mark.parametrize("content", [b"red\r\n", b"\xef\xbb\xbfred", "red".encode("utf-16")])
+def test_texts_beside_are_found_by_the_names_that_others_give_them(put, tmp_path, text, content):
+    put("a.png")
+    put(text, content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert say(ImageFolder(tmp_path, size=16), 0) == "red"
+
+
+@pytest.mark.parametrize("listed", ["./A.PNG", "a.png", "cafe\u0301.png", "caf\u00e9.png"])
+def test_names_in_tables_need_not_be_written_alike(put, tmp_path, listed):
+    put("a.png" if "a.png" in listed.lower() else "caf\u00e9.png")
+    put("metadata.jsonl", json.dumps({"file_name": listed, "text": "red"}))
+    assert say(ImageFolder(tmp_path, size=16), 0) == "red"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names in another case are the same file there")
+def test_a_name_written_exactly_goes_before_one_that_is_alike(put, tmp_path):
+    for image in ("a.png", "A.png"):
+        put(image)
+    put("metadata.csv", "file_name,text\nA.png,upper\na.png,lower\n")
+    pictures = ImageFolder(tmp_path, size=16)
+    told = {name: say(pictures, number) for number, name in enumerate(pictures.names)}
+    assert told == {"A.png": "upper", "a.png": "lower"}
+
+
+def test_a_row_goes_before_the_text_beside_which_serves_images_without_a_row(put, tmp_path):
+    for name in ("a", "b"):
+        put(f"{name}.png")
+        put(f"{name}.txt", f"beside {name}")
+    put("metadata.jsonl", json.dumps({"file_name": "a.png", "text": ["red", "rose"]}))
+    with pytest.warns(UserWarning, match=r"1 files with texts or data are not used: a\.txt"):
+        pictures = ImageFolder(tmp_path, size=16)
+    assert pictures.captions == [("red", "rose"), ("beside b",)]
+
+
+def test_what_is_not_used_is_counted_and_named(put, tmp_path):
+    for name in "abc":
+        put(f"{name}.png")
+    for name, content in (
+        ("a.txt", "red"), ("lost.txt", "x"), ("labels.csv", "file_name,text\nb.png,blue\n"),
+        ("data.json", "{}"), ("README.md", "x"), ("metadata.csv", "name,words\nb.png,blue\n"),
+    ):  # fmt: skip
+        put(name, content)
+    with pytest.warns(UserWarning) as caught:
+        pictures = ImageFolder(tmp_path, size=16)
+    told = "\n".join(str(one.message) for one in caught)
+    assert "2 of 3 images have no caption: b.png, c.png" in told
+    assert "3 files with texts or data are not used: data.json, labels.csv, lost.txt" in told
+    assert "1 worth a look: metadata.csv (It is not used: line 2: no 'file_name'" in told
+    assert "pass captions='labels.csv'" in pictures.notices["labels.csv"]
+    assert "no image of its name" in pictures.notices["lost.txt"]
+    assert say(pictures, 0) == "red"
+
+
+def test_only_the_train_split_is_used_and_is_no_class(put, tmp_path):
+    for name in ("train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "validation/dog/d.png"):
+        put(name)
+    with pytest.warns(UserWarning, match="2 worth a look: test .Its images are another split: 1"):
+        pictures = ImageFolder(tmp_path, size=16)
+    assert pictures.names == ["train/cat/a.png", "train/dog/b.png"]
+    assert pictures.classes == ("cat", "dog")
+
+
+def test_folders_of_other_names_are_classes(put, tmp_path):
+    for name in ("train/a.png", "plane/b.png"):
+        put(name)
+    assert ImageFolder(tmp_path, size=16).classes == ("plane", "train")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links take rights there")
+def test_linked_folders_and_files_are_followed_and_circles_are_not(put, tmp_path):
+    put("elsewhere/a.png")
+    put("elsewhere/a.txt", "red")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cat").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "mine" / "b.png").symlink_to(tmp_path / "elsewhere" / "a.png")
+    (tmp_path / "elsewhere" / "back").symlink_to(tmp_path / "mine", target_is_directory=True)
+    with pytest.warns(UserWarning, match=r"1 of 2 images have no caption: b\.png"):
+        pictures = ImageFolder(tmp_path / "mine", size=16)
+    assert pictures.names == ["b.png", "cat/a.png"]
+    assert say(pictures, 1) == "red"
 
 
 def test_captions_and_labels_belong_to_their_pictures():

@@ -15,6 +15,7 @@ from sdwidgets.models.clip import CLIPText
 from sdwidgets.models.text import TextEncoder
 from sdwidgets.models.tokenizer import load_tokenizer
 from sdwidgets.scenes import OBJECTS, make_scene, plural
+from sdwidgets.training import autoencoder, diffusion
 from sdwidgets.training.loop import Plan, train
 from sdwidgets.training.text import (
     Contrast,
@@ -166,3 +167,26 @@ def test_twins_are_in_one_batch(vocabulary, glyphs):
     kept.load_state_dict(kept_weights(task.model.state_dict(), config), strict=True)
     ids = reader.tokenize(["a cat left of a car"]).ids
     assert torch.allclose(kept(ids).states, task.model(ids).states, atol=1e-5)
+
+
+def test_captions_that_are_too_long_are_counted():
+    words = " ".join(f"word{i}" for i in range(80))
+
+    class Long(Few):
+        def caption(self, number, rng):
+            return words if number < 5 else "short"
+
+    with pytest.warns(UserWarning, match="5 of 12 captions are longer than the 75 tokens"):
+        text(Long(), width=8, layers=1, heads=2, device="cpu")
+
+
+@pytest.mark.parametrize("pictures", [None, "folder", np.zeros((2, 8, 8, 3)), [], iter(())])
+def test_what_is_no_source_of_images_is_refused(pictures):
+    with pytest.raises(InputError, match="pictures must be images to train on"):
+        text(pictures)
+    with pytest.raises(InputError, match="pictures must be images to train on"):
+        diffusion(pictures)
+    with pytest.raises(InputError, match="pictures must be images to train on"):
+        autoencoder(pictures)
+    with pytest.raises(InputError, match="no images to train on"):
+        text(Few(count=0))
