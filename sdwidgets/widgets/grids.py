@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from ..checks import shortened
 from ..contract import NUMBERED
 from ..errors import ImageError
 from ..pictures import as_picture
@@ -24,6 +25,9 @@ LARGEST_SHEET = 28_000
 
 MOST_PICTURES = 256
 """Images on a sheet, at most."""
+
+LONGEST_PROMPT = 200
+"""Characters of a prompt on the page, at most."""
 
 
 def sheet(pictures: Any, columns: int | None = None) -> tuple[Image.Image, int, int]:
@@ -63,11 +67,19 @@ def _array(value: Any) -> Any:
     return np.asarray(value) if is_array else value
 
 
-def on_page(pictures: Any, step: int, columns: int | None) -> dict[str, Any]:
-    """A sheet for the page: its file, its size in pixels and in images, and the step's number."""
+def on_page(
+    pictures: Any, step: int, columns: int | None, prompts: Sequence[str] = ()
+) -> dict[str, Any]:
+    """A sheet for the page: its file, its size in pixels and in images, and the step's number.
+
+    The images have ``prompts`` in turn; none if all are empty."""
     whole, rows, columns = sheet(pictures, columns)
     file = smaller({"data": encode_png(whole), "type": "image/png"}, LARGEST_SHEET)
-    return file | {"step": step, "size": [*whole.size], "rows": rows, "columns": columns}
+    words = [shortened(prompt, LONGEST_PROMPT) for prompt in prompts]
+    count = min(len(words) and rows * columns, MOST_PICTURES) if any(words) else 0
+    told = [words[number % len(words)] for number in range(count)]
+    about = {"step": step, "size": [*whole.size], "rows": rows, "columns": columns}
+    return file | about | {"prompts": told}
 
 
 class Grids:

@@ -10,13 +10,14 @@ import io
 import math
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, TypeVar
 
 import anywidget
 import traitlets
 from PIL import Image
 
+from ..checks import shown
 from ..contract import numbered
 from ..daemon import start_daemon
 from ..ending import after_sigterm
@@ -118,15 +119,17 @@ class TrainingView(Living, anywidget.AnyWidget):
         every: int = 50,
         columns: int | None = None,
         samples_per_step: int | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> AnyView:
         """Train on a thread of its own; returns the view itself, at once.
 
         ``pictures()`` gives uint8 [N, H, W, 3] (or floats from 0 to 1, or a list of images),
         shown in rows of ``columns``. ``samples_per_step`` is the batch size; with it the
-        view shows samples per second. Raises Busy while another training goes on here, and if the
-        system has no thread to give.
+        view shows samples per second. ``prompts``: what the images were made for, in turn; by
+        default the ``prompts`` of the task whose method ``pictures`` is. Raises Busy while another
+        training goes on here, and if the system has no thread to give.
         """
-        run = Run(steps, pictures, every, columns, samples_per_step)
+        run = Run(steps, pictures, every, columns, samples_per_step, prompts)
         after_sigterm()
         with self.lock:
             self._show(run)
@@ -154,12 +157,13 @@ class TrainingView(Living, anywidget.AnyWidget):
         every: int = 50,
         columns: int | None = None,
         samples_per_step: int | None = None,
+        prompts: Sequence[str] | None = None,
     ) -> Watched:
         """The same steps, each shown as it passes, for your own loop; see `start`.
 
         While paused, the loop waits for its next step; after Stop there is none.
         """
-        run = Run(steps, pictures, every, columns, samples_per_step)
+        run = Run(steps, pictures, every, columns, samples_per_step, prompts)
 
         def watched() -> Generator[TrainStep, None, None]:
             with self.lock:
@@ -391,6 +395,7 @@ class Run:
         every: int,
         columns: int | None,
         samples: int | None,
+        prompts: Sequence[str] | None,
     ):
         if not isinstance(steps, Iterable):
             raise InputError(
@@ -405,6 +410,9 @@ class Run:
                 parameter="pictures",
             )
         self.steps, self.pictures = steps, pictures
+        if prompts is None:
+            prompts = getattr(getattr(pictures, "__self__", None), "prompts", ())
+        self.prompts = _checked_prompts(prompts)
         self.every = checked_count("every", every)
         self.columns = None if columns is None else checked_count("columns", columns)
         self.samples = None if samples is None else checked_count("samples_per_step", samples)
@@ -460,7 +468,7 @@ class Run:
     def make_pictures(self) -> dict[str, Any]:
         """A sheet of them, see `grids.on_page`."""
         assert self.pictures is not None and self.newest is not None
-        return on_page(self.pictures(), self.newest.index + 1, self.columns)
+        return on_page(self.pictures(), self.newest.index + 1, self.columns, self.prompts)
 
     def numbers(self) -> dict[str, Any]:
         """The page's numbers of the newest step; None for what is unknown or not finite."""
@@ -477,6 +485,15 @@ class Run:
             "left": _finite(max(left, 0.0)),
             "lr": _finite(float(step.lr)),
         }
+
+
+def _checked_prompts(prompts: object) -> tuple[str, ...]:
+    is_list = isinstance(prompts, Sequence) and not isinstance(prompts, str)
+    if not is_list or not all(isinstance(prompt, str) for prompt in prompts):  # type: ignore[attr-defined]
+        raise InputError(
+            f"prompts must be a list of texts, got {shown(prompts)}.", parameter="prompts"
+        )
+    return tuple(prompts)  # type: ignore[arg-type]
 
 
 def _finite(value: float) -> float | None:

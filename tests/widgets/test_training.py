@@ -8,7 +8,7 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -847,3 +847,37 @@ def test_a_stopped_training_can_be_gone_on_with(
         assert torch.equal(state["model"][name], value)
     again = next(iter(view.watch(train(line(), plan, file))))
     assert again.index == reached
+
+
+# ------------------------------------------------------------------------- prompts
+
+
+class Sampled:
+    """A task that makes images for prompts."""
+
+    prompts = ("a red car", "a blue tree", "x" * 300)
+
+    def samples(self) -> np.ndarray:
+        return np.zeros((4, 8, 8, 3), np.uint8)
+
+
+def test_images_carry_the_prompts_of_their_task() -> None:
+    view = TrainingView()
+    for _ in view.watch(steps(1), pictures=Sampled().samples):
+        pass
+    told = view.grid0["prompts"]
+    assert told == ["a red car", "a blue tree", "x" * 197 + "...", "a red car"]
+    for _ in view.watch(steps(1), pictures=Sampled().samples, prompts=["mine"]):
+        pass
+    assert view.grid0["prompts"] == ["mine"] * 4
+
+
+@pytest.mark.parametrize("prompts", [(), [""], ["", ""]])
+def test_images_without_prompts_carry_none(prompts: Sequence[str]) -> None:
+    assert on_page(np.zeros((4, 8, 8, 3), np.uint8), 1, None, prompts)["prompts"] == []
+
+
+@pytest.mark.parametrize("prompts", ["a car", [1], 5, {"a": 1}.items()])
+def test_prompts_are_a_list_of_texts(prompts: Any) -> None:
+    with pytest.raises(InputError, match="prompts must be a list of texts"):
+        TrainingView().watch(steps(1), prompts=prompts)

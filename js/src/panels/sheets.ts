@@ -5,7 +5,7 @@ import { nearest } from "../lib/curve";
 import { aria, h, on, svg, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
 import { clamp } from "../lib/numbers";
-import type { Sheet } from "../lib/sheets";
+import { type Sheet, spoken } from "../lib/sheets";
 import { PAUSE, PLAY } from "./transport";
 
 const TICK = 350; // ms per sheet while playing
@@ -23,7 +23,8 @@ export interface Sheets {
 export function sheets(changed: () => void): Sheets {
   const image = h("img", { class: "sdw-t-image", alt: "" });
   const lines = h("div", "sdw-t-lines");
-  const box = h("div", "sdw-t-box", image, lines);
+  const words = h("div", { class: "sdw-t-words", "aria-hidden": "true" }); // the image's alt says them
+  const box = h("div", "sdw-t-box", image, lines, words);
   const hint = h("p", "sdw-t-hint", "The images appear here");
   const stage = h("div", "sdw-t-stage", hint, box);
   const slider = h("input", { class: "sdw-v-slider", type: "range", min: 0, max: 1, value: 0 });
@@ -121,10 +122,11 @@ export function sheets(changed: () => void): Sheets {
     element.dataset.show = sheet === undefined ? "nothing" : "images";
     element.dataset.step = String(sheet?.step ?? 0);
     if (sheet !== undefined) {
-      const { width, height, rows, columns, step } = sheet;
+      const { width, height, rows, columns } = sheet;
       const url = made.get(sheet)?.url ?? "";
       if (image.src !== url) image.src = url;
-      image.alt = `images after step ${step}`;
+      image.alt = spoken(sheet);
+      label(sheet);
       vary(stage, "shape", `${width} / ${height}`);
       vary(stage, "wide", width >= height ? "100%" : "auto");
       vary(stage, "high", width >= height ? "auto" : "100%");
@@ -148,6 +150,20 @@ export function sheets(changed: () => void): Sheets {
       else thumb?.removeAttribute("aria-current");
     });
     if (!strip.contains(document.activeElement)) oneTabStop(sheet && made.get(sheet)?.thumb);
+  };
+
+  let labelled = ""; // the prompts in `words`
+  const label = ({ prompts, columns, rows }: Sheet) => {
+    const now = JSON.stringify([prompts, columns, rows]);
+    if (now === labelled) return;
+    labelled = now;
+    vary(words, "columns", `repeat(${columns}, minmax(0, 1fr))`);
+    vary(words, "rows", `repeat(${rows}, minmax(0, 1fr))`);
+    const cells = prompts.map((prompt) => {
+      const word = prompt ? [h("span", { class: "sdw-t-word", dir: "auto" }, prompt)] : [];
+      return h("div", { class: "sdw-t-tile", title: prompt }, ...word);
+    });
+    words.replaceChildren(...cells);
   };
 
   const forget = (kept: readonly Sheet[]) => {
