@@ -79,13 +79,13 @@ export function knobs(view: LabView): Knobs {
     element: h(
       "div",
       { class: "sdw-lab-column sdw-lab-knobs" },
-      h("h4", { class: "sdw-title" }, "Channels"),
+      h("p", { class: "sdw-title" }, "Channels"),
       channels,
-      h("h4", { class: "sdw-title" }, "All of it"),
+      h("p", { class: "sdw-title" }, "All of it"),
       all.element,
       noise.element,
       moves,
-      h("h4", { class: "sdw-title" }, "Principal directions, % of the variance"),
+      h("p", { class: "sdw-title" }, "Principal directions, % of the variance"),
       walks,
     ),
     show(edited) {
