@@ -59,6 +59,7 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
         client.execute()
     finally:  # a failed cell is easier to understand in the notebook
         nbformat.write(content, notebook)
+        sign(notebook)
 
     html = notebook.with_suffix(".html")
     html.write_text(_page(content), encoding="utf-8")
@@ -74,6 +75,23 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
     image = notebook.with_suffix(".png")
     image.write_bytes(base64.b64decode(images[-1]))
     return html, image
+
+
+def sign(notebook: Path) -> bool:
+    """Sign a notebook with the user's own key, as ``jupyter trust`` does; return whether it worked.
+
+    JupyterLab shows widgets only in notebooks that are trusted. It knows what was executed inside
+    of it; what was executed here was just as much the user's doing.
+    """
+    import nbformat
+    from nbformat.sign import NotebookNotary
+
+    try:
+        NotebookNotary().sign(nbformat.read(notebook, as_version=4))
+    except Exception as error:  # no folder to write to, no database
+        print(f"{notebook.name} cannot be signed; trust it in JupyterLab. {error}", flush=True)
+        return False
+    return True
 
 
 def _page(content: Any) -> str:

@@ -61,6 +61,48 @@ def test_a_page_has_a_widgets_still_and_needs_no_script_for_it(tmp_path: Path) -
     assert "data:image/png;base64,U3RpbGw=" in html.read_text()
 
 
+STUDIO = """
+import sdwidgets as sdw
+studio = sdw.Studio(prompt="a cat", seed=7, steps=2)
+studio
+"""
+RUN = """
+studio.generate()
+studio.wait()
+"""
+
+
+@pytest.mark.slow
+def test_what_it_executed_is_trusted_and_ends_with_the_image_of_the_studio(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    from nbformat.sign import NotebookNotary
+
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setenv("PYTHONPATH", str(Path(cli.__file__).parents[1]))
+    path = notebook(tmp_path / "lesson.ipynb", STUDIO, RUN, "studio.close()")
+    html, _ = cli.execute(path)
+    content = nbformat.read(path, as_version=4)
+    (output,) = content.cells[0].outputs
+    assert output.data["text/plain"].endswith(": done")
+    image = output.data["image/png"].replace("\n", "")
+    assert f"data:image/png;base64,{image}" in html.read_text().replace("\n", "")
+    assert NotebookNotary().check_signature(content)
+    content.cells[0].outputs[0].data["text/plain"] = "of somebody else"
+    assert not NotebookNotary().check_signature(content)
+
+
+def test_a_notebook_that_cannot_be_signed_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path / "file" / "data"))
+    assert not cli.sign(notebook(tmp_path / "lesson.ipynb", "1"))
+    assert "lesson.ipynb cannot be signed" in capsys.readouterr().out
+
+
 def test_a_failing_cell_is_kept_in_the_notebook(tmp_path: Path) -> None:
     from nbclient.exceptions import CellExecutionError
 

@@ -18,7 +18,8 @@ from sdwidgets.trace import Trace, read_settings
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
-VIEWERS = ("Viewer", "Denoising", "Attention", "Tokens", "Compare")
+VIEW = "application/vnd.jupyter.widget-view+json"
+WIDGETS = r"(Attention|Compare|Denoising|Lab|PictureView|Studio|Tokens|TrainingView|Viewer)\W"
 # The length of a lesson's training, and a shorter length for the tests.
 SHORTER = {"05_train_your_own": ("STEPS, COUNT = 1000, 1500", "STEPS, COUNT = 20, 40")}
 MEANT = ("it/s]", "skipped: notes.jpg")  # progress bars; a file that a lesson writes itself
@@ -98,20 +99,17 @@ def test_it_leaves_a_picture_or_a_record_that_can_be_used_again(
         assert Trace.load(record).complete
 
 
-def test_a_viewer_of_a_finished_run_has_a_picture_for_where_no_script_runs(
+def test_a_widget_has_an_image_of_its_end_for_where_no_script_runs(
     lesson: Path, executed: Any
 ) -> None:
     _, content = executed(lesson)
-    results = [
-        output.data
-        for cell in content.cells
-        for output in cell.get("outputs", ())
-        if output.output_type == "execute_result"
-    ]
-    viewers = [data for data in results if data["text/plain"].partition(":")[0] in VIEWERS]
-    if not viewers:
-        pytest.skip("no cell of this lesson ends in a viewer")
-    assert all("image/png" in data for data in viewers)
+    outputs = [output for cell in content.cells for output in cell.get("outputs", ())]
+    shown = [output.data for output in outputs if VIEW in output.get("data", ())]
+    ours = [data for data in shown if re.match(WIDGETS, data["text/plain"])]
+    assert ours  # each lesson has one
+    for data in ours:
+        assert "image/png" in data, data["text/plain"]
+        assert not data["text/plain"].endswith(": idle")
 
 
 def test_it_is_kept_without_outputs(lesson: Path) -> None:
