@@ -19,7 +19,7 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-WIDGETS = r"(Attention|Compare|Denoising|Lab|PictureView|Studio|Tokens|TrainingView|Viewer)\W"
+WIDGETS = r"(Attention|Compare|Denoising|Lab|PictureView|Studio|TrainingView|Viewer)\W"
 # The length of a lesson's training, and a shorter length for the tests.
 SHORTER = {"05_train_your_own": ("STEPS, COUNT = 1000, 1500", "STEPS, COUNT = 20, 40")}
 MEANT = ("it/s]", "skipped: notes.jpg")  # progress bars; a file that a lesson writes itself
@@ -107,9 +107,10 @@ def test_a_widget_has_an_image_of_its_end_for_where_no_script_runs(
     shown = [output.data for output in outputs if VIEW in output.get("data", ())]
     ours = [data for data in shown if re.match(WIDGETS, data["text/plain"])]
     assert ours  # each lesson has one
+    is_run = any("studio.generate()" in cell.source for cell in content.cells)
     for data in ours:
-        assert "image/png" in data, data["text/plain"]
-        assert not data["text/plain"].endswith(": idle")
+        if is_run or not data["text/plain"].endswith(": idle"):  # a Studio left to the reader
+            assert "image/png" in data, data["text/plain"]
 
 
 def test_it_is_kept_without_outputs(lesson: Path) -> None:

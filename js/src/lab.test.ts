@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls, FakeModel } from "../test/model";
+import { countedUrls, FakeModel, lose } from "../test/model";
 import lab from "./lab";
 import { pressed } from "./lab/chips";
 import { best, errorPixels, heatPixels, spot } from "./lab/comparison";
@@ -278,6 +278,28 @@ test("a kernel that does not answer is missed, until it does", () => {
   expect(one(".sdw-lab-status").textContent).toContain("No kernel answers");
   model.change({ state: "working" });
   expect(one(".sdw-lab-status").textContent).toBe("Working");
+});
+
+test("without a kernel no click takes the results away", async () => {
+  model.change({ state: "working", message: "" });
+  await lose(model);
+  const lost = "The kernel has ended: run the cell again.";
+  expect([root.dataset.state, one(".sdw-lab-status").textContent]).toEqual(["idle", lost]);
+  model.change({ state: "idle", message: "" });
+  expect(one(".sdw-lab-status").textContent).toBe("");
+  const before = all(".sdw-lab-cell[data-name]").length;
+  for (const each of [
+    ...all(".sdw-lab-chip"),
+    one("[data-value='256']"),
+    ...all(".sdw-lab-sample"),
+  ]) {
+    each.click();
+    expect(one(".sdw-lab-status").textContent).toBe(lost);
+    expect(all(".sdw-lab-cell[data-name]").length).toBe(before);
+  }
+  expect([model.state.chosen, model.state.side]).toEqual([["A", "B"], 128]);
+  one("[data-value=error]").click();
+  expect(model.state.view).toBe("error");
 });
 
 test("a place is asked about once the pointer rests", () => {

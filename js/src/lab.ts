@@ -14,6 +14,7 @@ import { NAMES } from "./lab/traits";
 import type { What } from "./lab/view";
 import { h, write } from "./lib/dom";
 import { takeFiles } from "./lib/files";
+import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import "./lab.css";
 
@@ -35,8 +36,13 @@ export function show(root: HTMLElement, view: Store): () => void {
   root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
   root.replaceChildren(...parts.map((part) => part.element));
 
-  const say = () => {
+  /** What the kernel says; work whose kernel is gone does not go on. */
+  const now = () => {
     const { state, message } = view.data;
+    return view.lost && state === "working" ? { state: "idle", message: LOST } : { state, message };
+  };
+  const say = () => {
+    const { state, message } = now();
     const wrong = view.said ? view.wrong : state === "error";
     const words = view.said || (state === "working" ? message || "Working" : message);
     write(status, wrong ? "" : words);
@@ -45,8 +51,8 @@ export function show(root: HTMLElement, view: Store): () => void {
   const update = (what: ReadonlySet<What>) => {
     for (const part of parts) part.update(what);
     if (what.has("state") || what.has("message")) say();
-    const { data, selection } = view;
-    root.dataset.state = data.state;
+    const { selection } = view;
+    root.dataset.state = now().state;
     root.dataset.panel = selection.panel;
     root.dataset.active = selection.active;
   };
@@ -63,6 +69,16 @@ const initialize: Initialize<Model> = ({ model }) => {
   return () => stores.forget(model);
 };
 
-const render: Render<Model> = ({ model, el }) => show(el, stores.of(model));
+const render: Render<Model> = ({ model, el }) => {
+  const view = stores.of(model);
+  const undo = show(el, view);
+  const leave = onConnection(model, (lost) => {
+    view.lost = lost;
+  });
+  return () => {
+    leave();
+    undo();
+  };
+};
 
 export default { initialize, render };

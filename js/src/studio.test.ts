@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls, FakeModel } from "../test/model";
+import { countedUrls, FakeModel, lose } from "../test/model";
 import { madeRun, nothingSelected, type Options } from "../test/runs";
 import studio from "./studio";
 
@@ -463,6 +463,29 @@ test("without an answer from the kernel it says so, and no longer once one comes
   expect([text(".sdw-status"), el.dataset.kernel]).toEqual(["", "here"]);
 });
 
+test("a kernel that ends in the middle of a run is said, and the newest step stays", async () => {
+  begin(1, 3);
+  refresh();
+  refresh();
+  await lose(model);
+  vi.advanceTimersByTime(20_000);
+  expect(text(".sdw-status")).toBe("The kernel has ended: run the cell again.");
+  expect([root.dataset.state, el.dataset.state, el.dataset.kernel]).toEqual([
+    "stopped",
+    "stopped",
+    "silent",
+  ]);
+  expect(el.dataset.frames).toBe("3");
+  expect(find<HTMLProgressElement>("progress").hasAttribute("value")).toBe(true);
+  for (const name of ["generate", "stop"]) {
+    const button = root.querySelector(`.sdw-${name}`);
+    expect(button?.getAttribute("aria-disabled")).toBe("true");
+  }
+  await lose(model, false);
+  expect([root.dataset.state, text(".sdw-status")]).toEqual(["running", "Denoising"]);
+  expect(kinds()).toEqual(["hello", "hello"]);
+});
+
 test("what the kernel sets is an answer, too", () => {
   model.change({ state: "loading", message: "Loading" });
   vi.advanceTimersByTime(20_000);
@@ -481,7 +504,7 @@ test("what is folded and what is wrong is said to those who cannot see it", asyn
   expect(field.getAttribute("aria-invalid")).toBe("true");
   field.parentElement?.classList.remove("sdw-wrong");
   await Promise.resolve();
-  expect(field.hasAttribute("aria-invalid")).toBe(false);
+  expect(field.getAttribute("aria-invalid")).toBe("false");
 });
 
 test("Ctrl-Enter anywhere in the Studio generates", () => {

@@ -34,12 +34,8 @@ function insideOf(view: Show, names: readonly string[]): Inside | undefined {
  * `mark`, which marks them with the state of the run, and `remove`.
  */
 function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
-  const find = (selector: string) => root.querySelector<HTMLElement>(selector);
   const all = (selector: string) => root.querySelectorAll(selector);
-  root.classList.add("sdw");
-  const dice = find(".sdw-dice");
-  if (dice) aria(dice, "label", dice.title || "random seed");
-  const stop = find(".sdw-stop");
+  const stop = root.querySelector(".sdw-stop");
   const ask = () => {
     if (isActive(view)) kernel.askToStop();
   };
@@ -51,8 +47,7 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
       aria(fold, "expanded", fold.classList.contains("mod-active"));
     }
     for (const field of all(".sdw-row :is(input, textarea, select)")) {
-      if (field.closest(".sdw-wrong")) aria(field, "invalid", true);
-      else field.removeAttribute("aria-invalid");
+      aria(field, "invalid", field.closest(".sdw-wrong") !== null);
     }
   };
   const changed = new MutationObserver(describe);
@@ -68,7 +63,8 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
       root.dataset.state = view.state;
       // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
       for (const button of all(".sdw-generate, .sdw-stop")) {
-        aria(button, "disabled", button.classList.contains("sdw-stop") !== isActive(view));
+        const idle = button.classList.contains("sdw-stop") !== isActive(view);
+        aria(button, "disabled", idle || kernel.lost);
       }
     },
     remove() {

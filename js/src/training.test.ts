@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls, FakeModel } from "../test/model";
+import { countedUrls, FakeModel, lose } from "../test/model";
 import training, { type Model } from "./training";
 
 const traits = (): Model & Record<string, unknown> => ({
@@ -119,6 +119,18 @@ test("without a kernel the last state stays and the silence is said", () => {
   expect(text(".sdw-t-status")).toContain("No kernel answers");
   state("running", "Training");
   expect(text(".sdw-t-status")).toBe("Training");
+});
+
+test("a kernel that ends in the middle is said, and nothing can be asked of it", async () => {
+  state("running", "Training");
+  await lose(model);
+  expect(text(".sdw-t-status")).toContain("The kernel has ended");
+  expect(el.dataset.state).toBe("stopped");
+  expect(one(".sdw-t-progress").hasAttribute("value")).toBe(true);
+  model.sent.length = 0;
+  one(".sdw-t-pause").click();
+  one(".sdw-t-stop").click();
+  expect(model.sent).toEqual([]);
 });
 
 test("the newest images are on show until another is chosen", () => {

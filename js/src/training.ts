@@ -86,6 +86,11 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
   let table = curveOf(undefined, []);
   let tableOf: unknown; // the trait value that `table` was read from
 
+  /** The state; a training whose kernel is gone does not go on. */
+  const stateNow = (): State => {
+    const { state } = model.get("run");
+    return kernel.lost && ACTIVE.includes(state) ? "stopped" : state;
+  };
   const numbers = () => model.get("numbers") ?? {};
   const number = (name: string) => {
     const value = numbers()[name];
@@ -113,7 +118,8 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
   });
 
   const say = () => {
-    const { state, message } = model.get("run");
+    const state = stateNow();
+    const { message } = model.get("run");
     const active = ACTIVE.includes(state);
     const waiting =
       asked && active && (unheard ? `${ASKED[asked]} once the cell has finished` : ASKED[asked]);
@@ -128,7 +134,7 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
   };
 
   const drawNumbers = () => {
-    const { state } = model.get("run");
+    const state = stateNow();
     const [step, steps] = [number("step"), number("steps")];
     const known = steps > 0;
     if (ACTIVE.includes(state) && !(step > 0)) progress.removeAttribute("value");
@@ -175,7 +181,7 @@ function trainingView(model: AnyModel<Model>, el: HTMLElement): () => void {
     draw();
   };
 
-  const kernel = new Kernel(model as unknown as AnyModel, () => say());
+  const kernel = new Kernel(model as unknown as AnyModel, () => draw());
   // anywidget types the names of events by trait; one loose signature serves them all here.
   const events = model as unknown as Record<"on" | "off", (name: string, handler: unknown) => void>;
   events.on("change", changed);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { FakeModel } from "../test/model";
+import { FakeModel, lose } from "../test/model";
 import { madeRun, nothingSelected, type Options } from "../test/runs";
 import { numbered } from "./lib/shared";
 import viewer from "./viewer";
@@ -632,4 +632,13 @@ test("what was selected last is saved on leaving", () => {
   scrub(2);
   for (const each of undo.splice(0)) each();
   expect(savedSteps().at(-1)).toBe(2);
+});
+
+test("a run whose kernel ends in the middle has stopped; one that is over stays as it is", async () => {
+  model.change({ ...traits({ steps: 8 }, 3), ...running });
+  await lose(model);
+  expect([el.dataset.state, el.dataset.frames]).toEqual(["stopped", "3"]);
+  expect(find(".sdw-v-status").textContent).toContain("The kernel has ended");
+  model.change(done);
+  expect([el.dataset.state, find(".sdw-v-status").textContent]).toEqual(["done", "Done in 1 s"]);
 });

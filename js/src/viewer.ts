@@ -3,6 +3,7 @@
 
 import type { Render } from "@anywidget/types";
 import { h, write } from "./lib/dom";
+import { onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import type { Show } from "./lib/show";
 import { initialize, type Model, stores } from "./lib/store";
@@ -71,8 +72,13 @@ const render: Render<Model> = ({ model, el }) => {
     undo();
     undo = show(el, view, model.get("panels") ?? []);
   };
+  // A run that was saved, or whose kernel has ended, in the middle.
+  const leave = onConnection(model, (lost) => {
+    view.lost = lost;
+  });
   model.on("change:panels", again);
   return () => {
+    leave();
     model.off("change:panels", again);
     undo();
   };

@@ -29,6 +29,7 @@ export class FakeModel extends Listened {
   readonly sent: State[] = []; // messages to the kernel
   readonly saved: State[] = []; // the traits at each message of them to the kernel
   kernel = true; // whether anyone hears
+  readonly widget_manager = { get_model: async () => ({ comm_live: this.kernel }) };
   readonly state: State;
 
   constructor(state: State) {
@@ -60,6 +61,13 @@ export class FakeModel extends Listened {
   #reach() {
     if (!this.kernel) throw new Error("no kernel");
   }
+}
+
+/** Does what ipywidgets does when a model loses its kernel, or finds it again. */
+export async function lose(model: FakeModel, lost = true) {
+  model.kernel = !lost;
+  model.emit("comm_live_update");
+  await vi.advanceTimersByTimeAsync(1);
 }
 
 /** Addresses of blobs that were made and not given back; until mocks are restored. */

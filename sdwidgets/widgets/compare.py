@@ -78,6 +78,7 @@ class Compare(Living, Selections, anywidget.AnyWidget):
     def show(self: AnyCompare, *traces: Trace) -> AnyCompare:
         """Show other runs and return the widget. Raises InputError unless there are 2 to 6."""
         _check_count(traces)
+        self._check_process()
         whole = films = _films(traces, LONGEST_SIDE, 1)
         ways = iter(SAVED_AS)
         while sum(map(len, films)) > SAVED:

@@ -49,11 +49,15 @@ class Cell(NamedTuple):
     execution: str
 
 
+def _shell() -> Any:
+    """The IPython that runs this; None outside of IPython."""
+    ipython = sys.modules.get("IPython")
+    return ipython.get_ipython() if ipython is not None else None
+
+
 def current_cell() -> Cell | None:
     """The cell being executed; None outside a notebook, or if the front end does not say."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    kernel = getattr(shell, "kernel", None)
+    kernel = getattr(_shell(), "kernel", None)
     if kernel is None:
         return None
     try:
@@ -65,9 +69,9 @@ def current_cell() -> Cell | None:
 
 def without_page() -> bool:
     """Whether code runs without a page: the requests of nbclient name no cell."""
-    ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return getattr(shell, "kernel", None) is not None and current_cell() is None and not in_colab()
+    return (
+        getattr(_shell(), "kernel", None) is not None and current_cell() is None and not in_colab()
+    )
 
 
 def display(data: dict[str, Any], metadata: dict[str, Any], name: str) -> None:
@@ -92,7 +96,7 @@ def replace_in_cell(widget: Closable) -> None:
     """Close the widgets that an earlier execution of the current cell made.
 
     A front end does not tell the kernel that a cell's output is gone. Without this, a widget whose
-    cell runs again would keep its run, comms and images forever.
+    cell runs again would keep its run, comms and images forever; so would IPython's history.
     """
     here = current_cell()
     if here is None:
@@ -106,6 +110,31 @@ def replace_in_cell(widget: Closable) -> None:
     for old in [ref() for ref in widgets]:
         if old is not None:
             old.close()
+            _forget_output(old)
+
+
+def _forget_output(value: object) -> None:
+    """Remove a value from IPython's history of outputs, ``Out`` and ``_``, which keeps it for ever.
+
+    The names that the user gave to it stay.
+    """
+    shell = _shell()
+    if shell is None:
+        return
+    outputs = shell.user_ns.get("_oh", {})
+    numbers = [number for number, one in outputs.items() if one is value]
+    for number in numbers:
+        del outputs[number]
+    for names in (shell.user_ns, shell.user_ns_hidden):
+        for name in (f"_{number}" for number in numbers):
+            if names.get(name) is value:
+                del names[name]
+        for name in ("_", "__", "___"):
+            if names.get(name) is value:
+                names[name] = ""
+    for name in ("_", "__", "___"):
+        if getattr(shell.displayhook, name, None) is value:
+            setattr(shell.displayhook, name, "")
 
 
 def in_colab() -> bool:

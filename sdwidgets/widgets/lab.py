@@ -8,7 +8,6 @@ This is the widget: its traits and public methods. `LabWork` computes, `Sources`
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -105,7 +104,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
     _css = Code("lab.css")
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
-    """Identifies this widget."""
+    """The model's id, by which a page asks for its kernel."""
 
     catalogue: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     """The autoencoders there are, as dicts with the fields of `lab.catalogue.Entry`."""
@@ -227,7 +226,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
             can_send=studio is not None,
             **selections,
         )
-        self.set_trait("uid", secrets.token_hex(8))
+        self.set_trait("uid", str(self.model_id))
         if self.active not in self.chosen and self.active:
             self.chosen = [*self.chosen[: MOST - 1], self.active]
         self.observe(self._reconcile, ["chosen", "active"])
@@ -245,6 +244,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
 
         Raises ``ImageError``; the image shown before then stays.
         """
+        self._check_process()
         self._take(self._sources.read(picture), second)
 
     def add(self, name: str, autoencoder: Autoencoder | str | os.PathLike[str]) -> None:
@@ -253,6 +253,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         """
         from ..lab.catalogue import entry, usable
 
+        self._check_process()
         own = usable(name, autoencoder)
         new = asdict(entry(name, own.config))
         with self._work.lock:
@@ -272,24 +273,29 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         """
         from ..lab.directions import MOST as MOST_DIRECTIONS
 
+        self._check_process()
         channels = self._entry["channels"]
         edit.check(channels, min(channels, MOST_DIRECTIONS))
         self._work.edit(lambda history: history.add(edit, live=live))
 
     def undo(self) -> None:
         """Undo the last step; does nothing if there is none."""
+        self._check_process()
         self._work.edit(lambda history: history.undo())
 
     def redo(self) -> None:
         """Redo the step that was undone last; does nothing if there is none."""
+        self._check_process()
         self._work.edit(lambda history: history.redo())
 
     def reset(self) -> None:
         """Remove all edits; this can be undone."""
+        self._check_process()
         self._work.edit(lambda history: history.reset())
 
     def swap(self) -> None:
         """Exchange the first and the second image; does nothing if there is no second."""
+        self._check_process()
         with self._work.lock:
             if self._sources.swap():
                 self._lay_out()
@@ -300,6 +306,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
 
         Raises ``InputError`` for a place outside the image.
         """
+        self._check_process()
         checks.choice("of", of, TOUCHED)
         with self._work.lock:
             if self.picture is None:
@@ -325,6 +332,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         Raises what went wrong, and ``TimeoutError`` after ``timeout`` seconds. Raises ``Busy`` in
         an observer of the Lab itself, where waiting would never end.
         """
+        self._check_process()
         wait(self._work.idle, timeout, what="The Lab", is_here=self._work.is_here)
         if self._work.error is not None:
             raise self._work.error.with_traceback(None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import Callable, Collection
 from typing import Any, ClassVar, NoReturn
 
@@ -11,7 +12,7 @@ import anywidget
 import ipywidgets
 from ipywidgets.widgets import widget as registry
 
-from ..errors import InputError
+from ..errors import Busy, InputError
 from . import kernel
 
 log = logging.getLogger(__name__)
@@ -30,10 +31,12 @@ class Living(ipywidgets.DOMWidget):
     _is_part: ClassVar[bool] = False  # of another widget, with which it is made and closed
     _parts: Collection[Any] = ()  # the widgets inside, which are closed with it
     _closed = False
+    _process = 0  # the one that made it, once it is made
     _redraws = False  # whether its output is replaced when its content changes
 
     def _begin(self) -> None:
         """Start to listen to pages; the last thing that ``__init__`` does."""
+        self._process = os.getpid()
         self.on_msg(self._hear)
         kernel.unpin(self, *self._parts)
         if not self._is_part:
@@ -128,7 +131,8 @@ class Living(ipywidgets.DOMWidget):
 
     def close(self) -> None:
         """End what goes on in the widget, and remove it from every page and every other widget."""
-        if self.comm is None:  # closed, or collected before it was made
+        forked = self._process not in (0, os.getpid())  # 0: it could not be made
+        if self.comm is None or forked:
             return
         self._closed = True
         try:
@@ -148,11 +152,21 @@ class Living(ipywidgets.DOMWidget):
                 if own is not None:  # they are widgets, too, and nothing else closes them
                     own.close()
 
+    def _check_process(self) -> None:
+        """Raise Busy in a process that was forked from the widget's, which has none of its threads.
+        There, whatever waits for them would wait for ever."""
+        if self._process != os.getpid():
+            raise Busy(
+                f"This {type(self).__name__} belongs to the process that made it; this is a fork.\n"
+                f"{self._instead}"
+            )
+
     def _end(self) -> None:
         """Stop what goes on, before the widget is closed."""
 
     def _check_open(self) -> None:
-        """Raise InputError if the widget is closed."""
+        """Raise InputError if the widget is closed, and Busy in a forked process."""
+        self._check_process()
         if self._closed:
             kind = type(self).__name__
             raise InputError(f"This {kind} is closed.\nMake a new one: sdw.{kind}()")

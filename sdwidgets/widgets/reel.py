@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 import threading
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import replace
@@ -65,7 +64,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
     """
 
     uid = traitlets.Unicode(read_only=True).tag(sync=True)
-    """Identifies this widget: its views in a page share what they have read."""
+    """The model's id: views in a page share what they have read, and ask for its kernel."""
 
     header: traitlets.Dict[str, Any] = traitlets.Dict().tag(sync=True)
     """Everything about the run except its steps (`trace.reel.header_of`); {} without a run."""
@@ -99,7 +98,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
         self._runs = 0  # numbers given so far
         self._pace, self._answer = Pace(), Answer(self._send_whole)
         super().__init__(**traits)
-        self.set_trait("uid", secrets.token_hex(8))
+        self.set_trait("uid", str(self.model_id))
         self._begin()
 
     # ------------------------------------------------------------------------------ from Python
@@ -125,6 +124,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
         else.
         """
         record = record_of(trace)
+        self._check_process()
         self._show(record)
         return self
 
@@ -143,6 +143,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
         number of a run that was shown before.
         """
         checks.able("trace", trace, "steps", "a Trace; Trace.begun(run) makes one")
+        self._check_process()
         with self.lock:
             self._runs += number is None
             self._run = self._runs if number is None else number

@@ -94,7 +94,8 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         self._shown = (*self.controls.rows, self.view, self.history)
         self._parts = (*self.controls.everything, self.view, self.history)
         super().__init__(self._shown, **settings)
-        self.add_class("sdw-studio")
+        for name in ("sdw", "sdw-studio"):
+            self.add_class(name)
         self._bind()
         self._begin()
         if manager is None:  # load what the first run needs while the page draws this
@@ -120,6 +121,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         Raises InputError for invalid settings; nothing is computed and the last image stays. Raises
         Busy while a run of this Studio is going on. The widget shows both errors, too.
         """
+        self._check_open()
         with self._lock:
             self._check_open()
             if self._goes_on():
@@ -168,6 +170,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         stops the run and raises KeyboardInterrupt. Raises Busy in an observer that the run itself
         calls, where waiting would never end.
         """
+        self._check_process()
         run = self._running
         if run is None:
             return None

@@ -64,6 +64,9 @@ class TrainingView(Living, anywidget.AnyWidget):
     _esm = Code("training.js")
     _css = Code("training.css")
 
+    uid = traitlets.Unicode(read_only=True).tag(sync=True)
+    """The model's id, by which a page asks for its kernel."""
+
     run: traitlets.Dict[str, Any] = traitlets.Dict({"id": 0, "state": "idle", "message": ""}).tag(
         sync=True
     )
@@ -91,6 +94,7 @@ class TrainingView(Living, anywidget.AnyWidget):
         self._pace = Pace(INTERVAL)
         self._answer = Answer(lambda: self.send({"kind": "hello"}))
         super().__init__(**kwargs)
+        self.set_trait("uid", str(self.model_id))
         self._begin()
 
     def set_state(self, sync_data: Any) -> None:
@@ -130,6 +134,7 @@ class TrainingView(Living, anywidget.AnyWidget):
         training goes on here, and if the system has no thread to give.
         """
         run = Run(steps, pictures, every, columns, samples_per_step, prompts)
+        self._check_open()
         after_sigterm()
         with self.lock:
             self._show(run)
@@ -166,6 +171,7 @@ class TrainingView(Living, anywidget.AnyWidget):
         run = Run(steps, pictures, every, columns, samples_per_step, prompts)
 
         def watched() -> Generator[TrainStep, None, None]:
+            self._check_open()
             with self.lock:
                 self._show(run)
                 run.passing = self._passing(run)
@@ -192,6 +198,7 @@ class TrainingView(Living, anywidget.AnyWidget):
         and raises KeyboardInterrupt. Raises Busy on the training's own thread, where waiting would
         never end.
         """
+        self._check_process()
         run = self._run
         if run is None:
             return

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import gc
 import importlib
+import os
 import pickle
 import pkgutil
 import random
+import signal
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +22,7 @@ from random_values import anything
 from small_autoencoders import KL, build, noise
 
 import sdwidgets.widgets
-from sdwidgets.errors import InputError
+from sdwidgets.errors import Busy, InputError
 from sdwidgets.widgets import (
     Attention,
     Compare,
@@ -300,6 +302,27 @@ def test_a_cell_run_many_times_leaves_one_widget(
     box.close()
 
 
+def test_a_cell_run_many_times_leaves_one_also_in_ipythons_history(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell()
+    executions = [0]
+    monkeypatch.setattr(kernel, "_made", {})
+    monkeypatch.setattr(kernel, "current_cell", lambda: kernel.Cell("cell", str(executions)))
+    monkeypatch.setattr(kernel, "_shell", lambda: shell)
+    shell.user_ns["PictureView"] = PictureView
+    for executions[0] in range(10):
+        shell.run_cell("view = PictureView()\nmine = view if _i == '' else mine\nview", True)
+    gc.collect()
+    living = [one for one in gc.get_objects() if isinstance(one, PictureView)]
+    assert shell.user_ns["view"] in living
+    assert shell.user_ns["Out"] == {10: shell.user_ns["view"]}
+    assert [one for one in living if one.comm is None] == [shell.user_ns["mine"]]
+    shell.user_ns["view"].close()
+
+
 # ------------------------------------------------------------------------------ as output
 
 
@@ -308,7 +331,7 @@ def test_it_appears_with_text_and_an_image_also_when_it_is_closed(make: Make, ki
     widget = make(kind)
     data, _ = widget._repr_mimebundle_()
     assert data["text/plain"].startswith(kind)
-    assert data["image/png"]
+    assert ("image/png" in data) == (kind != "Tokens")  # which are text
     assert data[VIEW]["model_id"] == widget.model_id
     widget.close()
     later, _ = widget._repr_mimebundle_()
@@ -342,7 +365,8 @@ def test_without_a_page_its_output_follows_it(
         widget.show(make("Viewer").trace)
         before = {}  # the same run
     assert outputs.keys() == {widget.model_id}
-    assert outputs[widget.model_id]["image/png"] != before.get("image/png")
+    if kind != "Tokens":  # which are text
+        assert outputs[widget.model_id]["image/png"] != before.get("image/png")
 
 
 # ------------------------------------------------------------------------------ copies
@@ -356,6 +380,49 @@ def test_it_cannot_be_copied_and_says_what_can(make: Make, kind: str, how: Any) 
     message = str(caught.value)
     assert "cannot be copied or pickled" in message
     assert len(message.splitlines()) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_in_a_forked_process_work_is_refused(make: Make) -> None:
+    widgets = [make(kind) for kind in KINDS]
+    trace = widgets[KINDS.index("Viewer")].trace
+
+    def tried() -> Iterator[str]:
+        for widget in widgets:
+            for call in (
+                lambda it: it.generate(),
+                lambda it: it.start([Step()]),
+                lambda it: next(it.watch([Step()])),
+                lambda it: it.show(*[trace] * (2 if isinstance(it, Compare) else 1)),
+                lambda it: it.show(noise(8, 8)),
+                lambda it: it.undo(),
+                lambda it: it.wait(1),
+            ):
+                try:
+                    call(widget)
+                except Busy as error:
+                    yield f"{type(widget).__name__}: {len(str(error).splitlines())} lines"
+                except (AttributeError, InputError):
+                    pass
+            widget.close()
+            yield f"{type(widget).__name__}: {'closed' if widget.comm is None else 'left alone'}"
+
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(WAIT)  # ends it if anything waits for ever
+        try:
+            os.write(writer, "\n".join(tried()).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answers:
+        said = answers.read().splitlines()
+    os.waitpid(child, 0)
+    for kind in KINDS:
+        assert f"{kind}: 2 lines" in said
+        assert f"{kind}: left alone" in said
+    assert all(widget.comm is not None for widget in widgets)
 
 
 # ------------------------------------------------------------------------------ messages

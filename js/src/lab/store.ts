@@ -4,6 +4,7 @@ import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "../lib/choices";
 import { LAB_SELECTION, MOST_AUTOENCODERS as MOST } from "../lib/contract";
 import { partsOf, refusal } from "../lib/files";
+import { LOST } from "../lib/kernel";
 import { valid } from "../lib/selection";
 import { oneForEach } from "../lib/shared";
 import { NAMES, read } from "./traits";
@@ -46,6 +47,7 @@ export class Store implements LabView {
   here: Here = { cell: undefined, pixel: undefined };
   said = ""; // the page's own message, in place of the kernel's
   wrong = false; // whether that is an error
+  #lost = false;
   readonly #model: AnyModel;
   readonly #raw = new Map<string, unknown>(); // the values of traits that `data` was read from
   readonly #listeners = new Set<(what: ReadonlySet<What>) => void>();
@@ -59,6 +61,16 @@ export class Store implements LabView {
     this.#read();
     this.selection = selectionOf(this.#get);
     (model as unknown as Events).on("change", this.#changed);
+  }
+
+  /** Whether the kernel is gone: what needs it is refused, so that the results stay. */
+  get lost() {
+    return this.#lost;
+  }
+  set lost(lost: boolean) {
+    if (lost === this.#lost) return;
+    this.#lost = lost;
+    this.#tell("state");
   }
 
   /** Leaves the model; choices that wait are sent. */
@@ -78,6 +90,10 @@ export class Store implements LabView {
     const next = changed(this.selection, change);
     const others = names(next).filter((name) => !same(next[name], this.selection[name]));
     if (others.length === 0) return;
+    if (this.#lost && others.some((name) => name !== "view" && name !== "panel")) {
+      this.#say(LOST);
+      return;
+    }
     this.#choices.set(Object.fromEntries(others.map((name) => [name, next[name]])));
     if (others.some((name) => name !== "view" && name !== "panel")) this.#wait();
     this.#changed(); // hosts report it, too, but not all of them at once
@@ -100,6 +116,10 @@ export class Store implements LabView {
   }
 
   send(message: Record<string, unknown>, buffers: ArrayBuffer[] = []) {
+    if (this.#lost) {
+      this.#say(LOST);
+      return;
+    }
     this.#wait();
     quietly(() => this.#model.send(message, undefined, buffers));
   }

@@ -19,6 +19,7 @@ export interface Show extends View {
   readonly message: string;
   readonly pictures: readonly Picture[];
   readonly own: boolean; // the images belong to the run on show, not to an earlier one
+  lost?: boolean; // the kernel is gone, and the run with it
   readonly shape?: Shape | undefined; // of the images to come, if known before the header
 }
 

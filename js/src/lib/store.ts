@@ -3,6 +3,7 @@
 import type { AnyModel, Initialize } from "@anywidget/types";
 import { bytes } from "./bytes";
 import { RUN_STATES } from "./contract";
+import { LOST } from "./kernel";
 import { Player } from "./player";
 import { type Frame, joined, nearest, type Packed, unpack } from "./reel";
 import { numbered, one, oneForEach, Shared } from "./shared";
@@ -136,6 +137,7 @@ export class Store extends Shared implements Show {
   pictures: readonly Picture[] = [];
   own = false;
   shape: Shape | undefined;
+  #lost = false;
   #latest: Said = this;
   #files: { id: unknown; pictures: Picture[] } | undefined; // full files, of which the traits hold smaller copies
   #begun = false;
@@ -145,6 +147,13 @@ export class Store extends Shared implements Show {
     super(model);
     this.follow();
     this.#begun = true;
+  }
+
+  /** A run whose kernel is gone does not go on. */
+  set lost(lost: boolean) {
+    if (lost === this.#lost) return;
+    this.#lost = lost;
+    if (this.read()) this.tell("data");
   }
 
   override remove() {
@@ -185,10 +194,12 @@ export class Store extends Shared implements Show {
   #said(): Said {
     const current = this.get("current");
     const value = this.get("pictures");
+    const state = isState(this.get("state")) ?? "idle";
+    const ended = this.#lost && isActive({ state });
     const whole = this.#files?.id === current ? this.#files?.pictures : undefined;
     return {
-      state: isState(this.get("state")) ?? "idle",
-      message: String(this.get("message") ?? ""),
+      state: ended ? "stopped" : state,
+      message: ended ? LOST : String(this.get("message") ?? ""),
       pictures: whole ?? (Array.isArray(value) ? (value as Picture[]) : []),
       own: typeof current !== "number" || current === this.reel.header?.run,
       shape: shapeIn(this.get("shape")),

@@ -52,6 +52,7 @@ export function forming(view: Show, kernel: Kernel): Forming {
 
   const update = (what: What) => {
     if (what !== "hover") {
+      view.lost = kernel.lost;
       if (!isActive(view)) kernel.stopped();
       setShape(element, shapeOf(view));
     }
