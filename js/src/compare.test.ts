@@ -76,7 +76,7 @@ test("runs stand side by side, each with its step", () => {
   expect(all(".sdw-c-run")).toHaveLength(2);
   expect(el.dataset.frames).toBe("5 5");
   expect(steps()).toEqual([4, 4]);
-  expect(texts(".sdw-c-where > :first-child")[0]).toBe("step 4 of 0–4 · σ 2.00");
+  expect(texts(".sdw-c-where > :first-child")[0]).toBe("step 4 (0–4) · σ 2.00");
 });
 
 test("runs of as many steps are locked by the step", () => {

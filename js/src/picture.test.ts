@@ -40,7 +40,7 @@ test("a run in someone's own loop is shown with its numbers, and then its image"
   const { header, frames } = madeRun();
   model.change({ header, frame0: frames[0], frame1: frames[1], state: "running" });
   expect([el.dataset.frames, el.dataset.show]).toEqual(["2", "preview"]);
-  expect(text(".sdw-numbers dd")).toBe("1 of 0–3");
+  expect(text(".sdw-numbers dd")).toBe("1 (0–3)");
   const data = new Uint8Array([1]);
   model.change({ pictures: [{ data, type: "image/png" }], current: 1, state: "done" });
   expect(el.dataset.show).toBe("picture");

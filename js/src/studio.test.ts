@@ -139,9 +139,9 @@ test("the Studio around the stage carries the state", () => {
 
 test("steps that come together are seen one after another, and counted", () => {
   begin(1, 4);
-  expect([el.dataset.frames, numbers()[0]]).toEqual(["1", "0 of 0–19"]);
+  expect([el.dataset.frames, numbers()[0]]).toEqual(["1", "0 (0–19)"]);
   refresh();
-  expect([el.dataset.frames, numbers()[0]]).toEqual(["4", "3 of 0–19"]);
+  expect([el.dataset.frames, numbers()[0]]).toEqual(["4", "3 (0–19)"]);
 });
 
 test("the end is shown only after all the steps before it", () => {
@@ -171,13 +171,13 @@ test("a page that comes in the middle shows all steps so far at once", () => {
   Object.assign(model.state, traits(3, 9), { state: "running", message: "Denoising" });
   undo = [studio.initialize({ model } as never) as () => void];
   draw();
-  expect([el.dataset.frames, numbers()[0], el.dataset.show]).toEqual(["9", "8 of 0–19", "preview"]);
+  expect([el.dataset.frames, numbers()[0], el.dataset.show]).toEqual(["9", "8 (0–19)", "preview"]);
 });
 
 test("the run says how long a step takes and how long the steps to come will", () => {
   begin(1, 4);
   refresh();
-  expect(numbers()).toEqual(["3 of 0–19", "8.50", "0.03 s", "0.48 s"]);
+  expect(numbers()).toEqual(["3 (0–19)", "8.50", "0.03 s", "0.48 s"]);
   vi.advanceTimersByTime(500);
   expect(numbers()[3]).toBe("0.00 s"); // it goes on while no step comes
   model.change({ state: "stopped", message: "Stopped" });
@@ -221,8 +221,8 @@ test.each(["stopped", "done"])(
 test("after a run the slider goes back through its steps, and ends in the image", () => {
   finish(1, 3);
   scrub(1);
-  expect([numbers()[0], text(".sdw-v-where")]).toEqual(["1 of 0–19", "step 1 of 0–19"]);
-  expect(find(".sdw-v-slider").getAttribute("aria-valuetext")).toBe("step 1 of 0–19, noise 9.50");
+  expect([numbers()[0], text(".sdw-v-where")]).toEqual(["1 (0–19)", "step 1 (0–19)"]);
+  expect(find(".sdw-v-slider").getAttribute("aria-valuetext")).toBe("step 1 (0–19), noise 9.50");
   expect(el.dataset.show).toBe("preview");
   scrub(2);
   expect(el.dataset.show).toBe("picture");

@@ -130,8 +130,8 @@ test("before the first run everything is in its place, and nothing is on show", 
 test("frames in the traits are counted, and the newest is on show", () => {
   model.change({ ...traits({}, 3), ...running });
   expect({ ...el.dataset }).toMatchObject({ state: "running", frames: "3", step: "2", run: "1" });
-  expect(text(".sdw-v-where")).toBe("step 2 of 0–3 · σ 5.00 · 0.03 s");
-  expect(slider().getAttribute("aria-valuetext")).toBe("step 2 of 0–3, noise 5.00");
+  expect(text(".sdw-v-where")).toBe("step 2 (0–3) · σ 5.00 · 0.03 s");
+  expect(slider().getAttribute("aria-valuetext")).toBe("step 2 (0–3), noise 5.00");
 });
 
 test("a view drawn later shows the same, and what one selects the other shows", () => {
@@ -416,7 +416,7 @@ test("noisy latents are drawn through the factors of the header", () => {
     [128, 191, 255],
     [191, 255, 128],
   ]);
-  expect(canvas.getAttribute("aria-label")).toBe("noisy latents, step 0 of 0–3");
+  expect(canvas.getAttribute("aria-label")).toBe("noisy latents, step 0 (0–3)");
 });
 
 test("the change is against the step before, and says how strong it is shown", () => {

@@ -15,10 +15,10 @@ const NOTCH = 30; // pixels of the wheel per step
 export const PLAY = "M4 2.5v11l9-5.5z";
 export const PAUSE = "M4 2.5h3v11h-3zM9 2.5h3v11h-3z";
 
-/** "step 7 of 0–19": steps are numbered as in Python, where `trace.steps[7]` is this one. */
+/** "step 7 (0–19)": steps are numbered as in Python, where `trace.steps[7]` is this one. */
 export function stepWords({ index }: Frame, header: Header | undefined): string {
   const last = Math.max((header?.steps ?? 0) - 1, index);
-  return last > 0 ? `step ${index} of 0–${last}` : "step 0";
+  return last > 0 ? `step ${index} (0–${last})` : "step 0";
 }
 
 export function transport(view: Show): Panel {
