@@ -38,9 +38,7 @@ def test_a_lesson_runs_and_is_accessible(
     expect(widgets).to_have_count(LESSONS[lesson])
     texts = notebook.page.locator(".jp-RenderedMarkdown")
     found = [line for one in [*widgets.all(), *texts.all()] for line in violations(one)]
-    [w.screenshot(path=f"/tmp/lx/nb7-{lesson}-{i}.png") for i, w in enumerate(widgets.all())]
     assert found == [], "\n".join(found)
-    [w.screenshot(path=f"/tmp/lx/nb7-{lesson}-{i}.png") for i, w in enumerate(widgets.all())]
     # Notebook 7 raises an error of its own as it loads JupyterLab's settings.
     ours = [one for one in notebook.problems if "blob:" in one or "/static/notebook/" not in one]
     assert ours == []
