@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { countedUrls, FakeModel } from "../test/model";
 import history from "./history";
+import { LOST } from "./lib/kernel";
 
 const file = () => new Uint8Array([1, 2, 3]);
 const entry = (id: number, more: object = {}) => ({
@@ -65,6 +66,31 @@ test("the buttons act on the result on show", () => {
     { kind: "pin", id: 2, other: 0 },
     { kind: "delete", id: 2, other: 0 },
   ]);
+});
+
+test("the focus stays in the history when the last result goes", () => {
+  for (const place of [() => thumbs()[0], () => button("Delete")]) {
+    model.change({ entries: [entry(1)], current: 1 });
+    place()?.focus();
+    model.change({ entries: [], current: -1 });
+    expect(document.activeElement).toBe(find(".sdw-hint"));
+  }
+});
+
+test("a kernel that is gone is said once something is asked of it", async () => {
+  model.change({ entries: [entry(1), entry(2)], current: 2 });
+  model.kernel = false;
+  model.emit("comm_live_update");
+  await new Promise((done) => setTimeout(done));
+  expect(find(".sdw-hint").textContent).toBe("");
+  thumbs()[1]?.focus();
+  thumbs()[1]?.dispatchEvent(new KeyboardEvent("keydown", { key: "Delete", bubbles: true }));
+  expect(find(".sdw-hint").textContent).toBe(LOST);
+  expect(document.activeElement).toBe(thumbs()[1]);
+  expect(model.sent).toEqual([]);
+  model.kernel = true;
+  model.emit("comm_live_update");
+  await vi.waitFor(() => expect(find(".sdw-hint").textContent).toBe(""));
 });
 
 test("without a result on show the buttons do nothing", () => {

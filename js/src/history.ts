@@ -6,6 +6,7 @@ import { quietly } from "./lib/choices";
 import type { ASKS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
 import { enlarged } from "./lib/enlarged";
+import { LOST, onConnection } from "./lib/kernel";
 import { isShortcut, keepKeys, roving } from "./lib/keys";
 import "./history.css";
 
@@ -33,10 +34,16 @@ const HINTS = {
 };
 
 const render: Render<Model> = ({ model, el }) => {
-  const ask = (kind: Kind, id: number, other = 0) => quietly(() => model.send({ kind, id, other }));
+  let lost = false;
+  let refused = false; // something was asked of a kernel that is gone
+  const ask = (kind: Kind, id: number, other = 0) => {
+    refused = lost;
+    if (lost) show();
+    else quietly(() => model.send({ kind, id, other }));
+  };
   const row = h("div", { class: "sdw-strip", role: "toolbar", "aria-label": "Earlier images" });
   const oneTabStop = roving(row);
-  const hint = h("p", { class: "sdw-hint", role: "status" });
+  const hint = h("p", { class: "sdw-hint", role: "status", tabindex: -1 });
   const urls: string[] = [];
   let shown: Entry[] = [];
   let comparing = false;
@@ -64,7 +71,7 @@ const render: Render<Model> = ({ model, el }) => {
   const remove = ({ id }: Entry) => {
     const at = shown.findIndex((entry) => entry.id === id);
     const next = shown[at + 1] ?? shown[at - 1];
-    if (focused() === String(id) && next) thumb(next.id)?.focus();
+    if (focused() === String(id) && next && !lost) thumb(next.id)?.focus();
     ask("delete", id);
   };
   const pin = ({ id }: Entry) => ask("pin", id);
@@ -136,6 +143,7 @@ const render: Render<Model> = ({ model, el }) => {
   function show() {
     const now = entries();
     const was = focused();
+    const hadFocus = el.contains(document.activeElement);
     if (!isShown(now)) {
       const isNew = now.at(-1)?.id !== shown.at(-1)?.id;
       forget();
@@ -172,7 +180,9 @@ const render: Render<Model> = ({ model, el }) => {
       element?.toggleAttribute("data-out", isOut);
       if (element) aria(element, "disabled", isOut);
     }
-    write(hint, comparing ? HINTS.compare : now.length === 0 ? HINTS.none : "");
+    const words = comparing ? HINTS.compare : now.length === 0 ? HINTS.none : "";
+    write(hint, refused ? LOST : words);
+    if (now.length === 0 && hadFocus) hint.focus(); // what had it is gone or hidden
   }
 
   const heard = (message: unknown, buffers: readonly unknown[]) => {
@@ -180,6 +190,11 @@ const render: Render<Model> = ({ model, el }) => {
     if (kind === "images" && Array.isArray(images)) opened.fill(id, images, buffers);
   };
   const stopKeeping = keepKeys(el);
+  const leave = onConnection(model, (now) => {
+    lost = now;
+    refused &&= lost;
+    show();
+  });
   show();
   model.on("change:entries", show);
   model.on("change:current", show);
@@ -189,6 +204,7 @@ const render: Render<Model> = ({ model, el }) => {
     model.off("change:current", show);
     (model as AnyModel).off("msg:custom", heard);
     stopKeeping();
+    leave();
     opened.remove();
     forget();
   };

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { countedUrls, FakeModel } from "../test/model";
+import { LOST } from "./lib/kernel";
 import start from "./start";
 
 let model: FakeModel;
@@ -96,6 +97,56 @@ test("a file dropped anywhere on the Studio goes to the kernel, in parts", async
   ]);
   model.change({ thumbnail: new Uint8Array([1]) });
   expect(text(".sdw-start-said")).toBe("");
+});
+
+test("the same file again is opened, too, although no trait changes", async () => {
+  await Promise.resolve();
+  give(root, "drop", [file()]);
+  await settled();
+  expect(el.getAttribute("aria-busy")).toBe("true");
+  model.emit("msg:custom", { kind: "taken" }, []);
+  expect([text(".sdw-start-said"), el.getAttribute("aria-busy")]).toEqual(["", "false"]);
+});
+
+test("of two files, the later one is sent, whichever is read first", async () => {
+  await Promise.resolve();
+  const slow = file(3, "slow.png");
+  let read = (_: ArrayBuffer) => {};
+  const waiting = new Promise<ArrayBuffer>((done) => {
+    read = done;
+  });
+  vi.spyOn(slow, "arrayBuffer").mockReturnValue(waiting);
+  give(root, "drop", [slow]);
+  give(root, "drop", [file(3, "quick.png")]);
+  await settled();
+  read(new ArrayBuffer(3));
+  await waiting;
+  await new Promise((done) => setTimeout(done));
+  expect(model.sent.map(({ name }) => name)).toEqual(["quick.png"]);
+});
+
+test("a kernel that is gone is said, also while a file is on its way", async () => {
+  await Promise.resolve();
+  give(root, "drop", [file()]);
+  await settled();
+  model.kernel = false;
+  model.emit("comm_live_update");
+  await vi.waitFor(() => expect(text(".sdw-error")).toBe(LOST));
+  expect([text(".sdw-start-said"), el.getAttribute("aria-busy")]).toEqual(["", "false"]);
+  const count = model.sent.length;
+  give(root, "drop", [file()]);
+  button("Start from noise").click();
+  expect([text(".sdw-error"), model.sent.length]).toEqual([LOST, count]);
+});
+
+test("a slider in somebody's hand stays where it is while something else changes", () => {
+  const slider = find<HTMLInputElement>("input[type=range]");
+  slider.value = "0.5";
+  slider.dispatchEvent(new Event("input"));
+  model.change({ note: "20 x 10 pixels" });
+  expect([slider.value, text("output")]).toEqual(["0.5", "0.50"]);
+  model.change({ strength: 0.3 });
+  expect([slider.value, text("output")]).toEqual(["0.3", "0.30"]);
 });
 
 test("a pasted image is taken, but text that is pasted into a field stays text", async () => {

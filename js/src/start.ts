@@ -1,11 +1,12 @@
 // The image that the Studio's runs start from: opened, dropped or pasted, shown, and removed.
 
-import type { Render } from "@anywidget/types";
+import type { AnyModel, Render } from "@anywidget/types";
 import { addressOf, type Binary, bytes } from "./lib/bytes";
 import { quietly } from "./lib/choices";
 import { type ASKS, FITS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
 import { partsOf, refusal, takeFiles } from "./lib/files";
+import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { whenPlaced } from "./lib/placed";
 import "./start.css";
@@ -30,8 +31,16 @@ const SHAPING: Record<(typeof FITS)[number], string> = {
 };
 
 const render: Render<Model> = ({ model, el }) => {
-  const ask = (kind: Kind, more: object = {}, data: ArrayBuffer[] = []) =>
-    quietly(() => model.send({ kind, ...more }, undefined, data));
+  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
+  let lost = false;
+  const say = (words: string, wrong = true) => {
+    said = { words, wrong };
+    show();
+  };
+  const ask = (kind: Kind, more: object = {}, data: ArrayBuffer[] = []) => {
+    if (lost) say(LOST);
+    else quietly(() => model.send({ kind, ...more }, undefined, data));
+  };
   const button = (words: string, title: string, act: () => void) => {
     const made = h("button", { class: "sdw-button", title }, words);
     on(made, "click", act);
@@ -51,22 +60,19 @@ const render: Render<Model> = ({ model, el }) => {
     if (file) open(file);
     input.value = ""; // so that the same file can be opened again
   });
-  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
+  let newest: File | undefined;
   const open = (file: File) => {
-    const problem = refusal(file);
-    said = {
-      words: problem ?? `Opening ${file.name || "the image"}`,
-      wrong: problem !== undefined,
-    };
-    show();
-    if (problem !== undefined) return;
+    newest = file;
+    const problem = lost ? LOST : refusal(file);
+    if (problem !== undefined) return say(problem);
+    say(`Opening ${file.name || "the image"}`, false);
     partsOf(file, false).then(
       (parts) => {
+        if (file !== newest) return; // a smaller file that came later is read sooner
         for (const { message, data } of parts) ask("file", message, [data]);
       },
       () => {
-        said = { words: `${file.name || "The file"} cannot be read.`, wrong: true };
-        show();
+        if (file === newest) say(`${file.name || "The file"} cannot be read.`);
       },
     );
   };
@@ -94,7 +100,6 @@ const render: Render<Model> = ({ model, el }) => {
     picture,
     h("div", "sdw-start-words", note, shape),
     strength,
-    remove,
   );
 
   // --------------------------------------------------------------- a file with settings inside
@@ -113,12 +118,13 @@ const render: Render<Model> = ({ model, el }) => {
   const status = h("p", { class: "sdw-start-said", role: "status", dir: "auto" });
   const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
   el.classList.add("sdw", "sdw-start");
-  el.replaceChildren(choose, input, image, offer, status, error);
+  el.replaceChildren(choose, input, remove, image, offer, status, error);
 
   // ------------------------------------------------------------------------------------ show
 
   let url = "";
   let drawn: unknown;
+  let share: number | undefined;
   const forget = () => URL.revokeObjectURL(url);
   function show() {
     const thumbnail = model.get("thumbnail");
@@ -130,13 +136,16 @@ const render: Render<Model> = ({ model, el }) => {
       if (there) picture.src = url;
       else picture.removeAttribute("src");
     }
-    image.hidden = !there;
+    image.hidden = remove.hidden = !there;
     write(note, model.get("note") ?? "");
     shape.hidden = !model.get("reshaped");
     fit.value = model.get("fit");
-    const share = model.get("strength");
-    slider.value = String(share);
-    write(value, share.toFixed(2));
+    const now = model.get("strength");
+    if (now !== share) {
+      share = now; // not whenever something else changes: the slider may be in somebody's hand
+      slider.value = String(share);
+      write(value, share.toFixed(2));
+    }
     const words = model.get("offer") ?? "";
     offer.hidden = words === "";
     write(found, words);
@@ -155,6 +164,12 @@ const render: Render<Model> = ({ model, el }) => {
   };
   show();
   model.on("change", heard);
+  // The same file again changes nothing, so the kernel also says that it has taken a file.
+  (model as AnyModel).on("msg:custom", heard);
+  const leave = onConnection(model, (now) => {
+    lost = now;
+    if (lost && said && !said.wrong) say(LOST);
+  });
   let letGo = () => {};
   const placed = whenPlaced(el, (root) => {
     root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
@@ -163,6 +178,8 @@ const render: Render<Model> = ({ model, el }) => {
   const free = keepKeys(el);
   return () => {
     model.off("change", heard);
+    (model as AnyModel).off("msg:custom", heard);
+    leave();
     placed();
     letGo();
     free();

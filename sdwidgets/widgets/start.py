@@ -121,13 +121,19 @@ class StartView(Living, FromPage, anywidget.AnyWidget):
             part = Part.of(message, buffers)
         except InputError:
             return  # our page does not send it
-        data = self._upload.add(part)
-        if data is None:
-            return
+        try:
+            data = self._upload.add(part)
+            if data is not None:
+                self._take_file(data, part.name)
+        finally:
+            if part.part == part.parts - 1:
+                self.send({"kind": "taken"})  # even if nothing has changed
+
+    def _take_file(self, data: bytes, name: str) -> None:
         found = found_in(data)
         self._offered = data if found else b""
         if found:
-            self.say(offer=f"{part.name} was made with: {found}")
+            self.say(offer=f"{name} was made with: {found}")
         else:
             self._use(data)
 

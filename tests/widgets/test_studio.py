@@ -433,6 +433,18 @@ def test_an_image_file_of_the_page_is_started_from(studio: Studio, say: Say) -> 
     assert studio.image is None
 
 
+@pytest.mark.parametrize("data", [png_of(Image.new("RGB", (8, 8))), b"no image"])
+def test_every_file_is_answered_even_if_nothing_changes(
+    studio: Studio, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = studio.controls.start
+    answers: list[Any] = []
+    monkeypatch.setattr(start, "send", lambda message, buffers=None: answers.append(message))
+    for count in (1, 2):
+        send(studio, data)
+        assert answers == [{"kind": "taken"}] * count
+
+
 @pytest.mark.parametrize(
     ("data", "size", "words"),
     [(b"no image", None, "cannot be read"), (b"", None, "cannot be read"),
