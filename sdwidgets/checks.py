@@ -77,14 +77,14 @@ def able(name: str, value: T, member: str, said: str) -> T:
 
 
 def path(name: str, value: object) -> Path:
-    """Return ``value`` as a path if it is a text or a path; whether anything is there is open.
+    """Return ``value`` as a path if it is a text or a path; nothing has to exist there.
 
     "~" is the user's own folder.
     """
     try:
         found = os.fspath(value)  # type: ignore[call-overload]
         os.fsencode(found)  # fails for half a character
-    except Exception:  # objects may say anything
+    except Exception:  # __fspath__ may raise anything
         found = None
     if not isinstance(found, str) or "\0" in found:
         raise InputError(
@@ -110,7 +110,7 @@ def function(name: str, value: object) -> None:
 
 
 def instance(name: str, value: object, kind: type, example: str) -> None:
-    """Check that ``value`` is of the class; ``example`` says where one comes from."""
+    """Check that ``value`` is of the class; ``example`` says how to get such an object."""
     if not isinstance(value, kind):
         raise InputError(
             f"{name} must be a {kind.__name__}, got {shown(value)}.\n{example}", parameter=name

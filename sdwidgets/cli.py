@@ -80,8 +80,8 @@ def execute(notebook: Path) -> tuple[Path, Path | None]:
 def sign(notebook: Path) -> bool:
     """Sign a notebook with the user's own key, as ``jupyter trust`` does; return whether it worked.
 
-    JupyterLab shows widgets only in notebooks that are trusted. It knows what was executed inside
-    of it; what was executed here was just as much the user's doing.
+    JupyterLab shows widgets only in trusted notebooks, and trusts by itself only those that it
+    executed. The user executed this one, too, though outside of JupyterLab.
     """
     import nbformat
     from nbformat.sign import NotebookNotary
@@ -89,7 +89,10 @@ def sign(notebook: Path) -> bool:
     try:
         NotebookNotary().sign(nbformat.read(notebook, as_version=4))
     except Exception as error:  # no folder to write to, no database
-        print(f"{notebook.name} cannot be signed; trust it in JupyterLab. {error}", flush=True)
+        print(
+            f"{notebook.name} cannot be signed: {error}\nTrust it in JupyterLab to see widgets.",
+            flush=True,
+        )
         return False
     return True
 

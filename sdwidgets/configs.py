@@ -17,7 +17,7 @@ Prediction = Literal["eps", "v", "x0", "flow"]
 PredictionSource = Literal["", "config", "file", "family", "caller", "training"]
 """How it was decided what a model predicts: its config file says so ("config"), the file of its
 weights does ("file"), neither does and its family's usual one is taken ("family"), it was asked for
-("caller"), or it was trained here ("training"); "" is not known."""
+("caller"), or it was trained here ("training"); "" means unknown."""
 Spacing = Literal["leading", "trailing", "linspace", "karras"]
 Join = Literal["tokens", "width"]
 

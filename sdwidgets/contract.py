@@ -88,7 +88,7 @@ LAB_SELECTION: Mapping[str, Spec] = {
 """The traits of the lab that a page may set, beside the autoencoders shown."""
 
 FITS = ("crop", "pad", "stretch")
-"""The ways to bring a start image of another shape to the run's, as in `settings.FITS`."""
+"""How a start image of another shape is fitted to the run's, as in `settings.FITS`."""
 
 PANELS = ("denoising", "attention", "tokens")
 """The panels of a viewer."""

@@ -2,8 +2,8 @@
 
 An assertion in a CUDA kernel (an index out of range) or an illegal memory access destroys the
 process's context on that GPU: every later call there fails, with the same message or another, until
-the process is restarted. So the first such error is told as what it is, and further work on that
-device is refused before it is tried.
+the process is restarted. So the first such error is raised as `DeviceLost`, and later work on that
+device is refused before it begins.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def check_device(device: torch.device) -> None:
 
 class OnDevice:
     """A ``with`` block that works on a device. Raises ``DeviceLost`` if the device fails for good
-    in it, and before it if that has happened already."""
+    inside the block, or has failed before."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -74,6 +74,6 @@ def _name(device: torch.device) -> str:
 def _explained(device: torch.device) -> DeviceLost:
     return DeviceLost(
         f"{device} has failed for good: {_lost[_name(device)]}.\n"
-        "Nothing can run on it any more in this process, whatever is tried.\n"
-        "Restart the kernel; what is saved in files is not affected."
+        "Nothing more can run on it in this process.\n"
+        "Restart the kernel; saved files are not affected."
     )

@@ -1,9 +1,9 @@
-"""What is going on when the process ends: it is asked to end, and waited for.
+"""Work in the background ends, and is waited for, when the process ends.
 
 Python stops daemon threads wherever they are. A thread that is inside torch then aborts the whole
 process ("terminate called without an active exception"), and the exit code is lost. A training
-loses what it has learnt since its last checkpoint. So whoever works in the background registers
-here how to end it.
+loses what it has learnt since its last checkpoint. So all work in the background is registered
+here, with how to end it.
 
 ``sys.exit``, an exception and the end of a script are followed by `atexit`'s functions, of which
 ours is one. SIGTERM ends a process at once; while a training goes on, it does so after the
@@ -126,4 +126,4 @@ def _quietly(call: Callable[..., object], *args: object) -> None:
     try:
         call(*args)
     except Exception:
-        log.warning("What goes on could not be ended.", exc_info=True)
+        log.warning("Background work could not be ended.", exc_info=True)

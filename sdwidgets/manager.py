@@ -70,8 +70,8 @@ class Job:
     ``id``: a unique number. ``request``: the request, with its settings as checked. ``state``:
     "queued", "loading", "running", and at the end "done", "stopped" or "error". ``message``: what
     it is doing, or how it ended, in words ("Waiting for another run", "Importing PyTorch"); ""
-    where there is nothing to say. ``ahead``: how many jobs come before it while it is queued, with
-    the one that is being done. ``error``: the exception of a failed run, without its frames, which
+    where there is nothing to say. ``ahead``: the number of jobs before it in the queue, with the
+    running one. ``error``: the exception of a failed run, without its frames, which
     would keep the run's tensors alive; ``traceback``: the frames as text.
     """
 
@@ -328,9 +328,9 @@ class ModelManager:
         ``on_step`` is called with each `Step`, ``on_state`` with each state, ``on_message`` with
         each new ``Job.message``. All are called on the worker thread (while the job is queued, also
         on the caller's and on others that cancel jobs). What they raise is logged and ends nothing.
-        Raises ``InputError`` (``ImageError`` for images) for what is no request and for settings
-        that no model takes, or not this one if it is loaded; ``Busy`` after `close` and in a forked
-        process. Image files are read before this returns.
+        Raises ``InputError`` (``ImageError`` for images) if it is no request, and for settings that
+        no model takes, or that its model does not take if it is loaded; ``Busy`` after `close` and
+        in a forked process. Image files are read before this returns.
         """
         self._check_process()
         if not isinstance(request, Request):
@@ -413,9 +413,9 @@ class ModelManager:
     def _check_process(self) -> None:
         if self._process != os.getpid():
             raise Busy(
-                "This process was forked from the one whose ModelManager this is: neither its\n"
-                "thread nor its models work here. Start processes with multiprocessing's 'spawn'\n"
-                "method, and create a ModelManager in each."
+                "This ModelManager belongs to the process from which this one was forked.\n"
+                "Its thread and its models do not work here. Start processes with\n"
+                "multiprocessing's 'spawn' method, and create a ModelManager in each."
             )
 
     def _check_open(self) -> None:

@@ -1,5 +1,5 @@
-"""What a person should know about a run before it starts: settings that do nothing or are not what
-they seem, and sizes that the model was not trained on."""
+"""Notices of a run, known before it starts: settings without effect or with a surprising one, and
+sizes that the model was not trained on."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def _about_strength(settings: Settings) -> Iterator[str]:
     if abs(effective - settings.strength) > 1e-9:
         taken = settings.steps - settings.skipped_steps
         yield (
-            f"Strength {settings.strength:g} of {settings.steps} steps is {taken} whole steps: "
-            f"strength {effective:g} in effect."
+            f"Strength {settings.strength:g} was rounded to whole steps, {taken} of "
+            f"{settings.steps}: strength {effective:g} in effect."
         )
 
 
@@ -60,7 +60,7 @@ def _about_no_guidance(settings: Settings) -> Iterator[str]:
     if settings.guidance_rescale:
         idle.append("guidance_rescale")
     if idle:
-        yield f"Without guidance (above 1), {' and '.join(idle)} had no effect."
+        yield f"Without guidance (a scale above 1), {' and '.join(idle)} had no effect."
 
 
 def _about_size(settings: Settings, config: ModelConfig) -> Iterator[str]:

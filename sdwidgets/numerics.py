@@ -1,4 +1,4 @@
-"""Checks of tensors: of what is given for one, whether numbers are finite, names of types."""
+"""Checks of tensors: shape and type, finite values; names of types."""
 
 from __future__ import annotations
 

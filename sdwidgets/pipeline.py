@@ -279,10 +279,10 @@ class LatentDiffusion:
     def decode(self, latents: Tensor | np.ndarray, *, tiled: bool = False) -> list[Image.Image]:
         """The images of clean latents [B, C, h, w], decoded one at a time to save memory.
 
-        ``tiled``: also in parts of 32 x 32 cells, which needs less memory still; the images differ
-        slightly, most where parts meet. If half precision overflows in the decoder, it decodes
-        again in float32. Raises NumericsError if that does not help, and InputError for what are no
-        latents.
+        ``tiled``: decode each in tiles of 32 x 32 cells, which needs still less memory; the images
+        differ slightly, most where tiles meet. If half precision overflows in the decoder, it
+        decodes again in float32. Raises NumericsError if that does not help, and InputError if
+        ``latents`` have another shape or type.
         """
         checks.flag("tiled", tiled)
         parameter = next(self.autoencoder.parameters())

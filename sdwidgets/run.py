@@ -44,8 +44,8 @@ MPS_TENSOR = 2**32 - 1
 """Bytes of the largest tensor on Apple's GPU; beyond, Metal ends the process."""
 
 IN_TILES = (
-    "Memory ran out when the image was decoded, so it was decoded in tiles; where they meet, it may"
-    " differ slightly."
+    "Memory ran out while the image was decoded, so it was decoded in tiles; it may differ slightly"
+    " where they meet."
 )
 
 
@@ -118,7 +118,7 @@ class Run(Iterator[Step]):
         except StopIteration:
             raise
         except BaseException:
-            self.last = None  # out of memory, nothing may stay
+            self.last = None  # when memory runs out, no tensor may stay alive
             raise
         self.seconds.append(time.perf_counter() - began)
         self.last = step
@@ -126,8 +126,8 @@ class Run(Iterator[Step]):
 
     def __reduce__(self) -> NoReturn:
         raise InputError(
-            "A run is being made by a model, so it cannot be copied or sent.\n"
-            "Send its record, Trace.of(run), or its settings, run.settings."
+            "A run uses a model while it goes on, so it cannot be copied or pickled.\n"
+            "Take its record, Trace.of(run), or its settings, run.settings."
         )
 
     def close(self) -> None:
@@ -328,7 +328,7 @@ def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
     asked = model.config, *settings.size, settings.batch_size
     if model.device.type == "mps" and (largest := largest_tensor(*asked)) > MPS_TENSOR:
         raise OutOfMemory(
-            f"Apple's GPU has no tensors above {amount(MPS_TENSOR)}; this run needs one of "
+            f"Apple's GPU takes no tensor above {amount(MPS_TENSOR)}; this run needs one of "
             f"{amount(largest)}.\n{_smaller(model, settings)}"
         )
     free = available_memory(model.device)

@@ -446,8 +446,8 @@ def _seed(value: object) -> int:
     if is_whole(value) and LIMITS["seed"][1] < value < 2**64:  # type: ignore[operator]
         raise InputError(
             f"seed must be 0 to {LIMITS['seed'][1]}, got {shown(value)}.\n"
-            "A generator reads 32 bits of a seed, so larger ones would repeat images:\n"
-            f"elsewhere, this one makes that of {value % 2**32}.",  # type: ignore[operator]
+            "The generator reads 32 bits only, so larger seeds would repeat images.\n"
+            f"Give {value % 2**32}, which makes the same image.",  # type: ignore[operator]
             parameter="seed",
         )
     return _whole("seed", value)

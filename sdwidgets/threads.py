@@ -49,8 +49,8 @@ def threads_for(network: nn.Module, positions: int) -> Iterator[None]:
     is affected, and its previous number is restored at the end. The block has no effect for
     networks on a GPU, nor if the user has chosen a number (see `preferences.Options`).
 
-    In a forked process, there is one thread from then on: a second one would wait for ever for the
-    OpenMP threads of the process that was forked.
+    In a forked process, torch computes with one thread from then on: with more, it would wait for
+    ever for the OpenMP threads of the parent process.
     """
     if os.getpid() != _PROCESS:
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""A GPU that has failed for good: told as what it is, and not tried again.
+"""A GPU that has failed for good: it is named, and not tried again.
 
 The errors are texts that CUDA gives; a hook of the model raises them on the CPU.
 """

@@ -257,7 +257,7 @@ def test_every_effective_strength_means_itself(steps: int) -> None:
 
 
 def test_a_seed_beyond_a_generators_bits_is_refused_with_the_one_that_it_repeats() -> None:
-    with pytest.raises(InputError, match="makes that of 7") as caught:
+    with pytest.raises(InputError, match="Give 7, which makes the same image") as caught:
         Settings(seed=2**32 + 7).checked()
     assert len(str(caught.value).splitlines()) == 3 and caught.value.parameter == "seed"
     with pytest.raises(InputError):

@@ -1,4 +1,4 @@
-"""What a run was asked and what made it, in words: a name and a text for each setting."""
+"""The settings and sources of a run in words: a name and a text for each."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NONE = "none"
 
 
 def headline(record: Record) -> str:
-    """The prompt on one line, or what to call a run without one."""
+    """The prompt on one line, or a title for a run without one."""
     return " ".join(record.prompt.split()) or "A run of a diffusion model"
 
 
 def summary(record: Record) -> list[str]:
-    """The settings that a person asks for first, briefly: "seed 7", "20 steps", ..."""
+    """The most important settings, briefly: "seed 7", "20 steps", ..."""
     settings = record.settings
     count = record.expected or len(record.steps)
     parts = [f"{count} steps" if count != 1 else "1 step"]
@@ -37,10 +37,10 @@ def summary(record: Record) -> list[str]:
 
 
 def about(record: Record) -> list[tuple[str, str]]:
-    """All settings and sources: (name, text), texts of several lines among them.
+    """All settings and sources as (name, text); a text may have several lines.
 
-    The names are those of `Settings`, without underscores. Prompts that are empty are "none"; what
-    else is not known is left out. Reads the files of the model's sources if they are small (see
+    The names are those of `Settings`, without underscores. Empty prompts are "none"; unknown
+    values are left out. Reads the files of the model's sources if they are small (see
     `hashed`).
     """
     settings = record.settings

@@ -9,22 +9,22 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 INK = "#797979"
-"""The grey of texts on a screen: its contrast is 4.3, to white as to the black of dark themes."""
+"""The grey of texts on a screen: its contrast is 4.3 on white and on the black of dark themes."""
 
 
 class Sheet(Figure):
     """A figure made without pyplot: not among its open figures, but shown at the end of a cell.
 
-    On a screen, whose colours are not known, it has no paper, and its texts are grey. Files get
-    white paper and the texts' own colours (`write`).
+    On a screen, whose colours are not known, it has no background, and its texts are grey. Files
+    get a white background and the texts' own colours (`write`).
     """
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, facecolor="none", **kwargs)
-        self._own: list[tuple[Text, str]] = []  # each text and its colour on paper
+        self._own: list[tuple[Text, str]] = []  # each text and its colour in files
 
     def write(self, x: float, y: float, text: str, *, color: str = "black", **look: Any) -> None:
-        """Write a text in the first axes, in that colour on paper; ``look`` is that of `Text`."""
+        """Write a text in the first axes; ``color`` is for files, ``look`` for `Text`."""
         written = self.axes[0].text(x, y, text, color=INK, usetex=False, **look)
         self._own.append((written, color))
 
@@ -41,7 +41,7 @@ class Sheet(Figure):
                 text.set_color(INK)
 
     def on_screen(self, dpi: float) -> bytes:
-        """A PNG without paper, at ``dpi`` pixels per inch."""
+        """A PNG without a background, at ``dpi`` pixels per inch."""
         buffer = io.BytesIO()
         super().savefig(buffer, format="png", dpi=dpi, transparent=True)
         return buffer.getvalue()

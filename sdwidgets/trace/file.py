@@ -179,7 +179,7 @@ def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
         header = start + file.read(max(8 + length - len(start), 0))
         _digest_place(header)
         if header.count(b'"data_offsets"') > TENSOR_LIMIT or header.count(b",") > VALUE_LIMIT:
-            raise _Unreadable("has more parts than any recording")  # which parsing would make
+            raise _Unreadable("has more parts than any recording")  # before parsing creates them
         parsed = parse_object(header[8 : 8 + length], subject=_JSON)
         promised = 8 + length + _body(parsed)
         if promised != size:

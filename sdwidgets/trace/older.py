@@ -1,6 +1,6 @@
-"""Settings that version 0.1 wrote, in the words of today, so that they make the same images.
+"""Settings of version 0.1, converted so that they make the same images today.
 
-A record says the format of its settings, but for the first one. In that:
+Records name the format of their settings, except those in the first format. In that one:
 
 - The schedule "default" was the grid of the model's config, which is "config" today.
 - A seed's bits above 32 had no effect.

@@ -74,9 +74,7 @@ PAGE = """\
 </html>
 """
 
-ABSENT = (
-    "<p>Where words looked was not recorded: a run with <code>attention=True</code> shows it.</p>\n"
-)
+ABSENT = "<p>Attention was not recorded: a run with <code>attention=True</code> shows it.</p>\n"
 """Instead of the panel for attention."""
 
 POLICY = (

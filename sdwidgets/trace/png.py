@@ -31,7 +31,7 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
     """What is written into an image's file; see `Trace.record`."""
     picture = checks.index("picture", picture, record.batch_size)
     settings = record.settings
-    # steps of someone's own have no seed, and may be more images than the settings say
+    # a caller's own steps have no seed, and may have more images than the settings say
     if settings.seed is not None and picture < settings.batch_size:
         settings = settings.of_picture(picture)
     made: dict[str, Any] = {
@@ -65,12 +65,12 @@ def png(record: Record, picture: int = 0) -> bytes:
 
 
 def save_png(record: Record, path: str | os.PathLike[str], picture: int = 0) -> Path:
-    """Write that PNG; see `Trace.save_image`."""
+    """Write the PNG of `png`; see `Trace.save_image`."""
     path = checks.path("path", path)
     if path.suffix.lower() not in ("", ".png"):
         raise InputError(
             f"An image with its settings inside is a PNG, not {checks.shown(path.suffix)}.\n"
-            "Give a name that ends in .png; trace.image.save(...) writes other formats, without.",
+            "Give a name that ends in .png; trace.image.save(...) writes others, without settings.",
             parameter="path",
         )
     return write_file(path, png(record, picture))

@@ -123,7 +123,7 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
     try:
         taken.extend(_iterated(steps))
         if not taken and run_of(steps) is not None and getattr(run, "last", None) is not None:
-            taken.append(run.last)  # type: ignore[attr-defined]  # the others were taken before
+            taken.append(run.last)  # type: ignore[attr-defined]  # all were taken before
         check_steps(taken)
         images = tuple(run.pictures(taken[-1])) if taken else ()
     except BaseException:
@@ -146,7 +146,7 @@ def finished(kind: type[R], steps: Iterable[Step], run: Recordable | None = None
 def _iterated(steps: Iterable[Step]) -> Iterator[Step]:
     try:
         return iter(steps)
-    except Exception:  # objects may say anything
+    except Exception:  # __iter__ may raise anything
         raise InputError(
             f"steps must be a run or a list of its steps, got {checks.shown(steps)}.",
             parameter="steps",

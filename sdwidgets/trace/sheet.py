@@ -51,8 +51,8 @@ def contact_sheet(
 ) -> Sheet:
     """A matplotlib figure of steps x views, for papers and notebooks; its text stays text.
 
-    In files it has white paper and black text. In a notebook it has no paper, so that it can be
-    read in light and dark themes.
+    In files it has a white background and black text. In a notebook it has no background, so that
+    it can be read in light and dark themes.
 
     ``steps``: how many, spread evenly over the run, or a list of their indices in the run (0, 1,
     ..., or -1 for the last). Each has a column; the last column is the final image. ``views``:

@@ -95,8 +95,9 @@ def recorded(
 
 
 def check_steps(steps: Iterable[Step]) -> None:
-    """Raise InputError for what is no step, and for a noise level that is none, in someone's own
-    loop."""
+    """Raise InputError unless all are steps with possible noise levels.
+
+    A caller's own loop may pass anything."""
     for step in steps:
         if not all(hasattr(step, name) for name in _NEEDED):
             raise InputError(

@@ -71,7 +71,7 @@ export const LAB_SELECTION = {
   view: { kind: "choice", default: "rebuilt", among: ["rebuilt", "error", "slider"] },
 } as const;
 
-/** The ways to bring a start image of another shape to the run's, as in `settings.FITS`. */
+/** How a start image of another shape is fitted to the run's, as in `settings.FITS`. */
 export const FITS = ["crop", "pad", "stretch"] as const;
 
 /** The panels of a viewer. */
