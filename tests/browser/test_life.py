@@ -114,7 +114,6 @@ def test_saved_in_the_middle_and_reopened_without_a_kernel(
     notebook = in_the_middle(load_notebook, server)
     notebook.save()
     notebook.shut_down()
-    says_that_it_is_lost(notebook)
     notebook.load()
     expect(notebook.find(".sdw-lab")).to_be_visible()
     says_that_it_is_lost(notebook)
@@ -161,7 +160,7 @@ def test_what_held_a_closed_widget_is_saved_and_shown_again(load_notebook: Open)
     }
     assert mentioned <= models.keys()
     notebook.load()
-    expect(notebook.page.get_by_text("a label")).to_be_visible()
-    expect(notebook.page.get_by_text("beside it")).to_be_visible()
+    expect(notebook.page.get_by_text("a label", exact=True)).to_be_visible()
+    expect(notebook.page.get_by_text("beside it", exact=True)).to_be_visible()
     expect(notebook.page.locator(".sdw-viewer")).to_have_count(1)
     assert notebook.problems == []
