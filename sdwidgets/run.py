@@ -264,8 +264,8 @@ class Run(Iterator[Step]):
         if dtype != "float32":
             remedy = "Load the model with dtype='float32'."
         return (
-            f"The {component} gave NaN or infinity at step {step.index + 1} of {len(self)} "
-            f"in {dtype}.\n{remedy}"
+            f"The {component} gave NaN or infinity at step {step.index} of {len(self)} "
+            f"(counted from 0) in {dtype}.\n{remedy}"
         )
 
     def _memory_message(self) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import math
@@ -9,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +22,12 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
+import sdwidgets as sdw
 from sdwidgets import run as running
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.diffusion import PREDICTIONS, SAMPLERS, Prediction, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
+from sdwidgets.lab import Noise
 from sdwidgets.models import text
 from sdwidgets.models.attention import LOOK
 from sdwidgets.models.text import TextEncoder
@@ -552,7 +556,7 @@ def test_nan_in_a_step_stops_there_and_is_named(tiny_model: LatentDiffusion) -> 
     tiny_model.unet.conv_out.register_forward_hook(nan_at(1))
     run = tiny_model.sample("a cat", **SETTINGS)
     next(run)
-    with pytest.raises(NumericsError, match=r"UNet .* step 2 of 3 in float32"):
+    with pytest.raises(NumericsError, match=r"UNet .* step 1 of 3 .* in float32"):
         next(run)
 
 
@@ -615,6 +619,31 @@ def state() -> tuple[Any, ...]:
         random.getstate(),
         np.random.get_state()[1].tolist(),  # noqa: NPY002
     )
+
+
+def test_no_call_touches_global_random_state(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    folder = sdw.save(tiny_model, tmp_path / "model")
+    image = Image.new("RGB", (64, 64), "red")
+    before = state()
+    loaded = sdw.load(folder, device="cpu")
+    assert state() == before, "load"
+    latents = loaded.encode(Image.new("RGB", (16, 16), "red"))
+    assert state() == before, "encode"
+    loaded.decode(latents)
+    loaded.decode(latents, tiled=True)
+    assert state() == before, "decode"
+    trace = loaded.generate("a cat", attention=True, **{**SETTINGS, "seed": None})
+    trace.ablate("cat")
+    trace.save(tmp_path / "a.sdtrace")
+    Trace.load(tmp_path / "a.sdtrace").heat_map("cat")
+    trace.animation(tmp_path / "a.gif")
+    trace.export_html(tmp_path / "a.html")
+    assert state() == before, "trace"
+    with contextlib.closing(sdw.Lab(image, autoencoders=["VQ-f8"], side=64)) as lab:
+        lab.edit(Noise(0.5))
+        lab.panel = "between"
+        lab.wait()
+    assert state() == before, "lab"
 
 
 @pytest.mark.parametrize("ending", ["success", "failure", "stop"])

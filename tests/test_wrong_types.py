@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from PIL import Image
 
 import sdwidgets as sdw
 from sdwidgets.errors import InputError, SDWidgetsError
+from sdwidgets.lab import Knock
 from sdwidgets.pipeline import LatentDiffusion
 
 
@@ -52,6 +54,7 @@ def calls(model: LatentDiffusion, folder: Path) -> dict[str, Callable[[Any], Any
     schedule = model.schedule
     manager = sdw.ModelManager()
     viewer, compare = sdw.Viewer(trace), sdw.Compare(trace, trace)
+    lab = sdw.Lab()
     found: dict[str, Callable[[Any], Any]] = {
         **{
             f"Settings {name}": lambda value, name=name: sdw.Settings(**{name: value}).checked()
@@ -91,6 +94,13 @@ def calls(model: LatentDiffusion, folder: Path) -> dict[str, Callable[[Any], Any
         **{
             f"load {name}": lambda value, name=name: sdw.load(**{"name": "nowhere", name: value})
             for name in ("device", "dtype", "tokenizer", "config", "check_finite", "make_room")
+        },
+        **{
+            f"lab.{name}": lambda value, name=name: setattr(lab, name, value)
+            for name in (
+                "picture", "second", "results", "latents", "edited", "touch", "between", "noise",
+                "chosen", "active", "panel", "side", "view",
+            )
         },
         "sigmas": sdw.NoiseSchedule,
         "Settings.checked": lambda value: sdw.Settings().checked(value),
@@ -140,6 +150,14 @@ def calls(model: LatentDiffusion, folder: Path) -> dict[str, Callable[[Any], Any
         "viewer.add": viewer.add,
         "viewer.word": lambda value: setattr(viewer, "word", value),
         "viewer.step": lambda value: setattr(viewer, "step", value),
+        "viewer.flush everything": lambda value: viewer.flush(everything=value),
+        "viewer.flush run": lambda value: viewer.flush(run=value),
+        "viewer.end": viewer.end,
+        "viewer.end message": lambda value: viewer.end("done", value),
+        "viewer.end run": lambda value: viewer.end("done", run=value),
+        "lab.edit": lab.edit,
+        "lab.edit live": lambda value: lab.edit(Knock(0), live=value),
+        "lab.show second": lambda value: lab.show(Image.new("RGB", (8, 8)), value),
         "compare.step": lambda value: setattr(compare, "step", value),
     }  # fmt: skip
     writers = [getattr(trace, name) for name in ("save", "save_image", "export_html", "animation")]
@@ -174,6 +192,19 @@ def test_every_wrong_type_has_our_error(
                 others[name, number] = repr(error)[:200]
     assert not others, "\n".join(f"{k} {v}" for k, v in others.items())
     assert refused > 2000 * share
+
+
+@pytest.mark.parametrize("name", ["picture", "results", "latents", "edited", "between", "noise"])
+def test_results_of_a_lab_are_read_only(name: str) -> None:
+    lab = sdw.Lab(Image.new("RGB", (64, 64), "red"), autoencoders=["KL-f8"], side=64)
+    try:
+        lab.wait()
+        before = getattr(lab, name)
+        with pytest.raises(InputError, match=rf"lab\.{name} is worked out by the Lab"):
+            setattr(lab, name, before)
+        assert getattr(lab, name) is before
+    finally:
+        lab.close()
 
 
 def test_half_a_character_never_reaches_a_page() -> None:

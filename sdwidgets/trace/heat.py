@@ -63,9 +63,17 @@ def heat_map(
 
 
 def _maps(record: Record, step: StepNumbers, recipe: Recipe, uncond: bool) -> list[Maps]:
-    """The maps of each step that counts. InputError where none were recorded."""
+    """The maps of each step that counts. InputError where none were recorded.
+
+    If no step is asked for, steps without maps do not count.
+    """
     kept = [one.attention or StepAttention() for one in record.chosen_steps(step, recipe)]
     maps = [one.uncond if uncond else one.cross for one in kept]
+    if step is None and not all(maps):
+        every = [one.attention or StepAttention() for one in record.steps]
+        maps = [one for one in maps if one] or [
+            found for one in every if (found := one.uncond if uncond else one.cross)
+        ]
     if not maps or not all(maps):
         if uncond and any(one.cross for one in kept):
             raise InputError(

@@ -19,11 +19,19 @@ from ..errors import InputError
 from ..settings import Settings
 from ..sources import Source
 from .recipe import DEFAULT, Recipe
-from .step import TraceStep
+from .step import Maps, TraceStep
 from .tokens import PromptTokens
 
 StepNumbers: TypeAlias = "int | Sequence[int] | np.ndarray | None"
 """One or several of `TraceStep.index`; None: those that a recipe names."""
+
+
+def cross_of(steps: Sequence[TraceStep]) -> Maps:
+    """The cross-attention of the first step that has any; empty where none has.
+
+    A run may record its later steps alone, and a file may lack a step's attention.
+    """
+    return next((one.attention.cross for one in steps if one.attention and one.attention.cross), {})
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +120,7 @@ class Record:
     @property
     def layers(self) -> tuple[str, ...]:
         """The layers whose attention was recorded, in the order of the network; () for none."""
-        attention = self.steps[0].attention if self.steps else None
-        return tuple(attention.cross) if attention else ()
+        return tuple(cross_of(self.steps))
 
     def prompt_of(self, picture: int, *, uncond: bool = False) -> PromptTokens:
         """An image's prompt, or negative prompt, as the network read it; ``picture`` is its index.

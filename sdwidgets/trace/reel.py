@@ -21,8 +21,8 @@ from ..contract import HEADER_VERSION, PARTS
 from .images import SD1_PREVIEW
 from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
-from .record import Record
-from .step import Maps, TraceStep
+from .record import Record, cross_of
+from .step import TraceStep
 from .tokens import PromptTokens
 
 LONGEST_SIDE = 64
@@ -79,11 +79,9 @@ def factors_for(channels: int) -> np.ndarray:
 
 def _layers(record: Record, recipe: Recipe) -> dict[str, Any]:
     """The recorded layers, and which of them count in a heat map."""
-    first = record.steps[0] if record.steps else None
-    maps: Maps = first.attention.cross if first is not None and first.attention else {}
-    grids = sizes(maps)
+    grids = sizes(cross_of(record.steps))
     names = list(grids)
-    chosen = recipe.layers(grids, first.x.shape[-2:]) if first is not None and names else []
+    chosen = recipe.layers(grids, record.steps[0].x.shape[-2:]) if names else []
     return {
         "layers": [
             {"name": name, "label": label, "place": place_of(name)}

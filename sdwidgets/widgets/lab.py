@@ -25,6 +25,7 @@ from ..frontend import Code
 from ..pictures import PictureLike
 from ..trace.images import encode_png
 from . import kernel, lab_wire
+from .kernel import AnyTrait
 from .lab_messages import Command, understood
 from .lab_sources import Source, Sources, source_of
 from .lab_work import LabWork, Subject
@@ -76,9 +77,20 @@ def _some(name: str, value: Any, known: list[str]) -> list[str]:
     return chosen
 
 
-def _worked_out(write: Callable[[Any, Any], Any], empty: Any = None) -> Any:
-    """A trait for a result; ``write`` turns it into what the page reads."""
-    return traitlets.Any(empty).tag(sync=True, to_json=write)
+class Result(AnyTrait):
+    """A trait that only the Lab itself sets, with ``set_trait``."""
+
+    def __init__(self, write: Callable[[Any, Any], Any], empty: Any = None):
+        """``write`` turns a value into what the page reads; ``empty`` is the first value."""
+        super().__init__(empty)
+        self.tag(sync=True, to_json=write)
+
+    def __set__(self, obj: Any, value: Any) -> None:
+        raise InputError(
+            f"lab.{self.name} is worked out by the Lab, so it cannot be set.\n"
+            "Show an image with lab.show(...), and edit it with lab.edit(...).",
+            parameter=self.name,
+        )
 
 
 class Lab(Living, FromPage, anywidget.AnyWidget):
@@ -139,28 +151,28 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
     message = traitlets.Unicode("").tag(sync=True)
     """Notices or an error, three lines at most."""
 
-    picture = _worked_out(lab_wire.original)
+    picture = Result(lab_wire.original)
     """The image looked at, a `lab.original.Original`: ``image``, ``name``, ``notices``."""
 
-    second = _worked_out(lab_wire.original)
+    second = Result(lab_wire.original)
     """The second image, for the panel "between"."""
 
-    results = _worked_out(lab_wire.results, ())
+    results = Result(lab_wire.results, ())
     """A `lab.reconstruction.Reconstruction` for each of ``chosen``: ``image``, ``psnr``, ..."""
 
-    latents = _worked_out(lab_wire.latents)
+    latents = Result(lab_wire.latents)
     """The active one's `lab.latents.Latents`: ``mean``, ``std``, ``sample`` [C, h, w], ..."""
 
-    edited = _worked_out(lab_wire.edited)
+    edited = Result(lab_wire.edited)
     """The image after the edits, a `lab.edited.Edited`: ``image``, ``latents``, ``psnr``."""
 
-    touch = _worked_out(lab_wire.touch)
+    touch = Result(lab_wire.touch)
     """What the last cell or pixel asked for reaches, a `lab.receptive_field.ReceptiveField`."""
 
-    between = _worked_out(lab_wire.between)
+    between = Result(lab_wire.between)
     """Frames from first to second image, a `lab.between.Between`; while ``panel`` is "between"."""
 
-    noise = _worked_out(lab_wire.noise)
+    noise = Result(lab_wire.noise)
     """The image at noise levels, a `lab.forward.Diffused`; while ``panel`` is "noise"."""
 
     sent: Image.Image | None = None
@@ -245,6 +257,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         Raises ``ImageError``; the image shown before then stays.
         """
         self._check_process()
+        checks.flag("second", second)
         self._take(self._sources.read(picture), second)
 
     def add(self, name: str, autoencoder: Autoencoder | str | os.PathLike[str]) -> None:
@@ -272,8 +285,11 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         a channel or a direction that the latents do not have.
         """
         from ..lab.directions import MOST as MOST_DIRECTIONS
+        from ..lab.edits import Edit
 
         self._check_process()
+        checks.flag("live", live)
+        checks.typed("edit", edit, Edit, "an edit of sdwidgets.lab, such as Knock(channel=2)")
         channels = self._entry["channels"]
         edit.check(channels, min(channels, MOST_DIRECTIONS))
         self._work.edit(lambda history: history.add(edit, live=live))
@@ -349,7 +365,7 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
         """Set traits, in one message to the page."""
         with self.hold_sync():
             for name, value in values.items():
-                setattr(self, name, value)
+                self.set_trait(name, value)
 
     def _take(self, source: Source, second: bool = False) -> None:
         with self._work.lock:
@@ -365,10 +381,10 @@ class Lab(Living, FromPage, anywidget.AnyWidget):
             if self.panel == "between":
                 self._sources.choose_second()
             if not only_second:
-                self.picture = self._sources.first_at(self.side)
+                self.set_trait("picture", self._sources.first_at(self.side))
             if self.picture is None:
                 return
-            self.second = self._sources.second_at(self.picture.image.size)
+            self.set_trait("second", self._sources.second_at(self.picture.image.size))
             if only_second:
                 self._work.new_second()
             else:

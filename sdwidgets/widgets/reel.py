@@ -32,7 +32,7 @@ from ..trace.trace import Trace
 from .final import SAVED_IMAGES, finals, fit_within
 from .life import Living
 from .pace import INTERVAL, Answer, Pace
-from .selection import OF_A_RUN, SELECTIONS, Selections
+from .selection import OF_A_RUN, SAFE_WHOLE, SELECTIONS, Selections
 from .slots import SLOTS, Kept, Slots
 from .watching import Harmless, Watching, counted, in_words, report
 
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 AnyView = TypeVar("AnyView", bound="ReelView")
+
+ENDS = ("done", "stopped", "error")
+"""How a run without a record ends."""
 
 FRAMES = numbered("frame")
 """The traits that hold the steps."""
@@ -176,8 +179,9 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
         ``everything``: send at once. ``run``: send only if that run is on show; otherwise return
         infinity.
         """
+        checks.flag("everything", everything)
         with self.lock:
-            if run not in (None, self._run):
+            if not self._is_on_show(run):
                 return math.inf
             left = self._pace.left()
             if left > 0 and not everything:
@@ -201,8 +205,11 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
         ``result``: its record or, without one, "done", "stopped" or "error". ``run``: its number.
         ``images``: its final images from `final.finals`, if already made.
         """
+        if not isinstance(result, Trace):
+            checks.choice("result", result, ENDS)
+        checks.typed("message", message, str, "a text")
         with self.lock:
-            if run not in (None, self._run):
+            if not self._is_on_show(run):
                 return False
             self._conclude(result, message, images)
             with self._harmless:
@@ -248,6 +255,10 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
             with self._harmless:
                 self._fit()
             self._redraw()
+
+    def _is_on_show(self, run: int | None) -> bool:
+        """Whether that run is on show; None is whichever is."""
+        return run is None or checks.whole("run", run, 0, SAFE_WHOLE) == self._run
 
     def _conclude(
         self, result: Trace | str, message: str, images: Sequence[dict[str, Any]] | None = None

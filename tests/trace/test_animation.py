@@ -26,7 +26,7 @@ KINDS = ["webp", "gif", "mp4"]
 @pytest.fixture(scope="module")
 def trace(make_model: Callable[[ModelConfig], LatentDiffusion]) -> Trace:
     return make_model(TINY).generate(
-        "a cat", steps=5, seed=1, attention=True, batch_size=2, width=24
+        "a cat", steps=5, seed=1, schedule="config", attention=True, batch_size=2, width=24
     )
 
 

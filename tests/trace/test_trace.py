@@ -15,6 +15,7 @@ from sdwidgets.errors import InputError
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import PROMPT_LENGTH, AttentionSettings, Settings
 from sdwidgets.trace import DAAM, PromptTokens, Recipe, StepAttention, Trace, TraceStep, read_record
+from sdwidgets.trace.reel import header_of
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 
@@ -291,3 +292,19 @@ def test_the_record_of_a_stopped_run_says_so(tiny_model: LatentDiffusion) -> Non
 def test_a_notebook_shows_the_image(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", **SETTINGS)
     assert trace._repr_png_() == trace.png()
+
+
+def test_attention_of_later_steps_alone_is_attention(tiny_model: LatentDiffusion) -> None:
+    whole = tiny_model.generate("a cat", steps=4, seed=1, attention=True)
+    late = replace(
+        whole,
+        steps=tuple(replace(one, attention=None) if one.index < 2 else one for one in whole.steps),
+    )
+    assert late.layers == whole.layers
+    assert [one["name"] for one in header_of(late, 1)["layers"]] == list(whole.layers)
+    recipe = Recipe(steps=(0.0, 1.0))
+    assert np.array_equal(
+        late.heat_map("cat", recipe=recipe), whole.heat_map("cat", step=[2, 3], recipe=recipe)
+    )
+    with pytest.raises(InputError, match="No attention was recorded"):
+        late.heat_map("cat", step=0)
