@@ -69,6 +69,11 @@ def in_the_middle(load_notebook: Open, server: Server) -> Notebook:
     return notebook
 
 
+def of_the_kit(problems: list[str]) -> list[str]:
+    """Leave out what Notebook 7 itself raises when it loads settings; modules of ours are blobs."""
+    return [one for one in problems if "blob:" in one or "/static/notebook/" not in one]
+
+
 def says_that_it_is_lost(notebook: Notebook) -> None:
     """Check that nothing claims to go on, and that the last images are there."""
     expect(notebook.find(".sdw-studio")).to_have_attribute("data-state", "stopped")
@@ -105,7 +110,7 @@ def test_a_restart_in_the_middle_is_said(load_notebook: Open, server: Server) ->
     notebook.run()  # and run again, all is well
     for root in ROOTS[:3]:
         expect(notebook.find(root)).to_have_attribute("data-state", "running")
-    assert notebook.problems == []
+    assert of_the_kit(notebook.problems) == []
 
 
 def test_saved_in_the_middle_and_reopened_without_a_kernel(
@@ -117,7 +122,7 @@ def test_saved_in_the_middle_and_reopened_without_a_kernel(
     notebook.load()
     expect(notebook.find(".sdw-lab")).to_be_visible()
     says_that_it_is_lost(notebook)
-    assert notebook.problems == []
+    assert of_the_kit(notebook.problems) == []
 
 
 CLOSED = (
