@@ -57,7 +57,7 @@ def test_floats_of_every_kind_are_taken(value: Any) -> None:
     ],
     ids=str,
 )
-def test_what_is_none_is_refused_with_what_it_is(value: Any, said: str) -> None:
+def test_other_values_are_refused_and_described(value: Any, said: str) -> None:
     with pytest.raises(InputError) as caught:
         tensor("latents", value, SHAPE)
     assert caught.value.parameter == "latents"

@@ -382,7 +382,7 @@ def test_only_stretching_distorts_and_says_so() -> None:
     assert result.getpixel((7, 4)) == (0, 0, 255) and "distorted" in notices[0]
 
 
-def test_a_fit_that_is_none_is_refused() -> None:
+def test_an_unknown_fit_is_refused() -> None:
     with pytest.raises(InputError, match="'crop', 'pad', 'stretch'"):
         fitted(Image.new("RGB", (8, 8)), None, 8, 8, "cover")
 

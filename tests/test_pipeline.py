@@ -835,7 +835,7 @@ def test_the_users_default_device_changes_nothing(
 
 @pytest.mark.parametrize("level", [math.nan, math.inf, -1.0])
 @pytest.mark.parametrize("name", ["sigma", "sigma_next"])
-def test_a_noise_level_that_is_none_is_refused(
+def test_an_impossible_noise_level_is_refused(
     tiny_model: LatentDiffusion, name: str, level: float
 ) -> None:
     run = tiny_model.sample("a cat", **SETTINGS)

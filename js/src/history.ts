@@ -167,7 +167,7 @@ const render: Render<Model> = ({ model, el }) => {
     }
     buttons.compare.title =
       entry && !entry.whole
-        ? "The steps of this result are no longer kept; those of pinned and of new results are"
+        ? "The steps of this result are no longer kept. Those of pinned and of new results are"
         : "Show this result beside another, step by step";
     aria(buttons.compare, "pressed", comparing);
     write(buttons.pin, entry?.pinned ? "Unpin" : "Pin");

@@ -340,7 +340,7 @@ test("no text is ever markup", () => {
   expect(one(".sdw-lab-original figcaption").textContent).toBe("<img>");
 });
 
-test("the undoing leaves no listener and no image's address", () => {
+test("the cleanup leaves no listener and no image's address", () => {
   expect(urls.size).toBeGreaterThan(0);
   undo();
   expect(model.listening).toBe(0);

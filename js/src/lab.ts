@@ -25,7 +25,7 @@ const EVERYTHING: ReadonlySet<What> = new Set([
 
 const PANELS = { latents, play, between, noise };
 
-/** Draws the lab into the root; returns the undoing. */
+/** Draws the lab into the root; returns the cleanup. */
 export function show(root: HTMLElement, view: Store): () => void {
   const status = h("p", { class: "sdw-lab-status", role: "status", dir: "auto" });
   const error = h("p", { class: "sdw-lab-wrong", role: "alert", dir: "auto" });

@@ -50,7 +50,7 @@ def load_autoencoder(
     converted from their model.ckpt) or diffusers', and may hold a whole model. The nine are told
     apart by their shapes; ``config`` may name one ("VQ-f4", see ``configs.FIRST_STAGES``), and must
     be an ``AutoencoderConfig`` for all others. Shapes do not tell the latents' scale: for KL-f8 it
-    is that of Stable Diffusion 1 and 2, with a warning unless the file tells; for XL pass
+    is that of Stable Diffusion 1 and 2, with a warning unless the file says so; for XL pass
     ``configs.SDXL.autoencoder``.
 
     Every tensor of the autoencoder must be known. Tensors that only training used (discriminator,

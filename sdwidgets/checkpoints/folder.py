@@ -138,8 +138,8 @@ def _why_no_model_folder(folder: Path) -> str:
 def _refuse_code(folder: Path) -> None:
     """Raise ``CheckpointError`` for Python code of the model: without it, it is another model.
 
-    diffusers runs a pipeline.py, and code in the folder of a part. Any other code, such as a script
-    that lies beside them, is not of the model.
+    diffusers runs a pipeline.py, and code in the folder of a part. Other code, such as a script
+    beside them, is no part of the model.
     """
     code = [folder / "pipeline.py"] if (folder / "pipeline.py").is_file() else []
     code += sorted(path for part in config_json.PARTS for path in folder.glob(f"{part}/*.py"))

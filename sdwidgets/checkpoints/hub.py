@@ -299,7 +299,7 @@ def _check_digest(model_id: str, path: Path, expected: str) -> None:
 
 
 class Question:
-    """Whether a model in the cache is that of its branch, asked while the model is loaded."""
+    """Asks the hub, while a model from the cache is loaded, whether its branch has moved on."""
 
     def __init__(self, model_id: str, revision: str | None, folder: Path):
         self._id, self._branch, self._commit = model_id, revision or "main", folder.name

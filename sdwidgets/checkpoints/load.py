@@ -60,8 +60,8 @@ def load_model(
 
     ``device``: "auto" takes an NVIDIA GPU, Apple's GPU or the CPU, in this order. ``dtype``: "auto"
     is float16 on an NVIDIA GPU and float32 elsewhere; weights of another type are converted.
-    ``revision``: a hub model's branch, tag or commit. If the hub can be reached, a warning tells
-    that a model in the cache is older than its branch, or has another name now.
+    ``revision``: a hub model's branch, tag or commit. If the hub can be reached, a warning says
+    that a model in the cache is older than its branch, or was renamed.
 
     A single file tells less than a folder. ``prediction`` ("eps" or "v") is what the network
     predicts. ``tokenizer`` is a folder with vocab.json and merges.txt; by default, it is searched

@@ -160,7 +160,7 @@ def _signs(file: WeightFile) -> Iterator[Sign]:
 
 
 def _of_yaml(path: Path) -> Prediction | None:
-    """Return what CompVis's .yaml of a model says; without a word about it, that is eps."""
+    """Return what CompVis's .yaml of a model says; eps if it says nothing about it."""
     try:
         with open_regular(path) as file:
             text = file.read(_YAML_LIMIT).decode("utf-8", "replace")

@@ -34,7 +34,7 @@ def save_model(
 
     ``dtype`` (for example "float16") is the type of the stored weights; None keeps theirs. The
     folder is written beside the target and takes its name at the end, so that there is never half a
-    model, also if the process is killed. An existing model folder is replaced; its other files,
+    model, even if the process is killed. An existing model folder is replaced; its other files,
     such as a README, are kept.
 
     Raises ``InputError`` if ``folder`` holds something else, or for a model that the layout cannot
@@ -128,7 +128,7 @@ def _may_replace(target: Path, marker: str) -> bool:
 
 
 _OURS = ("preview.json", "vocabulary.json")
-"""Files that a model may do without: those of the model that was there before are not kept."""
+"""Optional files of a model. Those of the model that is replaced are not kept."""
 
 
 def _keep_other_files(old: Path, new: Path) -> None:

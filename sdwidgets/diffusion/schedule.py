@@ -130,8 +130,8 @@ class NoiseSchedule:
     def default(self, n: int) -> Tensor:
         """`karras` where the model's config asks for it, else `trailing`.
 
-        Both begin at the noisiest level for any n, as an image from nothing has to: a network that
-        is told of less noise than it is given takes the noise for an image.
+        Both begin at the noisiest level for any n. A run from noise has to: a network that is told
+        of less noise than there is takes some of it for an image.
         """
         return self.karras(n) if self.spacing == "karras" else self.trailing(n)
 

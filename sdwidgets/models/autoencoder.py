@@ -286,8 +286,8 @@ class Autoencoder(nn.Module):
     def decode_codes(self, indices: Tensor) -> Tensor:
         """Return images [B, 3, fh, fw] for the ``indices`` [B, h, w] of codes, 0 to K - 1.
 
-        Raises ``InputError`` for indices that are none or out of range, and for an autoencoder
-        without codes.
+        Raises ``InputError`` for indices of another shape or type or out of range, and for an
+        autoencoder without codes.
         """
         if self.quantize is None:
             raise InputError(

@@ -107,7 +107,7 @@ class AutoencoderTask:
                 autoencoder.quantize.requires_grad_(False)
 
     def identity(self) -> dict[str, Fact]:
-        """What the training is of, for its checkpoint."""
+        """Facts that identify the training, for its checkpoint."""
         return of_images(self.pictures, len(self.pictures))
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:

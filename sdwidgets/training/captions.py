@@ -16,7 +16,7 @@ LONGEST = 100_000  # bytes of a text beside an image
 TEXTS = (".txt", ".caption")  # beside an image; the first one counts
 TABLES = {".csv", ".tsv", ".jsonl"}
 FOUND = {f"{name}{ending}" for name in ("metadata", "captions") for ending in TABLES}
-"""The names of tables that are used without being asked for; Flickr's captions.txt comes on top."""
+"""The names of tables that are used without being asked for; so is Flickr's captions.txt."""
 
 NAMES = ("file_name", "filename", "image", "image_path", "path")
 WORDS = ("text", "caption", "captions", "prompt", "description")
@@ -26,8 +26,8 @@ REMEDY = "Each line has the file_name of an image and its text."
 class Captions:
     """The captions of images by name, from tables and from texts beside them.
 
-    Names count in any Unicode form; if none is equal, also in another case, with other slashes, and
-    with "./" in front.
+    Names match in any Unicode form, with any slashes, and with or without "./" in front. If none is
+    equal, another case matches, too.
     """
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Captions:
     def of(self, root: Path, name: str) -> tuple[str, ...]:
         """The captions of an image: its rows, or else the lines of the text beside it.
 
-        Raises ValueError, with the file and what is wrong with it, for a text that is none."""
+        Raises ValueError, which names the file and the problem, if a text cannot be read."""
         key = _key(name)
         key = key if key in self._listed else self._alike.get(key.casefold(), key)
         if key in self._listed:
@@ -111,7 +111,7 @@ def captions_listed(file: Path) -> dict[str, tuple[str, ...]]:
     )
     if rows is None:
         raise InputError(
-            f"Captions come in a .csv or .jsonl file (or .tsv, .txt), not in {file.name!r}.",
+            f"Captions come in a .csv, .tsv, .jsonl or .txt file, not in {file.name!r}.",
             parameter="captions",
         )
     captions: dict[str, tuple[str, ...]] = {}

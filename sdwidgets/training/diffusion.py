@@ -120,7 +120,7 @@ class DiffusionTask:
         return batch
 
     def identity(self) -> dict[str, Fact]:
-        """Return what the training is of, for its checkpoint."""
+        """Return facts that identify the training, for its checkpoint."""
         count, coder = len(self.latents), self.autoencoder
         facts: dict[str, Fact] = {
             **of_schedule(self.config.schedule),

@@ -107,7 +107,7 @@ class ImageFolder(Arrays):
 
 
 def _files(root: Path) -> tuple[list[str], list[str]]:
-    """The names, relative to ``root``, of all files that may be images, whose content decides; and
+    """The names, relative to ``root``, of all files that may be images (their content decides), and
     of files with texts and other data."""
     images: list[str] = []
     data: list[str] = []

@@ -1,7 +1,7 @@
-"""What a training is of, beyond the shapes of its weights: kept in its checkpoint and compared.
+"""Facts that identify a training. Its checkpoint keeps them; resuming it compares them.
 
-Weights fit wherever the shapes do, so a network that predicts v would go on as one that predicts
-eps, or on the latents of another autoencoder. How fast a training learns is not part of what it is:
+The shapes of weights are not enough: a network that predicts v would go on as one that predicts
+eps, or on the latents of another autoencoder. How fast a training learns is not among the facts:
 learning rates, the batch size and the number of steps may change between two parts of it.
 """
 
@@ -84,7 +84,7 @@ def check_same(kept: object, own: dict[str, Fact], path: Path, remedy: str) -> N
         there, here = kept[name], own[name]
         if isinstance(here, Tensor):
             differs = _differs(there, here)
-            what = f"its {name} are others"
+            what = f"its {name} are different"
         else:
             differs = there != here
             what = f"{name} is {_shown(there)} there and {_shown(here)} here"

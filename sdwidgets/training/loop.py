@@ -124,8 +124,8 @@ class Task(Protocol):
         """The scalar ``loss``, a mean over the batch, and any further scalars to report."""
         ...
 
-    # A task may also have a method ``identity``, which returns what the training is of. The
-    # checkpoint keeps it, and that of another training is refused.
+    # A task may also have a method ``identity``, which returns facts that identify the training.
+    # The checkpoint keeps them; a checkpoint with other facts is refused.
 
 
 class _Objective(nn.Module):
@@ -225,7 +225,7 @@ def half_precision(device: torch.device) -> AbstractContextManager:
 
 
 def seeded(seed: int, step: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """The random generator of a step of a run; no two seeds have the same at a step."""
+    """The random generator of a step of a run; each seed has its own."""
     return torch.Generator(device).manual_seed(seed * 1_000_003 + step)
 
 

@@ -73,7 +73,7 @@ class RecognizerTask:
     average: Average | None = field(default=None, init=False, repr=False)
 
     def identity(self) -> dict[str, Fact]:
-        """What the training is of, for its checkpoint."""
+        """Facts that identify the training, for its checkpoint."""
         return {"seed of the task": self.seed}
 
     def loss(self, draw: Draw) -> dict[str, Tensor]:

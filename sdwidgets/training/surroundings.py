@@ -1,4 +1,4 @@
-"""What torch is set to around a training, which must not change what is trained.
+"""Settings of torch that the caller may have made, and that must not change a training.
 
 Gradients, inference mode, autocast and the default device belong to the calling thread, so they are
 set here and restored. The default type and deterministic algorithms belong to the whole process,

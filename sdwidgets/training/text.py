@@ -254,7 +254,7 @@ class TextTask:
         return torch.cat([_small(self.pictures.picture(i)) for i in range(self.count)])
 
     def identity(self) -> dict[str, Fact]:
-        """Return what the training is of, for its checkpoint."""
+        """Return facts that identify the training, for its checkpoint."""
         return {
             "tokenizer": of_tokenizer(self.reader),
             **of_images(self.pictures, self.count),

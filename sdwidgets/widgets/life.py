@@ -62,11 +62,11 @@ class Living(ipywidgets.DOMWidget):
         self._attempt(lambda: self._receive(message, buffers))
 
     def _attempt(self, act: Callable[[], object]) -> None:
-        """Do what a page asks for, and show in the widget what goes wrong."""
+        """Do what a page asks for, and show an error in the widget."""
         try:
             act()
         except Exception as error:
-            log.warning("What a page asked for has failed.", exc_info=True)
+            log.warning("A request of a page has failed.", exc_info=True)
             self._complain(error)
 
     def _receive(self, message: Any, buffers: Any) -> None:

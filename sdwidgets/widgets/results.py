@@ -98,7 +98,7 @@ class Results:
         self._keep([*self._results, result])
 
     def pin(self, number: int) -> None:
-        """Pin the result with that id, or unpin it. With `PINNED` results, nothing more is."""
+        """Pin the result with that id, or unpin it. No more than `PINNED` results are pinned."""
         full = sum(one.pinned for one in self._results) >= PINNED
         self._keep(
             [

@@ -66,7 +66,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
     """The record of the last finished run; None before the first."""
 
     error = traitlets.Any(None, read_only=True)
-    """The exception that ended the last run, or about a setting; None once what it is about was
+    """The exception that ended the last run, or about a setting; None again once that setting is
     changed."""
 
     _running: Running | None = None

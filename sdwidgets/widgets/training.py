@@ -129,9 +129,9 @@ class TrainingView(Living, anywidget.AnyWidget):
 
         ``pictures()`` gives uint8 [N, H, W, 3] (or floats from 0 to 1, or a list of images),
         shown in rows of ``columns``. ``samples_per_step`` is the batch size; with it the
-        view shows samples per second. ``prompts``: what the images were made for, in turn; by
-        default the ``prompts`` of the task whose method ``pictures`` is. Raises Busy while another
-        training goes on here, and if the system has no thread to give.
+        view shows samples per second. ``prompts``: those of the images, in turn; by default
+        the ``prompts`` of the task whose method ``pictures`` is. Raises Busy while another training
+        goes on here, and if no thread can be started.
         """
         run = Run(steps, pictures, every, columns, samples_per_step, prompts)
         self._check_open()

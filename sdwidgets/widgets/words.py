@@ -24,8 +24,8 @@ EXAMPLES = (
 
 
 class WordsView(Living, FromPage, anywidget.AnyWidget):
-    """Lists the words of a model that knows few, completes them while the person types, and marks
-    others in the prompt. For other models it only counts tokens.
+    """Lists the words of a model that knows few, completes them while the user types, and marks
+    unknown ones in the prompt. For other models it only counts tokens.
 
     The page puts words into the prompt's field itself, so nothing here asks the kernel.
     """
@@ -39,7 +39,7 @@ class WordsView(Living, FromPage, anywidget.AnyWidget):
     """The number of tokens in the prompt, and what of it was cut; "" if that is not known yet."""
 
     groups: traitlets.Dict[str, list[str]] = traitlets.Dict().tag(sync=True)
-    """The words that the model knows, in groups by title; {} for any."""
+    """The words that the model knows, in groups by title; {} if it may know any."""
 
     examples: traitlets.List[str] = traitlets.List().tag(sync=True)
     """Prompts of these words."""

@@ -124,7 +124,7 @@ def test_possible_ids(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [None, 5, b"a/b", ["a/b"], Path("a/b")])
-def test_what_is_no_id(name: Any, transport: Callable[..., list[Any]]) -> None:
+def test_impossible_ids(name: Any, transport: Callable[..., list[Any]]) -> None:
     calls = transport()
     with pytest.raises(InputError):
         hub.fetch(name)

@@ -650,7 +650,7 @@ def test_a_folder_around_one_file_names_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["train.py", "handler.py", "scripts/convert.py"])
-def test_a_script_beside_a_model_is_not_of_the_model(folder: Path, name: str) -> None:
+def test_a_script_beside_a_model_is_no_part_of_it(folder: Path, name: str) -> None:
     marker = folder / "marker"
     (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(f"open({str(marker)!r}, 'w')")

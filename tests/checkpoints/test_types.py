@@ -59,7 +59,7 @@ def refused(call: Callable[[], Any], parameter: str) -> None:
 
 
 @pytest.mark.parametrize("value", NO_PATHS, ids=lambda value: type(value).__name__)
-def test_what_is_no_path(value: Any, model: Any, folder: Path, tmp_path: Path) -> None:
+def test_impossible_paths(value: Any, model: Any, folder: Path, tmp_path: Path) -> None:
     if not isinstance(value, str):  # a name of nothing
         refused(lambda: load_model(value), "name")
     if value is not None:

@@ -174,7 +174,7 @@ def test_indices_that_are_no_codes() -> None:
         None,
     ],
 )
-def test_indices_that_are_none_are_refused(wrong: Any) -> None:
+def test_impossible_indices_are_refused(wrong: Any) -> None:
     with pytest.raises(InputError, match=r"indices must be whole numbers \[B, h, w\]"):
         vq_autoencoder().decode_codes(wrong)
 

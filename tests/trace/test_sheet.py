@@ -174,7 +174,7 @@ def test_the_small_one_is_small(trace: Trace) -> None:
 
 
 @pytest.mark.parametrize("small", [True, False])
-def test_on_a_screen_it_has_no_paper_and_ink_that_stands_out_on_any(
+def test_on_a_screen_it_has_no_background_and_text_that_stands_out_on_any(
     trace: Trace, small: bool
 ) -> None:
     data = sheet_png(trace) if small else contact_sheet(trace)._repr_png_()
@@ -204,7 +204,7 @@ def test_a_notebook_s_own_figures_may_have_the_same_look() -> None:
         assert matplotlib.rcParams["xtick.color"] != matplotlib.rcParams["ytick.color"]
 
 
-def test_a_file_has_white_paper_and_black_ink(trace: Trace) -> None:
+def test_a_file_has_a_white_background_and_black_text(trace: Trace) -> None:
     sheet, buffer = contact_sheet(trace), io.BytesIO()
     sheet.savefig(buffer, format="png")
     pixels = np.asarray(Image.open(buffer).convert("RGBA"))

@@ -220,7 +220,7 @@ def test_an_image_is_saved_as_its_name_says(tiny_model: LatentDiffusion, tmp_pat
 
 
 @pytest.mark.parametrize("wrong", [None, 5, b"cat.png", "a\0.png", ["cat.png"]])
-def test_what_is_no_path_is_refused(tiny_model: LatentDiffusion, wrong: Any) -> None:
+def test_impossible_paths_are_refused(tiny_model: LatentDiffusion, wrong: Any) -> None:
     with pytest.raises(InputError, match="path must be the path"):
         tiny_model.generate("a cat", steps=1, seed=0).save_image(wrong)
 

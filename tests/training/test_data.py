@@ -213,10 +213,10 @@ def test_a_table_may_lie_elsewhere(put, tmp_path):
         ("c.jsonl", '{"file_name": "a.png", "text": 3}', "line 1: 'text' is not a text"),
         ("c.jsonl", '{"text": "a", "text": "b"}', "line 1: a name appears in it twice"),
         ("c.jsonl", "[" * 100_000, "line 1: its JSON is nested too deeply"),
-        ("c.xlsx", "", "in a .csv or .jsonl file"),
+        ("c.xlsx", "", "in a .csv, .tsv, .jsonl or .txt file"),
     ],
 )
-def test_a_table_that_is_none_is_refused_with_the_line(put, tmp_path, name, content, says):
+def test_a_bad_table_is_refused_with_the_line(put, tmp_path, name, content, says):
     put("a.png")
     put(name, content)
     with pytest.raises(InputError, match=says) as caught:
@@ -339,7 +339,7 @@ def test_a_row_goes_before_the_text_beside_which_serves_images_without_a_row(put
     assert pictures.captions == [("red", "rose"), ("beside b",)]
 
 
-def test_what_is_not_used_is_counted_and_named(put, tmp_path):
+def test_unused_files_are_counted_and_named(put, tmp_path):
     for name in "abc":
         put(f"{name}.png")
     for name, content in (

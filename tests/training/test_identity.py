@@ -90,7 +90,7 @@ def test_a_better_decoder_is_no_other_autoencoder(tmp_path, diffuse):
 
 @pytest.mark.parametrize(
     ("few", "says"),
-    [(Few(shade=60), "its images are others"), (Few(count=9), "number of images is 12")],
+    [(Few(shade=60), "its images are different"), (Few(count=9), "number of images is 12")],
 )
 def test_other_images(tmp_path, diffuse, few, says):
     is_refused(tmp_path, diffuse(text=None), diffuse(few, text=None), says)

@@ -181,7 +181,7 @@ def test_captions_that_are_too_long_are_counted():
 
 
 @pytest.mark.parametrize("pictures", [None, "folder", np.zeros((2, 8, 8, 3)), [], iter(())])
-def test_what_is_no_source_of_images_is_refused(pictures):
+def test_other_values_are_no_source_of_images(pictures):
     with pytest.raises(InputError, match="pictures must be images to train on"):
         text(pictures)
     with pytest.raises(InputError, match="pictures must be images to train on"):

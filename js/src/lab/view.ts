@@ -158,7 +158,7 @@ export interface LabView {
   point(here: Partial<Here>): void; // asks the kernel for the receptive field once it rests
   send(message: Message, buffers?: ArrayBuffer[]): void; // nobody may hear
   open(file: File, second?: boolean): void; // sends an image file, or says why not
-  onChange(listener: (what: ReadonlySet<What>) => void): () => void; // returns the undoing
+  onChange(listener: (what: ReadonlySet<What>) => void): () => void; // returns the cleanup
 }
 
 export interface Part {

@@ -15,14 +15,14 @@ export function typed({ value, selectionStart, selectionEnd }: HTMLTextAreaEleme
   return /[\p{L}\p{N}]+$/u.exec(value.slice(0, selectionStart))?.[0] ?? "";
 }
 
-/** The words that begin so, in their order; none if it is one of them, or for a single letter. */
+/** The words that begin with it, in their order; none if it is one of them, or a single letter. */
 export function matches(words: readonly string[], start: string): string[] {
   const wanted = start.toLowerCase();
   if (wanted.length < 2 || words.includes(wanted)) return [];
   return [...new Set(words)].filter((word) => word.startsWith(wanted)).slice(0, MOST);
 }
 
-/** Offers `words` for a field, in a list at the start of `place`; returns the undoing. */
+/** Offers `words` for a field, in a list at the start of `place`; returns the cleanup. */
 export function completion(
   field: HTMLTextAreaElement,
   place: HTMLElement,

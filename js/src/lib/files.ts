@@ -27,7 +27,7 @@ export async function partsOf(file: File, second: boolean) {
 }
 
 /**
- * Takes files that are dropped on the root, or pasted while the focus is in it; returns the undoing.
+ * Takes files that are dropped on the root, or pasted while the focus is in it; returns the cleanup.
  * While a file is over it, the root has the attribute `data-dropping`.
  */
 export function takeFiles(root: HTMLElement, open: (file: File) => void): () => void {

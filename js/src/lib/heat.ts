@@ -326,8 +326,8 @@ function sample(stack: Stack, x: number, y: number): number {
 }
 
 /**
- * The prompt's words by what a spot takes from each, largest first, measured as their maps are: as
- * shares of all attention, or if the recipe says so of the attention to words. A word of several
+ * The prompt's words by what a spot takes from each, largest first, measured as in their maps: as
+ * shares of all attention or, if the recipe says so, of the attention to words. A word of several
  * tokens counts as their mean, as in its map.
  */
 export function ranking(
