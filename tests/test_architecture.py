@@ -28,6 +28,7 @@ ALLOWED = {
     "sampling": set(),
     "settings": {"checks", "configs", "sampling", "errors"},
     "checks": {"errors"},
+    "folders": set(),
     "ending": set(),
     "daemon": {"ending", "errors"},
     "vocabulary": {"checks"},
@@ -49,6 +50,7 @@ ALLOWED = {
     "derivation": {"sources"},
     "diffusion": {"checks", "numerics", "errors"},
     "trace": {
+        "folders",
         "untrusted",
         "models",
         "diffusion",
@@ -146,6 +148,7 @@ ALLOWED = {
         "sources",
     },
     "widgets": {
+        "folders",
         "ending",
         "pixels",
         "daemon",

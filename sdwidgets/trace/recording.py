@@ -13,6 +13,7 @@ from PIL import Image
 
 from .. import checks
 from ..errors import InputError
+from ..folders import without_folders
 from ..settings import Settings
 from ..sources import MOST
 from ..version import __version__
@@ -94,7 +95,7 @@ def begun(kind: type[R], run: Recordable) -> R:
         negative_tokens=run.negative_tokens(),
         expected=len(run),
         complete=False,
-        notices=run.notices,
+        notices=tuple(map(without_folders, run.notices)),
         versions=_versions(),
         fingerprint=getattr(model, "fingerprint", ""),
         prediction=getattr(model, "prediction", ""),

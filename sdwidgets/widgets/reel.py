@@ -21,6 +21,7 @@ from .. import checks
 from ..checks import shortened
 from ..contract import numbered
 from ..errors import InputError
+from ..folders import without_folders
 from ..settings import Settings
 from ..trace.images import encode_png
 from ..trace.recording import Recordable, run_of
@@ -136,7 +137,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
     def say(self, state: str, message: str) -> None:
         """Set the state and message of a run that has no steps yet, or no more to come."""
         with self.lock, self.hold_sync():
-            self.state, self.message = state, message
+            self.state, self.message = state, without_folders(message)
 
     def begin(self, trace: Trace, slots: Slots | None = None, *, number: int | None = None) -> int:
         """Start showing a run and return its number in this view.
@@ -258,7 +259,7 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
 
     def _is_on_show(self, run: int | None) -> bool:
         """Whether that run is on show; None is whichever is."""
-        return run is None or checks.whole("run", run, 0, SAFE_WHOLE) == self._run
+        return run is None or checks.whole("run", run, -SAFE_WHOLE, SAFE_WHOLE) == self._run
 
     def _conclude(
         self, result: Trace | str, message: str, images: Sequence[dict[str, Any]] | None = None

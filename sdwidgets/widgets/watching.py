@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SDWidgetsError
+from ..folders import without_folders
 from ..trace.recording import Recordable, run_of
 from ..trace.step import TraceStep
 from ..trace.trace import Trace
@@ -157,8 +158,8 @@ def counted(steps: int) -> str:
 
 
 def in_words(error: BaseException) -> str:
-    """The page's message about an exception, at most three lines."""
-    message = str(error)
+    """The page's message about an exception, at most three lines, without folders."""
+    message = without_folders(str(error))
     if not isinstance(error, SDWidgetsError):
         message = f"{type(error).__name__}: {message}"
     return "\n".join(message.splitlines()[:3])[:600]
