@@ -122,7 +122,7 @@ def test_the_bundles_are_those_that_python_asks_for(hatch_build: ModuleType) -> 
     asked = {
         name
         for path in (ROOT / "sdwidgets").rglob("*.py")
-        for name in re.findall(r'bundle\("(.+?)"\)', path.read_text("utf-8"))
+        for name in re.findall(r'\b(?:bundle|Code)\("(.+?)"\)', path.read_text("utf-8"))
     }
     assert asked == {path.name for path in hatch_build.bundles()}
 

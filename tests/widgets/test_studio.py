@@ -822,7 +822,7 @@ def test_a_run_from_an_image_counts_the_steps_that_it_takes(studio: Studio, gate
     studio.stop()
     gate.open()
     studio.wait(WAIT)
-    assert studio.view.message.endswith("of 6")
+    assert studio.view.message.endswith("of 6 steps")
     studio.generate()
     assert len(studio.wait(WAIT).steps) == 6
     assert studio.view.header["steps"] == 6
