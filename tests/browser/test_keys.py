@@ -84,8 +84,7 @@ def test_keys_in_a_widget_never_reach_the_notebook(load_notebook: Open, server: 
     # Ctrl-Enter is the Studio's: the cell around it must not run, since that would replace it
     count = notebook.cells[1]["execution_count"]
     notebook.find(".sdw-prompt textarea").focus()
-    notebook.page.keyboard.press("Control+Enter")
-    notebook.wait_for_state("running", "done")
+    notebook.generate(lambda: notebook.page.keyboard.press("Control+Enter"))
     assert notebook.cells[1]["execution_count"] == count
     assert notebook.ask("studio.comm is not None")
 

@@ -112,15 +112,6 @@ def name_of(root: Locator) -> Locator:
     return root.locator(".sdw-lab-original figcaption")
 
 
-def wait_until(notebook: Notebook, expression: str) -> None:
-    """Wait until this is true in the kernel."""
-    for _ in range(1000):
-        if notebook.ask(expression):
-            return
-        notebook.page.wait_for_timeout(100)
-    raise AssertionError(f"{expression} did not become true")
-
-
 # -------------------------------------------------------------------------------- the comparison
 
 
@@ -128,7 +119,7 @@ def test_pressed_autoencoders_are_side_by_side(notebook: Notebook, root: Locator
     root.locator(".sdw-lab-chip[data-name='KL-f4']").click()
     cells = root.locator(".sdw-lab-cell[data-name]")
     expect(cells).to_have_count(2)
-    wait_until(notebook, "[one.name for one in lab.results] == ['KL-f8', 'VQ-f8']")
+    notebook.wait_until("[one.name for one in lab.results] == ['KL-f8', 'VQ-f8']")
     for name in ("KL-f8", "VQ-f8"):
         psnr = notebook.ask(f"next(one.psnr for one in lab.results if one.name == {name!r})")
         numbers = root.locator(f".sdw-lab-cell[data-name='{name}'] dd")
@@ -149,10 +140,10 @@ def test_the_pictures_are_the_kernel_s(notebook: Notebook, root: Locator) -> Non
 def test_a_click_makes_an_autoencoder_the_active_one(notebook: Notebook, root: Locator) -> None:
     frame(root, "VQ-f8").click()
     expect(root).to_have_attribute("data-active", "VQ-f8")
-    wait_until(notebook, "lab.active == lab.latents.name == 'VQ-f8'")
+    notebook.wait_until("lab.active == lab.latents.name == 'VQ-f8'")
     frame(root, "KL-f4").focus()
     notebook.page.keyboard.press("Enter")
-    wait_until(notebook, "lab.active == 'KL-f4'")
+    notebook.wait_until("lab.active == 'KL-f4'")
 
 
 def test_the_line_of_before_and_after_moves_by_keys_and_by_dragging(
@@ -211,7 +202,7 @@ def test_nothing_moves_when_another_picture_is_looked_at(notebook: Notebook, roo
 
 def test_pointing_at_the_picture_asks_what_it_touches(notebook: Notebook, root: Locator) -> None:
     root.locator(".sdw-lab-original .sdw-lab-box").hover()
-    wait_until(notebook, "lab.touch is not None and lab.touch.of == 'pixel'")
+    notebook.wait_until("lab.touch is not None and lab.touch.of == 'pixel'")
     assert notebook.ask("abs(lab.touch.x - 64) <= 1 and abs(lab.touch.y - 64) <= 1")
     expect(root.locator(".sdw-lab-spot").first).to_be_visible()
 
@@ -299,7 +290,7 @@ def test_arrow_keys_move_the_cell_and_ask_what_it_touches(
     cells.focus()
     notebook.page.keyboard.press("ArrowRight")
     notebook.page.keyboard.press("ArrowDown")
-    wait_until(notebook, "lab.touch is not None and lab.touch.of == 'cell'")
+    notebook.wait_until("lab.touch is not None and lab.touch.of == 'cell'")
     x, y = notebook.ask("[lab.touch.x, lab.touch.y]")
     assert (x, y) in {(9, 9), (9, 8)}
     expect(frame(root, "KL-f8").locator(".sdw-lab-heat")).to_be_visible()
@@ -307,7 +298,7 @@ def test_arrow_keys_move_the_cell_and_ask_what_it_touches(
 
 def test_codes_are_mapped_and_counted(notebook: Notebook, root: Locator) -> None:
     frame(root, "VQ-f8").click()
-    wait_until(notebook, "lab.latents is not None and lab.latents.codes is not None")
+    notebook.wait_until("lab.latents is not None and lab.latents.codes is not None")
     used = notebook.ask("lab.latents.codes.used")
     expect(panel(root, "latents")).to_contain_text(f"{used} of 1024 used")
 
@@ -320,11 +311,11 @@ def test_a_channel_is_knocked_out_and_brought_back(notebook: Notebook, root: Loc
     knock = play.locator(".sdw-lab-control button").nth(2)
     knock.click()
     expect(knock).to_have_attribute("aria-pressed", "true")
-    wait_until(notebook, "bool((lab.edited.latents[2] == 0).all())")
+    notebook.wait_until("bool((lab.edited.latents[2] == 0).all())")
     wait_for_colour(picture, lambda mean: mean != before)
     play.get_by_role("button", name="Undo").click()
     expect(knock).to_have_attribute("aria-pressed", "false")
-    wait_until(notebook, "lab.edited.edits == ()")
+    notebook.wait_until("lab.edited.edits == ()")
     wait_for_colour(picture, lambda mean: mean == before)
 
 
@@ -344,8 +335,8 @@ def test_paint_on_the_latents_changes_the_decoded_picture(
     notebook.page.mouse.move(box["x"] + 0.75 * box["width"], middle, steps=12)
     notebook.page.mouse.up()
     expect(play.get_by_role("button", name="Undo")).to_have_attribute("aria-disabled", "false")
-    wait_until(notebook, "len(lab.edited.edits) == 1")
-    wait_until(notebook, "bool((lab.edited.latents[:, 8, 5:11] == 3).all())")
+    notebook.wait_until("len(lab.edited.edits) == 1")
+    notebook.wait_until("bool((lab.edited.latents[:, 8, 5:11] == 3).all())")
     notebook.ask("lab.wait()")
     wait_for_colour(picture, lambda mean: mean != before)
 
@@ -356,15 +347,15 @@ def test_reset_brings_the_sliders_back(notebook: Notebook, root: Locator) -> Non
     noise_of.focus()
     for _ in range(3):
         notebook.page.keyboard.press("ArrowRight")
-    wait_until(notebook, "len(lab.edited.edits) == 1")
+    notebook.wait_until("len(lab.edited.edits) == 1")
     play.get_by_role("button", name="Reset").click()
-    wait_until(notebook, "lab.edited.edits == ()")
+    notebook.wait_until("lab.edited.edits == ()")
     expect(noise_of).to_have_value("0")
 
 
 def test_a_slider_goes_from_one_picture_to_the_other(notebook: Notebook, root: Locator) -> None:
     between = panel(root, "between")
-    wait_until(notebook, "lab.between is not None")
+    notebook.wait_until("lab.between is not None")
     slider, pixels = between.locator("input[type=range]"), between.locator("img.sdw-lab-big").nth(1)
     expect(slider).to_be_enabled()
     ends = []
@@ -378,7 +369,7 @@ def test_a_slider_goes_from_one_picture_to_the_other(notebook: Notebook, root: L
 
 def test_a_slider_goes_through_the_noise_levels(notebook: Notebook, root: Locator) -> None:
     noisy = panel(root, "noise")
-    wait_until(notebook, "lab.noise is not None and lab.noise.is_whole")
+    notebook.wait_until("lab.noise is not None and lab.noise.is_whole")
     slider, words = noisy.locator("input[type=range]"), noisy.locator("output")
     expect(slider).to_have_attribute("max", "20")
     for at in (0, 20):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
-from real_jupyter import ROOT, Notebook, Server
+from real_jupyter import ROOT, Notebook, Server, until
 
 pytestmark = pytest.mark.browser
 
@@ -43,9 +43,7 @@ def test_the_first_lesson_runs_and_a_click_makes_an_image(load_notebook: Open) -
     notebook.wait_for_state("done")
     # Nothing of what the page shows is measured in time: it keeps count of the previews itself.
     notebook.find(".sdw-seed input").fill("9")
-    notebook.find(".sdw-generate").click()
-    notebook.wait_for_state("loading", "running")
-    notebook.wait_for_state("done")
+    notebook.generate()
     previews = int(notebook.find(".sdw-picture").get_attribute("data-frames") or 0)
     assert previews >= 5
     picture = notebook.find(".sdw-v-final")
@@ -107,9 +105,7 @@ def test_an_error_shows_and_clears_and_the_image_stays(open_notebook: Open) -> N
     width.blur()
     notebook.wait_for_state("done")  # corrected, the field has no error any more
     expect(notebook.find(".sdw-said-row .sdw-error")).to_be_empty()
-    notebook.find(".sdw-generate").click()
-    notebook.wait_for_state("loading", "running")
-    notebook.wait_for_state("done")
+    notebook.generate()
 
 
 @pytest.mark.parametrize("steps", ["0", "1000000000"])
@@ -129,9 +125,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
     prompt = notebook.find(".sdw-prompt textarea")
     prompt.focus()
     prompt.fill("a star above a house")
-    page.keyboard.press("Control+Enter")
-    notebook.wait_for_state("loading", "running")
-    notebook.wait_for_state("done")
+    notebook.generate(lambda: page.keyboard.press("Control+Enter"))
     expect(notebook.find(".sdw-thumb")).to_have_attribute(
         "aria-label", re.compile("a star above a house")
     )
@@ -341,9 +335,7 @@ def test_a_start_image_by_hand_and_a_file_that_restores_its_settings(open_notebo
     ]
     expect(notebook.find(".sdw-start-note")).to_have_text("200 x 100 pixels, cropped to 128 x 128")
     notebook.find(".sdw-start-strength input").fill("0.5")
-    notebook.find(".sdw-generate").click()
-    notebook.wait_for_state("loading", "running")
-    notebook.wait_for_state("done")
+    notebook.generate()
     expect(notebook.find(".sdw-status")).to_contain_text("Done: 2 steps")
     assert notebook.find(".sdw-v-slider").evaluate("s => [s.max, s.value]") == ["1", "1"]
     assert notebook.find(".sdw-v-progress").evaluate("bar => bar.value") == 1
@@ -352,8 +344,10 @@ def test_a_start_image_by_hand_and_a_file_that_restores_its_settings(open_notebo
     assert notebook.ask("studio.image is None and studio.strength") == 0.5
 
     # the first result's own file, dropped
+    later = notebook.find(".sdw-v-final").get_attribute("src")
     page.locator(".sdw-thumb").first.click()
     expect(notebook.find(".sdw-thumb")).to_have_attribute("aria-current", "true")
+    expect(notebook.find(".sdw-v-final")).not_to_have_attribute("src", later or "")
     url = notebook.find(".sdw-v-final").get_attribute("src")
     notebook.find(".sdw-prompt textarea").fill("a dog")
     page.evaluate(FILE, [".sdw-stop", "drop", url, "cat.png"])
@@ -379,11 +373,11 @@ def test_the_words_that_the_model_knows_are_offered_and_others_marked(open_noteb
     page.get_by_role("button", name="grey → gray").click()
     expect(prompt).to_have_value("a gray penguin ")
     expect(notebook.find(".sdw-unknown")).to_be_empty()
-    assert notebook.ask("studio.prompt") == "a gray penguin "
+    notebook.wait_until("studio.prompt", "a gray penguin ")
     page.get_by_role("button", name="Words this model knows").click()
     page.get_by_role("button", name="two dogs above a house").click()
     expect(prompt).to_have_value("two dogs above a house")
-    assert notebook.ask("studio.prompt") == "two dogs above a house"
+    notebook.wait_until("studio.prompt", "two dogs above a house")
 
 
 VISIBLE = """selectors => {
@@ -403,17 +397,19 @@ def test_what_belongs_together_shares_the_screen(open_notebook: Open) -> None:
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("done")
     everything = [".sdw-prompt", ".sdw-generate", ".sdw-v-stage", ".sdw-v-slider", ".sdw-said-row"]
-    top = "selector => document.querySelector(selector).scrollIntoView({block: 'start'})"
+    top = "selector => { document.querySelector(selector).scrollIntoView({block: 'start'}); }"
     for width, height in ((1280, 900), (1280, 720)):
         page.set_viewport_size({"width": width, "height": height})
-        page.evaluate(top, ".sdw-studio")
-        assert page.evaluate(VISIBLE, everything) == [], (width, height)
+        until(
+            lambda: page.evaluate(top, ".sdw-studio") or page.evaluate(VISIBLE, everything),
+            [],
+            page,
+        )
     notebook.find(".sdw-look").click()
     expect(notebook.find(".sdw-attention")).to_be_visible()
     page.set_viewport_size({"width": 853, "height": 480})  # 1280 x 720 at 150 %
-    page.evaluate(top, ".sdw-v-body")
     inside = [".sdw-v-stage", ".sdw-v-slider", ".sdw-attention .sdw-chips", ".sdw-said-row"]
-    assert page.evaluate(VISIBLE, inside) == []
+    until(lambda: page.evaluate(top, ".sdw-v-body") or page.evaluate(VISIBLE, inside), [], page)
 
 
 def test_the_slider_keeps_the_focus_during_a_run(open_notebook: Open) -> None:
@@ -423,11 +419,14 @@ def test_the_slider_keeps_the_focus_during_a_run(open_notebook: Open) -> None:
     notebook.wait_for_state("done")
     slider = notebook.find(".sdw-v-slider")
     slider.focus()
-    notebook.page.keyboard.press("Control+Enter")
-    notebook.wait_for_state("loading", "running")
+    # Every loss of it is counted, so that nothing depends on when one looks.
+    notebook.page.evaluate("""() => {
+        window.left = 0;
+        document.activeElement.addEventListener('blur', () => { window.left += 1; });
+    }""")
+    notebook.generate(lambda: notebook.page.keyboard.press("Control+Enter"))
     expect(slider).to_be_focused()
-    notebook.wait_for_state("done")
-    expect(slider).to_be_focused()
+    assert notebook.page.evaluate("() => window.left") == 0
 
 
 def test_the_view_alone_answers_and_keeps_its_image(open_notebook: Open) -> None:

@@ -164,15 +164,6 @@ def viewer(runs: Notebook) -> View:
     return view_in(runs, FIRST)
 
 
-def wait_until(notebook: Notebook, expression: str) -> None:
-    """Wait until this is true in the kernel."""
-    for _ in range(1000):
-        if notebook.ask(expression):
-            return
-        notebook.page.wait_for_timeout(50)
-    raise AssertionError(f"{expression} did not become true")
-
-
 def assert_close(pixels: np.ndarray, wanted: Any) -> None:
     wanted = np.asarray(wanted)
     assert pixels.shape[:2] == wanted.shape[:2]
@@ -213,7 +204,7 @@ def test_a_click_pins_a_word_for_the_kernel_too(runs: Notebook, viewer: View) ->
     runs.page.mouse.move(0, 0)
     expect(viewer.find(".sdw-heat-map")).to_be_visible()
     expect(viewer.word("cat")).to_have_attribute("aria-pressed", "true")
-    wait_until(runs, "viewer.word == 'cat'")
+    runs.wait_until("viewer.word == 'cat'")
 
 
 def test_pointing_at_the_image_ranks_its_words(runs: Notebook, viewer: View) -> None:
@@ -281,7 +272,7 @@ def test_compared_runs_have_one_word(runs: Notebook) -> None:
     compare.word("car").click()
     runs.page.mouse.move(0, 0)
     expect(compare.root.locator(".sdw-heat[data-word=car]")).to_have_count(2)
-    wait_until(runs, "compare.word == 'car'")
+    runs.wait_until("compare.word == 'car'")
 
 
 # --------------------------------------------------------------------------------- the keyboard
@@ -304,7 +295,11 @@ def test_space_plays_and_pauses(runs: Notebook, viewer: View) -> None:
     runs.page.keyboard.press("Home")
     runs.page.keyboard.press("Space")
     expect(viewer.find(".sdw-v-play")).to_have_attribute("aria-label", "pause")
-    expect(viewer.root).to_have_attribute("data-step", "2")
+    viewer.root.evaluate("""root => new Promise((seen) => {
+        const look = () => Number(root.dataset.step) >= 2 && seen();
+        new MutationObserver(look).observe(root, {attributes: true});
+        look();
+    })""")
     runs.page.keyboard.press("Space")
     expect(viewer.find(".sdw-v-play")).to_have_attribute("aria-label", "play the steps")
     paused = viewer.root.get_attribute("data-step")
@@ -327,10 +322,10 @@ def test_words_are_pinned_with_the_keyboard(runs: Notebook, viewer: View) -> Non
     runs.page.keyboard.press("ArrowRight")
     expect(viewer.find(".sdw-heat")).to_have_attribute("data-word", "cat")
     runs.page.keyboard.press("Enter")
-    wait_until(runs, "viewer.word == 'cat'")
+    runs.wait_until("viewer.word == 'cat'")
     runs.page.keyboard.press("Escape")
     expect(viewer.find(".sdw-heat")).to_have_attribute("data-word", "")
-    wait_until(runs, "viewer.word == ''")
+    runs.wait_until("viewer.word == ''")
 
 
 def test_a_cell_of_the_matrix_opens_with_enter(runs: Notebook, viewer: View) -> None:
@@ -339,7 +334,7 @@ def test_a_cell_of_the_matrix_opens_with_enter(runs: Notebook, viewer: View) -> 
     for key in ("Home", *["ArrowDown"] * 2, *["ArrowRight"] * 4, "Enter"):
         runs.page.keyboard.press(key)
     expect(viewer.root).to_have_attribute("data-step", "4")
-    wait_until(runs, "(viewer.layer, viewer.step, viewer.span) == (2, 4, 'step')")
+    runs.wait_until("(viewer.layer, viewer.step, viewer.span) == (2, 4, 'step')")
 
 
 # ---------------------------------------------------------------------------------------- looks
@@ -669,7 +664,7 @@ def test_messages_that_are_none_change_nothing(runs: Notebook, viewer: View) -> 
         runs.page.evaluate(SEND, [runs.ask("viewer.comm.comm_id"), data])
     assert runs.ask(state) == before
     viewer.scrub(2)
-    wait_until(runs, "viewer.step == 2")
+    runs.wait_until("viewer.step == 2")
 
 
 def test_what_the_page_cannot_read_is_not_shown(open_notebook: Open) -> None:
