@@ -89,8 +89,10 @@ def says_that_it_is_lost(notebook: Notebook) -> None:
         expect(notebook.find(f"{root} .sdw-v-latents")).to_be_visible()
     broken = """() => [...document.querySelectorAll('.jupyter-widgets-disconnected')]
         .filter(e => getComputedStyle(e, '::before').display !== 'none'
-            && getComputedStyle(e, '::before').content !== 'none'
+            && !['none', '""'].includes(getComputedStyle(e, '::before').content)
             && e.closest('.sdw') && e.checkVisibility()).length"""
+    dice = "() => getComputedStyle(document.querySelector('.sdw-dice'), '::before').display"
+    notebook.page.wait_for_function(f"() => ({dice})() === 'block'")  # its icon is no broken link
     notebook.page.wait_for_function(f"() => ({broken})() === 0")  # each view brings its own style
 
     # the lab keeps its results, whatever is clicked
