@@ -59,7 +59,8 @@ def keep_screenshot(notebook: Notebook) -> None:
     if os.environ.get("SDWIDGETS_SCREENSHOT"):
         path = ROOT / "docs" / "studio.png"
         path.parent.mkdir(exist_ok=True)
-        # With a little paper around it, and the mouse not over a button.
+        # With all of it in the window, a little paper around it, and the mouse not over a button.
+        notebook.page.set_viewport_size({"width": 1280, "height": 1300})
         notebook.page.mouse.move(0, 0)
         margin = ".sdw-studio.sdw-studio { padding: 14px; max-width: 1108px; }"
         notebook.find(".sdw-studio").screenshot(path=str(path), style=margin)
