@@ -233,6 +233,25 @@ test("an empty file is one part", async () => {
   expect(parts.map(({ message }) => message.parts)).toEqual([1]);
 });
 
+test("of two files for the same image, only the newer is sent, whichever is read first", async () => {
+  const view = stores.of(model as never) as Store;
+  const reading: (() => void)[] = [];
+  const file = (name: string) => {
+    const made = new File([], name);
+    made.arrayBuffer = () =>
+      new Promise((resolve) => reading.push(() => resolve(new ArrayBuffer(1))));
+    return made;
+  };
+  view.open(file("old.png"));
+  view.open(file("new.png"));
+  view.open(file("other.png"), true);
+  for (const read of reading.reverse()) {
+    read();
+    await vi.advanceTimersByTimeAsync(0);
+  }
+  expect(model.sent.map(({ name }) => name)).toEqual(["other.png", "new.png"]);
+});
+
 test("a file over the limit is refused with its size, and nothing is sent", () => {
   const file = { name: "big.png", size: 20.5 * 2 ** 20 };
   expect(refusal(file)).toContain("big.png has 20.5 MB");

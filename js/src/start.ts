@@ -5,7 +5,7 @@ import { addressOf, type Binary, bytes } from "./lib/bytes";
 import { quietly } from "./lib/choices";
 import { type ASKS, FITS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
-import { partsOf, refusal, takeFiles } from "./lib/files";
+import { opener, takeFiles } from "./lib/files";
 import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { whenPlaced } from "./lib/placed";
@@ -60,22 +60,8 @@ const render: Render<Model> = ({ model, el }) => {
     if (file) open(file);
     input.value = ""; // so that the same file can be opened again
   });
-  let newest: File | undefined;
-  const open = (file: File) => {
-    newest = file;
-    const problem = lost ? LOST : refusal(file);
-    if (problem !== undefined) return say(problem);
-    say(`Opening ${file.name || "the image"}`, false);
-    partsOf(file, false).then(
-      (parts) => {
-        if (file !== newest) return; // a smaller file that came later is read sooner
-        for (const { message, data } of parts) ask("file", message, [data]);
-      },
-      () => {
-        if (file === newest) say(`${file.name || "The file"} cannot be read.`);
-      },
-    );
-  };
+  const send = opener(say, (message, data) => ask("file", message, data));
+  const open = (file: File) => (lost ? say(LOST) : send(file));
 
   // ------------------------------------------------------------------------------- the image
 

@@ -3,7 +3,7 @@
 import type { AnyModel } from "@anywidget/types";
 import { Choices, quietly } from "../lib/choices";
 import { LAB_SELECTION, MOST_AUTOENCODERS as MOST } from "../lib/contract";
-import { partsOf, refusal } from "../lib/files";
+import { opener } from "../lib/files";
 import { LOST } from "../lib/kernel";
 import { valid } from "../lib/selection";
 import { oneForEach } from "../lib/shared";
@@ -124,17 +124,11 @@ export class Store implements LabView {
     quietly(() => this.#model.send(message, undefined, buffers));
   }
 
-  open(file: File, second = false) {
-    const problem = refusal(file);
-    this.#say(problem ?? `Opening ${file.name || "the image"}`, problem !== undefined);
-    if (problem !== undefined) return;
-    partsOf(file, second).then(
-      (parts) => {
-        for (const { message, data } of parts) this.send(message, [data]);
-      },
-      () => this.#say(`${file.name || "The file"} cannot be read.`, true),
-    );
-  }
+  /** Sends an image file, to be the second image if `second`. */
+  readonly open = opener(
+    (words, wrong) => this.#say(words, wrong),
+    (message, data) => this.send(message, data),
+  );
 
   readonly #get = (name: string): unknown => this.#model.get(name);
 

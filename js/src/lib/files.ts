@@ -26,6 +26,34 @@ export async function partsOf(file: File, second: boolean) {
   });
 }
 
+type Part = Awaited<ReturnType<typeof partsOf>>[number];
+
+/**
+ * Returns a function that opens a file: it says so, reads the file and sends its parts. Of the files
+ * for the same place, only the newest is sent, whichever is read first.
+ */
+export function opener(
+  say: (words: string, wrong: boolean) => void,
+  send: (message: Part["message"], data: ArrayBuffer[]) => void,
+) {
+  const newest = new Map<boolean, File>();
+  return (file: File, second = false) => {
+    newest.set(second, file);
+    const problem = refusal(file);
+    say(problem ?? `Opening ${file.name || "the image"}`, problem !== undefined);
+    if (problem !== undefined) return;
+    partsOf(file, second).then(
+      (parts) => {
+        if (file !== newest.get(second)) return;
+        for (const { message, data } of parts) send(message, [data]);
+      },
+      () => {
+        if (file === newest.get(second)) say(`${file.name || "The file"} cannot be read.`, true);
+      },
+    );
+  };
+}
+
 /**
  * Takes files that are dropped on the root, or pasted while the focus is in it; returns the cleanup.
  * While a file is over it, the root has the attribute `data-dropping`.
