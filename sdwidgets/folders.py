@@ -24,9 +24,10 @@ def without_folders(text: str) -> str:
     for own in {str(Path.home()), repr(str(Path.home()))[1:-1]}:
         if len(own) > 1:
             text = re.sub(re.escape(own) + r"(?=[/\\])", "~", text)
-    text = _QUOTED.sub(lambda found: found[1] + _last(found[2]) + found[1], text)
+    text = _QUOTED.sub(lambda found: found[1] + last_part(found[2]) + found[1], text)
     return _FOLDERS.sub("", text)
 
 
-def _last(path: str) -> str:
+def last_part(path: str) -> str:
+    """The name of a file or folder, of a path in the style of any system."""
     return re.split(r"[/\\]", path.rstrip("/\\"))[-1]

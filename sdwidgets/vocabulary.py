@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from .checks import shortened
 
@@ -59,8 +60,13 @@ def unknown_words(prompt: str, vocabulary: Vocabulary) -> tuple[Unknown, ...]:
 
 def nearest_word(word: str, vocabulary: Vocabulary) -> str:
     """The word of ``vocabulary`` whose spelling is most similar; "" if none is similar."""
-    known = {_plain(each): each for each in words_of(vocabulary)}
-    near = difflib.get_close_matches(_plain(word[:40]), known, 1, 0.7)
+    return _nearest(_plain(word[:40]), words_of(vocabulary))
+
+
+@lru_cache(maxsize=256)  # it takes milliseconds, and a prompt is looked at with every keystroke
+def _nearest(word: str, words: tuple[str, ...]) -> str:
+    known = {_plain(each): each for each in words}
+    near = difflib.get_close_matches(word, known, 1, 0.7)
     return known[near[0]] if near else ""
 
 

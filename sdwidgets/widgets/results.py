@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePath
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from ..checks import shortened
+from ..folders import last_part
 from ..settings import Settings
 from ..trace.trace import Trace
 from .final import SHOWN, jpeg
@@ -140,7 +140,7 @@ def contact(images: Sequence[Image.Image]) -> Image.Image:
 def name_of(model: str) -> str:
     """A model's name in labels. Of a path only the last part: the rest is private."""
     is_path = PurePath(model).is_absolute() or "\\" in model or model.startswith((".", "~"))
-    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] if is_path else model
+    return last_part(model) if is_path else model
 
 
 def title_of(model: str, settings: Settings, start: bool) -> str:

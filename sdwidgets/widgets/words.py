@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import anywidget
@@ -64,11 +63,6 @@ class WordsView(Living, FromPage, anywidget.AnyWidget):
 def unknown_in(prompt: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
     """The first unknown words of a prompt, each once, with the nearest known one."""
     words = dict.fromkeys(one.word for one in unknown_words(prompt, vocabulary))
-    groups = tuple((title, tuple(group)) for title, group in vocabulary.items())
-    return [{"word": word, "nearest": _nearest(word, groups)} for word in list(words)[:NAMED]]
-
-
-@lru_cache(maxsize=256)
-def _nearest(word: str, groups: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
-    """`nearest_word`, which takes milliseconds, kept from one keystroke to the next."""
-    return nearest_word(word, dict(groups))
+    return [
+        {"word": word, "nearest": nearest_word(word, vocabulary)} for word in list(words)[:NAMED]
+    ]
