@@ -1,9 +1,11 @@
-"""What a page shows to eyes, as far as styles tell: focus rings, and forced colours.
+"""What a page shows to eyes, as far as styles tell: texts, focus rings, and forced colours.
 
-axe-core has no rules for these.
+axe-core has no rules for the last two, and does not judge every text.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 from playwright.sync_api import Locator
 
@@ -35,6 +37,25 @@ COLOURS = """
     const named = (e) => `${e.tagName.toLowerCase()}.${[...e.classList].join('.')}`;
     const seen = (e) => e.checkVisibility({visibilityProperty: true, opacityProperty: true});
 """
+
+# Texts whose contrast against what is behind them is less than 4.5: [text, contrast].
+FAINT = (
+    """(root) => {
+"""
+    + COLOURS
+    + """
+    const own = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    const off = '[aria-disabled=true], :disabled';
+    return [...root.querySelectorAll('*')]
+        .filter((e) => own(e) && e.checkVisibility({visibilityProperty: true}) && !e.closest(off))
+        .map((e) => {
+            const ground = behind(e);
+            const found = contrast([...ground, getComputedStyle(e).color], ground);
+            return [`${e.tagName} ${e.className}: ${e.textContent}`, found];
+        })
+        .filter(([, found]) => found < 4.5);
+}"""
+)
 
 # What changes at an element, or at what is around it, when it gets the focus: [colour, where].
 RINGS = (
@@ -139,6 +160,12 @@ ALIKE = (
     return [...alike];
 }"""
 )
+
+
+def faint_texts(element: Locator) -> list[list[Any]]:
+    """Return the texts with a contrast of less than 4.5, each with its contrast."""
+    found: list[list[Any]] = element.evaluate(FAINT)
+    return found
 
 
 def faint_rings(element: Locator) -> list[str]:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from real_jupyter import ROOT, Notebook, Server, write_notebook
+from sight import faint_texts
 
 pytestmark = pytest.mark.browser
 
@@ -403,46 +404,10 @@ def test_text_stands_out(runs: Notebook, viewer: View, theme: str) -> None:
     try:
         keep_screenshot(runs.page, viewer, theme)
         for cell in (FIRST, COMPARE, TOKENS):
-            faint = view_in(runs, cell).root.evaluate(FAINT)
-            assert faint == []
+            assert faint_texts(view_in(runs, cell).root) == []
     finally:
         use_theme(runs.page, "Light")
         runs.page.set_viewport_size(WINDOW)
-
-
-# Texts whose contrast by WCAG 2.1, against what is behind them, is less than 4.5.
-FAINT = """root => {
-    const canvas = new OffscreenCanvas(1, 1).getContext('2d', {willReadFrequently: true});
-    const light = (layers) => {
-        canvas.clearRect(0, 0, 1, 1);
-        for (const colour of layers) {
-            canvas.fillStyle = colour;
-            canvas.fillRect(0, 0, 1, 1);
-        }
-        const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((v) => {
-            const c = v / 255;
-            return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-        });
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const behind = (e) => {
-        const layers = [];
-        for (let at = e; at; at = at.parentElement)
-            layers.unshift(getComputedStyle(at).backgroundColor);
-        return layers;
-    };
-    const own = (e) => [...e.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-    const off = '[aria-disabled=true], :disabled';
-    return [...root.querySelectorAll('*')]
-        .filter((e) => own(e) && e.checkVisibility({visibilityProperty: true}) && !e.closest(off))
-        .map((e) => {
-            const back = behind(e);
-            const pair = [light([...back, getComputedStyle(e).color]), light(back)];
-            const contrast = (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
-            return [`${e.tagName} ${e.className}: ${e.textContent}`, contrast];
-        })
-        .filter(([, contrast]) => contrast < 4.5);
-}"""
 
 
 def use_theme(page: Page, theme: str) -> None:
