@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { countedUrls, FakeModel } from "../test/model";
+import { countedUrls, FakeModel, placeAtOnce } from "../test/model";
 import { LOST } from "./lib/kernel";
 import start from "./start";
 
@@ -28,16 +28,7 @@ function give(target: Element, type: "drop" | "paste", files: File[], types: str
 
 beforeEach(() => {
   urls = countedUrls();
-  vi.stubGlobal(
-    "ResizeObserver",
-    class {
-      constructor(readonly callback: () => void) {}
-      observe() {
-        queueMicrotask(this.callback);
-      }
-      disconnect() {}
-    },
-  );
+  placeAtOnce();
   model = new FakeModel({
     ...{ thumbnail: new Uint8Array(), note: "", reshaped: false, strength: 0.8, fit: "crop" },
     ...{ offer: "", message: "", problem: "" },

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { FakeModel } from "../test/model";
+import { FakeModel, placeAtOnce } from "../test/model";
 import { matches, typed } from "./lib/completion";
 import words from "./words";
 
@@ -30,16 +30,7 @@ function press(key: string) {
 }
 
 beforeEach(async () => {
-  vi.stubGlobal(
-    "ResizeObserver",
-    class {
-      constructor(readonly callback: () => void) {}
-      observe() {
-        queueMicrotask(this.callback);
-      }
-      disconnect() {}
-    },
-  );
+  placeAtOnce();
   model = new FakeModel({
     count: "3 of 75 tokens",
     groups: { things: ["cat", "car", "cake"], colors: ["gray", "green"] },

@@ -81,3 +81,17 @@ export function countedUrls(): Set<string> {
   vi.spyOn(URL, "revokeObjectURL").mockImplementation((url) => void urls.delete(url));
   return urls;
 }
+
+/** Elements have their size as soon as they are observed. */
+export function placeAtOnce() {
+  vi.stubGlobal(
+    "ResizeObserver",
+    class {
+      constructor(readonly callback: () => void) {}
+      observe() {
+        queueMicrotask(this.callback);
+      }
+      disconnect() {}
+    },
+  );
+}

@@ -37,6 +37,17 @@ def _nobody_has_sent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def updates(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The outputs that replace displayed ones, from now on."""
+    from sdwidgets.widgets import kernel
+
+    replaced: list[dict[str, Any]] = []
+    monkeypatch.setattr(kernel, "display", lambda *_: None)
+    monkeypatch.setattr(kernel, "update_display", lambda data, *_: replaced.append(data))
+    return replaced
+
+
+@pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of all widgets."""
     from sdwidgets.widgets import pace, slots

@@ -51,6 +51,7 @@ from sdwidgets.widgets.upload import PART
 from sdwidgets.widgets.words import EXAMPLES
 
 WAIT = 60  # seconds, never reached
+NO_MEMORY = "DefaultCPUAllocator: not enough memory"
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -66,6 +67,21 @@ def run_threads() -> list[threading.Thread]:
 
 
 Say = Callable[[Any, Any], None]
+
+
+def fail_once(studio: Studio, model: Any, raised: Exception, kind: type[Exception]) -> None:
+    """Let a run end with what the network raises, as an error of that kind."""
+
+    def broken(*_: Any) -> None:
+        raise raised
+
+    handle = model.unet.register_forward_pre_hook(broken)
+    try:
+        studio.generate()
+        with pytest.raises(kind):
+            studio.wait(WAIT)
+    finally:
+        handle.remove()
 
 
 def classes(widget: Any) -> list[str]:
@@ -640,16 +656,7 @@ def test_the_bundled_model_s_settings_are_checked_before_anything_is_loaded() ->
 
 
 def test_whatever_the_run_raises_is_shown_and_raised(studio: Studio, model: Any) -> None:
-    def broken(*_: Any) -> None:
-        raise ZeroDivisionError("by a hook")
-
-    handle = model.unet.register_forward_pre_hook(broken)
-    try:
-        studio.generate()
-        with pytest.raises(ZeroDivisionError):
-            studio.wait(WAIT)
-    finally:
-        handle.remove()
+    fail_once(studio, model, ZeroDivisionError("by a hook"), ZeroDivisionError)
     assert studio.view.message == "ZeroDivisionError: by a hook"
     studio.generate()
     assert studio.wait(WAIT) is studio.trace
@@ -744,16 +751,7 @@ def test_a_second_wrong_field_stays_wrong_when_the_first_is_corrected(studio: St
 def test_an_error_that_names_no_setting_goes_with_what_may_have_caused_it(
     studio: Studio, model: Any
 ) -> None:
-    def no_memory(*_: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: not enough memory")
-
-    handle = model.unet.register_forward_pre_hook(no_memory)
-    try:
-        studio.generate()
-        with pytest.raises(OutOfMemory):
-            studio.wait(WAIT)
-    finally:
-        handle.remove()
+    fail_once(studio, model, RuntimeError(NO_MEMORY), OutOfMemory)
     studio.prompt = "a dog"
     assert studio.state == "error"
     studio.width = 24
@@ -928,18 +926,9 @@ def test_a_model_that_cannot_be_loaded_leaves_image_and_trace(
 
 
 def test_no_memory_leaves_image_and_trace(studio: Studio, model: Any) -> None:
-    def no_memory(*_: Any) -> None:
-        raise RuntimeError("DefaultCPUAllocator: not enough memory")
-
     studio.generate()
     trace = studio.wait(WAIT)
-    handle = model.unet.register_forward_pre_hook(no_memory)
-    try:
-        studio.generate()
-        with pytest.raises(OutOfMemory):
-            studio.wait(WAIT)
-    finally:
-        handle.remove()
+    fail_once(studio, model, RuntimeError(NO_MEMORY), OutOfMemory)
     assert studio.trace is trace
     assert studio.view.pictures
     studio.generate()

@@ -777,12 +777,9 @@ def test_where_no_widget_can_be_shown_the_newest_pictures_are(view: TrainingView
 
 
 def test_without_a_page_the_output_is_replaced_at_the_end(
-    view: TrainingView, monkeypatch: pytest.MonkeyPatch
+    view: TrainingView, updates: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    updates: list[dict[str, Any]] = []
-    monkeypatch.setattr(kernel, "display", lambda *_: None)
     monkeypatch.setattr(kernel, "without_page", lambda: True)
-    monkeypatch.setattr(kernel, "update_display", lambda data, *_: updates.append(data))
     view._ipython_display_()
     view.start(steps(3), pictures=pictures).wait()
     assert len(updates) == 1
@@ -790,12 +787,9 @@ def test_without_a_page_the_output_is_replaced_at_the_end(
 
 
 def test_what_a_page_shows_is_not_replaced_whatever_runs_at_the_end(
-    view: TrainingView, monkeypatch: pytest.MonkeyPatch
+    view: TrainingView, updates: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    updates: list[dict[str, Any]] = []
-    monkeypatch.setattr(kernel, "display", lambda *_: None)
     monkeypatch.setattr(kernel, "without_page", lambda: False)
-    monkeypatch.setattr(kernel, "update_display", lambda data, *_: updates.append(data))
     view._ipython_display_()
     monkeypatch.setattr(kernel, "without_page", lambda: True)  # a request that names no cell
     view.start(steps(3), pictures=pictures).wait()

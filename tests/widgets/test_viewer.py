@@ -888,12 +888,9 @@ def test_without_a_page_the_output_has_the_run_when_it_is_over(
 
 
 def test_what_a_page_shows_is_not_replaced_whatever_runs_at_the_end(
-    model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
+    model: LatentDiffusion, updates: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    updates: list[dict[str, Any]] = []
-    monkeypatch.setattr(kernel, "display", lambda *_: None)
     monkeypatch.setattr(kernel, "without_page", lambda: False)
-    monkeypatch.setattr(kernel, "update_display", lambda data, *_: updates.append(data))
     viewer = Viewer()
     viewer._ipython_display_()
     monkeypatch.setattr(kernel, "without_page", lambda: True)  # a request that names no cell
