@@ -88,6 +88,7 @@ TASKS: dict[str, dict[str, Any]] = {
 SAMPLERS = {"one call": {"sampler": "dpmpp_2m"}, "two calls": {"sampler": "heun"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("batch", BATCHES)

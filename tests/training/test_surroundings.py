@@ -119,6 +119,7 @@ def test_a_training_is_the_same_whatever_a_thread_has_set(make, kind):
             assert outcome(task) == usual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_another_default_type_is_named_and_left_as_it_is(make, kind, dtype):

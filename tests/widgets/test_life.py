@@ -276,6 +276,7 @@ def test_closed_and_dropped_it_is_gone_with_what_it_showed(make: Make, kind: str
     assert [ref() for ref in gone] == [None] * len(gone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_cell_run_many_times_leaves_one_widget(
     make: Make, kind: str, monkeypatch: pytest.MonkeyPatch
@@ -428,6 +429,7 @@ def test_in_a_forked_process_work_is_refused(make: Make) -> None:
 # ------------------------------------------------------------------------------ messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_ten_thousand_malformed_messages_change_nothing(
     make: Make, kind: str, caplog: pytest.LogCaptureFixture
