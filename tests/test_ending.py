@@ -35,6 +35,7 @@ def end(wait=lambda: time.sleep(600)):
 """
 
 TRAINING = """
+import torch
 from torch import nn
 from test_loop import Line, PLAN, replace, train
 
@@ -58,7 +59,11 @@ elif what == "suspended":
         next(steps)
     end()
 elif what == "thread":
-    threading.Thread(target=follow, daemon=True).start()
+    def compute_after():
+        follow()
+        for _ in range(1000):
+            torch.ones(500, 500) @ torch.ones(500, 500)
+    threading.Thread(target=compute_after, daemon=True).start()
     reached.wait()
     end()
 else:

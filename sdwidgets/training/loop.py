@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**32 - 1
 """torch's generator for CPUs has 32 bits: a larger seed would repeat a smaller one's numbers."""
 
+LEAVING = 5.0
+"""Seconds for which the end of the process waits for the consumer's thread to end."""
+
 
 @dataclass(frozen=True)
 class TrainStep:
@@ -335,6 +338,7 @@ def _steps(
     done = saved = start
     updating = ending = False
     busy = threading.RLock()  # during a step, and while a file is written
+    consumer = threading.current_thread()
     gather = accelerator.gather if accelerator else None
 
     def keep() -> None:
@@ -355,6 +359,8 @@ def _steps(
                 keep()
             finally:
                 busy.release()
+        if consumer is not threading.current_thread():  # it still has tensors to free
+            consumer.join(min(seconds, LEAVING))
 
     work = Work(end, wait, math.inf)
     going_on(work)
@@ -368,6 +374,7 @@ def _steps(
                 group["lr"] = most * share
             source = seeded(plan.seed, index, device)
             draw = Draw(index, plan.batch_size, source, rank, ranks, gather)
+            consumer = threading.current_thread()
             with held_back(), busy:
                 if ending:  # the process ends, and another thread has written the checkpoint
                     return
