@@ -1,5 +1,9 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { environment: "happy-dom", include: ["{src,test}/**/*.test.ts"], passWithNoTests: false },
+  test: {
+    environment: "happy-dom",
+    include: ["{src,test,lab/src}/**/*.test.ts"],
+    passWithNoTests: false,
+  },
 });

@@ -24,6 +24,7 @@ from typing import Any
 from playwright.sync_api import Locator, Page
 
 ROOT = Path(__file__).resolve().parents[1]
+EXTENSION = ROOT / "sdwidgets" / "labextension"
 KERNEL = "tests"
 START = 240  # seconds for servers, browsers and kernels to come up; never reached
 WAIT = 120  # seconds for anything else
@@ -83,9 +84,15 @@ class Server:
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
 
+        # this checkout's extension, whatever is installed in the environment
+        extensions = self._folder / "path" / "labextensions"
+        extensions.mkdir(parents=True)
+        (extensions / "sdwidgets").symlink_to(EXTENSION, target_is_directory=True)
+
         places = ("config", "data", "runtime")
         environment = os.environ | {
             **{f"JUPYTER_{place.upper()}_DIR": str(self._folder / place) for place in places},
+            "JUPYTER_PATH": str(self._folder / "path"),
             "JUPYTERLAB_SETTINGS_DIR": str(self._folder / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(self._folder / "workspaces"),
             "IPYTHONDIR": str(self._folder / "ipython"),

@@ -141,13 +141,18 @@ def tree(hatch_build: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hatch_build, "JS", js)
     monkeypatch.setattr(hatch_build, "STATIC", static)
     monkeypatch.setattr(hatch_build, "CONTRACT", paths[0])
+    extension = tmp_path / "labextension" / "package.json"
+    extension.parent.mkdir()
+    extension.touch()
+    monkeypatch.setattr(hatch_build, "LAB", js / "lab")
+    monkeypatch.setattr(hatch_build, "LABEXTENSION", extension.parent)
     return tmp_path
 
 
 def test_bundles_newer_than_their_sources_are_not_built_again(
     hatch_build: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hatch_build, "npm", lambda *_: pytest.fail("npm was called"))
+    monkeypatch.setattr(hatch_build, "npm", lambda *_, **__: pytest.fail("npm was called"))
     assert not hatch_build.build()
 
 
@@ -174,7 +179,7 @@ def test_the_bundle_of_an_entry_that_is_no_more_goes(
 ) -> None:
     (tree / "static" / "old.js").touch()
     (tree / "js" / "contract.py").write_text("def write(): pass\n")
-    monkeypatch.setattr(hatch_build, "npm", lambda *_: None)
+    monkeypatch.setattr(hatch_build, "npm", lambda *_, **__: None)
     assert hatch_build.build()
     assert {path.name for path in (tree / "static").iterdir()} == {"picture.js", "picture.css"}
 
