@@ -124,6 +124,114 @@ ASKS = {
 }
 """The kinds of messages that a page sends to the kernel."""
 
+# ---------------------------------------------------------------------------- the side panel
+
+SIDE = {"target": "sdwidgets.manager", "v": 1}
+"""The name of the comm target between JupyterLab's side panel and the default manager of a kernel,
+and the version of its messages. When that manager first comes to be, the kernel registers the
+target and opens a comm of that name, the announcement, with the data {v, version}. It stays open,
+so comm_info_request lists it. A page opens a comm of its own, with the data {v, version}, and says
+hello; it hears nothing before. Each message is data with its ``kind``. Both sides ignore kinds and
+fields that they do not know. A page says hello or watch at least every ``SIDE_EVERY.alive``; the
+kernel closes comms that have been silent for long, and a page whose comm was closed opens another
+while the kernel lives."""
+
+SIDE_CONNECT = "import sdwidgets; sdwidgets.connect()"
+"""The code that makes the default manager, and so the announcement, in a kernel without: to be
+executed silently. It imports no torch and returns at once. Where the package is missing, the reply
+is an error with the name ModuleNotFoundError."""
+
+SIDE_ASKS = {
+    "hello": ("v", "version"),
+    "watch": ("visible",),
+    "models": ("folders",),
+    "load": ("name",),
+    "unload": ("name",),
+    "stop": ("job",),
+    "move": ("job", "to"),
+    "image": ("id",),
+}
+"""What a page says, and the fields of each kind. ``hello``: is answered with welcome, jobs and
+images, which are sent again when they change. ``watch``: whether memory is to be sent. ``models``:
+send the models, and look into these folders, too (absolute or "~/..."); said again, it looks again.
+``load``, ``unload``: a model by its ``name``. ``stop``: a job by its id, or with null or nothing
+the job that runs. ``move``: a job that waits to that place of the queue, 0 for the next. ``image``:
+the file of an image by its id."""
+
+SIDE_SAYS = {
+    "welcome": ("v", "version", "device"),
+    "jobs": ("jobs",),
+    "models": ("models", "done"),
+    "memory": ("device", "name", "total", "free", "process"),
+    "images": ("images",),
+    "image": ("id",),
+    "refused": ("about", "message"),
+}
+"""What the kernel says, and the fields of each kind. ``welcome``: ``device`` is that of the loaded
+models, "cpu", "cuda:0" or "mps"; "" as long as that is not known. ``jobs``: each as `SIDE_JOB`:
+first the last ones that ended, oldest first, then the job that runs, then those that wait.
+``models``: each as `SIDE_MODEL`; ``done`` is false while more is found out. ``memory``: of the
+device on which models are, else of the machine, in bytes: ``total`` and ``free``, and what this
+``process`` takes; null where it is not known. ``name``: the device's, for people. ``images``: each
+as `SIDE_IMAGE`, the newest last, with as many buffers: a JPEG of each. ``image``: with a single
+buffer, the PNG with its settings inside. ``refused``: what a page said, by its kind, cannot be
+done; ``message`` is for people."""
+
+SIDE_JOB = (
+    "id",
+    "model",
+    "prompt",
+    "state",
+    "message",
+    "step",
+    "steps",
+    "seconds",
+    "eta",
+    "ahead",
+)
+"""The fields of a job. ``id``: a number. ``model``: its name for people. ``prompt``: null if the
+job only loads a model. ``state``: one of `JOB_STATES`. ``message``: what it is doing or how it
+ended, or "". ``step``: how many of its ``steps`` are done; both 0 before it runs. ``seconds``:
+since it began to run; ``eta``: until its end; each null where it is not known. ``ahead``: how many
+jobs come before it."""
+
+JOB_STATES = ("queued", "loading", "running", "done", "stopped", "error")
+"""The states of a job. The last three are final."""
+
+SIDE_MODEL = ("name", "title", "place", "what", "bytes", "state", "why")
+"""The fields of a model. ``name``: what load and unload take; it may be a path, and is not shown.
+``title``: the name for people. ``place``: one of `MODEL_PLACES`. ``what``: what it is, in words, or
+"". ``bytes``: of its weights, or null. ``state``: one of `MODEL_STATES`. ``why``: why it is
+refused, or why loading it failed, or ""."""
+
+MODEL_PLACES = ("bundled", "hub", "folder", "memory")
+"""Where a model is: in the package, in the hub's cache, in one of the folders, or in memory
+alone."""
+
+MODEL_STATES = ("reading", "found", "refused", "loading", "loaded")
+"""The states of a model: its headers are being read, it can be loaded, it cannot, it is being
+loaded, it is in memory."""
+
+SIDE_IMAGE = ("id", "prompt", "model", "seed", "width", "height", "settings")
+"""The fields of an image. ``id``: a number. ``model``: its name for people. ``seed``: null if it is
+not known. ``width``, ``height``: in pixels. ``settings``: the record that its PNG has inside."""
+
+SIDE_EVERY = {"jobs": 100, "models": 250, "images": 250, "memory": 2000, "alive": 60000}
+"""The least milliseconds between two messages of a kind (the last is always sent); ``memory``:
+between all, while it is watched; ``alive``: the most between two of a page."""
+
+SIDE_LIMITS = {
+    "images": 24,
+    "thumbnail": 160,
+    "models": 1000,
+    "folders": 32,
+    "jobs": 200,
+    "ended": 4,
+    "text": 2000,
+}
+"""The most images, pixels along the longer side of their JPEGs, models, folders, jobs, jobs among
+them that have ended, and characters of a text."""
+
 # ----------------------------------------------------------------------------------------- the lab
 
 UPLOAD = {"largest": 16777216, "part": 1048576}
