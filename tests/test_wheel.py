@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -96,9 +97,21 @@ def test_the_extension_says_whose_code_it_holds(hatch_build: ModuleType) -> None
         assert "copyright" in package["extractedText"].lower(), package["name"]
 
 
+# What hatchling asks of the package that pip fetches for it: a path for a .pth file.
+EDITABLES = """
+class EditableProject:
+    def __init__(self, name, root): pass
+    def add_to_path(self, folder): pass
+    def files(self): return []
+    def dependencies(self): return []
+"""
+
+
 def test_an_editable_install_holds_the_extension_too(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "editables.py").write_text(EDITABLES)
     code = "import sys; from hatchling.build import build_editable; build_editable(sys.argv[1])"
-    subprocess.run([sys.executable, "-c", code, tmp_path], cwd=checkout, check=True, timeout=300)
+    command, environment = [sys.executable, "-c", code, tmp_path], {"PYTHONPATH": str(tmp_path)}
+    subprocess.run(command, cwd=checkout, env=os.environ | environment, check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     held = {name.removeprefix(f"{INSTALLED}/") for name in zipfile.ZipFile(wheel).namelist()}
     assert {"install.json", "package.json", "static/remoteEntry.js"} <= held
