@@ -90,6 +90,28 @@ LAB_SELECTION: Mapping[str, Spec] = {
 FITS = ("crop", "pad", "stretch")
 """How a start image of another shape is fitted to the run's, as in `settings.FITS`."""
 
+DEFAULTS = {
+    "prompt": "",
+    "negative_prompt": "",
+    "steps": 20,
+    "sampler": "dpmpp_2m",
+    "schedule": "default",
+    "guidance_rescale": 0.0,
+    "batch_size": 1,
+    "strength": 0.8,
+    "fit": "crop",
+    "eta": 0.0,
+}
+"""The defaults of `settings.Settings`, which notebook cells leave out."""
+
+BUNDLED: Mapping[str, Any] = {
+    "names": ("emoji", "emoji scenes"),
+    "fingerprint": "6408c26c12dedd1741ccd3d97ac40618f9f96379b0e78698863a4bc230891d06",
+    "settings": {"schedule": "trailing", "guidance_scale": 3.0, "width": 128, "height": 128},
+}
+"""The bundled model: its names in requests and records, its fingerprint, and the settings that it
+fills in."""
+
 PANELS = ("denoising", "attention", "tokens")
 """The panels of a viewer."""
 

@@ -482,7 +482,10 @@ def test_nothing_is_ever_unpickled(path: Path) -> None:
 
 
 SCRIPTS = sorted(
-    path for path in (ROOT / "js" / "src").rglob("*.ts") if not path.name.endswith(".test.ts")
+    path
+    for folder in (ROOT / "js" / "src", ROOT / "js" / "lab" / "src")
+    for path in folder.rglob("*.ts")
+    if not path.name.endswith((".test.ts", ".d.ts"))
 )
 
 
@@ -500,13 +503,15 @@ def test_the_front_end_writes_text_never_html() -> None:
 @pytest.mark.skipif(not SCRIPTS, reason="the front end's sources are not installed")
 def test_all_of_the_front_end_is_shipped() -> None:
     """Only tests use js/test/."""
-    source = ROOT / "js" / "src"
+    source, extension = ROOT / "js" / "src", ROOT / "js" / "lab" / "src"
     reached: set[Path] = set()
-    waiting = [path for path in SCRIPTS if path.parent == source]  # the entries
+    waiting = [path for path in SCRIPTS if path.parent == source or extension in path.parents]
+    waiting.append(source / "lib" / "cell.ts")
     while waiting:
         path = waiting.pop()
         if path not in reached:
             reached.add(path)
-            found = re.findall(r'from "(\..+?)"', path.read_text("utf-8"))
-            waiting += [(path.parent / f"{name}.ts").resolve() for name in found]
+            found = re.findall(r'(?:from |import\()"(\..+?)"', path.read_text("utf-8"))
+            files = [(path.parent / f"{name}.ts").resolve() for name in found]
+            waiting += [file for file in files if file.is_file()]  # not a style sheet's, or JSON's
     assert reached == set(SCRIPTS)

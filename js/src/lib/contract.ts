@@ -74,6 +74,30 @@ export const LAB_SELECTION = {
 /** How a start image of another shape is fitted to the run's, as in `settings.FITS`. */
 export const FITS = ["crop", "pad", "stretch"] as const;
 
+/** The defaults of `settings.Settings`, which notebook cells leave out. */
+export const DEFAULTS = {
+  prompt: "",
+  negative_prompt: "",
+  steps: 20,
+  sampler: "dpmpp_2m",
+  schedule: "default",
+  guidance_rescale: 0.0,
+  batch_size: 1,
+  strength: 0.8,
+  fit: "crop",
+  eta: 0.0,
+} as const;
+
+/**
+ * The bundled model: its names in requests and records, its fingerprint, and the settings that it
+ * fills in.
+ */
+export const BUNDLED = {
+  names: ["emoji", "emoji scenes"],
+  fingerprint: "6408c26c12dedd1741ccd3d97ac40618f9f96379b0e78698863a4bc230891d06",
+  settings: { schedule: "trailing", guidance_scale: 3.0, width: 128, height: 128 },
+} as const;
+
 /** The panels of a viewer. */
 export const PANELS = ["denoising", "attention", "tokens"] as const;
 
