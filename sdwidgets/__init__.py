@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         Tokens,
         TrainingView,
         Viewer,
+        connect,
         link,
     )
 
@@ -63,6 +64,7 @@ _PUBLIC = {
     "Tokens": ("widgets", "Tokens"),
     "Compare": ("widgets", "Compare"),
     "link": ("widgets", "link"),
+    "connect": ("widgets", "connect"),
     "Lab": ("widgets", "Lab"),
     "PictureView": ("widgets", "PictureView"),
     "TrainingView": ("widgets", "TrainingView"),
@@ -104,6 +106,7 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Tokens",
     "Compare",
     "link",
+    "connect",
     "Lab",
     "PictureView",
     "TrainingView",

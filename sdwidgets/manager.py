@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 State = Literal["queued", "loading", "running", "done", "stopped", "error"]
 FINAL: tuple[State, ...] = ("done", "stopped", "error")
 DEFAULT_MODEL = "emoji"
+PACED = 9
+"""Times of a run that tell its pace: those of its last steps, and at first that of its begin."""
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +73,9 @@ class Job:
     "queued", "loading", "running", and at the end "done", "stopped" or "error". ``message``: what
     it is doing, or how it ended, in words ("Waiting for another run", "Importing PyTorch"); ""
     where there is nothing to say. ``ahead``: the number of jobs before it in the queue, with the
-    running one. ``error``: the exception of a failed run, without its frames, which
-    would keep the run's tensors alive; ``traceback``: the frames as text.
+    running one. ``step``: how many of its ``steps`` are done; both are 0 before it runs.
+    ``error``: the exception of a failed run, without its frames, which would keep the run's tensors
+    alive; ``traceback``: the frames as text.
     """
 
     def __init__(
@@ -93,8 +96,13 @@ class Job:
         self.state: State = "queued"
         self.message = ""
         self.ahead = 0
+        self.step = 0
+        self.steps = 0
         self.error: BaseException | None = None
         self.traceback = ""
+        self._times: deque[float] = deque(maxlen=PACED)  # when its last steps were done
+        self._began: float | None = None
+        self._ended: float | None = None
         self._model_name = model
         self._manager = manager
         self._start = start
@@ -110,6 +118,27 @@ class Job:
 
     def __repr__(self) -> str:
         return f"Job({self.id}, {self._model_name!r}): {self.state}"
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self._model_name
+
+    @property
+    def seconds(self) -> float | None:
+        """The seconds since its run began, or which the run took; None before."""
+        if self._began is None:
+            return None
+        return (time.monotonic() if self._ended is None else self._ended) - self._began
+
+    @property
+    def eta(self) -> float | None:
+        """The seconds until its last step is done, by the pace of the latest; None if unknown."""
+        times = [*self._times]
+        if len(times) < 2 or self.state != "running":
+            return None
+        pace = (times[-1] - times[0]) / (len(times) - 1)
+        return max(times[-1] + pace * (self.steps - self.step) - time.monotonic(), 0.0)
 
     def cancel(self) -> None:
         """Stop the run: at once if it waits, within a step if it runs. Returns without waiting."""
@@ -171,14 +200,29 @@ class Job:
     def _set_state(self, state: State) -> None:
         self.state = state
         self._tell(self._on_state, state)
+        self._manager._tell_change(self)
 
     def _say(self, message: str) -> None:
         if message != self.message:
             self.message = message
             self._tell(self._on_message, message)
+            self._manager._tell_change(self)
+
+    def _begin(self, steps: int) -> None:
+        self.steps = steps
+        self._began = time.monotonic()
+        self._times.append(self._began)
+        self._manager._tell_change(self)
+
+    def _take(self, step: Step) -> None:
+        self.step += 1
+        self._times.append(time.monotonic())
+        self._tell(self._on_step, step)
+        self._manager._tell_change(self)
 
     def _end(self, state: State, message: str = "") -> None:
         self.ahead = 0
+        self._ended = time.monotonic()
         self._say(message)
         self._set_state(state)
         # Callbacks hold widgets, and frames hold steps; an ended job needs neither.
@@ -197,11 +241,18 @@ class Job:
                 log.exception("A callback of run %d failed; the run goes on.", self.id)
 
 
+@dataclass(frozen=True, eq=False)
+class _Follower:
+    on_change: Callable[[Job | None], object]
+    on_record: Callable[[Job, Trace], object] | None
+
+
 @dataclass(frozen=True)
 class _Loaded:
     model: LatentDiffusion
     size: int  # bytes
     device: str
+    is_owned: bool = False  # by whoever added it: it is never dropped to make room
 
 
 class ModelManager:
@@ -235,6 +286,8 @@ class ModelManager:
         self._working = False
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # least recently used first
         self._numbers = itertools.count(1)
+        self._followers: tuple[_Follower, ...] = ()
+        self._complained: set[_Follower] = set()  # whose first error has been logged
         self._closed = False
         self._process = os.getpid()
 
@@ -261,6 +314,63 @@ class ModelManager:
         self._check_process()
         with self._lock:
             return list(self._loaded)
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed, and takes no more jobs."""
+        return self._closed
+
+    @property
+    def device(self) -> str:
+        """The device of the loaded models, such as "cuda:0"; "" if none is loaded."""
+        with self._lock:
+            devices = [entry.device for entry in self._loaded.values()]
+        return max(devices, key=lambda device: device != "cpu", default="")
+
+    def jobs(self) -> list[Job]:
+        """The job that runs or loads, then those that wait, in their order."""
+        self._check_process()
+        with self._lock:
+            jobs = [*([self._current] if self._current else []), *self._queue]
+        return [job for job in jobs if job.state not in FINAL]
+
+    def move(self, job: Job, to: int) -> None:
+        """Move a job that waits to the place ``to`` of the queue; 0 is that of the next to begin.
+
+        Raises ``InputError`` if it does not wait here.
+        """
+        self._check_process()
+        checks.whole("to", to, 0, 2**31)
+        with self._lock:
+            if job not in self._queue:
+                raise InputError(f"{shown(job)} does not wait in this queue.", parameter="job")
+            self._queue.remove(job)
+            self._queue.insert(to, job)
+        self._tell_queue()
+
+    def follow(
+        self,
+        on_change: Callable[[Job | None], object],
+        on_record: Callable[[Job, Trace], object] | None = None,
+    ) -> Callable[[], None]:
+        """Call ``on_change`` whenever something changes; return a function that ends that.
+
+        It is given the job whose state, message or step is new, or None where the queue or the
+        loaded models are. ``on_record`` is given the job and the record of each finished run, which
+        holds all its steps. Both are called on the thread that makes the change, usually the
+        worker, so they must return at once. What they raise is logged, once, and ends nothing.
+        """
+        checks.function("on_change", on_change)
+        checks.function("on_record", on_record)
+        follower = _Follower(on_change, on_record)
+
+        def leave() -> None:
+            with self._lock:
+                self._followers = tuple(one for one in self._followers if one is not follower)
+
+        with self._lock:
+            self._followers = (*self._followers, follower)
+        return leave
 
     def load(self, name: str) -> LatentDiffusion:
         """Return the model ``name``, and load it after the queued runs if it is not loaded yet.
@@ -300,8 +410,10 @@ class ModelManager:
             )
         name = model.name if name is None else name
         _check_name(name)
+        device = str(getattr(model, "device", "cpu"))
         with self._lock:
-            self._loaded[name] = _Loaded(model, 0, "its owner's")  # no device: never dropped
+            self._loaded[name] = _Loaded(model, 0, device, is_owned=True)
+        self._tell_change(None)
         return name
 
     def unload(self, name: str) -> None:
@@ -311,6 +423,7 @@ class ModelManager:
         with self._lock:
             self._loaded.pop(name, None)
         _free_memory()
+        self._tell_change(None)
 
     def submit(
         self,
@@ -379,6 +492,7 @@ class ModelManager:
         with self._lock:
             self._loaded.clear()
         _free_memory()
+        self._tell_change(None)
 
     # ---------------------------------------------------------------------------- queue and worker
 
@@ -409,6 +523,19 @@ class ModelManager:
                 ahead.append(job)
         for job in changed:
             job._tell(job._on_message, job.message)
+        self._tell_change(None)
+
+    def _tell_change(self, job: Job | None) -> None:
+        for follower in self._followers:
+            self._tell(follower, follower.on_change, job)
+
+    def _tell(self, follower: _Follower, call: Callable[..., object], *values: object) -> None:
+        try:
+            call(*values)
+        except BaseException:  # even SystemExit must not end the worker: jobs wait
+            if follower not in self._complained:
+                self._complained.add(follower)
+                log.exception("What follows a manager has failed; its jobs go on.")
 
     def _check_process(self) -> None:
         if self._process != os.getpid():
@@ -460,6 +587,7 @@ class ModelManager:
                 self._do(self._current)
             except BaseException as error:  # whatever it is, other jobs must not wait for ever
                 self._current.error, self._current.state = error.with_traceback(None), "error"
+                self._tell_change(self._current)
             finally:
                 # Only now: no frame here holds the model any more, so it may be unloaded.
                 self._current._finished.set()
@@ -514,6 +642,7 @@ class ModelManager:
             return None
         with self._lock:
             self._loaded[name] = _Loaded(model, *claim)
+        self._tell_change(None)
         return model
 
     def _tell_loading(self, job: Job, message: str) -> None:
@@ -545,7 +674,11 @@ class ModelManager:
             )
         while True:
             with self._lock:
-                here = [key for key, entry in self._loaded.items() if entry.device == where]
+                here = [
+                    key
+                    for key, entry in self._loaded.items()
+                    if entry.device == where and not entry.is_owned
+                ]
                 used = sum(self._loaded[key].size for key in here)
             if not here:
                 return
@@ -580,16 +713,20 @@ class ModelManager:
         if request.sources and (other := differences(request.sources, model.sources)):
             run.notices += (other,)
         job._tell(job._on_run, run)
+        job._begin(len(run))
         taken: list[Step] = []
         for step in _until(job._stop, run):
             taken.append(step)
-            job._tell(job._on_step, step)
+            job._take(step)
         if not job._stop.is_set():
             job._trace = Trace.of(taken, run)
         if job._stop.is_set():
             job._end("stopped", f"Stopped after {len(taken)} of {len(run)} steps.")
-        else:
-            job._end("done")
+            return
+        job._end("done")
+        for follower in self._followers:
+            if follower.on_record is not None:
+                self._tell(follower, follower.on_record, job, job._trace)
 
 
 def _check_name(name: object) -> None:

@@ -3,9 +3,7 @@ ways in which memory runs out."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -13,6 +11,7 @@ import torch
 from .devices import check_device
 from .errors import OutOfMemory
 from .settings import amount
+from .usage import main_memory
 
 R = TypeVar("R")
 
@@ -27,7 +26,7 @@ def available_memory(device: torch.device) -> int | None:
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + kept  # torch's cache can be used again
     # Apple's GPU shares the main memory.
-    return min(_main_memory(), default=None)
+    return min(main_memory(), default=None)
 
 
 def check_memory(needed: int, device: torch.device, what: str) -> None:
@@ -69,30 +68,3 @@ _SIGNS = (
     "can't allocate memory",
     "alloc_failed",
 )
-
-
-def _main_memory() -> Iterator[int]:
-    """Upper bounds of the free main memory: the machine's and the container's."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                yield int(line.split()[1]) * 1024
-    except OSError:  # not Linux: without another library only the total is known
-        if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-            yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    yield from _container_memory()
-
-
-def _container_memory(group: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
-    """What the control group leaves free (https://docs.kernel.org/admin-guide/cgroup-v2.html)."""
-    try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
-        # Cached files count as used, but are dropped when memory is needed.
-        for line in (group / "memory.stat").read_text().splitlines():
-            if line.startswith("inactive_file "):
-                used -= int(line.split()[1])
-        if limit != "max":
-            yield max(int(limit) - used, 0)
-    except (OSError, ValueError):
-        return

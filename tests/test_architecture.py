@@ -39,7 +39,8 @@ ALLOWED = {
     "untrusted": set(),
     "pictures": {"checks", "settings", "errors"},
     "pixels": set(),
-    "memory": {"devices", "settings", "errors"},
+    "memory": {"devices", "settings", "usage", "errors"},
+    "usage": set(),
     "devices": {"errors"},
     "tiling": set(),
     "frontend": {"errors"},
@@ -148,6 +149,9 @@ ALLOWED = {
         "sources",
     },
     "widgets": {
+        "checkpoints",  # the listing of models, for the side panel
+        "usage",
+        "version",
         "folders",
         "ending",
         "pixels",

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdwidgets import memory
+from sdwidgets import memory, usage
 from sdwidgets.errors import OutOfMemory
 
 CPU = torch.device("cpu")
@@ -39,10 +39,10 @@ def test_a_container_has_less_than_its_machine(
     files = {"memory.max": "1000\n", "memory.current": "700\n", "memory.stat": "inactive_file 100"}
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert list(memory._container_memory(tmp_path)) == [400]
+    assert list(usage.container_memory(tmp_path)) == [400]
     (tmp_path / "memory.max").write_text("max\n")
-    assert list(memory._container_memory(tmp_path)) == []
-    assert list(memory._container_memory(tmp_path / "nowhere")) == []
+    assert list(usage.container_memory(tmp_path)) == []
+    assert list(usage.container_memory(tmp_path / "nowhere")) == []
 
 
 def test_a_gpu_is_asked_for_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,32 @@
-"""Models on disk and on the hub: safetensors in, safetensors out."""
+"""Models on disk and on the hub: safetensors in, safetensors out.
 
-from .first_stage import load_autoencoder
-from .load import load_model
-from .save import save_autoencoder, save_model
+Models are listed (`listing`) without torch, so the names here are loaded at their first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .first_stage import load_autoencoder
+    from .load import load_model
+    from .save import save_autoencoder, save_model
 
 __all__ = ["load_autoencoder", "load_model", "save_autoencoder", "save_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name (PEP 562)."""
+    if name == "load_model":
+        from .load import load_model
+
+        return load_model
+    if name == "load_autoencoder":
+        from .first_stage import load_autoencoder
+
+        return load_autoencoder
+    if name in ("save_autoencoder", "save_model"):
+        from . import save
+
+        return getattr(save, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -456,7 +456,7 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
     usual = "leading" if data.get("_class_name") in _LEADING else "linspace"
     spacing: Any = f.choice("timestep_spacing", _same("leading", "trailing", "linspace"), usual)
     karras: Spacing = "karras"
-    config = ScheduleConfig(
+    return ScheduleConfig(
         steps=steps,
         beta_start=start,
         beta_end=f.number("beta_end", start, 0.999, 0.02),
@@ -465,8 +465,6 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
         spacing=karras if f.flag("use_karras_sigmas", False) else spacing,
         offset=f.integer("steps_offset", 0, steps - 1, 1),
     )
-    check_schedule(config, where)
-    return config
 
 
 def check_schedule(config: ScheduleConfig, where: str) -> None:

@@ -19,6 +19,7 @@ from typing import NamedTuple, TypeVar
 from ..daemon import start_daemon
 from ..errors import Busy, HubError, InputError, SDWidgetsError, Stopped
 from ..sources import Source
+from ..untrusted import open_regular
 from .config_json import is_xl, text_folders
 from .folder import shards
 from .weights import quoted, read_json
@@ -353,6 +354,23 @@ def cached_tokenizer() -> Path | None:
         if all(isinstance(path, str) for path in found):
             return Path(str(found[0])).parent
     return None
+
+
+def cached_models() -> Iterator[tuple[str, Path]]:
+    """Return the id and the folder of each model in the hub's cache, perhaps not all of it there.
+
+    These are the folders that `fetch` looks for first, without a revision. Raises OSError if the
+    cache cannot be read.
+    """
+    for entry in sorted(_cache().iterdir()) if _cache().is_dir() else ():
+        model_id = entry.name.removeprefix("models--").replace("--", "/")
+        if not entry.name.startswith("models--") or not is_model_id(model_id):
+            continue
+        with suppress(OSError, ValueError), open_regular(entry / "refs" / "main") as file:
+            commit = file.read(100).decode("ascii").strip()
+            folder = entry / "snapshots" / commit
+            if _COMMIT.fullmatch(commit) and (folder / "model_index.json").is_file():
+                yield model_id, folder
 
 
 def _is_whole(folder: Path) -> bool:

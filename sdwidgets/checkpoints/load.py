@@ -97,6 +97,7 @@ def load_model(
             layout = open_folder(path, label, stack)
         else:
             layout = open_file(path, stack, config=config, tokenizer=tokenizer)
+        config_json.check_schedule(layout.config.schedule, str(path))
         layout = settled(layout, wanted)
         if tokenizer is not None:
             if len(layout.tokenizers) > 1:

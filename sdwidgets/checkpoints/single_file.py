@@ -40,7 +40,6 @@ def open_file(
     if config is None:
         config = infer.infer_config(shapes, path)
     config_json.check_parts_fit(config, str(path))
-    config_json.check_schedule(config.schedule, str(path))
     return Layout(
         path=path,
         config=config,

@@ -15,10 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError, CheckpointNotFound
 from ..sources import LocalFile
@@ -26,20 +23,24 @@ from ..strict_json import parse_object
 from ..untrusted import JSON_TEXT, PREFIX, NotRegular, format_of, is_pickle, open_regular
 from .recognise import PICKLE_ADVICE
 
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
 HEADER_LIMIT = 16 * 2**20  # bytes; a model of a billion parameters has a header of 0.15 MB
 TENSOR_LIMIT = 50_000
 VALUE_LIMIT = 8 * TENSOR_LIMIT  # in all objects and lists of a header; a kernel's tensor has 9
 NAME_LIMIT = 1_000
 RANK_LIMIT = 8
 
-# torch's types for weights; other types (integers, booleans) never become weights.
-FLOATS: dict[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
+# The names of torch's types for weights; other types (integers, booleans) never become weights.
+FLOATS = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
 }
 _ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
@@ -108,8 +109,10 @@ class WeightFile:
         part with index ``part`` is read. The entry must hold floats. Values are read straight into
         the tensor's memory; only a change of dtype or device needs a second, temporary buffer.
         """
+        import torch  # only here: a header is read without
+
         entry = self.entries[name]
-        stored = FLOATS[entry.dtype]
+        stored = getattr(torch, FLOATS[entry.dtype])
         shape = (entry.shape[0] // parts, *entry.shape[1:]) if parts > 1 else entry.shape
         bytes_each = (entry.end - entry.start) // parts
         flat = torch.empty(math.prod(shape), dtype=stored, device="cpu")

@@ -8,6 +8,7 @@ from .compare import Compare
 from .denoising import Denoising
 from .lab import Lab
 from .picture import PictureView
+from .side import connect
 from .studio import Studio
 from .tokens import Tokens
 from .training import TrainingView
@@ -23,5 +24,6 @@ __all__ = [
     "Tokens",
     "TrainingView",
     "Viewer",
+    "connect",
     "link",
 ]

@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import sys
 import threading
 import time
@@ -166,3 +167,39 @@ def wait_for(done: threading.Event, timeout: float | None = None) -> bool:
                 handle_messages(10)
                 done.wait(0.02)
     return done.is_set()
+
+
+# ------------------------------------------------------------------------------------- comms
+
+
+def comm_manager() -> Any:
+    """What keeps this kernel's comms, and the targets that pages may open; None without a kernel.
+
+    The package comm, which newer kernels have, would be one that is connected to nothing elsewhere.
+    """
+    return getattr(getattr(_shell(), "kernel", None), "comm_manager", None)
+
+
+def open_comm(target: str, data: dict[str, Any]) -> Any:
+    """Open a comm from the kernel's side, and return it."""
+    try:
+        from ipykernel.comm import Comm
+    except ImportError:  # another kernel
+        from comm import create_comm
+
+        return create_comm(target_name=target, data=data)
+    # Newer versions warn that they have this only for users of older ones.
+    takes = inspect.signature(Comm.__init__).parameters
+    quiet = {"show_warning": False} if "show_warning" in takes else {}
+    return Comm(target_name=target, data=data, **quiet)
+
+
+def keep_open(comm: Any) -> None:
+    """Keep a comm listed, and without another message, although a page has closed its side of it.
+
+    Pages close comms whose target they do not know. Other pages may know it.
+    """
+    manager = comm_manager()
+    if manager is not None:
+        comm._closed = False
+        manager.register_comm(comm)

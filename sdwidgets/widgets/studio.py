@@ -29,6 +29,7 @@ from .life import Living
 from .results import Result, name_of
 from .running import Running
 from .setting import OWN, SETTINGS, RunSettings
+from .side import current_manager, shared_manager
 from .stage import Reel, Stage
 from .waiting import wait
 from .watching import in_words
@@ -106,9 +107,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
     @property
     def manager(self) -> ModelManager:
         """The manager that runs this Studio: the given one, or one shared by all Studios."""
-        if self._manager is None:
-            self._manager = shared_manager()
-        return self._manager
+        return shared_manager() if self._manager is None else self._manager
 
     @property
     def viewer(self) -> Stage:
@@ -229,7 +228,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
 
     def _describe(self) -> None:
         """Show what is known of the model, and how it reads the prompt."""
-        words, manager = self.controls.words, self._manager or _shared
+        words, manager = self.controls.words, self._manager or current_manager()
         if manager is None or self.model not in manager.loaded():
             self.controls.about.value = words.count = ""
             words.show(self.prompt, caption_words() if self.model == DEFAULT_MODEL else None)
@@ -478,16 +477,3 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         """The image on show, or how far a run has come that has no image."""
         result = self.history.results.find(self.view.current)
         return self.view._still() if result is None else result.images[0]["data"]
-
-
-_shared_lock = threading.Lock()
-_shared: ModelManager | None = None
-
-
-def shared_manager() -> ModelManager:
-    """The manager of every Studio that was given none. Made at first use."""
-    global _shared
-    with _shared_lock:
-        if _shared is None:
-            _shared = ModelManager()
-        return _shared

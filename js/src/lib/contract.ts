@@ -134,9 +134,10 @@ export const ASKS = {
  * The name of the comm target between JupyterLab's side panel and the default manager of a kernel,
  * and the version of its messages. When that manager first comes to be, the kernel registers the
  * target and opens a comm of that name, the announcement, with the data {v, version}. It stays
- * open, so comm_info_request lists it. A page opens a comm of its own, with the data {v, version},
- * and says hello; it hears nothing before. Each message is data with its ``kind``. Both sides
- * ignore kinds and fields that they do not know. A page says hello or watch at least every
+ * open, so comm_info_request lists it. A page opens a comm of its own, with the data {v, version};
+ * that is its first hello, and it says nothing before the welcome (ipykernel warns in the notebook
+ * of messages that overtake the opening). Each message is data with its ``kind``. Both sides ignore
+ * kinds and fields that they do not know. A page says hello or watch at least every
  * ``SIDE_EVERY.alive``; the kernel closes comms that have been silent for long, and a page whose
  * comm was closed opens another while the kernel lives.
  */
@@ -232,10 +233,20 @@ export const MODEL_PLACES = ["bundled", "hub", "folder", "memory"] as const;
 export const MODEL_STATES = ["reading", "found", "refused", "loading", "loaded"] as const;
 
 /**
- * The fields of an image. ``id``: a number. ``model``: its name for people. ``seed``: null if it is
- * not known. ``width``, ``height``: in pixels. ``settings``: the record that its PNG has inside.
+ * The fields of an image. ``id``: a number. ``name``: the name of the model that made it, as in
+ * `SIDE_MODEL`. ``model``: that for people. ``seed``: null if it is not known. ``width``,
+ * ``height``: in pixels. ``settings``: the record that its PNG has inside.
  */
-export const SIDE_IMAGE = ["id", "prompt", "model", "seed", "width", "height", "settings"] as const;
+export const SIDE_IMAGE = [
+  "id",
+  "prompt",
+  "name",
+  "model",
+  "seed",
+  "width",
+  "height",
+  "settings",
+] as const;
 
 /**
  * The least milliseconds between two messages of a kind (the last is always sent); ``memory``:
