@@ -10,4 +10,4 @@ demo test quick:
 	@$(PYTHON) dev.py $@ $(ARGS)
 
 clean:
-	rm -rf .venv .venv-oldest js/node_modules js/lab/node_modules js/built.json sdwidgets/widgets/static sdwidgets/labextension out build dist
+	rm -rf .venv .venv-oldest .venv-oldest-lab js/node_modules js/lab/node_modules js/built.json sdwidgets/widgets/static sdwidgets/labextension out build dist

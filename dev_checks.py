@@ -115,21 +115,53 @@ def oldest_versions() -> bool:
     if sys.version_info >= (3, 13):  # these versions know no newer one
         say("    left out: they need Python 3.12 or older")
         return True
-    folder = os.path.join(ROOT, ".venv-oldest")
-    python = os.path.join(folder, os.path.relpath(VENV_PYTHON, VENV))
-    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if not (run(VENV_PYTHON, "-m", "venv", folder) and run(*pip, *OLD_VERSIONS)):
+    folder = Path(ROOT, ".venv-oldest")
+    python = python_of(folder)
+    if not (make_venv(folder) and pip_install(python, *OLD_VERSIONS)):
         return False
-    where = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"
-    places = [
-        subprocess.check_output([each, "-c", where]).decode() for each in (VENV_PYTHON, python)
-    ]
-    # The last on the path: what is not in this environment comes from the other.
-    Path(places[1], "zz_all_else.pth").write_text(places[0])
+    see_all_else(python)
     quiet = ("-W", "ignore")
     parity = pytest("oldest-parity", *quiet, OLD_PARITY, python=python)
     marks = ("-m", "not parity")
     return pytest("oldest", *quiet, *IN_PARALLEL, *marks, *OLD_TESTS, python=python) and parity
+
+
+# The oldest in which the JupyterLab extension runs. Only the page's half matters: kernels and tests
+# run in .venv.
+OLD_LAB = ("jupyterlab==4.2.7", "jupyterlab_widgets==3.0.13", "notebook==7.2.3")
+OLD_LAB_FOLDER = Path(ROOT, ".venv-oldest-lab")
+
+
+def oldest_lab() -> bool:
+    """The environment of the browser tests' ``lab_oldest`` and ``notebook_oldest``."""
+    if not make_venv(OLD_LAB_FOLDER):
+        return False
+    python = python_of(OLD_LAB_FOLDER)
+    see_all_else(python)
+    return pip_install(python, "--no-deps", *OLD_LAB)
+
+
+def make_venv(folder: Path, *options: str) -> bool:
+    return run(VENV_PYTHON, "-m", "venv", *options, str(folder))
+
+
+def python_of(folder: Path) -> str:
+    """The Python of an environment that this one's has made."""
+    return str(folder / os.path.relpath(VENV_PYTHON, VENV))
+
+
+def pip_install(python: str, *packages: str) -> bool:
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return run(*pip, *packages)
+
+
+def see_all_else(python: str) -> None:
+    """Have an environment take from .venv what it has not itself."""
+    where = "import sysconfig; print(sysconfig.get_path('purelib'), end='')"
+    places = [
+        subprocess.check_output([each, "-c", where]).decode() for each in (VENV_PYTHON, python)
+    ]
+    Path(places[1], "zz_all_else.pth").write_text(places[0])  # the last on the path
 
 
 # ------------------------------------------------------------------------- on another machine
@@ -206,6 +238,7 @@ def everything(again: str | None) -> list[tuple[str, Check]]:
         ("tests: front end", npm_script("test")),
         ("tests: unit", tests("unit", UNIT, *IN_PARALLEL)),
         ("tests: with the oldest versions", oldest_versions),
+        ("JupyterLab 4.2 for the tests", oldest_lab),
         ("tests: parity with diffusers", tests("parity", "parity", *IN_PARALLEL)),
         ("tests: browser", tests("browser", "browser")),
     ]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +13,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+import dev_checks
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTENSION = ("labextension/package.json", "labextension/static/remoteEntry.js")
@@ -62,3 +66,40 @@ def built(root: Path, target: str, folder: Path) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = folder.iterdir()
     return file
+
+
+class Environment:
+    """A clean environment with JupyterLab, in which packages come and go.
+
+    What it has not itself, it takes from that of the tests, where pip changes nothing.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder / "venv"
+        assert dev_checks.make_venv(self.folder, "--without-pip")
+        self.python = dev_checks.python_of(self.folder)
+        dev_checks.see_all_else(self.python)
+        own = {name: str(folder / name) for name in ("config", "data", "runtime")}
+        self._variables = {f"JUPYTER_{name.upper()}_DIR": path for name, path in own.items()}
+        self._variables["IPYTHONDIR"] = str(folder / "ipython")
+
+    def pip(self, *arguments: str | Path) -> None:
+        self._run("pip", *arguments, "--quiet", "--disable-pip-version-check")
+
+    def install(self, wheel: Path) -> None:
+        # forced, for pip sees the version of the tests' environment, which it leaves alone
+        self.pip("install", "--no-deps", "--no-index", "--force-reinstall", wheel)
+
+    def labextension(self, *arguments: str) -> str:
+        """Return what ``jupyter labextension`` says, without its colours."""
+        said = self._run("jupyterlab.labextensions", *arguments)
+        return re.sub(r"\x1b\[\d*m", "", said)
+
+    def _run(self, module: str, *arguments: str | Path) -> str:
+        variables = {**os.environ, **self._variables}
+        for name in ("JUPYTER_PATH", "PYTHONPATH"):
+            variables.pop(name, None)
+        command = [self.python, "-m", module, *arguments]
+        done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr

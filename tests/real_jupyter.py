@@ -59,10 +59,21 @@ def chromium() -> str | None:
 
 
 class Server:
-    """``jupyter lab`` or ``jupyter notebook`` with all its files under ``folder``."""
+    """``jupyter lab`` or ``jupyter notebook`` with all its files under ``folder``.
 
-    def __init__(self, folder: Path, application: str = "lab"):
+    ``python`` has the application; kernels run in this process's environment. ``extension`` is the
+    folder of the built extension, None for no other than those installed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        application: str = "lab",
+        python: str = sys.executable,
+        extension: Path | None = EXTENSION,
+    ):
         self.application = application
+        self._python, self._extension = python, extension
         self.root = folder / "root"
         self.token = secrets.token_hex(24)
         with socket.socket() as free:
@@ -87,12 +98,18 @@ class Server:
         # this checkout's extension, whatever is installed in the environment
         extensions = self._folder / "path" / "labextensions"
         extensions.mkdir(parents=True)
-        (extensions / "sdwidgets").symlink_to(EXTENSION, target_is_directory=True)
+        if self._extension is not None:
+            (extensions / "sdwidgets").symlink_to(self._extension, target_is_directory=True)
+        here = Path(sys.prefix)
+        if self._python != sys.executable:
+            installed = here / "share" / "jupyter" / "labextensions" / "anywidget"
+            (extensions / "anywidget").symlink_to(installed, target_is_directory=True)
 
         places = ("config", "data", "runtime")
         environment = os.environ | {
             **{f"JUPYTER_{place.upper()}_DIR": str(self._folder / place) for place in places},
             "JUPYTER_PATH": str(self._folder / "path"),
+            "JUPYTER_CONFIG_PATH": str(here / "etc" / "jupyter"),  # parts of servers, by name
             "JUPYTERLAB_SETTINGS_DIR": str(self._folder / "settings"),
             "JUPYTERLAB_WORKSPACES_DIR": str(self._folder / "workspaces"),
             "IPYTHONDIR": str(self._folder / "ipython"),
@@ -101,7 +118,7 @@ class Server:
         }
         application = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.application]
         command = [
-            sys.executable,
+            self._python,
             "-m",
             {"lab": "jupyterlab", "notebook": "notebook"}[self.application],
             "--no-browser",

@@ -75,6 +75,14 @@ def test_a_wheel_puts_the_whole_extension_where_jupyterlab_looks(wheel: list[str
     assert not [name for name in wheel if name.startswith("sdwidgets/labextension")]
 
 
+def test_a_server_has_nothing_to_load(wheel: list[str]) -> None:
+    """So a JupyterHub needs no restart: a reloaded page has the extension."""
+    import sdwidgets
+
+    assert not [name for name in wheel if "/etc/" in name or "server_config" in name]
+    assert not hasattr(sdwidgets, "_jupyter_server_extension_points")
+
+
 def test_jupyterlab_can_say_how_the_extension_is_removed() -> None:
     told = json.loads((ROOT / "install.json").read_text())
     assert told.keys() == {"packageManager", "packageName", "uninstallInstructions"}

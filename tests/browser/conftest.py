@@ -18,6 +18,8 @@ from real_jupyter import (
     write_notebook,
 )
 
+import dev_checks
+
 WINDOW = {"width": 1280, "height": 1000}
 
 expect.set_options(timeout=WAIT * 1000)  # five seconds are few where others keep the cores busy
@@ -40,6 +42,32 @@ def notebook_7(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def lab_oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The oldest JupyterLab that the extension supports."""
+    server = Server(tmp_path_factory.mktemp("lab-oldest"), python=oldest_python())
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def notebook_oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The Notebook 7 of that JupyterLab."""
+    folder = tmp_path_factory.mktemp("notebook-oldest")
+    server = Server(folder, "notebook", python=oldest_python())
+    server.start()
+    yield server
+    server.stop()
+
+
+def oldest_python() -> str:
+    python = dev_checks.python_of(dev_checks.OLD_LAB_FOLDER)
+    if not Path(python).exists():
+        pytest.skip(f"needs {dev_checks.OLD_LAB_FOLDER.name}, which make test makes")
+    return python
 
 
 @pytest.fixture(params=["lab", "notebook_7"])
