@@ -17,7 +17,6 @@ export type IconName =
   | "down"
   | "close"
   | "refresh"
-  | "filter"
   | "model"
   | "loaded"
   | "refused"

@@ -65,7 +65,7 @@ export function queue(host: Host, asked: Asked) {
     );
     for (const button of buttons.slice(1)) button.tabIndex = -1;
     on(element, "keydown", (event) => {
-      const at = buttons.findIndex((button) => button === document.activeElement);
+      const at = buttons.indexOf(document.activeElement as HTMLButtonElement);
       const beside = { ArrowLeft: at - 1, ArrowRight: at + 1 }[event.key];
       if (at >= 0 && beside !== undefined) buttons[clamp(beside, 0, 2)]?.focus();
       else if (event.altKey && event.key === "ArrowUp") act(-1)();

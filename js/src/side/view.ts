@@ -69,6 +69,7 @@ export function sideView(model: AnyModel<Side>, el: HTMLElement, host: Host): ()
   const room = memory(host);
   const last = images(host);
   const parts = h("div", "sdw-side-parts", runs.element, room.element, known.element, last.element);
+  last.element.classList.add("sdw-side-last");
   el.classList.add("sdw", "sdw-side");
   el.replaceChildren(h("div", "sdw-side-top", place, kernel), old, problem, away, parts);
 

@@ -1,0 +1,113 @@
+// What the side panel needs of JupyterLab: icons, dialogs, notebooks, drags. Loaded when it is first
+// shown.
+
+import type { JupyterFrontEnd } from "@jupyterlab/application";
+import { Dialog, MainAreaWidget, Notification, showDialog } from "@jupyterlab/apputils";
+import { ConsolePanel } from "@jupyterlab/console";
+import { NotebookActions, NotebookPanel } from "@jupyterlab/notebook";
+import {
+  addBelowIcon,
+  caretDownIcon,
+  caretRightIcon,
+  checkIcon,
+  circleEmptyIcon,
+  closeIcon,
+  errorIcon,
+  imageIcon,
+  launchIcon,
+  moveDownIcon,
+  moveUpIcon,
+  refreshIcon,
+  stopIcon,
+} from "@jupyterlab/ui-components";
+import { MimeData } from "@lumino/coreutils";
+import { Drag } from "@lumino/dragdrop";
+import { Widget } from "@lumino/widgets";
+import { making, NoCell } from "../../src/lib/cell";
+import type { Host, IconName } from "../../src/side/host";
+import { large } from "../../src/side/large";
+import type { Image } from "../../src/side/said";
+import { sideView } from "../../src/side/view";
+import type { Texts } from "./texts";
+import type { IKernels } from "./tokens";
+
+/** The settings of a run, as JSON, in a drag. */
+const SETTINGS = "application/vnd.sdwidgets.settings+json";
+
+const ICONS: Record<IconName, typeof stopIcon> = {
+  ...{ open: caretDownIcon, shut: caretRightIcon, stop: stopIcon, up: moveUpIcon },
+  ...{ down: moveDownIcon, close: closeIcon, refresh: refreshIcon, model: circleEmptyIcon },
+  ...{ loaded: checkIcon, refused: errorIcon, enlarge: launchIcon, cell: addBelowIcon },
+};
+
+/** Draws the panel into `node`; returns the cleanup. */
+export function draw(
+  app: JupyterFrontEnd,
+  kernels: IKernels,
+  node: HTMLElement,
+  trans: Texts,
+): () => void {
+  const { model } = kernels;
+
+  const insert = (image: Image) => {
+    try {
+      addCell(kernels.followed, making(image.settings, {}));
+    } catch (error) {
+      if (!(error instanceof NoCell)) throw error;
+      Notification.warning(
+        trans.__("This image cannot be made again by a cell. %1", error.message),
+      );
+    }
+  };
+  const enlarge = (image: Image) => {
+    const content = new Widget();
+    const leave = large(model as never, content.node, image, host, insert);
+    const shown = new MainAreaWidget({ content });
+    shown.title.label = image.prompt || trans.__("Image");
+    shown.title.icon = imageIcon;
+    shown.title.closable = true;
+    content.disposed.connect(leave);
+    app.shell.add(shown, "main");
+    app.shell.activateById(shown.id);
+  };
+  const host: Host = {
+    texts: trans,
+    icon: (name) => ICONS[name].element({ tag: "span" }),
+    enlarge,
+    insert,
+    explain: (title, body) =>
+      void showDialog({ title, body, buttons: [Dialog.okButton({ label: trans.__("OK") })] }),
+    drag(image, thumbnail, event) {
+      const mimeData = new MimeData();
+      mimeData.setData(SETTINGS, JSON.stringify(image.settings));
+      const dragImage = thumbnail.querySelector("img")?.cloneNode() as HTMLElement;
+      dragImage.style.width = dragImage.style.height = "64px";
+      const drag = new Drag({
+        mimeData,
+        dragImage,
+        proposedAction: "copy",
+        supportedActions: "copy",
+      });
+      void drag.start(event.clientX, event.clientY).then(() => drag.dispose());
+    },
+  };
+  const page = document.createElement("div");
+  node.append(page);
+  const leave = sideView(model as never, page, host);
+  return () => {
+    leave();
+    page.remove();
+  };
+}
+
+/** Adds a cell below the active one of a notebook, or puts it into a console's prompt. */
+function addCell(widget: Widget | null, text: string) {
+  if (widget instanceof NotebookPanel) {
+    NotebookActions.insertBelow(widget.content);
+    widget.content.activeCell?.model.sharedModel.setSource(text);
+    void NotebookActions.focusActiveCell(widget.content);
+  } else if (widget instanceof ConsolePanel) {
+    widget.console.promptCell?.model.sharedModel.setSource(text);
+    widget.console.promptCell?.editor?.focus();
+  }
+}
