@@ -54,6 +54,109 @@ EXPORTED = {"root": "sdw", "data": "sdw-data", "bytes": "$bytes"}
 """Names in an exported page: the ids of the element to draw into and of the data, and the key of
 bytes in base64 in the data."""
 
+# ------------------------------------------------------------------------------------ recorded runs
+
+RECORD = {
+    "format": 1,
+    "file": 1000000000,
+    "header": 16777216,
+    "tensors": 150000,
+    "values": 2000000,
+    "memory": 4000000000,
+    "steps": 10000,
+    "pieces": 1000,
+    "layers": 200000,
+    "side": 4096,
+    "sigma": 1000000,
+    "cells": 32,
+}
+"""The format of recorded runs (`trace.file`) and its limits: bytes of a file and of its header,
+tensors, values in the header's JSON, bytes of all arrays and images, steps, pieces of a prompt
+(also slots, heads and channels), layers of all steps together, cells along a side, the highest
+noise level, cells along the longer side of an 8-bit map."""
+
+PRECISIONS = ("8-bit", "float16")
+"""The precisions in which a record may keep attention."""
+
+LATENTS = ("x", "denoised", "uncond", "difference", "x_next")
+"""The latents of a recorded step."""
+
+MAPS = ("cross", "uncond")
+"""The kinds of attention that are a map for each token."""
+
+KINDS = ("cross", "uncond", "cells", "queries")
+"""The kinds of attention of a recorded step."""
+
+IMAGE_MODES = ("L", "RGB", "RGBA")
+"""The modes of the images in a record."""
+
+LONGEST_SIDE = 64
+"""Cells along the longer side of the latents and maps of a frame; more are averaged down."""
+
+LARGEST_FRAME = 2000000
+"""The most bytes sent of a step; larger steps are averaged down."""
+
+DEFAULT_RECIPE = {"places": ("down", "up"), "cells": 384, "steps": (0.8, 1.0)}
+"""The layers and steps of a heat map by default, as in `trace.recipe.DEFAULT`."""
+
+SD1_PREVIEW = (
+    (0.298, 0.207, 0.208),
+    (0.187, 0.286, 0.173),
+    (-0.158, 0.189, 0.264),
+    (-0.184, -0.271, -0.473),
+    (0, 0, 0),
+)
+"""The preview factors of Stable Diffusion 1, as in `trace.images`."""
+
+SOURCES = {"most": 64, "name": 512, "strength": 1000000}
+"""The limits of a model's sources, as in `sources`: how many, characters of a name, the greatest
+strength."""
+
+MOST_PIXELS = 40000000
+"""The most pixels of an image, as in `pictures.MAX_PIXELS`."""
+
+TEXT_KEY = "sdwidgets"
+"""The keyword of the text in a PNG file that has the settings."""
+
+# -------------------------------------------------------------------------------- a run's settings
+
+SETTINGS_FORMAT = 2
+"""The format of the settings that are written today, as in `trace.older`."""
+
+SETTINGS_LIMITS = {
+    "steps": (1, 1000),
+    "guidance_scale": (0, 100),
+    "guidance_rescale": (0, 1),
+    "seed": (0, 4294967295),
+    "width": (1, 4096),
+    "height": (1, 4096),
+    "batch_size": (1, 64),
+    "strength": (0, 1),
+    "eta": (0, 1),
+}
+"""The lowest and the highest value of each number among the settings, as in `settings.LIMITS`."""
+
+LONGEST_PROMPT = 100000
+"""Characters of a prompt."""
+
+LARGEST_SIDE = 100000
+"""Pixels along a side of an image that a model is told of."""
+
+SAMPLERS = {
+    "dpmpp_2m": (),
+    "euler": (),
+    "euler_ancestral": (),
+    "heun": (),
+    "ddim": ("eta",),
+}
+"""The samplers, and the names of the options of each, as in `sampling.OPTIONS`."""
+
+OPTIONS = {"eta": 0}
+"""The defaults of the samplers' options."""
+
+SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver", "config")
+"""The noise grids, as in `sampling.SCHEDULES`."""
+
 # ------------------------------------------------------------------------------- what is chosen
 
 SELECTION: Mapping[str, Spec] = {

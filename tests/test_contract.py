@@ -6,12 +6,18 @@ import runpy
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 
-from sdwidgets import contract
+from sdwidgets import contract, sampling
 from sdwidgets.lab import edits
 from sdwidgets.lab.receptive_field import Place
-from sdwidgets.settings import FITS, LIMITS, PROMPT_LENGTH
+from sdwidgets.pictures import MAX_PIXELS
+from sdwidgets.settings import FITS, LARGEST_SIDE, LIMITS, PROMPT_LENGTH
+from sdwidgets.sources import MOST, NAME_LIMIT, STRENGTH_LIMIT
+from sdwidgets.trace import older
+from sdwidgets.trace.images import SD1_PREVIEW, TEXT_KEY
+from sdwidgets.trace.recipe import DEFAULT, Recipe
 from sdwidgets.trace.unpacking import PIECE_LIMIT, SIDE_LIMIT
 from sdwidgets.widgets import lab_messages
 from sdwidgets.widgets.selection import SELECTIONS
@@ -68,6 +74,26 @@ def test_a_start_image_is_brought_to_shape_as_in_a_run() -> None:
 def test_the_lab_has_the_edits_of_the_contract() -> None:
     assert tuple(edits.EDITS) == contract.EDITS
     assert get_args(Place) == contract.TOUCHED
+
+
+def test_the_page_checks_settings_as_a_run_does() -> None:
+    assert contract.SETTINGS_LIMITS == LIMITS
+    assert contract.LONGEST_PROMPT == PROMPT_LENGTH and contract.LARGEST_SIDE == LARGEST_SIDE
+    options = {name: tuple(one.name for one in some) for name, some in sampling.OPTIONS.items()}
+    assert options == contract.SAMPLERS
+    assert contract.SCHEDULES == sampling.SCHEDULES
+    defaults = {name: option.default for name, option in sampling.EVERY_OPTION.items()}
+    assert defaults == contract.OPTIONS
+    assert contract.SETTINGS_FORMAT == older.FORMAT
+
+
+def test_the_page_reads_records_as_python_does() -> None:
+    sources = {"most": MOST, "name": NAME_LIMIT, "strength": STRENGTH_LIMIT}
+    assert sources == contract.SOURCES
+    assert contract.MOST_PIXELS == MAX_PIXELS and contract.TEXT_KEY == TEXT_KEY
+    assert Recipe(**contract.DEFAULT_RECIPE) == DEFAULT
+    assert np.array_equal(SD1_PREVIEW, np.array(contract.SD1_PREVIEW, np.float32))
+    assert set(contract.MAPS) <= set(contract.KINDS)
 
 
 def test_the_page_reads_all_that_a_run_may_be() -> None:

@@ -1,7 +1,7 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { madeRun, nothingSelected } from "../test/runs";
 import { h } from "./lib/dom";
-import { pageModel, start, withBytes } from "./standalone";
+import { start, withBytes } from "./standalone";
 
 const base64 = (data: Uint8Array) => btoa(String.fromCharCode(...data));
 
@@ -33,20 +33,6 @@ test("bytes are found wherever they are, and all else stays as it is", () => {
     b: null,
     c: "AQL/",
   });
-});
-
-test("a model of the page tells of what changes, once, and not of what does not", () => {
-  const model = pageModel({ step: 1 });
-  const [heard, any] = [vi.fn(), vi.fn()];
-  model.on("change:step", heard);
-  model.on("change", any);
-  model.set("step", 1);
-  model.set("step", 2);
-  model.save_changes();
-  expect([heard.mock.calls.length, any.mock.calls.length, model.get("step")]).toEqual([1, 1, 2]);
-  model.off("change:step", heard);
-  model.set("step", 3);
-  expect(heard).toHaveBeenCalledOnce();
 });
 
 test("the run in the page is drawn, and its slider moves with no kernel", () => {

@@ -1,14 +1,11 @@
 // The host of an exported page: shows widgets from the page's own data, without kernel or network.
 
-import type { AnyModel } from "@anywidget/types";
 import compare from "./compare";
 import { EXPORTED } from "./lib/contract";
 import { h } from "./lib/dom";
+import { hostModel, type State } from "./lib/host";
 import viewer from "./viewer";
 import "./standalone.css";
-
-type State = Record<string, unknown>;
-type Handler = (...values: unknown[]) => void;
 
 interface Widget {
   initialize?(props: object): unknown;
@@ -29,32 +26,6 @@ export function withBytes(value: unknown): unknown {
   return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withBytes(one)]));
 }
 
-/** The part of a model that widgets need; what they set stays in the page. */
-export function pageModel(state: State): AnyModel {
-  const handlers = new Map<string, Set<Handler>>();
-  const tell = (name: string) => {
-    for (const handler of [...(handlers.get(name) ?? [])]) handler();
-  };
-  const model = {
-    get: (name: string) => state[name],
-    set(name: string, value: unknown) {
-      if (state[name] === value) return;
-      state[name] = value;
-      tell(`change:${name}`);
-      tell("change");
-    },
-    on(name: string, handler: Handler) {
-      handlers.set(name, (handlers.get(name) ?? new Set()).add(handler));
-    },
-    off(name: string, handler: Handler) {
-      handlers.get(name)?.delete(handler);
-    },
-    save_changes() {},
-    send() {},
-  };
-  return model as unknown as AnyModel;
-}
-
 /** Draws every widget whose data is in the page into its main element. */
 export function start(page: Document) {
   const main = page.querySelector(`main#${EXPORTED.root}`);
@@ -67,7 +38,7 @@ export function start(page: Document) {
     };
     const found = Object.hasOwn(WIDGETS, widget) ? WIDGETS[widget] : undefined;
     if (found === undefined || main === null) continue;
-    const model = pageModel(withBytes(state) as State);
+    const model = hostModel(withBytes(state) as State);
     const el = h("div");
     main.append(el);
     found.initialize?.({ model });

@@ -22,21 +22,22 @@ from typing import Any
 import numpy as np
 
 from .. import checks
+from ..contract import PRECISIONS, RECORD
 from ..errors import InputError
 from ..settings import amount
 from ..strict_json import parse_object
 from ..untrusted import PREFIX, NotRegular, format_of, open_regular
-from .packing import PRECISIONS, packed, stored
+from .packing import packed, stored
 from .record import Record
 from .unpacking import R, unpacked
 from .writing import write_file
 
-FORMAT = 1
+FORMAT = RECORD["format"]
 """Grows when older versions would misread a file; additions that they can ignore do not count."""
-FILE_LIMIT = 10**9  # bytes
-HEADER_LIMIT = 16 * 2**20
-TENSOR_LIMIT = 150_000
-VALUE_LIMIT = 2_000_000  # in the header's JSON
+FILE_LIMIT = RECORD["file"]  # bytes
+HEADER_LIMIT = RECORD["header"]
+TENSOR_LIMIT = RECORD["tensors"]
+VALUE_LIMIT = RECORD["values"]  # in the header's JSON
 OWNER_ONLY = 0o600
 """Permissions of a new file: a recording is private."""
 

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..contract import IMAGE_MODES, KINDS, MAPS, RECORD
 from ..sources import hashed
 from . import older
 from .images import encode_png
@@ -34,13 +35,7 @@ from .record import Record
 from .reel import quantised
 from .step import Queries, StepAttention, TraceStep
 
-PRECISIONS = ("8-bit", "float16")
-LATENTS = ("x", "denoised", "uncond", "difference", "x_next")
-MAPS = ("cross", "uncond")
-KINDS = (*MAPS, "cells", "queries")
-MODES = ("L", "RGB", "RGBA")
-"""Of images."""
-CELLS = 32
+CELLS = RECORD["cells"]
 """Along the longer side of an 8-bit map; larger maps are averaged down."""
 
 Grid = tuple[int, int]
@@ -189,8 +184,8 @@ def block(grid: Sequence[int]) -> int:
 
 
 def _png(image: Image.Image, what: str) -> np.ndarray:
-    if image.mode not in MODES:
-        raise ValueError(f"{what} has the mode {image.mode}, not one of {', '.join(MODES)}")
+    if image.mode not in IMAGE_MODES:
+        raise ValueError(f"{what} has the mode {image.mode}, not one of {', '.join(IMAGE_MODES)}")
     bare = image.copy()
     bare.info = {}  # may say where a photograph was taken
     return np.frombuffer(encode_png(bare), np.uint8)

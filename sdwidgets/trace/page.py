@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import shortened
-from ..contract import EXPORTED, NUMBERED, PANELS, numbered
+from ..contract import EXPORTED, LONGEST_SIDE, NUMBERED, PANELS, numbered
 from ..frontend import bundle
 from .about import about, headline, summary
 from .images import encode_jpeg
 from .png import png
 from .record import Record
-from .reel import LONGEST_SIDE, header_of, pack
+from .reel import header_of, pack
 from .sheet import sheet_png
 from .thinning import evenly
 from .writing import write_file

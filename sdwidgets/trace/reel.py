@@ -17,16 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import HEADER_VERSION, PARTS
+from ..contract import HEADER_VERSION, LONGEST_SIDE, PARTS
 from .images import SD1_PREVIEW
 from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
 from .record import Record, cross_of
 from .step import TraceStep
 from .tokens import PromptTokens
-
-LONGEST_SIDE = 64
-"""Cells along the longer side of the latents and maps of a frame; more are averaged down."""
 
 
 def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:

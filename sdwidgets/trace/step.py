@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..checks import shown
+from ..contract import RECORD
 from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..diffusion.samplers import Step
 
-SIGMA_LIMIT = 1e6
+SIGMA_LIMIT = float(RECORD["sigma"])
 """The highest noise level of a step."""
 
 Maps = Mapping[str, np.ndarray]

@@ -19,19 +19,20 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from ..contract import IMAGE_MODES, KINDS, LATENTS, RECORD
 from ..pictures import MAX_PIXELS
 from . import checked
-from .packing import KINDS, LATENTS, MODES, Grid, Grids, block, deviation
+from .packing import Grid, Grids, block, deviation
 from .step import SIGMA_LIMIT, Queries, StepAttention, TraceStep
 
 T = TypeVar("T")
 
-MEMORY_LIMIT = 4 * 10**9
+MEMORY_LIMIT = RECORD["memory"]
 """Bytes that the arrays and images of a record may take."""
 KEPT = 128 * 2**20
 """Bytes of arrays that a loaded record keeps in memory beside its packed tensors."""
-STEP_LIMIT = 10_000
-PIECE_LIMIT = 1_000  # of a prompt; also slots, heads, channels
+STEP_LIMIT = RECORD["steps"]
+PIECE_LIMIT = RECORD["pieces"]  # of a prompt; also slots, heads, channels
 
 _PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
 _OBJECT = 200  # bytes of an array beside its values
@@ -191,7 +192,7 @@ class Tensors:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow's own size warning; our limit is lower
                 with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
-                    if opened.mode not in MODES or opened.width * opened.height > MAX_PIXELS:
+                    if opened.mode not in IMAGE_MODES or opened.width * opened.height > MAX_PIXELS:
                         raise ValueError(f"{opened.width} x {opened.height}, {opened.mode}")
                     self._reserve(opened.width * opened.height * len(opened.mode))
                     image = opened.copy()

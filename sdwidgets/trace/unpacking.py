@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from ..contract import KINDS, LATENTS, PRECISIONS, RECORD
 from ..settings import LIMITS, Settings
 from ..sources import MOST, Source
 from . import checked, older
-from .packing import CELLS, KINDS, LATENTS, PRECISIONS, Grid
+from .packing import CELLS, Grid
 from .record import Record
 from .step import SIGMA_LIMIT, TraceStep
 from .stored import PIECE_LIMIT, STEP_LIMIT, StepInfo, StoredStep, Tensors
@@ -26,8 +27,8 @@ from .tokens import PromptTokens
 
 R = TypeVar("R", bound=Record)
 
-LAYER_LIMIT = 200_000  # of all steps together; a header has no room for more
-SIDE_LIMIT = 4096  # of latents and maps
+LAYER_LIMIT = RECORD["layers"]  # of all steps together; a header has no room for more
+SIDE_LIMIT = RECORD["side"]  # of latents and maps
 BATCH_LIMIT = LIMITS["batch_size"][1]
 
 _FIELDS = {

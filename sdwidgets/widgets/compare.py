@@ -10,10 +10,10 @@ import anywidget
 import traitlets
 
 from ..checks import shortened
-from ..contract import NUMBERED, numbered
+from ..contract import LONGEST_SIDE, NUMBERED, numbered
 from ..errors import InputError
 from ..frontend import Code
-from ..trace.reel import LONGEST_SIDE, film, header_of, pack
+from ..trace.reel import film, header_of, pack
 from ..trace.thinning import stride_for, strided
 from ..trace.trace import Trace
 from .final import SAVED_IMAGES, finals, fit_within

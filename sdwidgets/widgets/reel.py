@@ -19,13 +19,13 @@ import traitlets
 
 from .. import checks
 from ..checks import shortened
-from ..contract import numbered
+from ..contract import LARGEST_FRAME, LONGEST_SIDE, numbered
 from ..errors import InputError
 from ..folders import without_folders
 from ..settings import Settings
 from ..trace.images import encode_png
 from ..trace.recording import Recordable, run_of
-from ..trace.reel import LONGEST_SIDE, header_of, pack
+from ..trace.reel import header_of, pack
 from ..trace.step import TraceStep
 from ..trace.stills import Stills
 from ..trace.thinning import strided
@@ -49,9 +49,6 @@ ENDS = ("done", "stopped", "error")
 
 FRAMES = numbered("frame")
 """The traits that hold the steps."""
-
-LARGEST_FRAME = 2_000_000
-"""The most bytes sent of a step; larger steps are averaged down."""
 
 SAVED = 700_000
 """The most bytes of all steps in the saved state; larger runs are saved smaller."""

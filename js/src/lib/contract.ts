@@ -47,6 +47,117 @@ export const LIMITS = {
 export const EXPORTED = { root: "sdw", data: "sdw-data", bytes: "$bytes" } as const;
 
 /**
+ * The format of recorded runs (`trace.file`) and its limits: bytes of a file and of its header,
+ * tensors, values in the header's JSON, bytes of all arrays and images, steps, pieces of a prompt
+ * (also slots, heads and channels), layers of all steps together, cells along a side, the highest
+ * noise level, cells along the longer side of an 8-bit map.
+ */
+export const RECORD = {
+  format: 1,
+  file: 1000000000,
+  header: 16777216,
+  tensors: 150000,
+  values: 2000000,
+  memory: 4000000000,
+  steps: 10000,
+  pieces: 1000,
+  layers: 200000,
+  side: 4096,
+  sigma: 1000000,
+  cells: 32,
+} as const;
+
+/** The precisions in which a record may keep attention. */
+export const PRECISIONS = ["8-bit", "float16"] as const;
+
+/** The latents of a recorded step. */
+export const LATENTS = ["x", "denoised", "uncond", "difference", "x_next"] as const;
+
+/** The kinds of attention that are a map for each token. */
+export const MAPS = ["cross", "uncond"] as const;
+
+/** The kinds of attention of a recorded step. */
+export const KINDS = ["cross", "uncond", "cells", "queries"] as const;
+
+/** The modes of the images in a record. */
+export const IMAGE_MODES = ["L", "RGB", "RGBA"] as const;
+
+/** Cells along the longer side of the latents and maps of a frame; more are averaged down. */
+export const LONGEST_SIDE = 64;
+
+/** The most bytes sent of a step; larger steps are averaged down. */
+export const LARGEST_FRAME = 2000000;
+
+/** The layers and steps of a heat map by default, as in `trace.recipe.DEFAULT`. */
+export const DEFAULT_RECIPE = { places: ["down", "up"], cells: 384, steps: [0.8, 1.0] } as const;
+
+/** The preview factors of Stable Diffusion 1, as in `trace.images`. */
+export const SD1_PREVIEW = [
+  [0.298, 0.207, 0.208],
+  [0.187, 0.286, 0.173],
+  [-0.158, 0.189, 0.264],
+  [-0.184, -0.271, -0.473],
+  [0, 0, 0],
+] as const;
+
+/**
+ * The limits of a model's sources, as in `sources`: how many, characters of a name, the greatest
+ * strength.
+ */
+export const SOURCES = { most: 64, name: 512, strength: 1000000 } as const;
+
+/** The most pixels of an image, as in `pictures.MAX_PIXELS`. */
+export const MOST_PIXELS = 40000000;
+
+/** The keyword of the text in a PNG file that has the settings. */
+export const TEXT_KEY = "sdwidgets";
+
+/** The format of the settings that are written today, as in `trace.older`. */
+export const SETTINGS_FORMAT = 2;
+
+/** The lowest and the highest value of each number among the settings, as in `settings.LIMITS`. */
+export const SETTINGS_LIMITS = {
+  steps: [1, 1000],
+  guidance_scale: [0, 100],
+  guidance_rescale: [0, 1],
+  seed: [0, 4294967295],
+  width: [1, 4096],
+  height: [1, 4096],
+  batch_size: [1, 64],
+  strength: [0, 1],
+  eta: [0, 1],
+} as const;
+
+/** Characters of a prompt. */
+export const LONGEST_PROMPT = 100000;
+
+/** Pixels along a side of an image that a model is told of. */
+export const LARGEST_SIDE = 100000;
+
+/** The samplers, and the names of the options of each, as in `sampling.OPTIONS`. */
+export const SAMPLERS = {
+  dpmpp_2m: [],
+  euler: [],
+  euler_ancestral: [],
+  heun: [],
+  ddim: ["eta"],
+} as const;
+
+/** The defaults of the samplers' options. */
+export const OPTIONS = { eta: 0 } as const;
+
+/** The noise grids, as in `sampling.SCHEDULES`. */
+export const SCHEDULES = [
+  "default",
+  "karras",
+  "uniform",
+  "trailing",
+  "ddim",
+  "dpmsolver",
+  "config",
+] as const;
+
+/**
  * The traits of all viewers that a page may set; `widgets.selection.Selections` documents them.
  * Numbers whose default is None may be None.
  */

@@ -1,0 +1,36 @@
+// Recorded runs (`.sdtrace`) in the browser, without a kernel and without Python.
+//
+//     const file = await openRecord(blobSource(blob), { name: "cat.sdtrace", signal });
+//     viewer.initialize({ model: file.model });
+//     viewer.render({ model: file.model, el });        // viewer.ts
+//     file.settings, file.meta                         // plain data
+//     file.recordOf(0)                                // the JSON that an image's PNG has inside
+//     await file.images                                // PNG files, with the settings inside
+//     file.checked.catch(show);                        // the whole file, in the background
+//     file.close();
+//
+// `openRecord` resolves as soon as the header is checked and the first step is there: the last one
+// kept, which a viewer shows first. Other steps follow, those near the selected one first, each in
+// its own trait, and the whole file is read once in the background. A file that is wrong is refused
+// with a `RefusedRecord`, whose message is Python's: by `openRecord`, or later by `checked`, and then
+// the model's state is "error" with the same message.
+//
+//     await urlSource(url, { signal, fetch })          // Range requests; whole where there are none
+//     bytesSource(bytes)                               // a Uint8Array
+//
+// `openComparison([one, other])` is the model of Compare for two to six opened records.
+
+export { type Comparison, openComparison } from "./comparison";
+export { type Meta, type OpenOptions, RecordFile, strided, strideFor } from "./record";
+export { RefusedRecord } from "./refused";
+export type { Settings } from "./settings";
+export { blobSource, bytesSource, type Source, type UrlOptions, urlSource } from "./source";
+export type { ModelSource } from "./sources";
+
+import { type OpenOptions, RecordFile } from "./record";
+import type { Source } from "./source";
+
+/** The record in a file. Rejects with `RefusedRecord` for a file that is not as it was written, and
+ * with the signal's reason once it aborts. */
+export const openRecord = (source: Source, options: OpenOptions = {}): Promise<RecordFile> =>
+  RecordFile.open(source, options);
