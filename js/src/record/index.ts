@@ -4,7 +4,7 @@
 //     viewer.initialize({ model: file.model });
 //     viewer.render({ model: file.model, el });        // viewer.ts
 //     file.settings, file.meta                         // plain data
-//     file.recordOf(0)                                // the JSON that an image's PNG has inside
+//     file.recordOf(0)                                 // the JSON that an image's PNG has inside
 //     await file.images                                // PNG files, with the settings inside
 //     file.checked.catch(show);                        // the whole file, in the background
 //     file.close();
