@@ -16,6 +16,7 @@ import gzip
 import hashlib
 import json
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -114,13 +115,21 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def lab_size() -> tuple[int, int]:
-    """Return the bytes of JupyterLab's extension, gzipped: all scripts, and what starts it."""
-    sizes = {
-        path.name: len(gzip.compress(path.read_bytes()))
-        for path in (LABEXTENSION / "static").glob("*.js")
-    }
-    first = sum(size for name, size in sizes.items() if name.startswith("remoteEntry"))
-    return sum(sizes.values()), first
+    """Return the bytes of JupyterLab's extension, gzipped: all scripts, and those of its start."""
+
+    def size(paths: Iterable[Path]) -> int:
+        return sum(len(gzip.compress(path.read_bytes())) for path in paths)
+
+    return size((LABEXTENSION / "static").glob("*.js")), size(scripts_at_start())
+
+
+def scripts_at_start() -> set[Path]:
+    """Return the scripts that JupyterLab loads when it starts; others are loaded when needed."""
+    static = LABEXTENSION / "static"
+    (entry,) = static.glob("remoteEntry.*.js")
+    asked = re.search(r'"\./extension":(.+?)\}', entry.read_text("utf-8"))
+    chunks = re.findall(r"\.e\(\W?(\w+)\W?\)", asked[1] if asked else "")
+    return {entry, *(path for chunk in chunks for path in static.glob(f"{chunk}.*.js"))}
 
 
 # ------------------------------------------------------------------------- builds
