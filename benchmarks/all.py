@@ -27,6 +27,7 @@ BENCHMARKS = (
     "attention_cost",
     "attention_truth",
     "scrubbing",
+    "labextension_start",
     "lab_update",
     "first_stages",
     "first_stage_diffusion",
