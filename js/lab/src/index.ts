@@ -1,12 +1,20 @@
 // The plugins of the JupyterLab extension; each can be disabled alone.
 
 import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { commands } from "./commands";
 import { kernels } from "./kernels";
 import { panel } from "./panel";
 import { preferences } from "./preferences";
 import { records } from "./records";
 import { status } from "./status";
 
-const plugins: JupyterFrontEndPlugin<unknown>[] = [preferences, kernels, panel, status, records];
+const plugins: JupyterFrontEndPlugin<unknown>[] = [
+  commands,
+  preferences,
+  kernels,
+  panel,
+  status,
+  records,
+];
 
 export default plugins;
