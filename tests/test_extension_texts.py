@@ -15,7 +15,7 @@ SCHEMAS = sorted((LAB / "schema").glob("*.json"))
 
 # Where texts for people are.
 SHOWN = "label|caption|title|body|message|usage|summary|tooltip|ariaLabel|placeholder|textContent"
-LITERAL = re.compile(rf"\b(?:{SHOWN})\s*(?:[:=]|\?\?)\s*(?:\(.*?\)\s*=>\s*)?(?:\"[^\"]*\"|`[^`]*`)")
+LITERAL = re.compile(rf"\b(?:{SHOWN})\s*(?:[:=]|\?\?)\s*(?:\(.*?\)\s*=>\s*)?(?:\"[^\"]+\"|`[^`]+`)")
 CALLED = re.compile(
     r"\b(?:showErrorMessage|Notification\.\w+|setAttribute\(\s*\"(?:aria-label|title)\",)"
     r"\(?\s*(?:\"[^\"]+\"|`[^`]*`)"
