@@ -230,9 +230,11 @@ export class RecordFile {
     return this.#slots.flatMap(({ frame }) => frame ?? []);
   }
 
-  /** What the PNG file of an image has inside, as `Trace.record` returns it: plain data. */
-  recordOf(image = 0): Record<string, unknown> {
-    return JSON.parse(dumps(recordOf(this.#record, image)));
+  /** The run as `Trace.record` returns it, as in an image's PNG: plain data. Without an image, the
+   * settings are those of the whole batch. */
+  recordOf(image?: number): Record<string, unknown> {
+    const made = JSON.parse(dumps(recordOf(this.#record, image ?? 0)));
+    return image === undefined ? { ...made, settings: this.settings } : made;
   }
 
   get header(): Header {
