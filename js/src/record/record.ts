@@ -316,10 +316,6 @@ export class RecordFile {
   /** A slot's frame; undefined if its numbers are wrong. */
   async #load({ step, longest }: Slot): Promise<Uint8Array | undefined> {
     const record = this.#record;
-    const names = needed(step, record).flat();
-    const size = names.reduce((sum, name) => sum + sizeOf(this.#tensor(name)), 0);
-    const all = size <= STEP ? await this.#read(names) : undefined;
-    const load = async (some: readonly string[]) => all ?? this.#read(some);
     let last = performance.now();
     const pause = async () => {
       if (performance.now() - last < BUSY) return;
@@ -327,6 +323,10 @@ export class RecordFile {
       last = performance.now();
     };
     try {
+      const names = needed(step, record).flat();
+      const size = names.reduce((sum, name) => sum + sizeOf(this.#tensor(name)), 0);
+      const all = size <= STEP ? await this.#read(names) : undefined;
+      const load = async (some: readonly string[]) => all ?? this.#read(some);
       return await pack(step, record, { load, pause, longest });
     } catch (error) {
       if (error instanceof Fault) return undefined;
