@@ -242,7 +242,7 @@ ASKS = {
     "viewer": ("frames",),
     "picture": ("hello", "ping"),
     "studio": ("generate", "stop"),
-    "start": ("file", "take", "restore", "dismiss", "drop", "set"),
+    "start": ("file", "take", "restore", "dismiss", "drop", "set", "settings"),
     "history": ("recall", "pin", "delete", "use", "compare", "open"),
     "training": ("hello", "pause", "resume", "stop"),
     "lab": ("file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"),

@@ -19,15 +19,7 @@ _LARGE = re.compile(rf"\d{{{DIGITS}}}|\d[eE]\+?\d{{3}}")
 def parse_object(
     text: str | bytes, *, subject: str = "", most: int | None = None
 ) -> dict[str, Any]:
-    """Return a JSON object, as `parse`. Raises ``ValueError`` for any other value."""
-    value = parse(text, subject=subject, most=most)
-    if not isinstance(value, dict):
-        raise ValueError(f"{subject}not an object")
-    return value
-
-
-def parse(text: str | bytes, *, subject: str = "", most: int | None = None) -> Any:
-    """Return a JSON value without duplicate names and with finite numbers only.
+    """Parse a JSON object without duplicate names and with finite numbers only.
 
     Raises ``ValueError`` for anything else, with the line and the column if there is one. Messages
     about the text as a whole begin with ``subject``, such as "its JSON is ". ``most`` limits the
@@ -60,7 +52,7 @@ def parse(text: str | bytes, *, subject: str = "", most: int | None = None) -> A
 
     large = _LARGE.search(text) is not None
     try:
-        return json.loads(
+        value = json.loads(
             text,
             object_pairs_hook=no_duplicates,
             parse_constant=refuse,
@@ -71,6 +63,9 @@ def parse(text: str | bytes, *, subject: str = "", most: int | None = None) -> A
         raise ValueError(f"{subject}nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(_what_is_wrong(error)) from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{subject}not an object")
+    return value
 
 
 def _decoded(text: bytes, subject: str) -> str:

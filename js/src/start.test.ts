@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { countedUrls, FakeModel, placeAtOnce } from "../test/model";
+import { SETTINGS_TYPE } from "./lib/files";
 import { LOST } from "./lib/kernel";
 import start from "./start";
 
@@ -175,4 +176,79 @@ test("removed, it listens to nothing and keeps no address", async () => {
   undo();
   expect([model.listening, urls.size]).toEqual([0, 0]);
   expect(give(root, "drop", [file()]).defaultPrevented).toBe(false);
+});
+
+/** A record with a start image of two bytes, or without one. */
+function record(name = "cat.sdtrace", withImage = true) {
+  const made = { model: "m", task: "image to image", settings: { prompt: "a cat", seed: 7 } };
+  const image = withImage ? { given_image: { data_offsets: [1, 3] } } : {};
+  const header = JSON.stringify({ __metadata__: { sdtrace: JSON.stringify(made) }, ...image });
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(header.length), true);
+  return new File([length, header, new Uint8Array([9, 5, 6, 9])], name);
+}
+
+test("of a recorded run, the start image and then the settings are sent, and nothing else", async () => {
+  give(root, "drop", [record()]);
+  expect([text(".sdw-start-said"), el.getAttribute("aria-busy")]).toEqual([
+    "Opening cat.sdtrace",
+    "true",
+  ]);
+  await vi.waitFor(() => expect(model.sent.length).toBe(2));
+  const [image, settings] = model.sent;
+  expect(image).toMatchObject({ kind: "file", size: 2, parts: 1 });
+  expect(settings).toMatchObject({
+    kind: "settings",
+    made: { model: "m", given: ["image"], settings: { prompt: "a cat", seed: 7 } },
+    image: true,
+  });
+});
+
+test("of several records, only the newest counts", async () => {
+  give(root, "drop", [record("a.sdtrace", false)]);
+  give(root, "drop", [record("b.SDTRACE", false)]);
+  await settled();
+  await new Promise((next) => setTimeout(next));
+  expect(model.sent).toMatchObject([{ kind: "settings", image: false }]);
+});
+
+test("a file that only has the name of a record is refused", async () => {
+  give(root, "drop", [file(20, "cat.sdtrace")]);
+  await vi.waitFor(() => expect(text(".sdw-error")).toContain("cat.sdtrace is no recorded run"));
+  expect(model.sent).toEqual([]);
+});
+
+test("settings that are dragged are taken over, also with a start image", async () => {
+  const made = { model: "m", settings: { seed: 7 } };
+  const transfer = (files: File[]) => ({
+    types: [SETTINGS_TYPE, ...(files.length > 0 ? ["Files"] : [])],
+    files,
+    dropEffect: "none",
+    getData: (type: string) => (type === SETTINGS_TYPE ? JSON.stringify(made) : ""),
+  });
+  const dispatch = (name: string, dataTransfer: object) => {
+    const event = new Event(name, { bubbles: true, cancelable: true });
+    Object.defineProperty(event, "dataTransfer", { value: dataTransfer });
+    root.dispatchEvent(event);
+    return event;
+  };
+  const over = transfer([]);
+  expect(dispatch("dragover", over).defaultPrevented).toBe(true);
+  expect([over.dropEffect, root.hasAttribute("data-dropping")]).toEqual(["copy", true]);
+  dispatch("drop", transfer([]));
+  await settled();
+  expect(root.hasAttribute("data-dropping")).toBe(false);
+  dispatch("drop", transfer([file(2, "image.png")]));
+  await vi.waitFor(() => expect(model.sent.length).toBe(3));
+  expect(model.sent).toMatchObject([
+    { kind: "settings", made, image: false },
+    { kind: "file", size: 2 },
+    { kind: "settings", made, image: true },
+  ]);
+});
+
+test("a host finds out what the Studio takes, as long as it is there", () => {
+  expect(root.dataset.takes).toBe("image record settings");
+  undo();
+  expect(root.dataset.takes).toBeUndefined();
 });

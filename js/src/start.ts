@@ -6,6 +6,7 @@ import { quietly } from "./lib/choices";
 import { type ASKS, FITS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
 import { opener, takeFiles } from "./lib/files";
+import { bytesOf, inside, isRecord, RECORD } from "./lib/inside";
 import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { whenPlaced } from "./lib/placed";
@@ -49,10 +50,10 @@ const render: Render<Model> = ({ model, el }) => {
 
   // ---------------------------------------------------------------------------- a file comes
 
-  const input = h("input", { type: "file", accept: "image/*", hidden: true });
+  const input = h("input", { type: "file", accept: `image/*,${RECORD}`, hidden: true });
   const choose = button(
     "Start image…",
-    "Start from an image: choose, drop or paste one. A PNG made here also holds its settings",
+    "Start from an image: choose, drop or paste one. A PNG made here also holds its settings, as does a recorded run (.sdtrace)",
     () => input.click(),
   );
   on(input, "change", () => {
@@ -61,7 +62,28 @@ const render: Render<Model> = ({ model, el }) => {
     input.value = ""; // so that the same file can be opened again
   });
   const send = opener(say, (message, data) => ask("file", message, data));
-  const open = (file: File) => (lost ? say(LOST) : send(file));
+  let newest: unknown;
+  /** Takes over the settings of a run, with its start image, which goes first. */
+  const restore = async (made: unknown, image?: File) => {
+    newest = made;
+    const sent = image !== undefined && (await send(image));
+    if (newest === made) ask("settings", { made, image: sent });
+  };
+  const openRecord = async (file: File) => {
+    newest = file;
+    say(`Opening ${file.name}`, false);
+    const found = await inside(bytesOf(file)).catch(() => undefined);
+    if (newest !== file) return;
+    if (found?.kind !== "record") return say(`${file.name} is no recorded run, or is damaged.`);
+    const { made, image } = found;
+    void restore(made, image && new File([file.slice(image.from, image.to)], "image.png"));
+  };
+  const open = (file: File) => {
+    if (lost) return say(LOST);
+    if (isRecord(file.name)) return void openRecord(file);
+    newest = file;
+    void send(file);
+  };
 
   // ------------------------------------------------------------------------------- the image
 
@@ -159,7 +181,7 @@ const render: Render<Model> = ({ model, el }) => {
   let letGo = () => {};
   const placed = whenPlaced(el, (root) => {
     root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
-    letGo = takeFiles(root, open);
+    letGo = takeFiles(root, open, restore);
   });
   const free = keepKeys(el);
   return () => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import warnings
 from dataclasses import fields
@@ -16,7 +17,6 @@ from ..errors import ImageError, InputError
 from ..pictures import FORMATS
 from ..settings import PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, QUICK, hashed
-from ..strict_json import parse
 from . import older
 from .images import TEXT_KEY, encode_png
 from .record import Record
@@ -95,7 +95,7 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
                 text = image.info.get(TEXT_KEY)
         if not isinstance(text, str) or len(text) > _MAX_TEXT:
             return None
-        record = parse(text, subject="its JSON is ")
+        record = json.loads(text)
     except Exception as error:  # decoders raise nearly everything on broken files
         problem = str(error) or type(error).__name__
     else:
@@ -116,22 +116,30 @@ def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = Fal
     settings, or if no run takes them.
     """
     record = read_record(source)
-    settings = record.get("settings") if record else None
-    if record is None or not isinstance(settings, dict):
+    if record is None:
         raise ImageError("This image has no settings inside.", parameter="image")
-    needed = _given(record)
+    settings = settings_in(record)
+    needed = given_to(record)
     if needed and not partial:
         raise InputError(
             f"This image was made from more than settings: also given {' and '.join(needed)}.\n"
             "Use read_settings(..., partial=True), and give the same again.",
             parameter="partial",
         )
+    return settings
+
+
+def settings_in(record: dict[str, Any]) -> Settings:
+    """The settings in a record that `read_record` returned; ImageError or InputError as above."""
+    settings = record.get("settings")
+    if not isinstance(settings, dict):
+        raise ImageError("This image has no settings inside.", parameter="image")
     known = {each.name for each in fields(Settings)}
     # a newer version may have written more; JSON turns tuples into lists, which are taken, too
     return Settings(**{name: value for name, value in settings.items() if name in known}).checked()
 
 
-def _given(record: dict[str, Any]) -> list[str]:
+def given_to(record: dict[str, Any]) -> list[str]:
     """What a run was given beside its settings, as its record and its task say."""
     said, task = record.get("given"), record.get("task")
     by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}

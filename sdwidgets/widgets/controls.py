@@ -10,7 +10,7 @@ import ipywidgets
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..sampling import SAMPLERS, SCHEDULES
-from .start import StartView
+from .start import Restore, StartView
 from .words import WordsView
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ class Controls:
     ``everything``: all widgets.
     """
 
-    def __init__(
-        self, take: Callable[[bytes | None], object], restore: Callable[[bytes], str]
-    ) -> None:
+    def __init__(self, take: Callable[[bytes | None], object], restore: Restore) -> None:
         w = ipywidgets
         self.generate = w.Button(description="Generate", tooltip="Generate an image (Ctrl-Enter)")
         self.stop = w.Button(description="Stop", tooltip="Stop within a step")

@@ -16,6 +16,7 @@ from ..errors import ImageError, InputError, SDWidgetsError
 from ..frontend import Code
 from ..pictures import fitted
 from ..settings import FITS
+from ..trace.older import translated
 from ..trace.png import read_record, read_settings
 from .life import Living
 from .results import title_of
@@ -30,12 +31,17 @@ DONE = {"crop": "cropped", "pad": "padded", "stretch": "stretched"}
 """What is done to an image of another shape, by `settings.FITS`."""
 
 
+Restore = Callable[[dict[str, Any], bool], str]
+"""Loads settings and returns what to say about it; see `StartView`."""
+
+
 class StartView(Living, FromPage, anywidget.AnyWidget):
     """Takes an image by hand (a file, a drop, a paste) and shows the one that runs start from.
 
-    ``take`` gets the bytes of an image file, or None to start from noise; ``restore`` the bytes of
-    a PNG that has settings inside. What they raise is shown. A file with settings is offered for
-    both, and the person chooses.
+    ``take`` gets the bytes of an image file, or None to start from noise. ``restore`` gets what a
+    file says of its run, as `Trace.record` returns it, and whether the run's start image came with
+    it. What they raise is shown. A PNG with settings is offered for both, and the person chooses; a
+    recorded run is restored.
     """
 
     _esm = Code("start.js")
@@ -67,7 +73,7 @@ class StartView(Living, FromPage, anywidget.AnyWidget):
     problem = traitlets.Unicode().tag(sync=True)
     """Why the last file was refused."""
 
-    def __init__(self, take: Callable[[bytes | None], object], restore: Callable[[bytes], str]):
+    def __init__(self, take: Callable[[bytes | None], object], restore: Restore):
         super().__init__()
         self._take, self._restore = take, restore
         self._upload = Upload()
@@ -97,6 +103,8 @@ class StartView(Living, FromPage, anywidget.AnyWidget):
         try:
             if kind == "file":
                 self._take_part(message, list(buffers or ()))
+            elif kind == "settings":
+                self._take_settings(message.get("made"), message.get("image") is True)
             elif kind == "set":
                 self._set(message.get("name"), message.get("value"))
             elif kind in ("take", "restore") and self._offered:
@@ -137,10 +145,21 @@ class StartView(Living, FromPage, anywidget.AnyWidget):
         else:
             self._use(data)
 
+    def _take_settings(self, made: Any, has_image: bool) -> None:
+        """Restore what the page read in a recorded run; its start image, if any, came before."""
+        if not isinstance(made, dict):
+            return  # our page does not send it
+        self._offered = b""
+        self.say()
+        try:
+            self.say(self._restore(translated(made), has_image))
+        finally:
+            self.send({"kind": "taken"})  # even if nothing has changed
+
     def _use(self, data: bytes, *, restore: bool = False) -> None:
         self.say()
         if restore:
-            self.say(self._restore(data))
+            self.say(self._restore(read_record(data) or {}, False))
         else:
             self._take(data)
 

@@ -14,12 +14,12 @@ import traitlets
 from .. import checks
 from ..checks import shortened
 from ..configs import EMOJI
-from ..contract import PANELS
+from ..contract import BUNDLED, PANELS
 from ..errors import Busy, InputError, SDWidgetsError
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..scenes import caption_words
 from ..settings import LIMITS, Settings
-from ..trace.png import read_record, read_settings
+from ..trace.png import given_to, settings_in
 from . import kernel
 from .compare import Compare
 from .controls import Controls, about
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 CAUSES = ("model", "image", "batch_size", "width", "height")
 """The settings that may cause an error which names none, such as too little memory."""
+
+
+_KINDS = {"mask": "a mask", "latents": "latents"}
 
 
 class Studio(RunSettings, Living, ipywidgets.VBox):
@@ -300,20 +303,28 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
     def _is_size(self) -> bool:
         return all(0 < side <= LIMITS["width"][1] for side in (self.width, self.height))
 
-    def _restore(self, file: bytes) -> str:
-        """Load the settings inside a PNG; return what to say about it."""
-        settings = read_settings(file, partial=True)
-        made_by = str((read_record(file) or {}).get("model"))
+    def _restore(self, record: dict[str, Any], has_image: bool) -> str:
+        """Load the settings in a record, as `read_record` returns it; return what to say about it.
+
+        ``has_image``: whether the run's start image came with it.
+        """
+        settings, given = settings_in(record), given_to(record)
+        made_by = str(record.get("model"))
+        if made_by in BUNDLED["names"]:
+            made_by = DEFAULT_MODEL
         known = made_by in self.manager.available()  # others would be fetched by a stranger's file
         with self._lock:
             self._load(made_by if known else self.model, settings)
+            if "image" not in given:
+                self.image = None
         said = ["The settings of the file are loaded."]
         if not known:
             said.append(f"Another model made the image: {shortened(name_of(made_by), 60)}.")
-        try:
-            read_settings(file)
-        except InputError:
+        if "image" in given and not has_image:
             said.append("It was made from an image that is not in the file.")
+        for name in given:
+            if name in _KINDS:
+                said.append(f"It was also given {_KINDS[name]}, which the Studio does not take.")
         return " ".join(said)
 
     def _load(self, model: str, settings: Settings) -> None:

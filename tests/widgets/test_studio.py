@@ -24,7 +24,7 @@ from made_runs import large, saved_size
 from PIL import Image
 from wires import Wire, meta, steps_sent
 
-from sdwidgets.configs import PredictionSource
+from sdwidgets.configs import EMOJI, PredictionSource
 from sdwidgets.contract import PANELS, PARTS
 from sdwidgets.errors import (
     Busy,
@@ -34,7 +34,7 @@ from sdwidgets.errors import (
     OutOfMemory,
     SDWidgetsError,
 )
-from sdwidgets.manager import ModelManager
+from sdwidgets.manager import DEFAULT_MODEL, ModelManager
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_record
@@ -520,6 +520,47 @@ def test_a_file_does_not_choose_a_model_that_was_never_loaded(studio: Studio, sa
     say(studio.controls.start, {"kind": "restore"})
     assert (studio.model, studio.prompt, studio.seed) == ("tiny", "a dog", 9)
     assert "Another model made the image: stranger/model" in studio.controls.start.message
+
+
+def test_a_recorded_run_gives_the_studio_its_settings_at_once(studio: Studio, say: Say) -> None:
+    studio.image = Image.new("RGB", (16, 16), "red")
+    made = {"model": "tiny", "task": "text to image", "settings": {"prompt": "a dog", "seed": 9}}
+    start = studio.controls.start
+    say(start, {"kind": "settings", "made": made, "image": False})
+    assert (studio.prompt, studio.seed) == ("a dog", 9)
+    assert studio.image is None  # the run had none
+    assert (start.message, start.offer) == ("The settings of the file are loaded.", "")
+    assert studio.schedule == "config"  # settings of version 0.1 are those of today
+
+    studio.image = Image.new("RGB", (16, 16), "red")
+    began = {"task": "inpainting", "settings": {"prompt": "a cat", "seed": 1, "strength": 0.5}}
+    say(start, {"kind": "settings", "made": {"model": "tiny", **began}, "image": True})
+    assert (studio.strength, studio.image is not None) == (0.5, True)
+    assert "not in the file" not in start.message
+    assert "It was also given a mask, which the Studio does not take." in start.message
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [({}, "no settings"), ({"settings": []}, "no settings"),
+     ({"settings": {"steps": "x"}}, "steps"), ({"settings": {"seed": 2**32}}, "seed"),
+     ({"settings": {"prompt": ["a", "b"]}}, "batch")],
+)  # fmt: skip
+def test_what_a_recorded_run_says_is_checked(
+    studio: Studio, say: Say, made: Any, words: str
+) -> None:
+    before = studio.settings
+    say(studio.controls.start, {"kind": "settings", "made": {"settings_format": 2, **made}})
+    assert words in studio.controls.start.problem
+    assert studio.settings == before
+
+
+def test_the_bundled_model_is_known_by_the_name_in_its_records(studio: Studio, say: Say) -> None:
+    studio.model = DEFAULT_MODEL
+    made = {"model": EMOJI.name, "settings": {"prompt": "a dog", "seed": 9}}
+    say(studio.controls.start, {"kind": "settings", "made": made})
+    assert (studio.model, studio.prompt) == (DEFAULT_MODEL, "a dog")
+    assert studio.controls.start.message == "The settings of the file are loaded."
 
 
 def test_the_settings_of_a_batch_are_refused_and_none_is_taken(

@@ -2,6 +2,7 @@
 
 import type { JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { commands } from "./commands";
+import { drops } from "./drops";
 import { kernels } from "./kernels";
 import { panel } from "./panel";
 import { preferences } from "./preferences";
@@ -15,6 +16,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   panel,
   status,
   records,
+  drops,
 ];
 
 export default plugins;

@@ -30,48 +30,66 @@ type Part = Awaited<ReturnType<typeof partsOf>>[number];
 
 /**
  * Returns a function that opens a file: it says so, reads the file and sends its parts. Of the files
- * for the same place, only the newest is sent, whichever is read first.
+ * for the same place, only the newest is sent, whichever is read first. It resolves with whether the file was sent.
  */
 export function opener(
   say: (words: string, wrong: boolean) => void,
   send: (message: Part["message"], data: ArrayBuffer[]) => void,
 ) {
   const newest = new Map<boolean, File>();
-  return (file: File, second = false) => {
+  return async (file: File, second = false) => {
     newest.set(second, file);
     const problem = refusal(file);
     say(problem ?? `Opening ${file.name || "the image"}`, problem !== undefined);
-    if (problem !== undefined) return;
-    partsOf(file, second).then(
+    if (problem !== undefined) return false;
+    return partsOf(file, second).then(
       (parts) => {
-        if (file !== newest.get(second)) return;
+        if (file !== newest.get(second)) return false;
         for (const { message, data } of parts) send(message, [data]);
+        return true;
       },
       () => {
         if (file === newest.get(second)) say(`${file.name || "The file"} cannot be read.`, true);
+        return false;
       },
     );
   };
 }
 
+/** The type of dragged settings: JSON, as `Trace.record` returns it. */
+export const SETTINGS_TYPE = "application/vnd.sdwidgets.settings+json";
+
 /**
  * Takes files that are dropped on the root, or pasted while the focus is in it; returns the cleanup.
- * While a file is over it, the root has the attribute `data-dropping`.
+ * With `settings`, it also takes dragged settings, with the start image of the run if there is one.
+ *
+ * While what it takes is over it, the root has the attribute `data-dropping`. A host with drags of
+ * its own looks for the attribute `data-takes`, sets the other, and turns a drop into one of these.
  */
-export function takeFiles(root: HTMLElement, open: (file: File) => void): () => void {
+export function takeFiles(
+  root: HTMLElement,
+  open: (file: File) => void,
+  settings?: (made: unknown, image?: File) => void,
+): () => void {
+  root.dataset.takes = settings ? "image record settings" : "image";
   const drag = (event: DragEvent) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
+    const { dataTransfer } = event;
+    const isSettings = settings && dataTransfer?.types.includes(SETTINGS_TYPE);
+    if (!dataTransfer || !(isSettings || dataTransfer.types.includes("Files"))) return;
     event.preventDefault(); // else the browser opens the file, or the notebook takes it
     event.stopPropagation();
+    dataTransfer.dropEffect = "copy";
     root.toggleAttribute("data-dropping", event.type !== "dragleave");
   };
   const take = (transfer: DataTransfer | null, event: Event) => {
     root.removeAttribute("data-dropping");
     const file = transfer?.files[0];
-    if (file === undefined) return;
+    const made = settings && transfer ? readSettings(transfer) : undefined;
+    if (file === undefined && made === undefined) return;
     event.preventDefault();
     event.stopPropagation();
-    open(file);
+    if (made !== undefined) settings?.(made, file);
+    else if (file !== undefined) open(file);
   };
   const paste = (event: ClipboardEvent) => {
     // Office programs add an image of the text that was copied. In a field, the text is meant.
@@ -86,5 +104,18 @@ export function takeFiles(root: HTMLElement, open: (file: File) => void): () => 
   }
   root.addEventListener("drop", (event) => take(event.dataTransfer, event), options);
   root.addEventListener("paste", paste, options);
-  return () => off.abort();
+  return () => {
+    off.abort();
+    delete root.dataset.takes;
+  };
+}
+
+/** The settings of a drop; undefined if there are none. */
+export function readSettings(transfer: DataTransfer): unknown {
+  if (!transfer.types.includes(SETTINGS_TYPE)) return undefined;
+  try {
+    return JSON.parse(transfer.getData(SETTINGS_TYPE));
+  } catch {
+    return undefined;
+  }
 }

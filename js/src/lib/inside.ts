@@ -1,0 +1,103 @@
+// What a file says of the run that made it: an .sdtrace in its header, a PNG in a text chunk. Only
+// the start of the file is read, and nothing in it is trusted: cell.ts and the kernel check it.
+
+import type { Values } from "./older";
+
+/** Bytes of a file; both ends are within it. */
+export interface Bytes {
+  readonly size: number;
+  read(from: number, to: number): Promise<Uint8Array>;
+}
+
+export interface Inside {
+  kind: "record" | "image";
+  made: Values; // as `Trace.record` returns it
+  attention: boolean; // whether the words' maps were recorded
+  image: { from: number; to: number } | undefined; // where the start image is in a record, a PNG
+}
+
+/** The ending of a record's name. */
+export const RECORD = ".sdtrace";
+
+/** Whether a file of that name should be a record. */
+export const isRecord = (name: string) => name.toLowerCase().endsWith(RECORD);
+
+const HEADER = 16 * 2 ** 20; // bytes
+const TEXT = 8 * 2 ** 20; // bytes, more than any version writes
+const KEY = "sdwidgets";
+const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
+
+/** A blob's bytes. */
+export function bytesOf(blob: Blob): Bytes {
+  return {
+    size: blob.size,
+    read: async (from, to) => new Uint8Array(await blob.slice(from, to).arrayBuffer()),
+  };
+}
+
+/** What is inside; undefined for a file of another kind, one without settings or a damaged one. */
+export async function inside(file: Bytes): Promise<Inside | undefined> {
+  if (file.size < 12) return undefined;
+  const start = await file.read(0, 8);
+  try {
+    return await (PNG.every((byte, i) => start[i] === byte) ? inImage : inRecord)(file);
+  } catch (error) {
+    if (error instanceof SyntaxError || error instanceof TypeError) return undefined; // no such JSON
+    throw error;
+  }
+}
+
+const decoded = (data: Uint8Array) => new TextDecoder("utf-8", { fatal: true }).decode(data);
+const view = (data: Uint8Array) => new DataView(data.buffer, data.byteOffset, data.byteLength);
+
+async function inRecord(file: Bytes): Promise<Inside | undefined> {
+  const length = Number(view(await file.read(0, 8)).getBigUint64(0, true));
+  if (length > HEADER || 8 + length > file.size) return undefined;
+  const header = JSON.parse(decoded(await file.read(8, 8 + length)));
+  const made = JSON.parse(header.__metadata__.sdtrace);
+  if (made === null || typeof made !== "object") return undefined;
+  const given = ["image", "mask", "latents"].filter((name) => `given_${name}` in header);
+  const [begin, end] = header.given_image?.data_offsets ?? [];
+  const isThere = Number.isInteger(begin) && begin >= 0 && begin < end;
+  const image = { from: 8 + length + begin, to: 8 + length + end };
+  const attention = Object.keys(made.layers?.cross ?? {}).length > 0;
+  const { model, task, settings, settings_format, complete, fingerprint, sources } = made;
+  const kept = { model, task, settings, settings_format, complete, fingerprint, sources };
+  const known = Object.entries({ ...kept, given }).filter(([, value]) => value !== undefined);
+  return {
+    kind: "record",
+    made: Object.fromEntries(known),
+    attention,
+    image: isThere && image.to <= file.size ? image : undefined,
+  };
+}
+
+/** The text chunk "sdwidgets" stands before the pixels (PNG specification, 11.3.3.4: iTXt). */
+async function inImage(file: Bytes): Promise<Inside | undefined> {
+  for (let at = PNG.length; at + 12 <= file.size; ) {
+    const head = await file.read(at, at + 8);
+    const length = view(head).getUint32(0);
+    const type = String.fromCharCode(...head.subarray(4));
+    if (type === "IDAT" || type === "IEND" || at + 12 + length > file.size) return undefined;
+    if (type === "iTXt" && length <= TEXT) {
+      const data = await file.read(at + 8, at + 8 + length);
+      const text = textOf(data);
+      if (text !== undefined) {
+        const made = JSON.parse(text);
+        const isObject = typeof made === "object" && typeof made?.settings === "object";
+        return isObject ? { kind: "image", made, attention: false, image: undefined } : undefined;
+      }
+    }
+    at += 12 + length;
+  }
+  return undefined;
+}
+
+/** The text of an uncompressed chunk with our key. */
+function textOf(data: Uint8Array): string | undefined {
+  const key = data.indexOf(0);
+  if (key < 0 || decoded(data.subarray(0, key)) !== KEY || data[key + 1] !== 0) return undefined;
+  const language = data.indexOf(0, key + 3);
+  const translated = data.indexOf(0, language + 1);
+  return language < 0 || translated < 0 ? undefined : decoded(data.subarray(translated + 1));
+}
