@@ -19,7 +19,15 @@ _LARGE = re.compile(rf"\d{{{DIGITS}}}|\d[eE]\+?\d{{3}}")
 def parse_object(
     text: str | bytes, *, subject: str = "", most: int | None = None
 ) -> dict[str, Any]:
-    """Parse a JSON object without duplicate names and with finite numbers only.
+    """Return a JSON object, as `parse`. Raises ``ValueError`` for any other value."""
+    value = parse(text, subject=subject, most=most)
+    if not isinstance(value, dict):
+        raise ValueError(f"{subject}not an object")
+    return value
+
+
+def parse(text: str | bytes, *, subject: str = "", most: int | None = None) -> Any:
+    """Return a JSON value without duplicate names and with finite numbers only.
 
     Raises ``ValueError`` for anything else, with the line and the column if there is one. Messages
     about the text as a whole begin with ``subject``, such as "its JSON is ". ``most`` limits the
@@ -52,7 +60,7 @@ def parse_object(
 
     large = _LARGE.search(text) is not None
     try:
-        value = json.loads(
+        return json.loads(
             text,
             object_pairs_hook=no_duplicates,
             parse_constant=refuse,
@@ -63,9 +71,6 @@ def parse_object(
         raise ValueError(f"{subject}nested too deeply") from None
     except json.JSONDecodeError as error:
         raise ValueError(_what_is_wrong(error)) from None
-    if not isinstance(value, dict):
-        raise ValueError(f"{subject}not an object")
-    return value
 
 
 def _decoded(text: bytes, subject: str) -> str:

@@ -68,12 +68,13 @@ def steps(
     guided: bool = True,
     heads: int = 1,
     rich: bool = False,
+    columns: int = COLUMNS,
 ) -> Iterator[TraceStep]:
     """Yield steps of a made-up run; ``rich``: with all kinds of attention."""
     batch = shape[0]
     for i in range(count):
         attention = StepAttention(
-            {name: maps(i, batch, heads, *grid) for name, grid in grids.items()},
+            {name: maps(i, batch, heads, *grid, columns) for name, grid in grids.items()},
             {name: maps(i + 1, batch, heads, *grid) for name, grid in grids.items() if rich},
             {"mid_block": maps(i, batch, 1, 1, 4, 4).reshape(batch, 4, 4)} if rich else {},
             {"mid_block": _queries(i, batch)} if rich else {},

@@ -1,12 +1,15 @@
-"""js/test/records.json is still what Python reads in these files."""
+"""js/test/records.json and refused.json still have what Python says of their files."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from pathlib import Path
 from typing import Any
 
 import golden_records
+import golden_refused
 import pytest
 from golden import as_json
 from test_golden import alike
@@ -27,3 +30,16 @@ def test_the_page_is_tested_with_what_python_reads(name: str, tmp_path: Path) ->
 
 def test_there_is_a_file_of_every_record() -> None:
     assert list(GOLDEN["files"]) == [*golden_records.traces(), "format 1"]
+
+
+def test_python_still_refuses_what_the_page_is_tested_to_refuse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    committed = json.loads(golden_refused.PATH.read_text("utf-8"))
+    files, start = gzip.decompress(base64.b64decode(committed["files"])), 0
+    for case in committed["cases"]:
+        size, what = case.pop("size"), case.pop("what")
+        assert golden_refused.verdict(files[start : start + size]) == case, what
+        start += size
+    assert start == len(files) and len(committed["cases"]) > 500

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import warnings
 from dataclasses import fields
@@ -17,6 +16,7 @@ from ..errors import ImageError, InputError
 from ..pictures import FORMATS
 from ..settings import PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, QUICK, hashed
+from ..strict_json import parse
 from . import older
 from .images import TEXT_KEY, encode_png
 from .record import Record
@@ -95,7 +95,7 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
                 text = image.info.get(TEXT_KEY)
         if not isinstance(text, str) or len(text) > _MAX_TEXT:
             return None
-        record = json.loads(text)
+        record = parse(text, subject="its JSON is ")
     except Exception as error:  # decoders raise nearly everything on broken files
         problem = str(error) or type(error).__name__
     else:

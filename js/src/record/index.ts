@@ -4,7 +4,7 @@
 //     viewer.initialize({ model: file.model });
 //     viewer.render({ model: file.model, el });        // viewer.ts
 //     file.settings, file.meta                         // plain data
-//     file.recordOf(0)                                 // the JSON that an image's PNG has inside
+//     file.recordOf()                                  // the run as JSON: for `cell.ts`
 //     await file.images                                // PNG files, with the settings inside
 //     file.checked.catch(show);                        // the whole file, in the background
 //     file.close();
@@ -18,9 +18,12 @@
 //     await urlSource(url, { signal, fetch })          // Range requests; whole where there are none
 //     bytesSource(bytes)                               // a Uint8Array
 //
+// `settingsInImage(bytes)` reads the settings inside a PNG.
+//
 // `openComparison([one, other])` is the model of Compare for two to six opened records.
 
 export { type Comparison, openComparison } from "./comparison";
+export { type ImageSettings, settingsInImage } from "./png";
 export { type Meta, type OpenOptions, RecordFile, strided, strideFor } from "./record";
 export { RefusedRecord } from "./refused";
 export type { Settings } from "./settings";

@@ -17,12 +17,16 @@ const DIGITS = 40; // the most characters of a whole number
 /** Python refuses what is nested more deeply than its own stack, about 1,000 levels. */
 const DEPTH = 900;
 
-/** A JSON object without duplicate names and with finite numbers only; a `Fault` for all else. */
+/** A JSON object, as `parseJson`; a `Fault` for any other value. */
 export function parseObject(text: string | Uint8Array, subject = ""): JsonObject {
-  const whole = typeof text === "string" ? text : decoded(text, subject);
-  const value = new Parser(whole, subject).parse();
+  const value = parseJson(text, subject);
   if (!(value instanceof Map)) throw new Fault(`${subject}not an object`);
   return value;
+}
+
+/** A JSON value without duplicate names and with finite numbers only; a `Fault` for all else. */
+export function parseJson(text: string | Uint8Array, subject = ""): Json {
+  return new Parser(typeof text === "string" ? text : decoded(text, subject), subject).parse();
 }
 
 /** The text of UTF-8. */

@@ -230,9 +230,11 @@ export class RecordFile {
     return this.#slots.flatMap(({ frame }) => frame ?? []);
   }
 
-  /** What the PNG file of an image has inside, as `Trace.record` returns it: plain data. */
-  recordOf(image = 0): Record<string, unknown> {
-    return JSON.parse(dumps(recordOf(this.#record, image)));
+  /** The run as `Trace.record` returns it, as in an image's PNG: plain data. Without an image, the
+   * settings are those of the whole batch. */
+  recordOf(image?: number): Record<string, unknown> {
+    const made = JSON.parse(dumps(recordOf(this.#record, image ?? 0)));
+    return image === undefined ? { ...made, settings: this.settings } : made;
   }
 
   get header(): Header {
@@ -314,10 +316,6 @@ export class RecordFile {
   /** A slot's frame; undefined if its numbers are wrong. */
   async #load({ step, longest }: Slot): Promise<Uint8Array | undefined> {
     const record = this.#record;
-    const names = needed(step, record).flat();
-    const size = names.reduce((sum, name) => sum + sizeOf(this.#tensor(name)), 0);
-    const all = size <= STEP ? await this.#read(names) : undefined;
-    const load = async (some: readonly string[]) => all ?? this.#read(some);
     let last = performance.now();
     const pause = async () => {
       if (performance.now() - last < BUSY) return;
@@ -325,6 +323,10 @@ export class RecordFile {
       last = performance.now();
     };
     try {
+      const names = needed(step, record).flat();
+      const size = names.reduce((sum, name) => sum + sizeOf(this.#tensor(name)), 0);
+      const all = size <= STEP ? await this.#read(names) : undefined;
+      const load = async (some: readonly string[]) => all ?? this.#read(some);
       return await pack(step, record, { load, pause, longest });
     } catch (error) {
       if (error instanceof Fault) return undefined;

@@ -1,0 +1,147 @@
+// The settings inside a PNG that `Trace.save_image` or the Studio wrote (trace/png.py).
+
+import { LONGEST_PROMPT, SETTINGS_FORMAT, SOURCES, TEXT_KEY } from "../lib/contract";
+import { chunksOf, crc32, inflated, isPng } from "./images";
+import { parseJson } from "./json";
+import { dumps, type Json, type JsonObject, lengthOf } from "./python";
+import { Fault, RefusedRecord } from "./refused";
+import { checkedSettings, type Settings, settingsOf } from "./settings";
+
+/** The characters of the longest record in a file. */
+const LONGEST = 6 * (3 * LONGEST_PROMPT + SOURCES.most * SOURCES.name) + 2 ** 16;
+/** The most bytes that a compressed text may have, as in Pillow. */
+const INFLATED = 2 ** 20;
+
+/** What a PNG says about its run. */
+export interface ImageSettings {
+  /** All that is inside, as `read_record` returns it: plain data, not checked. */
+  readonly record: Record<string, unknown>;
+  /** Its settings, checked as `read_settings` checks them. */
+  readonly settings: Settings;
+  /** What the run was given beside settings, which is not in the file: "image", "mask", "latents". */
+  readonly given: readonly string[];
+}
+
+/** The settings inside an image file. Rejects with `RefusedRecord` if it has none, or none that a
+ * run takes. */
+export async function settingsInImage(data: Uint8Array): Promise<ImageSettings> {
+  const record = await recordInImage(data);
+  const settings = record?.get("settings");
+  if (record === undefined || !(settings instanceof Map)) {
+    throw new RefusedRecord("This image has no settings inside.");
+  }
+  try {
+    return {
+      record: JSON.parse(dumps(record)),
+      settings: checkedSettings(settings).settings,
+      given: givenIn(record),
+    };
+  } catch (error) {
+    if (error instanceof Fault) throw new RefusedRecord(error.message);
+    throw error;
+  }
+}
+
+/** What a run was given beside its settings, as its record and its task say. */
+function givenIn(record: JsonObject): string[] {
+  const said = record.get("given");
+  const needed: Json[] = Array.isArray(said) ? [...said] : [];
+  const task = record.get("task");
+  if (task === "image to image" || task === "inpainting") needed.push("image");
+  if (task === "inpainting") needed.push("mask");
+  return ["image", "mask", "latents"].filter((name) => needed.includes(name));
+}
+
+/** The record inside an image file, its settings in today's format; undefined if it has none. */
+async function recordInImage(data: Uint8Array): Promise<JsonObject | undefined> {
+  try {
+    const text = isOtherImage(data) ? undefined : await textInPng(data);
+    if (text === undefined || lengthOf(text) > LONGEST) return undefined;
+    const record = parseJson(text, "its JSON is ");
+    if (!(record instanceof Map)) return undefined;
+    const today = new Map(record);
+    today.set("settings", settingsOf(record) ?? null);
+    return today.set("settings_format", BigInt(SETTINGS_FORMAT));
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    throw new RefusedRecord(`No settings can be read from this image: ${error.message}.`);
+  }
+}
+
+/** Whether it is an image of another format, which has no place for a record. */
+function isOtherImage(data: Uint8Array): boolean {
+  const letters = String.fromCharCode(...data.subarray(0, 12));
+  return (
+    ["\xff\xd8\xff", "GIF8", "BM"].some((one) => letters.startsWith(one)) ||
+    (letters.startsWith("RIFF") && letters.endsWith("WEBP"))
+  );
+}
+
+/** The last text with our keyword before the pixels. */
+async function textInPng(data: Uint8Array): Promise<string | undefined> {
+  if (!isPng(data)) throw new Fault("it is no image of a known format");
+  const numbers = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  let found: string | undefined;
+  for (const { type, from, to } of chunksOf(data)) {
+    if (type === "IDAT" || type === "IEND") break;
+    if (crc32(data.subarray(from - 4, to)) !== numbers.getUint32(to)) {
+      throw new Fault(`the PNG's chunk ${JSON.stringify(type)} is damaged`);
+    }
+    found = (await textOf(type, data.subarray(from, to))) ?? found;
+  }
+  return found;
+}
+
+/** The text of a chunk with our keyword. */
+async function textOf(type: string, data: Uint8Array): Promise<string | undefined> {
+  const end = data.indexOf(0);
+  const keyword = String.fromCharCode(...data.subarray(0, Math.min(end, 80)));
+  if (keyword !== TEXT_KEY) return undefined;
+  const rest = data.subarray(end + 1);
+  if (type === "tEXt") return latin(rest);
+  if (type === "zTXt") return rest[0] === 0 ? latin(await whole(rest.subarray(1))) : undefined;
+  if (type !== "iTXt") return undefined;
+  const language = rest.indexOf(0, 2);
+  const translated = language < 0 ? -1 : rest.indexOf(0, language + 1);
+  if (translated < 0) return undefined;
+  const text = rest.subarray(translated + 1);
+  const isPacked = rest[0] === 1;
+  if (isPacked && rest[1] !== 0) return undefined;
+  try {
+    const bytes = isPacked ? await whole(text) : text;
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch (error) {
+    if (error instanceof Fault) throw error;
+    return undefined; // no UTF-8
+  }
+}
+
+const latin = (data: Uint8Array) => Array.from(data, (byte) => String.fromCharCode(byte)).join("");
+
+/** The bytes that zlib's data hold. */
+async function whole(data: Uint8Array): Promise<Uint8Array> {
+  const reader = inflated([data]).getReader();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      parts.push(value);
+      size += value.length;
+      if (size > INFLATED)
+        throw new Fault("Decompressed data too large for PngImagePlugin.MAX_TEXT_CHUNK");
+    }
+  } catch (error) {
+    void reader.cancel().catch(() => {});
+    if (error instanceof Fault) throw error;
+    throw new Fault("its text is damaged");
+  }
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}

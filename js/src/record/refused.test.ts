@@ -1,0 +1,48 @@
+// Files that are wrong: refused, or taken with a notice, in the words of Python.
+
+import { expect, test } from "vitest";
+import text from "../../test/refused.json?raw";
+import { bytesSource, openRecord, RefusedRecord } from "./index";
+
+interface Case {
+  what: string;
+  size: number;
+  said?: string; // why Python refuses it
+  notices?: string[]; // what it says about a file that it takes
+}
+
+const { files, cases } = JSON.parse(text) as { files: string; cases: Case[] };
+
+async function unzipped(base64: string): Promise<Uint8Array> {
+  const packed = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/** The verdict on a file once all of it was checked. */
+async function verdict(data: Uint8Array): Promise<Pick<Case, "said" | "notices">> {
+  try {
+    const file = await openRecord(bytesSource(data), { name: "run.sdtrace" });
+    await file.checked;
+    await file.frames();
+    return { notices: [...file.meta.notices] };
+  } catch (error) {
+    if (!(error instanceof RefusedRecord)) throw error;
+    return { said: error.message };
+  }
+}
+
+const all = await unzipped(files);
+let start = 0;
+const numbered = cases.map((one) => {
+  start += one.size;
+  return [one.what, all.subarray(start - one.size, start), one] as const;
+});
+
+test.each(numbered)("%s", async (_, data, { what, size, ...wanted }) => {
+  const { said, notices } = await verdict(data);
+  // what a decoder says is its own
+  const start = wanted.said?.match(/^.*cannot be read: (?=\.\.\.)/)?.[0];
+  if (start !== undefined) expect(said).toContain(start);
+  else expect({ said, notices }).toEqual({ said: wanted.said, notices: wanted.notices });
+});
