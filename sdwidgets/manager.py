@@ -360,7 +360,7 @@ class ModelManager:
         holds all its steps. Both are called on the thread that makes the change, usually the
         worker, so they must return at once. What they raise is logged, once, and ends nothing.
         """
-        checks.function("on_change", on_change)
+        checks.able("on_change", on_change, "__call__", "a function")
         checks.function("on_record", on_record)
         follower = _Follower(on_change, on_record)
 

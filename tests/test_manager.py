@@ -26,6 +26,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sdwidgets import manager as manager_module
 from sdwidgets import settings as settings_module
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import Busy, CheckpointError, InputError, OutOfMemory, Stopped
@@ -988,3 +989,143 @@ def test_torchs_settings_of_the_caller_are_left_alone(folder: str) -> None:
         job.wait(LIMIT)
     after = torch.is_grad_enabled(), torch.get_default_dtype(), torch.get_num_threads()
     assert before == after and torch.equal(state, torch.get_rng_state())
+
+
+# -------------------------------------------------------------------- what a panel of jobs needs
+
+
+def test_jobs_are_listed_in_their_order(manager: ModelManager) -> None:
+    gate = Gate()
+    manager._load = Models(gate)
+    assert manager.jobs() == []
+    running = manager.submit(request())
+    gate.reached.wait(LIMIT)
+    waiting = [manager.submit(request()), manager.warm_up("two"), manager.submit(request())]
+    assert manager.jobs() == [running, *waiting]
+    assert [job.model for job in manager.jobs()] == ["one", "one", "two", "one"]
+    waiting[0].cancel()
+    assert manager.jobs() == [running, *waiting[1:]]
+    gate.open()
+    assert all(job.wait(LIMIT) for job in waiting)
+    assert manager.jobs() == []
+
+
+def test_a_job_that_waits_can_be_moved(manager: ModelManager) -> None:
+    gate, order = Gate(), list[int]()
+    manager._load = Models(gate)
+    first = manager.submit(request())
+    gate.reached.wait(LIMIT)
+    jobs = [
+        manager.submit(request(), on_run=lambda _, number=number: order.append(number))
+        for number in range(4)
+    ]
+    manager.move(jobs[3], 0)
+    manager.move(jobs[0], 100)  # the last
+    assert manager.jobs() == [first, jobs[3], jobs[1], jobs[2], jobs[0]]
+    assert [job.ahead for job in jobs] == [4, 2, 3, 1]
+    for job, to in ((first, 0), (jobs[0], -1), (jobs[0], 1.5), (jobs[0], None)):
+        with pytest.raises(InputError):
+            manager.move(job, to)  # type: ignore[arg-type]
+    gate.open()
+    assert all(job.wait(LIMIT) for job in jobs)
+    assert order == [3, 1, 2, 0]
+    with pytest.raises(InputError, match="does not wait"):
+        manager.move(jobs[0], 0)
+
+
+def test_a_job_tells_its_pace(manager: ModelManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+
+    def step(i: int) -> None:
+        clock.now += 2.0
+
+    monkeypatch.setattr(manager_module, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    manager._load = Models(step)
+    told: list[tuple[Any, ...]] = []
+    job: Job | None = None
+
+    def tell(_: Any) -> None:
+        (now,) = manager.jobs()
+        told.append((now.step, now.steps, now.seconds, now.eta))
+
+    job = manager.submit(request(4), on_step=tell, on_run=tell)
+    job.result(LIMIT)
+    assert told == [
+        (0, 0, None, None),
+        (1, 4, 2.0, 6.0),
+        (2, 4, 4.0, 4.0),
+        (3, 4, 6.0, 2.0),
+        (4, 4, 8.0, 0.0),
+    ]
+    clock.now += 1000
+    assert (job.step, job.steps, job.seconds, job.eta) == (4, 4, 8.0, None)
+
+
+def test_a_follower_is_told_of_everything(manager: ModelManager) -> None:
+    changes: list[Any] = []
+    records: list[Any] = []
+    leave = manager.follow(
+        lambda job: changes.append(job and (job.state, job.step, job.message)),
+        lambda job, record: records.append((job, record, job._finished.is_set())),
+    )
+    job = manager.submit(request())
+    result = job.result(LIMIT)
+    assert records == [(job, result, False)]  # whoever waits for the run finds it told
+    told = [change for change in changes if change is not None]
+    states = list(dict.fromkeys(state for state, _, _ in told))
+    assert [one for one in states if one != "queued"] == ["loading", "running", "done"]
+    assert [step for state, step, _ in told if state == "running"][-3:] == [1, 2, 3]
+    assert None in changes  # the queue, the loaded model
+    for change in (lambda: manager.unload("one"), lambda: manager.add(FakeModel("mine"))):  # type: ignore[arg-type]
+        changes.clear()
+        change()
+        assert changes == [None]
+    leave()
+    changes.clear()
+    manager.submit(request()).result(LIMIT)
+    assert changes == [] and len(records) == 1
+
+
+def test_a_stopped_or_failed_run_has_no_record(manager: ModelManager) -> None:
+    gate, records = Gate(), list[Any]()
+    manager._load = Models(gate)
+    manager.follow(lambda _: None, lambda *record: records.append(record))
+    job = manager.submit(request())
+    gate.reached.wait(LIMIT)
+    job.cancel()
+    gate.open()
+    job.wait(LIMIT)
+    manager.submit(request(model="broken")).wait(LIMIT)
+    assert records == []
+
+
+def test_a_follower_that_fails_harms_nothing(
+    manager: ModelManager, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: Any) -> None:
+        raise SystemExit("a follower has failed")
+
+    told: list[Any] = []
+    manager.follow(fail, fail)
+    manager.follow(told.append)
+    assert manager.submit(request()).result(LIMIT).complete
+    assert told
+    assert caplog.text.count("What follows a manager has failed") == 1
+
+
+@pytest.mark.parametrize("wrong", [None, 7, "call"])
+def test_what_cannot_be_called_does_not_follow(manager: ModelManager, wrong: Any) -> None:
+    with pytest.raises(InputError, match="on_change"):
+        manager.follow(wrong)
+
+
+def test_a_manager_knows_its_device_and_whether_it_is_closed(manager: ModelManager) -> None:
+    assert (manager.device, manager.closed) == ("", False)
+    manager.load("one")
+    assert manager.device == "cpu"
+    gpu = FakeModel("on a GPU")
+    gpu.device = "cuda:1"  # type: ignore[attr-defined]
+    manager.add(gpu)  # type: ignore[arg-type]
+    assert manager.device == "cuda:1"
+    manager.close()
+    assert (manager.device, manager.closed) == ("", True)
