@@ -23,3 +23,19 @@ def test_a_bundle_that_was_never_built_says_how_to_build_it(
 def test_no_bundle_ends_the_element_it_is_put_in(kind: str) -> None:
     for path in frontend.STATIC.glob(f"*.{kind}"):
         assert not re.search(r"</(script|style)|<!--", path.read_text("utf-8"), re.IGNORECASE), path
+
+
+def classes_that_begin_rules(folder: Path) -> set[str]:
+    """Return the first class of each selector in the styles of a folder."""
+    rules = re.compile(r"(?:^|[{},;/])\s*\.([\w-]+)", re.MULTILINE)
+    return {name for file in folder.rglob("*.css") for name in rules.findall(file.read_text())}
+
+
+def test_the_styles_of_the_extension_do_not_reach_the_widgets() -> None:
+    """Both are in JupyterLab's page."""
+    js = Path(__file__).resolve().parents[1] / "js"
+    ours = classes_that_begin_rules(js / "lab" / "src")
+    widgets = [file for file in (js / "src").rglob("*.ts") if "side" not in file.parts]
+    words = {word for file in widgets for word in re.findall(r"[\w-]+", file.read_text())}
+    assert any(name.startswith("sd") for name in ours)
+    assert {name for name in ours if name.startswith("sd")} & words == set()

@@ -29,7 +29,7 @@ export const status: JupyterFrontEndPlugin<void> = {
     const { model } = kernels;
     const button = document.createElement("button");
     button.type = "button";
-    button.className = "sdw-status";
+    button.className = "sdw-status-bar";
     button.addEventListener("click", () => app.shell.activateById("sdwidgets-panel"));
     const text = document.createElement("span");
     button.append(diffusionIcon.element({ tag: "span", height: "16px", width: "16px" }), text);
