@@ -207,7 +207,7 @@ class Notebook:
         """Load, or reload, the page with this notebook, and wait for its kernel."""
         self.page.goto(self._server.address(self._name), timeout=START * 1000)
         wait_for_application(self.page)
-        self._wait_for_kernel()
+        self.wait_for_kernel()
 
     def open(self, kernel: str | None = None) -> None:
         """Open this notebook in the page's JupyterLab, with the running kernel of that id."""
@@ -215,9 +215,10 @@ class Notebook:
         self.page.evaluate(
             "options => { jupyterapp.commands.execute('docmanager:open', options); }", options
         )
-        self._wait_for_kernel()
+        self.wait_for_kernel()
 
-    def _wait_for_kernel(self) -> None:
+    def wait_for_kernel(self) -> None:
+        """Wait until this notebook is open in the page, and its kernel idle."""
         ready = """name => {
             const panels = [...jupyterapp.shell.widgets('main')];
             window.panel = panels.find(panel => panel.context?.path === name);
