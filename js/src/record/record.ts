@@ -22,7 +22,7 @@ import { Fault, refusal } from "./refused";
 import { messageOf, picturesOf, recordOf, stateOf } from "./said";
 import { isInfinite, scan } from "./scan";
 import { type Settings, seedsOf } from "./settings";
-import { bytesSource, readRanges, type Source } from "./source";
+import { keeping, readRanges, type Source } from "./source";
 import type { ModelSource } from "./sources";
 import type { Values } from "./tensors";
 import { picturesOf as pictureNames, type StepInfo, type Unpacked, unpacked } from "./unpacked";
@@ -98,15 +98,11 @@ class Opening {
     const { size } = source;
     let start = await source.read(0, Math.min(size, START), signal);
     const end = headerEnd(start, size);
-    let held = source;
-    if (size <= WHOLE) {
-      const rest = start.length < size ? await source.read(start.length, size, signal) : undefined;
-      start = rest ? joined(start, rest) : start;
-      held = bytesSource(start);
-    } else if (end > start.length) {
-      start = joined(start, await source.read(start.length, end, signal));
+    const wanted = size <= WHOLE ? size : end;
+    if (wanted > start.length) {
+      start = joined(start, await source.read(start.length, wanted, signal));
     }
-    return new Opening(held, start.subarray(0, end), size);
+    return new Opening(keeping(source, start), start.subarray(0, end), size);
   }
 
   /** The record, as far as its tensors' values are known; a `Fault` if it is wrong. */

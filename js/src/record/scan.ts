@@ -31,6 +31,7 @@ export async function scan(
   const check = new Checks(tensors, values);
   for (let from = 0; from < source.size; from += READ) {
     await pause();
+    signal?.throwIfAborted();
     const data = await source.read(from, Math.min(from + READ, source.size), signal);
     for (let at = 0; at < data.length; at += SLICE) {
       if (at > 0) await pause();

@@ -16,6 +16,13 @@ export function bytesSource(data: Uint8Array): Source {
   return { size: data.length, read: async (from, to) => data.subarray(from, to) };
 }
 
+/** A source whose first bytes are here already. */
+export const keeping = (source: Source, start: Uint8Array): Source => ({
+  size: source.size,
+  read: async (from, to, signal) =>
+    to <= start.length ? start.subarray(from, to) : source.read(from, to, signal),
+});
+
 /** A Blob or a File, which is read as it is asked for. */
 export function blobSource(blob: Blob): Source {
   return {
@@ -57,10 +64,9 @@ export async function urlSource(url: string, options: UrlOptions = {}): Promise<
   const start = new Uint8Array(await first.arrayBuffer());
   const { size } = whole;
   const identity = identityOf(first);
-  return {
+  const rest: Source = {
     size,
     async read(from, to, own) {
-      if (to <= start.length) return start.subarray(from, to);
       const response = await ask(from, to, own);
       if (response.status !== 206 && response.status !== 416) {
         void response.body?.cancel();
@@ -76,6 +82,7 @@ export async function urlSource(url: string, options: UrlOptions = {}): Promise<
       return data;
     },
   };
+  return keeping(rest, start);
 }
 
 const changed = () => new RefusedRecord("The file has changed while it was read: open it again.");

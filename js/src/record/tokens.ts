@@ -28,13 +28,20 @@ const WORD = new RegExp(`${BEGIN}${LETTER}*(?:['’]${BEGIN}${LETTER}*)*|${OTHER
 /** The words that the network saw, in order, each with its tokens; none of more than a page shows. */
 export function wordsOf({ prompt, spans }: PromptTokens): Word[] {
   const found: Word[] = [];
+  const later = spans.map(([from, to], i) => ({ from, to, token: i + 1 }));
+  later.sort((a, b) => b.from - a.from); // the next one last
+  let here: typeof later = []; // those that began and may reach the next word
   let [units, start, held] = [0, 0, 0];
   for (const { 0: text, index } of prompt.matchAll(WORD)) {
     start += lengthOf(prompt.slice(units, index));
-    const end = start + lengthOf(text);
-    const tokens = spans.flatMap(([from, to], i) => (from < end && to > start ? [i + 1] : []));
-    if (tokens.length > 0) found.push({ text, tokens, start, end });
-    held += tokens.length;
+    const [from, end] = [start, start + lengthOf(text)];
+    while ((later.at(-1)?.from ?? end) < end) here.push(later.pop() as (typeof later)[number]);
+    here = here.filter(({ to }) => to > from);
+    if (here.length > 0) {
+      const tokens = here.map(({ token }) => token).sort((a, b) => a - b);
+      found.push({ text, tokens, start, end });
+      held += tokens.length;
+    }
     if (found.length > LIMITS.tokens || held > 16 * LIMITS.tokens) return [];
     [units, start] = [index + text.length, end];
   }
