@@ -154,7 +154,11 @@ def _headers() -> Iterator[tuple[str, bytes]]:
     for what, header in _HEADERS.items():
         whole = b"{" + header + notes
         yield f"header: {what}", len(whole).to_bytes(8, "little") + whole + bytes(4)
-    for what, text in {"texts": '"a"', "deep": "[" * 100_000, "deep objects": '{"a":' * 50_000}.items():
+    for what, text in {
+        "texts": '"a"',
+        "deep": "[" * 100_000,
+        "deep objects": '{"a":' * 50_000,
+    }.items():
         whole = b'{"a":' + text.encode() + notes
         yield f"header: {what}", len(whole).to_bytes(8, "little") + whole + bytes(4)
     for what, inner in {
