@@ -358,3 +358,32 @@ def test_cells_are_dragged_as_before(open_notebook: Open, pointer: Pointer) -> N
     pointer.over(cells.nth(0), "copy")
     pointer.drop()
     until(lambda: sources(notebook), ["3", "1", "2"], notebook.page)
+
+
+def test_an_image_of_the_side_panel_is_dragged_into_a_notebook_and_onto_a_studio(
+    open_notebook: Open, pointer: Pointer
+) -> None:
+    notebook = open_notebook("1 + 1", STUDIO, "studio.prompt = 'a car'\nstudio.generate()")
+    notebook.run()
+    page = notebook.page
+    notebook.wait_for_state("done")
+    notebook.ask("[setattr(studio, 'prompt', 'a dog'), setattr(studio, 'seed', 9)]")
+    page.evaluate("() => jupyterapp.shell.activateById(window.panel.id)")
+    page.evaluate("() => jupyterapp.commands.execute('sdwidgets:toggle-panel')")
+    image = page.locator(".sdw-side-images .sdw-thumb").first
+    expect(image).to_be_visible()
+
+    pointer.take(image)
+    pointer.over(cells_of(notebook).first, "copy")
+    expect(page.locator(INDICATED)).to_have_count(1)
+    pointer.drop()
+    made = wait_for_cells(notebook, 4)[0]
+    assert 'model.generate("a car", seed=3, steps=4, width=64, height=64)' in made
+
+    field = notebook.find(".sdw-studio textarea")
+    pointer.take(image)
+    pointer.over(field, "copy")
+    expect(notebook.find(".sdw-studio")).to_have_attribute("data-dropping", "")
+    pointer.drop()
+    notebook.wait_until("[studio.prompt, studio.seed]", ["a car", 3])
+    page.evaluate("() => jupyterapp.commands.execute('sdwidgets:toggle-panel')")

@@ -24,15 +24,13 @@ import { MimeData } from "@lumino/coreutils";
 import { Drag } from "@lumino/dragdrop";
 import { Widget } from "@lumino/widgets";
 import { making, NoCell } from "../../src/lib/cell";
+import { SETTINGS_TYPE } from "../../src/lib/files";
 import type { Host, IconName } from "../../src/side/host";
 import { large } from "../../src/side/large";
 import type { Image } from "../../src/side/said";
 import { sideView } from "../../src/side/view";
 import type { Texts } from "./texts";
 import type { IKernels } from "./tokens";
-
-/** The settings of a run, as JSON, in a drag. */
-const SETTINGS = "application/vnd.sdwidgets.settings+json";
 
 const ICONS: Record<IconName, typeof stopIcon> = {
   ...{ open: caretDownIcon, shut: caretRightIcon, stop: stopIcon, up: moveUpIcon },
@@ -79,7 +77,7 @@ export function draw(
       void showDialog({ title, body, buttons: [Dialog.okButton({ label: trans.__("OK") })] }),
     drag(image, thumbnail, event) {
       const mimeData = new MimeData();
-      mimeData.setData(SETTINGS, JSON.stringify(image.settings));
+      mimeData.setData(SETTINGS_TYPE, JSON.stringify(image.settings));
       const dragImage = thumbnail.querySelector("img")?.cloneNode() as HTMLElement;
       dragImage.style.width = dragImage.style.height = "64px";
       const drag = new Drag({
