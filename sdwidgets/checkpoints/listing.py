@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import threading
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -35,6 +36,7 @@ MOST = 1_000  # models
 MOST_ENTRIES = 50_000  # files and folders that are looked at
 DEEPEST = 8  # folders inside one another
 REMEMBERED = 5_000  # models, over all listings of the process
+REST = 4  # how much longer it rests than it works while something else is to be quick
 
 _SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")  # a file of several, as large language models have
 
@@ -44,9 +46,9 @@ class Listed:
     """A model that was found.
 
     ``name``: what `load_model` takes. ``title``: a name for people. ``path``: its file or folder,
-    without links. ``state``: "reading", as long as its headers have not been read, then "found" or
-    "refused". ``what``: what it is, in words. ``bytes``: of its weights; None if not known.
-    ``why``: why it is refused, or "".
+    with all links followed. ``state``: "reading", as long as its headers have not been read, then
+    "found" or "refused". ``what``: what it is, in words. ``bytes``: of its weights; None if not
+    known. ``why``: why it is refused, or "".
     """
 
     name: str
@@ -62,11 +64,14 @@ class Listed:
 class Listing:
     """Finds models on a thread of its own, which lives while it looks.
 
-    ``on_change`` is called on that thread whenever `models` or `done` has changed.
+    ``on_change`` is called on that thread whenever `models` or `done` has changed. While
+    ``is_busy()``, it works slowly: reading headers takes time from other threads.
     """
 
-    def __init__(self, on_change: Callable[[], object]):
-        self._on_change = on_change
+    def __init__(
+        self, on_change: Callable[[], object], is_busy: Callable[[], bool] = lambda: False
+    ):
+        self._on_change, self._is_busy = on_change, is_busy
         self._lock = threading.Lock()
         self._models: list[Listed] = []
         self._folders: Sequence[str] = ()
@@ -110,22 +115,30 @@ class Listing:
 
     def _list(self, number: int, folders: Sequence[str]) -> None:
         found: list[Listed] = []
+        if not self._models:
+            self._models = found  # they appear one by one; else all at once, in place of the old
         for one in find(folders):
-            found.append(one)
-            if number != self._number:
-                return
+            with self._lock:
+                if number != self._number:
+                    return
+                found.append(one)
+            self._tell()
         with self._lock:
             if number == self._number:
                 self._models = found
         self._tell()
         for i, one in enumerate(found):
-            if one.state == "reading":
-                examined = examine(one)
-                with self._lock:
-                    if number != self._number:
-                        return
-                    self._models[i] = examined
-                self._tell()
+            if one.state != "reading":
+                continue
+            began = time.monotonic()
+            examined = examine(one)
+            with self._lock:
+                if number != self._number:
+                    return
+                found[i] = examined
+            self._tell()
+            if self._is_busy():
+                time.sleep(min(REST * (time.monotonic() - began), 1.0))
         with self._lock:
             if number == self._number:
                 self.done = True
@@ -168,7 +181,6 @@ def _in_folder(text: str) -> Iterator[Listed]:
         if not root.is_absolute():
             yield _refused(text, root, f"{quoted(text)} is no absolute path, nor one like '~/...'.")
             return
-        root = root.resolve()
         mode = root.stat().st_mode
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL, no home
         reason = getattr(error, "strerror", None) or str(error)
@@ -216,7 +228,7 @@ def _listed(path: Path, title: str) -> Listed:
     with suppress(OSError):
         info = path.stat()
         size = info.st_size if stat.S_ISREG(info.st_mode) else None
-    return Listed(str(path), title, "folder", path, bytes=size)
+    return Listed(str(path), title, "folder", Path(os.path.realpath(path)), bytes=size)
 
 
 def _refused(title: str, path: Path, why: str) -> Listed:
@@ -302,5 +314,12 @@ def _stamp(path: Path) -> _Stamp:
     paths = [path]
     if path.is_dir():
         paths = sorted([*path.glob("*.json"), *path.glob("*.py"), *path.glob("*/*")])
-    infos = [(one, one.stat()) for one in paths[:MOST]]
-    return tuple((str(one), info.st_size, info.st_mtime_ns) for one, info in infos)
+    return tuple(_state(one) for one in paths[:MOST])
+
+
+def _state(path: Path) -> tuple[str, int, int]:
+    try:
+        info = path.stat()
+    except FileNotFoundError:  # a link to a file that is gone
+        return str(path), -1, -1
+    return str(path), info.st_size, info.st_mtime_ns

@@ -2,7 +2,8 @@
 
 The panel shows the default manager, that of all Studios. When that comes to be, pages are told by a
 comm of the target's name; see `contract.SIDE`. What pages say is queued where it arrives, on the
-kernel's own threads, and answered on a thread of this module, which lives while a page listens.
+kernel's own threads, and answered on a thread of this module, which lives while a page listens. A
+second thread does what takes time, so that Stop never waits for an image.
 """
 
 from __future__ import annotations
@@ -106,14 +107,17 @@ class Side:
         self._pages: list[Page] = []
         self._news: set[str] = set()  # kinds of messages that are out of date
         self._thread: threading.Thread | None = None
+        self._later: deque[Callable[[], object]] = deque()  # what takes time
+        self._later_thread: threading.Thread | None = None
         self._closed = False
         self._announcement: Any = None
         self._manager: ModelManager | None = None
         self._leave: Callable[[], None] = lambda: None
         self._gallery = Gallery()
+        self._images: tuple[dict[str, Any], Sequence[bytes]] = {"images": []}, ()  # the message
         self._ended: deque[dict[str, Any]] = deque(maxlen=SIDE_LIMITS["ended"])
         self._failed: dict[str, str] = {}  # why a model could not be loaded, by its name
-        self._listing = Listing(lambda: self._tell("models"))
+        self._listing = Listing(lambda: self._tell("models"), self._is_busy)
 
     def show(self, manager: ModelManager) -> None:
         """Show a manager, instead of an earlier one."""
@@ -187,17 +191,19 @@ class Side:
         if job is None or job.state == "running":
             self._tell("jobs", *(["models"] if job is None else []))
             return
-        if job.state in FINAL:
-            self._ended.append(job_entry(job))
-        if job.request is None:
-            self._failed.pop(job.model, None)
-            if job.error is not None:
-                self._failed[job.model] = in_words(job.error)
+        with self._lock:
+            if job.state in FINAL:
+                self._ended.append(job_entry(job))
+            if job.request is None:
+                self._failed.pop(job.model, None)
+                if job.error is not None:
+                    self._failed[job.model] = in_words(job.error)
         self._tell("jobs", "models")
 
     def _take_record(self, job: Job, trace: Trace) -> None:
         self._gallery.add(job.model, trace)
-        self._tell("images")
+        if self._pages:
+            self._do_later(self._draw)
 
     def _tell(self, *kinds: str) -> None:
         with self._lock:
@@ -215,10 +221,14 @@ class Side:
         while True:
             self._wake.wait(pause)
             self._wake.clear()
-            while self._inbox:
-                self._answer(*self._inbox.popleft())
-            self._drop_silent()
-            pause = self._push()
+            try:
+                while self._inbox:
+                    self._answer(*self._inbox.popleft())
+                self._drop_silent()
+                pause = self._push()
+            except Exception:  # it must go on: pages wait for it
+                log.warning("The side panel cannot be told.", exc_info=True)
+                pause = 1.0
             with self._lock:
                 if self._closed or not (self._pages or self._inbox):
                     self._thread = None
@@ -240,20 +250,28 @@ class Side:
             "image": self._image,
         }
         act = acts.get(kind)
-        if act is None:
-            return
+        if act is not None and kind in ("unload", "image"):
+            self._do_later(lambda: self._try(act, page, message))
+        elif act is not None:
+            self._try(act, page, message)
+
+    def _try(
+        self, act: Callable[[Page, dict[str, Any]], object], page: Page, message: dict[str, Any]
+    ) -> None:
         try:
             act(page, message)
         except Exception as error:
             log.debug("A request of the side panel is refused.", exc_info=True)
-            self._send(page, "refused", {"about": kind, "message": cut(in_words(error))})
+            said = {"about": message["kind"], "message": cut(in_words(error))}
+            self._send(page, "refused", said)
 
     def _hello(self, page: Page, _: Any) -> None:
         device = self._shown().device
         self._send(page, "welcome", {**HELLO, "device": device})
         page.is_greeted = True
         page.said.clear()
-        page.due |= {"jobs", "images"}
+        page.due.add("jobs")
+        self._do_later(self._draw)
 
     def _watch(self, page: Page, message: dict[str, Any]) -> None:
         page.is_watching = checks.flag("visible", message.get("visible"))
@@ -301,6 +319,10 @@ class Side:
                 return job
         raise InputError("This job has ended.")
 
+    def _is_busy(self) -> bool:
+        """Whether a run goes on, which nothing should slow down."""
+        return any(job.request is not None for job in self._shown().jobs())
+
     def _shown(self) -> ModelManager:
         assert self._manager is not None  # before it shows one, it has no pages
         return self._manager
@@ -342,12 +364,10 @@ class Side:
         manager = self._shown()
         if kind == "jobs":
             jobs = [job_entry(job) for job in manager.jobs()[: SIDE_LIMITS["jobs"]]]
-            return {"jobs": [*self._ended, *jobs]}, ()
+            with self._lock:
+                return {"jobs": [*self._ended, *jobs]}, ()
         if kind == "images":
-            pictures = self._gallery.pictures
-            return {"images": [each.entry() for each in pictures]}, [
-                each.thumbnail for each in pictures
-            ]
+            return self._images
         if kind == "memory":
             found = usage(manager.device)
             names = ("device", "name", "total", "free", "process")
@@ -356,7 +376,9 @@ class Side:
             job.model for job in manager.jobs() if job.request is None or job.state == "loading"
         ]
         done, listed = self._listing.done, self._listing.models
-        entries = model_entries(listed, manager.loaded(), loading, self._failed)
+        with self._lock:
+            failed = dict(self._failed)
+        entries = model_entries(listed, manager.loaded(), loading, failed)
         return {"models": entries[: SIDE_LIMITS["models"]], "done": done}, ()
 
     def _send_new(
@@ -375,6 +397,33 @@ class Side:
             page.comm.send({"kind": kind, **sendable(data)}, buffers=list(buffers))
         except Exception:
             log.debug("The side panel cannot be told.", exc_info=True)
+
+    # ---------------------------------------------------------------------------- what takes time
+
+    def _do_later(self, work: Callable[[], object]) -> None:
+        with self._lock:
+            self._later.append(work)
+            if self._later_thread is None:
+                self._later_thread = start_daemon("sdwidgets side panel's images", self._work)
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                work = self._later.popleft() if self._later and not self._closed else None
+                if work is None:
+                    self._later_thread = None
+                    return
+            try:
+                work()
+            except Exception:
+                log.warning("The side panel's images cannot be made.", exc_info=True)
+
+    def _draw(self) -> None:
+        """Make the message with the last images."""
+        pictures = self._gallery.pictures
+        entries = [each.entry() for each in pictures]
+        self._images = {"images": entries}, [each.thumbnail for each in pictures]
+        self._tell("images")
 
     # -------------------------------------------------------------------------------------- pages
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from ..checkpoints.listing import Listed
@@ -58,10 +57,10 @@ def model_entries(
         for one in listed
     ]
     by_name = {entry["name"]: entry for entry in entries}
-    by_path = {str(one.path): by_name[one.name] for one in listed}
+    by_path = {path: by_name[one.name] for one in listed for path in (one.name, str(one.path))}
     for names, state in ((loading, "loading"), (loaded, "loaded")):
         for name in names:
-            entry = by_name.get(name) or by_path.get(os.path.realpath(Path(name).expanduser()))
+            entry = by_name.get(name) or by_path.get(os.path.abspath(os.path.expanduser(name)))
             if entry is None:
                 entry = by_name[name] = {
                     "name": name,

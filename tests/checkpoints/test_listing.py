@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -239,6 +240,23 @@ def test_links_that_go_around_end(models: Path) -> None:
     assert set(listed) == {"small", "gone.safetensors"}
 
 
+def test_a_model_keeps_the_name_by_which_its_folder_was_given(models: Path) -> None:
+    write_folder(models / "small")
+    (models.parent / "link").symlink_to(models, target_is_directory=True)
+    small = found(models.parent / "link")["small"]
+    assert small.name == str(models.parent / "link" / "small")
+    assert small.path == (models / "small").resolve()
+    assert set(found(models.parent / "link", models)) == {"small"}  # once
+
+
+def test_a_file_that_is_gone_from_a_model_is_missed(models: Path) -> None:
+    folder = write_folder(models / "small")
+    weights = next((folder / "unet").glob("*.safetensors"))
+    weights.unlink()
+    weights.symlink_to(models / "nowhere")
+    assert found(models)["small"].state == "refused"
+
+
 def test_there_are_limits(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for i in range(12):
         (models / f"{i:02}.safetensors").write_bytes(one_tensor())
@@ -385,6 +403,29 @@ def test_the_thread_ends_when_there_is_nothing_to_look_for(
             thread.join(LIMIT)
             assert not thread.is_alive()
         assert listed._thread is None
+
+
+def test_it_rests_while_something_else_is_to_be_quick(
+    models: Path, changed: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "c"):
+        (models / f"{name}.safetensors").write_bytes(one_tensor())
+    rests: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: float(len(opened)), sleep=rests.append)
+    opened: list[Any] = []
+    examine = listing.examine
+
+    def count(one: Listed) -> Listed:
+        opened.append(one)
+        return examine(one)
+
+    monkeypatch.setattr(listing, "examine", count)
+    monkeypatch.setattr(listing, "REST", 0.25)
+    monkeypatch.setattr(listing, "time", clock)
+    listed = Listing(changed.set, lambda: len(opened) > 2)
+    listed.look([str(models)])
+    wait_until(lambda: listed.done, changed)
+    assert rests == [0.25, 0.25]  # after the last two of four
 
 
 def test_an_error_of_the_one_who_is_told_ends_nothing() -> None:

@@ -369,6 +369,43 @@ def test_stop_ends_the_job_that_runs(shown: ModelManager, page: Comm, gate: Any)
     assert "Stopped" in job_in(page.wait("jobs", ended(running.id))[0], running.id)["message"]
 
 
+def test_stop_waits_for_no_image(
+    shown: ModelManager, page: Comm, gate: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shown.submit(Request("tiny", TINY)).wait(LIMIT)
+    (image,) = page.wait("images", lambda data: data["images"])[0]["images"]
+    drawn = threading.Event()
+    monkeypatch.setattr(gallery.Picture, "png", lambda _: drawn.wait(LIMIT) and b"png")
+    gate.closed = True
+    job = shown.submit(Request("tiny", TINY))
+    page.wait("jobs", lambda data: job_in(data, job.id)["steps"])
+    page.say("image", id=image["id"])
+    page.say("stop")
+    assert job._stop.wait(LIMIT)
+    gate.open()
+    assert job.wait(LIMIT) and job.state == "stopped"
+    drawn.set()
+    assert page.wait("image")[1] == [b"png"]
+
+
+def test_what_fails_on_the_panels_thread_ends_nothing(
+    shown: ModelManager, page: Comm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = threading.Event()
+
+    def fail(*_: Any) -> Any:
+        failed.set()
+        raise RuntimeError("no jobs")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shown, "jobs", fail)
+        side._side._tell("jobs")
+        assert failed.wait(LIMIT)
+    page.forget()
+    page.say("hello")
+    page.wait("jobs")
+
+
 def test_a_job_that_waits_can_be_stopped_and_moved(
     shown: ModelManager, page: Comm, gate: Any
 ) -> None:
