@@ -63,19 +63,32 @@ def _literal(value: object, room: int, indent: int = 0) -> str:
         (opening, closing), items = "{}", [(f"{name}: ", each) for name, each in value.items()]
     elif isinstance(value, tuple):
         (opening, closing), items = "[]", [("", each) for each in value]
+    elif isinstance(value, str):
+        return _text(value)
     else:
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value)
     space = " " if isinstance(value, Mapping) else ""
     inside = ", ".join(key + _literal(each, LINE) for key, each in items)
     line = f"{opening}{space}{inside}{space}{closing}"
     if len(line) <= room:
         return line
     margin = " " * (indent + 2)
-    lines = [
-        f"{margin}{key}{_literal(each, LINE - len(margin + key) - 1, indent + 2)},\n"
-        for key, each in items
-    ]
+    lines = []
+    for key, each in items:
+        left = LINE - len(margin + key) - 1
+        literal = _literal(each, left, indent + 2)
+        is_long = isinstance(each, str) and key and len(literal) > left
+        start = f"{margin}{key.rstrip()}\n{margin}  " if is_long else margin + key
+        lines.append(f"{start}{literal},\n")
     return f"{opening}\n{''.join(lines)}{' ' * indent}{closing}"
+
+
+def _text(value: str) -> str:
+    """A text in the quotes that it has fewer of."""
+    literal = json.dumps(value, ensure_ascii=False)
+    if value.count('"') <= value.count("'"):
+        return literal
+    return "'" + literal[1:-1].replace('\\"', '"').replace("'", "\\'") + "'"
 
 
 if __name__ == "__main__":

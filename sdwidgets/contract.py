@@ -54,6 +54,54 @@ EXPORTED = {"root": "sdw", "data": "sdw-data", "bytes": "$bytes"}
 """Names in an exported page: the ids of the element to draw into and of the data, and the key of
 bytes in base64 in the data."""
 
+EXPORT_LIMITS = {"run": 12000000, "image": 2000000, "title": 200}
+"""The limits of an exported page: bytes of all steps together, of which larger runs have the
+latents and maps averaged down; bytes of an image, of which larger ones become JPEGs; characters of
+the title."""
+
+PAGE = {
+    "document": """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<header class="sdw sdw-page">
+<h1 dir="auto">{heading}</h1>
+<p>{summary}</p>
+</header>
+<main id="{root}">
+<noscript>
+{still}
+</noscript>
+</main>
+<footer class="sdw sdw-page">
+{absent}<h2>Settings</h2>
+<dl>
+{about}
+</dl>
+</footer>
+<script type="application/json" id="{place}">{data}</script>
+<script type="module">{script}</script>
+</body>
+</html>
+""",
+    "policy": (
+        "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "img-src blob: data:; base-uri 'none'; form-action 'none'"
+    ),
+    "absent": (
+        "<p>Attention was not recorded: a run with <code>attention=True</code> shows it.</p>\n"
+    ),
+}
+"""An exported page, to be filled in: its HTML, the policy that allows its one script by its digest,
+and what stands in it where attention was not recorded."""
+
 # ------------------------------------------------------------------------------------ recorded runs
 
 RECORD = {

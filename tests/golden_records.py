@@ -9,13 +9,17 @@ wrong, and the sentences that refuse them.
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from golden import as_json
@@ -25,6 +29,7 @@ from sdwidgets.contract import numbered
 from sdwidgets.settings import Settings
 from sdwidgets.sources import Source
 from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep
+from sdwidgets.trace import page as exported
 from sdwidgets.trace.png import settings_record
 from sdwidgets.trace.step import Queries
 from sdwidgets.widgets import Compare, Viewer
@@ -210,6 +215,7 @@ def expected(trace: Trace) -> dict[str, Any]:
     viewer = Viewer(trace)
     try:
         return {
+            "page": page(trace) if trace.steps else None,
             "header": viewer.header,
             "state": viewer.state,
             "message": viewer.message,
@@ -227,6 +233,32 @@ def expected(trace: Trace) -> dict[str, Any]:
         }
     finally:
         viewer.close()
+
+
+DATA = re.compile(r'(<script type="application/json" id="sdw-data">)(.*)(</script>)')
+
+
+def page(trace: Trace) -> dict[str, Any]:
+    """Return the exported page of a made-up script: its HTML, and its data with digests of bytes.
+
+    Without what stands in it where scripts are off, which another program draws.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "page.html"
+        built = Path(folder) / "built"
+        built.write_text("/* {built} */", "utf-8")
+        made = {"bundle": lambda _: built, "sheet_png": lambda _: b""}
+        with mock.patch.multiple(exported, **made):
+            html = exported.export_html(trace, path).read_text("utf-8")
+    data = json.loads(DATA.search(html)[2], object_hook=_digested)  # type: ignore[index]
+    bare = re.sub(r"<noscript>.*</noscript>", "", DATA.sub(r"\1\3", html), flags=re.DOTALL)
+    return {"html": bare, "data": data}
+
+
+def _digested(value: dict[str, Any]) -> Any:
+    if "$bytes" not in value:
+        return value
+    return hashlib.sha256(base64.b64decode(value["$bytes"])).hexdigest()
 
 
 def golden() -> dict[str, Any]:
@@ -247,14 +279,14 @@ def golden() -> dict[str, Any]:
 
 
 def text() -> str:
-    made = json.dumps(golden(), default=as_json, separators=(",", ":"))
-    return made + "\n"
+    made = json.dumps(golden(), default=as_json, separators=(",", ":")).encode()
+    return json.dumps({"gzip": base64.b64encode(gzip.compress(made, mtime=0)).decode()}) + "\n"
 
 
-def read(name: str) -> bytes:
-    """Return a committed file."""
-    files = json.loads(PATH.read_text("utf-8"))["files"]
-    return base64.b64decode(files[name]["file"]["$bytes"])
+def committed() -> dict[str, Any]:
+    """Return what `golden` returned when the file was written, bytes as in exported pages."""
+    packed = json.loads(PATH.read_text("utf-8"))["gzip"]
+    return json.loads(gzip.decompress(base64.b64decode(packed)))  # type: ignore[no-any-return]
 
 
 if __name__ == "__main__":

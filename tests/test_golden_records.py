@@ -16,13 +16,13 @@ from test_golden import alike
 
 from sdwidgets.trace import Trace
 
-GOLDEN: dict[str, Any] = json.loads(golden_records.PATH.read_text("utf-8"))
+GOLDEN: dict[str, Any] = golden_records.committed()
 
 
 @pytest.mark.parametrize("name", GOLDEN["files"])
 def test_the_page_is_tested_with_what_python_reads(name: str, tmp_path: Path) -> None:
     path = tmp_path / golden_records.NAME
-    path.write_bytes(golden_records.read(name))
+    path.write_bytes(base64.b64decode(GOLDEN["files"][name]["file"]["$bytes"]))
     fresh = golden_records.expected(Trace.load(path))
     committed = {key: one for key, one in GOLDEN["files"][name].items() if key != "file"}
     alike(json.loads(json.dumps(fresh, default=as_json)), committed, name)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import shortened
-from ..contract import EXPORTED, LONGEST_SIDE, NUMBERED, PANELS, numbered
+from ..contract import EXPORT_LIMITS, EXPORTED, LONGEST_SIDE, NUMBERED, PAGE, PANELS, numbered
 from ..frontend import bundle
 from .about import about, headline, summary
 from .images import encode_jpeg
@@ -30,57 +30,14 @@ from .sheet import sheet_png
 from .thinning import evenly
 from .writing import write_file
 
-MOST_STEPS = NUMBERED["frame"]
-"""Steps on a page, as many as the viewer keeps; longer runs are thinned evenly."""
+LARGEST_RUN = EXPORT_LIMITS["run"]
+LARGEST_PICTURE = EXPORT_LIMITS["image"]
+LONGEST_TITLE = EXPORT_LIMITS["title"]
 
-LARGEST_RUN = 12_000_000
-"""Bytes of all steps together; the latents and maps of larger runs are averaged down."""
-
-LARGEST_PICTURE = 2_000_000
-"""Bytes of an image; larger ones become JPEGs."""
-
-LONGEST_TITLE = 200  # characters
-
-PAGE = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<header class="sdw sdw-page">
-<h1 dir="auto">{heading}</h1>
-<p>{summary}</p>
-</header>
-<main id="{root}">
-<noscript>
+SHEET = """\
 <p>This run of a diffusion model can be played where scripts may run. Some of its steps:</p>
-<img src="data:image/png;base64,{sheet}" alt="{description}" style="max-width: 100%">
-</noscript>
-</main>
-<footer class="sdw sdw-page">
-{absent}<h2>Settings</h2>
-<dl>
-{about}
-</dl>
-</footer>
-<script type="application/json" id="{place}">{data}</script>
-<script type="module">{script}</script>
-</body>
-</html>
-"""
-
-ABSENT = "<p>Attention was not recorded: a run with <code>attention=True</code> shows it.</p>\n"
-"""Instead of the panel for attention."""
-
-POLICY = (
-    "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
-    "img-src blob: data:; base-uri 'none'; form-action 'none'"
-)
+<img src="data:image/png;base64,{sheet}" alt="{description}" style="max-width: 100%">"""
+"""What a page shows where scripts are off."""
 
 
 def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
@@ -95,24 +52,25 @@ def export_html(record: Record, path: str | os.PathLike[str]) -> Path:
     sheet = sheet_png(record)  # refuses a record without steps
     prompt = " ".join(record.prompt.split())
     panels = _panels(record)
-    absent = ABSENT if "attention" not in panels else ""
+    absent = PAGE["absent"] if "attention" not in panels else ""
     rows = "\n".join(
         f'<div><dt>{html.escape(name)}</dt><dd dir="auto">{html.escape(text)}</dd></div>'
         for name, text in about(record)
     )
+    title = prompt[:LONGEST_TITLE]
+    description = html.escape(f"Steps and image for: {title or 'no prompt'}")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = PAGE.format(
+    page = PAGE["document"].format(
         root=EXPORTED["root"],
         place=EXPORTED["data"],
-        policy=POLICY.format(digest=digest),
-        title=html.escape(f"{prompt[:LONGEST_TITLE] or 'A run'} – sdwidgets"),
-        description=html.escape(f"Steps and image for: {prompt[:LONGEST_TITLE] or 'no prompt'}"),
+        policy=PAGE["policy"].format(digest=digest),
+        title=html.escape(f"{title or 'A run'} – sdwidgets"),
         heading=html.escape(shortened(headline(record), LONGEST_TITLE)),
         summary=html.escape(" · ".join(summary(record))),
         absent=absent,
         about=rows,
         style=style,
-        sheet=base64.b64encode(sheet).decode(),
+        still=SHEET.format(sheet=base64.b64encode(sheet).decode(), description=description),
         data=_as_json({"widget": "viewer", "state": _state(record, panels)}),
         script=script,
     )
@@ -130,7 +88,7 @@ def _panels(record: Record) -> list[str]:
 
 def _state(record: Record, panels: Sequence[str]) -> dict[str, Any]:
     """The viewer's traits; those missing here have their defaults."""
-    steps = [record.steps[i] for i in evenly(len(record.steps), MOST_STEPS)]
+    steps = [record.steps[i] for i in evenly(len(record.steps), NUMBERED["frame"])]
     longest = LONGEST_SIDE
     frames = [pack(step, longest=longest) for step in steps]
     while sum(map(len, frames)) > LARGEST_RUN and longest > 8:

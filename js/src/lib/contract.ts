@@ -47,6 +47,25 @@ export const LIMITS = {
 export const EXPORTED = { root: "sdw", data: "sdw-data", bytes: "$bytes" } as const;
 
 /**
+ * The limits of an exported page: bytes of all steps together, of which larger runs have the
+ * latents and maps averaged down; bytes of an image, of which larger ones become JPEGs; characters
+ * of the title.
+ */
+export const EXPORT_LIMITS = { run: 12000000, image: 2000000, title: 200 } as const;
+
+/**
+ * An exported page, to be filled in: its HTML, the policy that allows its one script by its digest,
+ * and what stands in it where attention was not recorded.
+ */
+export const PAGE = {
+  document:
+    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<header class="sdw sdw-page">\n<h1 dir="auto">{heading}</h1>\n<p>{summary}</p>\n</header>\n<main id="{root}">\n<noscript>\n{still}\n</noscript>\n</main>\n<footer class="sdw sdw-page">\n{absent}<h2>Settings</h2>\n<dl>\n{about}\n</dl>\n</footer>\n<script type="application/json" id="{place}">{data}</script>\n<script type="module">{script}</script>\n</body>\n</html>\n',
+  policy:
+    "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src blob: data:; base-uri 'none'; form-action 'none'",
+  absent: "<p>Attention was not recorded: a run with <code>attention=True</code> shows it.</p>\n",
+} as const;
+
+/**
  * The format of recorded runs (`trace.file`) and its limits: bytes of a file and of its header,
  * tensors, values in the header's JSON, bytes of all arrays and images, steps, pieces of a prompt
  * (also slots, heads and channels), layers of all steps together, cells along a side, the highest

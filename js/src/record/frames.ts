@@ -83,6 +83,14 @@ export function longestSides(steps: readonly StepInfo[], record: Unpacked): numb
   });
 }
 
+/** The longest side with which frames of these steps have at most so many bytes together. */
+export function sideWithin(steps: readonly StepInfo[], record: Unpacked, most: number): number {
+  let longest: number = LONGEST_SIDE;
+  const size = () => steps.reduce((sum, step) => sum + plan(step, record, longest).length, 0);
+  while (longest > 8 && size() > most) longest = Math.floor(longest / 2);
+  return longest;
+}
+
 /** A step as bytes. `load` reads a group of tensors; `pause` lets the page do other things. */
 export async function pack(
   step: StepInfo,
@@ -241,7 +249,7 @@ function quantised({ values, count }: Maps) {
 }
 
 /** The nearest whole number, the even of two. */
-function nearestEven(value: number): number {
+export function nearestEven(value: number): number {
   const low = Math.floor(value);
   const off = value - low;
   return off < 0.5 || (off === 0.5 && low % 2 === 0) ? low : low + 1;

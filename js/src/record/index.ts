@@ -19,10 +19,13 @@
 //     bytesSource(bytes)                               // a Uint8Array
 //
 // `settingsInImage(bytes)` reads the settings inside a PNG.
+// `pageOf(file, { script, style })` makes the page that `Trace.export_html` writes, from the text of the
+// built standalone.js and standalone.css.
 //
 // `openComparison([one, other])` is the model of Compare for two to six opened records.
 
 export { type Comparison, openComparison } from "./comparison";
+export { type Built, pageOf } from "./page";
 export { type ImageSettings, settingsInImage } from "./png";
 export { type Meta, type OpenOptions, RecordFile, strided, strideFor } from "./record";
 export { RefusedRecord } from "./refused";

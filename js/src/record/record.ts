@@ -6,7 +6,7 @@ import { NUMBERED, PANELS } from "../lib/contract";
 import { hostModel, type State } from "../lib/host";
 import { numbered } from "../lib/shared";
 import type { Header } from "../lib/view";
-import { floats, longestSides, needed, pack, type Read } from "./frames";
+import { floats, longestSides, nearestEven, needed, pack, type Read, sideWithin } from "./frames";
 import { crossOf, headerOf } from "./header";
 import { checkImage, imageInfo } from "./images";
 import {
@@ -233,6 +233,20 @@ export class RecordFile {
     return image === undefined ? { ...made, settings: this.settings } : made;
   }
 
+  /** Frames of at most `count` steps, spread evenly, of at most `most` bytes together. */
+  async framesWithin(most: number, count: number): Promise<readonly Uint8Array[]> {
+    await this.#loaded;
+    const steps = evenly(this.#record.steps, count);
+    const longest = sideWithin(steps, this.#record, most);
+    const frames: Uint8Array[] = [];
+    for (const step of steps) {
+      const slot = this.#slots.find((one) => one.step === step && one.longest === longest);
+      const frame = slot?.frame ?? (await this.#load({ step, longest }));
+      if (frame !== undefined) frames.push(frame);
+    }
+    return frames;
+  }
+
   get header(): Header {
     return this.model.get("header") as Header;
   }
@@ -310,7 +324,7 @@ export class RecordFile {
   }
 
   /** A slot's frame; undefined if its numbers are wrong. */
-  async #load({ step, longest }: Slot): Promise<Uint8Array | undefined> {
+  async #load({ step, longest }: Pick<Slot, "step" | "longest">): Promise<Uint8Array | undefined> {
     const record = this.#record;
     let last = performance.now();
     const pause = async () => {
@@ -452,6 +466,13 @@ export const strideFor = (count: number, most: number) =>
 /** Every `stride`-th item, starting with the first, and the last. */
 export const strided = <T>(items: readonly T[], stride: number) =>
   items.filter((_, i) => i % stride === 0 || i === items.length - 1);
+
+/** At most `most` (2 or more) of the items, spread evenly; both ends are among them. */
+function evenly<T>(items: readonly T[], most: number): T[] {
+  if (items.length <= most) return [...items];
+  const at = (i: number) => nearestEven((i * (items.length - 1)) / (most - 1));
+  return Array.from({ length: most }, (_, i) => items[at(i)] as T);
+}
 
 const sizeOf = ({ from, to }: Tensor) => to - from;
 

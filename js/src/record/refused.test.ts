@@ -1,7 +1,8 @@
 // Files that are wrong: refused, or taken with a notice, in the words of Python.
 
 import { expect, test } from "vitest";
-import text from "../../test/refused.json?raw";
+import { unzipped } from "../../test/records";
+import refused from "../../test/refused.json";
 import { bytesSource, openRecord, RefusedRecord } from "./index";
 
 interface Case {
@@ -11,13 +12,7 @@ interface Case {
   notices?: string[]; // what it says about a file that it takes
 }
 
-const { files, cases } = JSON.parse(text) as { files: string; cases: Case[] };
-
-async function unzipped(base64: string): Promise<Uint8Array> {
-  const packed = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
-}
+const { files, cases }: { files: string; cases: Case[] } = refused;
 
 /** The verdict on a file once all of it was checked. */
 async function verdict(data: Uint8Array): Promise<Pick<Case, "said" | "notices">> {
