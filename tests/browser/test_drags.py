@@ -28,12 +28,16 @@ SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook"
 
 @pytest.fixture(scope="module")
 def files(lab: Server) -> dict[str, Path]:
-    """Files in the server's folder: a record and an image of a run, a drawing, a damaged record."""
+    """The files of `write_files` in the server's folder."""
+    return write_files(lab.root / "drags")
+
+
+def write_files(folder: Path) -> dict[str, Path]:
+    """Write a record and an image of a run, a drawing, a damaged record; return the runs' files."""
     drawing = Image.new("RGB", (64, 64), "teal")
     model, size = sdw.load(), {"width": 64, "height": 64}
     run = model.generate("a cat left of a car", seed=7, steps=2, attention=True, **size)
     begun = model.generate("a red dog", seed=5, steps=4, image=drawing, strength=0.5, **size)
-    folder = lab.root / "drags"
     folder.mkdir()
     drawing.save(folder / "drawing.png")
     (folder / "broken.sdtrace").write_bytes(b"\x08\0\0\0\0\0\0\0{      }")
@@ -199,6 +203,14 @@ def test_an_image_is_taken_if_it_says_how_it_was_made(
     )
     expect(notebook.page.locator(INDICATED)).to_have_count(0)
     pointer.leave()
+
+    # why there is no cell is said
+    pointer.take(browse("broken.sdtrace"))
+    pointer.over(cells.nth(1))
+    pointer.drop()
+    refused = notifications(notebook.page).filter(has_text="broken.sdtrace cannot be used")
+    expect(refused).to_contain_text("It does not say how it was made.")
+    notebook.page.keyboard.press("Escape")
     assert len(notebook.cells) == 3
 
 
@@ -387,3 +399,60 @@ def test_an_image_of_the_side_panel_is_dragged_into_a_notebook_and_onto_a_studio
     pointer.drop()
     notebook.wait_until("[studio.prompt, studio.seed]", ["a car", 3])
     page.evaluate("() => jupyterapp.commands.execute('sdwidgets:toggle-panel')")
+
+
+def test_the_oldest_jupyterlab_takes_them_too(
+    load_notebook: Callable[..., Notebook], lab_oldest: Server
+) -> None:
+    write_files(lab_oldest.root / "drags")
+    notebook = load_notebook("1 + 1", "2 + 2", server=lab_oldest)
+    page, pointer = notebook.page, Pointer(notebook.page)
+    page.evaluate(
+        """async () => {
+            await jupyterapp.commands.execute('filebrowser:open-path', {path: 'drags'});
+            await jupyterapp.commands.execute('filebrowser:activate');
+        }"""
+    )
+    items = page.locator(".jp-DirListing-item")
+    pointer.take(items.filter(has_text="dog.sdtrace"))
+    pointer.over(cells_of(notebook).nth(1))
+    expect(page.locator(INDICATED)).to_have_count(1)
+    pointer.drop()
+    assert 'sdw.Trace.load("drags/dog.sdtrace")' in wait_for_cells(notebook, 3)[1]
+    items.filter(has_text="cat.png").click(button="right")
+    page.get_by_role("menu").get_by_text("Insert the Cell That Makes It Again").click()
+    assert '# Makes the run of "cat.png" again.' in wait_for_cells(notebook, 4)[2]
+
+
+def test_notebook_7_takes_files_of_the_desktop(
+    load_notebook: Callable[..., Notebook], notebook_7: Server, files: dict[str, Path]
+) -> None:
+    notebook = load_notebook("1 + 1", server=notebook_7)
+    record = files["record"].read_bytes()
+    taken = from_desktop(
+        notebook.page, ".jp-Cell", "cat.sdtrace", record, "dragenter", "dragover", "drop"
+    )
+    assert taken == [True] * 3
+    assert "seed=7" in wait_for_cells(notebook, 2)[0]
+
+
+def test_markdown_keeps_the_images_that_are_dropped_on_it(
+    open_notebook: Open, browse: Callable[[str], Locator], pointer: Pointer
+) -> None:
+    notebook = open_notebook("1 + 1")
+    page = notebook.page
+    run = "name => jupyterapp.commands.execute(name)"
+    page.evaluate("() => jupyterapp.shell.activateById(window.panel.id)")
+    for name in ("change-cell-to-markdown", "enter-edit-mode"):
+        page.evaluate(run, f"notebook:{name}")
+    editor = page.locator(f"{SHOWN} .jp-MarkdownCell .cm-content")
+    pointer.take(browse("cat.png"))
+    pointer.over(editor)
+    expect(page.locator(INDICATED)).to_have_count(0)
+    pointer.drop()
+    until(lambda: "attachment:" in sources(notebook)[0], True, page)
+    assert len(notebook.cells) == 1
+    pointer.take(browse("cat.sdtrace"))
+    pointer.over(editor)
+    pointer.drop()
+    assert "seed=7" in wait_for_cells(notebook, 2)[0]

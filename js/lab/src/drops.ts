@@ -109,7 +109,7 @@ const fits = (name: string, root: HTMLElement) =>
 
 class Drops {
   #marked: (() => void) | undefined;
-  /** Whether the files of the drag say how they were made; undefined until they are read. */
+  /** Whether the images of the drag say how they were made; undefined until they are read. */
   #told = new Map<string, boolean | undefined>();
 
   constructor(
@@ -155,18 +155,18 @@ class Drops {
       return one.kind === "path" && fits(one.path, place.root);
     }
     if (!paths.every(mayTell) || (paths.some(isPng) && attaches(place))) return false;
-    const told = paths.map((path) => this.#told.get(path));
+    const told = paths.filter(isPng).map((path) => this.#told.get(path));
     if (told.includes(false)) return false;
     return told.includes(undefined) ? undefined : true;
   }
 
-  /** Begins to read what a file says, when its drag begins. */
+  /** Begins to read an image when its drag begins: JupyterLab keeps the drags of all others. */
   #ask(path: string) {
-    if (this.#told.has(path) || !mayTell(path)) return;
+    if (this.#told.has(path) || !isPng(path)) return;
     this.#told.set(path, undefined);
     import("./drags/cells")
       .then(({ tells }) => tells(path, this.tools))
-      .catch(() => isRecord(path)) // why it cannot be read is said once it is dropped
+      .catch(() => false)
       .then((told) => this.#told.set(path, told));
   }
 
