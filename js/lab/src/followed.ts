@@ -2,6 +2,7 @@
 
 import type { ISessionContext } from "@jupyterlab/apputils";
 import type { Kernel } from "@jupyterlab/services";
+import { SIDE_LIMITS } from "../../src/lib/contract";
 import type { Link as Where } from "../../src/side/said";
 import type { Said } from "../../src/side/view";
 import { type Connection, type Heard, Link } from "./link";
@@ -88,7 +89,7 @@ export class FollowedModel {
     const { visible, folders } = Object.fromEntries(this.#asked) as Partial<Followed>;
     this.#asked.clear();
     if (visible !== undefined) this.#own.visible = visible;
-    if (folders !== undefined) this.#own.folders = folders;
+    if (folders !== undefined) this.#own.folders = folders.slice(0, SIDE_LIMITS.folders);
     this.#link?.watch(this.#own.visible, this.#own.folders);
   }
 
@@ -178,6 +179,7 @@ export class FollowedModel {
   #where(kernel: Connection | undefined, link: Link | undefined): Where {
     const session = this.#session;
     if (session === undefined) return "nothing";
+    if (kernel?.status === "dead") return "dead"; // its connection says that it is disconnected
     const shown = session.kernelDisplayStatus;
     const state = STATES[shown];
     if (state !== undefined) return state;

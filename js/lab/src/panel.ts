@@ -103,8 +103,8 @@ class SidePanel extends Widget {
   }
 
   protected override onActivateRequest() {
-    const first = this.node.querySelector<HTMLElement>("button:not([hidden])");
-    (first ?? this.node).focus();
+    const buttons = [...this.node.querySelectorAll("button")];
+    (buttons.find((button) => button.offsetParent !== null) ?? this.node).focus();
   }
 
   /** Says whether it is looked at, so that a hidden panel costs the kernel nothing. */

@@ -61,6 +61,7 @@ export function draw(
     const content = new Widget();
     const leave = large(model as never, content.node, image, host, insert);
     const shown = new MainAreaWidget({ content });
+    shown.toolbar.hide(); // it has nothing
     shown.title.label = image.prompt || trans.__("Image");
     shown.title.icon = imageIcon;
     shown.title.closable = true;

@@ -22,13 +22,14 @@ export function memory(host: Host) {
     h("span", "sdw-side-others"),
   );
   const [device, free] = [h("span", "sdw-side-name"), h("span", "sdw-side-number")];
-  const own = h("p", "sdw-side-what");
+  const [own, total] = [h("span", "sdw-side-what sdw-side-mine"), h("span", "sdw-side-number")];
+  const below = h("p", "sdw-side-pair sdw-side-what", own, total);
   const body = h(
     "div",
     "sdw-side-body sdw-side-memory",
     h("p", "sdw-side-pair", device, free),
     bar,
-    own,
+    below,
   );
 
   return {
@@ -36,7 +37,7 @@ export function memory(host: Host) {
     show(now: Memory | undefined) {
       body.toggleAttribute("data-unknown", now === undefined);
       if (now === undefined) {
-        for (const part of [device, free, own]) write(part, "");
+        for (const part of [device, free, own, total]) write(part, "");
         vary(bar, "own", "0%");
         vary(bar, "others", "0%");
         aria(bar, "valuenow", 0);
@@ -53,8 +54,9 @@ export function memory(host: Host) {
       aria(bar, "valuetext", taken);
       write(device, now.name);
       write(free, __("%1 free", bytesIn(now.free)));
-      const mine = now.process === null ? "" : __("this kernel %1", bytesIn(now.process));
-      write(own, [taken, mine].filter(Boolean).join(" · "));
+      write(own, now.process === null ? "" : __("this kernel %1", bytesIn(now.process)));
+      write(total, __("of %1", bytesIn(now.total)));
+      bar.title = taken;
     },
   };
 }

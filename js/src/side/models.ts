@@ -9,6 +9,7 @@ import { allow, iconButton, section } from "./section";
 
 export const ROW = 44; // pixels
 const MOST = 8; // rows in view
+const PATIENCE = 5000; // ms until a click counts as unheard
 
 export interface Asked {
   load(name: string): void;
@@ -24,14 +25,19 @@ export function models(host: Host, asked: Asked) {
     folder: __("folder"),
     memory: __("in memory only"),
   };
-  const pending = new Set<string>(); // asked for, and not begun yet
+  // Asked for, and not begun yet. A kernel that can do nothing about it may stay silent.
+  const pending = new Map<string, ReturnType<typeof setTimeout>>();
+  const settle = (name: string) => {
+    clearTimeout(pending.get(name));
+    pending.delete(name);
+  };
 
   const about = (model: Listed) => {
     if (model.state === "refused") return model.why || __("cannot be loaded");
     if (model.state === "reading") return __("reading what it is…");
     if (model.why !== "") return model.why;
     const size = model.bytes === null ? "" : bytesIn(model.bytes);
-    return [model.what, size, places[model.place]].filter(Boolean).join(" · ");
+    return [size, model.what, places[model.place]].filter(Boolean).join(" · ");
   };
 
   const row = (): Row<Listed> => {
@@ -43,13 +49,12 @@ export function models(host: Host, asked: Asked) {
     on(button, "click", () => {
       if (now === undefined || button.getAttribute("aria-disabled") === "true") return;
       const { name, state } = now;
-      if (now.why !== "") host.explain(now.title, now.why);
-      if (state === "loaded" || state === "found") {
-        pending.add(name);
-        if (state === "loaded") asked.unload(name);
-        else asked.load(name);
-        draw(now);
-      }
+      if (state === "refused") return host.explain(now.title, now.why || __("cannot be loaded"));
+      settle(name);
+      pending.set(name, setTimeout(forgetful(name), PATIENCE));
+      if (state === "loaded") asked.unload(name);
+      else asked.load(name);
+      draw(now);
     });
     const element = h(
       "div",
@@ -83,7 +88,7 @@ export function models(host: Host, asked: Asked) {
       stop: button,
       show(model) {
         if (now === undefined || now.state !== model.state || model.why !== now.why) {
-          pending.delete(model.name);
+          settle(model.name);
         }
         now = model;
         draw(model);
@@ -118,6 +123,10 @@ export function models(host: Host, asked: Asked) {
     const reading = left > 0 ? __("reading %1", left) : __("looking…");
     write(note, [some || all, complete ? "" : reading].filter(Boolean).join(" · "));
   }
+  const forgetful = (name: string) => () => {
+    pending.delete(name);
+    draw();
+  };
   on(field, "input", draw);
   on(field, "keydown", (event) => {
     if (event.key !== "Escape" || field.value === "") return;
@@ -134,8 +143,11 @@ export function models(host: Host, asked: Asked) {
     },
     /** Something that was asked for is refused. */
     refused() {
-      pending.clear();
+      for (const name of [...pending.keys()]) settle(name);
       draw();
+    },
+    remove() {
+      for (const name of [...pending.keys()]) settle(name);
     },
   };
 }

@@ -102,9 +102,8 @@ export function queue(host: Host, asked: Asked) {
   const body = h("div", "sdw-side-body", row, list.element, note);
 
   const outcome = (job: Job) => {
-    const words = job.message.split("\n")[0] ?? "";
-    if (job.state === "error") return words || __("The last run failed.");
-    if (job.state === "stopped") return words || __("Stopped.");
+    if (job.state === "error") return job.message || __("The last run failed.");
+    if (job.state === "stopped") return job.message || __("Stopped.");
     return "";
   };
 

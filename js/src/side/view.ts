@@ -167,6 +167,7 @@ export function sideView(model: AnyModel<Side>, el: HTMLElement, host: Host): ()
   }
   return () => {
     for (const [name, act] of Object.entries(draws)) events.off(`change:${name}`, act);
+    known.remove();
     last.forget();
     el.replaceChildren();
   };
