@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from axe import violations
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from real_jupyter import KERNEL, Notebook, Server, wait_for_application, write_notebook
+from real_jupyter import KERNEL, Notebook, Server, until, wait_for_application, write_notebook
 from sight import faint_rings, lost_in_forced_colours
 
 pytestmark = pytest.mark.browser
@@ -22,7 +22,7 @@ from sdwidgets.manager import Request
 from sdwidgets.settings import Settings
 
 def submit(prompt, steps):
-    return manager.submit(Request("emoji", Settings(prompts=(prompt,), seed=7, steps=steps)))
+    return manager.submit(Request("emoji", Settings(prompt=prompt, seed=7, steps=steps)))
 """
 NOTHING = "[name for name in __import__('sys').modules if name.split('.')[0] == 'sdwidgets']"
 SHOTS = os.environ.get("SDWIDGETS_PANEL_SHOTS")  # a folder for screenshots, to be looked at
@@ -131,7 +131,7 @@ def test_stop_while_a_cell_runs(load_notebook: Open) -> None:
     notebook.start()
     expect(panel.locator(".sdw-side-running")).to_contain_text("step")
     expect(panel.locator(".sdw-side-job")).to_have_count(1)
-    bar = page.locator(".sdw-status")
+    bar = page.locator(".sdw-status-bar")
     expect(bar).to_contain_text("/900")
     run_command(page, "sdwidgets:toggle-panel")
     expect(panel).to_be_hidden()
@@ -169,7 +169,7 @@ def test_the_command_stops_the_running_job(load_notebook: Open) -> None:
     assert page.evaluate(enabled) is False
     notebook.run()
     page.wait_for_function(enabled)  # the panel is not even open
-    expect(page.locator(".sdw-status")).to_be_visible()
+    expect(page.locator(".sdw-status-bar")).to_be_visible()
     run_command(page, "sdwidgets:stop")
     notebook.wait_until("job.state", "stopped")
     page.wait_for_function(f"() => !({enabled})()")
@@ -345,9 +345,18 @@ def test_nothing_is_wrong_to_see_or_to_reach(load_notebook: Open) -> None:
 def test_notebook_7_has_it_in_the_view_menu(load_notebook: Open, notebook_7: Server) -> None:
     notebook = load_notebook(CONNECT, server=notebook_7)
     page = notebook.page
-    page.get_by_role("menuitem", name="View", exact=True).click()
-    page.get_by_role("menuitem", name="Left Sidebar").hover()
-    page.get_by_role("menuitemcheckbox", name="Diffusion").click()
+    # Notebook adds its menu of side panels a while after everything else is restored.
+    view = page.get_by_role("menuitem", name="View", exact=True)
+    left = page.locator(".lm-Menu-item", has_text="Left Sidebar")
+
+    def is_in_the_menu() -> bool:
+        page.keyboard.press("Escape")
+        view.click()
+        return left.is_visible()
+
+    until(is_in_the_menu, True, page)
+    left.hover()
+    page.locator(".lm-Menu-item", has_text="Diffusion").last.click()
     expect(side(page)).to_be_visible()
     notebook.run()
     says(page, "linked")

@@ -74,7 +74,8 @@ class SidePanel extends Widget {
     this.addClass("jp-SidePanel");
     this.node.setAttribute("role", "region");
     this.node.setAttribute("aria-label", trans.__("Diffusion"));
-    this.node.tabIndex = -1;
+    this.node.tabIndex = -1; // for the focus, until there is a button
+    this.node.style.outline = "none";
     this.title.icon = diffusionIcon;
     this.title.caption = trans.__("Diffusion");
     preferences?.changed.connect(this.#tell, this);
@@ -122,6 +123,8 @@ class SidePanel extends Widget {
     this.#begun = true;
     await this.preferences?.ready;
     const { draw } = await import("./side_panel");
-    if (!this.isDisposed) this.#leave = draw(this.app, this.kernels, this.node, this.trans);
+    if (this.isDisposed) return;
+    this.#leave = draw(this.app, this.kernels, this.node, this.trans);
+    if (document.activeElement === this.node) this.onActivateRequest();
   }
 }

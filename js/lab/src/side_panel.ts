@@ -4,7 +4,7 @@
 import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { Dialog, MainAreaWidget, Notification, showDialog } from "@jupyterlab/apputils";
 import { ConsolePanel } from "@jupyterlab/console";
-import { NotebookActions, NotebookPanel } from "@jupyterlab/notebook";
+import { NotebookPanel } from "@jupyterlab/notebook";
 import {
   addBelowIcon,
   caretDownIcon,
@@ -29,6 +29,7 @@ import type { Host, IconName } from "../../src/side/host";
 import { large } from "../../src/side/large";
 import type { Image } from "../../src/side/said";
 import { sideView } from "../../src/side/view";
+import { addCells } from "./drags/cells";
 import type { Texts } from "./texts";
 import type { IKernels } from "./tokens";
 
@@ -48,14 +49,16 @@ export function draw(
   const { model } = kernels;
 
   const insert = (image: Image) => {
-    try {
-      addCell(kernels.followed, making(image.settings, {}));
-    } catch (error) {
-      if (!(error instanceof NoCell)) throw error;
-      Notification.warning(
-        trans.__("This image cannot be made again by a cell. %1", error.message),
-      );
+    const { followed } = kernels;
+    const made = image.settings;
+    if (followed instanceof NotebookPanel) {
+      const below = followed.content.activeCellIndex + 1;
+      const tools = { services: app.serviceManager, trans };
+      void addCells(followed, below, [{ kind: "settings", made }], tools);
+    } else if (followed instanceof ConsolePanel) {
+      prompt(followed, made, trans);
     }
+    if (followed !== null) app.shell.activateById(followed.id);
   };
   const enlarge = (image: Image) => {
     const content = new Widget();
@@ -99,14 +102,13 @@ export function draw(
   };
 }
 
-/** Adds a cell below the active one of a notebook, or puts it into a console's prompt. */
-function addCell(widget: Widget | null, text: string) {
-  if (widget instanceof NotebookPanel) {
-    NotebookActions.insertBelow(widget.content);
-    widget.content.activeCell?.model.sharedModel.setSource(text);
-    void NotebookActions.focusActiveCell(widget.content);
-  } else if (widget instanceof ConsolePanel) {
-    widget.console.promptCell?.model.sharedModel.setSource(text);
-    widget.console.promptCell?.editor?.focus();
+/** Puts the code that makes a run again into a console's prompt. */
+function prompt({ console }: ConsolePanel, made: unknown, trans: Texts) {
+  try {
+    console.promptCell?.model.sharedModel.setSource(making(made));
+    console.promptCell?.editor?.focus();
+  } catch (error) {
+    if (!(error instanceof NoCell)) throw error;
+    Notification.warning(trans.__("This image cannot be made again by a cell. %1", error.message));
   }
 }
