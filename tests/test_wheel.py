@@ -100,7 +100,9 @@ def test_there_is_one_version(folder: str) -> None:
 def test_the_extension_says_whose_code_it_holds(hatch_build: ModuleType) -> None:
     """Licences that ask for no more than their text, which is beside the code."""
     file = hatch_build.LABEXTENSION / "static" / "third-party-licenses.json"
+    notice = (ROOT / "NOTICE").read_text()
     for package in json.loads(file.read_text())["packages"]:
+        assert package["name"] in notice
         assert package["licenseId"] in {"MIT", "BSD-3-Clause", "Apache-2.0", "ISC"}, package["name"]
         assert "copyright" in package["extractedText"].lower(), package["name"]
 
