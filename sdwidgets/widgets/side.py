@@ -38,6 +38,7 @@ SILENCE = 3 * SIDE_EVERY["alive"] / 1000
 """Seconds by which a page may have been silent for longer than another. A reloaded page says no
 goodbye; and while a cell keeps the kernel busy, nobody is heard."""
 
+AGAIN = 1.0  # seconds until what has failed is tried again
 MOST_PAGES = 64
 MOST_MESSAGES = 1_000  # of pages, that wait
 LONGEST_NAME = 4_096  # characters of a model's name, or of a folder
@@ -228,7 +229,7 @@ class Side:
                 pause = self._push()
             except Exception:  # it must go on: pages wait for it
                 log.warning("The side panel cannot be told.", exc_info=True)
-                pause = 1.0
+                pause = AGAIN
             with self._lock:
                 if self._closed or not (self._pages or self._inbox):
                     self._thread = None
@@ -346,10 +347,16 @@ class Side:
                 if left > 0:
                     pauses.append(left)
                     continue
-                page.due.discard(kind)
-                if kind not in made:
-                    made[kind] = self._make(kind)
+                try:
+                    if kind not in made:
+                        made[kind] = self._make(kind)
+                except Exception:  # it is tried again, and other kinds do not wait for it
+                    log.debug("The side panel cannot be told of %s.", kind, exc_info=True)
+                    page.sent[kind] = time.monotonic() + AGAIN
+                    pauses.append(AGAIN)
+                    continue
                 self._send_new(page, kind, *made[kind])
+                page.due.discard(kind)
                 if kind == "memory":
                     pauses.append(every)
         return min(pauses, default=None)

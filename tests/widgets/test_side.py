@@ -6,14 +6,16 @@ import io
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from PIL import Image
 
 import sdwidgets
 from sdwidgets import contract
-from sdwidgets.manager import ModelManager, Request
+from sdwidgets.checkpoints import listing
+from sdwidgets.manager import ModelManager, Request, State
 from sdwidgets.settings import Settings
 from sdwidgets.trace import read_settings
 from sdwidgets.widgets import gallery, kernel, side, side_wire
@@ -348,11 +350,6 @@ def test_a_run_is_followed_to_its_end(shown: ModelManager, page: Comm, gate: Any
 
 
 def test_states_of_jobs_and_models_are_those_of_the_contract() -> None:
-    from typing import get_args
-
-    from sdwidgets.checkpoints import listing
-    from sdwidgets.manager import State
-
     assert set(get_args(State)) == set(contract.JOB_STATES)
     assert (*get_args(listing.Place), "memory") == contract.MODEL_PLACES
     assert (*get_args(listing.State), "loading", "loaded") == contract.MODEL_STATES
@@ -411,7 +408,7 @@ def test_a_job_that_waits_can_be_stopped_and_moved(
 ) -> None:
     gate.closed = True
     running, second, third, fourth = (shown.submit(Request("tiny", TINY)) for _ in range(4))
-    page.wait("jobs", lambda data: len(data["jobs"]) == 4)
+    page.wait("jobs", lambda data: job_in(data, running.id)["steps"] and len(data["jobs"]) == 4)
     page.say("stop", job=second.id)
     page.say("move", job=fourth.id, to=0)
     moved, _ = page.wait(
@@ -528,10 +525,8 @@ def test_images_are_kept_without_the_steps(shown: ModelManager, page: Comm) -> N
 
 def test_a_thumbnail_is_small(shown: ModelManager) -> None:
     kept = gallery.Gallery()
-    trace = shown.submit(Request("tiny", Settings("a cat", width=256, height=128, steps=1))).result(
-        LIMIT
-    )
-    kept.add("tiny", trace)
+    trace = shown.submit(Request("tiny", Settings("a cat", **SIZE))).result(LIMIT)
+    kept.add("tiny", replace(trace, images=(Image.new("RGB", (1024, 512)),)))
     (picture,) = kept.pictures
     assert Image.open(io.BytesIO(picture.thumbnail)).size == (160, 80)
 
@@ -594,10 +589,8 @@ def test_folders_that_are_too_many_are_refused(page: Comm) -> None:
 
 
 def test_a_model_loaded_by_another_spelling_is_the_same(tmp_path: Any) -> None:
-    from sdwidgets.checkpoints.listing import Listed
-
     path = (tmp_path / "cat.safetensors").resolve()
-    listed = Listed(str(path), "cat.safetensors", "folder", path, state="found")
+    listed = listing.Listed(str(path), "cat.safetensors", "folder", path, state="found")
     other = str(path.parent / "sub" / ".." / path.name)
     (path.parent / "sub").mkdir()
     (entry,) = side_wire.model_entries([listed], [other], [], {})
