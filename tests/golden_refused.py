@@ -10,6 +10,7 @@ import base64
 import copy
 import gzip
 import hashlib
+import io
 import json
 import os
 import random
@@ -19,15 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from golden_records import NAME, prompt, steps
-from PIL import Image
+from golden_records import NAME, OLD, prompt, steps, traces
+from PIL import Image, PngImagePlugin
 from record_files import apart, pixels, places, together, wrong
 
 from sdwidgets.errors import InputError
 from sdwidgets.settings import Settings
-from sdwidgets.trace import Trace
+from sdwidgets.trace import Trace, read_record, read_settings
+from sdwidgets.trace.images import encode_jpeg
+from sdwidgets.trace.png import given_to, settings_record
 
 PATH = Path(__file__).resolve().parents[1] / "js" / "test" / "refused.json"
+SETTINGS_PNG = OLD.with_name("settings.png")
 LARGEST = 300_000
 """Bytes of a file; larger ones are left out."""
 
@@ -289,6 +293,99 @@ def _mutated(content: bytes) -> Iterator[tuple[str, bytes]]:
         yield f"mutated {i}", together(record, tensors)
 
 
+# ------------------------------------------------------------------------------- PNG images
+
+
+def images() -> Iterator[tuple[str, bytes]]:
+    """Yield images with settings inside, and ones that have none or wrong ones."""
+    record = settings_record(base())
+    text = json.dumps(record, ensure_ascii=False)
+    yield "of a run", base().png()
+    yield "of version 0.1", SETTINGS_PNG.read_bytes()
+    yield "of several", next(iter(traces().values()))[0].png(1)
+    for kind in ("tEXt", "zTXt", "iTXt", "compressed iTXt"):
+        yield kind, _png((kind, text))
+        yield f"broken {kind}", _png((kind, text[:-5]))
+        yield f"two of {kind}", _png((kind, "[1]"), ("tEXt", "{}"), (kind, text))
+    for what, inside in {
+        "hindi": text.replace("a cat", "नमस्ते 👨‍👩‍👧"), "list": "[1, 2]", "number": "3", "empty": "",
+        "words": "made by hand", "NaN": '{"settings": {"eta": NaN}}', "twice": '{"a": 1, "a": 2}',
+        "deep": "[" * 100_000, "no settings": '{"model": "a"}',
+        "settings of text": '{"settings": "a"}',
+        "nothing": '{"settings_format": 2, "settings": {"seed": 1}}', "comma": '{"a": 1,}',
+        "lines": '{"a":\n  1,\n "b" 2}', "long number": '{"a": %s}' % ("9" * 50),
+        "half": '{"settings_format": 2, "settings": {"seed": 1, "prompt": "\\ud800"}}',
+    }.items():  # fmt: skip
+        yield f"text: {what}", _png(("iTXt", inside))
+    for name, values in _SETTINGS.items():
+        for i, value in enumerate(values):
+            if name != "seed" or value is not None:  # else a random seed is drawn
+                wrong_ = {**record, "settings": {**record["settings"], name: value}}
+                yield f"settings: {name} {i}", _png(("iTXt", json.dumps(wrong_)))
+    for what, more in {
+        "image": {"given": ["image"]}, "latents": {"given": ["latents", "image", 5]},
+        "nonsense": {"given": {"image": 1}}, "task": {"task": "inpainting"},
+    }.items():  # fmt: skip
+        yield f"given: {what}", _png(("iTXt", json.dumps({**record, **more})))
+    older = {name: value for name, value in record.items() if name != "settings_format"}
+    for i, change in enumerate((
+        {"seed": 2**32 + 5}, {"seed": 2**32 - 1, "batch_size": 3}, {"seed": [2**40, 7]},
+        {"schedule": "default"}, {"steps": 7, "strength": 0.5}, {"steps": 3, "strength": 0.1},
+        {"strength": True}, {"strength": 2}, {"steps": 0}, {"seed": -5}, {"seed": "x"},
+    )):  # fmt: skip
+        changed = {**older, "task": "image to image", "settings": {**record["settings"], **change}}
+        yield f"older {i}", _png(("iTXt", json.dumps(changed)))
+    whole = _png(("iTXt", text))
+    yield "nothing inside", _png()
+    yield "too long", _png(("iTXt", json.dumps({**record, "x": "y" * 2_100_000})))
+    yield "a bomb", _png(("zTXt", " " * 2_000_000))
+    yield "a packed bomb", _png(("compressed iTXt", " " * 2_000_000))
+    yield "jpeg", encode_jpeg(Image.new("RGB", (4, 4)))
+    yield "no image", b"words"
+    yield "no bytes", b""
+    for place in (3, 10, 20, 30, 40, 60):
+        broken = bytearray(whole)
+        broken[place] ^= 0x15
+        yield f"broken at {place}", bytes(broken)
+    for size in (8, 20, 33, 50, 200):
+        yield f"cut at {size}", whole[:size]
+    place = whole.index(b"iTXt") - 4
+    end = place + 12 + int.from_bytes(whole[place : place + 4], "big")
+    yield "behind the pixels", whole[:place] + whole[end:-12] + whole[place:end] + whole[-12:]
+
+
+def _png(*texts: tuple[str, str]) -> bytes:
+    """Return an image's file with these chunks: (type, text)."""
+    info = PngImagePlugin.PngInfo()
+    for kind, text in texts:
+        if "iTXt" in kind:
+            info.add_itxt("sdwidgets", text, zip=kind != "iTXt")
+        else:
+            info.add(b"tEXt", b"sdwidgets\0" + text.encode("latin-1")) if kind == "tEXt" else (
+                info.add_text("sdwidgets", text, zip=True)
+            )
+    buffer = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def image_verdict(content: bytes) -> dict[str, Any]:
+    """Return what Python reads in an image's file, or why it reads nothing."""
+    try:
+        settings = read_settings(content, partial=True)
+    except InputError as error:
+        own = re.compile(
+            r"(from this image: )(cannot identify|Truncated|Decompressed).*", re.DOTALL
+        )
+        return {"said": own.sub(r"\1...", str(error))}
+    record = read_record(content)
+    assert record is not None
+    return {"record": record, "settings": settings.as_dict(), "given": given_to(record)}
+
+
+# ------------------------------------------------------------------------------- all of it
+
+
 def verdict(content: bytes) -> dict[str, Any]:
     """Return what Python says about a file in the current folder: why it refuses it, or what it
     noticed."""
@@ -314,8 +411,19 @@ def golden(folder: Path) -> dict[str, Any]:
             together_.append(file)
     finally:
         os.chdir(before)
-    packed = gzip.compress(b"".join(together_), mtime=0)
-    return {"files": base64.b64encode(packed).decode(), "cases": cases}
+    pictures = list(images())
+    return {
+        "files": _packed(together_),
+        "cases": cases,
+        "images": _packed([file for _, file in pictures]),
+        "image_cases": [
+            {"what": what, "size": len(file), **image_verdict(file)} for what, file in pictures
+        ],
+    }
+
+
+def _packed(some: list[bytes]) -> str:
+    return base64.b64encode(gzip.compress(b"".join(some), mtime=0)).decode()
 
 
 if __name__ == "__main__":

@@ -43,3 +43,14 @@ def test_python_still_refuses_what_the_page_is_tested_to_refuse(
         assert golden_refused.verdict(files[start : start + size]) == case, what
         start += size
     assert start == len(files) and len(committed["cases"]) > 500
+
+
+def test_python_still_reads_the_images_that_the_page_is_tested_to_read() -> None:
+    committed = json.loads(golden_refused.PATH.read_text("utf-8"))
+    files, start = gzip.decompress(base64.b64decode(committed["images"])), 0
+    for case in committed["image_cases"]:
+        size, what = case.pop("size"), case.pop("what")
+        found = golden_refused.image_verdict(files[start : start + size])
+        assert json.loads(json.dumps(found)) == case, what
+        start += size
+    assert start == len(files) and len(committed["image_cases"]) > 100

@@ -99,27 +99,30 @@ async function textOf(type: string, data: Uint8Array): Promise<string | undefine
   if (keyword !== TEXT_KEY) return undefined;
   const rest = data.subarray(end + 1);
   if (type === "tEXt") return latin(rest);
-  if (type === "zTXt") return rest[0] === 0 ? latin(await whole(rest.subarray(1))) : undefined;
+  if (type === "zTXt") {
+    const [method = 0] = rest;
+    if (method !== 0) throw new Fault("its text is compressed in an unknown way");
+    return latin((await whole(rest.subarray(1))) ?? new Uint8Array());
+  }
   if (type !== "iTXt") return undefined;
   const language = rest.indexOf(0, 2);
   const translated = language < 0 ? -1 : rest.indexOf(0, language + 1);
   if (translated < 0) return undefined;
   const text = rest.subarray(translated + 1);
-  const isPacked = rest[0] === 1;
+  const isPacked = rest[0] !== 0;
   if (isPacked && rest[1] !== 0) return undefined;
+  const bytes = isPacked ? await whole(text) : text;
   try {
-    const bytes = isPacked ? await whole(text) : text;
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (error) {
-    if (error instanceof Fault) throw error;
+    return bytes && new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
     return undefined; // no UTF-8
   }
 }
 
 const latin = (data: Uint8Array) => Array.from(data, (byte) => String.fromCharCode(byte)).join("");
 
-/** The bytes that zlib's data hold. */
-async function whole(data: Uint8Array): Promise<Uint8Array> {
+/** The bytes that zlib's data hold; undefined if they are broken. */
+async function whole(data: Uint8Array): Promise<Uint8Array | undefined> {
   const reader = inflated([data]).getReader();
   const parts: Uint8Array[] = [];
   let size = 0;
@@ -135,7 +138,7 @@ async function whole(data: Uint8Array): Promise<Uint8Array> {
   } catch (error) {
     void reader.cancel().catch(() => {});
     if (error instanceof Fault) throw error;
-    throw new Fault("its text is damaged");
+    return undefined;
   }
   const all = new Uint8Array(size);
   let at = 0;

@@ -79,7 +79,7 @@ interface Believed {
 
 class Opening {
   readonly source: Source;
-  readonly header: JsonObject;
+  header: JsonObject;
   readonly start: number; // of the tensors
   readonly digest: number; // its place
   readonly said: string; // the digest that the file names
@@ -126,6 +126,7 @@ class Opening {
       this.values.images.set(name, await checkImage(data).catch((error: unknown) => fault(error)));
     }
     this.believed();
+    this.header = new Map(); // all of it was used
   }
 }
 
