@@ -53,6 +53,12 @@ test("a record that was read with maps and big integers is the same record", () 
   for (const run of cells.runs) expect(making(asMap(run.made), run.found)).toBe(run.cell);
 });
 
+test("what neither a record nor the settings hold is asked for", () => {
+  const cell = making(made({ task: "inpainting", given: ["latents"] }));
+  expect(cell).toContain("image = ...  # give what the run had: it is not in its settings\nmask =");
+  expect(cell).toMatch(/image=image,\s+mask=mask,\s+latents=latents,/);
+});
+
 test("of a stopped run, all is made", () => {
   expect(making(made({ complete: false }))).toMatch(/^# It was stopped.*\nimport/);
 });

@@ -130,7 +130,8 @@ class Drops {
     if (event.type === "lm-dragleave") return this.#unmark();
     const carried: readonly Carried[] = carriedBy(event.mimeData);
     if (carried.length === 0) return;
-    for (const one of carried) if (one.kind === "path") this.#ask(one.path);
+    const isInBrowser = (event.target as Element).closest(".jp-DirListing") !== null;
+    if (!isInBrowser) for (const one of carried) if (one.kind === "path") this.#ask(one.path);
     const place = placeAt(event, this.notebooks);
     const taken = place !== undefined && this.#takes(place, carried);
     if (event.type !== "lm-drop") this.#unmark();
@@ -160,7 +161,7 @@ class Drops {
     return told.includes(undefined) ? undefined : true;
   }
 
-  /** Begins to read an image when its drag begins: JupyterLab keeps the drags of all others. */
+  /** Begins to read an image when it leaves the file browser: without settings, it is not ours. */
   #ask(path: string) {
     if (this.#told.has(path) || !isPng(path)) return;
     this.#told.set(path, undefined);

@@ -83,7 +83,7 @@ export function making(made: unknown, found: Found = {}): string {
   const values = written(now, isBundled, given.includes("image"));
   const attention = found.attention ? ["attention=True"] : [];
   const several = isWhole(now.batch_size) && now.batch_size > 1;
-  const from = found.name === undefined ? "The file" : literal(found.name);
+  const from = found.name === undefined ? "its settings" : literal(found.name);
   const lines = [
     ...(found.name === undefined ? [] : [`# Makes the run of ${from} again.`]),
     ...(run.complete === false ? ["# It was stopped before its end; this makes all of it."] : []),
@@ -91,7 +91,7 @@ export function making(made: unknown, found: Found = {}): string {
     "",
     ...(given.length > 0 && found.record !== undefined
       ? [`record = sdw.Trace.load(${literal(found.record)})`]
-      : given.map((name) => `${name} = ...  # give what the run had: ${from} does not hold it`)),
+      : given.map((name) => `${name} = ...  # give what the run had: it is not in ${from}`)),
     ...modelOf(run, isBundled),
     ...call("trace = model.generate", [...values, ...begin, ...attention]),
     found.attention ? "sdw.Viewer(trace)" : several ? "display(*trace.images)" : "trace.image",
