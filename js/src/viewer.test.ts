@@ -256,6 +256,20 @@ test("the slider shows the step it is at, and the nearest of those kept", () => 
   expect([step(), model.state.step]).toEqual([0, 0]);
 });
 
+test("a step that is still to be read can be chosen, and is shown once it is there", () => {
+  const { frame0, frame1, ...later } = traits();
+  model.change({ ...later, ...done, view: "clean", coming: [0, 1, 2, 3] });
+  press("Home");
+  expect([model.state.step, slider().value, step()]).toEqual([0, "0", 2]);
+  expect(slider().getAttribute("aria-valuetext")).toContain("step 0 is being read");
+  model.change({ frame0 });
+  expect([slider().value, step()]).toEqual(["0", 0]);
+  press("ArrowRight");
+  expect([model.state.step, step()]).toEqual([1, 0]);
+  model.change({ frame1 });
+  expect(step()).toBe(1);
+});
+
 test("at its end the slider follows the newest", () => {
   model.change({ ...traits({}, 2), ...running });
   scrub(0);

@@ -2,10 +2,12 @@
 // since each plugin can be disabled alone.
 
 import type { AnyModel } from "@anywidget/types";
+import type { IWidgetTracker } from "@jupyterlab/apputils";
 import { Token } from "@lumino/coreutils";
 import type { ISignal } from "@lumino/signaling";
 import type { Widget } from "@lumino/widgets";
 import type { Side } from "../../src/side/view";
+import type { RecordDocument } from "./documents/record";
 import type { Values } from "./values";
 
 // ------------------------------------------------------------------------------------ preferences
@@ -47,3 +49,10 @@ export const IKernels = new Token<IKernels>(
   "sdwidgets:IKernels",
   "The kernel of the active notebook or console, and what its model manager does.",
 );
+
+// ---------------------------------------------------------------------------------- recorded runs
+
+/** The open documents of recorded runs. */
+export type IRecords = IWidgetTracker<RecordDocument>;
+
+export const IRecords = new Token<IRecords>("sdwidgets:IRecords", "The open recorded runs.");

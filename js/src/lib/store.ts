@@ -24,6 +24,7 @@ export interface Model extends Selection {
   state: RunState;
   message: string;
   panels?: string[];
+  coming?: number[]; // the indices of all steps, for frames that are read as they are looked at
 }
 
 const isState = one(...RUN_STATES);
@@ -33,6 +34,7 @@ class Slots implements Reel {
   header: Header | undefined;
   frames: Frame[] = []; // the visible ones, in the order of the run
   version = 0;
+  coming: readonly number[] | undefined;
   lacking = false; // the traits hold smaller frames, and the full ones are not here
   #whole = false; // the traits hold smaller frames, and the full ones are here
   #raw: unknown; // the value of the trait `header` read last
@@ -49,6 +51,8 @@ class Slots implements Reel {
   /** Reads the traits: whether they changed, whether the run is another, and the new steps. */
   read(get: (name: string) => unknown) {
     let [changed, another] = [false, false];
+    const coming = get("coming");
+    this.coming = Array.isArray(coming) ? coming : undefined;
     const raw = get("header");
     if (raw !== this.#raw) {
       this.#raw = raw;

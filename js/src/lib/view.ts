@@ -73,6 +73,8 @@ export interface Reel {
   readonly frames: readonly Frame[]; // kept ones, in the order of the steps
   readonly version: number; // changes with the data
   at(step: number): Frame | undefined; // the nearest kept; -1: the newest
+  /** The indices of all steps, where they are known before the steps are there; sorted. */
+  readonly coming?: readonly number[] | undefined;
 }
 
 export type What = "data" | "selection" | "hover";
@@ -110,9 +112,25 @@ export function guidanceOf(view: View): number | null {
   return (view.reel.header?.guidance_rescale ?? 0) > 0 ? null : view.selection.guidance;
 }
 
-/** Shows a step. The newest is followed, and gives way to the image at the end of the run. */
-export function showStep(view: View, frame: Frame) {
-  const step = frame === view.reel.frames.at(-1) ? -1 : frame.index;
+/** The indices of the steps that can be shown, also of those that are still to be read. */
+export const stepsOf = ({ coming, frames }: Reel): readonly number[] =>
+  coming ?? frames.map(({ index }) => index);
+
+/** The place of the step nearest to `step` among all, the earlier of two; -1: the newest. */
+export function placeOf(reel: Reel, step: number): number {
+  const all = stepsOf(reel);
+  if (step < 0) return all.length - 1;
+  const off = all.map((index) => Math.abs(index - step));
+  return off.indexOf(Math.min(...off));
+}
+
+/** Shows the step nearest to `wanted`. The newest is followed, and gives way to the image at the
+ * end of the run. */
+export function showStep(view: View, wanted: number) {
+  const all = stepsOf(view.reel);
+  const found = all[placeOf(view.reel, wanted)];
+  if (found === undefined) return;
+  const step = found === all.at(-1) ? -1 : found;
   if (step !== view.selection.step) view.select({ step });
 }
 

@@ -100,8 +100,7 @@ export function schedule(view: View): Panel {
     const { left, width } = drawing.getBoundingClientRect();
     const at = ((event.clientX - left) / Math.max(width, 1)) * WIDE;
     const share = clamp((at - EDGE) / (WIDE - 2 * EDGE), 0, 1);
-    const frame = view.reel.at(Math.round(share * lastStep()));
-    if (frame !== undefined) showStep(view, frame);
+    showStep(view, Math.round(share * lastStep()));
   };
   on(drawing, "pointerdown", point);
   on(drawing, "pointermove", point);

@@ -5,7 +5,7 @@ import { isShortcut } from "../lib/keys";
 import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import { isActive, type Show } from "../lib/show";
-import { type Header, type Panel, showStep } from "../lib/view";
+import { type Header, type Panel, placeOf, showStep, stepsOf } from "../lib/view";
 import { level } from "../lib/words";
 
 const TICK = 125; // ms per step: eight steps per second
@@ -35,14 +35,13 @@ export function transport(view: Show): Panel {
   let timer: ReturnType<typeof setInterval> | undefined;
   let rested = 0;
 
-  const frames = () => view.reel.frames;
-  const place = () => {
-    const shown = view.reel.at(view.selection.step);
-    return shown === undefined ? -1 : frames().indexOf(shown);
-  };
+  const steps = () => stepsOf(view.reel);
+  const place = () => placeOf(view.reel, view.selection.step);
+  /** Whether the selected step has been read. */
+  const isThere = () => view.reel.at(view.selection.step)?.index === steps()[place()];
   const go = (to: number) => {
-    const frame = frames()[clamp(to, 0, frames().length - 1)];
-    if (frame !== undefined) showStep(view, frame);
+    const step = steps()[clamp(to, 0, steps().length - 1)];
+    if (step !== undefined) showStep(view, step);
     update();
   };
   const move = (to: number) => {
@@ -51,17 +50,18 @@ export function transport(view: Show): Panel {
   };
 
   const tick = () => {
-    const [at, last] = [place(), frames().length - 1];
+    const [at, last] = [place(), steps().length - 1];
     if (last < 1) pause();
+    else if (!isThere()) return;
     else if (at < last) go(at + 1);
     else if (view.state !== "running" && ++rested >= REST) go(0);
     if (at < last) rested = 0;
   };
   const play = () => {
-    if (frames().length < 2 || timer !== undefined) return;
+    if (steps().length < 2 || timer !== undefined) return;
     rested = 0;
     timer = setInterval(tick, TICK);
-    if (place() === frames().length - 1 && view.state !== "running") go(0);
+    if (place() === steps().length - 1 && view.state !== "running") go(0);
     update();
   };
   const pause = () => {
@@ -73,16 +73,17 @@ export function transport(view: Show): Panel {
 
   const update = () => {
     const shown = view.reel.at(view.selection.step);
-    const last = frames().at(-1);
-    const several = frames().length > 1;
-    const steps = Math.max(view.reel.header?.steps ?? 0, (last?.index ?? 0) + 1);
-    slider.max = String(Math.max(steps - 1, 1));
-    slider.value = String(shown?.index ?? 0);
+    const last = view.reel.frames.at(-1);
+    const several = steps().length > 1;
+    const count = Math.max(view.reel.header?.steps ?? 0, (last?.index ?? 0) + 1);
+    slider.max = String(Math.max(count - 1, 1));
+    slider.value = String(steps()[place()] ?? 0);
     // Not `disabled`: that would drop the focus, and the next keys would go to the notebook.
     aria(slider, "disabled", !several);
     aria(button, "disabled", !several);
     const words = shown ? `${stepWords(shown, view.reel.header)}, noise ${level(shown.sigma)}` : "";
-    aria(slider, "valuetext", words || "no steps yet");
+    const read = isThere() ? "" : `, step ${steps()[place()]} is being read`;
+    aria(slider, "valuetext", words ? words + read : "no steps yet");
     const playing = timer !== undefined;
     aria(button, "label", playing ? "pause" : "play the steps");
     button.title = playing ? "Pause (space)" : "Play (space)";
@@ -90,18 +91,16 @@ export function transport(view: Show): Panel {
     element.dataset.running = String(isActive(view));
     const waiting = view.state === "loading" || last === undefined;
     if (isActive(view) && waiting) progress.removeAttribute("value");
-    else progress.value = last === undefined ? 0 : (last.index + 1) / steps;
+    else progress.value = last === undefined ? 0 : (last.index + 1) / count;
   };
 
   on(slider, "input", () => {
-    const wanted = Number(slider.value);
-    const frame = view.reel.at(wanted);
-    if (frame !== undefined) move(frames().indexOf(frame));
+    move(placeOf(view.reel, Number(slider.value)));
   });
   on(button, "click", toggle);
   on(element, "keydown", (event) => {
     if (isShortcut(event)) return;
-    const far = Math.max(Math.round(frames().length / 10), 2);
+    const far = Math.max(Math.round(steps().length / 10), 2);
     const to = {
       ArrowLeft: place() - 1,
       ArrowDown: place() - 1,
@@ -110,7 +109,7 @@ export function transport(view: Show): Panel {
       PageDown: place() - far,
       PageUp: place() + far,
       Home: 0,
-      End: frames().length - 1,
+      End: steps().length - 1,
     }[event.key];
     if (to !== undefined) move(to);
     else if (event.key === " " && event.target !== button) toggle();
@@ -122,7 +121,7 @@ export function transport(view: Show): Panel {
     element,
     "wheel",
     (event) => {
-      if (frames().length < 2 || event.ctrlKey) return;
+      if (steps().length < 2 || event.ctrlKey) return;
       event.preventDefault();
       const line = event.deltaMode === 0 ? 1 : NOTCH;
       rolled += (event.deltaY || event.deltaX) * line;

@@ -181,6 +181,7 @@ export class RecordFile {
       state: stateOf(record),
       message: messageOf(record),
       panels: panelsOf(record),
+      coming: kept.map(({ index }) => index),
     };
     this.model = hostModel(state);
     this.model.on("change:step", () => this.#wake());

@@ -1,0 +1,136 @@
+// Recorded runs in a tab: the viewer and the comparison of the widgets, over the reader's models.
+
+import type { AnyModel } from "@anywidget/types";
+import compare from "../../../src/compare";
+import { h } from "../../../src/lib/dom";
+import { NAMES, type Selection, selectionOf } from "../../../src/lib/selection";
+import { openComparison, openRecord, type RecordFile } from "../../../src/record";
+import { recordOf } from "../../../src/record/said";
+import viewer from "../../../src/viewer";
+import type { Texts } from "../texts";
+import { aboutRows } from "./about";
+import { looksRuined, type Source, Unread } from "./source";
+import { table } from "./table";
+
+interface Options {
+  root: HTMLElement;
+  signal: AbortSignal;
+  trans: Texts;
+  /** What is selected at first. */
+  selection: Partial<Selection>;
+  /** Called when something else is selected. */
+  selected(selection: Partial<Selection>): void;
+  /** Called when the file, which is already on show, turns out to be wrong or cannot be read. */
+  failed(error: unknown): void;
+}
+
+/** A file to read, and its name for messages. */
+export interface Named {
+  source: Source;
+  name: string;
+}
+
+/** Opens a record; a file that its drive took for text is refused for that reason. */
+async function opened({ source, name }: Named, signal: AbortSignal): Promise<RecordFile> {
+  try {
+    return await openRecord(source, { signal, name });
+  } catch (error) {
+    const isRuined = !signal.aborted && (await looksRuined(source).catch(() => false));
+    throw isRuined ? new Unread("ruined") : error;
+  }
+}
+
+/** Draws a widget over a model; returns what undoes it. */
+function drawn(widget: unknown, model: AnyModel, el: HTMLElement): () => void {
+  const { initialize, render } = widget as Record<string, (props: object) => unknown>;
+  const undo = [initialize?.({ model }), render?.({ model, el })].reverse();
+  return () => {
+    for (const each of undo) if (typeof each === "function") each();
+  };
+}
+
+/** Sets what is selected, and follows it from then on. */
+function selecting(model: AnyModel, { selection, selected }: Options) {
+  const wanted = selectionOf((name) => selection[name]);
+  for (const name of NAMES) if (name in selection) model.set(name, wanted[name] as never);
+  const changed = () => selected(unusual(selectionOf((name) => model.get(name))));
+  for (const name of NAMES) model.on(`change:${name}`, changed);
+}
+
+/** What differs from the defaults. */
+function unusual(now: Selection): Partial<Selection> {
+  const usual = selectionOf(() => undefined);
+  const names = NAMES.filter((name) => now[name] !== usual[name]);
+  return Object.fromEntries(names.map((name) => [name, now[name]]));
+}
+
+/** The settings of the run, in a table. */
+function aboutOf(file: RecordFile, trans: Texts): HTMLElement {
+  const { expected, seconds, complete } = file.meta;
+  const steps = [
+    seconds ? trans.__("%1 in %2 s", expected, seconds.toFixed(1)) : String(expected),
+    complete ? "" : trans.__("stopped before its end"),
+  ];
+  const rows = aboutRows(madeBy(file), trans, steps.filter(Boolean).join(", "));
+  const about = h("section", { class: "sdw-doc-about", "aria-label": trans.__("Settings") });
+  about.append(h("h2", "sdw-title", trans.__("settings")), table(rows));
+  return about;
+}
+
+/** What the file says about its run, for all images together. */
+const madeBy = ({ unpacked, settings }: RecordFile) => recordOf(unpacked, settings.batch_size);
+
+/** Shows a record; it is read on as it is looked at. */
+export async function showRecord(
+  options: Options & Named & { panels: readonly string[] | undefined },
+) {
+  const { root, name, signal, trans, panels } = options;
+  const file = await opened(options, signal);
+  const { model } = file;
+  const known = model.get("panels") as string[];
+  if (panels) model.set("panels", known.filter((panel) => panels.includes(panel)) as never);
+  selecting(model, options);
+  const el = h("div");
+  const about = aboutOf(file, trans);
+  about.hidden = true;
+  root.append(el, about);
+  const undo = drawn(viewer, model, el);
+  file.checked.catch((error: unknown) => signal.aborted || options.failed(error));
+  return {
+    file,
+    model,
+    /** What `making` needs for the cell that makes it again. */
+    made: () => ({
+      made: madeBy(file),
+      found: { name, record: name, attention: file.header.layers.length > 0 },
+    }),
+    /** Shows or hides the settings; returns whether they are shown. */
+    toggleAbout() {
+      about.hidden = !about.hidden;
+      if (!about.hidden) about.scrollIntoView({ block: "nearest" });
+      return !about.hidden;
+    },
+    close() {
+      undo();
+      file.close();
+    },
+  };
+}
+
+/** Shows several records, locked to one step and one word; returns what undoes it. */
+export async function compareRecords(options: Options & { files: readonly Named[] }) {
+  const { root, signal, files } = options;
+  const records = await Promise.all(files.map((file) => opened(file, signal)));
+  const { model, loaded } = openComparison(records);
+  selecting(model, options);
+  const el = h("div");
+  root.append(el);
+  const undo = drawn(compare, model, el);
+  for (const each of [loaded, ...records.map(({ checked }) => checked)]) {
+    each.catch((error: unknown) => signal.aborted || options.failed(error));
+  }
+  return () => {
+    undo();
+    for (const record of records) record.close();
+  };
+}
