@@ -148,12 +148,27 @@ test("a manager that is there is found, over a subshell, also while a cell runs"
   kernel.status = "busy";
   await linked();
   expect(link.heard).toMatchObject({ manager: "linked", reachable: true, version: "1.0" });
+  expect(kernel.of("comm_open")[0]?.content.data).toMatchObject({ v: SIDE.v });
   for (const type of ["comm_open", "comm_msg"]) {
     for (const { header, channel } of kernel.of(type)) {
       expect([channel, header.subshell_id]).toEqual(["shell", "subshell"]);
     }
   }
-  expect(kernel.said[0]).toMatchObject({ kind: "hello", v: SIDE.v });
+});
+
+test("nothing is said before the welcome", async () => {
+  kernel.comms = { announcement: {} };
+  link.watch(true, ["/models"]);
+  link.follow();
+  await settle();
+  link.send({ kind: "stop", job: null });
+  await vi.advanceTimersByTimeAsync(2 * SIDE_EVERY.alive);
+  expect(kernel.said).toEqual([]);
+  kernel.say(welcome);
+  expect(kernel.said).toEqual([
+    { kind: "watch", visible: true },
+    { kind: "models", folders: ["/models"] },
+  ]);
 });
 
 test("without subshells the comm is on the main shell", async () => {

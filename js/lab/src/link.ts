@@ -55,6 +55,7 @@ export class Link {
   /** What the kernel has said. */
   heard: Heard = NOTHING;
   #comm: string | undefined; // the id of this page's comm, while it is open
+  #welcome = false; // whether the kernel has answered its opening
   #subshell: string | null = null;
   #wanted = false; // once followed, it stays open
   #visible = false;
@@ -147,7 +148,8 @@ export class Link {
     if (turn !== this.#turn) return;
     this.#looking = -1;
     if (comms === undefined) return;
-    if (mine !== undefined && mine in comms) return this.#greet();
+    const data = { kind: "hello", ...HELLO };
+    if (mine !== undefined && mine in comms) return this.#post("comm_msg", { comm_id: mine, data });
     if (Object.keys(comms).length > 0) return this.#open();
     const { begun } = this.heard;
     this.#lose();
@@ -211,8 +213,10 @@ export class Link {
     return Object(reply) as Content;
   }
 
+  /** Nothing before the welcome: ipykernel complains in the notebook of what overtakes the opening. */
   #say(message: Message) {
-    if (this.#comm !== undefined) this.#post("comm_msg", { comm_id: this.#comm, data: message });
+    if (this.#comm === undefined || !this.#welcome) return;
+    this.#post("comm_msg", { comm_id: this.#comm, data: message });
   }
 
   // ------------------------------------------------------------------------------------ the comm
@@ -231,16 +235,16 @@ export class Link {
     this.#looking = -1;
     this.#subshell = subshell;
     this.#comm = UUID.uuid4();
+    this.#welcome = false;
     const content = { comm_id: this.#comm, target_name: SIDE.target, data: HELLO };
-    this.#post("comm_open", content);
+    this.#post("comm_open", content); // the first hello
     clearInterval(this.#alive);
     this.#alive = setInterval(() => this.#say({ kind: "watch", visible: this.#visible }), ALIVE);
     this.#set({ reachable: subshell !== null });
-    this.#greet();
   }
 
-  #greet() {
-    this.#say({ kind: "hello", ...HELLO });
+  /** Says what this page looks at, which the kernel does not know or may have missed. */
+  #tell() {
     this.#say({ kind: "watch", visible: this.#visible });
     if (this.#folders) this.#say({ kind: "models", folders: [...this.#folders] });
   }
@@ -315,6 +319,8 @@ export class Link {
         const v = Number.isInteger(message.v) ? (message.v as number) : 0;
         const { version, device } = message;
         const known = { v, version: text(version), device: text(device) };
+        this.#welcome = true;
+        this.#tell();
         return this.#set({ manager: "linked", begun: "", problem: "", ...known });
       }
       case "jobs":
