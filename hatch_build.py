@@ -88,20 +88,24 @@ def lab_sources() -> Iterator[Path]:
 
 
 def lab_is_there() -> bool:
+    return lab_entry() is not None
+
+
+def lab_entry() -> Path | None:
+    """Return the script that JupyterLab loads first; None if the extension is not built."""
     try:
         package = json.loads((LABEXTENSION / "package.json").read_bytes())
-        return (LABEXTENSION / package["jupyterlab"]["_build"]["load"]).is_file()
+        entry = LABEXTENSION / package["jupyterlab"]["_build"]["load"]
     except (OSError, ValueError, KeyError):
-        return False
+        return None
+    return entry if entry.is_file() else None
 
 
 def make_lab() -> None:
     install_packages(LAB)
     npm("run", "--silent", "build", folder=LAB)
-    total, first = lab_size()
-    sys.stdout.write(
-        f"JupyterLab extension: {total / 1000:.0f} kB gzipped, {first / 1000:.0f} kB at the start\n"
-    )
+    total, first = (size / 1000 for size in lab_size())
+    sys.stdout.write(f"JupyterLab extension: {total:.0f} kB gzipped, {first:.0f} kB at the start\n")
 
 
 PARTS = {
@@ -125,11 +129,11 @@ def lab_size() -> tuple[int, int]:
 
 def scripts_at_start() -> set[Path]:
     """Return the scripts that JupyterLab loads when it starts; others are loaded when needed."""
-    static = LABEXTENSION / "static"
-    (entry,) = static.glob("remoteEntry.*.js")
+    if (entry := lab_entry()) is None:
+        return set()
     asked = re.search(r'"\./extension":(.+?)\}', entry.read_text("utf-8"))
     chunks = re.findall(r"\.e\(\W?(\w+)\W?\)", asked[1] if asked else "")
-    return {entry, *(path for chunk in chunks for path in static.glob(f"{chunk}.*.js"))}
+    return {entry, *(path for chunk in chunks for path in entry.parent.glob(f"{chunk}.*.js"))}
 
 
 # ------------------------------------------------------------------------- builds
@@ -264,14 +268,26 @@ def refresh_installed() -> None:
     folder = url2pathname(urlsplit(origin.get("url", "")).path)
     if not origin.get("dir_info", {}).get("editable") or Path(folder).resolve() != ROOT:
         return
-    for file in installed.files or ():
-        if file.as_posix().endswith("labextensions/sdwidgets/package.json"):
-            there = Path(os.path.normpath(file.locate())).parent
-            if there.is_symlink():  # made by hand, and leads here
-                return
-            shutil.rmtree(there, ignore_errors=True)
-            shutil.copytree(LABEXTENSION, there)
-            shutil.copy(ROOT / "install.json", there)
+    files = {file.as_posix(): file for file in installed.files or ()}
+    for name in files:
+        if name.endswith("labextensions/sdwidgets/package.json"):
+            _replace_copy(files, name.removesuffix("/package.json"))
+
+
+def _replace_copy(files: dict[str, metadata.PackagePath], place: str) -> None:
+    """``place``: the folder of the copy, as pip's list of installed ``files`` names it."""
+    there = Path(os.path.normpath(files[f"{place}/package.json"].locate())).parent
+    if there.is_symlink():  # made by hand, and leads here
+        return
+    shutil.rmtree(there, ignore_errors=True)
+    shutil.copytree(LABEXTENSION, there)
+    shutil.copy(ROOT / "install.json", there)
+    # What is not in the list would stay after pip uninstall.
+    record = next(Path(file.locate()) for name, file in files.items() if name.endswith("/RECORD"))
+    lines = record.read_text("utf-8").splitlines()
+    kept = [line for line in lines if not line.startswith(f"{place}/")]
+    copied = [f"{place}/{path.relative_to(there).as_posix()},," for path in _files(there)]
+    record.write_text("\n".join([*kept, *copied, ""]), "utf-8")
 
 
 class FrontEnd(Hook):  # hatchling looks for a subclass of its interface, by any name
