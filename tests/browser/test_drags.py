@@ -178,7 +178,10 @@ def test_a_record_dragged_between_cells_becomes_the_cell_that_makes_it_again(
 
 
 def test_an_image_is_taken_if_it_says_how_it_was_made(
-    open_notebook: Open, browse: Callable[[str], Locator], pointer: Pointer
+    open_notebook: Open,
+    files: dict[str, Path],
+    browse: Callable[[str], Locator],
+    pointer: Pointer,
 ) -> None:
     notebook = open_notebook("1 + 1", "2 + 2")
     cells = cells_of(notebook)
@@ -203,6 +206,18 @@ def test_an_image_is_taken_if_it_says_how_it_was_made(
     )
     expect(notebook.page.locator(INDICATED)).to_have_count(0)
     pointer.leave()
+
+    # a file that is gone, though the browser still shows it
+    gone = files["image"].with_name("gone.sdtrace")
+    gone.write_bytes(files["record"].read_bytes())
+    notebook.page.evaluate("() => jupyterapp.commands.execute('filebrowser:refresh')")
+    pointer.take(browse("gone.sdtrace"))
+    gone.unlink()
+    pointer.over(cells.nth(1))
+    pointer.drop()
+    refused = notifications(notebook.page).filter(has_text="gone.sdtrace cannot be used")
+    expect(refused).to_contain_text("The file is not there.")
+    notebook.page.keyboard.press("Escape")
 
     # why there is no cell is said
     pointer.take(browse("broken.sdtrace"))

@@ -6,18 +6,31 @@ import type { ServiceManager } from "@jupyterlab/services";
 import { making, NoCell, relative, viewing } from "../../../src/lib/cell";
 import { refusal, SETTINGS_TYPE } from "../../../src/lib/files";
 import { type Bytes, bytesOf, type Inside, inside, isRecord } from "../../../src/lib/inside";
+import { driveOf } from "../documents/drive";
+import { wordsFor } from "../documents/said";
+import { openSource } from "../documents/source";
 import type { Texts } from "../texts";
 import { type Carried, nameOf } from "./carried";
-import { contentsOf } from "./contents";
 
 export interface Tools {
   services: ServiceManager.IManager;
   trans: Texts;
 }
 
+/** The bytes of a file of a drive, read in parts where it gives parts. Rejects if it cannot be read. */
+async function bytesAt(path: string, services: ServiceManager.IManager): Promise<Bytes> {
+  const options = { signal: new AbortController().signal, progress() {} };
+  return (
+    await openSource(
+      driveOf(services, () => path),
+      options,
+    )
+  ).source;
+}
+
 /** Whether a file of a drive says how it was made. Rejects if it cannot be read. */
 export async function tells(path: string, { services }: Tools): Promise<boolean> {
-  return (await inside(await contentsOf(services, path))) !== undefined;
+  return (await inside(await bytesAt(path, services))) !== undefined;
 }
 
 /** Adds the cells that make these runs again to a notebook, before the cell with that index. */
@@ -77,7 +90,7 @@ async function sourceOf(one: Carried, panel: NotebookPanel, tools: Tools): Promi
 }
 
 async function bytesFrom(one: Exclude<Carried, { kind: "settings" }>, { services }: Tools) {
-  return one.kind === "path" ? contentsOf(services, one.path) : bytesOf(one.file);
+  return one.kind === "path" ? bytesAt(one.path, services) : bytesOf(one.file);
 }
 
 async function insideOf(
@@ -133,11 +146,12 @@ async function refusing<T>(one: Carried, { trans }: Tools, get: () => Promise<T>
   try {
     return await get();
   } catch (error) {
-    const why = error instanceof Error ? error.message : String(error);
-    const message =
-      error instanceof NoCell
-        ? trans.__("%1 cannot be used. %2", name, why)
-        : trans.__("%1 cannot be read: %2.", name, why);
+    const words = () => {
+      const { title, lines } = wordsFor(error, trans);
+      return [title, ...lines].join(" ");
+    };
+    const why = error instanceof NoCell ? error.message : words();
+    const message = trans.__("%1 cannot be used. %2", name, why);
     Notification.error(message, { autoClose: 10_000 });
     return undefined;
   }
