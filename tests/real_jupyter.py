@@ -81,16 +81,18 @@ class Server:
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._log = folder / "server.log"
+        self.settings = folder / "settings"
+        self.kernels = folder / "data" / "kernels"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self.root.mkdir(parents=True)
         for name, values in SETTINGS.items():
-            file = self._folder / "settings" / f"{name}.jupyterlab-settings"
+            file = self.settings / f"{name}.jupyterlab-settings"
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(json.dumps(values))
-        spec = self._folder / "data" / "kernels" / KERNEL / "kernel.json"
+        spec = self.kernels / KERNEL / "kernel.json"
         spec.parent.mkdir(parents=True)
         argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
@@ -110,7 +112,7 @@ class Server:
             **{f"JUPYTER_{place.upper()}_DIR": str(self._folder / place) for place in places},
             "JUPYTER_PATH": str(self._folder / "path"),
             "JUPYTER_CONFIG_PATH": str(here / "etc" / "jupyter"),  # parts of servers, by name
-            "JUPYTERLAB_SETTINGS_DIR": str(self._folder / "settings"),
+            "JUPYTERLAB_SETTINGS_DIR": str(self.settings),
             "JUPYTERLAB_WORKSPACES_DIR": str(self._folder / "workspaces"),
             "IPYTHONDIR": str(self._folder / "ipython"),
             "JUPYTER_TOKEN": self.token,  # not on the command line, where others can read it

@@ -4,10 +4,11 @@ import type { JupyterFrontEnd, JupyterFrontEndPlugin } from "@jupyterlab/applica
 import { Notification } from "@jupyterlab/apputils";
 import { ISettingRegistry } from "@jupyterlab/settingregistry";
 import { ITranslator } from "@jupyterlab/translation";
+import type { PartialJSONValue } from "@lumino/coreutils";
 import { Signal } from "@lumino/signaling";
 import { texts } from "./texts";
 import { IPreferences } from "./tokens";
-import { DEFAULTS, differing, read, type Values } from "./values";
+import { DEFAULTS, differing, read, toJson, type Values } from "./values";
 
 const ID = "sdwidgets:preferences"; // its schema is schema/preferences.json
 
@@ -71,7 +72,7 @@ class Preferences implements IPreferences {
   }
 
   async set<Name extends keyof Values>(name: Name, value: Values[Name]): Promise<void> {
-    await this.registry.set(ID, name, value as never);
+    await this.registry.set(ID, name, toJson(name, value) as PartialJSONValue);
   }
 
   #take(settings: ISettingRegistry.ISettings): void {

@@ -54,6 +54,13 @@ export function read(json: Record<string, unknown>): { values: Values; bad: (key
   return { values, bad };
 }
 
+/** Returns the JSON of a setting's value. */
+export function toJson<Name extends keyof Values>(name: Name, value: Values[Name]): unknown {
+  if (name !== "recordPanels") return value;
+  const open = value as Values["recordPanels"];
+  return Object.fromEntries(PANELS.map((panel) => [panel, open.includes(panel)]));
+}
+
 /** Returns the names of the settings whose values differ. */
 export function differing(one: Values, other: Values): (keyof Values)[] {
   const names = Object.keys(DEFAULTS) as (keyof Values)[];
@@ -64,10 +71,13 @@ function among<T extends string>(choices: readonly T[], value: unknown): T | und
   return choices.find((choice) => choice === value);
 }
 
-/** In the order of the viewer, each once. */
+/** The editor has a checkbox for each panel, so JSON has a flag for each; without it, it is open. */
 function panels(value: unknown): Values["recordPanels"] | undefined {
-  if (!Array.isArray(value) || value.some((name) => !PANELS.includes(name))) return undefined;
-  return PANELS.filter((name) => value.includes(name));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  const isFlag = ([name, flag]: [string, unknown]) =>
+    (PANELS as readonly string[]).includes(name) && typeof flag === "boolean";
+  if (!Object.entries(value).every(isFlag)) return undefined;
+  return PANELS.filter((name) => (value as Record<string, boolean>)[name] !== false);
 }
 
 /** Trimmed, each once, without the empty line that the editor adds. */
