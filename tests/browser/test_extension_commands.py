@@ -21,6 +21,7 @@ NEW_STUDIO, LESSONS, OPEN_RECORD, TOGGLE_PANEL, STOP = COMMANDS = [
 ]
 LESSON = ROOT / "notebooks" / "03_cross_attention.ipynb"
 PROMPT = ".sdw-prompt textarea"
+MARK = "here.txt"  # a file that shows which folder is listed
 
 
 @pytest.fixture
@@ -29,6 +30,7 @@ def folder(lab: Server, notebook_7: Server, request: pytest.FixtureRequest) -> I
     name = request.node.originalname
     for server in (lab, notebook_7):
         (server.root / name).mkdir(exist_ok=True)
+        (server.root / name / MARK).touch()
     yield name
 
 
@@ -49,6 +51,8 @@ def load(page: Page, server: Server, folder: str = "") -> Page:
         open_folder = "path => jupyterapp.commands.execute('filebrowser:open-path', {path})"
         page.evaluate(open_folder, folder)
         page.evaluate("() => jupyterapp.commands.execute('launcher:create')")
+    elif folder:
+        expect(page.locator(".jp-DirListing-item", has_text=MARK)).to_be_visible()
     return page
 
 
@@ -395,7 +399,7 @@ def test_bad_settings_are_named_and_the_defaults_hold(lab: Server, context: Brow
         answer = route.fetch()
         content = answer.json()
         for plugin in content.get("settings", [content]):
-            if plugin["id"] == "sdwidgets:preferences":
+            if isinstance(plugin, dict) and plugin.get("id") == "sdwidgets:preferences":
                 plugin["raw"] = '{"previews": "huge", "colormap": "grey"}'
         route.fulfill(response=answer, json=content)
 
