@@ -216,7 +216,8 @@ def test_the_manager_is_found_again(
 
     # the console shares the notebook's kernel, whose comms JupyterLab gives to the notebook
     page.evaluate("() => jupyterapp.commands.execute('notebook:create-console')")
-    expect(panel.locator(".sdw-side-top .sdw-side-name")).not_to_have_text(notebook.file.name)
+    page.wait_for_selector(".jp-CodeConsole")
+    page.wait_for_function("() => jupyterapp.shell.currentWidget.hasClass('jp-ConsolePanel')")
     says(page, "linked")
     expect(side(page).locator(".sdw-thumb")).to_have_count(1)
     notebook.ask("submit('a dog', 2).wait()")
@@ -297,8 +298,18 @@ def test_models_queue_and_images(load_notebook: Open) -> None:
     shot(page, "large")
     activate(notebook)
     panel.get_by_role("button", name="Insert the cell that makes it again").click()
+    until(lambda: len(notebook.cells), 2, page)
     made = notebook.cells[1]["source"]
     assert "number 2" in made and "seed=7" in made
+
+    # and by the mouse
+    thumbs.first.hover()
+    page.mouse.down()
+    page.locator(".jp-Notebook .jp-Cell").last.hover()
+    page.locator(".jp-Notebook .jp-Cell").last.hover(position={"x": 200, "y": 10})
+    page.mouse.up()
+    until(lambda: len(notebook.cells), 3, page)
+    assert any("number 3" in cell["source"] for cell in notebook.cells)
     notebook.run()
     assert notebook.problems == []
 
@@ -322,13 +333,8 @@ def test_nothing_is_wrong_to_see_or_to_reach(load_notebook: Open) -> None:
         )
         light = str(theme == "Light").lower()
         page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
-        for width in (200, 480):
-            page.evaluate(
-                """width => {
-                    jupyterapp.shell._hsplitPanel.setRelativeSizes([width, 1200 - width, 0]);
-                }""",
-                width,
-            )
+        for width in (200, 270):
+            panel.evaluate("(element, width) => { element.style.width = `${width}px`; }", width)
             wrong += [f"{theme}, {width}: {line}" for line in violations(panel)]
             wide = "element => element.scrollWidth - element.clientWidth"
             assert panel.evaluate(wide) <= 0
