@@ -181,7 +181,7 @@ def test_the_manager_is_found_again(
     """After a reload, in a notebook that was closed, in a second page, and in a console."""
     notebook = load_notebook(CONNECT + SUBMIT)
     page = notebook.page
-    panel = show(page)
+    show(page)
     notebook.run()
     says(page, "linked")
     notebook.save()

@@ -71,13 +71,16 @@ export function images(host: Host) {
       host.enlarge(image);
     });
     on(element, "pointerdown", (event) => {
-      if (event.button === 0) pressed = event;
+      if (event.button !== 0) return;
+      pressed = event;
+      element.setPointerCapture?.(event.pointerId); // a fast pointer leaves it with its first move
     });
     on(element, "pointermove", (event) => {
       if (pressed === undefined || event.buttons === 0) return;
       const moved = Math.hypot(event.clientX - pressed.clientX, event.clientY - pressed.clientY);
       if (moved < FAR) return;
       pressed = undefined;
+      element.releasePointerCapture?.(event.pointerId);
       host.drag(image, element, event);
     });
     for (const name of ["pointerup", "pointercancel"] as const) {
