@@ -14,7 +14,10 @@ SOURCES = sorted(path for path in (LAB / "src").glob("*.ts") if ".test." not in 
 SCHEMAS = sorted((LAB / "schema").glob("*.json"))
 
 # Where texts for people are.
-SHOWN = "label|caption|title|body|message|usage|summary|tooltip|ariaLabel|placeholder|textContent"
+SHOWN = (
+    "label|caption|title|body|message|usage|summary|tooltip|ariaLabel|placeholder|textContent"
+    "|displayName"
+)
 LITERAL = re.compile(rf"\b(?:{SHOWN})\s*(?:[:=]|\?\?)\s*(?:\(.*?\)\s*=>\s*)?(?:\"[^\"]+\"|`[^`]+`)")
 CALLED = re.compile(
     r"\b(?:showErrorMessage|Notification\.\w+|setAttribute\(\s*\"(?:aria-label|title)\",)"
