@@ -305,8 +305,9 @@ def test_models_queue_and_images(load_notebook: Open) -> None:
     # and by the mouse
     thumbs.first.hover()
     page.mouse.down()
-    page.locator(".jp-Notebook .jp-Cell").last.hover()
-    page.locator(".jp-Notebook .jp-Cell").last.hover(position={"x": 200, "y": 10})
+    cell = page.locator(".jp-Notebook .jp-Cell").last
+    for x in (100, 200):
+        cell.hover(position={"x": x, "y": 10}, force=True)  # below the drag's own cursor
     page.mouse.up()
     until(lambda: len(notebook.cells), 3, page)
     assert any("number 3" in cell["source"] for cell in notebook.cells)
