@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -313,6 +314,38 @@ def test_models_queue_and_images(load_notebook: Open) -> None:
     assert any("number 3" in cell["source"] for cell in notebook.cells)
     notebook.run()
     assert notebook.problems == []
+
+
+def save_settings(page: Page, **values: object) -> None:
+    page.evaluate(
+        """text => jupyterapp.serviceManager.settings.save('sdwidgets:preferences', text)""",
+        json.dumps(values),
+    )
+
+
+def test_the_settings_of_the_panel(load_notebook: Open, tmp_path: Path) -> None:
+    """The panel at the start, and folders with models; a file that is none says why."""
+    (tmp_path / "broken.safetensors").write_bytes(b"no header")
+    notebook = load_notebook(CONNECT)
+    page = notebook.page
+    notebook.run()
+    save_settings(page, panelAtStart=True, modelFolders=[str(tmp_path)])
+    try:
+        page.reload()
+        page.wait_for_function("() => window.jupyterapp?.restored")  # and the panel stays open
+        panel = side(page)
+        says(page, "linked")
+        row = panel.locator(".sdw-side-model", has_text="broken")
+        expect(row).to_have_attribute("data-state", "refused")
+        panel.get_by_role("searchbox").fill("broken")
+        expect(panel.locator(".sdw-side-model")).to_have_count(1)
+        row.get_by_role("button").click()
+        dialog = page.locator(".jp-Dialog")
+        expect(dialog).to_contain_text("broken")
+        shot(page, "refused")
+        page.keyboard.press("Escape")
+    finally:
+        save_settings(page)
 
 
 def test_nothing_is_wrong_to_see_or_to_reach(load_notebook: Open) -> None:
