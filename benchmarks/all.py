@@ -29,6 +29,7 @@ BENCHMARKS = (
     "scrubbing",
     "labextension_start",
     "lab_update",
+    "side_panel",
     "first_stages",
     "first_stage_diffusion",
 )
