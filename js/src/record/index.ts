@@ -27,7 +27,7 @@
 export { type Comparison, openComparison } from "./comparison";
 export { type Built, pageOf } from "./page";
 export { type ImageSettings, settingsInImage } from "./png";
-export { type Meta, type OpenOptions, RecordFile, strided, strideFor } from "./record";
+export { type Meta, type OpenOptions, RecordFile } from "./record";
 export { RefusedRecord } from "./refused";
 export type { Settings } from "./settings";
 export { blobSource, bytesSource, type Source, type UrlOptions, urlSource } from "./source";

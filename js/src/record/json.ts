@@ -57,16 +57,7 @@ function firstWrong(data: Uint8Array): number {
 
 const NUMBER = /-?(?:0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?/y;
 const CONSTANTS: Record<string, Json> = { null: null, true: true, false: false };
-const SPELLED: Record<string, string> = {
-  '"': '"',
-  "\\": "\\",
-  "/": "/",
-  b: "\b",
-  f: "\f",
-  n: "\n",
-  r: "\r",
-  t: "\t",
-};
+const ESCAPED = '"\\\\/bfnrt';
 
 class Parser {
   #at = 0;
@@ -213,40 +204,35 @@ class Parser {
   #string(): string {
     const text = this.#text;
     const begin = this.#at;
-    let made = "";
     let at = begin + 1;
-    for (;;) {
-      const from = at;
-      let unit = text.charCodeAt(at);
-      while (unit !== 34 && unit !== 92 && unit > 31) unit = text.charCodeAt(++at);
-      made += text.slice(from, at);
+    let isPlain = true;
+    for (let unit = text.charCodeAt(at); unit !== 34; unit = text.charCodeAt(at)) {
       if (at >= text.length) throw this.#wrong("Unterminated string starting at", begin);
       if (unit <= 31) throw this.#wrong("Invalid control character at", at);
-      if (unit === 34) break;
-      const letter = text[at + 1];
-      if (letter === undefined) throw this.#wrong("Unterminated string starting at", begin);
-      if (letter === "u") {
-        const code = this.#unit(at + 2);
-        made += String.fromCharCode(code);
-        at += 6;
+      if (unit === 92) {
+        isPlain = false;
+        at += this.#escape(at, begin);
       } else {
-        const plain = SPELLED[letter];
-        if (plain === undefined) throw this.#wrong("Invalid \\escape", at);
-        made += plain;
-        at += 2;
+        at++;
       }
     }
     this.#at = at + 1;
-    return made;
+    return isPlain ? text.slice(begin + 1, at) : JSON.parse(text.slice(begin, at + 1));
   }
 
-  /** The four hexadecimal digits from `at` on. */
-  #unit(at: number): number {
-    const digits = this.#text.slice(at, at + 4);
-    if (at + 4 >= this.#text.length || !/^[\da-fA-F]{4}$/.test(digits)) {
-      throw this.#wrong("Invalid \\uXXXX escape", at - 1);
+  /** The length of the escape at `at`, in the string that begins at `begin`. */
+  #escape(at: number, begin: number): number {
+    const letter = this.#text[at + 1];
+    if (letter === undefined) throw this.#wrong("Unterminated string starting at", begin);
+    if (letter !== "u") {
+      if (!ESCAPED.includes(letter)) throw this.#wrong("Invalid \\escape", at);
+      return 2;
     }
-    return Number.parseInt(digits, 16);
+    const digits = this.#text.slice(at + 2, at + 6);
+    if (at + 6 >= this.#text.length || !/^[\da-fA-F]{4}$/.test(digits)) {
+      throw this.#wrong("Invalid \\uXXXX escape", at + 1);
+    }
+    return 6;
   }
 
   // ---------------------------------------------------------------------------- where it is

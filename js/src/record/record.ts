@@ -6,30 +6,21 @@ import { NUMBERED, PANELS } from "../lib/contract";
 import { hostModel, type State } from "../lib/host";
 import { numbered } from "../lib/shared";
 import type { Header } from "../lib/view";
-import { floats, longestSides, nearestEven, needed, pack, type Read, sideWithin } from "./frames";
-import { crossOf, headerOf } from "./header";
-import { checkImage, imageInfo } from "./images";
-import {
-  DIGEST,
-  headerOf as fileHeader,
-  headerEnd,
-  metaOf,
-  type Tensor,
-  tensorsOf,
-} from "./layout";
-import { dumps, type JsonObject } from "./python";
+import { floats, longestSides, needed, pack, type Read, sideWithin } from "./frames";
+import { crossOf } from "./header";
+import { imageInfo } from "./images";
+import type { Tensor } from "./layout";
+import { type Believed, Opening, shownFirst, sizeOf } from "./opening";
+import { dumps } from "./python";
 import { Fault, refusal } from "./refused";
 import { messageOf, picturesOf, recordOf, stateOf } from "./said";
-import { isInfinite, scan } from "./scan";
+import { isInfinite } from "./scan";
 import { type Settings, seedsOf } from "./settings";
-import { keeping, readRanges, type Source } from "./source";
+import { readRanges, type Source } from "./source";
 import type { ModelSource } from "./sources";
-import type { Values } from "./tensors";
-import { picturesOf as pictureNames, type StepInfo, type Unpacked, unpacked } from "./unpacked";
+import { evenly, strided, strideFor } from "./thinning";
+import type { StepInfo, Unpacked } from "./unpacked";
 
-const START = 65_536; // bytes read first: most headers fit
-const WHOLE = 2 * 2 ** 20; // bytes of a file that is read at once
-const IMAGES = 8 * 2 ** 20; // bytes of images that are read before the record is shown
 const STEP = 32 * 2 ** 20; // bytes of a step that are read at once
 const SLOTS = NUMBERED.frame;
 const FRAMES = numbered("frame");
@@ -71,65 +62,6 @@ interface Slot {
   wrong: boolean; // its numbers are; checking the file says so
 }
 
-/** What was read of a file. */
-interface Believed {
-  readonly tensors: ReadonlyMap<string, Tensor>;
-  readonly record: Unpacked;
-}
-
-class Opening {
-  readonly source: Source;
-  header: JsonObject;
-  readonly start: number; // of the tensors
-  readonly digest: number; // its place
-  readonly said: string; // the digest that the file names
-  readonly values: Values = { infinite: new Set(), outside: new Set(), images: new Map() };
-
-  private constructor(source: Source, bytes: Uint8Array, size: number) {
-    this.source = source;
-    const { header, digest } = fileHeader(bytes, size);
-    this.header = header;
-    this.start = bytes.length;
-    this.digest = digest;
-    this.said = String.fromCharCode(...bytes.subarray(digest, digest + DIGEST));
-  }
-
-  static async of(source: Source, signal: AbortSignal): Promise<Opening> {
-    const { size } = source;
-    let start = await source.read(0, Math.min(size, START), signal);
-    const end = headerEnd(start, size);
-    const wanted = size <= WHOLE ? size : end;
-    if (wanted > start.length) {
-      start = joined(start, await source.read(start.length, wanted, signal));
-    }
-    return new Opening(keeping(source, start), start.subarray(0, end), size);
-  }
-
-  /** The record, as far as its tensors' values are known; a `Fault` if it is wrong. */
-  believed(): Believed {
-    const meta = metaOf(this.header);
-    const tensors = tensorsOf(this.header, this.start);
-    return { tensors, record: unpacked(meta, tensors, this.values) };
-  }
-
-  /** Reads the whole file; a `Fault` unless all of it is as it was written. */
-  async verify(pause: () => Promise<void>, signal: AbortSignal, progress?: (read: number) => void) {
-    const tensors = quietly(() => tensorsOf(this.header, this.start)) ?? new Map<string, Tensor>();
-    const options = { signal, pause, ...(progress && { progress }) };
-    const found = await scan(this.source, this.digest, tensors, this.values, options);
-    if (found !== this.said) throw new Fault("it is not what was written (its SHA-256 differs)");
-    for (const name of quietly(() => pictureNames(metaOf(this.header))) ?? []) {
-      const tensor = tensors.get(name);
-      if (tensor?.type !== "U8" || tensor.shape.length !== 1) continue;
-      await pause();
-      const data = await this.source.read(tensor.from, tensor.to, signal);
-      this.values.images.set(name, await checkImage(data).catch((error: unknown) => fault(error)));
-    }
-    this.believed();
-    this.header = new Map(); // all of it was used
-  }
-}
-
 /** An opened record. Its `model` is what `viewer.ts` renders. */
 export class RecordFile {
   readonly name: string;
@@ -149,7 +81,8 @@ export class RecordFile {
   readonly #slots: readonly Slot[];
   readonly #uid = `record-${++opened}`;
   readonly #loaded: Promise<void>;
-  #wake: () => void = () => {};
+  #wake: () => void = () => {}; // goes on with the steps at once
+  #firstDone: () => void = () => {}; // told of each step
   #refused: unknown;
 
   private constructor(
@@ -292,8 +225,6 @@ export class RecordFile {
     return nearest !== undefined && nearest.frame === undefined && !nearest.wrong;
   }
 
-  #firstDone: () => void = () => {};
-
   /** Waits for the first step. */
   async #first() {
     const first = new Promise<void>((resolve) => {
@@ -409,28 +340,6 @@ export class RecordFile {
 
 let opened = 0;
 
-/** What is shown at once: the header, and the images if they are small. */
-async function shownFirst(opening: Opening, signal: AbortSignal) {
-  let believed = opening.believed();
-  const { tensors, record } = believed;
-  const { values, source } = opening;
-  const names = [...record.images];
-  if (record.givenImage) names.push("given_image");
-  if (record.givenMask) names.push("given_mask");
-  const places = names.map((name) => tensors.get(name) as Tensor);
-  const isSmall = places.reduce((sum, one) => sum + sizeOf(one), 0) <= IMAGES;
-  const { factors } = record;
-  const wanted = [...(factors ? [factors] : []), ...(isSmall ? places : [])];
-  const data = await readRanges(source, wanted, signal);
-  const numbers = factors && floats(data.shift() as Uint8Array);
-  if (numbers?.some((one) => !Number.isFinite(one))) values.infinite.add("factors");
-  data.forEach((one, i) => {
-    values.images.set(names[i] as string, quietly(() => imageInfo(one)) ?? fault("it is no PNG"));
-  });
-  if (wanted.length > 0) believed = opening.believed();
-  return { believed, header: headerOf(believed.record, 1, numbers && [...numbers]) };
-}
-
 function metaFor(record: Unpacked): Meta {
   const { settings, steps, versions } = record;
   const given = { image: record.givenImage, mask: record.givenMask, latents: record.givenLatents };
@@ -459,45 +368,6 @@ function panelsOf(record: Unpacked): string[] {
     tokens: record.tokens.every(({ pieces }) => pieces.length === 0),
   };
   return PANELS.filter((name) => !empty[name]);
-}
-
-/** The smallest stride that leaves at most `most` of `count` items, the last one included. */
-export const strideFor = (count: number, most: number) =>
-  Math.max(Math.ceil((count - 1) / (most - 1)), 1);
-
-/** Every `stride`-th item, starting with the first, and the last. */
-export const strided = <T>(items: readonly T[], stride: number) =>
-  items.filter((_, i) => i % stride === 0 || i === items.length - 1);
-
-/** At most `most` (2 or more) of the items, spread evenly; both ends are among them. */
-function evenly<T>(items: readonly T[], most: number): T[] {
-  if (items.length <= most) return [...items];
-  const at = (i: number) => nearestEven((i * (items.length - 1)) / (most - 1));
-  return Array.from({ length: most }, (_, i) => items[at(i)] as T);
-}
-
-const sizeOf = ({ from, to }: Tensor) => to - from;
-
-function joined(one: Uint8Array, other: Uint8Array): Uint8Array {
-  const both = new Uint8Array(one.length + other.length);
-  both.set(one);
-  both.set(other, one.length);
-  return both;
-}
-
-function fault(error: unknown): Fault {
-  if (error instanceof Fault) return error;
-  return new Fault(error instanceof Error ? error.message : String(error));
-}
-
-/** What `make` returns; undefined if it refuses. */
-function quietly<T>(make: () => T): T | undefined {
-  try {
-    return make();
-  } catch (error) {
-    if (error instanceof Fault) return undefined;
-    throw error;
-  }
 }
 
 /** Lets the page do what waits. */

@@ -2,7 +2,7 @@
 
 import { expect, test } from "vitest";
 import { unzipped } from "../../test/records";
-import refused from "../../test/refused.json";
+import refused from "../../test/refused.json?raw";
 import { bytesSource, openRecord, RefusedRecord } from "./index";
 
 interface Case {
@@ -12,7 +12,7 @@ interface Case {
   notices?: string[]; // what it says about a file that it takes
 }
 
-const { files, cases }: { files: string; cases: Case[] } = refused;
+const { files, cases } = JSON.parse(refused) as { files: string; cases: Case[] };
 
 /** The verdict on a file once all of it was checked. */
 async function verdict(data: Uint8Array): Promise<Pick<Case, "said" | "notices">> {
