@@ -1,18 +1,18 @@
 // Runs side by side, locked to one step and one word.
 
 import type { Initialize, Render } from "@anywidget/types";
-import { choice, symbol } from "./lib/controls";
 import { h, vary, write } from "./lib/dom";
 import { imageAt, isSpecial, occurrences, sameWord } from "./lib/heat";
 import { keepKeys } from "./lib/keys";
 import { type Column, type Model, type Traces, traces } from "./lib/traces";
-import type { ImageHeader, Panel, Selection, View, What } from "./lib/view";
+import type { ImageHeader, Panel, View, What } from "./lib/view";
 import { level } from "./lib/words";
 import { controls, heatOverlay, promptParts, shownWord, unrecordedWords } from "./panels/attention";
 import { chips, type Part, specialParts } from "./panels/chips";
 import { difference } from "./panels/difference";
 import { screen } from "./panels/screen";
 import { stepWords, transport } from "./panels/transport";
+import { viewChoice } from "./panels/views";
 import "./compare.css";
 
 interface Said {
@@ -125,15 +125,8 @@ function figure(column: Column, all: Traces): Panel {
 
 /** The buttons for what all images show. */
 function looks(view: View): Panel {
-  const views = choice<Selection["view"]>(
-    "What the images show",
-    [
-      { value: "noisy", label: ["noisy ", symbol("x", "t")] },
-      { value: "clean", label: ["clean so far ", symbol("x", "0")] },
-      { value: "change", label: ["change ", symbol("Δx", "0")] },
-      { value: "picture", label: ["image"] },
-    ],
-    (value) => view.select(value === "picture" ? { view: value, step: -1 } : { view: value }),
+  const views = viewChoice("What the images show", (value) =>
+    view.select(value === "picture" ? { view: value, step: -1 } : { view: value }),
   );
   return {
     element: views.element,

@@ -38,6 +38,9 @@ const MOST_NUMBERS = 8 << 20; // kept for all reels together: 32 MB
 
 export const isSpecial = (word: string) => (SPECIAL as readonly string[]).includes(word);
 
+/** A word, or the name of a special token without its brackets. */
+export const plain = (word: string) => (isSpecial(word) ? word.slice(1, -1) : word);
+
 /** Compares words without regard to case, as the kernel does. */
 export const sameWord = (one: string, other: string) => one.toLowerCase() === other.toLowerCase();
 

@@ -3,12 +3,13 @@
 import type { AnyModel, Initialize } from "@anywidget/types";
 import { bytes } from "./bytes";
 import { RUN_STATES } from "./contract";
+import { type Header, readHeader } from "./header";
 import { LOST } from "./kernel";
 import { Player } from "./player";
 import { type Frame, joined, nearest, type Packed, unpack } from "./reel";
 import { numbered, one, oneForEach, Shared } from "./shared";
 import { isActive, type Picture, type RunState, type Shape, type Show } from "./show";
-import { type Header, type Reel, readHeader, type Selection } from "./view";
+import type { Reel, Selection } from "./view";
 
 // The second part holds what only the panels need, if the kernel sends it separately.
 const TRAITS = [...numbered("frame"), ...numbered("more")];

@@ -1,10 +1,12 @@
 // What the views of Compare share: several finished runs, locked to one step and one word.
 
 import type { AnyModel } from "@anywidget/types";
+import { changes } from "./changes";
+import { readHeader } from "./header";
 import { reelOf, unfilm } from "./reel";
 import { numbered, oneForEach, Shared } from "./shared";
 import type { Picture, Show } from "./show";
-import { type Hover, type Reel, readHeader, type Selection, type What } from "./view";
+import type { Hover, Reel, Selection, What } from "./view";
 
 const FILMS = numbered("film");
 
@@ -63,7 +65,7 @@ export class Traces extends Shared implements Show {
   readonly message = "";
   readonly own = true;
   columns: Column[] = [];
-  #read: unknown[] = []; // the trait values that the columns were read from
+  readonly #isNew = changes();
 
   constructor(model: AnyModel) {
     super(model);
@@ -88,8 +90,7 @@ export class Traces extends Shared implements Show {
   protected override read(): boolean {
     const films = FILMS.map((name) => this.get(name));
     const now = [this.get("headers"), this.get("labels"), this.get("pictures"), ...films];
-    if (now.every((value, i) => value === this.#read[i])) return false;
-    this.#read = now;
+    if (!this.#isNew(...now)) return false;
     const list = (value: unknown) => (Array.isArray(value) ? (value as unknown[]) : []);
     const headers = list(now[0]).slice(0, FILMS.length).map(readHeader);
     this.columns = headers.map((each, i) => {

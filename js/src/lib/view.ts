@@ -1,65 +1,13 @@
 // What every panel of a viewer gets: the data so far and the selection. A panel is a function
 // (view: View) => Panel and asks the kernel for nothing.
 
-import { AGAINST, HEADER_VERSION, LIMITS, PLACES } from "./contract";
-import { clamp, isNumber, isWhole, times } from "./numbers";
+import type { Header } from "./header";
+import { clamp, times } from "./numbers";
 import type { Frame } from "./reel";
 import type { Selection } from "./selection";
 
+export type { Header, ImageHeader } from "./header";
 export type { Selection } from "./selection";
-
-/** The header of a run: everything except its steps. `readHeader` checks it. */
-export interface Header {
-  v: typeof HEADER_VERSION;
-  run: number; // a new number for every run shown
-  saved?: boolean; // the traits hold smaller frames than the original ones
-  model: string;
-  task: string;
-  sampler: string;
-  schedule: string;
-  steps: number; // expected
-  guidance_scale: number;
-  guidance_rescale?: number; // above 0, the guided latents are not linear in the two halves
-  guided: boolean;
-  width: number; // of an image, in pixels
-  height: number;
-  factors: [number, number, number][]; // [C + 1]: one row a channel, then the constant; RGB in [-1, 1]
-  sigmas: number[]; // [steps + 1], or [] if only the frames have them
-  schedule_sigmas: number[]; // of the training schedule, thinned, in the order of t; may be []
-  layers: Layer[]; // [] if attention is not recorded
-  recipe: Recipe;
-  pictures: ImageHeader[]; // one for each image of the batch; [] without a prompt
-}
-
-export interface Layer {
-  name: string;
-  label: string; // short: "down 1"
-  place: (typeof PLACES)[number];
-}
-
-/** Which layers and steps a heat map averages unless something narrower is chosen. */
-export interface Recipe {
-  layers: number[];
-  steps: [number, number]; // half-open interval of (index + 0.5) / steps
-  against: (typeof AGAINST)[number];
-}
-
-export interface ImageHeader {
-  prompt: string;
-  negative_prompt: string;
-  seed: number;
-  slots: number; // of the text encoder: 77
-  cut: string; // the part that did not fit; "" if all did
-  pieces: string[]; // piece i is token i + 1; 0 is the start, pieces.length + 1 the end, then padding
-  words: Word[];
-}
-
-export interface Word {
-  text: string;
-  tokens: number[]; // columns of the attention
-  start: number; // in the prompt, counted in code points
-  end: number;
-}
 
 /** Where the pointer is, in this page only. */
 export interface Hover {
@@ -132,64 +80,4 @@ export function showStep(view: View, wanted: number) {
   if (found === undefined) return;
   const step = found === all.at(-1) ? -1 : found;
   if (step !== view.selection.step) view.select({ step });
-}
-
-type Record_ = Record<string, unknown>;
-
-const isRecord = (value: unknown): value is Record_ =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-const isText = (value: unknown): value is string =>
-  typeof value === "string" && value.length <= LIMITS.text;
-const isCount = (most: number) => (value: unknown) => isWhole(value, most, 0);
-const isList = <T>(value: unknown, each: (one: unknown) => unknown, most: number = LIMITS.tokens) =>
-  Array.isArray(value) && value.length <= most && (value as T[]).every((one) => each(one));
-
-const isOneOf = (known: readonly unknown[]) => (value: unknown) => known.includes(value);
-
-const isLayer = (value: unknown) =>
-  isRecord(value) && isText(value.name) && isText(value.label) && isOneOf(PLACES)(value.place);
-
-const isRecipe = (value: unknown, layers: number) =>
-  isRecord(value) &&
-  isList(value.layers, isCount(layers - 1)) &&
-  isList(value.steps, isNumber) &&
-  (value.steps as number[]).length === 2 &&
-  isOneOf(AGAINST)(value.against);
-
-const isWord = (value: unknown) =>
-  isRecord(value) &&
-  isText(value.text) &&
-  isList(value.tokens, isCount(LIMITS.tokens)) &&
-  isNumber(value.start) &&
-  isNumber(value.end);
-
-const isPicture = (value: unknown) =>
-  isRecord(value) &&
-  isText(value.prompt) &&
-  isText(value.negative_prompt) &&
-  isNumber(value.seed) &&
-  isCount(LIMITS.tokens)(value.slots) &&
-  isText(value.cut) &&
-  isList(value.pieces, isText) &&
-  isList(value.words, isWord);
-
-const isColour = (value: unknown) => isList(value, isNumber) && (value as number[]).length === 3;
-
-/** The header in a trait's value; undefined if it is not valid, since it may come from a file. */
-export function readHeader(value: unknown): Header | undefined {
-  if (!isRecord(value) || value.v !== HEADER_VERSION || !isNumber(value.run)) return undefined;
-  const texts = ["model", "task", "sampler", "schedule"].every((name) => isText(value[name]));
-  const sizes = ["width", "height", "steps"].every((name) => isCount(LIMITS.pixels)(value[name]));
-  const right =
-    texts &&
-    sizes &&
-    isNumber(value.guidance_scale) &&
-    typeof value.guided === "boolean" &&
-    isList(value.factors, isColour) &&
-    isList(value.sigmas, isNumber) &&
-    isList(value.schedule_sigmas, isNumber) &&
-    isList(value.layers, isLayer, LIMITS.layers) &&
-    isRecipe(value.recipe, (value.layers as unknown[]).length) &&
-    isList(value.pictures, isPicture, LIMITS.batch);
-  return right ? (value as unknown as Header) : undefined;
 }

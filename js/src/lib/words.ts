@@ -17,6 +17,10 @@ export function level(sigma: number): string {
   return sigma < 100 ? sigma.toFixed(2) : sigma.toFixed(0);
 }
 
+/** A share as a number of percent, with a decimal below 10. */
+export const percent = (share: number) =>
+  (100 * share).toFixed(share >= 0.0005 && share < 0.0995 ? 1 : 0);
+
 /** A number of any size in three digits; "–" if it is none. */
 export function amount(value: unknown): string {
   if (typeof value !== "number" || !Number.isFinite(value)) return "–";

@@ -1,6 +1,8 @@
 // Attention: a word's map over the image, the words to choose from, the words at a spot.
 
+import { changes } from "../lib/changes";
 import { type Colormap, coloured, colours } from "../lib/colours";
+import { SPECIAL } from "../lib/contract";
 import { choice } from "../lib/controls";
 import { aria, h, on, vary, write } from "../lib/dom";
 import {
@@ -11,15 +13,19 @@ import {
   heat,
   imageAt,
   isShare,
+  plain,
   ranking,
   sameWord,
   scaled,
 } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
+import { paint, wipe } from "../lib/latents";
 import { clamp, times } from "../lib/numbers";
 import type { Header, ImageHeader, Panel, Selection, View, What } from "../lib/view";
+import { percent } from "../lib/words";
 import { chips, type Part, specialParts } from "./chips";
 import { matrix } from "./matrix";
+import { setShape, shapeOf } from "./screen";
 import "../attention.css";
 
 const LEVEL = 0.5; // of a contour: half-way from the smallest to the largest value
@@ -48,26 +54,17 @@ interface WordMap {
 
 /** Draws a map in colours, from its smallest to its largest value; without one, nothing. */
 function paintMap(canvas: HTMLCanvasElement, map: WordMap | undefined, colormap: Colormap) {
-  const context = canvas.getContext("2d");
-  if (map === undefined) {
-    context?.clearRect(0, 0, canvas.width, canvas.height);
-    return;
-  }
+  if (map === undefined) return wipe(canvas);
   const { values, width, height } = map;
-  if (canvas.width !== width) canvas.width = width;
-  if (canvas.height !== height) canvas.height = height;
-  context?.putImageData(new ImageData(coloured(scaled(values), colormap), width, height), 0, 0);
+  paint(canvas, { pixels: coloured(scaled(values), colormap), w: width, h: height });
 }
 
 /** Draws a line around values above half, light on dark so that it is visible on any image. */
 function paintContour(canvas: HTMLCanvasElement, map: WordMap | undefined) {
-  const context = canvas.getContext("2d");
-  if (map === undefined) {
-    context?.clearRect(0, 0, canvas.width, canvas.height);
-    return;
-  }
+  if (map === undefined) return wipe(canvas);
   canvas.width = map.width * FINER; // which also empties it
   canvas.height = map.height * FINER;
+  const context = canvas.getContext("2d");
   if (context === null) return;
   const lines = contour(scaled(map.values), map.width, map.height, LEVEL);
   context.beginPath();
@@ -97,7 +94,7 @@ export function heatOverlay(view: View): Panel {
   const line = h("canvas", "sdw-heat-line");
   const spot = h("div", "sdw-heat-spot");
   const element = h("div", "sdw-heat", map, line, spot);
-  let drawn: unknown[] = [];
+  const isNew = changes();
 
   on(element, "keydown", (event) => {
     const by = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
@@ -133,9 +130,7 @@ export function heatOverlay(view: View): Panel {
       spot.style.top = `${100 * hover.cell.y}%`;
     }
 
-    const now = [found?.values, selection.colormap, selection.contour];
-    if (now.every((one, i) => one === drawn[i]) && drawn.length > 0) return;
-    drawn = now;
+    if (!isNew(found?.values, selection.colormap, selection.contour)) return;
     paintMap(map, found, selection.colormap);
     paintContour(line, selection.contour ? found : undefined);
   };
@@ -239,11 +234,6 @@ function saidOf({ reel, selection }: View): string {
 const wholeOf = (header: Header | undefined) =>
   isShare(header) ? "the attention to words" : "all attention";
 
-const percent = (share: number) => {
-  const of = 100 * share;
-  return of >= 0.05 && of < 9.95 ? of.toFixed(1) : of.toFixed(0);
-};
-
 function rangeWords([least, most]: readonly [number, number]): string {
   if (most > 0 && most < 0.0005) return "under 0.1 %";
   const [from, to] = [percent(least), percent(most)];
@@ -264,19 +254,16 @@ function figure(hint: string) {
     h("figcaption", {}, word, range),
     bar,
   );
-  let drawn: unknown[] = [];
+  const isNew = changes();
   return {
     element,
     update(view: View, name: string) {
       const { colormap } = view.selection;
       const map = mapOf(view, name);
-      const { header } = view.reel;
-      if (header) vary(element, "map-shape", shape(header));
-      const now = [map?.values, name, colormap];
-      if (drawn.length > 0 && now.every((one, i) => one === drawn[i])) return;
-      drawn = now;
+      setShape(element, shapeOf(view), "map-shape");
+      if (!isNew(map?.values, name, colormap)) return;
       element.dataset.word = map ? name : "";
-      write(word, map ? name.replace(/^<(.*)>$/, "$1") : "");
+      write(word, map ? plain(name) : "");
       aria(canvas, "label", map ? `heat map of ${name}` : "no heat map");
       write(range, map ? rangeWords(extent(map.values)) : "");
       paintMap(canvas, map, colormap);
@@ -284,8 +271,6 @@ function figure(hint: string) {
     },
   };
 }
-
-const shape = ({ width, height }: Header) => `${Math.max(width, 1)} / ${Math.max(height, 1)}`;
 
 function stops(colormap: Colormap): string {
   const table = colours(colormap);
@@ -378,7 +363,7 @@ export function controls(view: View) {
 /** A menu for the second word, for those who do not know the shortcut. */
 function compareSelect(view: View) {
   const select = h("select", "sdw-select");
-  let filled = "";
+  const isNew = changes();
   on(select, "change", () => {
     const word = select.value;
     // Without a pinned word, the chosen one becomes it.
@@ -388,12 +373,11 @@ function compareSelect(view: View) {
     element: h("label", "sdw-field sdw-compare-with", "compare with", select),
     update(picture: ImageHeader | undefined) {
       const texts = new Map(picture?.words.map(({ text }) => [text.toLowerCase(), text]));
-      const words = [...texts.values(), "<start>", "<end>", "<padding>"];
-      if (filled !== words.join("\n")) {
-        filled = words.join("\n");
+      const words = [...texts.values(), ...SPECIAL];
+      if (isNew(...words)) {
         select.replaceChildren(
           h("option", { value: "" }, "–"),
-          ...words.map((word) => h("option", { value: word }, word.replace(/^<(.*)>$/, "$1"))),
+          ...words.map((word) => h("option", { value: word }, plain(word))),
         );
       }
       const { other } = view.selection;

@@ -1,5 +1,6 @@
 // The inside of one step: noisy and clean latents, both halves of guidance, channels, the schedule.
 
+import { changes } from "../lib/changes";
 import { symbol } from "../lib/controls";
 import { aria, h, on, vary, write } from "../lib/dom";
 import { roving } from "../lib/keys";
@@ -8,6 +9,7 @@ import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import { guidanceOf, imageOf, type Panel, type View, type What } from "../lib/view";
 import { schedule } from "./schedule";
+import { setShape, shapeOf } from "./screen";
 
 const MOST_GUIDANCE = 20;
 
@@ -71,7 +73,7 @@ export function denoising(view: View): Panel {
   const guidance = guidanceRow(view);
   const noise = schedule(view);
   let chosen = 1; // the clean ones
-  let drawn: unknown[] = []; // the values that were drawn last
+  const isNew = changes();
 
   thumbs.forEach(({ button }, i) => {
     on(button, "click", () => {
@@ -97,10 +99,8 @@ export function denoising(view: View): Panel {
     const which = imageOf(view);
     const negative = (reel.header?.pictures[which]?.negative_prompt ?? "") !== "";
     // Another word or opacity changes nothing here.
-    const now = [reel.version, frame, which, guidanceOf(view), chosen];
-    if (drawn.length > 0 && now.every((value, i) => value === drawn[i])) return;
-    drawn = now;
-    vary(element, "cell", shape(frame, view));
+    if (!isNew(reel.version, frame, which, guidanceOf(view), chosen)) return;
+    setShape(element, shapeOf(view), "cell");
     CELLS.forEach((cell, i) => {
       const { button, canvas, words } = thumbs[i] as Thumb;
       const latents = frame && cell.latents(frame, view);
@@ -123,12 +123,6 @@ export function denoising(view: View): Panel {
   };
   update("data");
   return { element, update };
-}
-
-function shape(frame: Frame | undefined, view: View): string {
-  const { header } = view.reel;
-  if (header?.width && header.height) return `${header.width} / ${header.height}`;
-  return frame ? `${frame.size[3]} / ${frame.size[2]}` : "1";
 }
 
 interface Thumb {

@@ -1,11 +1,12 @@
 // Step by layer: where and when the network attended to the pinned word. Each cell opens its map.
 
 import { aria, h, on, vary, write } from "../lib/dom";
-import { columns, glance, imageAt, isSpecial } from "../lib/heat";
+import { columns, glance, imageAt, plain } from "../lib/heat";
 import { isShortcut } from "../lib/keys";
 import { clamp, times } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import type { Header, Panel, View, What } from "../lib/view";
+import { percent } from "../lib/words";
 import "../attention.css";
 
 const MOST_COLUMNS = 64; // the most frames of a reel
@@ -19,8 +20,6 @@ interface Cell {
   frame: Frame | undefined; // the source of `value`
   value: Glance | undefined;
 }
-
-const percent = (share: number) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
 let made = 0; // grids, whose cells have ids
 
@@ -190,7 +189,7 @@ export function matrix(view: View): Panel {
     vary(cell, "peak", (value?.peak ?? 0).toFixed(4));
     cell.toggleAttribute("data-value", value !== undefined);
     const step = frame ? `step ${frame.index}` : "no step yet";
-    const words = value ? `: ${percent(value.peak)}` : "";
+    const words = value ? `: ${percent(value.peak)}\u00a0%` : "";
     aria(cell, "label", `${label}, ${step}${words}`);
   };
 
@@ -199,12 +198,12 @@ export function matrix(view: View): Panel {
     const cell = place && rows[place[0]]?.cells[place[1]];
     const label = place && view.reel.header?.layers[place[0]]?.label;
     if (cell?.frame === undefined || cell.value === undefined) {
-      write(read, most > 0 ? `${MEANING}: at most ${percent(most)}.` : `${MEANING}.`);
+      write(read, most > 0 ? `${MEANING}: at most ${percent(most)}\u00a0%.` : `${MEANING}.`);
     } else {
       const { peak, mean } = cell.value;
       const here = `${label}, step ${cell.frame.index}`;
-      const all = `${percent(mean)} over the whole image`;
-      write(read, `${here}: ${percent(peak)} in its strongest tenth, ${all}.`);
+      const all = `${percent(mean)}\u00a0% over the whole image`;
+      write(read, `${here}: ${percent(peak)}\u00a0% in its strongest tenth, ${all}.`);
     }
   };
 
@@ -232,13 +231,12 @@ export function matrix(view: View): Panel {
     if (what === "hover") return;
     const { header } = view.reel;
     const { word } = view.selection;
-    const named = isSpecial(word) ? word.slice(1, -1) : word;
     const waiting = header === undefined || header.layers.length === 0;
     write(
       hint,
       waiting ? "Steps and layers appear here" : word === "" ? "Click a word to fill this" : "",
     );
-    aria(grid, "label", word ? `${NAME}: ${named}, step by layer` : NAME);
+    aria(grid, "label", word ? `${NAME}: ${plain(word)}, step by layer` : NAME);
     element.dataset.word = word;
     element.dataset.waiting = String(waiting);
     if (header === undefined) return;

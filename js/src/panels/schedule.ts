@@ -1,7 +1,7 @@
 // The noise schedule: how much noise is left at each step, on three scales.
 
 import { choice, symbol } from "../lib/controls";
-import { aria, h, on, svg } from "../lib/dom";
+import { aria, h, on, svg, write } from "../lib/dom";
 import { clamp } from "../lib/numbers";
 import { type Panel, showStep, type View, type What } from "../lib/view";
 import { level } from "../lib/words";
@@ -122,14 +122,6 @@ export function schedule(view: View): Panel {
     const all = [...levels.map(([, sigma]) => sigma), ...training];
     lines.show(line);
     element.dataset.line = line;
-    if (all.length === 0) {
-      for (const one of [trained, path]) one.setAttribute("points", "");
-      dots.setAttribute("d", "");
-      for (const one of [high, middle, low, first, last, now]) one.textContent = "";
-      for (const one of [cursor, spot]) one.setAttribute("visibility", "hidden");
-      aria(drawing, "label", "no noise levels yet");
-      return;
-    }
     const values = all.map(scale.value);
     const range: [number, number] =
       line === "alpha" ? [0, 1] : [Math.min(...values), Math.max(...values)];
@@ -151,23 +143,23 @@ export function schedule(view: View): Panel {
     );
     // Lines of no length show as dots: the round ends of their strokes, which do not scale.
     dots.setAttribute("d", points.map(([cx, cy]) => `M${cx},${cy}h0`).join(""));
-    high.textContent = scale.text(range[1]);
-    middle.textContent = scale.text(scale.middle(range));
-    low.textContent = scale.text(range[0]);
-    first.textContent = "0";
-    last.textContent = String(end);
+    const ticks = [range[1], scale.middle(range), range[0]]
+      .map(scale.text)
+      .concat("0", String(end));
+    [high, middle, low, first, last].forEach((each, i) => {
+      write(each, all.length > 0 ? (ticks[i] as string) : "");
+    });
 
     const frame = reel.at(selection.step);
     const seen = frame !== undefined && frame.sigma > 0;
     for (const one of [cursor, spot]) one.setAttribute("visibility", seen ? "visible" : "hidden");
-    now.textContent = "";
+    write(now, seen ? scale.text(scale.value(frame.sigma)) : "");
+    aria(drawing, "label", seen ? `step ${frame.index}: ${now.textContent}` : "no noise level yet");
     if (!seen) return;
     const at = String(x(frame.index / end));
     cursor.setAttribute("x1", at);
     cursor.setAttribute("x2", at);
     spot.setAttribute("d", `M${at},${y(frame.sigma)}h0`);
-    now.textContent = scale.text(scale.value(frame.sigma));
-    aria(drawing, "label", `step ${frame.index}: ${now.textContent}`);
   };
 
   const update = (what: What) => {

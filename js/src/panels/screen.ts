@@ -1,12 +1,21 @@
 // The image of a run at one step, with a heat map over it and the pointer's position.
 
 import { addressOf } from "../lib/bytes";
+import { changes } from "../lib/changes";
 import { aria, h, on, vary } from "../lib/dom";
 import { change, clean, columnsFor, type Plane, paintGrid, preview, wipe } from "../lib/latents";
 import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
 import type { Picture, Shape, Show } from "../lib/show";
-import { allImages, guidanceOf, imageOf, type Panel, type Selection, type What } from "../lib/view";
+import {
+  allImages,
+  guidanceOf,
+  imageOf,
+  type Panel,
+  type Selection,
+  type View,
+  type What,
+} from "../lib/view";
 import { stepWords } from "./transport";
 
 export type ViewName = Selection["view"];
@@ -122,7 +131,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
 function finalImages() {
   const element = h("div", "sdw-v-finals");
   const urls: string[] = [];
-  let shown: unknown[] = [];
+  const isNew = changes();
   const remove = () => {
     for (const url of urls.splice(0)) URL.revokeObjectURL(url);
   };
@@ -134,11 +143,9 @@ function finalImages() {
       visible: boolean,
       promptOf: (i: number) => string | undefined,
     ) {
-      const now = pictures.map(({ data }) => data);
-      if (now.length !== shown.length || now.some((data, i) => data !== shown[i])) {
+      if (isNew(...pictures.map(({ data }) => data))) {
         remove();
-        shown = now;
-        vary(element, "columns", columnsFor(now.length));
+        vary(element, "columns", columnsFor(pictures.length));
         element.replaceChildren(
           ...pictures.map(({ data, type }) => {
             urls.push(addressOf(data, type));
@@ -192,7 +199,7 @@ function paintFrame(
 }
 
 /** Width and height of an image of this run. */
-export function shapeOf({ shape, reel }: Show): Shape {
+export function shapeOf({ shape, reel }: View & Pick<Show, "shape">): Shape {
   if (shape) return shape;
   const { header, frames } = reel;
   if (header?.width && header.height) return [header.width, header.height];
@@ -201,8 +208,8 @@ export function shapeOf({ shape, reel }: Show): Shape {
 }
 
 /** Sets the shape of what lies in the element; CSS makes it as large as fits. */
-export function setShape(element: HTMLElement, [width, height]: Shape) {
-  vary(element, "shape", `${width} / ${height}`);
+export function setShape(element: HTMLElement, [width, height]: Shape, name = "shape") {
+  vary(element, name, `${width} / ${height}`);
 }
 
 /** Marks the root of a view with the state of its run, and with `more`, for styles and tests. */

@@ -1,7 +1,7 @@
 // The slots of the text encoder: the prompt's tokens, and the text that did not fit.
 
 import { aria, h, write } from "../lib/dom";
-import { imageAt } from "../lib/heat";
+import { imageAt, plain } from "../lib/heat";
 import { times } from "../lib/numbers";
 import type { ImageHeader, Panel, View, What } from "../lib/view";
 import { TITLES, wordButton, wordRow } from "./chips";
@@ -89,7 +89,7 @@ function group({ word, slots, kind }: Group): HTMLElement {
 function nameOf(word: string, slots: Slot[]): string {
   const [first, last] = [slots[0]?.token, slots.at(-1)?.token];
   const where = first === last ? `slot ${first}` : `slots ${first} to ${last}`;
-  return `${word.replace(/^<(.*)>$/, "$1")}, ${where}`;
+  return `${plain(word)}, ${where}`;
 }
 
 /** "12 of 75 tokens": the start and the end always take two slots. */

@@ -6,20 +6,22 @@ import type { Show } from "../lib/show";
 import { batchOf, imageOf, type Panel } from "../lib/view";
 import { onStage, type ViewName } from "./screen";
 
-export function views(view: Show): Panel {
-  const names = choice<ViewName>(
-    "What the image shows",
+/** Buttons for what an image shows. */
+export const viewChoice = (label: string, pick: (name: ViewName) => void) =>
+  choice<ViewName>(
+    label,
     [
       { value: "noisy", label: ["noisy ", symbol("x", "t")] },
       { value: "clean", label: ["clean so far ", symbol("x", "0")] },
       { value: "change", label: ["change ", symbol("Δx", "0")] },
       { value: "picture", label: ["image"], title: "The last step's latents, decoded" },
     ],
-    (value) => {
-      view.select(
-        value === "picture" ? { view: value, step: -1, guidance: null } : { view: value },
-      );
-    },
+    pick,
+  );
+
+export function views(view: Show): Panel {
+  const names = viewChoice("What the image shows", (value) =>
+    view.select(value === "picture" ? { view: value, step: -1, guidance: null } : { view: value }),
   );
   const pager = pages(view);
   return {

@@ -1,8 +1,8 @@
 // The header of a run for the page, out of a record (trace/reel.py, trace/recipe.py).
 
 import { DEFAULT_RECIPE, HEADER_VERSION, type PLACES, SD1_PREVIEW } from "../lib/contract";
+import type { Header, Layer, Recipe } from "../lib/header";
 import { times } from "../lib/numbers";
-import type { Header, Layer, Recipe } from "../lib/view";
 import { each, seedsOf } from "./settings";
 import type { Grid } from "./tensors";
 import { wordsOf } from "./tokens";
