@@ -47,7 +47,7 @@ def test_panel_studio_and_record_side_by_side(
     run.save(server.root / folder / "dog.sdtrace")
 
     page = context.new_page()
-    page.set_viewport_size({"width": 1560, "height": 960})
+    page.set_viewport_size({"width": 1600, "height": 940})
     page.set_default_timeout(WAIT * 1000)
     workspace = f"{server.url}/lab/workspaces/{folder}"  # kept, unlike the tests' own
     page.goto(f"{workspace}?token={server.token}", timeout=START * 1000)
