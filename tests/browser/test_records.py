@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ class Desk:
         self.page.evaluate("""async () => {
             for (const widget of [...jupyterapp.shell.widgets('main')]) {
                 await new Promise((next) => setTimeout(next, 50));
-                widget.close();
+                widget.dispose();
             }
         }""")
 
@@ -484,6 +485,61 @@ def test_the_cell_that_makes_it_again_goes_where_it_is_said(desk: Desk, cat: Tra
     assert desk.page.evaluate(counts) == [None, None]  # nothing was run
 
 
+def test_it_is_exported_as_the_page_that_python_writes(
+    desk: Desk, cat: Trace, tmp_path: Path, context: BrowserContext
+) -> None:
+    desk.open(desk.put("cat.sdtrace", cat))
+    view = desk.front("cat.sdtrace")
+    expect(view.locator(".sdw-viewer")).to_have_attribute("data-frames", "6")
+    with desk.page.expect_download() as download:
+        desk.button(view, "Export page").click()
+    assert download.value.suggested_filename == "cat.html"
+    file = tmp_path / "cat.html"
+    download.value.save_as(file)
+    context.set_offline(True)
+    exported = context.new_page()
+    problems: list[str] = []
+    exported.on("pageerror", lambda error: problems.append(str(error)))
+    exported.goto(file.as_uri())
+    viewer = exported.locator("main#sdw .sdw-viewer")
+    expect(viewer).to_have_attribute("data-frames", "6")
+    expect(exported.locator("h1")).to_have_text("a cat and a dog")
+    assert problems == []
+
+
+# ---------------------------------------------------------------------------------------- images
+
+
+def test_an_image_shows_what_made_it(desk: Desk, cat: Trace, tmp_path: Path) -> None:
+    made = cat.save_image(tmp_path / "made.png").read_bytes()
+    cat.image.save(tmp_path / "plain.png")
+    path = desk.put("made.png", made)
+    desk.put("plain.png", (tmp_path / "plain.png").read_bytes())
+    assert (
+        desk.page.evaluate("() => jupyterapp.docRegistry.defaultWidgetFactory('a.png').name")
+        == "Image"
+    )
+    desk.browse()
+    desk.item("made.png").click(button="right")
+    desk.page.locator(".lm-Menu-item", has_text="Open With").hover()
+    desk.page.locator(".lm-Menu-item", has_text="Diffusion Settings").click()
+    view = desk.front("made.png")
+    expect(view.locator("img")).to_have_js_property("naturalWidth", cat.image.width)
+    expect(view.locator("dl")).to_contain_text("a cat and a dog")
+    desk.button(view, "Make again…").click()
+    dialog = desk.page.locator(".jp-Dialog")
+    expect(dialog.locator("pre")).to_contain_text("a cat and a dog")
+    dialog.get_by_role("button", name="Cancel").click()
+    assert contents_of(path, desk.asked) == []
+
+    desk.open(f"{desk.folder}/plain.png", "Diffusion settings")
+    view = desk.front("plain.png")
+    expect(view.locator("img")).to_be_visible()
+    expect(view).to_contain_text("no settings")
+    expect(desk.button(view, "Make again…")).to_be_disabled()
+    assert desk.started() == []
+
+
 # ----------------------------------------------------------------------------- layout, and looks
 
 
@@ -524,7 +580,7 @@ def test_a_reload_brings_them_back_as_they_were(
 
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
-def test_everybody_can_use_it(desk: Desk, cat: Trace, theme: str) -> None:
+def test_everybody_can_use_it(desk: Desk, cat: Trace, tmp_path: Path, theme: str) -> None:
     themed = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
     desk.open(desk.put("cat.sdtrace", cat))
     view = desk.front("cat.sdtrace")
@@ -539,6 +595,9 @@ def test_everybody_can_use_it(desk: Desk, cat: Trace, theme: str) -> None:
         found = violations(view)  # without the toolbar, whose buttons are JupyterLab's
         desk.open(desk.put("empty.sdtrace", b""))
         found += violations(desk.front("empty.sdtrace"))
+        path = desk.put("image.png", cat.save_image(tmp_path / "i.png").read_bytes())
+        desk.open(path, "Diffusion settings")
+        found += violations(desk.front("image.png"))
         assert found == []
     finally:
         desk.page.evaluate(themed, "JupyterLab Light")

@@ -7,6 +7,7 @@ import { kernels } from "./kernels";
 import { panel } from "./panel";
 import { preferences } from "./preferences";
 import { records } from "./records";
+import { settingsOfImages } from "./settings_of_images";
 import { status } from "./status";
 
 const plugins: JupyterFrontEndPlugin<unknown>[] = [
@@ -16,6 +17,7 @@ const plugins: JupyterFrontEndPlugin<unknown>[] = [
   panel,
   status,
   records,
+  settingsOfImages,
   drops,
 ];
 

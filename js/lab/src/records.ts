@@ -15,7 +15,13 @@ import { IDocumentManager } from "@jupyterlab/docmanager";
 import type { DocumentRegistry } from "@jupyterlab/docregistry";
 import { INotebookTracker } from "@jupyterlab/notebook";
 import { ITranslator } from "@jupyterlab/translation";
-import { type LabIcon, refreshIcon, runIcon, tableRowsIcon } from "@jupyterlab/ui-components";
+import {
+  downloadIcon,
+  type LabIcon,
+  refreshIcon,
+  runIcon,
+  tableRowsIcon,
+} from "@jupyterlab/ui-components";
 import type { ReadonlyPartialJSONObject } from "@lumino/coreutils";
 import type { Selection } from "../../src/lib/selection";
 import * as actions from "./documents/actions";
@@ -84,6 +90,13 @@ export const records: JupyterFrontEndPlugin<IRecords> = {
         short: trans.__("Make again…"),
         icon: runIcon,
         act: actions.makeAgain,
+      },
+      {
+        command: COMMANDS.export,
+        label: trans.__("Export Recorded Run as a Page"),
+        short: trans.__("Export page"),
+        icon: downloadIcon,
+        act: actions.exportPage,
       },
       {
         command: COMMANDS.about,

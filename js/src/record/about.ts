@@ -6,6 +6,23 @@ import { each, type Settings, seedsOf } from "./settings";
 import type { ModelSource } from "./sources";
 import type { Unpacked } from "./unpacked";
 
+/** What `about` reads of a record, which an image's file also says. */
+export type Told = Pick<
+  Unpacked,
+  | "settings"
+  | "task"
+  | "model"
+  | "expected"
+  | "complete"
+  | "runSeconds"
+  | "versions"
+  | "fingerprint"
+  | "prediction"
+  | "predictionSource"
+  | "sources"
+  | "givenImage"
+> & { readonly steps: readonly { readonly seconds: number | null }[] };
+
 /** Width and height of each image in pixels. */
 export type Size = readonly [number, number];
 
@@ -45,7 +62,7 @@ export function summary(record: Unpacked, size: Size): string[] {
 }
 
 /** All settings and sources as a name and a text, which may have several lines. */
-export function about(record: Unpacked, size: Size): [string, string][] {
+export function about(record: Told, size: Size): [string, string][] {
   const { settings, task } = record;
   const { batch_size: batch, guidance_scale: guidance } = settings;
   const texts = (value: string | string[]) => lines(each(value, batch)).trim() || "none";
@@ -79,7 +96,7 @@ function seedWords(settings: Settings): string {
   return seeds.length > 2 && inOrder ? `${seeds[0]} to ${seeds.at(-1)}` : seeds.join(", ");
 }
 
-function stepWords(record: Unpacked): string {
+function stepWords(record: Told): string {
   const whole = record.expected || record.steps.length;
   const total = totalOf(record);
   const text = total > 0 ? `${whole} in ${tenths(total)} s` : `${whole}`;
@@ -91,14 +108,14 @@ function guidanceWords(guidance: number, { guidance_rescale: rescaled }: Setting
 }
 
 /** The task, with the settings that only it or its sampler has. */
-function taskWords({ task, settings, givenImage }: Unpacked): string {
+function taskWords({ task, settings, givenImage }: Told): string {
   const parts = [task];
   if (givenImage) parts.push(`strength ${general(settings.strength)}`, `fit ${settings.fit}`);
   if (settings.eta > 0) parts.push(`eta ${general(settings.eta)}`);
   return parts.filter((part) => part !== "").join(", ");
 }
 
-function predictionWords({ prediction, predictionSource }: Unpacked): string {
+function predictionWords({ prediction, predictionSource }: Told): string {
   const known = prediction !== "" && predictionSource !== "";
   return known ? `${prediction}, from ${predictionSource}` : prediction;
 }

@@ -24,11 +24,13 @@
 //
 // `openComparison([one, other])` is the model of Compare for two to six opened records.
 
+export { about, sizeOf } from "./about";
 export { type Comparison, openComparison } from "./comparison";
 export { type Built, pageOf } from "./page";
-export { type ImageSettings, settingsInImage } from "./png";
+export { type ImageSettings, settingsInImage, toldBy } from "./png";
 export { type Meta, type OpenOptions, RecordFile } from "./record";
 export { RefusedRecord } from "./refused";
+export { recordOf } from "./said";
 export type { Settings } from "./settings";
 export { blobSource, bytesSource, type Source, type UrlOptions, urlSource } from "./source";
 export type { ModelSource } from "./sources";

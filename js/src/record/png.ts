@@ -1,6 +1,7 @@
 // The settings inside a PNG that `Trace.save_image` or the Studio wrote (trace/png.py).
 
 import { LONGEST_PROMPT, SETTINGS_FORMAT, SOURCES, TEXT_KEY } from "../lib/contract";
+import type { Told } from "./about";
 import { chunksOf, crc32, inflated, isPng } from "./images";
 import { parseJson } from "./json";
 import { dumps, type Json, type JsonObject, lengthOf } from "./python";
@@ -40,6 +41,36 @@ export async function settingsInImage(data: Uint8Array): Promise<ImageSettings> 
     if (error instanceof Fault) throw new RefusedRecord(error.message);
     throw error;
   }
+}
+
+/** What an image says about its run, for `about`; of fields that are not checked, only texts. */
+export function toldBy({ record, settings, given }: ImageSettings): Told {
+  const text = (value: unknown) => (typeof value === "string" ? value : "");
+  const object = (value: unknown) => Object(value) as Record<string, unknown>;
+  const list = Array.isArray(record.sources) ? record.sources.slice(0, SOURCES.most) : [];
+  const sources = list.map(object).map(({ name, kind, strength, commit, sha256 }) => ({
+    name: text(name),
+    kind: text(kind),
+    strength: typeof strength === "number" ? strength : null,
+    commit: text(commit),
+    sha256: text(sha256),
+  }));
+  const versions = Object.entries(object(record.versions)).filter(([, one]) => text(one) !== "");
+  return {
+    settings,
+    task: text(record.task),
+    model: text(record.model),
+    expected: settings.steps,
+    steps: [],
+    runSeconds: 0,
+    complete: record.complete !== false,
+    givenImage: given.includes("image"),
+    prediction: text(record.prediction),
+    predictionSource: text(record.prediction_source),
+    fingerprint: text(record.fingerprint),
+    versions: new Map(versions as [string, string][]),
+    sources: sources.filter(({ name }) => name !== ""),
+  };
 }
 
 /** What a run was given beside its settings, as its record and its task say. */

@@ -11,7 +11,10 @@ import type { Unpacked } from "./unpacked";
 const SHOWN = 300; // characters of a prompt in labels
 
 /** Seconds that all steps of the run took; of those kept, where no more is known. */
-export const totalOf = ({ runSeconds, steps }: Unpacked) =>
+export const totalOf = ({
+  runSeconds,
+  steps,
+}: Pick<Unpacked, "runSeconds"> & { readonly steps: readonly { seconds: number | null }[] }) =>
   runSeconds ?? steps.reduce((sum, { seconds }) => sum + (seconds ?? 0), 0);
 
 const counted = (steps: number) => (steps === 1 ? "1 step" : `${steps} steps`);

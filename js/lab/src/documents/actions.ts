@@ -1,6 +1,7 @@
 // What a person does with a recorded run: compare it, make it again, export it.
 
 import type { JupyterFrontEnd } from "@jupyterlab/application";
+import { showErrorMessage } from "@jupyterlab/apputils";
 import type { IDocumentManager } from "@jupyterlab/docmanager";
 import type { INotebookTracker } from "@jupyterlab/notebook";
 import type { Texts } from "../texts";
@@ -35,6 +36,18 @@ export const makeAgain: Action = async (document, tools) => {
   await offerCell({ path: document.context.path, ...shown.made() }, tools);
 };
 
+/** Downloads it as a page. */
+export const exportPage: Action = async ({ content }, { trans }) => {
+  if (content.shown === undefined) return;
+  const { download } = await import("./export");
+  try {
+    await download(content.shown.file);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    await showErrorMessage(trans.__("No page was made"), why);
+  }
+};
+
 /** Shows or hides its settings. */
 export const showAbout: Action = ({ content }) => content.shown?.toggleAbout();
 
@@ -47,6 +60,7 @@ export const COMMANDS = {
   compare: "sdwidgets:compare-records",
   with: "sdwidgets:compare-record-with",
   again: "sdwidgets:make-run-again",
+  export: "sdwidgets:export-record",
   about: "sdwidgets:about-record",
   reload: "sdwidgets:reload-record",
 } as const;

@@ -1,12 +1,26 @@
 // The cell that makes a run again, for a notebook that a person chooses.
 
-import { Dialog, showDialog } from "@jupyterlab/apputils";
+import { Dialog, showDialog, showErrorMessage } from "@jupyterlab/apputils";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import { Widget } from "@lumino/widgets";
 import { type Found, making, NoCell, relative } from "../../../src/lib/cell";
 import { h } from "../../../src/lib/dom";
+import { insertCell } from "../drags/cells";
+import {
+  folderOf,
+  freeName,
+  inFolder,
+  NotMade,
+  namesIn,
+  pythonKernel,
+  withKernel,
+  write,
+} from "../new_notebooks";
+import { openNotebook } from "../opening";
 import type { Tools } from "./actions";
 import { nameOf } from "./document";
+
+const NEW = "Run"; // the name of a new notebook
 
 /** A run that a file tells of. */
 export interface Run {
@@ -16,14 +30,13 @@ export interface Run {
 }
 
 /** What `offerCell` works with. */
-export type CellTools = Pick<Tools, "app" | "manager" | "notebooks" | "trans">;
+export type CellTools = Pick<Tools, "app" | "notebooks" | "trans">;
 
 /** Shows the cell, and adds it to the notebook that a person chooses. It is not run. */
 export async function offerCell(run: Run, tools: CellTools): Promise<void> {
   const { notebooks, trans } = tools;
   const current = notebooks?.currentWidget ?? null;
   const name = current ? nameOf(current.context.localPath) : "";
-  const folder = run.path.split("/").slice(0, -1).join("/");
   let code: (notebook: string) => string;
   try {
     code = codeFor(run);
@@ -33,7 +46,7 @@ export async function offerCell(run: Run, tools: CellTools): Promise<void> {
     await showDialog({ title, body, buttons: [Dialog.okButton({ label: trans.__("Close") })] });
     return;
   }
-  const here = current?.context.path ?? `${folder}/_.ipynb`;
+  const here = current?.context.path ?? inFolder(folderOf(run.path), `${NEW}.ipynb`);
   const where = trans.__("New Notebook");
   const { button } = await showDialog({
     title: trans.__("Make this run again"),
@@ -49,7 +62,7 @@ export async function offerCell(run: Run, tools: CellTools): Promise<void> {
   });
   if (!button.accept) return;
   if (current && !button.actions.includes("new")) await insert(current, code(here), tools);
-  else await create(folder, code, tools);
+  else await create(run, code, tools);
 }
 
 /** The text of the cell for a notebook at a path. Raises `NoCell`. */
@@ -64,32 +77,34 @@ function codeFor({ path, made, found }: Run) {
 
 /** Adds the cell below the active one. */
 async function insert(panel: NotebookPanel, source: string, { app }: CellTools) {
-  const { content, context } = panel;
-  await context.ready;
-  const at = content.activeCellIndex + 1;
-  content.model?.sharedModel.insertCell(at, { cell_type: "code", source, metadata: {} });
-  content.activeCellIndex = at;
+  await panel.context.ready;
+  insertCell(panel, panel.content.activeCellIndex + 1, source);
   app.shell.activateById(panel.id);
-  const cell = content.widgets[at];
-  if (cell) await content.scrollToCell(cell);
 }
 
 /** Makes a notebook with the cell beside the file. */
-async function create(folder: string, code: (notebook: string) => string, { manager }: CellTools) {
-  const { contents, kernelspecs } = manager.services;
-  const { default: name, kernelspecs: specs } = kernelspecs.specs ?? {};
-  const { display_name, language } = (name ? specs?.[name] : undefined) ?? {};
-  const kernelspec = name && display_name ? { name, display_name, language } : undefined;
-  const made = await contents.newUntitled({ path: folder, type: "notebook" });
-  const cell = { cell_type: "code", source: code(made.path), metadata: {}, outputs: [] };
-  const content = {
-    nbformat: 4,
-    nbformat_minor: 4,
-    metadata: kernelspec ? { kernelspec } : {},
-    cells: [{ ...cell, execution_count: null }],
-  };
-  await contents.save(made.path, { type: "notebook", format: "json", content });
-  manager.openOrReveal(made.path);
+async function create(run: Run, code: (notebook: string) => string, { app, trans }: CellTools) {
+  const { contents, kernelspecs } = app.serviceManager;
+  const folder = folderOf(run.path);
+  await kernelspecs.ready;
+  try {
+    const file = freeName(NEW, await namesIn(folder, contents, trans));
+    const cell = {
+      cell_type: "code",
+      id: "again",
+      source: code(inFolder(folder, file)),
+      metadata: {},
+      execution_count: null,
+      outputs: [],
+    };
+    const content = { cells: [cell], metadata: {}, nbformat: 4, nbformat_minor: 5 };
+    const spec = pythonKernel(kernelspecs.specs);
+    const path = await write(folder, file, withKernel(content, spec), contents, trans);
+    await openNotebook(app, path, trans);
+  } catch (error) {
+    if (!(error instanceof NotMade)) throw error;
+    await showErrorMessage(error.title, error.message);
+  }
 }
 
 /** The body of the dialog. */

@@ -2,9 +2,9 @@
 
 import { Signal } from "@lumino/signaling";
 import type { Selection } from "../../../src/lib/selection";
+import { driveOf } from "../drives/drive";
+import { openSource } from "../drives/source";
 import { nameOf, type Surroundings } from "./document";
-import { driveOf } from "./drive";
-import { openSource } from "./source";
 import { FileView, type Filling } from "./view";
 
 export class CompareView extends FileView {

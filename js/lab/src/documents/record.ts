@@ -3,9 +3,9 @@
 import type { DocumentWidget } from "@jupyterlab/docregistry";
 import { Signal } from "@lumino/signaling";
 import type { Selection } from "../../../src/lib/selection";
+import { driveOf } from "../drives/drive";
+import { openSource } from "../drives/source";
 import { DocumentView, nameOf } from "./document";
-import { driveOf } from "./drive";
-import { openSource } from "./source";
 import type { Filling } from "./view";
 
 type Shown = Awaited<ReturnType<typeof import("./shown")["showRecord"]>>;

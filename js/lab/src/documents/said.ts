@@ -1,7 +1,7 @@
 // What is wrong with a file, in words: what happened, why, and what to do.
 
+import { Unread } from "../drives/source";
 import type { Texts } from "../texts";
-import { Unread } from "./source";
 
 export interface Said {
   title: string;

@@ -4,12 +4,17 @@ import type { AnyModel } from "@anywidget/types";
 import compare from "../../../src/compare";
 import { h } from "../../../src/lib/dom";
 import { NAMES, type Selection, selectionOf } from "../../../src/lib/selection";
-import { openComparison, openRecord, type RecordFile } from "../../../src/record";
-import { recordOf } from "../../../src/record/said";
+import {
+  about,
+  openComparison,
+  openRecord,
+  type RecordFile,
+  recordOf,
+  sizeOf,
+} from "../../../src/record";
 import viewer from "../../../src/viewer";
+import { looksRuined, type Source, Unread } from "../drives/source";
 import type { Texts } from "../texts";
-import { aboutRows } from "./about";
-import { looksRuined, type Source, Unread } from "./source";
 import { table } from "./table";
 
 interface Options {
@@ -66,15 +71,13 @@ function unusual(now: Selection): Partial<Selection> {
 
 /** The settings of the run, in a table. */
 function aboutOf(file: RecordFile, trans: Texts): HTMLElement {
-  const { expected, seconds, complete } = file.meta;
-  const steps = [
-    seconds ? trans.__("%1 in %2 s", expected, seconds.toFixed(1)) : String(expected),
-    complete ? "" : trans.__("stopped before its end"),
-  ];
-  const rows = aboutRows(madeBy(file), trans, steps.filter(Boolean).join(", "));
-  const about = h("section", { class: "sdw-doc-about", "aria-label": trans.__("Settings") });
-  about.append(h("h2", "sdw-title", trans.__("settings")), table(rows));
-  return about;
+  const { unpacked } = file;
+  const element = h("section", { class: "sdw-doc-about", "aria-label": trans.__("Settings") });
+  const rows = about(unpacked, sizeOf(unpacked, undefined));
+  const notices = unpacked.notices.join("\n");
+  if (notices !== "") rows.push(["notices", notices]);
+  element.append(h("h2", "sdw-title", trans.__("settings")), table(rows));
+  return element;
 }
 
 /** What the file says about its run, for all images together. */
@@ -91,9 +94,9 @@ export async function showRecord(
   if (panels) model.set("panels", known.filter((panel) => panels.includes(panel)) as never);
   selecting(model, options);
   const el = h("div");
-  const about = aboutOf(file, trans);
-  about.hidden = true;
-  root.append(el, about);
+  const settings = aboutOf(file, trans);
+  settings.hidden = true;
+  root.append(el, settings);
   const undo = drawn(viewer, model, el);
   file.checked.catch((error: unknown) => signal.aborted || options.failed(error));
   return {
@@ -104,11 +107,10 @@ export async function showRecord(
       made: madeBy(file),
       found: { name, record: name, attention: file.header.layers.length > 0 },
     }),
-    /** Shows or hides the settings; returns whether they are shown. */
+    /** Shows or hides the settings. */
     toggleAbout() {
-      about.hidden = !about.hidden;
-      if (!about.hidden) about.scrollIntoView({ block: "nearest" });
-      return !about.hidden;
+      settings.hidden = !settings.hidden;
+      if (!settings.hidden) settings.scrollIntoView({ block: "nearest" });
     },
     close() {
       undo();

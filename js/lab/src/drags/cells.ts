@@ -6,9 +6,9 @@ import type { ServiceManager } from "@jupyterlab/services";
 import { making, NoCell, relative, viewing } from "../../../src/lib/cell";
 import { refusal, SETTINGS_TYPE } from "../../../src/lib/files";
 import { type Bytes, bytesOf, type Inside, inside, isRecord } from "../../../src/lib/inside";
-import { driveOf } from "../documents/drive";
 import { wordsFor } from "../documents/said";
-import { openSource } from "../documents/source";
+import { driveOf } from "../drives/drive";
+import { openSource } from "../drives/source";
 import type { Texts } from "../texts";
 import { type Carried, nameOf } from "./carried";
 
@@ -46,13 +46,17 @@ export async function addCells(
     const source = await refusing(one, tools, () => sourceOf(one, panel, tools));
     if (source === undefined || model === null || panel.isDisposed) continue;
     const at = [...model.cells].findIndex(({ id }) => id === before);
-    const id = insert(panel, at < 0 ? model.cells.length : at, source);
+    const id = insertCell(panel, at < 0 ? model.cells.length : at, source);
     if (one.kind === "path" && isRecord(one.path)) offerToView(panel, id, one.path, tools);
   }
 }
 
 /** Inserts a cell and makes it the active one; returns its id. It is not run. */
-function insert(panel: NotebookPanel, index: number, source: string): string | undefined {
+export function insertCell(
+  panel: NotebookPanel,
+  index: number,
+  source: string,
+): string | undefined {
   const { content } = panel;
   const cell = { cell_type: "code", source, metadata: { trusted: true } } as const;
   content.model?.sharedModel.insertCell(index, cell);
