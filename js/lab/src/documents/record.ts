@@ -46,7 +46,12 @@ export class RecordView extends DocumentView {
       failed: (error) => this.fail(error),
     });
     this.shown = shown;
+    const recolour = (_sender: unknown, name: string) => {
+      if (name === "colormap") shown.model.set(name, preferences?.colormap as never);
+    };
+    preferences?.changed.connect(recolour);
     return () => {
+      preferences?.changed.disconnect(recolour);
       this.shown = undefined;
       shown.close();
     };
