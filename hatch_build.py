@@ -79,12 +79,11 @@ def make_bundles() -> None:
 
 
 def lab_sources() -> Iterator[Path]:
-    yield from _files(JS / "src")
+    yield from bundle_sources()  # and a bundle itself, which exported pages hold
     yield from _files(LAB / "src")
     yield from _files(LAB / "schema")
     yield from LESSONS.glob("*.ipynb")
     yield from (LAB / "package.json", LAB / "package-lock.json", LAB / "rspack.config.cjs")
-    yield CONTRACT
 
 
 def lab_is_there() -> bool:

@@ -82,7 +82,7 @@ def test_what_was_made_of_these_sources_is_not_built_again(tree: ModuleType) -> 
         ("js/src/lib/a.ts", "both"),
         ("js/src/lib/new.ts", "both"),
         ("sdwidgets/contract.py", "both"),
-        ("js/package-lock.json", "bundles"),
+        ("js/package-lock.json", "both"),
         ("js/lab/src/index.ts", "labextension"),
         ("js/lab/schema/a.json", "labextension"),
         ("js/lab/package.json", "labextension"),

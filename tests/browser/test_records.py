@@ -218,13 +218,15 @@ def test_a_double_click_opens_it_without_a_kernel(desk: Desk, cat: Trace) -> Non
     assert desk.started() == []
 
 
+@pytest.mark.parametrize("which", ["notebook_7", "notebook_oldest"])
 def test_notebook_7_opens_it_from_its_file_list(
-    notebook_7: Server, context: BrowserContext, cat: Trace
+    which: str, request: pytest.FixtureRequest, context: BrowserContext, cat: Trace
 ) -> None:
-    cat.save(notebook_7.root / "cat.sdtrace")
+    server: Server = request.getfixturevalue(which)
+    cat.save(server.root / "cat.sdtrace")
     page = context.new_page()
     page.set_default_timeout(WAIT * 1000)
-    page.goto(f"{notebook_7.url}/tree?token={notebook_7.token}", timeout=START * 1000)
+    page.goto(f"{server.url}/tree?token={server.token}", timeout=START * 1000)
     wait_for_application(page)
     asked: list[Request] = []
     context.on("request", lambda request: asked.append(request))
