@@ -2,7 +2,8 @@
 // says of it, and the one that shows a record. Whatever a file says, a text of it stays a literal.
 
 import { BUNDLED, DEFAULTS } from "./contract";
-import { converted, isWhole, type Values } from "./older";
+import { isNumber, isWhole } from "./numbers";
+import { converted, type Values } from "./older";
 
 /** Where the run was found. */
 export interface Found {
@@ -82,7 +83,7 @@ export function making(made: unknown, found: Found = {}): string {
   });
   const values = written(now, isBundled, given.includes("image"));
   const attention = found.attention ? ["attention=True"] : [];
-  const several = isWhole(now.batch_size) && now.batch_size > 1;
+  const several = isNumber(now.batch_size) && now.batch_size > 1;
   const from = found.name === undefined ? "its settings" : literal(found.name);
   const lines = [
     ...(found.name === undefined ? [] : [`# Makes the run of ${from} again.`]),
@@ -164,7 +165,7 @@ const real: Write = (value) => (Number.isFinite(value) ? number(value as number)
 const whole =
   (most: number): Write =>
   (value) =>
-    isWhole(value) && value >= 0 && value <= most ? number(value) : undefined;
+    isWhole(value, most, 0) ? number(value) : undefined;
 
 /** A value, or a list with a value for each image. */
 const each =

@@ -1,8 +1,17 @@
 // Settings of version 0.1, converted as trace/older.py does, which says what has changed.
 
+import { times } from "./numbers";
+
 export type Values = Record<string, unknown>;
 
-export const isWhole = (value: unknown): value is number => Number.isInteger(value);
+type Whole = number | bigint; // where JSON keeps Python's whole numbers apart, they are bigints
+
+const isWhole = (value: unknown, most: number, least = 1): value is Whole =>
+  (typeof value === "bigint" || Number.isInteger(value)) &&
+  (value as Whole) >= least &&
+  (value as Whole) <= most;
+
+const isNumber = (value: unknown) => ["number", "bigint", "boolean"].includes(typeof value);
 
 /** The settings in today's format, of a record that names no format; not checked. */
 export function converted(settings: Values, task: unknown): Values {
@@ -11,9 +20,10 @@ export function converted(settings: Values, task: unknown): Values {
   if (schedule === "default") changed.schedule = "config";
   if (seed !== undefined) changed.seed = seeds(seed, batch_size);
   const isFromImage = task === "image to image" || task === "inpainting";
-  if (isFromImage && isWhole(steps) && steps >= 1 && typeof strength === "number") {
-    const taken = strength > 0 && strength <= 1 ? Math.floor(steps * strength) : 0;
-    changed.strength = taken > 0 ? taken / steps : strength;
+  if (isFromImage && isWhole(steps, 1e6) && isNumber(strength)) {
+    const share = Number(strength);
+    const taken = share > 0 && share <= 1 ? Math.floor(Number(steps) * share) : 0;
+    changed.strength = taken > 0 ? taken / Number(steps) : strength;
   }
   return changed;
 }
@@ -21,9 +31,11 @@ export function converted(settings: Values, task: unknown): Values {
 /** A seed, or a list of them, of 32 bits. */
 function seeds(seed: unknown, batch: unknown): unknown {
   if (Array.isArray(seed)) return seed.map((one) => seeds(one, 1));
-  const known = isWhole(seed) && isWhole(batch) && batch >= 1 && batch <= 64;
-  if (!known || seed + batch <= 2 ** 32) return seed;
-  const all = Array.from({ length: batch }, (_, number) => (seed + number) % 2 ** 32);
+  const isKnown = isWhole(seed, Number.POSITIVE_INFINITY, 0) && isWhole(batch, 64);
+  if (!isKnown || Number(seed) + Number(batch) <= 2 ** 32) return seed;
+  const all = times(Number(batch), (i) => Number((BigInt(seed) + BigInt(i)) % 2n ** 32n));
   const first = all[0] as number;
-  return all[batch - 1] === first + batch - 1 ? first : all;
+  const found = all.at(-1) === first + all.length - 1 ? first : all;
+  if (typeof seed === "number") return found;
+  return Array.isArray(found) ? found.map(BigInt) : BigInt(found);
 }

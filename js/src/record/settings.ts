@@ -10,6 +10,7 @@ import {
   SCHEDULES,
   SETTINGS_LIMITS,
 } from "../lib/contract";
+import { converted } from "../lib/older";
 import { closest } from "./closest";
 import {
   commas,
@@ -291,34 +292,6 @@ function batchOf(settings: Settings): number {
 export function settingsOf(record: JsonObject): Json | undefined {
   const settings = record.get("settings");
   if (record.has("settings_format") || !(settings instanceof Map)) return settings;
-  const changed = new Map(settings);
-  if (!settings.has("schedule") || settings.get("schedule") === "default") {
-    changed.set("schedule", "config");
-  }
-  if (settings.has("seed")) {
-    const batch = settings.has("batch_size") ? (settings.get("batch_size") as Json) : 1n;
-    changed.set("seed", olderSeed(settings.get("seed") as Json, batch));
-  }
-  if (record.get("task") === "image to image" || record.get("task") === "inpainting") {
-    const steps = settings.has("steps") ? settings.get("steps") : 20n;
-    const strength = settings.has("strength") ? (settings.get("strength") as Json) : 0.8;
-    const isNumber = ["bigint", "number", "boolean"].includes(typeof strength);
-    if (typeof steps === "bigint" && steps >= 1 && steps <= 10 ** 6 && isNumber) {
-      const share = Number(strength);
-      const taken = share > 0 && share <= 1 ? Math.floor(Number(steps) * share) : 0;
-      changed.set("strength", taken > 0 ? taken / Number(steps) : strength);
-    }
-  }
-  return changed;
-}
-
-function olderSeed(seed: Json, batch: Json): Json {
-  if (Array.isArray(seed)) return seed.map((one) => olderSeed(one, 1n));
-  if (typeof seed !== "bigint" || typeof batch !== "bigint") return seed;
-  const bits = 2n ** 32n;
-  if (batch < 1 || batch > 64 || seed + batch <= bits) return seed;
-  const modulo = (value: bigint) => ((value % bits) + bits) % bits;
-  const seeds = Array.from({ length: Number(batch) }, (_, i) => modulo(seed + BigInt(i)));
-  const [least, most] = [seeds[0] as bigint, seeds.at(-1) as bigint];
-  return most - least === batch - 1n ? least : seeds;
+  const changed = converted(Object.fromEntries(settings), record.get("task"));
+  return new Map(Object.entries(changed)) as JsonObject;
 }

@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import { converted } from "./older";
+
+const cases = [
+  ["seeds that end in 32 bits stay", { seed: 2 ** 32 - 3, batch_size: 3 }, {}],
+  ["a seed loses its higher bits", { seed: 2 ** 32 + 5, batch_size: 2 }, { seed: 5 }],
+  [
+    "seeds that went around are listed",
+    { seed: 2 ** 32 - 1, batch_size: 3 },
+    { seed: [2 ** 32 - 1, 0, 1] },
+  ],
+  ["each of a list is converted", { seed: [2 ** 32, 7] }, { seed: [0, 7] }],
+  ["a batch that no run had", { seed: 2 ** 33, batch_size: 65 }, {}],
+  ["strength is whole steps, rounded down", { steps: 20, strength: 0.34 }, { strength: 0.3 }],
+  ["strength below one step stays", { steps: 20, strength: 0.01 }, {}],
+  ["strength without a number stays", { steps: 20, strength: "much" }, {}],
+] as const;
+
+test.each(cases)("%s", (_, settings, changed) => {
+  const usual = { schedule: "karras", strength: 0.8, steps: 20 };
+  const given = { ...usual, ...settings };
+  const wanted = { ...usual, ...settings, ...changed };
+  expect(converted(given, "image to image")).toEqual(wanted);
+  // as a record is read, with whole numbers apart
+  const apart = (value: unknown): unknown => {
+    if (Array.isArray(value)) return value.map(apart);
+    return Number.isInteger(value) ? BigInt(value as number) : value;
+  };
+  const all = (values: object) =>
+    Object.fromEntries(Object.entries(values).map(([name, value]) => [name, apart(value)]));
+  expect(converted(all(given), "image to image")).toEqual(all(wanted));
+});
+
+test("a large seed keeps its bits", () => {
+  const seed = 2n ** 64n - 3n;
+  expect(converted({ seed }, "text to image")).toEqual({
+    seed: 2n ** 32n - 3n,
+    schedule: "config",
+  });
+});
+
+test("the schedule of the model's config had another name", () => {
+  expect(converted({}, "text to image")).toEqual({ schedule: "config" });
+  expect(converted({ schedule: "default" }, "")).toEqual({ schedule: "config" });
+});
