@@ -61,7 +61,7 @@ elif what == "suspended":
 elif what == "thread":
     def compute_after():
         follow()
-        for _ in range(1000):
+        for _ in range(20):
             torch.ones(500, 500) @ torch.ones(500, 500)
     threading.Thread(target=compute_after, daemon=True).start()
     reached.wait()

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 LARGEST_SEED = 2**32 - 1
 """torch's generator for CPUs has 32 bits: a larger seed would repeat a smaller one's numbers."""
 
-LEAVING = 5.0
+LEAVING = 10.0
 """Seconds for which the end of the process waits for the consumer's thread to end."""
 
 
