@@ -9,14 +9,15 @@ import {
 import { ICommandPalette, showErrorMessage } from "@jupyterlab/apputils";
 import { IDocumentManager } from "@jupyterlab/docmanager";
 import type { DocumentWidget } from "@jupyterlab/docregistry";
-import { FileDialog, IDefaultFileBrowser } from "@jupyterlab/filebrowser";
+import { IDefaultFileBrowser } from "@jupyterlab/filebrowser";
 import { ILauncher } from "@jupyterlab/launcher";
 import { INotebookTracker, type NotebookPanel } from "@jupyterlab/notebook";
 import { ITranslator } from "@jupyterlab/translation";
 import { CommandRegistry } from "@lumino/commands";
 import { diffusionIcon, lessonIcon, recordIcon } from "./icons";
 import { lessons } from "./lessons";
-import { folderOf, NotMade } from "./new_notebooks";
+import { NotMade } from "./new_notebooks";
+import { folderOf } from "./paths";
 import { type Texts, texts } from "./texts";
 import { IPreferences } from "./tokens";
 
@@ -92,18 +93,15 @@ export const commands: JupyterFrontEndPlugin<void> = {
         caption: () => trans.__("Open a recorded run (.sdtrace)"),
         icon: recordIcon,
         execute: async (args) => {
-          const { button, value } = await FileDialog.getOpenFiles({
+          const { recordFiles } = await import("./documents/choosing");
+          const options = {
             title: trans.__("Open a recorded run"),
             manager: documents,
             defaultPath: folder(args),
-            filter: ({ type, name }) =>
-              type === "directory" || name.toLowerCase().endsWith(".sdtrace") ? {} : null,
             ...(translator && { translator }),
-          });
-          if (!button.accept) return;
-          for (const { type, path } of value ?? []) {
-            // without a choice, the dialog answers with its folder
-            if (type !== "directory") await app.commands.execute("docmanager:open", { path });
+          };
+          for (const path of await recordFiles(options, trans)) {
+            await app.commands.execute("docmanager:open", { path });
           }
         },
         describedBy: { args: described({ cwd: "The folder that is shown first." }) },

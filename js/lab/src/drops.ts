@@ -57,9 +57,8 @@ export const drops: JupyterFrontEndPlugin<void> = {
         const panel = notebooks.currentWidget;
         if (panel === null) return;
         const carried = paths(args).map((path) => ({ kind: "path", path }) as const);
-        const { addCells } = await import("./drags/cells");
-        await addCells(panel, panel.content.activeCellIndex + 1, carried, tools);
-        app.shell.activateById(panel.id);
+        const { addBelow } = await import("./drags/cells");
+        await addBelow(app, panel, carried, tools);
       },
     });
     commands.addCommand(GIVE, {

@@ -14,7 +14,6 @@ import { type Lesson, lessons } from "./lessons";
 import {
   freeName,
   haveSameCells,
-  inFolder,
   namesIn,
   pythonKernel,
   shown,
@@ -22,6 +21,7 @@ import {
   write,
 } from "./new_notebooks";
 import { openNotebook } from "./opening";
+import { inFolder } from "./paths";
 import type { Texts } from "./texts";
 
 const NOTEBOOKS: Record<string, string> = {

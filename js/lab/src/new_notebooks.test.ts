@@ -1,13 +1,12 @@
 import type { Contents, KernelSpec } from "@jupyterlab/services";
 import { describe, expect, test, vi } from "vitest";
 import {
-  folderOf,
   freeName,
   haveSameCells,
-  inFolder,
   type NotebookContent,
   NotMade,
   namesIn,
+  newNotebook,
   pythonKernel,
   withKernel,
   write,
@@ -24,16 +23,6 @@ const notebook = (...sources: (string | string[])[]): NotebookContent => ({
   metadata: { language_info: { name: "python" } },
   nbformat: 4,
   nbformat_minor: 5,
-});
-
-test("a file's path begins with its folder, also at the top of a drive", () => {
-  expect(inFolder("", "a.ipynb")).toBe("a.ipynb");
-  expect(inFolder("sub/more", "a.ipynb")).toBe("sub/more/a.ipynb");
-  expect(inFolder("Drive:", "a.ipynb")).toBe("Drive:a.ipynb");
-  expect(inFolder("Drive:sub", "a.ipynb")).toBe("Drive:sub/a.ipynb");
-  for (const folder of ["", "sub/more", "Drive:", "Drive:sub"]) {
-    expect(folderOf(inFolder(folder, "a.ipynb"))).toBe(folder);
-  }
 });
 
 test("a name that is taken gets the next number", () => {
@@ -122,4 +111,25 @@ test("a notebook is written as a notebook", async () => {
   expect(path).toBe("sub/a.ipynb");
   const model = { type: "notebook", format: "json", content: notebook("x") };
   expect(save).toHaveBeenCalledExactlyOnceWith("sub/a.ipynb", model);
+});
+
+test("a new notebook has one cell, whose text may depend on where it is, and a Python kernel", async () => {
+  const contents = {
+    get: async () => ({ writable: true, content: [{ name: "Run.ipynb" }] }),
+    save: vi.fn(async () => ({})),
+  };
+  const python = { name: "python3", display_name: "Python 3", language: "python" };
+  const kernelspecs = {
+    ready: Promise.resolve(),
+    specs: { default: "python3", kernelspecs: { python3: python } },
+  };
+  const services = { contents, kernelspecs } as never;
+  const path = await newNotebook(services, "sub", "Run", (own) => `# ${own}`, trans);
+  expect(path).toBe("sub/Run_1.ipynb");
+  const content = expect.objectContaining({
+    cells: [expect.objectContaining({ cell_type: "code", source: "# sub/Run_1.ipynb" })],
+    metadata: { kernelspec: python },
+  });
+  const saved = { type: "notebook", format: "json", content };
+  expect(contents.save).toHaveBeenCalledWith(path, saved);
 });

@@ -1,6 +1,7 @@
 // Notebooks that the extension writes: into a folder of any drive, never over a file.
 
-import type { Contents, KernelSpec } from "@jupyterlab/services";
+import type { Contents, KernelSpec, ServiceManager } from "@jupyterlab/services";
+import { inFolder } from "./paths";
 import type { Texts } from "./texts";
 
 /** Why a notebook was not made, for people. */
@@ -26,21 +27,15 @@ export interface NotebookContent {
   nbformat_minor: number;
 }
 
-/** Returns the path of a file in a folder; a folder may be the top of a drive, as in "Drive:". */
-export function inFolder(folder: string, name: string): string {
-  return folder === "" || folder.endsWith(":") || folder.endsWith("/")
-    ? folder + name
-    : `${folder}/${name}`;
-}
-
-/** Returns the folder of a path. */
-export function folderOf(path: string): string {
-  const end = path.lastIndexOf("/");
-  return end < 0 ? path.slice(0, path.indexOf(":") + 1) : path.slice(0, end);
-}
-
 /** Returns a folder as people are shown it: the top of the server's files has a name, too. */
 export const shown = (folder: string) => (folder === "" ? "/" : folder);
+
+/** Returns a notebook with a single cell. */
+export function notebookOf(source: string): NotebookContent {
+  const more = { metadata: {}, execution_count: null, outputs: [] };
+  const cell = { cell_type: "code", id: "first", source, ...more };
+  return { cells: [cell], metadata: {}, nbformat: 4, nbformat_minor: 5 };
+}
 
 /** Returns the first of name.ipynb, name_1.ipynb, name_2.ipynb, ... that is not taken. */
 export function freeName(name: string, taken: ReadonlySet<string>): string {
@@ -120,6 +115,24 @@ export async function write(
     throw notWritten(folder, reason(error), trans);
   }
   return path;
+}
+
+/**
+ * Makes a notebook with a single cell, whose text may depend on the notebook's path; returns that
+ * path. Throws `NotMade` if it cannot be written.
+ */
+export async function newNotebook(
+  { contents, kernelspecs }: Pick<ServiceManager.IManager, "contents" | "kernelspecs">,
+  folder: string,
+  name: string,
+  source: (path: string) => string,
+  trans: Texts,
+): Promise<string> {
+  await kernelspecs.ready;
+  const file = freeName(name, await namesIn(folder, contents, trans));
+  const content = notebookOf(source(inFolder(folder, file)));
+  const spec = pythonKernel(kernelspecs.specs);
+  return write(folder, file, withKernel(content, spec), contents, trans);
 }
 
 function notWritten(folder: string, why: string, trans: Texts): NotMade {

@@ -29,7 +29,7 @@ import type { Host, IconName } from "../../src/side/host";
 import { large } from "../../src/side/large";
 import type { Image } from "../../src/side/said";
 import { sideView } from "../../src/side/view";
-import { addCells } from "./drags/cells";
+import { addBelow } from "./drags/cells";
 import type { Texts } from "./texts";
 import type { IKernels } from "./tokens";
 
@@ -52,13 +52,12 @@ export function draw(
     const { followed } = kernels;
     const made = image.settings;
     if (followed instanceof NotebookPanel) {
-      const below = followed.content.activeCellIndex + 1;
       const tools = { services: app.serviceManager, trans };
-      void addCells(followed, below, [{ kind: "settings", made }], tools);
+      void addBelow(app, followed, [{ kind: "settings", made }], tools);
     } else if (followed instanceof ConsolePanel) {
       prompt(followed, made, trans);
+      app.shell.activateById(followed.id);
     }
-    if (followed !== null) app.shell.activateById(followed.id);
   };
   const enlarge = (image: Image) => {
     const content = new Widget();

@@ -7,34 +7,18 @@ import { NotebookActions, type NotebookPanel } from "@jupyterlab/notebook";
 import type { Widget } from "@lumino/widgets";
 import { leave, take } from "./handover";
 import {
-  freeName,
   haveSameCells,
   type NotebookContent,
   NotMade,
-  namesIn,
+  newNotebook,
+  notebookOf,
   pythonKernel,
-  withKernel,
-  write,
 } from "./new_notebooks";
 import { openNotebook } from "./opening";
 import type { Texts } from "./texts";
 
 const NAME = "Studio";
-const CONTENT: NotebookContent = {
-  cells: [
-    {
-      cell_type: "code",
-      id: "studio",
-      source: "import sdwidgets as sdw\n\nstudio = sdw.Studio()\nstudio",
-      metadata: {},
-      execution_count: null,
-      outputs: [],
-    },
-  ],
-  metadata: {},
-  nbformat: 4,
-  nbformat_minor: 5,
-};
+const SOURCE = "import sdwidgets as sdw\n\nstudio = sdw.Studio()\nstudio";
 
 /**
  * Makes a notebook in a folder, opens it and begins to run it. Returns its widget; nothing where
@@ -45,10 +29,9 @@ export async function newStudio(
   folder: string,
   trans: Texts,
 ): Promise<Widget | undefined> {
-  const { contents, kernelspecs } = app.serviceManager;
+  const { kernelspecs } = app.serviceManager;
   await kernelspecs.ready;
-  const spec = pythonKernel(kernelspecs.specs);
-  if (spec === undefined) {
+  if (pythonKernel(kernelspecs.specs) === undefined) {
     throw new NotMade(
       trans.__("No notebook was made"),
       trans.__(
@@ -56,10 +39,7 @@ export async function newStudio(
       ),
     );
   }
-  const names = await namesIn(folder, contents, trans);
-  const content = withKernel(CONTENT, spec);
-  const path = await write(folder, freeName(NAME, names), content, contents, trans);
-
+  const path = await newNotebook(app.serviceManager, folder, NAME, () => SOURCE, trans);
   leave(path, PageConfig.getBaseUrl());
   const panel = await openNotebook(app, path, trans);
   if (panel !== undefined) void runIfLeft(panel, trans);
@@ -71,7 +51,7 @@ export async function runIfLeft(panel: NotebookPanel, trans: Texts): Promise<voi
   if (!take(panel.context.path, PageConfig.getBaseUrl())) return;
   await panel.context.ready;
   const content = panel.context.model.toJSON() as unknown as NotebookContent;
-  if (!haveSameCells(content, CONTENT)) return;
+  if (!haveSameCells(content, notebookOf(SOURCE))) return;
   await panel.sessionContext.ready;
   focusPrompt(panel);
   await NotebookActions.runAll(panel.content, panel.sessionContext);

@@ -1,6 +1,8 @@
 // What a file says of the run that made it: an .sdtrace in its header, a PNG in a text chunk. Only
 // the start of the file is read, and nothing in it is trusted: cell.ts and the kernel check it.
 
+import { isPng } from "./bytes";
+import { TEXT_KEY } from "./contract";
 import type { Values } from "./older";
 
 /** Bytes of a file; both ends are within it. */
@@ -24,8 +26,6 @@ export const isRecord = (name: string) => name.toLowerCase().endsWith(RECORD);
 
 const HEADER = 16 * 2 ** 20; // bytes
 const TEXT = 8 * 2 ** 20; // bytes, more than any version writes
-const KEY = "sdwidgets";
-const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** A blob's bytes. */
 export function bytesOf(blob: Blob): Bytes {
@@ -40,7 +40,7 @@ export async function inside(file: Bytes): Promise<Inside | undefined> {
   if (file.size < 12) return undefined;
   const start = await file.read(0, 8);
   try {
-    return await (PNG.every((byte, i) => start[i] === byte) ? inImage : inRecord)(file);
+    return await (isPng(start) ? inImage : inRecord)(file);
   } catch (error) {
     if (error instanceof SyntaxError || error instanceof TypeError) return undefined; // no such JSON
     throw error;
@@ -74,7 +74,7 @@ async function inRecord(file: Bytes): Promise<Inside | undefined> {
 
 /** The text chunk "sdwidgets" stands before the pixels (PNG specification, 11.3.3.4: iTXt). */
 async function inImage(file: Bytes): Promise<Inside | undefined> {
-  for (let at = PNG.length; at + 12 <= file.size; ) {
+  for (let at = 8; at + 12 <= file.size; ) {
     const head = await file.read(at, at + 8);
     const length = view(head).getUint32(0);
     const type = String.fromCharCode(...head.subarray(4));
@@ -96,7 +96,8 @@ async function inImage(file: Bytes): Promise<Inside | undefined> {
 /** The text of an uncompressed chunk with our key. */
 function textOf(data: Uint8Array): string | undefined {
   const key = data.indexOf(0);
-  if (key < 0 || decoded(data.subarray(0, key)) !== KEY || data[key + 1] !== 0) return undefined;
+  if (key < 0 || decoded(data.subarray(0, key)) !== TEXT_KEY || data[key + 1] !== 0)
+    return undefined;
   const language = data.indexOf(0, key + 3);
   const translated = data.indexOf(0, language + 1);
   return language < 0 || translated < 0 ? undefined : decoded(data.subarray(translated + 1));

@@ -1,10 +1,9 @@
 // PNG files in a record: their size and mode before any pixel is decoded, and text put into them.
 
+import { isPng } from "../lib/bytes";
 import { IMAGE_MODES, MOST_PIXELS } from "../lib/contract";
 import { Fault } from "./refused";
 import type { ImageInfo } from "./tensors";
-
-const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 
 /** A chunk of a PNG: its type, and where its data begin and end. */
 export interface Chunk {
@@ -31,8 +30,6 @@ const MODES: Record<string, [string, number]> = {
   "6,8": ["RGBA", 4],
   "6,16": ["RGBA", 4],
 };
-
-export const isPng = (data: Uint8Array) => SIGNATURE.every((byte, i) => data[i] === byte);
 
 /** The chunks, one after another; a `Fault` where there is no whole one. */
 export function* chunksOf(data: Uint8Array): Generator<Chunk> {

@@ -1,8 +1,9 @@
 // The settings inside a PNG that `Trace.save_image` or the Studio wrote (trace/png.py).
 
+import { isPng } from "../lib/bytes";
 import { LONGEST_PROMPT, SETTINGS_FORMAT, SOURCES, TEXT_KEY } from "../lib/contract";
 import type { Told } from "./about";
-import { chunksOf, crc32, inflated, isPng } from "./images";
+import { chunksOf, crc32, inflated } from "./images";
 import { parseJson } from "./json";
 import { dumps, type Json, type JsonObject, lengthOf } from "./python";
 import { Fault, RefusedRecord } from "./refused";

@@ -1,7 +1,7 @@
 // How much memory is taken: by this kernel, and by all others.
 
 import { aria, h, vary, write } from "../lib/dom";
-import { bytesIn } from "./amounts";
+import { bytesIn } from "../lib/words";
 import type { Host } from "./host";
 import type { Memory } from "./said";
 import { section } from "./section";

@@ -1,7 +1,7 @@
 // The models of the kernel's machine: what they are, and whether they are in memory.
 
 import { h, on, write } from "../lib/dom";
-import { bytesIn } from "./amounts";
+import { bytesIn } from "../lib/words";
 import type { Host } from "./host";
 import { type Row, rows } from "./rows";
 import type { Listed } from "./said";

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { countedUrls, FakeModel } from "../../test/model";
 import { SIDE, SIDE_CONNECT } from "../lib/contract";
 import { times } from "../lib/numbers";
-import { bytesIn } from "./amounts";
+import { bytesIn } from "../lib/words";
 import { ENGLISH, type Host } from "./host";
 import { large } from "./large";
 import { LINKS } from "./said";

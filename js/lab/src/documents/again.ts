@@ -5,20 +5,11 @@ import type { NotebookPanel } from "@jupyterlab/notebook";
 import { Widget } from "@lumino/widgets";
 import { type Found, making, NoCell, relative } from "../../../src/lib/cell";
 import { h } from "../../../src/lib/dom";
-import { insertCell } from "../drags/cells";
-import {
-  folderOf,
-  freeName,
-  inFolder,
-  NotMade,
-  namesIn,
-  pythonKernel,
-  withKernel,
-  write,
-} from "../new_notebooks";
+import { belowActive, insertCell } from "../inserting";
+import { NotMade, newNotebook } from "../new_notebooks";
 import { openNotebook } from "../opening";
+import { folderOf, inFolder, nameOf } from "../paths";
 import type { Tools } from "./actions";
-import { nameOf } from "./document";
 
 const NEW = "Run"; // the name of a new notebook
 
@@ -78,28 +69,14 @@ function codeFor({ path, made, found }: Run) {
 /** Adds the cell below the active one. */
 async function insert(panel: NotebookPanel, source: string, { app }: CellTools) {
   await panel.context.ready;
-  insertCell(panel, panel.content.activeCellIndex + 1, source);
+  insertCell(panel, belowActive(panel), source);
   app.shell.activateById(panel.id);
 }
 
 /** Makes a notebook with the cell beside the file. */
 async function create(run: Run, code: (notebook: string) => string, { app, trans }: CellTools) {
-  const { contents, kernelspecs } = app.serviceManager;
-  const folder = folderOf(run.path);
-  await kernelspecs.ready;
   try {
-    const file = freeName(NEW, await namesIn(folder, contents, trans));
-    const cell = {
-      cell_type: "code",
-      id: "again",
-      source: code(inFolder(folder, file)),
-      metadata: {},
-      execution_count: null,
-      outputs: [],
-    };
-    const content = { cells: [cell], metadata: {}, nbformat: 4, nbformat_minor: 5 };
-    const spec = pythonKernel(kernelspecs.specs);
-    const path = await write(folder, file, withKernel(content, spec), contents, trans);
+    const path = await newNotebook(app.serviceManager, folderOf(run.path), NEW, code, trans);
     await openNotebook(app, path, trans);
   } catch (error) {
     if (!(error instanceof NotMade)) throw error;

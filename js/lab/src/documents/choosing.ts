@@ -1,7 +1,10 @@
-// The choice of another recorded run.
+// The choice of recorded runs: among the open ones, and among files.
 
 import { InputDialog } from "@jupyterlab/apputils";
 import { FileDialog } from "@jupyterlab/filebrowser";
+import { isRecord } from "../../../src/lib/inside";
+import { folderOf } from "../paths";
+import type { Texts } from "../texts";
 import type { Tools } from "./actions";
 import type { RecordDocument } from "./record";
 
@@ -26,12 +29,20 @@ export async function chosenRecord(
     if (!button.accept || value === null) return undefined;
     if (value !== another) return value;
   }
-  const { value } = await FileDialog.getOpenFiles({
-    manager,
-    defaultPath: own.split("/").slice(0, -1).join("/"),
-    title: trans.__("Compare with a recorded run"),
+  const title = trans.__("Compare with a recorded run");
+  return (await recordFiles({ title, manager, defaultPath: folderOf(own) }, trans)).at(0);
+}
+
+/** The paths of the recorded runs that a person chooses among files. */
+export async function recordFiles(
+  options: Parameters<typeof FileDialog.getOpenFiles>[0],
+  trans: Texts,
+): Promise<string[]> {
+  const { button, value } = await FileDialog.getOpenFiles({
+    ...options,
     label: trans.__("Choose a file that ends in .sdtrace."),
-    filter: ({ type, name }) => (type === "directory" || name.endsWith(".sdtrace") ? {} : null),
+    filter: ({ type, name }) => (type === "directory" || isRecord(name) ? {} : null),
   });
-  return value?.map(({ path }) => path).find((path) => path.endsWith(".sdtrace"));
+  // without a choice, the dialog answers with its folder
+  return button.accept ? (value ?? []).map(({ path }) => path).filter(isRecord) : [];
 }

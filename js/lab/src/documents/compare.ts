@@ -4,7 +4,8 @@ import { Signal } from "@lumino/signaling";
 import type { Selection } from "../../../src/lib/selection";
 import { driveOf } from "../drives/drive";
 import { openSource } from "../drives/source";
-import { nameOf, type Surroundings } from "./document";
+import { nameOf } from "../paths";
+import type { Surroundings } from "./document";
 import { FileView, type Filling } from "./view";
 
 export class CompareView extends FileView {

@@ -4,6 +4,7 @@ import { ABCWidgetFactory, type DocumentRegistry, DocumentWidget } from "@jupyte
 import type { Contents, ServiceManager } from "@jupyterlab/services";
 import type { Message } from "@lumino/messaging";
 import { Signal } from "@lumino/signaling";
+import { nameOf } from "../paths";
 import type { Texts } from "../texts";
 import type { IPreferences } from "../tokens";
 import { LIGHT, LightFactory } from "./light";
@@ -15,9 +16,6 @@ export interface Surroundings {
   trans: Texts;
   preferences: IPreferences | null;
 }
-
-/** The last part of a path. */
-export const nameOf = (path: string) => path.split("/").at(-1) ?? path;
 
 export abstract class DocumentView extends FileView {
   #modified: string | undefined; // when the file that was read had been changed last

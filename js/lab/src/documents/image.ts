@@ -3,7 +3,8 @@
 import type { DocumentWidget } from "@jupyterlab/docregistry";
 import { driveOf } from "../drives/drive";
 import { openSource, Unread } from "../drives/source";
-import { DocumentView, nameOf } from "./document";
+import { nameOf } from "../paths";
+import { DocumentView } from "./document";
 import type { Filling } from "./view";
 
 const LARGEST = 200_000_000; // bytes of a file, all of which the page holds

@@ -5,7 +5,8 @@ import { Signal } from "@lumino/signaling";
 import type { Selection } from "../../../src/lib/selection";
 import { driveOf } from "../drives/drive";
 import { openSource } from "../drives/source";
-import { DocumentView, nameOf } from "./document";
+import { nameOf } from "../paths";
+import { DocumentView } from "./document";
 import type { Filling } from "./view";
 
 type Shown = Awaited<ReturnType<typeof import("./shown")["showRecord"]>>;

@@ -1,5 +1,6 @@
 // What is wrong with a file, in words: what happened, why, and what to do.
 
+import { bytesIn } from "../../../src/lib/words";
 import { Unread } from "../drives/source";
 import type { Texts } from "../texts";
 
@@ -48,7 +49,7 @@ function wordsForUnread({ why, limit, message }: Unread, trans: Texts): Said {
       return {
         title: trans.__("The file is too large for its drive."),
         lines: [
-          trans.__("The drive gives files only as a whole, at most %1 MB this way.", limit / 1e6),
+          trans.__("The drive gives files only as a whole, at most %1 this way.", bytesIn(limit)),
           trans.__("Copy it to the server's own files, which are read in parts."),
         ],
       };

@@ -5,6 +5,7 @@ import type { Message } from "@lumino/messaging";
 import { Signal } from "@lumino/signaling";
 import { Widget } from "@lumino/widgets";
 import { h, on, write } from "../../../src/lib/dom";
+import { bytesIn } from "../../../src/lib/words";
 import type { Texts } from "../texts";
 import { wordsFor } from "./said";
 import "./view.css";
@@ -133,9 +134,9 @@ export abstract class FileView extends Widget {
         bar.max = size;
         bar.value = done;
       }
-      const [read, all] = [done, size].map((bytes) => (bytes / 1e6).toFixed(0));
+      const [read, all] = [bytesIn(done), bytesIn(size)];
       const { __ } = this.trans;
-      write(words, size > 0 ? __("%1 of %2 MB read", read, all) : __("%1 MB read", read));
+      write(words, size > 0 ? __("%1 of %2 read", read, all) : __("%1 read", read));
     };
     return { element: h("div", "sdw-doc-waiting", bar, words), progress };
   }

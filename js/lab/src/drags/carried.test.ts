@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { SETTINGS_TYPE } from "../../../src/lib/files";
-import { CONTENTS_TYPE, carriedBy, isImage, mayTell, mayTellByType, nameOf } from "./carried";
+import { CONTENTS_TYPE, carriedBy, isImage, mayTell, mayTellByType } from "./carried";
 
 /** The data of a Lumino drag. */
 const data = (held: Record<string, unknown>) => ({
@@ -35,7 +35,6 @@ test("names tell what a file may be", () => {
     ...[true, true, false, false, false],
   ]);
   expect(["a.jpeg", "a.webp", "a.sdtrace"].map(isImage)).toEqual([true, true, false]);
-  expect(["a/b.png", "drive:b.png", "b.png"].map(nameOf)).toEqual(["b.png", "b.png", "b.png"]);
 });
 
 test("of the desktop's files only the types are known before they are dropped", () => {

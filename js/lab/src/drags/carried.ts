@@ -14,7 +14,6 @@ export const CONTENTS_TYPE = "application/x-jupyter-icontents";
 
 const IMAGE = /\.(png|jpe?g|webp|gif|bmp)$/i;
 
-export const nameOf = (path: string) => path.split(/[/:]/).at(-1) ?? path;
 export const isPng = (name: string) => /\.png$/i.test(name);
 export const isImage = (name: string) => IMAGE.test(name);
 /** Whether a file of that name may say how it was made. */

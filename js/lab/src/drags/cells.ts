@@ -1,5 +1,6 @@
 // What is done with a drop: cells that make runs again, files and settings for widgets.
 
+import type { JupyterFrontEnd } from "@jupyterlab/application";
 import { Notification } from "@jupyterlab/apputils";
 import type { NotebookPanel } from "@jupyterlab/notebook";
 import type { ServiceManager } from "@jupyterlab/services";
@@ -9,8 +10,10 @@ import { type Bytes, bytesOf, type Inside, inside, isRecord } from "../../../src
 import { wordsFor } from "../documents/said";
 import { driveOf } from "../drives/drive";
 import { openSource } from "../drives/source";
+import { belowActive, insertCell } from "../inserting";
+import { nameOf } from "../paths";
 import type { Texts } from "../texts";
-import { type Carried, nameOf } from "./carried";
+import type { Carried } from "./carried";
 
 export interface Tools {
   services: ServiceManager.IManager;
@@ -51,21 +54,15 @@ export async function addCells(
   }
 }
 
-/** Inserts a cell and makes it the active one; returns its id. It is not run. */
-export function insertCell(
+/** Adds the cells below the active one, and shows the notebook. */
+export async function addBelow(
+  { shell }: JupyterFrontEnd,
   panel: NotebookPanel,
-  index: number,
-  source: string,
-): string | undefined {
-  const { content } = panel;
-  const cell = { cell_type: "code", source, metadata: { trusted: true } } as const;
-  content.model?.sharedModel.insertCell(index, cell);
-  content.deselectAll();
-  content.activeCellIndex = index;
-  content.mode = "command";
-  content.node.focus();
-  void content.scrollToItem(index, "smart");
-  return content.activeCell?.model.id;
+  carried: readonly Carried[],
+  tools: Tools,
+): Promise<void> {
+  await addCells(panel, belowActive(panel), carried, tools);
+  shell.activateById(panel.id);
 }
 
 /** Shows or says why not: a file of a drive in `carried` can be shown in place of made again. */
