@@ -27,6 +27,7 @@ Check = Callable[[], bool]
 REPORTS = Path(ROOT, "out", "tests")  # pytest's reports, which the summary is made of
 WORKERS = str(min(os.cpu_count() or 1, 4))  # each needs up to 1 GB
 IN_PARALLEL = ("-n", WORKERS, "--dist", "loadfile")
+AT_MOST_TWO = ("-n", str(min(int(WORKERS), 2)), "--dist", "loadfile")  # each has its own servers
 
 # ------------------------------------------------------------------------- what the tests need
 
@@ -240,7 +241,7 @@ def everything(again: str | None) -> list[tuple[str, Check]]:
         ("tests: with the oldest versions", oldest_versions),
         ("JupyterLab 4.2 for the tests", oldest_lab),
         ("tests: parity with diffusers", tests("parity", "parity", *IN_PARALLEL)),
-        ("tests: browser", tests("browser", "browser")),
+        ("tests: browser", tests("browser", "browser", *AT_MOST_TWO)),
     ]
     if again is not None:
         checks.append((f"tests: unit, on a machine like {again!r}", unit_again(again)))

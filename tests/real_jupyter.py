@@ -320,6 +320,16 @@ class Notebook:
         )
 
 
+def use_theme(page: Page, theme: str) -> None:
+    """Make JupyterLab "Light" or "Dark". The server keeps that for pages to come."""
+    page.evaluate(
+        "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
+        f"JupyterLab {theme}",
+    )
+    light = str(theme == "Light").lower()
+    page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+
+
 def until(read: Callable[[], Any], wanted: Any, page: Page) -> None:
     """Read until it is what is wanted; fail with what it was at last."""
     end = time.monotonic() + WAIT

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from axe import violations
 from playwright.sync_api import Browser, Locator, Page, expect
-from real_jupyter import Notebook, Server, write_notebook
+from real_jupyter import Notebook, Server, use_theme, write_notebook
 from sight import faint_rings, lost_in_forced_colours
 
 pytestmark = pytest.mark.browser
@@ -120,12 +120,7 @@ def widget(notebook: Notebook, name: str) -> Locator:
 def themes(page: Page) -> Iterator[str]:
     """Make the page light and dark; yield the name of each theme."""
     for theme in THEMES:
-        page.evaluate(
-            "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
-            f"JupyterLab {theme}",
-        )
-        light = str(theme == "Light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        use_theme(page, theme)
         yield theme
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from axe import violations
 from playwright.sync_api import BrowserContext, Page, expect
-from real_jupyter import START, Server, wait_for_application
+from real_jupyter import START, Server, use_theme, wait_for_application
 
 pytestmark = pytest.mark.browser
 
@@ -36,12 +36,7 @@ def in_each_theme(page: Page, *selectors: str) -> list[str]:
     """Return what axe finds in these elements, in light and in dark."""
     found = []
     for theme in ("Dark", "Light"):
-        page.evaluate(
-            "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
-            f"JupyterLab {theme}",
-        )
-        light = str(theme == "Light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        use_theme(page, theme)
         for selector in selectors:
             found += [f"{theme}: {line}" for line in violations(page.locator(selector))]
     return found

@@ -18,7 +18,7 @@ import pytest
 from axe import violations
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Dialog, Locator, Page, Request, expect
-from real_jupyter import START, WAIT, Server, wait_for_application
+from real_jupyter import START, WAIT, Server, use_theme, wait_for_application
 
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.pipeline import LatentDiffusion
@@ -236,7 +236,7 @@ def test_notebook_7_opens_it_from_its_file_list(
     document.set_default_timeout(WAIT * 1000)
     viewer = document.locator(f"{SHOWN} .sdw-viewer")
     expect(viewer).to_have_attribute("data-frames", "6")
-    document.keyboard.press("Home")
+    viewer.get_by_role("slider", name="step on show").press("Home")
     expect(viewer).to_have_attribute("data-step", "0")
     assert contents_of("cat.sdtrace", asked) == []
     assert [r.url for r in asked if r.method == "POST" and "/api/" in r.url] == []
@@ -583,15 +583,13 @@ def test_a_reload_brings_them_back_as_they_were(
 
 @pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_everybody_can_use_it(desk: Desk, cat: Trace, tmp_path: Path, theme: str) -> None:
-    themed = "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})"
+    use_theme(desk.page, "Light")
     desk.open(desk.put("cat.sdtrace", cat))
     view = desk.front("cat.sdtrace")
     desk.button(view, "About").click()
     light = view.locator(".sdw-viewer").evaluate("e => getComputedStyle(e).color")
-    desk.page.evaluate(themed, f"JupyterLab {theme}")  # while it is open
+    use_theme(desk.page, theme)  # while it is open
     try:
-        is_light = str(theme == "Light").lower()
-        expect(desk.page.locator("body")).to_have_attribute("data-jp-theme-light", is_light)
         dark = view.locator(".sdw-viewer").evaluate("e => getComputedStyle(e).color")
         assert (light != dark) == (theme == "Dark")
         found = violations(view)  # without the toolbar, whose buttons are JupyterLab's
@@ -602,4 +600,4 @@ def test_everybody_can_use_it(desk: Desk, cat: Trace, tmp_path: Path, theme: str
         found += violations(desk.front("image.png"))
         assert found == []
     finally:
-        desk.page.evaluate(themed, "JupyterLab Light")
+        use_theme(desk.page, "Light")

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from axe import violations
 from playwright.sync_api import BrowserContext, Locator, Page, expect
-from real_jupyter import KERNEL, Notebook, Server, until, wait_for_application, write_notebook
+from real_jupyter import (
+    KERNEL,
+    Notebook,
+    Server,
+    until,
+    use_theme,
+    wait_for_application,
+    write_notebook,
+)
 from sight import faint_rings, lost_in_forced_colours
 
 pytestmark = pytest.mark.browser
@@ -361,12 +369,7 @@ def test_nothing_is_wrong_to_see_or_to_reach(load_notebook: Open) -> None:
     expect(panel.locator(".sdw-side-job")).to_have_count(1)
     expect(panel.locator(".sdw-side-running")).to_contain_text("step")
     for theme in ("Light", "Dark"):
-        page.evaluate(
-            "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
-            f"JupyterLab {theme}",
-        )
-        light = str(theme == "Light").lower()
-        page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+        use_theme(page, theme)
         for width in (200, 270):
             panel.evaluate("(element, width) => { element.style.width = `${width}px`; }", width)
             wrong += [f"{theme}, {width}: {line}" for line in violations(panel)]

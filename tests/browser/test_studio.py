@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
-from real_jupyter import ROOT, Notebook, Server, until
+from real_jupyter import ROOT, Notebook, Server, until, use_theme
 
 pytestmark = pytest.mark.browser
 
@@ -193,7 +193,7 @@ def test_a_second_view_shows_the_same_run(open_notebook: Open) -> None:
     notebook.page.wait_for_function(
         "() => document.querySelectorAll('.sdw-studio[data-state=done]').length === 2"
     )
-    assert notebook.page.evaluate("() => document.querySelectorAll('.sdw-thumb').length") == 2
+    expect(notebook.page.locator(".sdw-thumb")).to_have_count(2)
 
 
 MALICE = (
@@ -501,15 +501,11 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+@pytest.mark.parametrize("theme", ["Light", "Dark"])
 def test_text_and_focus_stand_out_in_both_themes(open_notebook: Open, theme: str) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
-    notebook.page.evaluate(
-        "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})", theme
-    )
-    light = str(theme.endswith("Light")).lower()
-    notebook.page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+    use_theme(notebook.page, theme)
     notebook.find(".sdw-generate").click()
     notebook.wait_for_state("done")  # so that there are steps and an image
     notebook.find(".sdw-prompt textarea").fill("typed")

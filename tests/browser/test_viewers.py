@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
-from real_jupyter import ROOT, Notebook, Server, write_notebook
+from real_jupyter import ROOT, Notebook, Server, use_theme, write_notebook
 from sight import faint_texts
 
 pytestmark = pytest.mark.browser
@@ -408,15 +408,6 @@ def test_text_stands_out(runs: Notebook, viewer: View, theme: str) -> None:
     finally:
         use_theme(runs.page, "Light")
         runs.page.set_viewport_size(WINDOW)
-
-
-def use_theme(page: Page, theme: str) -> None:
-    page.evaluate(
-        "theme => jupyterapp.commands.execute('apputils:change-theme', {theme})",
-        f"JupyterLab {theme}",
-    )
-    light = str(theme == "Light").lower()
-    page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
 
 
 def fit(page: Page, view: View, width: int, height: int = WINDOW["height"]) -> None:
