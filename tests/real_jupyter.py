@@ -330,6 +330,18 @@ def use_theme(page: Page, theme: str) -> None:
     page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
 
 
+def keep_screenshot(of: Page | Locator, name: str, folder: str = "docs", **options: Any) -> None:
+    """Write an image of it into docs/ (or ``folder``), only where SDWIDGETS_SCREENSHOT is set."""
+    if not os.environ.get("SDWIDGETS_SCREENSHOT"):
+        return
+    path = ROOT / folder / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    page = of if isinstance(of, Page) else of.page
+    page.mouse.move(0, 0)  # off all buttons
+    of.screenshot(path=path, animations="disabled", **options)
+    assert folder != "docs" or path.stat().st_size < 300_000
+
+
 def until(read: Callable[[], Any], wanted: Any, page: Page) -> None:
     """Read until it is what is wanted; fail with what it was at last."""
     end = time.monotonic() + WAIT

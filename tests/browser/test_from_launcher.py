@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from axe import violations
 from playwright.sync_api import BrowserContext, Page, expect
-from real_jupyter import START, Server, use_theme, wait_for_application
+from real_jupyter import START, Server, keep_screenshot, use_theme, wait_for_application
 
 pytestmark = pytest.mark.browser
 
 PROMPT = ".sdw-prompt textarea"
 STATUS = ".sdw-status-bar"
+LAUNCHER = {"x": 0, "y": 0, "width": 900, "height": 480}
 
 
 @pytest.fixture(params=["lab", "lab_oldest"])
@@ -42,9 +43,13 @@ def in_each_theme(page: Page, *selectors: str) -> list[str]:
     return found
 
 
-def test_the_keyboard_leads_from_the_launcher_to_an_image(page: Page) -> None:
+def test_the_keyboard_leads_from_the_launcher_to_an_image(
+    page: Page, request: pytest.FixtureRequest
+) -> None:
     page.wait_for_selector(".jp-LauncherCard[data-category=Diffusion]")
     assert in_each_theme(page, ".jp-Launcher-section:has([data-category=Diffusion])") == []
+    if request.node.callspec.params["page"] == "lab":
+        keep_screenshot(page, "jupyterlab-launcher", clip=LAUNCHER)
     tab_to(page, "New Studio Notebook")
     page.keyboard.press("Enter")
 

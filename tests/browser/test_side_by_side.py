@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 from real_jupyter import (
-    ROOT,
     START,
     WAIT,
     Notebook,
     Server,
+    keep_screenshot,
     until,
+    use_theme,
     wait_for_application,
     write_notebook,
 )
@@ -67,7 +67,7 @@ def test_panel_studio_and_record_side_by_side(
     page.locator(f"{RECORD} .sdw-chip[data-word=dog]").click()
     page.locator(SLIDER).fill("15")
     if server is lab:
-        keep_screenshot(page)
+        keep_screenshot(page, "jupyterlab")
 
     notebook.save()
     page.locator(SLIDER).fill("16")
@@ -78,6 +78,11 @@ def test_panel_studio_and_record_side_by_side(
     expect(page.locator(THUMBS)).to_have_count(3)
     expect(page.locator(".sdw-studio")).to_have_attribute("data-state", "done")
     assert notebook.problems == []
+    if server is lab:
+        page.locator(RECORD).get_by_role("button", name="image", exact=True).click()
+        use_theme(page, "Dark")
+        keep_screenshot(page.locator(f".jp-MainAreaWidget:has({RECORD})"), "jupyterlab-record")
+        use_theme(page, "Light")
 
 
 OPEN_BESIDE = """path => { jupyterapp.commands.execute(
@@ -92,12 +97,3 @@ def show_panel(page: Page) -> None:
             jupyterapp.shell._hsplitPanel.setRelativeSizes([290, all - 290, 0]);
         }"""
     )
-
-
-def keep_screenshot(page: Page) -> None:
-    """Write docs/jupyterlab.png, which the README shows; only where SDWIDGETS_SCREENSHOT is set."""
-    if os.environ.get("SDWIDGETS_SCREENSHOT"):
-        path = ROOT / "docs" / "jupyterlab.png"
-        page.mouse.move(0, 0)
-        page.screenshot(path=path, animations="disabled")
-        assert path.stat().st_size < 300_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from real_jupyter import (
     KERNEL,
     Notebook,
     Server,
+    keep_screenshot,
     until,
     use_theme,
     wait_for_application,
@@ -34,7 +34,6 @@ def submit(prompt, steps):
     return manager.submit(Request("emoji", Settings(prompt=prompt, seed=7, steps=steps)))
 """
 NOTHING = "[name for name in __import__('sys').modules if name.split('.')[0] == 'sdwidgets']"
-SHOTS = os.environ.get("SDWIDGETS_PANEL_SHOTS")  # a folder for screenshots, to be looked at
 
 
 def side(page: Page) -> Locator:
@@ -72,8 +71,7 @@ OF_NAME = "name => [...jupyterapp.shell.widgets('main')].find(one => one.context
 
 
 def shot(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS, f"{name}.png"))
+    keep_screenshot(page, name, "out/side-panel")  # to be looked at
 
 
 def test_it_follows_the_active_notebook_and_imports_nothing(

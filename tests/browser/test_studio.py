@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, expect
-from real_jupyter import ROOT, Notebook, Server, until, use_theme
+from real_jupyter import ROOT, Notebook, Server, keep_screenshot, until, use_theme
 
 pytestmark = pytest.mark.browser
 
@@ -51,20 +51,11 @@ def test_the_first_lesson_runs_and_a_click_makes_an_image(load_notebook: Open) -
     assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
     expect(notebook.page.locator(".sdw-thumb")).to_have_count(2)
     assert notebook.problems == []
-    keep_screenshot(notebook)
-
-
-def keep_screenshot(notebook: Notebook) -> None:
-    """Write docs/studio.png, which the README shows; only where SDWIDGETS_SCREENSHOT is set."""
     if os.environ.get("SDWIDGETS_SCREENSHOT"):
-        path = ROOT / "docs" / "studio.png"
-        path.parent.mkdir(exist_ok=True)
-        # With all of it in the window, a little paper around it, and the mouse not over a button.
+        # With all of it in the window, and a little paper around it.
         notebook.page.set_viewport_size({"width": 1280, "height": 1300})
-        notebook.page.mouse.move(0, 0)
-        margin = ".sdw-studio.sdw-studio { padding: 14px; max-width: 1108px; }"
-        notebook.find(".sdw-studio").screenshot(path=str(path), style=margin)
-        assert path.stat().st_size < 300_000
+        style = ".sdw-studio.sdw-studio { padding: 14px; max-width: 1108px; }"
+        keep_screenshot(notebook.find(".sdw-studio"), "studio", style=style)
 
 
 def test_stop_ends_the_run_within_a_step(open_notebook: Open) -> None:

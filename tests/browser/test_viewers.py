@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
-from real_jupyter import ROOT, Notebook, Server, use_theme, write_notebook
+from real_jupyter import Notebook, Server, keep_screenshot, use_theme, write_notebook
 from sight import faint_texts
 
 pytestmark = pytest.mark.browser
@@ -402,7 +402,10 @@ def test_text_stands_out(runs: Notebook, viewer: View, theme: str) -> None:
     runs.ask("viewer.set_trait('word', 'cat')")
     use_theme(runs.page, theme)
     try:
-        keep_screenshot(runs.page, viewer, theme)
+        if os.environ.get("SDWIDGETS_SCREENSHOT"):
+            fit(runs.page, viewer, 1000, 1500)
+            style = ".sdw-viewer.sdw-viewer { padding: 14px; }"  # a little paper around it
+            keep_screenshot(viewer.root, f"viewer-{theme.lower()}", style=style)
         for cell in (FIRST, COMPARE, TOKENS):
             assert faint_texts(view_in(runs, cell).root) == []
     finally:
@@ -420,18 +423,6 @@ def fit(page: Page, view: View, width: int, height: int = WINDOW["height"]) -> N
         page.wait_for_timeout(50)
     box = view.root.bounding_box()
     assert box is not None and round(box["width"]) == width
-
-
-def keep_screenshot(page: Page, view: View, theme: str) -> None:
-    """Write docs/viewer-light.png and -dark.png, only where SDWIDGETS_SCREENSHOT is set."""
-    if not os.environ.get("SDWIDGETS_SCREENSHOT"):
-        return
-    path = ROOT / "docs" / f"viewer-{theme.lower()}.png"
-    fit(page, view, 1000, 1500)
-    # With a little paper around it.
-    margin = ".sdw-viewer.sdw-viewer { padding: 14px; }"
-    view.root.screenshot(path=str(path), style=margin)
-    assert path.stat().st_size < 300_000
 
 
 # ---------------------------------------------------------------------------- saved and reopened
