@@ -6,10 +6,11 @@ import { quietly } from "./lib/choices";
 import { type ASKS, FITS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
 import { opener, takeFiles } from "./lib/files";
-import { bytesOf, inside, isRecord, RECORD } from "./lib/inside";
+import { ENDING, inside, isRecord } from "./lib/inside";
 import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { whenPlaced } from "./lib/placed";
+import { blobSource } from "./lib/source";
 import "./start.css";
 
 export interface Model {
@@ -50,7 +51,7 @@ const render: Render<Model> = ({ model, el }) => {
 
   // ---------------------------------------------------------------------------- a file comes
 
-  const input = h("input", { type: "file", accept: `image/*,${RECORD}`, hidden: true });
+  const input = h("input", { type: "file", accept: `image/*,${ENDING}`, hidden: true });
   const choose = button(
     "Start image…",
     "Start from an image: choose, drop or paste one. A PNG made here also holds its settings, as does a recorded run (.sdtrace)",
@@ -72,7 +73,7 @@ const render: Render<Model> = ({ model, el }) => {
   const openRecord = async (file: File) => {
     newest = file;
     say(`Opening ${file.name}`, false);
-    const found = await inside(bytesOf(file)).catch(() => undefined);
+    const found = await inside(blobSource(file)).catch(() => undefined);
     if (newest !== file) return;
     if (found?.kind !== "record") return say(`${file.name} is no recorded run, or is damaged.`);
     const { made, image } = found;

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { type Bytes, bytesOf, inside } from "./inside";
+import { inside } from "./inside";
+import { blobSource, type Source } from "./source";
 
 const settings = { prompt: "a cat", seed: 7 };
 const text = (words: string) => new TextEncoder().encode(words);
@@ -7,14 +8,14 @@ const text = (words: string) => new TextEncoder().encode(words);
 /** A file of these parts that counts the bytes that are read. */
 function file(...parts: Uint8Array[]) {
   const blob = new Blob(parts as Uint8Array<ArrayBuffer>[]);
-  const source = bytesOf(blob);
+  const source = blobSource(blob);
   let count = 0;
   const read = (from: number, to: number) => {
     if (from < 0 || to > blob.size || from > to) throw new RangeError(`${from} to ${to}`);
     count += to - from;
     return source.read(from, to);
   };
-  return Object.assign({ size: blob.size, read } satisfies Bytes, { count: () => count });
+  return Object.assign({ size: blob.size, read } satisfies Source, { count: () => count });
 }
 
 function record(made: unknown, tensors: object = {}, ...data: Uint8Array[]) {
@@ -95,6 +96,6 @@ test.each<[string, Uint8Array[]]>([
 });
 
 test("a file that cannot be read is not one that says nothing", async () => {
-  const gone: Bytes = { size: 100, read: () => Promise.reject(new Error("gone")) };
+  const gone: Source = { size: 100, read: () => Promise.reject(new Error("gone")) };
   await expect(inside(gone)).rejects.toThrow("gone");
 });

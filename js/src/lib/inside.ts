@@ -2,14 +2,9 @@
 // the start of the file is read, and nothing in it is trusted: cell.ts and the kernel check it.
 
 import { isPng } from "./bytes";
-import { TEXT_KEY } from "./contract";
+import { RECORD, TEXT_KEY } from "./contract";
 import type { Values } from "./older";
-
-/** Bytes of a file; both ends are within it. */
-export interface Bytes {
-  readonly size: number;
-  read(from: number, to: number): Promise<Uint8Array>;
-}
+import type { Source } from "./source";
 
 export interface Inside {
   kind: "record" | "image";
@@ -19,24 +14,15 @@ export interface Inside {
 }
 
 /** The ending of a record's name. */
-export const RECORD = ".sdtrace";
+export const ENDING = ".sdtrace";
 
 /** Whether a file of that name should be a record. */
-export const isRecord = (name: string) => name.toLowerCase().endsWith(RECORD);
+export const isRecord = (name: string) => name.toLowerCase().endsWith(ENDING);
 
-const HEADER = 16 * 2 ** 20; // bytes
 const TEXT = 8 * 2 ** 20; // bytes, more than any version writes
 
-/** A blob's bytes. */
-export function bytesOf(blob: Blob): Bytes {
-  return {
-    size: blob.size,
-    read: async (from, to) => new Uint8Array(await blob.slice(from, to).arrayBuffer()),
-  };
-}
-
 /** What is inside; undefined for a file of another kind, one without settings or a damaged one. */
-export async function inside(file: Bytes): Promise<Inside | undefined> {
+export async function inside(file: Source): Promise<Inside | undefined> {
   if (file.size < 12) return undefined;
   const start = await file.read(0, 8);
   try {
@@ -50,9 +36,9 @@ export async function inside(file: Bytes): Promise<Inside | undefined> {
 const decoded = (data: Uint8Array) => new TextDecoder("utf-8", { fatal: true }).decode(data);
 const view = (data: Uint8Array) => new DataView(data.buffer, data.byteOffset, data.byteLength);
 
-async function inRecord(file: Bytes): Promise<Inside | undefined> {
+async function inRecord(file: Source): Promise<Inside | undefined> {
   const length = Number(view(await file.read(0, 8)).getBigUint64(0, true));
-  if (length > HEADER || 8 + length > file.size) return undefined;
+  if (length > RECORD.header || 8 + length > file.size) return undefined;
   const header = JSON.parse(decoded(await file.read(8, 8 + length)));
   const made = JSON.parse(header.__metadata__.sdtrace);
   if (made === null || typeof made !== "object") return undefined;
@@ -73,7 +59,7 @@ async function inRecord(file: Bytes): Promise<Inside | undefined> {
 }
 
 /** The text chunk "sdwidgets" stands before the pixels (PNG specification, 11.3.3.4: iTXt). */
-async function inImage(file: Bytes): Promise<Inside | undefined> {
+async function inImage(file: Source): Promise<Inside | undefined> {
   for (let at = 8; at + 12 <= file.size; ) {
     const head = await file.read(at, at + 8);
     const length = view(head).getUint32(0);

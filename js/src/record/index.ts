@@ -1,6 +1,6 @@
 // Recorded runs (`.sdtrace`) in the browser, without a kernel and without Python.
 //
-//     const file = await openRecord(blobSource(blob), { name: "cat.sdtrace", signal });
+//     const file = await openRecord(bytesSource(bytes), { name: "cat.sdtrace", signal });
 //     viewer.initialize({ model: file.model });
 //     viewer.render({ model: file.model, el });        // viewer.ts
 //     file.settings, file.meta                         // plain data
@@ -14,9 +14,6 @@
 // its own trait, and the whole file is read once in the background. A file that is wrong is refused
 // with a `RefusedRecord`, whose message is Python's: by `openRecord`, or later by `checked`, and then
 // the model's state is "error" with the same message.
-//
-//     await urlSource(url, { signal, fetch })          // Range requests; whole where there are none
-//     bytesSource(bytes)                               // a Uint8Array
 //
 // `settingsInImage(bytes)` reads the settings inside a PNG.
 // `pageOf(file, { script, style })` makes the page that `Trace.export_html` writes, from the text of the
@@ -32,11 +29,11 @@ export { type Meta, type OpenOptions, RecordFile } from "./record";
 export { RefusedRecord } from "./refused";
 export { recordOf } from "./said";
 export type { Settings } from "./settings";
-export { blobSource, bytesSource, type Source, type UrlOptions, urlSource } from "./source";
+export { bytesSource } from "./source";
 export type { ModelSource } from "./sources";
 
+import type { Source } from "../lib/source";
 import { type OpenOptions, RecordFile } from "./record";
-import type { Source } from "./source";
 
 /** The record in a file. Rejects with `RefusedRecord` for a file that is not as it was written, and
  * with the signal's reason once it aborts. */

@@ -3,7 +3,8 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { madeRecord } from "../../test/packed";
 import { numbered } from "../lib/shared";
-import { openRecord, type RecordFile, RefusedRecord, type Source } from "./index";
+import type { Source } from "../lib/source";
+import { openRecord, type RecordFile, RefusedRecord } from "./index";
 
 const STEPS = 20;
 const FRAMES = numbered("frame");

@@ -1,5 +1,6 @@
 // A file whose header was read, and what it says; the rest of it is checked afterwards.
 
+import type { Source } from "../lib/source";
 import type { Header } from "../lib/view";
 import { floats } from "./frames";
 import { headerOf as pageHeader } from "./header";
@@ -8,7 +9,7 @@ import { DIGEST, headerEnd, headerOf, metaOf, type Tensor, tensorsOf } from "./l
 import type { JsonObject } from "./python";
 import { Fault } from "./refused";
 import { scan } from "./scan";
-import { keeping, readRanges, type Source } from "./source";
+import { keeping, readRanges } from "./source";
 import type { Values } from "./tensors";
 import { picturesOf, type Unpacked, unpacked } from "./unpacked";
 

@@ -1,9 +1,9 @@
 // One reading of a whole file: its SHA-256, and the values of all tensors, in slices that leave the
 // page free.
 
+import type { Source } from "../lib/source";
 import { DIGEST, type Tensor } from "./layout";
 import { Sha256 } from "./sha256";
-import type { Source } from "./source";
 import type { Values } from "./tensors";
 
 const READ = 4 * 2 ** 20; // bytes

@@ -4,6 +4,7 @@ import type { AnyModel } from "@anywidget/types";
 import compare from "../../../src/compare";
 import { h } from "../../../src/lib/dom";
 import { NAMES, type Selection, selectionOf } from "../../../src/lib/selection";
+import type { Source } from "../../../src/lib/source";
 import {
   about,
   openComparison,
@@ -13,7 +14,7 @@ import {
   sizeOf,
 } from "../../../src/record";
 import viewer from "../../../src/viewer";
-import { looksRuined, type Source, Unread } from "../drives/source";
+import { looksRuined, Unread } from "../drives/source";
 import type { Texts } from "../texts";
 import { table } from "./table";
 

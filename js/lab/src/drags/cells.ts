@@ -6,7 +6,8 @@ import type { NotebookPanel } from "@jupyterlab/notebook";
 import type { ServiceManager } from "@jupyterlab/services";
 import { making, NoCell, relative, viewing } from "../../../src/lib/cell";
 import { refusal, SETTINGS_TYPE } from "../../../src/lib/files";
-import { type Bytes, bytesOf, type Inside, inside, isRecord } from "../../../src/lib/inside";
+import { type Inside, inside, isRecord } from "../../../src/lib/inside";
+import { blobSource, type Source } from "../../../src/lib/source";
 import { wordsFor } from "../documents/said";
 import { driveOf } from "../drives/drive";
 import { openSource } from "../drives/source";
@@ -21,7 +22,7 @@ export interface Tools {
 }
 
 /** The bytes of a file of a drive, read in parts where it gives parts. Rejects if it cannot be read. */
-async function bytesAt(path: string, services: ServiceManager.IManager): Promise<Bytes> {
+async function bytesAt(path: string, services: ServiceManager.IManager): Promise<Source> {
   const options = { signal: new AbortController().signal, progress() {} };
   return (
     await openSource(
@@ -91,13 +92,13 @@ async function sourceOf(one: Carried, panel: NotebookPanel, tools: Tools): Promi
 }
 
 async function bytesFrom(one: Exclude<Carried, { kind: "settings" }>, { services }: Tools) {
-  return one.kind === "path" ? bytesAt(one.path, services) : bytesOf(one.file);
+  return one.kind === "path" ? bytesAt(one.path, services) : blobSource(one.file);
 }
 
 async function insideOf(
   one: Exclude<Carried, { kind: "settings" }>,
   tools: Tools,
-): Promise<Inside & { bytes: Bytes }> {
+): Promise<Inside & { bytes: Source }> {
   const bytes = await bytesFrom(one, tools);
   const found = await inside(bytes);
   if (found === undefined) throw new NoCell(tools.trans.__("It does not say how it was made."));

@@ -1,5 +1,8 @@
 import { expect, test, vi } from "vitest";
-import { CONTENT, type Drive, looksRuined, openSource, sourceOf, Unread, WHOLE } from "./source";
+import { blobSource } from "../../../src/lib/source";
+import { openRecord } from "../../../src/record";
+import { fileOf } from "../../../test/records";
+import { CONTENT, type Drive, looksRuined, openSource, Unread, WHOLE } from "./source";
 
 const BYTES = Uint8Array.from({ length: 200_000 }, (_, i) => (i * 7) % 251);
 const base64 = (data: Uint8Array) =>
@@ -8,6 +11,8 @@ const base64 = (data: Uint8Array) =>
 interface Server {
   data: Uint8Array<ArrayBuffer>;
   modified: string;
+  tag: string;
+  shift: number; // of the part that is answered
   ranges: boolean;
   total: boolean;
   status?: number;
@@ -15,7 +20,15 @@ interface Server {
 
 /** A drive whose addresses a server answers as jupyter_server does. */
 function served(more: Partial<Server & Drive> = {}) {
-  const server = { data: BYTES, modified: "Mon", ranges: true, total: true, ...more };
+  const server = {
+    data: BYTES,
+    modified: "Mon",
+    tag: "1",
+    shift: 0,
+    ranges: true,
+    total: true,
+    ...more,
+  };
   const asked: (string | null)[] = [];
   const drive: Drive = {
     address: async () => "http://here/files/a",
@@ -23,12 +36,16 @@ function served(more: Partial<Server & Drive> = {}) {
       const range = new Headers(init.headers).get("Range");
       asked.push(range);
       if (server.status) return new Response("no", { status: server.status, statusText: "Sorry" });
-      const headers: Record<string, string> = { "Last-Modified": server.modified };
+      const headers: Record<string, string> = {
+        "Last-Modified": server.modified,
+        ETag: server.tag,
+      };
       if (!server.ranges || range === null) {
         headers["Content-Length"] = String(server.data.length);
         return new Response(server.data, { headers });
       }
-      const [from = 0, last = 0] = range.slice(6).split("-").map(Number);
+      const [first = 0, second = 0] = range.slice(6).split("-").map(Number);
+      const [from, last] = [first + server.shift, second + server.shift];
       const { length } = server.data;
       if (from >= length) return new Response("", { status: 416 });
       const end = Math.min(last, length - 1);
@@ -64,6 +81,18 @@ test("where the server answers Range requests, parts are fetched and no more", a
   expect(await source.read(8, 20)).toEqual(BYTES.slice(8, 20));
   expect(await source.read(100_000, 100_010)).toEqual(BYTES.slice(100_000, 100_010));
   expect(asked).toEqual(["bytes=0-65535", "bytes=100000-100009"]);
+});
+
+test("a small record is read in one request", async () => {
+  const rich = fileOf("rich") as Uint8Array<ArrayBuffer>;
+  const { drive, asked } = served({ data: rich });
+  const { source } = await openSource(drive, options());
+  const file = await openRecord(source);
+  await file.checked;
+  await file.frames();
+  expect(asked).toEqual(["bytes=0-65535"]);
+  expect(rich.length).toBeLessThan(65_536);
+  expect(file.model.get("header")).toMatchObject({ model: "golden" });
 });
 
 test("a server of another origin may hide the total, which the drive knows", async () => {
@@ -115,6 +144,8 @@ test.each([
 test("a file that is replaced, cut or deleted while it is open is not mixed with the new one", async () => {
   const changes: [Partial<Server>, string][] = [
     [{ modified: "Tue" }, "changed"],
+    [{ tag: "2" }, "changed"],
+    [{ shift: 1 }, "changed"],
     [{ data: BYTES.slice(0, 150_000) }, "changed"],
     [{ data: BYTES.slice(0, 10) }, "changed"],
     [{ ranges: false }, "changed"],
@@ -174,9 +205,9 @@ test("bytes that a drive took for text are told apart from a file of another kin
   const { drive } = served({ address: async () => undefined, content });
   expect(await why(openSource(drive, options()))).toBe("ruined");
 
-  const ruined = sourceOf(new Blob([text]));
-  const plain = sourceOf(new Blob(["only a text, with one \ufffd in it"]));
-  const whole = sourceOf(new Blob([BYTES]));
+  const ruined = blobSource(new Blob([text]));
+  const plain = blobSource(new Blob(["only a text, with one \ufffd in it"]));
+  const whole = blobSource(new Blob([BYTES]));
   expect(await Promise.all([ruined, plain, whole].map(looksRuined))).toEqual([true, false, false]);
 });
 

@@ -2,12 +2,7 @@
 // that answers Range requests; else the whole file, with progress; through the contents API only
 // where a drive has nothing else.
 
-/** A file to read from. */
-export interface Source {
-  readonly size: number;
-  /** The bytes from `from` up to, and without, `to`. */
-  read(from: number, to: number, signal?: AbortSignal): Promise<Uint8Array>;
-}
+import { blobSource, type Source } from "../../../src/lib/source";
 
 /** What a source needs of JupyterLab's drives, for one file. */
 export interface Drive {
@@ -56,15 +51,7 @@ export async function openSource(drive: Drive, options: Options): Promise<Opened
   const address = await drive.address().catch(() => undefined);
   const found = address ? await openAddress(drive, address, options) : undefined;
   if (found !== undefined) return found;
-  return { source: sourceOf(await contentOf(drive, options)), way: "content" };
-}
-
-/** A source of bytes that are here. */
-export function sourceOf(blob: Blob): Source {
-  return {
-    size: blob.size,
-    read: async (from, to) => new Uint8Array(await blob.slice(from, to).arrayBuffer()),
-  };
+  return { source: blobSource(await contentOf(drive, options)), way: "content" };
 }
 
 /** Undefined if the address cannot be fetched from this page, which the contents API may do. */
@@ -75,14 +62,15 @@ async function openAddress(drive: Drive, address: string, options: Options) {
     return undefined;
   });
   if (response === undefined) return undefined;
-  if (response.status === 416) return { source: sourceOf(new Blob()), way: "parts" } as const;
+  if (response.status === 416) return { source: blobSource(new Blob()), way: "parts" } as const;
   if (!response.ok) throw refusalOf(response);
-  const size = response.status === 206 ? (total(response) ?? (await drive.size())) : undefined;
+  const size =
+    response.status === 206 ? (rangeOf(response)?.size ?? (await drive.size())) : undefined;
   if (size === undefined) {
     // Without a total, an answered part says nothing of the rest: the request is made without.
     const whole = response.status === 206 ? await drive.ask(address, { signal }) : response;
     if (!whole.ok) throw refusalOf(whole);
-    return { source: sourceOf(await wholeOf(whole, options)), way: "whole" } as const;
+    return { source: blobSource(await wholeOf(whole, options)), way: "whole" } as const;
   }
   const start = new Uint8Array(await response.arrayBuffer());
   const source = new Parts(drive, size, start, version(response), signal);
@@ -95,10 +83,10 @@ const part = (from: number, to: number, signal: AbortSignal): RequestInit => ({
   signal,
 });
 
-/** The size of the file, as the answer to a part of it says. */
-function total(response: Response): number | undefined {
-  const digits = /\/(\d+)$/.exec(response.headers.get("Content-Range") ?? "")?.[1];
-  return digits === undefined ? undefined : Number(digits);
+/** Where an answered part begins, and the size of the file; servers of other origins may not tell. */
+function rangeOf({ headers }: Response): { from: number; size: number } | undefined {
+  const found = /^bytes (\d+)-\d+\/(\d+)$/.exec(headers.get("Content-Range") ?? "");
+  return found ? { from: Number(found[1]), size: Number(found[2]) } : undefined;
 }
 
 /** What changes when the file is replaced; servers of other origins may not tell. */
@@ -133,8 +121,9 @@ class Parts implements Source {
       if (signal.aborted || own?.aborted) throw error;
       throw new Unread("unreachable", 0, String((error as Error)?.message ?? error));
     }
-    const size = total(response) ?? this.size;
-    const isOther = size !== this.size || version(response) !== this.version;
+    const range = rangeOf(response) ?? { from, size: this.size };
+    const isMoved = range.from !== from || range.size !== this.size;
+    const isOther = isMoved || version(response) !== this.version;
     if (response.status === 416 || response.status === 200 || (response.ok && isOther)) {
       await response.body?.cancel();
       throw new Unread("changed");
