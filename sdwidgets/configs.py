@@ -38,11 +38,23 @@ class UNetConfig:
     norm_groups: int = 32
     in_channels: int = 4
     out_channels: int = 4
+    up_depths: tuple[tuple[int, ...], ...] = ()  # by level, of each block going up; (): as depths
+    middle: int = 2  # residual blocks: 2 with a transformer between them, 1 alone, 0: no middle
+    middle_depth: int = 0  # transformer blocks there; 0: as the last level, and at least one
+    guidance_dim: int = 0  # width of the guidance scale's features (LCM); 0: it is not told
+    classes: int = 0  # rows of a table added to the time embedding (x4 upscaler); 0: none
+    cross_only: tuple[bool, ...] = ()  # levels without self-attention: both attend to the context
 
     @property
     def mid_depth(self) -> int:
-        """Transformer blocks in the middle: as the last level, and at least one."""
-        return max(self.depths[-1], 1)
+        """Transformer blocks in the middle."""
+        if self.middle < 2:
+            return 0
+        return self.middle_depth or max(self.depths[-1], 1)
+
+    def depth_up(self, level: int, block: int) -> int:
+        """Transformer blocks after residual block ``block`` of a level on the way up."""
+        return self.up_depths[level][block] if self.up_depths else self.depths[level]
 
 
 @dataclass(frozen=True)
@@ -75,8 +87,27 @@ class AutoencoderConfig:
         return self.latent_channels if self.codes else 2 * self.latent_channels
 
 
+class _Routes:
+    """How wide an embedder's parts of the routes are; 0: it has no part of that route."""
+
+    @property
+    def context_width(self) -> int:
+        """D, the width of its tokens in the context [B, T, D]."""
+        return 0
+
+    @property
+    def vector_width(self) -> int:
+        """Its part of V, the width of the vector [B, V]."""
+        return 0
+
+    @property
+    def concat_width(self) -> int:
+        """Its channels beside the latents, of the concat [B, C, h, w]."""
+        return 0
+
+
 @dataclass(frozen=True)
-class TextConfig:
+class TextConfig(_Routes):
     """A CLIP text transformer."""
 
     vocab_size: int = 49408
@@ -93,20 +124,19 @@ class TextConfig:
     skip: int = 0  # how many of the last layers the states leave out ("CLIP skip")
     norm: bool = True  # whether the states go through the final layer norm
     zeros: bool = False  # nothing said is zeros (SDXL), not the states of an empty text
+    states: bool = True  # whether the network sees its tokens' states
 
     @property
     def context_width(self) -> int:
-        """D, the width of its tokens in the context [B, T, D]."""
-        return self.width
+        return self.width if self.states else 0
 
     @property
     def vector_width(self) -> int:
-        """Its part of V, the width of the vector [B, V]: the pooled projection."""
-        return self.projection_dim
+        return self.projection_dim  # the pooled states
 
 
 @dataclass(frozen=True)
-class ClassConfig:
+class ClassConfig(_Routes):
     """A table of classes, one token each in the context."""
 
     names: tuple[str, ...]
@@ -116,28 +146,73 @@ class ClassConfig:
     def context_width(self) -> int:
         return self.width
 
+
+@dataclass(frozen=True)
+class SizesConfig(_Routes):
+    """SDXL's numbers about an image's size and crop, ``width`` Fourier features each, in the vector
+    (arXiv 2307.01952, section 2.2): six, or, for the refiner, four and an aesthetic score."""
+
+    width: int = 256
+    score: bool = False  # an aesthetic score takes the place of the target size
+
     @property
     def vector_width(self) -> int:
-        return 0
+        return (5 if self.score else 6) * self.width
 
 
 @dataclass(frozen=True)
-class SizesConfig:
-    """SDXL's six numbers about an image's size and crop, ``width`` Fourier features each, in the
-    vector (arXiv 2307.01952, section 2.2)."""
+class MaskedImageConfig(_Routes):
+    """What an inpainting model sees: the mask, and the latents of the image outside it."""
 
-    width: int = 256
-
-    @property
-    def context_width(self) -> int:
-        return 0
+    latent_channels: int = 4
 
     @property
-    def vector_width(self) -> int:
-        return 6 * self.width
+    def concat_width(self) -> int:
+        return 1 + self.latent_channels
 
 
-EmbedderConfig = TextConfig | ClassConfig | SizesConfig
+@dataclass(frozen=True)
+class ImageConfig(_Routes):
+    """The latents of the image to edit (InstructPix2Pix, arXiv 2211.09800)."""
+
+    latent_channels: int = 4
+
+    @property
+    def concat_width(self) -> int:
+        return self.latent_channels
+
+
+@dataclass(frozen=True)
+class DepthConfig(_Routes):
+    """A depth map at the latents' size, from -1 to 1."""
+
+    @property
+    def concat_width(self) -> int:
+        return 1
+
+
+@dataclass(frozen=True)
+class LowResolutionConfig(_Routes):
+    """The small image to enlarge, with noise on it, and the noise's level as a class."""
+
+    channels: int = 3
+    levels: int = 1000  # of noise
+    most: int = 350  # the highest level that runs may ask for
+
+    @property
+    def concat_width(self) -> int:
+        return self.channels
+
+
+EmbedderConfig = (
+    TextConfig
+    | ClassConfig
+    | SizesConfig
+    | MaskedImageConfig
+    | ImageConfig
+    | DepthConfig
+    | LowResolutionConfig
+)
 """What a network may be told. Each says how wide its parts of the routes are."""
 
 
@@ -157,6 +232,7 @@ class ScheduleConfig:
     prediction: Prediction = "eps"
     spacing: Spacing = "leading"
     offset: int = 1  # training steps that "leading" begins above 0
+    zero_snr: bool = False  # rescaled to end in pure noise (arXiv 2305.08891, algorithm 1)
 
 
 @dataclass(frozen=True)
@@ -191,6 +267,11 @@ class ModelConfig:
     def vector_width(self) -> int:
         """The width V of the vector that the embedders make together; 0: there is none."""
         return sum(each.vector_width for each in self.embedders)
+
+    @property
+    def concat_width(self) -> int:
+        """The channels that the embedders put beside the latents; 0: none."""
+        return sum(each.concat_width for each in self.embedders)
 
 
 _SD_AUTOENCODER = AutoencoderConfig(channels=(128, 256, 512, 512))
@@ -240,6 +321,79 @@ SDXL = ModelConfig(
     size=1024,
     guidance_scale=5.0,
 )
+
+# Variants of the three: of what the network is told, or distilled. Sources: the configs that were
+# published with each model.
+
+
+def _variant(base: ModelConfig, name: str, *told: EmbedderConfig, **unet: Any) -> ModelConfig:
+    """Return ``base`` with another name, further embedders and other numbers of its UNet."""
+    channels = base.autoencoder.latent_channels + sum(each.concat_width for each in told)
+    unet = {"in_channels": channels, **unet}
+    return replace(
+        base,
+        name=name,
+        unet=replace(base.unet, **unet),
+        embedders=(*base.embedders, *told),
+    )
+
+
+SD1_INPAINTING = _variant(SD1, "Stable Diffusion 1, inpainting", MaskedImageConfig())
+INSTRUCT_PIX2PIX = _variant(SD1, "InstructPix2Pix", ImageConfig())
+LCM = replace(_variant(SD1, "latent consistency model", guidance_dim=256), guidance_scale=8.5)
+BK_SDM_BASE = _variant(SD1, "BK-SDM base", blocks_per_level=1)
+BK_SDM_SMALL = _variant(SD1, "BK-SDM small", blocks_per_level=1, middle=0)
+BK_SDM_TINY = _variant(
+    SD1, "BK-SDM tiny",
+    channels=(320, 640, 1280), depths=(1, 1, 1), heads=(8, 8, 8), blocks_per_level=1, middle=0,
+)  # fmt: skip
+
+SD2_BASE = replace(SD2, name="Stable Diffusion 2 base", schedule=ScheduleConfig(), size=512)
+SD2_INPAINTING = _variant(SD2_BASE, "Stable Diffusion 2, inpainting", MaskedImageConfig())
+SD2_DEPTH = _variant(SD2_BASE, "Stable Diffusion 2, depth", DepthConfig())
+SD_TURBO = replace(SD2_BASE, name="SD-Turbo", guidance_scale=1.0)
+X4_UPSCALER = ModelConfig(
+    name="Stable Diffusion x4 upscaler",
+    unet=UNetConfig(
+        channels=(256, 512, 512, 1024),
+        depths=(0, 1, 1, 1),
+        heads=(8, 8, 8, 8),
+        context_dim=1024,
+        in_channels=7,
+        classes=1000,
+        cross_only=(True, True, True, False),
+    ),
+    autoencoder=AutoencoderConfig(channels=(128, 256, 512), scaling_factor=0.08333),
+    embedders=(_CLIP_H, LowResolutionConfig()),
+    schedule=ScheduleConfig(beta_start=0.0001, beta_end=0.02, kind="linear", prediction="v"),
+    guidance_scale=9.0,
+)
+
+SDXL_INPAINTING = _variant(SDXL, "Stable Diffusion XL, inpainting", MaskedImageConfig())
+SDXL_REFINER = replace(
+    SDXL,
+    name="Stable Diffusion XL refiner",
+    unet=UNetConfig(
+        channels=(384, 768, 1536, 1536),
+        depths=(0, 4, 4, 0),
+        heads=(6, 12, 24, 24),
+        context_dim=1280,
+        vector_dim=2560,
+        middle_depth=4,
+    ),
+    embedders=(SDXL.embedders[1], SizesConfig(score=True)),
+    join="tokens",
+)
+SSD_1B = _variant(
+    SDXL, "SSD-1B",
+    depths=(0, 2, 4), up_depths=((0, 0, 0), (2, 1, 1), (4, 4, 10)), middle=1,
+)  # fmt: skip
+VEGA = _variant(
+    SDXL, "Segmind Vega",
+    depths=(0, 1, 2), up_depths=((0, 0, 0), (1, 1, 1), (2, 2, 2)), middle=1,
+)  # fmt: skip
+KOALA_700M = _variant(SDXL, "KOALA 700M", depths=(0, 2, 5), blocks_per_level=1, middle=0)
+KOALA_1B = _variant(SDXL, "KOALA 1B", depths=(0, 2, 6), blocks_per_level=1)
 
 
 def _first_stage(
