@@ -56,6 +56,10 @@ class UNetConfig:
         """Transformer blocks after residual block ``block`` of a level on the way up."""
         return self.up_depths[level][block] if self.up_depths else self.depths[level]
 
+    def cross_only_at(self, level: int) -> bool:
+        """Whether a level has no self-attention."""
+        return self.cross_only[level] if self.cross_only else False
+
 
 @dataclass(frozen=True)
 class AutoencoderConfig:

@@ -112,7 +112,9 @@ def _set(number: int, *, for_new_threads: int) -> None:
 _LEVELS: WeakKeyDictionary[nn.Module, dict[int, int]] = WeakKeyDictionary()
 _BLOCK = re.compile(r"(?:^|\.)(down_blocks|up_blocks)\.(\d+)\.")
 _MIDDLE = re.compile(r"(?:^|\.)(mid_block|quant_conv|post_quant_conv)\.")
-_ONCE = re.compile(r"(?:^|\.)(time_embedding|add_embedding|time_emb_proj|embeddings)\.")
+_ONCE = re.compile(
+    r"(?:^|\.)(time_embedding|add_embedding|class_embedding|time_emb_proj|embeddings)\."
+)
 
 
 def _weights_by_level(network: nn.Module) -> dict[int, int]:

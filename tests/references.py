@@ -13,9 +13,13 @@ def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
     """Return diffusers' UNet of ``config``; ``linear=False`` keeps SD1's 1x1 convolutions."""
     from diffusers import UNet2DConditionModel
 
+    levels = range(len(config.channels))
     down = ["CrossAttnDownBlock2D" if depth else "DownBlock2D" for depth in config.depths]
     up = ["CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.depths)]
-    vector = {}
+    depths = [max(depth, 1) for depth in config.depths]
+    if config.middle_depth:
+        depths[-1] = config.middle_depth  # as the refiner's last level, without attention, says
+    vector: dict[str, Any] = {}
     if config.vector_dim:
         # Six numbers of 8 features each, and the pooled text state.
         features = 256 if config.vector_dim > 1536 else 8
@@ -24,18 +28,25 @@ def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
             "addition_time_embed_dim": features,
             "projection_class_embeddings_input_dim": config.vector_dim,
         }
+    if config.up_depths:
+        uneven = [[max(depth, 1) for depth in blocks] for blocks in reversed(config.up_depths)]
+        vector["reverse_transformer_layers_per_block"] = uneven
     return UNet2DConditionModel(
         in_channels=config.in_channels,
         out_channels=config.out_channels,
         block_out_channels=config.channels,
         down_block_types=tuple(down),
+        mid_block_type=(None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn")[config.middle],
         up_block_types=tuple(up),
+        only_cross_attention=[config.cross_only_at(level) for level in levels],
         layers_per_block=config.blocks_per_level,
-        transformer_layers_per_block=[max(depth, 1) for depth in config.depths],
+        transformer_layers_per_block=depths,
         attention_head_dim=config.heads,  # diffusers' name for the number of heads
         cross_attention_dim=config.context_dim,
         norm_num_groups=config.norm_groups,
         use_linear_projection=linear,
+        num_class_embeds=config.classes or None,
+        time_cond_proj_dim=config.guidance_dim or None,
         **vector,
     ).eval()
 

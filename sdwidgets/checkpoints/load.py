@@ -236,9 +236,11 @@ def _assemble(
 def _check_counts(layout: Layout) -> None:
     """Raise ``CheckpointError`` for configs of far larger networks than the files have."""
     unet = layout.config.unet
-    blocks = 2 * unet.blocks_per_level + 1  # of a level, on the way down and up
-    transformers = blocks * sum(unet.depths) + unet.mid_depth
-    counts = [20 * transformers + 10 * blocks * len(unet.depths)]
+    down, levels = unet.blocks_per_level, range(len(unet.depths))
+    blocks = 2 * down + 1  # of a level, on the way down and up
+    up = sum(unet.depth_up(level, block) for level in levels for block in range(down + 1))
+    transformers = down * sum(unet.depths) + unet.mid_depth + up
+    counts = [20 * transformers + 10 * blocks * len(levels)]
     vae = layout.config.autoencoder
     counts.append(8 * (2 * vae.blocks_per_level + 1) * len(vae.channels))
     counts += [16 * text.layers for text in layout.config.text]

@@ -128,12 +128,14 @@ class TransformerBlock(nn.Module):
     """x [B, N, C] -> [B, N, C]: self-attention, cross-attention, feed-forward, each residual.
 
     Source: arXiv 2112.10752, appendix E.2.1. With ``context_width`` 0 there is no cross-attention.
+    With ``cross_only``, as in Stable Diffusion's x4 upscaler, the first attention is one, too.
     """
 
-    def __init__(self, width: int, heads: int, context_width: int):
+    def __init__(self, width: int, heads: int, context_width: int, cross_only: bool = False):
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
-        self.attn1 = Attention(width, heads)
+        first = context_width if cross_only and context_width else None
+        self.attn1 = Attention(width, heads, context_width=first)
         if context_width:
             self.norm2 = nn.LayerNorm(width)
             self.attn2: Attention | None = Attention(width, heads, context_width=context_width)
@@ -143,7 +145,7 @@ class TransformerBlock(nn.Module):
         self.ff = FeedForward(width)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
-        x = x + self.attn1(self.norm1(x))
+        x = x + self.attn1(self.norm1(x), context if self.attn1.is_cross else None)
         if self.attn2 is not None:
             x = x + self.attn2(self.norm2(x), context)
         return x + self.ff(self.norm3(x))
@@ -155,12 +157,20 @@ class SpatialTransformer(nn.Module):
     Source: arXiv 2112.10752, section 3.3. Its 1x1 convolutions are linear layers here.
     """
 
-    def __init__(self, channels: int, heads: int, depth: int, context_width: int, groups: int):
+    def __init__(
+        self,
+        channels: int,
+        heads: int,
+        depth: int,
+        context_width: int,
+        groups: int,
+        cross_only: bool = False,
+    ):
         super().__init__()
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList(
-            TransformerBlock(channels, heads, context_width) for _ in range(depth)
+            TransformerBlock(channels, heads, context_width, cross_only) for _ in range(depth)
         )
         self.proj_out = nn.Linear(channels, channels)
 

@@ -33,14 +33,21 @@ def norm_silu(norm: nn.GroupNorm, x: Tensor) -> Tensor:
 
 
 class EmbeddingMLP(nn.Module):
-    """[B, in] -> [B, out]: linear, SiLU, linear; for timesteps and SDXL's pooled vector."""
+    """[B, in] -> [B, out]: linear, SiLU, linear; for timesteps and SDXL's pooled vector.
 
-    def __init__(self, in_width: int, out_width: int):
+    With ``condition`` > 0, features [B, ``condition``] of something else are projected and added to
+    the input first, as the guidance scale's are in latent consistency models (arXiv 2310.04378).
+    """
+
+    def __init__(self, in_width: int, out_width: int, *, condition: int = 0):
         super().__init__()
+        self.cond_proj = nn.Linear(condition, in_width, bias=False) if condition else None
         self.linear_1 = nn.Linear(in_width, out_width)
         self.linear_2 = nn.Linear(out_width, out_width)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+        if self.cond_proj is not None:
+            x = x + self.cond_proj(condition)
         return self.linear_2(F.silu(self.linear_1(x)))
 
 

@@ -2,10 +2,15 @@
 
 Sources: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv
 2112.10752, sections 3.2 and 3.3); the pooled conditioning vector: "SDXL" (Podell et al., arXiv
-2307.01952, sections 2.1 and 2.2).
+2307.01952, sections 2.1 and 2.2); uneven depths and networks without a middle: "BK-SDM" (Kim et
+al., arXiv 2305.15798, section 3) and "Progressive Knowledge Distillation of Stable Diffusion XL"
+(Gupta et al., arXiv 2401.02677, section 3); the guidance scale as an input: "Latent Consistency
+Models" (Luo et al., arXiv 2310.04378, section 4.1).
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -27,9 +32,17 @@ EPS = 1e-5
 
 
 class Level(nn.Module):
-    """Residual blocks, each followed by a spatial transformer if the level has ``depth`` > 0."""
+    """Residual blocks, each followed by a spatial transformer where its entry of ``depths`` is not
+    0. A level has a transformer after all of its blocks or after none."""
 
-    def __init__(self, config: UNetConfig, level: int, in_channels: list[int], depth: int):
+    def __init__(
+        self,
+        config: UNetConfig,
+        level: int,
+        in_channels: Sequence[int],
+        depths: Sequence[int],
+        cross_only: bool = False,
+    ):
         super().__init__()
         channels, groups = config.channels[level], config.norm_groups
         self.resnets = nn.ModuleList(
@@ -37,8 +50,10 @@ class Level(nn.Module):
             for n in in_channels
         )
         self.attentions = nn.ModuleList(
-            SpatialTransformer(channels, config.heads[level], depth, config.context_dim, groups)
-            for _ in in_channels
+            SpatialTransformer(
+                channels, config.heads[level], depth, config.context_dim, groups, cross_only
+            )
+            for depth in depths
             if depth
         )
 
@@ -52,10 +67,10 @@ class DownLevel(Level):
     """[B, in, h, w] -> [B, out, h/2, w/2], and all states on the way, for the skips."""
 
     def __init__(self, config: UNetConfig, level: int):
-        channels = config.channels
-        first = channels[max(level - 1, 0)]
-        rest = [channels[level]] * (config.blocks_per_level - 1)
-        super().__init__(config, level, [first, *rest], config.depths[level])
+        channels, blocks = config.channels, config.blocks_per_level
+        in_channels = [channels[max(level - 1, 0)], *[channels[level]] * (blocks - 1)]
+        depths = [config.depths[level]] * blocks
+        super().__init__(config, level, in_channels, depths, config.cross_only_at(level))
         last = level == len(channels) - 1
         self.downsamplers = nn.ModuleList([] if last else [Downsample(channels[level])])
 
@@ -73,23 +88,18 @@ class DownLevel(Level):
 
 
 class MidLevel(Level):
-    """[B, C, h, w] -> [B, C, h, w] at the lowest resolution: residual, transformer, residual."""
+    """[B, C, h, w] -> [B, C, h, w] at the lowest resolution: residual, transformer, residual; or
+    the first of these alone."""
 
     def __init__(self, config: UNetConfig):
-        channels = config.channels[-1]
-        super().__init__(config, -1, [channels], config.mid_depth)
-        self.resnets.append(
-            ResnetBlock(
-                channels,
-                channels,
-                groups=config.norm_groups,
-                eps=EPS,
-                embedding_width=4 * config.channels[0],
-            )
-        )
+        in_channels = [config.channels[-1]] * config.middle
+        super().__init__(config, -1, in_channels, [config.mid_depth])
 
     def forward(self, x: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
-        return self.resnets[1](self.block(0, x, embedding, context), embedding)
+        x = self.block(0, x, embedding, context)
+        for resnet in self.resnets[1:]:
+            x = resnet(x, embedding)
+        return x
 
 
 class UpLevel(Level):
@@ -102,7 +112,8 @@ class UpLevel(Level):
         states = [below, *[channels[level]] * blocks]
         skips = [*[channels[level]] * blocks, above]
         in_channels = [state + skip for state, skip in zip(states, skips, strict=True)]
-        super().__init__(config, level, in_channels, config.depths[level])
+        depths = [config.depth_up(level, block) for block in range(blocks + 1)]
+        super().__init__(config, level, in_channels, depths, config.cross_only_at(level))
         self.upsamplers = nn.ModuleList([Upsample(channels[level])] if level else [])
 
     def forward(
@@ -132,30 +143,43 @@ class UNet(nn.Module):
         channels, width = config.channels, 4 * config.channels[0]
         levels = range(len(channels))
         self.conv_in = nn.Conv2d(config.in_channels, channels[0], 3, padding=1)
-        self.time_embedding = EmbeddingMLP(channels[0], width)
+        self.time_embedding = EmbeddingMLP(channels[0], width, condition=config.guidance_dim)
+        self.class_embedding = nn.Embedding(config.classes, width) if config.classes else None
         self.add_embedding = EmbeddingMLP(config.vector_dim, width) if config.vector_dim else None
         self.down_blocks = nn.ModuleList(DownLevel(config, level) for level in levels)
-        self.mid_block = MidLevel(config)
+        self.mid_block = MidLevel(config) if config.middle else None
         self.up_blocks = nn.ModuleList(UpLevel(config, level) for level in reversed(levels))
         self.conv_norm_out = nn.GroupNorm(config.norm_groups, channels[0], eps=EPS)
         self.conv_out = nn.Conv2d(channels[0], config.out_channels, 3, padding=1)
 
     def forward(
-        self, x: Tensor, t: Tensor, context: Tensor | None = None, vector: Tensor | None = None
+        self,
+        x: Tensor,
+        t: Tensor,
+        context: Tensor | None = None,
+        vector: Tensor | None = None,
+        *,
+        guidance: Tensor | None = None,
+        label: Tensor | None = None,
+        residuals: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """Return the prediction [B, out_channels, h, w].
 
         ``x`` [B, in_channels, h, w]. ``t`` [B]: timesteps in [0, 1000), not necessarily whole.
         ``context`` [B, T, context_dim]: the words' states. ``vector`` [B, vector_dim]: SDXL's
-        pooled conditioning, for configs with ``vector_dim`` > 0. Raises InputError if context or
-        vector is missing where the config has it.
+        pooled conditioning, for configs with ``vector_dim`` > 0. ``guidance`` [B, guidance_dim]:
+        features of the guidance scale, for distilled networks (arXiv 2310.04378, section 4.1).
+        ``label`` [B], int64 in [0, classes): the row of the table of classes; for the upscaler, the
+        noise level of its small image. ``residuals``: what a ControlNet adds (arXiv 2302.05543,
+        section 3.2), a tensor for each skip, in the order in which the skips are made, and one for
+        the output of the middle, last. Raises InputError if an input that the config has is
+        missing, or if the residuals are too few or too many.
         """
-        if self.config.context_dim and context is None:
-            raise InputError("This network needs a context [B, T, D]: the prompt's text states.")
-        if self.config.vector_dim and vector is None:
-            raise InputError("This network needs a vector [B, V]: the pooled conditioning.")
+        self._check(context, vector, guidance, label)
         embedding = timestep_embedding(t.expand(x.shape[0]), self.config.channels[0])
-        embedding = self.time_embedding(embedding.to(x.dtype))  # [B, 4 channels[0]]
+        embedding = self.time_embedding(embedding.to(x.dtype), guidance)  # [B, 4 channels[0]]
+        if self.class_embedding is not None:
+            embedding = embedding + self.class_embedding(label)
         if self.add_embedding is not None:
             embedding = embedding + self.add_embedding(vector)
         embedding = F.silu(embedding)  # once, for all residual blocks
@@ -165,13 +189,47 @@ class UNet(nn.Module):
         for down in self.down_blocks:
             x, states = down(x, embedding, context)
             skips += states
-        x = self.mid_block(x, embedding, context)  # [B, channels[-1], h/2^(L-1), w/2^(L-1)]
+        if self.mid_block is not None:
+            x = self.mid_block(x, embedding, context)  # [B, channels[-1], h/2^(L-1), w/2^(L-1)]
+        if residuals is not None:
+            if len(residuals) != len(skips) + 1:
+                raise InputError(
+                    f"This network takes {len(skips) + 1} residuals, one for each skip and one for "
+                    f"the middle, and got {len(residuals)}.\nUse a ControlNet of the same family."
+                )
+            *to_skips, to_middle = residuals
+            skips = [skip + more for skip, more in zip(skips, to_skips, strict=True)]
+            x = x + to_middle
         for up in self.up_blocks:
             x = up(x, skips, embedding, context)
         return self.conv_out(norm_silu(self.conv_norm_out, x))  # [B, out_channels, h, w]
 
+    def _check(
+        self,
+        context: Tensor | None,
+        vector: Tensor | None,
+        guidance: Tensor | None,
+        label: Tensor | None,
+    ) -> None:
+        config = self.config
+        if config.context_dim and context is None:
+            raise InputError("This network needs a context [B, T, D]: the prompt's text states.")
+        if config.vector_dim and vector is None:
+            raise InputError("This network needs a vector [B, V]: the pooled conditioning.")
+        if config.guidance_dim and guidance is None:
+            raise InputError(
+                f"This network needs guidance [B, {config.guidance_dim}]: features of the guidance "
+                "scale."
+            )
+        if config.classes and label is None:
+            raise InputError(
+                f"This network needs a label [B]: a row of its table of {config.classes:,} classes."
+            )
+
     def cross_attentions(self) -> dict[str, Attention]:
-        """Return every cross-attention by its module path, in the order of the forward pass."""
+        """Return every cross-attention by its module path, in the order of the forward pass.
+
+        In levels that are ``cross_only``, both attentions of a transformer block are."""
         return {
             name: module
             for name, module in self.named_modules()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
@@ -9,7 +11,7 @@ from torch import Tensor
 from sdwidgets import configs
 from sdwidgets.configs import UNetConfig
 from sdwidgets.errors import InputError
-from sdwidgets.models.attention import looking
+from sdwidgets.models.attention import Attention, looking
 from sdwidgets.models.unet import UNet, zero_residuals
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -125,6 +127,100 @@ def test_a_network_without_words_needs_no_context() -> None:
     x, t, _ = inputs()
     assert unet(x, t).shape == x.shape
     assert unet.cross_attentions() == {}
+
+
+# Networks of the variants of Stable Diffusion, at small scale.
+CONDITIONED = UNetConfig((8,), (1,), (2,), 1, context_dim=24, norm_groups=4)
+
+
+@torch.no_grad()
+def test_the_guidance_scale_and_the_class_condition_the_result() -> None:
+    x, t, context = inputs()
+    distilled = UNet(replace(CONDITIONED, guidance_dim=6))
+    one, other = (distilled(x, t, context, guidance=torch.full((2, 6), v)) for v in (0.0, 1.0))
+    assert not torch.allclose(one, other)
+    upscaler = UNet(replace(CONDITIONED, classes=9))
+    labels = torch.tensor([2, 8])
+    out = upscaler(x, t, context, label=labels)
+    swapped = upscaler(x, t, context, label=labels.flip(0))
+    assert not torch.allclose(out, swapped)
+    torch.testing.assert_close(upscaler(x[:1], t[:1], context[:1], label=labels[:1]), out[:1])
+
+
+def test_a_missing_guidance_or_class_is_named() -> None:
+    x, t, context = inputs()
+    with pytest.raises(InputError, match="guidance"):
+        UNet(replace(CONDITIONED, guidance_dim=6))(x, t, context)
+    with pytest.raises(InputError, match="label"):
+        UNet(replace(CONDITIONED, classes=9))(x, t, context)
+
+
+@torch.no_grad()
+def test_residuals_are_added_to_the_skips_and_to_the_middle(unet: UNet) -> None:
+    x, t, context = inputs((5, 7))
+    plain = unet(x, t, context)
+    # conv_in, a block and a downsampler at level 0, a block at level 1, and the middle
+    sizes = [(16, 5, 7), (16, 5, 7), (16, 3, 4), (32, 3, 4), (32, 3, 4)]
+    nothing = [torch.zeros(2, *size) for size in sizes]
+    assert torch.equal(unet(x, t, context, residuals=nothing), plain)
+    results = [plain]
+    for i in range(len(sizes)):
+        changed = [r + (j == i) for j, r in enumerate(nothing)]
+        results.append(unet(x, t, context, residuals=changed))
+    assert all(not torch.allclose(a, b) for a, b in combinations(results, 2))
+
+
+def test_too_few_residuals_are_counted(unet: UNet) -> None:
+    with pytest.raises(InputError, match=r"takes 5 residuals.* got 1"):
+        unet(*inputs(), residuals=[torch.zeros(2, 16, 8, 8)])
+
+
+@pytest.mark.parametrize(
+    ("middle", "names"),
+    [(0, set()), (1, {"resnets.0"}), (2, {"resnets.0", "attentions.0", "resnets.1"})],
+)
+@torch.no_grad()
+def test_the_middle_may_be_small_or_missing(middle: int, names: set[str]) -> None:
+    unet = UNet(replace(CONFIG, middle=middle))
+    inner = [name.removeprefix("mid_block.") for name in unet.state_dict() if "mid_block" in name]
+    assert {".".join(name.split(".")[:2]) for name in inner} == names
+    x, t, context = inputs((5, 7))
+    assert unet(x, t, context).shape == x.shape
+
+
+@torch.no_grad()
+def test_depths_may_be_uneven() -> None:
+    config = replace(CONFIG, up_depths=((1, 2), (3, 1)), middle_depth=2)
+    unet = UNet(config)
+    depths = [
+        [len(attention.transformer_blocks) for attention in level.attentions]
+        for level in (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
+    ]
+    assert depths == [[1], [1], [2], [3, 1], [1, 2]]
+    x, t, context = inputs((5, 7))
+    assert unet(x, t, context).shape == x.shape
+
+
+@torch.no_grad()
+def test_levels_without_self_attention_attend_to_the_words_twice() -> None:
+    unet = UNet(replace(CONFIG, cross_only=(True, False)))
+    cross, own = unet.cross_attentions(), unet.self_attentions()
+    first = "down_blocks.0.attentions.0.transformer_blocks.0.attn"
+    assert {f"{first}1", f"{first}2"} <= set(cross)
+    assert {name.split(".attentions")[0] for name in own} == {
+        "down_blocks.1", "mid_block", "up_blocks.0",
+    }  # fmt: skip
+    seen: list[str] = []
+    names = {layer: name for name, layer in (cross | own).items()}
+
+    def look(layer: Attention, *what: Tensor | None) -> None:
+        seen.append(names[layer])
+        assert (what[-1] is not None) == (names[layer] in cross)
+
+    with looking(look):
+        unet(*inputs((5, 7)))
+    assert [name for name in seen if name in cross] == list(cross)
+    assert [name for name in seen if name in own] == list(own)
 
 
 def test_zeroed_residuals_predict_zero_and_still_learn(unet: UNet) -> None:

@@ -28,13 +28,33 @@ SMALL = {
     "one block": UNetConfig(
         (16, 32), (1, 1), (2, 4), blocks_per_level=1, context_dim=24, norm_groups=8
     ),
-}
+    "no middle": UNetConfig((16, 32), (1, 1), (2, 4), 1, context_dim=24, norm_groups=8, middle=0),
+    "uneven": UNetConfig(
+        (16, 32, 48), (0, 2, 4), (2, 4, 6), context_dim=24, norm_groups=8, middle=1,
+        up_depths=((0, 0, 0), (2, 1, 1), (4, 4, 10)),
+    ),
+    "guidance": UNetConfig((16, 32), (1, 1), (2, 4), context_dim=24, norm_groups=8, guidance_dim=6),
+    "classes": UNetConfig(
+        (16, 32, 48), (0, 1, 1), (2, 4, 6), context_dim=24, norm_groups=8, classes=9,
+        cross_only=(True, True, False),
+    ),
+    "middle depth": UNetConfig(
+        (16, 32, 48), (0, 2, 0), (2, 4, 6), context_dim=24, norm_groups=8, middle_depth=3
+    ),
+}  # fmt: skip
+
+# Every published network.
+NETWORKS = {
+    model.name: model for model in vars(configs).values()
+    if isinstance(model, ModelConfig) and model not in (configs.TINY, configs.EMOJI)
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [configs.SD1, configs.SD2, configs.SDXL], ids=lambda m: m.name)
-def test_unet_names_and_shapes(model: ModelConfig) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_unet_names_and_shapes(name: str) -> None:
+    config = NETWORKS[name].unet
     with torch.device("meta"):
-        ours, theirs = UNet(model.unet), unet_of(model.unet, linear=model is not configs.SD1)
+        ours, theirs = UNet(config), unet_of(config, linear=config.context_dim != 768)
     assert shapes(ours) == shapes(theirs)
 
 
@@ -48,8 +68,30 @@ def test_unet_call(name: str, size: tuple[int, int], batch: int) -> None:
     x, t = torch.randn(batch, 4, *size), torch.linspace(3, 987, batch)
     context = torch.randn(batch, 77, config.context_dim)
     vector, added = pooled(config, batch)
-    reference = theirs(x, t, context, added_cond_kwargs=added).sample
-    assert relative_error(ours(x, t, context, vector), reference) < 1e-5
+    guidance = torch.randn(batch, config.guidance_dim) if config.guidance_dim else None
+    label = torch.arange(batch) + 4 if config.classes else None
+    reference = theirs(
+        x, t, context, added_cond_kwargs=added, timestep_cond=guidance, class_labels=label
+    ).sample
+    out = ours(x, t, context, vector, guidance=guidance, label=label)
+    assert relative_error(out, reference) < 1e-5
+
+
+@torch.no_grad()
+def test_residuals_of_a_controlnet_are_added_where_diffusers_adds_them() -> None:
+    config = SMALL["sd1"]
+    ours, theirs = UNet(config).eval(), unet_of(config, linear=False)
+    copy_weights(ours, theirs)
+    x, t, context = torch.randn(2, 4, 9, 12), torch.tensor([3, 987]), torch.randn(2, 77, 24)
+    sizes = [(16, 9, 12)] * 3 + [(16, 5, 6)] + [(32, 5, 6)] * 2 + [(32, 3, 3)]
+    sizes += [(48, 3, 3)] * 2 + [(48, 2, 2)] * 3
+    skips, middle = [torch.randn(2, *size) for size in sizes], torch.randn(2, 48, 2, 2)
+    reference = theirs(
+        x, t, context,
+        down_block_additional_residuals=skips, mid_block_additional_residual=middle,
+    ).sample  # fmt: skip
+    out = ours(x, t, context, residuals=[*skips, middle])
+    assert relative_error(out, reference) < 1e-5
 
 
 def pooled(config: UNetConfig, batch: int) -> tuple[Tensor | None, dict[str, Tensor] | None]:
