@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
+import numpy as np
 
 from ..configs import EMOJI, SD2, Prediction, PredictionSource, UNetConfig
 from ..errors import CheckpointError
@@ -183,7 +183,9 @@ def _by_weights(layout: Layout) -> Prediction | None:
         return None
     last = f"up_blocks.3.attentions.{unet.blocks_per_level}.transformer_blocks.0.norm1.bias"
     values = _read(layout, last, unet)
-    return None if values is None or len(values) < 2 else ("v" if values.std() > 0.09 else "eps")
+    return (
+        None if values is None or len(values) < 2 else ("v" if values.std(ddof=1) > 0.09 else "eps")
+    )
 
 
 def _bundled(layout: Layout) -> list[Sign]:
@@ -194,7 +196,7 @@ def _bundled(layout: Layout) -> list[Sign]:
     if layout.config.unet != EMOJI.unet or not BUNDLED.is_file():
         return []
     bias, own = _read(layout, "conv_out.bias", EMOJI.unet), _bundled_bias()
-    if bias is None or bias.shape != own.shape or not torch.allclose(bias, own, rtol=0.01):
+    if bias is None or bias.shape != own.shape or not np.allclose(bias, own, rtol=0.01):
         return []
     ours, theirs = layout.config.schedule, EMOJI.schedule
     if (ours.steps, ours.kind, ours.beta_start, ours.beta_end) != (
@@ -209,17 +211,17 @@ def _bundled(layout: Layout) -> list[Sign]:
 
 
 @cache
-def _bundled_bias() -> torch.Tensor:
+def _bundled_bias() -> np.ndarray:
     with WeightFile(BUNDLED) as file:
-        return file.read("conv_out.bias", torch.float32, torch.device("cpu"))
+        return file.numbers("conv_out.bias")
 
 
-def _read(layout: Layout, name: str, unet: UNetConfig) -> torch.Tensor | None:
+def _read(layout: Layout, name: str, unet: UNetConfig) -> np.ndarray | None:
     """Return a small parameter of the network; None if it is not there."""
     for source in layout.weights[0].lookup(name):
         for file in layout.weights[0].files:
             entry = file.entries.get(source.name)
             is_small = entry and len(entry.shape) == 1 and entry.shape[0] <= max(unet.channels)
             if entry and is_small and entry.dtype in FLOATS:
-                return file.read(source.name, torch.float32, torch.device("cpu"))
+                return file.numbers(source.name)
     return None

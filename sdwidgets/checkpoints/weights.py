@@ -17,6 +17,8 @@ from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import CheckpointError, CheckpointNotFound
 from ..sources import LocalFile
 from ..strict_json import parse_object
@@ -42,7 +44,7 @@ FLOATS = {
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
 }
-_ITEM_BYTES = {
+ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
 }  # fmt: skip
@@ -120,6 +122,13 @@ class WeightFile:
             self._fill(flat.view(torch.uint8).numpy().data, entry.start + part * bytes_each)
         return flat.view(shape).to(device=device, dtype=dtype)
 
+    def numbers(self, name: str) -> np.ndarray:
+        """The values of a small tensor of floats as float64, read without torch."""
+        entry = self.entries[name]
+        raw = bytearray(entry.end - entry.start)
+        self._fill(memoryview(raw), entry.start)
+        return _as_float64(bytes(raw), entry.dtype).reshape(entry.shape)
+
     def check_unchanged(self) -> None:
         """Raise ``CheckpointError`` if the file was written to since it was opened."""
         now = os.fstat(self._file.fileno())
@@ -136,6 +145,20 @@ class WeightFile:
                     f"{self.path} became shorter while it was being read.\nLoad it again."
                 )
             done += count
+
+
+def _as_float64(raw: bytes, code: str) -> np.ndarray:
+    """Numbers of a type of `FLOATS`; numpy itself lacks half of these types."""
+    if code == "BF16":  # the upper half of a float32
+        return (np.frombuffer(raw, "<u2").astype("<u4") << 16).view("<f4").astype(np.float64)
+    if code == "F8_E5M2":  # the upper half of a float16
+        return (np.frombuffer(raw, "u1").astype("<u2") << 8).view("<f2").astype(np.float64)
+    if code == "F8_E4M3":  # arXiv 2209.05433: no infinity, and a single NaN of each sign
+        bits = np.frombuffer(raw, "u1").astype(np.int64)
+        exponent, fraction = bits >> 3 & 15, (bits & 7) / 8
+        size = np.where(exponent > 0, (1 + fraction) * 2.0 ** (exponent - 7), fraction * 2.0**-6)
+        return np.where(bits & 127 == 127, np.nan, np.where(bits >> 7, -size, size))
+    return np.frombuffer(raw, {"F64": "<f8", "F32": "<f4", "F16": "<f2"}[code]).astype(np.float64)
 
 
 def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str, Any]:
@@ -231,13 +254,13 @@ def _entry(name: str, info: Any, body: int, path: Path) -> TensorEntry:
     if not isinstance(info, dict) or set(info) != {"dtype", "shape", "data_offsets"}:
         raise damaged("lacks dtype, shape or offsets")
     dtype, shape, offsets = info["dtype"], info["shape"], info["data_offsets"]
-    if not isinstance(dtype, str) or dtype not in _ITEM_BYTES:
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise damaged(f"has the unknown number format {quoted(dtype)}")
     if not _naturals(shape) or len(shape) > RANK_LIMIT:
         raise damaged(f"has the shape {quoted(shape)}")
     if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise damaged(f"has the offsets {quoted(offsets)}")
-    count = math.prod(shape) * _ITEM_BYTES[dtype]
+    count = math.prod(shape) * ITEM_BYTES[dtype]
     start, end = offsets
     if end - start != count:
         raise damaged(f"takes {end - start:,} bytes where its shape needs {count:,}")

@@ -7,14 +7,17 @@ import os
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from checkpoint_files import one_tensor, raw_safetensors, save_tensors
 
-from sdwidgets.checkpoints.weights import HEADER_LIMIT, WeightFile, quoted, read_json
+from sdwidgets.checkpoints.weights import FLOATS, HEADER_LIMIT, WeightFile, quoted, read_json
 from sdwidgets.errors import CheckpointError, CheckpointNotFound
 
 CPU = torch.device("cpu")
@@ -401,3 +404,35 @@ def test_what_is_wrong_with_settings_is_said_with_its_place(
     with pytest.raises(CheckpointError) as caught:
         read_json(path)
     assert what in str(caught.value) and "a JSON text" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", FLOATS)
+def test_numbers_without_torch_are_those_that_torch_reads(tmp_path: Path, code: str) -> None:
+    kind = getattr(torch, FLOATS[code])
+    if kind.itemsize == 1:  # every value there is
+        values = torch.arange(256, dtype=torch.uint8).view(kind)
+    else:
+        values = torch.tensor([0.0, -0.0, 1.5, -(2.0**-20), 300.0, torch.inf, torch.nan]).to(kind)
+    tensors = {"first": torch.ones(3), "x": values.reshape(1, -1)}
+    path = save_tensors(tensors, tmp_path / "x.safetensors")
+    with WeightFile(path) as file:
+        found = file.numbers("x")
+        expected = file.read("x", torch.float64, torch.device("cpu")).numpy()
+    assert found.shape == (1, len(values)) and found.dtype == np.float64
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_a_network_predicts_is_told_without_torch() -> None:
+    code = (
+        "import sys\nfrom contextlib import ExitStack\nfrom sdwidgets.checkpoints import zoo\n"
+        "from sdwidgets.checkpoints.folder import open_folder\n"
+        "from sdwidgets.checkpoints.prediction import settled\n"
+        "with ExitStack() as stack:\n"
+        "    layout = settled(open_folder(zoo.WEIGHTS / zoo.MODEL, 'emoji', stack), None)\n"
+        "print(layout.config.schedule.prediction, 'torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout.split() == ["v", "False"]
