@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sdwidgets.checkpoints import names
-from sdwidgets.checkpoints.infer import infer_config, is_compvis
+from sdwidgets.checkpoints.infer import Place, infer_config, infer_unet, is_compvis, unet_place
 from sdwidgets.configs import SD1, SD2, SDXL, ModelConfig
 from sdwidgets.errors import CheckpointError
 from sdwidgets.models.autoencoder import Autoencoder
@@ -123,3 +123,23 @@ def test_sizes_beyond_reason(name: str, shape: tuple[int, ...]) -> None:
 def test_shapes_of_another_rank(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(CheckpointError):
         infer_config({**shapes_of(SD1, "compvis"), name: shape}, PATH)
+
+
+def test_the_network_is_found_with_and_without_a_prefix() -> None:
+    whole = shapes_of(SD1, "compvis")
+    unet = {n: s for n, s in whole.items() if n.startswith(names.UNET)}
+    for prefix in (names.UNET, "", "diffusion_model."):
+        named = {prefix + n.removeprefix(names.UNET): s for n, s in unet.items()}
+        place = unet_place(named)
+        assert place == Place(prefix, compvis=True)
+        assert infer_unet(named, place) == SD1.unet
+    for prefix in ("unet.", ""):
+        named = {
+            prefix + n.removeprefix("unet."): s
+            for n, s in shapes_of(SD1, "diffusers").items()
+            if n.startswith("unet.")
+        }
+        place = unet_place(named)
+        assert place == Place(prefix, compvis=False)
+        assert infer_unet(named, place) == SD1.unet
+    assert unet_place({n: s for n, s in whole.items() if n not in unet}) is None
