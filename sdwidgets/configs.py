@@ -353,6 +353,12 @@ BK_SDM_TINY = _variant(
 )  # fmt: skip
 
 SD2_BASE = replace(SD2, name="Stable Diffusion 2 base", schedule=ScheduleConfig(), size=512)
+BK_SDM_2_BASE = _variant(SD2_BASE, "BK-SDM 2 base", blocks_per_level=1)
+BK_SDM_2_SMALL = _variant(SD2_BASE, "BK-SDM 2 small", blocks_per_level=1, middle=0)
+BK_SDM_2_TINY = _variant(
+    SD2_BASE, "BK-SDM 2 tiny",
+    channels=(320, 640, 1280), depths=(1, 1, 1), heads=(5, 10, 20), blocks_per_level=1, middle=0,
+)  # fmt: skip
 SD2_INPAINTING = _variant(SD2_BASE, "Stable Diffusion 2, inpainting", MaskedImageConfig())
 SD2_DEPTH = _variant(SD2_BASE, "Stable Diffusion 2, depth", DepthConfig())
 SD_TURBO = replace(SD2_BASE, name="SD-Turbo", guidance_scale=1.0)
@@ -369,7 +375,7 @@ X4_UPSCALER = ModelConfig(
     ),
     autoencoder=AutoencoderConfig(channels=(128, 256, 512), scaling_factor=0.08333),
     embedders=(_CLIP_H, LowResolutionConfig()),
-    schedule=ScheduleConfig(beta_start=0.0001, beta_end=0.02, kind="linear", prediction="v"),
+    schedule=ScheduleConfig(beta_start=0.0001, beta_end=0.02, prediction="v"),
     guidance_scale=9.0,
 )
 
@@ -385,7 +391,7 @@ SDXL_REFINER = replace(
         vector_dim=2560,
         middle_depth=4,
     ),
-    embedders=(SDXL.embedders[1], SizesConfig(score=True)),
+    embedders=(replace(_CLIP_BIG_G, skip=1, norm=False), SizesConfig(score=True)),
     join="tokens",
 )
 SSD_1B = _variant(

@@ -118,6 +118,8 @@ def _unet_modules(config: UNetConfig) -> Iterator[tuple[str, str]]:
     for i, linear in enumerate(("linear_1", "linear_2")):
         yield f"time_embedding.{linear}", f"time_embed.{2 * i}"
         yield f"add_embedding.{linear}", f"label_emb.0.{2 * i}"
+    yield "time_embedding.cond_proj", "time_embedding.cond_proj"  # only diffusers has it
+    yield "class_embedding", "label_emb"
 
     yield "conv_in", "input_blocks.0.0"
     n = 1
@@ -132,21 +134,21 @@ def _unet_modules(config: UNetConfig) -> Iterator[tuple[str, str]]:
             yield f"{down}.downsamplers.0.conv", f"input_blocks.{n}.0.op"
             n += 1
 
-    yield from _resnet("mid_block.resnets.0", "middle_block.0")
+    for i in range(config.middle):
+        yield from _resnet(f"mid_block.resnets.{i}", f"middle_block.{2 * i}")
     yield "mid_block.attentions.0", "middle_block.1"
-    yield from _resnet("mid_block.resnets.1", "middle_block.2")
 
     n = 0
     for i_up, level in enumerate(reversed(range(levels))):
         up = f"up_blocks.{i_up}"
         for i in range(config.blocks_per_level + 1):
             yield from _resnet(f"{up}.resnets.{i}", f"output_blocks.{n}.0")
-            if config.depths[level]:
+            if config.depth_up(level, i):
                 yield f"{up}.attentions.{i}", f"output_blocks.{n}.1"
             n += 1
         if level > 0:
             # It follows the last residual block, and its transformer if there is one.
-            place = 2 if config.depths[level] else 1
+            place = 2 if config.depth_up(level, config.blocks_per_level) else 1
             yield f"{up}.upsamplers.0.conv", f"output_blocks.{n - 1}.{place}.conv"
 
     yield "conv_norm_out", "out.0"

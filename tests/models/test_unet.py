@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdwidgets import configs
-from sdwidgets.configs import UNetConfig
+from sdwidgets.configs import ModelConfig, UNetConfig
 from sdwidgets.errors import InputError
 from sdwidgets.models.attention import Attention, looking
 from sdwidgets.models.unet import UNet, zero_residuals
@@ -34,8 +34,49 @@ def parameters(config: UNetConfig) -> int:
         return sum(p.numel() for p in UNet(config).parameters())
 
 
-def test_sd1_has_the_published_number_of_parameters() -> None:
-    assert parameters(configs.SD1.unet) == 859_520_964
+# Stable Diffusion 1's is exact, as published; those of the others agree with the rounded numbers in
+# their papers and model cards: BK-SDM (arXiv 2305.15798, table 1), KOALA (arXiv 2312.04005, table
+# 2), SSD-1B and Vega (arXiv 2401.02677, table 1), SDXL and its refiner (arXiv 2307.01952).
+@pytest.mark.parametrize(
+    ("model", "number"),
+    [
+        (configs.SD1, 859_520_964),
+        (configs.SD1_INPAINTING, 859_535_364),
+        (configs.INSTRUCT_PIX2PIX, 859_532_484),
+        (configs.LCM, 859_602_884),
+        (configs.BK_SDM_BASE, 579_384_964),
+        (configs.BK_SDM_SMALL, 482_346_884),
+        (configs.BK_SDM_TINY, 323_384_964),
+        (configs.SD2, 865_910_724),
+        (configs.SD2_INPAINTING, 865_925_124),
+        (configs.SD2_DEPTH, 865_913_604),
+        (configs.X4_UPSCALER, 473_398_020),
+        (configs.SDXL, 2_567_463_684),
+        (configs.SDXL_INPAINTING, 2_567_478_084),
+        (configs.SDXL_REFINER, 2_259_526_660),
+        (configs.SSD_1B, 1_331_334_404),
+        (configs.VEGA, 745_225_604),
+        (configs.KOALA_700M, 782_822_724),
+        (configs.KOALA_1B, 1_161_184_324),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_published_numbers_of_parameters(model: ModelConfig, number: int) -> None:
+    assert parameters(model.unet) == number
+
+
+FAMILIES = {model.name: model for model in vars(configs).values() if isinstance(model, ModelConfig)}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_network_takes_what_the_embedders_make(name: str) -> None:
+    model = FAMILIES[name]
+    unet = model.unet
+    assert unet.context_dim == model.context_width
+    assert unet.vector_dim == model.vector_width
+    assert unet.in_channels == model.autoencoder.latent_channels + model.concat_width
+    assert unet.out_channels == model.autoencoder.latent_channels
+    assert len(unet.channels) == len(unet.depths) == len(unet.heads)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (4, 12), (5, 7), (1, 1)])
