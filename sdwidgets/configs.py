@@ -165,6 +165,13 @@ class SizesConfig(_Routes):
 
 
 @dataclass(frozen=True)
+class GuidanceConfig(_Routes):
+    """The guidance scale, told to a network that needs no guidance (LCM); ``width`` features."""
+
+    width: int = 256
+
+
+@dataclass(frozen=True)
 class MaskedImageConfig(_Routes):
     """What an inpainting model sees: the mask, and the latents of the image outside it."""
 
@@ -200,7 +207,9 @@ class LowResolutionConfig(_Routes):
     """The small image to enlarge, with noise on it, and the noise's level as a class."""
 
     channels: int = 3
-    levels: int = 1000  # of noise
+    levels: int = 1000  # of noise, with variances from beta_start to beta_end, linear in the root
+    beta_start: float = 0.0001
+    beta_end: float = 0.02
     most: int = 350  # the highest level that runs may ask for
 
     @property
@@ -212,6 +221,7 @@ EmbedderConfig = (
     TextConfig
     | ClassConfig
     | SizesConfig
+    | GuidanceConfig
     | MaskedImageConfig
     | ImageConfig
     | DepthConfig
@@ -344,7 +354,10 @@ def _variant(base: ModelConfig, name: str, *told: EmbedderConfig, **unet: Any) -
 
 SD1_INPAINTING = _variant(SD1, "Stable Diffusion 1, inpainting", MaskedImageConfig())
 INSTRUCT_PIX2PIX = _variant(SD1, "InstructPix2Pix", ImageConfig())
-LCM = replace(_variant(SD1, "latent consistency model", guidance_dim=256), guidance_scale=8.5)
+LCM = replace(
+    _variant(SD1, "latent consistency model", GuidanceConfig(), guidance_dim=256),
+    guidance_scale=8.5,
+)
 BK_SDM_BASE = _variant(SD1, "BK-SDM base", blocks_per_level=1)
 BK_SDM_SMALL = _variant(SD1, "BK-SDM small", blocks_per_level=1, middle=0)
 BK_SDM_TINY = _variant(

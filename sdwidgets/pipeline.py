@@ -27,6 +27,7 @@ from .diffusion import NoiseSchedule
 from .errors import InputError, NumericsError
 from .models.autoencoder import Autoencoder
 from .models.conditioning import Conditioning, Embedder, Given, Tokens, condition, read
+from .models.images import seeing
 from .models.text import TextEncoder
 from .models.unet import UNet
 from .numerics import dtype_name, is_finite, tensor
@@ -129,7 +130,8 @@ class LatentDiffusion:
         unet = self.unet if unet is None else unet
         encoder = self.autoencoder if autoencoder is None else autoencoder
         given = self.embedders if embedders is None else embedders
-        told = tuple(checks.typed("embedders", given, (list, tuple), "a list of embedders"))
+        given = tuple(checks.typed("embedders", given, (list, tuple), "a list of embedders"))
+        told = tuple(seeing(embedder, encoder) for embedder in given)
         if name is not None:
             checks.typed("name", name, str, "a text")
         _check_network(self, unet)
@@ -158,7 +160,7 @@ class LatentDiffusion:
             autoencoder=encoder,
             embedders=told,
             preview=self.preview if encoder is self.autoencoder else None,
-            vocabulary=self.vocabulary if told == self.embedders else None,
+            vocabulary=self.vocabulary if given == self.embedders else None,
             sources=self.sources + sources,
             derivation=derivation_of(self.fingerprint, sources, changed),
         )
@@ -401,7 +403,8 @@ def _check_network(model: LatentDiffusion, unet: UNet) -> None:
             "Make one with patched(model.unet, weights).",
             parameter="unet",
         )
-    for name in ("in_channels", "out_channels", "context_dim", "vector_dim"):
+    inputs = ("in_channels", "out_channels", "context_dim", "vector_dim", "guidance_dim", "classes")
+    for name in inputs:
         old, new = getattr(model.config.unet, name), getattr(unet.config, name)
         if new != old:
             raise InputError(
@@ -421,10 +424,13 @@ def _check_embedders(model: LatentDiffusion, embedders: Sequence[Embedder]) -> N
                 f"embedders[{number}] must be a {type(old).__name__}, got a {type(new).__name__}.",
                 parameter="embedders",
             )
-        widths = [(each.config.context_width, each.config.vector_width) for each in (new, old)]
+        widths = [
+            (each.config.context_width, each.config.vector_width, each.config.concat_width)
+            for each in (new, old)
+        ]
         if widths[0] != widths[1]:
             raise InputError(
-                f"embedders[{number}] makes a context and a vector of widths {widths[0]};"
+                f"embedders[{number}] makes a context, a vector and channels of widths {widths[0]};"
                 f" {model.name!r} needs {widths[1]}.",
                 parameter="embedders",
             )
@@ -471,6 +477,7 @@ def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:
         config.beta_start,
         config.beta_end,
         config.kind,
+        zero_snr=config.zero_snr,
         spacing=config.spacing,
         offset=config.offset,
     )

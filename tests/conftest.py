@@ -73,7 +73,7 @@ def make_model(
             torch.manual_seed(0)
             unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
             texts = [TextEncoder(text, CLIPText(text), tokenizer) for text in config.text]
-            embedders = embedders_of(config.embedders, texts)
+            embedders = embedders_of(config.embedders, texts, autoencoder)
         for each in embedders:
             each.model.eval().requires_grad_(False)
         unet.eval().requires_grad_(False)

@@ -208,7 +208,7 @@ def _assemble(
         known = _with_token_ids(text, tokenizer, layout)
         with torch.device("meta"):
             texts.append(TextEncoder(known, CLIPText(known), tokenizer))
-    embedders = embedders_of(config.embedders, texts)
+    embedders = embedders_of(config.embedders, texts, autoencoder)
     labels = ["UNet", "autoencoder", "text encoder", "second text encoder"]
     modules = [unet, autoencoder, *(text.model for text in texts)]
     parts = zip(labels[: len(modules)], modules, layout.weights, strict=True)

@@ -25,6 +25,9 @@ from ..errors import InputError
 from ..numerics import dtype_name, tensor
 
 MOST_STEPS = 1_000_000  # of a training; published models have 1000
+LEAST_ABAR = (
+    2**-24
+)  # what a schedule that ends in pure noise keeps of the image; sigma stays finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,13 +68,15 @@ class NoiseSchedule:
         beta_end: float = 0.012,
         kind: Literal["linear", "scaled_linear"] = "scaled_linear",
         *,
+        zero_snr: bool = False,
         spacing: str = "leading",
         offset: int = 1,
     ) -> NoiseSchedule:
         """The schedule of variances from ``beta_start`` to ``beta_end``.
 
         "linear": evenly spaced (DDPM). "scaled_linear": with evenly spaced square roots (latent
-        diffusion). Raises InputError.
+        diffusion). ``zero_snr``: rescaled to end in pure noise (Lin et al., arXiv 2305.08891,
+        algorithm 1), at sigma 4096 in place of infinity. Raises InputError.
         """
         steps = checks.whole("steps", steps, 2, MOST_STEPS)
         beta_start = checks.real("beta_start", beta_start, 0, 1)
@@ -81,6 +86,8 @@ class NoiseSchedule:
         else:
             betas = _evenly(beta_start**0.5, beta_end**0.5, steps) ** 2
         abar = torch.cumprod(1 - betas, dim=0)
+        if checks.flag("zero_snr", zero_snr):
+            abar = _to_pure_noise(abar)
         return cls(torch.sqrt((1 - abar) / abar), spacing, offset)
 
     def __len__(self) -> int:
@@ -198,6 +205,17 @@ class NoiseSchedule:
         t = t - max(t[-1] - (len(self) - 1), 0)  # for n near T the offset would leave the range
         sigmas = np.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
         return torch.from_numpy(np.append(sigmas[::-1], 0.0))
+
+
+def _to_pure_noise(abar: Tensor) -> Tensor:
+    """``abar`` [T] shifted and scaled in its square root, so that the last is (nearly) 0.
+
+    The first stays as it is (arXiv 2305.08891, algorithm 1). The last is `LEAST_ABAR`, as in
+    diffusers: a sigma of infinity is no noise level.
+    """
+    root = abar.sqrt()
+    root = (root - root[-1]) * (root[0] / (root[0] - root[-1]))
+    return (root**2).clamp_min(LEAST_ABAR)
 
 
 def _evenly(first: float, last: float, n: int) -> Tensor:

@@ -1,9 +1,10 @@
 """Conditioning: from the inputs given for an image to the inputs of the denoising network.
 
 Two routes are those of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et
-al., arXiv 2112.10752, section 3.3): cross-attention and concatenation. The third is the vector
-added to the time embedding in "SDXL" (Podell et al., arXiv 2307.01952, section 2.2). An `Embedder`
-turns its fields of `Given` into its part of the routes. A model has any number of embedders, and
+al., arXiv 2112.10752, section 3.3): cross-attention and concatenation. The others go into the time
+embedding: the vector of "SDXL" (Podell et al., arXiv 2307.01952, section 2.2), the features of the
+guidance scale (Meng et al., arXiv 2210.03142, section 3.1), and a class. An `Embedder` turns its
+fields of `Given` into its part of the routes. A model has any number of embedders, and
 `condition` joins their parts. Runs, training, the lab and questions about a trace all use it.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Protocol
 
 import torch
@@ -20,8 +21,16 @@ from torch import Tensor, nn
 
 from ..configs import EmbedderConfig, Join
 from ..errors import InputError
+from ..numerics import is_finite
 
 Span = tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A tensor in a `Given`. It is equal to itself alone, so a `Given` has a hash."""
+
+    values: Tensor
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,14 @@ class Given:
     dropped prompts by it. ``original_size`` (width, height), ``crop`` (left, top) and
     ``target_size`` (width, height) are told to Stable Diffusion XL: the size that a training image
     once had, the corner it was cropped from, and the size it was scaled to. None stands for
-    ``size``, uncropped. Raises InputError for other values.
+    ``size``, uncropped. ``aesthetic_score``: the refiner of Stable Diffusion XL is told it.
+
+    ``image``: [3, H, W] in [-1, 1], an image that the network sees beside the latents, of ``size``;
+    for an upscaler, of the latents' size, with the noise of ``noise_level`` on it. ``mask``:
+    [1, H, W], 1 where the image is to be repainted. ``depth``: [1, H', W'], a depth map of any size
+    and range. ``guidance_scale``: for a network that is told it, and needs no guidance.
+
+    Raises InputError for other values.
     """
 
     prompt: str | None
@@ -41,6 +57,12 @@ class Given:
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
+    aesthetic_score: float | None = None
+    image: Held | None = None
+    mask: Held | None = None
+    depth: Held | None = None
+    noise_level: int | None = None
+    guidance_scale: float | None = None
 
     def __post_init__(self) -> None:
         if not (self.prompt is None or isinstance(self.prompt, str)):
@@ -51,6 +73,21 @@ class Given:
                 raise InputError(
                     f"{name} must be a tuple of two whole numbers of pixels.", parameter=name
                 )
+        for name, channels in (("image", 3), ("mask", 1), ("depth", 1)):
+            held = getattr(self, name)
+            if held is not None and not _is_held(held, channels):
+                raise InputError(
+                    f"{name} must be a Held tensor [{channels}, H, W] of finite floats.",
+                    parameter=name,
+                )
+        for name, kind in (
+            ("aesthetic_score", Real),
+            ("noise_level", Integral),
+            ("guidance_scale", Real),
+        ):
+            number = getattr(self, name)
+            if not (number is None or isinstance(number, kind)):
+                raise InputError(f"{name} must be a number.", parameter=name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,17 +97,23 @@ class Conditioning:
     context: Tensor | None = None  # [B, T, D], for cross-attention
     vector: Tensor | None = None  # [B, V], added to the time embedding
     concat: Tensor | None = None  # [B, C, h, w], beside the latents
+    guidance: Tensor | None = None  # [B, G], features of the guidance scale
+    label: Tensor | None = None  # [B] int64, a class
 
-    def to(self, device: torch.device, dtype: torch.dtype | None = None) -> Conditioning:
-        """Return the same on a device and, if given, in a type."""
-        return self._each(lambda route: route.to(device, dtype))
+    def to(
+        self, device: torch.device | None = None, dtype: torch.dtype | None = None
+    ) -> Conditioning:
+        """Return the same on a device and, but for the classes, in a type."""
+        return self._each(
+            lambda route: route.to(device, dtype if route.is_floating_point() else None)
+        )
 
     def rows(self, index: Sequence[int]) -> Conditioning:
         """Return the rows ``index`` of the batch, in that order and with repetitions."""
         return self._each(lambda route: route[list(index)])
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Conditioning:
-        routes = (self.context, self.vector, self.concat)
+        routes = (getattr(self, field.name) for field in fields(self))
         return Conditioning(*(None if route is None else change(route) for route in routes))
 
 
@@ -150,9 +193,9 @@ def condition(
     """Return the conditioning of a batch by all embedders together.
 
     Contexts are joined along their tokens or, with ``join="width"``, along their width (for SDXL's
-    two text encoders); vectors along their width, concats along their channels. An embedder in
-    training gives gradients where they are enabled. The others give float32, and embed equal inputs
-    only once.
+    two text encoders); vectors and features of the guidance scale along their width, concats along
+    their channels. An embedder in training gives gradients where they are enabled. The others give
+    float32, and embed equal inputs only once.
     """
     parts = [_embedded(embedder, given) for embedder in embedders]
     if device is not None:
@@ -162,6 +205,8 @@ def condition(
         _joined([part.context for part in parts], along),
         _joined([part.vector for part in parts], 1),
         _joined([part.concat for part in parts], 1),
+        _joined([part.guidance for part in parts], 1),
+        next((part.label for part in parts if part.label is not None), None),
     )
 
 
@@ -172,7 +217,7 @@ def conditioned(
 
     def network(x: Tensor, t: Tensor) -> Tensor:
         x = x if told.concat is None else torch.cat([x, told.concat], dim=1)
-        return unet(x, t, told.context, told.vector)
+        return unet(x, t, told.context, told.vector, guidance=told.guidance, label=told.label)
 
     return network
 
@@ -188,7 +233,7 @@ def _embedded(embedder: Embedder, given: Sequence[Given]) -> Conditioning:
     place = {each: index for index, each in enumerate(dict.fromkeys(given))}
     with torch.no_grad():
         part = embedder.embed(tuple(place)).rows([place[each] for each in given])
-    return part._each(Tensor.float)
+    return part.to(dtype=torch.float32)
 
 
 def _joined(routes: Sequence[Tensor | None], dim: int) -> Tensor | None:
@@ -202,6 +247,14 @@ def _is_pair(value: object) -> bool:
         and len(value) == 2
         and all(isinstance(number, Integral) and number >= 0 for number in value)  # type: ignore[operator]
     )
+
+
+def _is_held(value: object, channels: int) -> bool:
+    if not isinstance(value, Held) or not isinstance(value.values, Tensor):
+        return False
+    values = value.values
+    is_image = values.ndim == 3 and values.shape[0] == channels and values.numel() > 0
+    return is_image and values.is_floating_point() and is_finite(values)
 
 
 def _says_something(value: object) -> bool:

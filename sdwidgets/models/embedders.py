@@ -1,20 +1,37 @@
-"""Embedders of classes and sizes.
+"""Embedders of classes, sizes and the guidance scale; the embedders of a config.
 
-Text encoders are embedders, too; they are in `text`. An unconditional model has no embedder.
+Text encoders are embedders, too; they are in `text`. Those of images are in `images`. An
+unconditional model has no embedder.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from ..configs import ClassConfig, EmbedderConfig, SizesConfig, TextConfig
+from ..configs import (
+    ClassConfig,
+    DepthConfig,
+    EmbedderConfig,
+    GuidanceConfig,
+    ImageConfig,
+    LowResolutionConfig,
+    MaskedImageConfig,
+    SizesConfig,
+    TextConfig,
+)
 from ..errors import InputError
+from .autoencoder import Autoencoder
 from .conditioning import Conditioning, Embedder, Given, Tokens
+from .images import DepthMap, EditedImage, MaskedImage, SmallImage
 from .layers import timestep_embedding
+
+USUAL_SCORE = 6.0
+"""The aesthetic score that a refiner is told where none is given."""
 
 
 class ClassEmbedder(nn.Module):
@@ -79,12 +96,13 @@ class Sizes:
     """Sizes as Fourier features in the vector, as in Stable Diffusion XL.
 
     They are an image's original size, the corner it was cropped from and the size it was scaled to
-    ("SDXL", Podell et al., arXiv 2307.01952, section 2.2), the vertical number of each first.
+    ("SDXL", Podell et al., arXiv 2307.01952, section 2.2), the vertical number of each first. For
+    the refiner, an aesthetic score, 0 to 10, takes the place of the last.
     """
 
-    inputs = frozenset({"original_size", "crop", "target_size"})
-
     def __init__(self, config: SizesConfig):
+        last = "aesthetic_score" if config.score else "target_size"
+        self.inputs = frozenset({"original_size", "crop", last})
         self.config = config
         self.model: nn.Module = nn.Identity()  # it has no weights
 
@@ -92,27 +110,84 @@ class Sizes:
         return None
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
-        """Return a vector [B, 6 width]."""
-        pairs = [
-            (each.original_size or each.size, each.crop or (0, 0), each.target_size or each.size)
-            for each in given
-        ]
-        numbers = torch.tensor(pairs, dtype=torch.float32, device="cpu")  # [B, 3, 2]
-        numbers = numbers.flip(-1)  # heights first
+        """Return a vector [B, 6 width], or [B, 5 width] with a score."""
+        numbers = torch.tensor([self._numbers(each) for each in given], device="cpu")  # [B, 5 or 6]
         features = timestep_embedding(numbers.flatten(), self.config.width)
-        return Conditioning(vector=features.view(len(pairs), -1))
+        return Conditioning(vector=features.view(len(given), -1))
+
+    def _numbers(self, given: Given) -> list[float]:
+        pairs = [given.original_size or given.size, given.crop or (0, 0)]
+        if not self.config.score:
+            pairs.append(given.target_size or given.size)
+        numbers = [float(number) for pair in pairs for number in reversed(pair)]  # heights first
+        if self.config.score:
+            score = given.aesthetic_score
+            numbers.append(USUAL_SCORE if score is None else float(score))
+        return numbers
 
 
-_KINDS: dict[type, Callable[..., Embedder]] = {ClassConfig: ClassLabels, SizesConfig: Sizes}
-"""The embedder of each config, except for texts, which need a tokenizer."""
+class GuidanceScale:
+    """The guidance scale as features [B, width], for a network that needs no guidance.
+
+    Such a network is distilled from a guided one, over a range of scales ("On Distillation of
+    Guided Diffusion Models", Meng et al., arXiv 2210.03142, section 3.1; latent consistency models,
+    Luo et al., arXiv 2310.04378). Their w is the scale minus 1, times 1000 in the features: sines,
+    then cosines, with frequencies from 1 to 1/10000. No scale is that of no guidance, 1.
+    """
+
+    inputs = frozenset({"guidance_scale"})
+
+    def __init__(self, config: GuidanceConfig):
+        self.config = config
+        self.model: nn.Module = nn.Identity()  # it has no weights
+
+    def tokens(self, given: Sequence[Given]) -> None:
+        return None
+
+    def embed(self, given: Sequence[Given]) -> Conditioning:
+        """Return the features [B, width]."""
+        scales = [1.0 if each.guidance_scale is None else each.guidance_scale for each in given]
+        w = torch.tensor(scales, dtype=torch.float32, device="cpu") - 1
+        half = self.config.width // 2
+        exponents = torch.arange(half, dtype=torch.float32, device="cpu") / (half - 1)
+        angles = 1000 * w[:, None] * torch.exp(-math.log(10000.0) * exponents)
+        return Conditioning(guidance=torch.cat([angles.sin(), angles.cos()], dim=-1))
+
+
+_KINDS: dict[type, Callable[..., Embedder]] = {
+    ClassConfig: ClassLabels,
+    SizesConfig: Sizes,
+    GuidanceConfig: GuidanceScale,
+}
+"""The embedder of each config, except for texts, which need a tokenizer, and images."""
+
+_SEEN: dict[type, Callable[..., Embedder]] = {
+    MaskedImageConfig: MaskedImage,
+    ImageConfig: EditedImage,
+    DepthConfig: DepthMap,
+    LowResolutionConfig: SmallImage,
+}
+"""The embedder of each config of an image; it needs the model's autoencoder."""
 
 
 def embedders_of(
-    configs: Iterable[EmbedderConfig], texts: Iterable[Embedder] = ()
+    configs: Iterable[EmbedderConfig],
+    texts: Iterable[Embedder] = (),
+    autoencoder: Autoencoder | None = None,
 ) -> tuple[Embedder, ...]:
-    """Return an embedder for each config, in order; ``texts`` are those of the `TextConfig`s."""
+    """Return an embedder for each config, in order.
+
+    ``texts`` are those of the `TextConfig`s; ``autoencoder`` is the model's, for those of images.
+    """
     texts = iter(texts)
-    return tuple(
-        next(texts) if isinstance(config, TextConfig) else _KINDS[type(config)](config)
-        for config in configs
-    )
+
+    def made(config: EmbedderConfig) -> Embedder:
+        if isinstance(config, TextConfig):
+            return next(texts)
+        if type(config) in _KINDS:
+            return _KINDS[type(config)](config)
+        if autoencoder is None:
+            raise ValueError(f"{type(config).__name__} needs the model's autoencoder")
+        return _SEEN[type(config)](config, autoencoder)
+
+    return tuple(map(made, configs))

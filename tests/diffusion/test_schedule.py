@@ -32,6 +32,16 @@ def test_linear_betas_are_those_of_ddpm() -> None:
     assert float(schedule.sigmas[0]) == pytest.approx(math.sqrt(1e-4 / (1 - 1e-4)), rel=1e-9)
 
 
+def test_zero_snr_ends_in_pure_noise_and_begins_as_before(schedule: NoiseSchedule) -> None:
+    rescaled = NoiseSchedule.from_betas(zero_snr=True)
+    roots = 1 / (1 + schedule.sigmas**2).sqrt()  # of abar
+    wanted = (roots - roots[-1]) * roots[0] / (roots[0] - roots[-1])  # arXiv 2305.08891, alg. 1
+    found = 1 / (1 + rescaled.sigmas**2).sqrt()
+    assert torch.allclose(found[:-1], wanted[:-1], rtol=1e-9)
+    assert float(rescaled.sigmas[-1]) == pytest.approx(4096, rel=1e-6)
+    assert float(rescaled.default(5)[0]) == pytest.approx(4096, rel=1e-6)
+
+
 def test_t_inverts_sigma(schedule: NoiseSchedule) -> None:
     for t in (0, 0.5, 17.25, 500, 999):
         assert schedule.t(schedule.sigma(t)) == pytest.approx(t, abs=1e-9)

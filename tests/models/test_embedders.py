@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,18 @@ import pytest
 import torch
 
 from sdwidgets import Trace, save
-from sdwidgets.configs import TINY, ClassConfig, EmbedderConfig, ModelConfig, SizesConfig
+from sdwidgets.configs import (
+    TINY,
+    ClassConfig,
+    EmbedderConfig,
+    GuidanceConfig,
+    ModelConfig,
+    SizesConfig,
+)
 from sdwidgets.errors import InputError
 from sdwidgets.manager import ModelManager, Request
 from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.models.conditioning import Given, condition
+from sdwidgets.models.conditioning import Given, condition, read
 from sdwidgets.models.embedders import ClassLabels, embedders_of
 from sdwidgets.models.layers import timestep_embedding
 from sdwidgets.models.unet import UNet
@@ -77,6 +85,27 @@ def test_sizes_are_a_vector_of_six_numbers_heights_first() -> None:
     assert torch.equal(vector[0], vector[1])
     numbers = torch.tensor([5.0, 7.0, 2.0, 3.0, 9.0, 11.0])
     assert torch.equal(vector[2].view(6, 4), timestep_embedding(numbers, 4))
+
+
+def test_a_refiner_is_told_an_aesthetic_score_in_place_of_the_target_size() -> None:
+    (sizes,) = embedders_of([SizesConfig(8, score=True)])
+    given = Given("a cat", (64, 32), original_size=(7, 5), crop=(3, 2), aesthetic_score=2.5)
+    numbers = torch.tensor([5.0, 7.0, 2.0, 3.0, 2.5])
+    told = sizes.embed([given, replace(given, aesthetic_score=None)]).vector
+    assert torch.equal(told[0], timestep_embedding(numbers, 8).flatten())
+    numbers[-1] = 6.0  # the usual score
+    assert torch.equal(told[1], timestep_embedding(numbers, 8).flatten())
+    with pytest.raises(InputError, match="takes no target_size"):
+        read([sizes], [replace(given, prompt=None, target_size=(64, 32))])
+
+
+def test_features_of_the_guidance_scale() -> None:
+    (guidance,) = embedders_of([GuidanceConfig(6)])
+    batch = [Given("a cat", (16, 16), guidance_scale=8.5), given("a cat")]
+    told = condition([guidance], batch).guidance
+    angles = [7500 * 10000 ** -(i / 2) for i in range(3)]  # from 1 to 1/10000
+    wanted = torch.tensor([[*map(math.sin, angles), *map(math.cos, angles)], [0, 0, 0, 1, 1, 1]])
+    assert torch.allclose(told, wanted, atol=2e-3)  # 7500 radians have few digits left in float32
 
 
 @pytest.mark.parametrize("name", ["original_size", "crop", "target_size"])
