@@ -3,11 +3,13 @@
 Sources: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
 arXiv 2103.00020, section 2.4); byte pairs of "Neural Machine Translation of Rare Words with Subword
 Units" (Sennrich et al., arXiv 1508.07909, section 3.2). The ``tokenizers`` library does the work.
-The files are those that transformers writes.
+The files are those that transformers writes. CLIP's own merges are part of this package, since
+files of single models have no vocabulary.
 """
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from ..strict_json import parse_object
 END_OF_WORD = "</w>"
 LARGEST = 16 * 2**20  # bytes of a tokenizer's file; CLIP's have 1 to 4 million
 MOST = 400_000  # values in it; CLIP's have up to 200,000
+
+_CLIP = Path(__file__).resolve().parents[1] / "weights" / "clip" / "merges.txt.gz"
 
 # The special tokens, and CLIP's names for them.
 SPECIAL = {
@@ -131,6 +135,29 @@ class Tokenizer:
     def encode(self, text: str) -> Encoding:
         """Return the ids, the tokens and their offsets in ``text``, without start and end."""
         return self._backend.encode(text, add_special_tokens=False)
+
+
+def clip_tokenizer() -> Tokenizer:
+    """Return the tokenizer of all published CLIP models, with 49,408 tokens.
+
+    Its merges are those of CLIP's code (https://github.com/openai/CLIP), which tell its vocabulary.
+    """
+    with gzip.open(_CLIP, "rt", encoding="utf-8", newline="\n") as file:
+        merges = _merges(file.read().split("\n"))
+    return Tokenizer(_vocabulary_of(merges), merges)
+
+
+def _vocabulary_of(merges: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """Return the ids as CLIP counts them: bytes, bytes that end a word, merges, start and end.
+
+    Printable Latin-1 bytes come first and stand for themselves; U+0100 onwards stand for the rest.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    letters = [*map(chr, printable), *(chr(0x100 + n) for n in range(256 - len(printable)))]
+    tokens = [*letters, *(letter + END_OF_WORD for letter in letters)]
+    tokens += [first + second for first, second in merges]
+    tokens += [SPECIAL["bos_token"], SPECIAL["eos_token"]]
+    return {token: number for number, token in enumerate(tokens)}
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:

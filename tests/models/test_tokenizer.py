@@ -9,7 +9,7 @@ from tokenizers import AddedToken
 from vocabulary import write_one_file, write_vocabulary
 
 from sdwidgets.errors import CheckpointError, CheckpointNotFound
-from sdwidgets.models.tokenizer import load_tokenizer
+from sdwidgets.models.tokenizer import clip_tokenizer, load_tokenizer
 
 N = 521  # tokens of the small vocabulary; the last two start and end a text
 
@@ -145,3 +145,13 @@ def test_a_vocabulary_beyond_reason_is_refused_before_it_is_made(
     monkeypatch.setattr("json.loads", lambda *a, **b: pytest.fail("was parsed"))
     with pytest.raises(CheckpointError, match="more than 400,000 values"):
         load_tokenizer(tmp_path)
+
+
+def test_clips_own_tokenizer_needs_no_file() -> None:
+    tokenizer = clip_tokenizer()
+    assert (len(tokenizer), tokenizer.bos, tokenizer.eos) == (49408, 49406, 49407)
+    assert len(tokenizer.merges) == 49408 - 512 - 2
+    assert tokenizer.disorder() is None
+    # ids in the examples of CLIP's own code and of published workflows
+    assert tokenizer.encode("a photo of a cat").ids == [320, 1125, 539, 320, 2368]
+    assert tokenizer.encode("!").ids == [256] and tokenizer.vocab["!"] == 0

@@ -17,7 +17,7 @@ import sdwidgets
 from sdwidgets import configs
 from sdwidgets.configs import TextConfig
 from sdwidgets.models.clip import CLIPText
-from sdwidgets.models.tokenizer import load_tokenizer
+from sdwidgets.models.tokenizer import clip_tokenizer, load_tokenizer
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("seeded")]
 transformers = pytest.importorskip("transformers")
@@ -169,3 +169,15 @@ def test_the_files_that_transformers_saves(tmp_path: Path, alone: bool) -> None:
 
 def test_the_bundled_models_tokenizer() -> None:
     assert_same(Path(sdwidgets.__file__).parent / "weights" / "emoji" / "tokenizer")
+
+
+def test_clips_own_vocabulary(tmp_path: Path) -> None:
+    ours = clip_tokenizer()
+    (tmp_path / "vocab.json").write_text(json.dumps(ours.vocab))
+    merges = "\n".join(" ".join(pair) for pair in ours.merges)
+    (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+    theirs = transformers.CLIPTokenizerFast.from_pretrained(str(tmp_path), local_files_only=True)
+    assert (ours.bos, ours.eos) == (theirs.bos_token_id, theirs.eos_token_id)
+    for prompt in PROMPTS:
+        expected = theirs.backend_tokenizer.encode(prompt, add_special_tokens=False)
+        assert ours.encode(prompt).ids == expected.ids, ascii(prompt)
