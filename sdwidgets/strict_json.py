@@ -26,12 +26,15 @@ def parse_object(
     return value
 
 
-def parse(text: str | bytes, *, subject: str = "", most: int | None = None) -> Any:
+def parse(
+    text: str | bytes, *, subject: str = "", most: int | None = None, finite: bool = True
+) -> Any:
     """Return a JSON value without duplicate names and with finite numbers only.
 
     Raises ``ValueError`` for anything else, with the line and the column if there is one. Messages
     about the text as a whole begin with ``subject``, such as "its JSON is ". ``most`` limits the
-    number of values in all objects and lists, which is checked before any of them is made.
+    number of values in all objects and lists, which is checked before any of them is made. Without
+    ``finite``, NaN and Infinity, which are no JSON but which some programs write, become None.
     """
     if isinstance(text, bytes):
         text = _decoded(text, subject)
@@ -46,6 +49,8 @@ def parse(text: str | bytes, *, subject: str = "", most: int | None = None) -> A
         return result
 
     def refuse(constant: str) -> None:
+        if not finite:
+            return
         raise ValueError(f"{constant} is not a JSON number ({_place_of(text, constant)})")
 
     def whole(number: str) -> int:

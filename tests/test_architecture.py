@@ -38,6 +38,7 @@ ALLOWED = {
     "strict_json": set(),
     "untrusted": set(),
     "pictures": {"checks", "settings", "errors"},
+    "foreign": {"checks", "errors", "pictures", "sampling", "settings", "strict_json"},
     "pixels": set(),
     "memory": {"devices", "settings", "usage", "errors"},
     "usage": set(),
@@ -52,6 +53,7 @@ ALLOWED = {
     "diffusion": {"checks", "numerics", "errors"},
     "trace": {
         "folders",
+        "foreign",
         "untrusted",
         "models",
         "diffusion",

@@ -13,6 +13,7 @@ from PIL import Image
 
 from .. import checks
 from ..errors import ImageError, InputError
+from ..foreign import read as read_foreign
 from ..pictures import FORMATS
 from ..settings import PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, QUICK, hashed
@@ -103,21 +104,55 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
     raise ImageError(f"No settings can be read from this image: {problem}.", parameter="image")
 
 
-def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = False) -> Settings:
-    """The settings inside a PNG (path or bytes) that `Trace.save_image` or the Studio wrote.
+def record_in(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:
+    """The record inside an image (path or bytes), also of another program; None if it has none.
 
+    For an image of AUTOMATIC1111, ComfyUI, InvokeAI, NovelAI, Fooocus or stable-diffusion.cpp, a
+    record with the settings that were found, the ``program``, and what has no setting here,
+    ``left_out``. Raises ImageError for a file that cannot be read.
+    """
+    record = read_record(source)
+    if record is not None:
+        return record
+    found = read_foreign(source)
+    if found is None:
+        return None
+    settings = found.settings()
+    return {
+        "program": found.program,
+        "model": settings.model,
+        "task": found.task,
+        "settings": settings.as_dict(),
+        "settings_format": older.FORMAT,
+        "given": found.given,
+        "left_out": dict(settings.left_out),
+    }
+
+
+def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = False) -> Settings:
+    """The settings inside an image (path or bytes), of this kit or of another program.
+
+    In a PNG that `Trace.save_image` or the Studio wrote, they are all settings of the run:
     ``model.generate(**read_settings("cat.png").as_dict())`` makes the image again, with the model
     that `read_record` names. If the run was stopped, it makes what that run would have made.
 
+    Images of AUTOMATIC1111, ComfyUI, InvokeAI, NovelAI, Fooocus and stable-diffusion.cpp give a
+    `FoundSettings`, which also says what was left out. The same settings make an image alike, and
+    not the same: other programs draw their noise in other ways.
+
     An image, a mask or latents that the run was given are not in the file. Settings that need them
-    are returned only if ``partial`` is true, for ``generate(image=..., **settings.as_dict())``.
+    are returned only if ``partial`` is true, for ``generate(image=..., **settings.as_dict())``;
+    those of another program are always returned.
 
     Raises ImageError if the file has no settings; InputError if the run was given more than
     settings, or if no run takes them.
     """
     record = read_record(source)
     if record is None:
-        raise ImageError("This image has no settings inside.", parameter="image")
+        found = read_foreign(source)
+        if found is None:
+            raise ImageError("This image has no settings inside.", parameter="image")
+        return found.settings()
     settings = settings_in(record)
     needed = given_to(record)
     if needed and not partial:

@@ -17,7 +17,7 @@ from ..frontend import Code
 from ..pictures import fitted
 from ..settings import FITS
 from ..trace.older import translated
-from ..trace.png import read_record, read_settings
+from ..trace.png import record_in, settings_in
 from .life import Living
 from .results import title_of
 from .selection import FromPage
@@ -159,7 +159,7 @@ class StartView(Living, FromPage, anywidget.AnyWidget):
     def _use(self, data: bytes, *, restore: bool = False) -> None:
         self.say()
         if restore:
-            self.say(self._restore(read_record(data) or {}, False))
+            self.say(self._restore(record_in(data) or {}, False))
         else:
             self._take(data)
 
@@ -167,13 +167,14 @@ class StartView(Living, FromPage, anywidget.AnyWidget):
 def found_in(data: bytes) -> str:
     """The settings inside an image file, in words; "" if it has none that the Studio can use."""
     try:
-        record = read_record(data) or {}
-        settings = read_settings(data, partial=True)
+        record = record_in(data) or {}
+        settings = settings_in(record)
     except (ImageError, InputError):
         return ""
-    model = record.get("model")
+    model, program = record.get("model"), record.get("program")
     is_from_image = record.get("task") == "image to image"
-    return title_of(model if isinstance(model, str) else "", settings, is_from_image)
+    title = title_of(model if isinstance(model, str) else "", settings, is_from_image)
+    return f"{program}: {title}" if program else title
 
 
 def thumbnail(image: Image.Image, size: tuple[int, int], fit: str) -> bytes:

@@ -317,14 +317,20 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             self._load(made_by if known else self.model, settings)
             if "image" not in given:
                 self.image = None
-        said = ["The settings of the file are loaded."]
-        if not known:
+        program = record.get("program")
+        of = f", as {program} wrote them" if isinstance(program, str) else ""
+        said = [f"The settings of the file are loaded{of}."]
+        if made_by and not known:
             said.append(f"Another model made the image: {shortened(name_of(made_by), 60)}.")
         if "image" in given and not has_image:
             said.append("It was made from an image that is not in the file.")
         for name in given:
             if name in _KINDS:
                 said.append(f"It was also given {_KINDS[name]}, which the Studio does not take.")
+        left_out = record.get("left_out")
+        if isinstance(left_out, dict) and left_out:
+            listed = ", ".join(f"{name}: {value}" for name, value in left_out.items())
+            said.append(f"Left out: {shortened(listed, 400)}.")
         return " ".join(said)
 
     def _load(self, model: str, settings: Settings) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from foreign_images import exif_image
 from playwright.sync_api import Locator, expect
 from real_jupyter import ROOT, Notebook, Server, keep_screenshot, until, use_theme
 
@@ -348,6 +350,19 @@ def test_a_start_image_by_hand_and_a_file_that_restores_its_settings(open_notebo
     expect(notebook.find(".sdw-prompt textarea")).to_have_value(
         "a cat left of a car on a blue background"
     )
+
+    # an image of another program, whose settings are in its Exif
+    text = "a dog\nNegative prompt: a cat\nSteps: 7, Sampler: Euler a, Seed: 5, Version: 1.6"
+    data = exif_image("JPEG", b"UNICODE\0" + text.encode("utf-16-be"))
+    url = "data:image/jpeg;base64," + base64.b64encode(data).decode()
+    page.evaluate(FILE, [".sdw-prompt textarea", "drop", url, "other.jpg"])
+    expect(notebook.find(".sdw-start-found")).to_contain_text("AUTOMATIC1111: a dog")
+    page.get_by_role("button", name="Restore its settings").click()
+    expect(notebook.find(".sdw-prompt textarea")).to_have_value("a dog")
+    expect(notebook.find(".sdw-start-said")).to_contain_text("Left out: Version: 1.6.")
+    keep_screenshot(page, "foreign-settings", folder="out")
+    restored = notebook.ask("[studio.seed, studio.steps, studio.sampler]")
+    assert restored == [5, 7, "euler_ancestral"]
 
 
 def test_the_words_that_the_model_knows_are_offered_and_others_marked(open_notebook: Open) -> None:

@@ -19,6 +19,7 @@ from typing import Any, get_args
 import ipywidgets
 import numpy as np
 import pytest
+from foreign_images import A1111, png
 from ipywidgets.widgets import widget as widget_module
 from made_runs import large, saved_size
 from PIL import Image
@@ -520,6 +521,22 @@ def test_a_file_does_not_choose_a_model_that_was_never_loaded(studio: Studio, sa
     say(studio.controls.start, {"kind": "restore"})
     assert (studio.model, studio.prompt, studio.seed) == ("tiny", "a dog", 9)
     assert "Another model made the image: stranger/model" in studio.controls.start.message
+
+
+def test_an_image_of_another_program_fills_the_fields_and_says_what_it_lacks(
+    studio: Studio, say: Say
+) -> None:
+    start = studio.controls.start
+    send(studio, png(parameters=A1111.replace("512x768", "64x32")))
+    assert start.offer.startswith("cat.png was made with: AUTOMATIC1111: a (cat:1.2) in a hat")
+    say(start, {"kind": "restore"})
+    assert (studio.seed, studio.steps, studio.schedule) == (123, 30, "karras")
+    assert (studio.width, studio.height, studio.model) == (64, 32, "tiny")
+    assert studio.controls.fields["negative_prompt"].value == studio.negative_prompt
+    assert studio.negative_prompt.startswith("a dog, bad")
+    assert "as AUTOMATIC1111 wrote them" in start.message
+    assert "Another model made the image: anything-v3." in start.message
+    assert "LoRA detail: 0.8" in start.message
 
 
 def test_a_recorded_run_gives_the_studio_its_settings_at_once(studio: Studio, say: Say) -> None:
