@@ -42,7 +42,7 @@ _TEXTS = ("text", "text_g", "prompt", "string", "value", "text_l", "clip_l", "po
 _MORE_CONDITIONING = (
     "conditioning", "conditioning_1", "conditioning_to", "conditioning_2", "positive", "negative",
 )  # fmt: skip
-_LATENTS = ("latent_image", "samples", "latent", "pixels", "image")
+_LATENTS = ("latent_image", "samples", "samples_to", "latent", "pixels", "image")
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def take_sampler(found: Found, sampler: Any, schedule: Any = None) -> None:
 
 
 def _plain(name: str) -> str:
-    return " ".join(name.lower().removeprefix("k_").replace("_", " ").split())
+    plain = name.lower().removeprefix("k_").removeprefix("sample_")
+    return " ".join(plain.replace("_", " ").split())
 
 
 def whole(value: Any) -> Any:

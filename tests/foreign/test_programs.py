@@ -219,6 +219,13 @@ def _drawn(number: int, kind: str, values: list[Any], **links: int) -> dict[str,
     return {"id": number, "type": kind, "widgets_values": values, "inputs": inputs}
 
 
+def test_comfyui_composed_latents_and_old_names_of_samplers_are_followed():
+    composed = node("LatentComposite", samples_to=["5", 0], samples_from=["5", 0], x=0, y=0)
+    inputs = {**graph()["3"]["inputs"], "latent_image": ["20", 0], "sampler_name": "sample_heun"}
+    settings = found(comfyui(**{"20": composed, "3": {**graph()["3"], "inputs": inputs}}))
+    assert (settings.width, settings.sampler) == (512, "heun")
+
+
 def test_comfyui_writes_nan():
     assert found(png(prompt=json.dumps(graph(x={"is_changed": [float("nan")]})))).seed == 7
 
