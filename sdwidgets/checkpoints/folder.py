@@ -15,8 +15,7 @@ from ..errors import CheckpointError, CheckpointNotFound
 from ..vocabulary import MOST, Vocabulary
 from . import config_json, names
 from .layout import Layout, Weights
-from .recognise import PICKLE_ADVICE
-from .weights import WeightFile, quoted, read_json
+from .weights import WeightFile, pickle_advice, quoted, read_json
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 
@@ -169,7 +168,8 @@ def weight_files(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
     pickles = sorted(path.name for n in ("*.bin", "*.ckpt", "*.pt") for path in folder.glob(n))
     if pickles:
         raise CheckpointError(
-            f"{folder} has its weights in a pickle only ({quoted(pickles[0])}).\n{PICKLE_ADVICE}"
+            f"{folder} has its weights in a pickle only ({quoted(pickles[0])}).\n"
+            f"{pickle_advice(pickles[0])}"
         )
     raise CheckpointNotFound(f"{folder} holds no {stem}.safetensors.\nDownload the model again.")
 

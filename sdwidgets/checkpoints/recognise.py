@@ -21,11 +21,6 @@ from typing import Literal
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-PICKLE_ADVICE = (
-    "Such files can run code when they are opened, so this kit never opens them.\n"
-    "Get the same model as .safetensors, or convert it with a tool that you trust."
-)
-
 Group = Literal["addition", "part", "model", "other"]
 
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import math
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -23,11 +24,11 @@ from ..errors import CheckpointError, CheckpointNotFound
 from ..sources import LocalFile
 from ..strict_json import parse_object
 from ..untrusted import JSON_TEXT, PREFIX, NotRegular, format_of, is_pickle, open_regular
-from .recognise import PICKLE_ADVICE
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from typing_extensions import Self
 
 HEADER_LIMIT = 16 * 2**20  # bytes; a model of a billion parameters has a header of 0.15 MB
 TENSOR_LIMIT = 50_000
@@ -44,6 +45,11 @@ FLOATS = {
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
 }
+TYPES = {
+    **FLOATS,
+    "I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
 ITEM_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1,
     "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U64": 8, "U32": 4, "U16": 2, "U8": 1, "BOOL": 1,
@@ -60,6 +66,16 @@ def quoted(name: object, limit: int = 80) -> str:
     return text if whole and len(text) <= limit else f"{text[: limit - 4]}...{text[-1]}"
 
 
+def pickle_advice(name: str) -> str:
+    """Return what to do about a pickle with the name ``name``, for messages."""
+    stem, ending = os.path.splitext(name)
+    new = quoted(f"{stem}{'-new' if ending == '.safetensors' else ''}.safetensors")
+    return (
+        "Such files can run code when they are opened, so models are never loaded from them.\n"
+        f"Convert it, which runs nothing of it: sdwidgets convert {quoted(name)} --out {new}"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
     """A tensor as the header describes it; ``start`` and ``end`` are offsets into the file."""
@@ -70,14 +86,27 @@ class TensorEntry:
     end: int
 
 
-class WeightFile:
-    """An open safetensors file with a checked header. A context manager.
+class Entry(Protocol):
+    """What every file of weights tells about a tensor. It is in the bytes from start to end."""
 
-    ``entries`` maps names to ``TensorEntry``. ``metadata`` is the file's own notes, as text.
-    ``stamp`` is the file's state when it was opened.
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def end(self) -> int: ...
 
-    Raises ``CheckpointNotFound`` if there is no such file, and ``CheckpointError`` for anything but
-    a complete, well-formed safetensors file, before anything is allocated.
+
+E = TypeVar("E", bound=Entry)
+
+
+class TensorFile(ABC, Generic[E]):
+    """An open file of weights whose list of tensors was checked. A context manager.
+
+    ``entries`` maps names to what is known of each tensor. ``metadata`` is the file's own notes, as
+    text. ``stamp`` is the file's state when it was opened.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -86,12 +115,32 @@ class WeightFile:
         try:
             before = os.fstat(self._file.fileno())
             self.stamp = LocalFile(self.path.absolute(), before.st_size, before.st_mtime_ns)
-            self.entries, self.metadata = _read_header(self._file, self.path, before.st_size)
+            self.entries, self.metadata = self._described(before.st_size)
         except BaseException:
             self._file.close()
             raise
 
-    def __enter__(self) -> WeightFile:
+    @abstractmethod
+    def _described(self, size: int) -> tuple[dict[str, E], dict[str, str]]:
+        """Return the entries and the metadata of a file of ``size`` bytes."""
+
+    @abstractmethod
+    def read(
+        self,
+        name: str,
+        dtype: torch.dtype | None,
+        device: torch.device,
+        *,
+        part: int = 0,
+        parts: int = 1,
+    ) -> Tensor:
+        """Return a fresh, contiguous tensor as ``dtype`` on ``device``. None keeps its type.
+
+        With ``parts`` > 1, the first dimension is divided into that many equal parts, and only the
+        part with index ``part`` is read.
+        """
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -102,32 +151,15 @@ class WeightFile:
         """The shape of each tensor."""
         return {name: entry.shape for name, entry in self.entries.items()}
 
-    def read(
-        self, name: str, dtype: torch.dtype, device: torch.device, *, part: int = 0, parts: int = 1
-    ) -> Tensor:
-        """Return a fresh tensor with the entry's shape, as ``dtype`` on ``device``.
-
-        With ``parts`` > 1, the first dimension is divided into that many equal parts, and only the
-        part with index ``part`` is read. The entry must hold floats. Values are read straight into
-        the tensor's memory; only a change of dtype or device needs a second, temporary buffer.
-        """
-        import torch  # only here: a header is read without
-
-        entry = self.entries[name]
-        stored = getattr(torch, FLOATS[entry.dtype])
-        shape = (entry.shape[0] // parts, *entry.shape[1:]) if parts > 1 else entry.shape
-        bytes_each = (entry.end - entry.start) // parts
-        flat = torch.empty(math.prod(shape), dtype=stored, device="cpu")
-        if flat.numel():
-            self._fill(flat.view(torch.uint8).numpy().data, entry.start + part * bytes_each)
-        return flat.view(shape).to(device=device, dtype=dtype)
-
     def numbers(self, name: str) -> np.ndarray:
         """The values of a small tensor of floats as float64, read without torch."""
         entry = self.entries[name]
+        return self._numbers_of(entry).reshape(entry.shape)
+
+    def _numbers_of(self, entry: E) -> np.ndarray:
         raw = bytearray(entry.end - entry.start)
         self._fill(memoryview(raw), entry.start)
-        return _as_float64(bytes(raw), entry.dtype).reshape(entry.shape)
+        return _as_float64(bytes(raw), entry.dtype)
 
     def check_unchanged(self) -> None:
         """Raise ``CheckpointError`` if the file was written to since it was opened."""
@@ -145,6 +177,44 @@ class WeightFile:
                     f"{self.path} became shorter while it was being read.\nLoad it again."
                 )
             done += count
+
+
+class WeightFile(TensorFile[TensorEntry]):
+    """An open safetensors file with a checked header.
+
+    Raises ``CheckpointNotFound`` if there is no such file, and ``CheckpointError`` for anything but
+    a complete, well-formed safetensors file, before anything is allocated.
+    """
+
+    def _described(self, size: int) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+        return _read_header(self._file, self.path, size)
+
+    def read(
+        self,
+        name: str,
+        dtype: torch.dtype | None,
+        device: torch.device,
+        *,
+        part: int = 0,
+        parts: int = 1,
+    ) -> Tensor:
+        """Return a fresh tensor with the entry's shape, as ``dtype`` on ``device``.
+
+        With ``parts`` > 1, the first dimension is divided into that many equal parts, and only the
+        part with index ``part`` is read. If ``dtype`` is None, it is the stored one. Values are
+        read straight into the tensor's memory; only a change of dtype or device needs a second,
+        temporary buffer.
+        """
+        import torch  # only here: a header is read without
+
+        entry = self.entries[name]
+        stored = getattr(torch, TYPES[entry.dtype])
+        shape = (entry.shape[0] // parts, *entry.shape[1:]) if parts > 1 else entry.shape
+        bytes_each = (entry.end - entry.start) // parts
+        flat = torch.empty(math.prod(shape), dtype=stored, device="cpu")
+        if flat.numel():
+            self._fill(flat.view(torch.uint8).numpy().data, entry.start + part * bytes_each)
+        return flat.view(shape).to(device=device, dtype=stored if dtype is None else dtype)
 
 
 def _as_float64(raw: bytes, code: str) -> np.ndarray:
@@ -229,7 +299,7 @@ def _read_header(
 
 def _why_no_header(first: bytes, size: int, length: int, path: Path) -> str:
     if is_pickle(first):
-        return f"{path} is {format_of(first)}.\n{PICKLE_ADVICE}"
+        return f"{path} is {format_of(first)}.\n{pickle_advice(path.name)}"
     if size < 10 or not any(first):
         return f"{path} is empty or cut: it has {size:,} bytes and no header.\nDownload it again."
     if what := format_of(first):

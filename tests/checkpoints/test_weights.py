@@ -284,7 +284,8 @@ def test_other_formats_are_recognised_by_content(tmp_path: Path, content: bytes,
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_a_renamed_pickle_is_refused_with_a_remedy(tmp_path: Path, protocol: int) -> None:
     message = refused_bytes(tmp_path, pickle.dumps({"state_dict": {}}, protocol=protocol))
-    assert "pickle" in message and "Get the same model as .safetensors" in message
+    command = "sdwidgets convert 'model.safetensors' --out 'model-new.safetensors'"
+    assert "pickle" in message and command in message
 
 
 class _Payload:
