@@ -19,7 +19,7 @@ from .imports import quick_imports
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from .checkpoints import load_autoencoder, save_autoencoder
+    from .checkpoints import Description, inspect, load_autoencoder, save_autoencoder
     from .checkpoints import load_model as load
     from .checkpoints import save_model as save
     from .diffusion import NoiseSchedule, Step
@@ -70,6 +70,8 @@ _PUBLIC = {
     "TrainingView": ("widgets", "TrainingView"),
     "load": ("checkpoints", "load_model"),
     "save": ("checkpoints", "save_model"),
+    "inspect": ("checkpoints", "inspect"),
+    "Description": ("checkpoints", "Description"),
     "load_autoencoder": ("checkpoints", "load_autoencoder"),
     "save_autoencoder": ("checkpoints", "save_autoencoder"),
     "LatentDiffusion": ("pipeline", "LatentDiffusion"),
@@ -112,6 +114,8 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "TrainingView",
     "load",
     "save",
+    "inspect",
+    "Description",
     "load_autoencoder",
     "save_autoencoder",
     "LatentDiffusion",

@@ -1,4 +1,8 @@
-"""The command ``sdwidgets``: ``sdwidgets demo`` opens the lessons in JupyterLab."""
+"""The command ``sdwidgets``.
+
+``sdwidgets demo`` opens the lessons in JupyterLab, and ``sdwidgets inspect FILE...`` says what
+files are.
+"""
 
 from __future__ import annotations
 
@@ -165,9 +169,40 @@ def _executed(notebook: Path) -> None:
             print(f"  {name:9} {path}", flush=True)
 
 
+def inspect(paths: Sequence[str], *, as_json: bool) -> int:
+    """Print what each file or folder is; return 1 if one of them cannot be read, else 0."""
+    from .checkpoints import inspect as described
+    from .errors import SDWidgetsError
+
+    found: list[dict[str, Any]] = []
+    failed = False
+    for path in paths:
+        try:
+            description = described(path)
+        except SDWidgetsError as error:
+            failed = True
+            found.append({"path": path, "error": str(error)})
+            if not as_json:
+                print(error, file=sys.stderr, flush=True)
+            continue
+        found.append(description.as_dict())
+        if not as_json:
+            print(f"{path}: {description}" if len(paths) > 1 else description, flush=True)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    return int(failed)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sdwidgets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    for add in (_demo_command, _inspect_command):
+        add(commands)
+    options = parser.parse_args(arguments)
+    return int(options.run(options))
+
+
+def _demo_command(commands: Any) -> None:
     about = "open the lessons in JupyterLab, or execute them if there is no terminal"
     command = commands.add_parser("demo", help=about, description=about)
     command.add_argument(
@@ -176,10 +211,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.add_argument(
         "--execute", action="store_true", help="execute the lessons before opening them"
     )
-    options = parser.parse_args(arguments)
 
-    terminal = sys.stdin.isatty() and sys.stdout.isatty()
-    return demo(options.out, run=options.execute or not terminal, terminal=terminal)
+    def run(options: Any) -> int:
+        terminal = sys.stdin.isatty() and sys.stdout.isatty()
+        return demo(options.out, run=options.execute or not terminal, terminal=terminal)
+
+    command.set_defaults(run=run)
+
+
+def _inspect_command(commands: Any) -> None:
+    about = "say what files are: models, LoRAs, ..., and how to load them"
+    command = commands.add_parser("inspect", help=about, description=about)
+    command.add_argument("files", nargs="+", help="files of weights, or folders of models")
+    command.add_argument("--json", action="store_true", help="print everything as JSON")
+    command.set_defaults(run=lambda options: inspect(options.files, as_json=options.json))
 
 
 if __name__ == "__main__":

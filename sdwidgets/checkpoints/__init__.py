@@ -8,11 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .describe import Description, inspect
     from .first_stage import load_autoencoder
     from .load import load_model
     from .save import save_autoencoder, save_model
 
-__all__ = ["load_autoencoder", "load_model", "save_autoencoder", "save_model"]
+__all__ = [
+    "Description",
+    "inspect",
+    "load_autoencoder",
+    "load_model",
+    "save_autoencoder",
+    "save_model",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -29,4 +37,8 @@ def __getattr__(name: str) -> Any:
         from . import save
 
         return getattr(save, name)
+    if name in ("Description", "inspect"):
+        from . import describe
+
+        return getattr(describe, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -81,6 +81,11 @@ class Kind:
         return all(map(found, self.names)) and (self.fits is None or self.fits(names.shapes))
 
     @property
+    def title(self) -> str:
+        """The words in short: without the article, and without what follows a colon."""
+        return re.sub(r"^(an?|the) ", "", self.words.partition(":")[0])
+
+    @property
     def said(self) -> str:
         """The words, and how the kit takes it, so that both fit into "FILE is ..."."""
         if self.use:
@@ -156,7 +161,7 @@ _WHOLE = (
 # --------------------------------------------------------------------------------- additions
 
 LORA = (
-    r"(^|[._])lora[._]|_lora\.|lora_(down|up|mid|A|B|a|b)(\.|$)|^unet:#:(up|down)|hada_w[12]"
+    r"(^|[._])lora[._]|_lora\.|lora_(down|up|mid|A|B|a|b)(\.|$)|^(unet|text_encoder):#:(up|down)|hada_w[12]"
     r"|lokr_w[12]|oft_blocks|dora_scale|on_input$|\.(a1|a2|b1|b2)\.weight$|\.(q|p)_layer\."
     r"|\.lambda_layer$|^(lora_(unet|te\d?|transformer|prior)|lycoris)_|\.(diff|diff_b)$"
 )
@@ -211,8 +216,7 @@ def _is_one_word(shapes: Shapes) -> bool:
         return False
     ((name, shape),) = shapes.items()
     is_small = len(shape) in (1, 2) and (len(shape) == 1 or 0 < shape[0] <= 150)
-    is_word = not re.search(r"\.(weight|bias)$", name)
-    return is_small and is_word and shape[-1] in (*WORD_WIDTHS, 4096)
+    return is_small and "." not in name and shape[-1] in (*WORD_WIDTHS, 4096)
 
 
 def _is_hypernetwork(shapes: Shapes) -> bool:
@@ -409,7 +413,7 @@ _OTHERS = (
     Kind("face", "a network that restores faces (GFPGAN, CodeFormer)",
          (r"(^|\.)(stylegan_decoder|ft_layers|fuse_convs_dict)\.",), "other"),
     Kind("upscaler", "an upscaler of finished images (ESRGAN)",
-         (r"(^|\.)(RRDB_trunk\.#|body\.#\.rdb1|model\.#\.sub\.#\.RDB1)\b",), "other"),
+         (r"(^|\.)(RRDB_trunk\.#|body\.#\.rdb1|model\.#\.sub\.#\.RDB1)\.",), "other"),
     Kind("upscaler", "an upscaler of finished images (SwinIR, HAT, DAT)",
          (r"(^|\.)conv_first\.weight$", r"(^|\.)layers\.#\.(residual_group|blocks)\."), "other"),
     Kind("upscaler", "an upscaler of finished images (Real-ESRGAN compact)",

@@ -22,6 +22,7 @@ from checkpoint_files import (
     raw_safetensors,
     save_tensors,
     write_folder,
+    write_header,
     write_tokenizer,
 )
 
@@ -69,14 +70,8 @@ def write_stable_diffusion(path: Path) -> None:
             "vae": Autoencoder(SD1.autoencoder),
             "text_encoder": CLIPText(SD1.text[0]),
         }
-    header, end = {}, 0
-    for name, tensor in compvis_tensors(parts, SD1).items():
-        start, end = end, end + tensor.numel()
-        offsets = [start, end]
-        header[name] = {"dtype": "F8_E4M3", "shape": [*tensor.shape], "data_offsets": offsets}
-    first = raw_safetensors(header)
-    path.write_bytes(first)
-    os.truncate(path, len(first) + end)
+    tensors = compvis_tensors(parts, SD1)
+    write_header(path, {name: tuple(t.shape) for name, t in tensors.items()}, "F8_E4M3")
 
 
 def examined(one: Listed) -> Listed:

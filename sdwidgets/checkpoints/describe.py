@@ -1,0 +1,628 @@
+"""``inspect``: what a file or a folder is, in plain words, told by its headers alone.
+
+Whole models are opened and checked by the functions that load them, so the words are true of what
+`load` would do. Everything else is told by the table in `recognise`. No tensor is read, except for
+a few hundred numbers where only these tell what a network predicts; nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from .. import checks
+from ..configs import ModelConfig, Prediction, PredictionSource
+from ..errors import CheckpointError, CheckpointNotFound
+from ..strict_json import parse_object
+from . import bases, hub, infer, zoo
+from .exchange import is_there
+from .folder import open_folder, weight_files
+from .layout import Layout
+from .prediction import settled
+from .recognise import UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
+from .single_file import open_file
+from .weights import FLOATS, ITEM_BYTES, TensorEntry, WeightFile, quoted, read_json
+
+
+class _Opened(Protocol):
+    """A file whose names, types and shapes are known: a `WeightFile`, or a pickle."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def entries(self) -> Mapping[str, TensorEntry]: ...
+    @property
+    def metadata(self) -> Mapping[str, str]: ...
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]: ...
+
+
+@dataclass(frozen=True)
+class Holding:
+    """A part that a file or a folder holds: "UNet", "autoencoder", "text encoder", ..."""
+
+    part: str
+    tensors: int
+    parameters: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file or a folder is. ``str()`` is the plain words, a few short lines."""
+
+    path: Path
+    kind: str
+    """"model", or the key of a row of `recognise.KINDS`: "lora", "embedding", "autoencoder", ..."""
+    what: str
+    """What it is, in a few words."""
+    family: str = ""
+    """The family of models that it is, or that it was made for; "" if nothing tells it."""
+    layout: str = ""
+    """How its tensors are named: "CompVis", "Stability (sgm)", "diffusers", "kohya", ..."""
+    holds: tuple[Holding, ...] = ()
+    """Its parts."""
+    dtype: str = ""
+    """The type of its numbers, as "float16", or several with the most frequent one first."""
+    bytes: int = 0
+    """Of its files."""
+    prediction: Prediction | None = None
+    """What its network predicts; None if it has none, or if that is in doubt."""
+    decided: str = ""
+    """How that was decided, in words."""
+    zero_snr: bool = False
+    """Whether its noise ends in pure noise (zero terminal SNR)."""
+    resolution: int | None = None
+    """Pixels along one side of the images for which it was made; None if nothing tells it."""
+    missing: tuple[str, ...] = ()
+    """What it lacks, with the argument of `load` that helps."""
+    ignored: tuple[str, ...] = ()
+    """What loading it leaves out."""
+    notices: tuple[str, ...] = ()
+    """What else loading it would say."""
+    loads: str = ""
+    """How this kit takes it, as code or a command; "" if it does not."""
+    refused: str = ""
+    """Why it does not load, if that is not said by what it is."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What the file says about itself: (title, text), such as ("trigger words", "a puppet")."""
+
+    @property
+    def title(self) -> str:
+        """What it is, and for which family."""
+        if not self.family or self.family == self.what:
+            return self.what
+        link = {"autoencoder": ", of ", "unet": ", of ", "text_encoder": ": "}
+        return f"{self.what}{link.get(self.kind, ', for ')}{self.family}"
+
+    @property
+    def parameters(self) -> int:
+        """The number of its parameters."""
+        return sum(each.parameters for each in self.holds)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its fields as plain data for JSON."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        held = [
+            {name: getattr(each, name) for name in each.__dataclass_fields__} for each in self.holds
+        ]
+        plain = {name: list(value) if isinstance(value, tuple) else value
+                 for name, value in found.items()}  # fmt: skip
+        return {
+            **plain,
+            "path": str(self.path),
+            "holds": held,
+            "notes": dict(self.notes),
+            "parameters": self.parameters,
+        }
+
+
+def inspect(path: str | os.PathLike[str]) -> Description:
+    """Return what a file or a folder is: a model, an addition to one, a part, or something else.
+
+    ``path``: a file of weights of any kind, a model folder in the diffusers layout, the folder of a
+    part or of a LoRA, a model of the hub's cache ("owner/name"), or "emoji", the bundled model.
+
+    Only headers are read. Nothing is fetched, and nothing in a pickle runs. A well-formed file that
+    is not known is described, too, by the names in it. Raises ``CheckpointNotFound``,
+    ``CheckpointError`` for damaged files and files of other formats, or ``InputError``.
+    """
+    place = checks.path("path", path)
+    if is_there(place):
+        return _of_folder(place) if place.is_dir() else _of_file(place)
+    text = os.fspath(path)
+    if text == zoo.MODEL:
+        return _of_folder(zoo.WEIGHTS / zoo.MODEL, text)
+    if hub.is_model_id(text):
+        cached = next((folder for name, folder in hub.cached_models() if name == text), None)
+        if cached is not None:
+            return _of_folder(cached, text)
+        raise CheckpointNotFound(
+            f"There is no file or folder {quoted(text)}, and no such model in the hub's cache.\n"
+            f"sdw.load({text!r}) fetches it."
+        )
+    raise CheckpointNotFound(f"There is no file or folder {quoted(text)}.")
+
+
+# ------------------------------------------------------------------------------------- one file
+
+
+def _of_file(path: Path) -> Description:
+    with _opened(path) as file:
+        shapes = file.shapes
+        kind = kind_of(shapes)
+        found = _held(path, [file])
+        if kind is None:
+            return _of_whole_file(file, found)
+        return _of_addition(file, kind, found)
+
+
+def _opened(path: Path) -> Any:
+    """Return the open file, a `WeightFile` or a pickle."""
+    return WeightFile(path)
+
+
+def _of_addition(file: _Opened, kind: Kind, found: Description) -> Description:
+    """Describe a file that is not a whole model."""
+    shapes, metadata = file.shapes, file.metadata
+    family = bases.base_of(kind.key, shapes, metadata)
+    names = Names(shapes)
+    more = _MORE.get(kind.key)
+    details = more(shapes) if more else []
+    what = foreign_names(shapes) if kind is UNKNOWN else kind.title
+    use, refused = kind.use.replace("FILE", repr(file.path.name)), ""
+    if kind.key == "lora" and (strange := [a.title for a in algorithms(shapes) if not a.runs]):
+        use, refused = "", f"{' and '.join(strange)} cannot be applied by this kit."
+    return replace(
+        found,
+        kind=kind.key,
+        what=_capital(", ".join([what or kind.title, *details])),
+        family=family,
+        layout=next((title for pattern, title in _LAYOUTS if names.some(pattern)), ""),
+        loads=use,
+        refused=refused,
+        notes=_notes(metadata),
+    )
+
+
+# How programs name the tensors of additions and parts; the first that is found counts.
+_LAYOUTS = (
+    (r"^base_model\.model\.", "PEFT"),
+    (r"^\w+:#:(up|down)", "cloneofsimo"),
+    (r"^lycoris_", "LyCORIS"),
+    (r"^lora_\w+", "kohya"),
+    (r"lora_[AB]\b", "diffusers (PEFT)"),
+    (r"processor\.\w+_lora\.|to_\w+_lora\.", "diffusers (2022)"),
+    (r"\.lora\.(up|down)\.|lora_linear_layer", "diffusers (2023)"),
+    (r"^string_to_param\b", "A1111"),
+    (r"^emb_params$", "kohya"),
+    (r"^clip_[lg]$", "two encoders"),
+    (r"^text_encoders_#$", "replicate"),
+    (r"^<[^>]*>", "diffusers"),
+    (r"^conditioner\.embedders\.", "Stability (sgm)"),
+    (r"(^|\.)(down_blocks|up_blocks|mid_block)\.", "diffusers"),
+    (
+        r"(^|\.)(input_blocks|output_blocks|middle_block)\.|(encoder|decoder)\.(down|up)\.#",
+        "CompVis",
+    ),
+    (r"(^|\.)transformer\.resblocks\.", "OpenCLIP"),
+    (r"(^|\.)encoder\.layers\.#\.self_attn\.", "transformers"),
+)
+
+
+def _of_lora(shapes: infer.Shapes) -> list[str]:
+    """The algorithms and ranks of a LoRA, and what else is known of it."""
+    names = Names(shapes)
+    titles = [each.title for each in algorithms(shapes)]
+    if names.some(r"\.dora_scale$"):
+        titles.append("with DoRA")
+    convolutions = any(len(s) == 4 and s[2:] == (3, 3) for s in shapes.values())
+    if convolutions and titles[:1] == ["LoRA"]:
+        titles[0] = "LoRA of convolutions, too (LoCon)"
+    found = [" and ".join(titles[:3])] if titles and titles != ["LoRA"] else []
+    if ranks := bases.ranks(shapes):
+        found.append(f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}")
+    if names.some(r"resnets_#_time_emb_proj\.lora_down"):
+        found.append("of the whole network, as those for few steps are (LCM-LoRA, Hyper)")
+    if names.some(r"^<[^>]*>|^bundle_emb\."):
+        found.append("with new words of its own")
+    return found
+
+
+def _of_embedding(shapes: infer.Shapes) -> list[str]:
+    """How many of the prompt's tokens its word takes."""
+    counts = {shape[0] if len(shape) > 1 else 1 for shape in shapes.values()}
+    count = max(counts, default=0)
+    return [f"{count:,} vector{'s' * (count != 1)}"]
+
+
+def _of_autoencoder(shapes: infer.Shapes) -> list[str]:
+    """The kind of an autoencoder, in the paper's words."""
+    prefix = next((p for p in ("first_stage_model.", "vae.", "model.")
+                   if f"{p}decoder.conv_in.weight" in shapes), "")  # fmt: skip
+    try:
+        config = infer.infer_autoencoder(shapes, prefix)
+    except (KeyError, IndexError, ValueError):  # not of this family
+        return []
+    kind = f"VQ-f{config.factor}" if config.codes else f"KL-f{config.factor}"
+    return [f"{kind} with {config.latent_channels:,} latent channels"]
+
+
+_MORE: Mapping[str, Callable[[infer.Shapes], list[str]]] = {
+    "lora": _of_lora,
+    "embedding": _of_embedding,
+    "embedding_bundle": _of_embedding,
+    "autoencoder": _of_autoencoder,
+}
+
+
+# --------------------------------------------------------------------------------- what is held
+
+_PARTS = (
+    ("UNet", r"^(model\.diffusion_model\.|unet[.:]|lora_unet_|lycoris_unet_)"),
+    ("autoencoder", r"^(first_stage_model\.|vae\.)"),
+    ("second text encoder",
+     r"^(conditioner\.embedders\.1\.|text_encoder_2\.|(lora_|lycoris_)?te2_)"),
+    ("T5", r"^(text_encoders\.t5|text_encoder_3\.)"),
+    ("text encoder",
+     r"^(cond_stage_model\.|conditioner\.embedders\.0\.|text_encoder[.:]|text_encoders\."
+     r"|(lora_|lycoris_)?te1?_)"),
+    ("EMA copy", r"^model_ema\."),
+    ("ControlNet", r"^control_model\."),
+    ("depth network", r"^depth_model\."),
+    ("image encoder", r"^(embedder|image_encoder)\."),
+)  # fmt: skip
+_PART_PATTERNS = tuple((part, re.compile(pattern)) for part, pattern in _PARTS)
+
+# What training and other programs leave in files, and what no loader needs.
+_LEFT = (
+    ("of the noise schedule of its training",
+     r"^(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights|logvar"
+     r"|denoiser\.sigmas|model_ema\.(decay|num_updates))$"),
+    ("of its training's losses", r"^(first_stage_model\.)?loss\."),
+    ("that count positions", r"\.(position_ids|attn_mask)$"),
+)  # fmt: skip
+_LEFT_PATTERNS = tuple((title, re.compile(pattern)) for title, pattern in _LEFT)
+MARKS = re.compile(
+    r"^(v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.sigma_(max|min)|(.*\.)?scaled_fp8)$"
+)
+"""Names of tensors that are no weights, but change what a file means."""
+
+
+def _part_of(name: str) -> str:
+    """The part to which a tensor belongs, or what it is instead."""
+    for title, pattern in _LEFT_PATTERNS:
+        if pattern.search(name):
+            return title
+    if MARKS.match(name):
+        return "mark"
+    return next((part for part, pattern in _PART_PATTERNS if pattern.match(name)), "")
+
+
+def _held(path: Path, files: Sequence[_Opened], parts: Sequence[str] = ()) -> Description:
+    """Describe what is in the files; ``parts`` names the part in each, unless their names do."""
+    held: dict[str, list[int]] = {}
+    kinds: Counter[str] = Counter()
+    names: list[str] = []
+    for number, file in enumerate(files):
+        for name, entry in file.entries.items():
+            part = parts[number] if parts else _part_of(name)
+            size = math.prod(entry.shape)
+            if entry.dtype in FLOATS:
+                kinds[FLOATS[entry.dtype]] += size
+            sums = held.setdefault(part, [0, 0, 0])
+            for i, more in enumerate((1, size, size * ITEM_BYTES[entry.dtype])):
+                sums[i] += more
+            if part == "":
+                names.append(name)
+    titles = {title for title, _ in _LEFT}
+    ignored = [f"{sums[0]:,} tensors {part}" for part, sums in held.items() if part in titles]
+    known = [part for part in held if part not in (*titles, "mark", "")]
+    if known and names:
+        ignored.append(f"{len(names):,} tensors of no known part, such as {quoted(min(names))}")
+    order = [part for part, _ in _PARTS]
+    known.sort(key=lambda part: order.index(part) if part in order else len(order))
+    shown = known or [part for part in held if part == ""]
+    return Description(
+        path=path,
+        kind="",
+        what="",
+        holds=tuple(Holding(part or "tensors", *held[part]) for part in shown),
+        dtype=", ".join(kind for kind, count in kinds.most_common() if count),
+        bytes=sum(_size(file.path) for file in files),
+        ignored=tuple(ignored),
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it is gone meanwhile
+        return 0
+
+
+# ----------------------------------------------------------------------------------- whole models
+
+HOW: Mapping[PredictionSource, str] = {
+    "config": "its config says so",
+    "file": "its weights say so",
+    "family": "as models of its family do",
+    "caller": "as was asked",
+    "training": "as it was trained",
+}
+"""How it is known what a model predicts."""
+
+
+def _of_whole_file(file: _Opened, found: Description) -> Description:
+    """Describe the file of a whole model, or of a UNet that loads with further arguments."""
+    shapes = file.shapes
+    if any(name.startswith("conditioner.embedders.") for name in shapes):
+        layout = "Stability (sgm)"
+    else:
+        layout = "CompVis" if infer.is_compvis(shapes) else "diffusers"
+    parts = {holding.part for holding in found.holds}
+    missing = [said for part, said in _MISSING.items() if part not in parts]
+    found = replace(
+        found,
+        kind="model",
+        layout=layout,
+        missing=tuple(missing),
+        notes=_notes(file.metadata),
+        what="Diffusion model" if not missing else "UNet alone",
+    )
+    return _checked(found, lambda stack: open_file(file.path, stack, config=None, tokenizer=None))
+
+
+_MISSING = {
+    "autoencoder": "an autoencoder (pass vae= to load)",
+    "text encoder": "a text encoder (pass text= to load)",
+}
+
+
+def _checked(
+    found: Description, opened: Callable[[ExitStack], Layout], name: str = ""
+) -> Description:
+    """Complete the description by what the functions find that load the model.
+
+    ``name`` is what `load` takes, as code; "" for the path.
+    """
+    try:
+        with ExitStack() as stack:
+            layout = opened(stack)
+            found = _of_layout(found, layout.config)
+            layout = settled(layout, None)
+            found = replace(
+                _of_layout(found, layout.config),
+                prediction=layout.config.schedule.prediction,
+                decided=HOW.get(layout.prediction_source, ""),
+                zero_snr=layout.config.schedule.zero_snr,
+                notices=layout.notices,
+            )
+    except (CheckpointError, CheckpointNotFound) as error:
+        return replace(found, refused=str(error))
+    return replace(found, loads=f"sdw.load({name or repr(str(found.path))})")
+
+
+def _of_layout(found: Description, config: ModelConfig) -> Description:
+    title = config.name if found.path.is_dir() else ""
+    family = bases.BY_CONTEXT.get(config.context_width, "")
+    return replace(
+        found,
+        what=family or title or "Latent diffusion model",
+        family=family,
+        resolution=config.size,
+    )
+
+
+# ---------------------------------------------------------------------------------------- folders
+
+
+def _of_folder(folder: Path, label: str = "") -> Description:
+    if (folder / "model_index.json").is_file():
+        return _of_model_folder(folder, label)
+    if (folder / "adapter_config.json").is_file():
+        return _of_part(folder, ("adapter_model",), "adapter_config.json")
+    if (folder / "config.json").is_file():
+        return _of_part(
+            folder, ("diffusion_pytorch_model", "model", "pytorch_model"), "config.json"
+        )
+    files = sorted(path for path in folder.iterdir() if path.suffix in _SUFFIXES and path.is_file())
+    if len(files) == 1:
+        return _of_file(files[0])
+    if files:
+        raise CheckpointError(
+            f"{folder} is no model folder, and has {len(files):,} files of weights, such as "
+            f"{quoted(files[0].name)}.\nInspect them one by one."
+        )
+    raise CheckpointError(f"{folder} has no weights that this kit knows: it has no config.json.")
+
+
+_SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin")
+
+
+def _of_model_folder(folder: Path, name: str) -> Description:
+    """Describe a model folder in the diffusers layout; ``name`` is what `load` takes, or ""."""
+    label = name or folder.resolve().name
+    index = read_json(folder / "model_index.json")
+    names = [part for part in _FOLDERS if (folder / part).is_dir()]
+    with ExitStack() as stack:
+        files, parts = list[WeightFile](), list[str]()
+        for part in names:
+            stem = "model" if part.startswith("text_encoder") else "diffusion_pytorch_model"
+            for file in _weights_of(folder / part, stem, stack):
+                files.append(file)
+                parts.append(_FOLDERS[part])
+        found = replace(
+            _held(folder, files, parts),
+            kind="model",
+            what=f"Model of the pipeline {_plain(str(index.get('_class_name')))}",
+            layout="diffusers",
+        )
+    return _checked(found, lambda stack: open_folder(folder, label, stack), name and repr(name))
+
+
+_FOLDERS = {
+    "unet": "UNet",
+    "transformer": "transformer",
+    "vae": "autoencoder",
+    "text_encoder": "text encoder",
+    "text_encoder_2": "second text encoder",
+    "text_encoder_3": "T5",
+    "image_encoder": "image encoder",
+    "depth_estimator": "depth network",
+}
+
+
+def _weights_of(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
+    try:
+        return weight_files(folder, stem, stack)
+    except (CheckpointError, CheckpointNotFound):  # loading it says so, too
+        return []
+
+
+def _of_part(folder: Path, stems: Sequence[str], config: str) -> Description:
+    """Describe a folder with the config and the weights of a part, or of a LoRA of PEFT."""
+    settings = read_json(folder / config)
+    with ExitStack() as stack:
+        for stem in stems:
+            if files := _weights_of(folder, stem, stack):
+                break
+        else:
+            files = weight_files(folder, stems[0], stack)
+        shapes = {name: shape for file in files for name, shape in file.shapes.items()}
+        metadata = {key: value for file in files for key, value in file.metadata.items()}
+        whole = _Together(folder, {n: e for f in files for n, e in f.entries.items()}, metadata)
+        kind = kind_of(shapes) or UNKNOWN
+        found = _of_addition(whole, kind, _held(folder, files))
+    known = {key: settings.get(key) for key in ("_class_name", "peft_type", "lora_alpha", "r",
+             "base_model_name_or_path")}  # fmt: skip
+    notes = [(_CONFIGS[key], _plain(str(value))) for key, value in known.items() if value]
+    return replace(found, notes=(*found.notes, *notes))
+
+
+_CONFIGS = {
+    "_class_name": "class",
+    "peft_type": "kind",
+    "lora_alpha": "alpha",
+    "r": "rank",
+    "base_model_name_or_path": "made for",
+}
+
+
+@dataclass(frozen=True)
+class _Together:
+    """Several files of a part, as one."""
+
+    path: Path
+    entries: Mapping[str, TensorEntry]
+    metadata: Mapping[str, str]
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: entry.shape for name, entry in self.entries.items()}
+
+
+# ------------------------------------------------------------------------------------------ words
+
+_NOTES = (
+    ("title", "modelspec.title"),
+    ("author", "modelspec.author"),
+    ("trigger words", "modelspec.trigger_phrase"),
+    ("name", "ss_output_name"),
+    ("trained on", "ss_base_model_version"),
+    ("trained on", "ss_sd_model_name"),
+    ("images", "ss_resolution"),
+    ("images", "modelspec.resolution"),
+    ("licence", "modelspec.license"),
+    ("about", "modelspec.description"),
+)
+_MOST_NOTE = 100  # characters
+_MOST_TAGS = 2**20  # characters of a list of tags that is read
+
+
+def _notes(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What a file says about itself, clipped, as plain text; each title once."""
+    found: dict[str, str] = {}
+    for title, key in _NOTES:
+        if text := _plain(metadata.get(key, "")):
+            found.setdefault(title, text)
+    if tags := _tags(metadata.get("ss_tag_frequency", "")):
+        found["tags of its images"] = _plain(", ".join(tags))
+    return tuple(found.items())
+
+
+def _tags(text: str) -> list[str]:
+    """The most frequent tags of the images on which a LoRA was trained, which often trigger it."""
+    if not text or len(text) > _MOST_TAGS:
+        return []
+    counts: Counter[str] = Counter()
+    try:
+        for tags in parse_object(text).values():
+            if isinstance(tags, dict):
+                counts.update({tag.strip(): n for tag, n in tags.items() if type(n) is int})
+    except ValueError:  # not what kohya writes
+        return []
+    return [tag for tag, _ in counts.most_common(5)]
+
+
+def _plain(text: str) -> str:
+    """The text in one line, without invisible characters, and not too long."""
+    seen = "".join(c if c.isprintable() else " " for c in text[: 4 * _MOST_NOTE])
+    return checks.shortened(" ".join(seen.split()), _MOST_NOTE)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def in_bytes(count: int) -> str:
+    """A number of bytes for people: "6.9 GB"."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:,} bytes"
+
+
+def _lines(it: Description) -> list[str]:
+    names = f" ({it.layout} names)" if it.layout else ""
+    lines = [f"{it.title}{names}."]
+    held = [
+        f"{each.part} ({each.tensors:,} tensors)" for each in it.holds if each.part != "tensors"
+    ]
+    size = f"{in_bytes(it.bytes)}" + (f" of {it.dtype}" if it.dtype else "")
+    lines.append(f"  {size}" + (f": {', '.join(held)}." if held else "."))
+    told = []
+    if it.prediction:
+        told.append(f"It predicts {it.prediction} ({it.decided})" if it.decided
+                    else f"It predicts {it.prediction}")  # fmt: skip
+    if it.zero_snr:
+        told.append("its noise ends in pure noise (zero terminal SNR)")
+    if it.resolution:
+        told.append(f"made for {it.resolution} x {it.resolution} pixels")
+    if told:
+        lines.append(f"  {_capital('; '.join(told))}.")
+    if it.missing:
+        lines.append(f"  It lacks {' and '.join(it.missing)}.")
+    if it.ignored:
+        lines.append(f"  Left out: {', '.join(it.ignored)}.")
+    lines += [f"  {said}" for said in it.notices]
+    if it.notes:
+        lines.append("  " + "; ".join(f"{title}: {text}" for title, text in it.notes) + ".")
+    if it.loads:
+        verb = "Load it with" if it.kind == "model" else "Use it with"
+        lines.append(f"  {verb} {it.loads}")
+    elif it.refused:
+        lines += ["  It does not load:", *(f"    {line}" for line in it.refused.splitlines())]
+    else:
+        lines.append("  This kit does not use it.")
+    return lines
