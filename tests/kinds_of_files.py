@@ -109,6 +109,9 @@ FILES: dict[str, tuple[Shapes, str, str]] = {
          "text_encoder:0:down": (4, 768), "<s1>": (768,)},
         "lora", "Stable Diffusion 1",
     ),
+    "cloneofsimo, a list": (
+        {"0": (320, 4), "1": (4, 320), "2": (640, 4), "3": (4, 768)}, "lora", "Stable Diffusion 1"
+    ),
     "with words": (
         kohya(_X, 2048) | {"bundle_emb.puppet.string_to_param.*": (4, 768)}, "lora",
         "Stable Diffusion XL",

@@ -71,6 +71,7 @@ def of_lora(shapes: Shapes, metadata: Mapping[str, str]) -> str:
     if names.some(r"(^|_)(input|output)_blocks[._]#") or any(_TE2.match(name) for name in shapes):
         return SDXL
     unet, text = _widths(shapes)
+    unet |= {shape[1] for name, shape in shapes.items() if name.isdecimal() and len(shape) > 1}
     if 1536 in unet:  # the width of a level that only it has
         return REFINER
     for width, family in sorted(BY_CONTEXT.items(), reverse=True):

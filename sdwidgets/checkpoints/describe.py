@@ -18,26 +18,28 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import checks
-from ..configs import ModelConfig, Prediction, PredictionSource
+from ..configs import Prediction, PredictionSource, UNetConfig
 from ..errors import CheckpointError, CheckpointNotFound
 from ..strict_json import parse_object
 from . import bases, hub, infer, zoo
 from .exchange import is_there
+from .families import family_of, is_exactly
 from .folder import open_folder, weight_files
 from .layout import Layout
+from .pickles import PickleFile, open_weights
 from .prediction import settled
 from .recognise import UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
 from .single_file import open_file
-from .weights import FLOATS, ITEM_BYTES, TensorEntry, WeightFile, quoted, read_json
+from .weights import FLOATS, ITEM_BYTES, Entry, WeightFile, quoted, read_json
 
 
 class _Opened(Protocol):
-    """A file whose names, types and shapes are known: a `WeightFile`, or a pickle."""
+    """A file whose names, types and shapes are known: a `TensorFile`, or several as one."""
 
     @property
     def path(self) -> Path: ...
     @property
-    def entries(self) -> Mapping[str, TensorEntry]: ...
+    def entries(self) -> Mapping[str, Entry]: ...
     @property
     def metadata(self) -> Mapping[str, str]: ...
     @property
@@ -158,18 +160,19 @@ def inspect(path: str | os.PathLike[str]) -> Description:
 
 
 def _of_file(path: Path) -> Description:
-    with _opened(path) as file:
-        shapes = file.shapes
-        kind = kind_of(shapes)
+    with open_weights(path) as file:
+        kind = kind_of(file.shapes)
         found = _held(path, [file])
-        if kind is None:
-            return _of_whole_file(file, found)
-        return _of_addition(file, kind, found)
-
-
-def _opened(path: Path) -> Any:
-    """Return the open file, a `WeightFile` or a pickle."""
-    return WeightFile(path)
+        if kind is None or kind.key == "unet":
+            network = _network(file.shapes)
+            if network is not None or kind is None:
+                return _of_model_file(file, network, found)
+        found = _of_addition(file, kind, found)
+        if isinstance(file, PickleFile):
+            found = replace(found, notices=_pickled(file))
+            if found.loads and found.kind not in _AS_PICKLES:
+                found = replace(found, loads=f"{_converted(path)}; then use it with {found.loads}")
+        return found
 
 
 def _of_addition(file: _Opened, kind: Kind, found: Description) -> Description:
@@ -198,7 +201,7 @@ def _of_addition(file: _Opened, kind: Kind, found: Description) -> Description:
 # How programs name the tensors of additions and parts; the first that is found counts.
 _LAYOUTS = (
     (r"^base_model\.model\.", "PEFT"),
-    (r"^\w+:#:(up|down)", "cloneofsimo"),
+    (r"^\w+:#:(up|down)|^#$", "cloneofsimo"),
     (r"^lycoris_", "LyCORIS"),
     (r"^lora_\w+", "kohya"),
     (r"lora_[AB]\b", "diffusers (PEFT)"),
@@ -321,7 +324,7 @@ def _held(path: Path, files: Sequence[_Opened], parts: Sequence[str] = ()) -> De
             if entry.dtype in FLOATS:
                 kinds[FLOATS[entry.dtype]] += size
             sums = held.setdefault(part, [0, 0, 0])
-            for i, more in enumerate((1, size, size * ITEM_BYTES[entry.dtype])):
+            for i, more in enumerate((1, size, size * ITEM_BYTES.get(entry.dtype, 16))):
                 sums[i] += more
             if part == "":
                 names.append(name)
@@ -363,24 +366,66 @@ HOW: Mapping[PredictionSource, str] = {
 """How it is known what a model predicts."""
 
 
-def _of_whole_file(file: _Opened, found: Description) -> Description:
-    """Describe the file of a whole model, or of a UNet that loads with further arguments."""
+def _network(shapes: infer.Shapes) -> UNetConfig | None:
+    """The config of the denoising network in a file; None if it has none of a known shape."""
+    place = infer.unet_place(shapes)
+    if place is None:
+        return None
+    try:
+        return infer.infer_unet(shapes, place)
+    except (KeyError, IndexError, ValueError):  # a missing name, or another rank
+        return None
+
+
+def _of_model_file(
+    file: WeightFile | PickleFile, network: UNetConfig | None, found: Description
+) -> Description:
+    """Describe the file of a model; it may lack parts, which `load` then takes from elsewhere."""
     shapes = file.shapes
+    place = infer.unet_place(shapes)
     if any(name.startswith("conditioner.embedders.") for name in shapes):
         layout = "Stability (sgm)"
     else:
-        layout = "CompVis" if infer.is_compvis(shapes) else "diffusers"
+        layout = "CompVis" if place is None or place.compvis else "diffusers"
     parts = {holding.part for holding in found.holds}
-    missing = [said for part, said in _MISSING.items() if part not in parts]
     found = replace(
         found,
         kind="model",
         layout=layout,
-        missing=tuple(missing),
+        missing=tuple(said for part, said in _MISSING.items() if part not in parts),
         notes=_notes(file.metadata),
-        what="Diffusion model" if not missing else "UNet alone",
+        what="Diffusion model",
     )
+    if network is not None:
+        found = _of_family(found, network)
+    if isinstance(file, PickleFile):
+        return replace(found, notices=_pickled(file), loads=_converted(file.path))
     return _checked(found, lambda stack: open_file(file.path, stack, config=None, tokenizer=None))
+
+
+_AS_PICKLES = ("lora", "embedding")  # small files that are taken as pickles, too
+
+
+def _converted(path: Path) -> str:
+    new = path.with_suffix(".safetensors").name
+    return f"sdwidgets convert {quoted(path.name)} --out {quoted(new)}"
+
+
+def _pickled(file: PickleFile) -> tuple[str, ...]:
+    """What is said of every pickle."""
+    beside = f", beside {', '.join(map(quoted, file.left_out[:3]))}" if file.left_out else ""
+    inside = f" Its weights are in {quoted('.'.join(file.place))}{beside}." if file.place else ""
+    return (f"It is a pickle, which can hold programs; nothing of it was run.{inside}",)
+
+
+def _of_family(found: Description, network: UNetConfig) -> Description:
+    """Name the family of a network, and the size of its images."""
+    family = family_of(network)
+    if family is None:
+        widths = f"text states of width {network.context_dim}"
+        return replace(found, what=f"Diffusion model of no known family ({widths})")
+    what = family.title if is_exactly(family, network) else f"{family.title}, of other sizes"
+    return replace(found, what=what, family=family.title, resolution=family.preset.size)
 
 
 _MISSING = {
@@ -399,10 +444,11 @@ def _checked(
     try:
         with ExitStack() as stack:
             layout = opened(stack)
-            found = _of_layout(found, layout.config)
+            found = replace(_of_family(found, layout.config.unet), resolution=layout.config.size)
             layout = settled(layout, None)
             found = replace(
-                _of_layout(found, layout.config),
+                found,
+                resolution=layout.config.size,
                 prediction=layout.config.schedule.prediction,
                 decided=HOW.get(layout.prediction_source, ""),
                 zero_snr=layout.config.schedule.zero_snr,
@@ -411,17 +457,6 @@ def _checked(
     except (CheckpointError, CheckpointNotFound) as error:
         return replace(found, refused=str(error))
     return replace(found, loads=f"sdw.load({name or repr(str(found.path))})")
-
-
-def _of_layout(found: Description, config: ModelConfig) -> Description:
-    title = config.name if found.path.is_dir() else ""
-    family = bases.BY_CONTEXT.get(config.context_width, "")
-    return replace(
-        found,
-        what=family or title or "Latent diffusion model",
-        family=family,
-        resolution=config.size,
-    )
 
 
 # ---------------------------------------------------------------------------------------- folders
@@ -524,7 +559,7 @@ class _Together:
     """Several files of a part, as one."""
 
     path: Path
-    entries: Mapping[str, TensorEntry]
+    entries: Mapping[str, Entry]
     metadata: Mapping[str, str]
 
     @property
@@ -619,8 +654,9 @@ def _lines(it: Description) -> list[str]:
     if it.notes:
         lines.append("  " + "; ".join(f"{title}: {text}" for title, text in it.notes) + ".")
     if it.loads:
-        verb = "Load it with" if it.kind == "model" else "Use it with"
-        lines.append(f"  {verb} {it.loads}")
+        verb = "Load" if it.kind == "model" else "Use"
+        verb = "Convert" if it.loads.startswith("sdwidgets convert") else verb
+        lines.append(f"  {verb} it with {it.loads}")
     elif it.refused:
         lines += ["  It does not load:", *(f"    {line}" for line in it.refused.splitlines())]
     else:

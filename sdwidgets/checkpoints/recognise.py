@@ -189,7 +189,7 @@ ALGORITHMS = (
     Algorithm(
         "LoRA",
         r"lora_(up|B)(\.default)?(\.weight)?$|\.lora\.up\.weight$|_lora\.up\.weight$"
-        r"|lora_linear_layer\.up\.weight$|^\w+:#:up$",
+        r"|lora_linear_layer\.up\.weight$|^\w+:#:up$|^#$",
     ),
 )
 """The algorithms of LoRAs, by the names that only they have."""
@@ -226,6 +226,15 @@ def _is_hypernetwork(shapes: Shapes) -> bool:
     )
 
 
+def _is_list_of_pairs(shapes: Shapes) -> bool:
+    """Whether it is cloneofsimo's list of matrices without names: up, down, up, down, ..."""
+    order = [shapes.get(str(number), ()) for number in range(len(shapes))]
+    pairs = [*zip(order[::2], order[1::2], strict=False)]
+    return 2 * len(pairs) == len(shapes) > 0 and all(
+        len(up) in (2, 4) and len(down) == len(up) and up[1] == down[0] for up, down in pairs
+    )
+
+
 _ADDITIONS = (
     Kind(
         "motion_lora", "a motion LoRA of AnimateDiff",
@@ -243,6 +252,10 @@ _ADDITIONS = (
     Kind(
         "lora", "a LoRA: a small change to a model", (LORA,), "addition",
         "model.with_lora(FILE)", most=True,
+    ),
+    Kind(
+        "lora", "a LoRA: a small change to a model", (r"^#$",), "addition",
+        "model.with_lora(FILE)", most=True, fits=_is_list_of_pairs,
     ),
     Kind(
         "sparse_control", "a SparseCtrl encoder of AnimateDiff",

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import torch
 from checkpoint_files import (
+    SMALL,
     compvis_tensors,
     edit_json,
+    networks,
     one_tensor,
     raw_safetensors,
     write_folder,
@@ -311,3 +313,50 @@ def test_it_is_public() -> None:
     assert {"inspect", "Description"} <= set(sdwidgets.__all__)
     with pytest.raises(AttributeError):
         inspect("emoji").kind = "x"  # type: ignore[misc]
+
+
+# ---------------------------------------------------------------------------------------- pickles
+
+
+def saved(path: Path, content: Any) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def test_a_pickle_is_described_and_nothing_of_it_runs(tmp_path: Path) -> None:
+    zeros = {name: torch.zeros(shape) for name, shape in FILES["kohya SD1"][0].items()}
+    found = inspect(saved(tmp_path / "a.pt", zeros))
+    assert (found.kind, found.family) == ("lora", "Stable Diffusion 1")
+    assert found.loads == "model.with_lora('a.pt')" and "nothing of it was run" in str(found)
+
+    word = {"string_to_token": {"*": 265}, "name": "x", "step": 5,
+            "string_to_param": {"*": torch.zeros(3, 768)}}  # fmt: skip
+    found = inspect(saved(tmp_path / "word.pt", word))
+    assert (found.kind, found.layout) == ("embedding", "A1111") and "3 vectors" in found.what
+
+    pairs = [torch.zeros(320, 4), torch.zeros(4, 768)]
+    assert inspect(saved(tmp_path / "list.pt", pairs)).layout == "cloneofsimo"
+
+    vae = {name: torch.zeros(shape) for name, shape in FILES["VAE, CompVis"][0].items()}
+    found = inspect(saved(tmp_path / "vae.ckpt", {"state_dict": vae}))
+    assert found.kind == "autoencoder" and "vae='vae.ckpt'" in found.loads
+    assert found.loads.startswith("sdwidgets convert 'vae.ckpt' --out 'vae.safetensors'")
+
+
+def test_a_model_in_a_pickle_names_the_command(tmp_path: Path) -> None:
+    weights = compvis_tensors(networks(), SMALL)
+    path = saved(tmp_path / "m.ckpt", {"state_dict": weights, "optimizer_states": [{}]})
+    found = inspect(path)
+    assert found.kind == "model" and held(found)["UNet"] > 100
+    assert found.loads == "sdwidgets convert 'm.ckpt' --out 'm.safetensors'"
+    assert "state_dict" in str(found) and "optimizer_states" in str(found)
+    assert "Convert it with sdwidgets convert" in str(found)
+
+
+def test_a_hostile_pickle_is_refused_by_name(tmp_path: Path) -> None:
+    class Hostile:
+        def __reduce__(self) -> Any:
+            return (print, ("run",))
+
+    with pytest.raises(CheckpointError, match="print"):
+        inspect(saved(tmp_path / "x.pt", {"a": torch.zeros(1), "b": Hostile()}))
