@@ -1,7 +1,7 @@
 """The command ``sdwidgets``.
 
-``sdwidgets demo`` opens the lessons in JupyterLab, and ``sdwidgets inspect FILE...`` says what
-files are.
+``sdwidgets demo`` opens the lessons in JupyterLab, ``sdwidgets inspect FILE...`` says what files
+are, and ``sdwidgets convert FILE --out NEW.safetensors`` makes safetensors files of others.
 """
 
 from __future__ import annotations
@@ -193,10 +193,36 @@ def inspect(paths: Sequence[str], *, as_json: bool) -> int:
     return int(failed)
 
 
+def convert(path: str, out: str, **how: Any) -> int:
+    """Convert a file and print what was written; return 1 if that is not possible, else 0."""
+    from tqdm.auto import tqdm
+
+    from .checkpoints import convert as converted
+    from .errors import SDWidgetsError
+
+    with tqdm(unit="B", unit_scale=True, leave=False, disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            found = converted(path, out, progress=progress, **how)
+        except SDWidgetsError as error:
+            bar.close()
+            print(error, file=sys.stderr, flush=True)
+            return 1
+    tensors = f"{found.tensors:,} tensor{'s' * (found.tensors != 1)}"
+    print(f"Wrote {found.path}: {tensors}, {found.bytes:,} bytes.")
+    for said in found.notes:
+        print(said)
+    return 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="sdwidgets", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for add in (_demo_command, _inspect_command):
+    for add in (_demo_command, _inspect_command, _convert_command):
         add(commands)
     options = parser.parse_args(arguments)
     return int(options.run(options))
@@ -225,6 +251,23 @@ def _inspect_command(commands: Any) -> None:
     command.add_argument("files", nargs="+", help="files of weights, or folders of models")
     command.add_argument("--json", action="store_true", help="print everything as JSON")
     command.set_defaults(run=lambda options: inspect(options.files, as_json=options.json))
+
+
+def _convert_command(commands: Any) -> None:
+    about = "make a safetensors file of a pickle (.ckpt, .pt, .pth, .bin) or of another file"
+    more = "Nothing in a pickle is run: one that holds more than weights is refused."
+    command = commands.add_parser("convert", help=about, description=f"{about}. {more}")
+    command.add_argument("file", help="the file to convert; it is not changed")
+    command.add_argument("--out", required=True, help="the new file, which ends in .safetensors")
+    command.add_argument(
+        "--dtype", help="float16, bfloat16 or float32 for the weights; by default, their own"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    command.set_defaults(
+        run=lambda options: convert(
+            options.file, options.out, dtype=options.dtype, overwrite=options.overwrite
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -134,6 +134,7 @@ ALLOWED = {
         "settings",
         "sources",
         "memory",
+        "version",
         "errors",
     },
     "manager": {

@@ -8,13 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .conversion import Converted, convert
     from .describe import Description, inspect
     from .first_stage import load_autoencoder
     from .load import load_model
     from .save import save_autoencoder, save_model
 
 __all__ = [
+    "Converted",
     "Description",
+    "convert",
     "inspect",
     "load_autoencoder",
     "load_model",
@@ -37,6 +40,10 @@ def __getattr__(name: str) -> Any:
         from . import save
 
         return getattr(save, name)
+    if name in ("Converted", "convert"):
+        from . import conversion
+
+        return getattr(conversion, name)
     if name in ("Description", "inspect"):
         from . import describe
 

@@ -40,7 +40,6 @@ NOTE_LIMIT = 1000  # characters
 
 # Where programs put the weights inside of what they save, the most telling names first.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module", "params_ema", "params")
-_BYTES = {**ITEM_BYTES, "C64": 8, "C128": 16}
 Refuse = Callable[[str], CheckpointError]
 _MAGIC, _VERSION = 0x1950A86A20F9469CFC6C, 1001
 
@@ -58,7 +57,7 @@ class PickledTensor:
     @property
     def size(self) -> int:
         """The number of bytes of the whole tensor, which may look at some bytes repeatedly."""
-        return math.prod(self.shape) * _BYTES[self.dtype]
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
 
 
 class PickleFile(TensorFile[PickledTensor]):
@@ -106,13 +105,11 @@ class PickleFile(TensorFile[PickledTensor]):
         import torch  # only here: a file is described without
 
         entry = self.entries[name]
-        if entry.dtype not in TYPES:
-            raise CheckpointError(f"{self.path}: tensor {quoted(name)} holds complex numbers.")
         stored = getattr(torch, TYPES[entry.dtype])
         shape, start = entry.shape, entry.start
         if parts > 1:
             shape = (shape[0] // parts, *shape[1:])
-            start += part * shape[0] * entry.strides[0] * _BYTES[entry.dtype]
+            start += part * shape[0] * entry.strides[0] * ITEM_BYTES[entry.dtype]
         flat = torch.empty(_span(shape, entry.strides), dtype=stored, device="cpu")
         if flat.numel():
             self._fill(flat.view(torch.uint8).numpy().data, start)
@@ -178,7 +175,7 @@ class PickleFile(TensorFile[PickledTensor]):
             if place + 8 > size:
                 raise self._refused(f"that is cut: it has only {size:,} bytes")
             count = int.from_bytes(self._bytes((place, place + 8), 8), "little")
-            end = place + 8 + count * _BYTES.get(storages[key].dtype, 1)
+            end = place + 8 + count * ITEM_BYTES.get(storages[key].dtype, 1)
             if end > size:
                 raise self._refused(f"that is cut: it has {size:,} bytes and needs {end:,}")
             found[key] = (place + 8, end)
@@ -191,7 +188,7 @@ class PickleFile(TensorFile[PickledTensor]):
         place = storages.get(tensor.storage.key)
         if place is None:
             raise self._refused(f"without the numbers of its tensor {quoted(name)}")
-        each = _BYTES[tensor.dtype]
+        each = ITEM_BYTES[tensor.dtype]
         start = place[0] + tensor.offset * each
         end = start + _span(tensor.shape, tensor.strides) * each
         if end > place[1]:

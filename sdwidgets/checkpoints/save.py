@@ -17,6 +17,7 @@ from ..configs import SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json
 from .exchange import replaced, sync
+from .target import stored_dtype
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
@@ -43,7 +44,7 @@ def save_model(
     """
     from ..pipeline import LatentDiffusion
 
-    stored = _stored(dtype)
+    stored = stored_dtype(dtype)
     target = checks.path("folder", folder)
     checks.instance("model", model, LatentDiffusion, "sdwidgets.load() returns one.")
     if not config_json.has_place_for(model.config):
@@ -68,7 +69,7 @@ def save_autoencoder(
     """
     from ..models.autoencoder import Autoencoder
 
-    stored = _stored(dtype)
+    stored = stored_dtype(dtype)
     target = checks.path("folder", folder)
     checks.instance(
         "autoencoder", autoencoder, Autoencoder, "sdwidgets.load_autoencoder() returns one."
@@ -81,21 +82,6 @@ def save_autoencoder(
         sync(new)
 
     return _placed(target, "config.json", write)
-
-
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-
-
-def _stored(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    stored = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if dtype is None:
-        return None
-    if isinstance(stored, torch.dtype) and stored in _DTYPES:
-        return stored
-    known = ", ".join(str(each).removeprefix("torch.") for each in _DTYPES)
-    raise InputError(
-        f"There is no dtype {checks.shown(dtype)} for weights. Known: {known}.", parameter="dtype"
-    )
 
 
 def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:

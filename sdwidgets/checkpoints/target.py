@@ -72,6 +72,19 @@ def dtype_of(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     return found
 
 
+def stored_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """Return the type in which weights are written; None keeps theirs. Raises ``InputError``."""
+    stored = _DTYPES.get(dtype) if isinstance(dtype, str) else dtype
+    if dtype is None:
+        return None
+    if isinstance(stored, torch.dtype) and stored in _DTYPES.values():
+        return stored
+    raise InputError(
+        f"There is no dtype {shown(dtype)} for weights. Known: {', '.join(_DTYPES)}.",
+        parameter="dtype",
+    )
+
+
 def loaded(path: Path, device: torch.device, assemble: Callable[[ExitStack], T]) -> T:
     """Return what ``assemble`` makes of the files that it opens in the stack; then close them.
 
