@@ -411,10 +411,7 @@ SSD_1B = _variant(
     SDXL, "SSD-1B",
     depths=(0, 2, 4), up_depths=((0, 0, 0), (2, 1, 1), (4, 4, 10)), middle=1,
 )  # fmt: skip
-VEGA = _variant(
-    SDXL, "Segmind Vega",
-    depths=(0, 1, 2), up_depths=((0, 0, 0), (1, 1, 1), (2, 2, 2)), middle=1,
-)  # fmt: skip
+VEGA = _variant(SDXL, "Segmind Vega", depths=(0, 1, 2), middle=1)
 KOALA_700M = _variant(SDXL, "KOALA 700M", depths=(0, 2, 5), blocks_per_level=1, middle=0)
 KOALA_1B = _variant(SDXL, "KOALA 1B", depths=(0, 2, 6), blocks_per_level=1)
 

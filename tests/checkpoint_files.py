@@ -70,13 +70,13 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, **metadata: str) -> 
 
 def write_folder(folder: Path, config: ModelConfig = SMALL) -> Path:
     """Write a model folder in the diffusers layout, without ``save_model``."""
-    from sdwidgets.checkpoints import config_json
+    from sdwidgets.checkpoints import config_json, model_index
 
     parts = networks(config)
     size = config.size
     side = size // config.autoencoder.factor
     configs = {
-        "model_index.json": config_json.model_index(config),
+        "model_index.json": model_index.model_index(config),
         "unet/config.json": config_json.unet_to_json(config.unet, side),
         "vae/config.json": config_json.autoencoder_to_json(config.autoencoder, size),
         "text_encoder/config.json": config_json.text_to_json(config.text[0]),

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from ..configs import (
     AutoencoderConfig,
-    EmbedderConfig,
+    GuidanceConfig,
+    LowResolutionConfig,
     ModelConfig,
     Prediction,
     ScheduleConfig,
@@ -29,48 +29,8 @@ from .weights import quoted
 
 Json = dict[str, Any]
 
-# The classes that a model_index.json may name. Nothing is ever imported by a name from a file.
-_CLASSES = {
-    "unet": {("diffusers", "UNet2DConditionModel")},
-    "vae": {("diffusers", "AutoencoderKL"), ("diffusers", "VQModel")},
-    "text_encoder": {("transformers", "CLIPTextModel")},
-    "text_encoder_2": {("transformers", "CLIPTextModelWithProjection")},
-    "tokenizer": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
-    "tokenizer_2": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
-    "scheduler": {
-        ("diffusers", f"{name}Scheduler")
-        for name in (
-            "DDIM", "DDPM", "PNDM", "LMSDiscrete", "EulerDiscrete", "EulerAncestralDiscrete",
-            "HeunDiscrete", "DPMSolverMultistep", "DPMSolverSinglestep", "UniPCMultistep",
-            "DEISMultistep", "KDPM2Discrete", "KDPM2AncestralDiscrete",
-        )
-    },
-    # Parts of published folders that this kit neither uses nor loads.
-    "safety_checker": {
-        ("stable_diffusion", "StableDiffusionSafetyChecker"),
-        ("stable_diffusion_safe", "SafeStableDiffusionSafetyChecker"),
-    },
-    "feature_extractor": {
-        ("transformers", "CLIPFeatureExtractor"),
-        ("transformers", "CLIPImageProcessor"),
-        ("transformers", "CLIPImageProcessorFast"),
-        ("transformers", "CLIPImageProcessorPil"),
-    },
-    "image_encoder": {("transformers", "CLIPVisionModelWithProjection")},
-}  # fmt: skip
-PARTS = tuple(_CLASSES)
-"""The folders that a model folder may have."""
 
-_NEEDED = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-_XL_PIPELINE = "StableDiffusionXLPipeline"
-_XL_PARTS = ("text_encoder_2", "tokenizer_2")
-_PIPELINES = {
-    "StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline",
-    "StableDiffusionInpaintPipelineLegacy",
-}  # fmt: skip
-
-
-class _Fields:
+class Fields:
     """Reads the fields of a config, each within bounds. Errors name the file, field and value."""
 
     def __init__(self, data: Mapping[str, Any], where: str):
@@ -82,8 +42,14 @@ class _Fields:
             f"{self.where}: {key} is {quoted(self.data.get(key))}; {expected} was expected."
         )
 
-    def integer(self, key: str, low: int, high: int, default: int | None = None) -> int:
+    def integer(
+        self, key: str, low: int, high: int, default: int | None = None, *, none: int | None = None
+    ) -> int:
+        """Return a whole number; ``none`` stands for a field that is null or not there, and need
+        not be within the bounds."""
         value = self.data.get(key)
+        if value is None and none is not None:
+            return none
         value = default if value is None else value
         if type(value) is not int or not low <= value <= high:
             raise self.error(key, f"a whole number from {low:,} to {high:,}")
@@ -131,6 +97,13 @@ class _Fields:
             return value
         return (self.integer(key, low, high, default),) * levels
 
+    def same_in_all(self, key: str, levels: int, low: int, high: int, default: int) -> int:
+        """Return a number that is the same in all levels, from a list or from one number."""
+        value = self.per_level(key, levels, low, high, default)
+        if len(set(value)) > 1:
+            raise self.error(key, "the same number for all levels")
+        return value[0]
+
     def must_be(self, **expected: Any) -> None:
         """Check fields of which our networks implement one value, which is also the default."""
         for key, value in expected.items():
@@ -141,55 +114,20 @@ class _Fields:
                 raise self.error(key, f"{value!r}, the only kind of network that this kit has,")
 
 
-def check_model_index(index: Mapping[str, Any], where: str) -> None:
-    """Raise ``CheckpointError`` unless a model_index.json names all parts, by known classes."""
-    pipeline = index.get("_class_name")
-    if isinstance(pipeline, list):
-        raise CheckpointError(
-            f"{where}: the pipeline {quoted(pipeline)} has Python code of its own, which is never "
-            "run.\nStable Diffusion 1, 2 and XL in the diffusers layout can be loaded."
-        )
-    known = isinstance(pipeline, str) and pipeline in _PIPELINES
-    if not known and not is_xl(index):
-        raise CheckpointError(
-            f"{where}: the pipeline {quoted(pipeline)} is not known.\n"
-            "Stable Diffusion 1, 2 and XL in the diffusers layout can be loaded."
-        )
-    for part, value in index.items():
-        # Plain settings (a flag, the library's version, private notes) name no class.
-        if not isinstance(value, list) or part.startswith("_") or value == [None, None]:
-            continue
-        allowed = None if part in _XL_PARTS and not is_xl(index) else _CLASSES.get(part)
-        if allowed is None or not any(list(pair) == value for pair in allowed):
-            raise CheckpointError(
-                f"{where}: {quoted(part)} is of the class {quoted(value)}, which is not on the "
-                "list of known classes. Nothing was imported."
-            )
-    needed = _NEEDED + (_XL_PARTS if is_xl(index) else ())
-    missing = [part for part in needed if not isinstance(index.get(part), list)]
-    missing += [part for part in needed if index.get(part) == [None, None]]
-    if missing:
-        raise CheckpointError(f"{where} lacks {', '.join(missing)}.")
-
-
-def is_xl(index: Mapping[str, Any]) -> bool:
-    """Whether a model_index.json is that of a Stable Diffusion XL model."""
-    return index.get("_class_name") == _XL_PIPELINE
+_MIDDLES = {2: "UNetMidBlock2DCrossAttn", 1: "UNetMidBlock2D", 0: None}
 
 
 def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int]:
     """Return the network's config and ``sample_size``, the side of its latents."""
-    f = _Fields(data, where)
+    f = Fields(data, where)
     f.must_be(
-        act_fn="silu", center_input_sample=False, class_embed_type=None, conv_in_kernel=3,
-        conv_out_kernel=3, cross_attention_norm=None, downsample_padding=1,
-        dual_cross_attention=False, encoder_hid_dim=None, encoder_hid_dim_type=None,
-        flip_sin_to_cos=True, freq_shift=0, mid_block_scale_factor=1,
-        mid_block_type="UNetMidBlock2DCrossAttn", norm_eps=1e-5, num_class_embeds=None,
-        only_cross_attention=False, resnet_out_scale_factor=1.0, resnet_skip_time_act=False,
-        resnet_time_scale_shift="default", time_cond_proj_dim=None, time_embedding_act_fn=None,
+        act_fn="silu", attention_type="default", center_input_sample=False, class_embed_type=None,
+        class_embeddings_concat=False, conv_in_kernel=3, conv_out_kernel=3,
+        cross_attention_norm=None, downsample_padding=1, dual_cross_attention=False,
+        encoder_hid_dim=None, encoder_hid_dim_type=None, flip_sin_to_cos=True, freq_shift=0,
+        mid_block_scale_factor=1, norm_eps=1e-5, resnet_out_scale_factor=1.0,
+        resnet_skip_time_act=False, resnet_time_scale_shift="default", time_embedding_act_fn=None,
         time_embedding_dim=None, time_embedding_type="positional", timestep_post_act=None,
-        attention_type="default", reverse_transformer_layers_per_block=None,
     )  # fmt: skip
     takes_vector = data.get("addition_embed_type") is not None
     if takes_vector:
@@ -200,7 +138,6 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
     # configs with "num_attention_heads" call it by its name.
     key = "num_attention_heads" if data.get("num_attention_heads") else "attention_head_dim"
     heads = f.per_level(key, levels, 1, 1024, 8)
-    blocks = f.per_level("transformer_layers_per_block", levels, 1, 32, 1)
     down = data.get("down_block_types")
     kinds = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
     if (
@@ -213,44 +150,132 @@ def unet_from_json(data: Mapping[str, Any], where: str) -> tuple[UNetConfig, int
     up = ["CrossAttnUpBlock2D" if has else "UpBlock2D" for has in reversed(attention)]
     if data.get("up_block_types") != up:
         raise f.error("up_block_types", f"the mirror image of down_block_types, {up},")
-    depths = tuple(n if has else 0 for n, has in zip(blocks, attention, strict=True))
+    blocks = f.same_in_all("layers_per_block", levels, 1, 8, 2)
+    depths, deepest, up_depths = _depths(f, attention, blocks)
+    middle = _middle(f)
+    if middle == 2 and deepest == 0:
+        raise f.error("transformer_layers_per_block", "the depth of the middle in the last level")
     config = UNetConfig(
         channels=channels,
         depths=depths,
         heads=heads,
-        blocks_per_level=f.integer("layers_per_block", 1, 8, 2),
-        context_dim=f.integer("cross_attention_dim", 1, 16384, 1280),
+        blocks_per_level=blocks,
+        context_dim=f.same_in_all("cross_attention_dim", levels, 1, 16384, 1280),
         norm_groups=f.integer("norm_num_groups", 1, 1024, 32),
         in_channels=f.integer("in_channels", 1, 64, 4),
         out_channels=f.integer("out_channels", 1, 64, 4),
         vector_dim=(
             f.integer("projection_class_embeddings_input_dim", 1, 65536) if takes_vector else 0
         ),
+        up_depths=up_depths,
+        middle=middle,
+        middle_depth=deepest if middle == 2 and deepest != max(depths[-1], 1) else 0,
+        guidance_dim=f.integer("time_cond_proj_dim", 1, 8192, none=0),
+        classes=f.integer("num_class_embeds", 1, 100_000, none=0),
+        cross_only=_cross_only(f, levels),
     )
-    if config.mid_depth != blocks[-1]:
-        raise f.error("transformer_layers_per_block", f"{config.mid_depth} in the last level")
     _check_divisible(f, "norm_num_groups", channels, (config.norm_groups,) * levels)
     _check_divisible(f, key, channels, heads)
     # One number, or [height, width].
     return config, max(f.per_level("sample_size", 2, 1, 1024, 64))
 
 
-def sizes_from_json(data: Mapping[str, Any], where: str) -> SizesConfig:
+def _depths(
+    f: Fields, attention: list[bool], blocks: int
+) -> tuple[tuple[int, ...], int, tuple[tuple[int, ...], ...]]:
+    """Return the depth of each level going down, the depth of the middle, which is said with the
+    last level even if that has no attention, and ``UNetConfig.up_depths``."""
+    key, reverse = "transformer_layers_per_block", "reverse_transformer_layers_per_block"
+    down = _per_block(f, key, attention, blocks)
+    if any(len(set(level)) > 1 for level in down):
+        raise f.error(key, "the same depth after each block of a level")
+    depths = tuple(level[0] if has else 0 for level, has in zip(down, attention, strict=True))
+    even = tuple((depth,) * (blocks + 1) for depth in depths)
+    if f.data.get(reverse) is not None:
+        upward = reversed(_per_block(f, reverse, attention[::-1], blocks + 1))
+        up = tuple(
+            tuple(level) if has else (0,) * (blocks + 1)
+            for level, has in zip(upward, attention, strict=True)
+        )
+    elif any(isinstance(level, list) for level in _list(f.data.get(key))):
+        raise f.error(reverse, f"a list of {len(attention)}, since {key} has lists in it,")
+    else:
+        up = even
+    return depths, down[-1][0], () if up == even else up
+
+
+def _per_block(f: Fields, key: str, attention: list[bool], blocks: int) -> list[list[int]]:
+    """Return a depth for each block of each level, from one number, or from a list that has a
+    number or a list for each level. What a level without attention says there may be anything."""
+    said, levels = f.data.get(key), len(attention)
+    each = said if isinstance(said, list) else [1 if said is None else said] * levels
+    found = [level if isinstance(level, list) else [level] * blocks for level in each]
+    found = [
+        level if has else level[:1] * blocks for level, has in zip(found, attention, strict=False)
+    ]
+    whole = len(each) == levels and all(
+        len(level) == blocks and all(type(n) is int and has <= n <= 32 for n in level)
+        for level, has in zip(found, attention, strict=True)
+    )
+    if not whole:
+        raise f.error(key, f"whole numbers from 1 to 32: one, or one or {blocks} for each level")
+    return found
+
+
+def _middle(f: Fields) -> int:
+    """Return the residual blocks of the middle. Null is no middle at all, and not diffusers'
+    default, which stands for a field that is not there."""
+    said = f.data.get("mid_block_type", _MIDDLES[2])
+    for number, name in _MIDDLES.items():
+        if said == name:
+            return number
+    raise f.error("mid_block_type", f"{_MIDDLES[2]}, {_MIDDLES[1]} or null")
+
+
+def _cross_only(f: Fields, levels: int) -> tuple[bool, ...]:
+    key = "only_cross_attention"
+    said = f.data.get(key)
+    if not isinstance(said, list):
+        said = [f.flag(key, False)] * levels
+    if len(said) != levels or not all(type(each) is bool for each in said):
+        raise f.error(key, f"true, false or a list of {levels} of these")
+    return tuple(said) if any(said) else ()
+
+
+def sizes_from_json(data: Mapping[str, Any], where: str, *, score: bool = False) -> SizesConfig:
     """Return how a network of Stable Diffusion XL is told sizes, from the network's config."""
-    return SizesConfig(_Fields(data, where).integer("addition_time_embed_dim", 2, 8192))
+    return SizesConfig(Fields(data, where).integer("addition_time_embed_dim", 2, 8192), score)
+
+
+def can_be_json(config: UNetConfig) -> bool:
+    """Whether diffusers' config has a place for all numbers of a network: where the last level has
+    transformers, the middle has as many blocks as these."""
+    return not config.depths[-1] or config.mid_depth in (0, config.depths[-1])
 
 
 def unet_to_json(config: UNetConfig, sample_size: int, sizes: SizesConfig | None = None) -> Json:
     """Return the inverse of ``unet_from_json`` and, with ``sizes``, of ``sizes_from_json``."""
-    vector: Json = {}
+    own: Json = {}
     if config.vector_dim:
-        vector = {
+        own = {
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": sizes.width if sizes else None,
             "projection_class_embeddings_input_dim": config.vector_dim,
         }
+    depths = [max(depth, 1) for depth in config.depths]
+    if not config.depths[-1] and config.mid_depth:
+        depths[-1] = config.mid_depth
+    if config.up_depths:
+        up = [[max(depth, 1) for depth in level] for level in reversed(config.up_depths)]
+        own["reverse_transformer_layers_per_block"] = up
+    if config.guidance_dim:
+        own["time_cond_proj_dim"] = config.guidance_dim
+    if config.classes:
+        own["num_class_embeds"] = config.classes
+    if config.cross_only:
+        own["only_cross_attention"] = list(config.cross_only)
     return {
-        **vector,
+        **own,
         "_class_name": "UNet2DConditionModel",
         "act_fn": "silu",
         "attention_head_dim": _one_or_list(config.heads),  # the number of heads; see above
@@ -266,11 +291,12 @@ def unet_to_json(config: UNetConfig, sample_size: int, sizes: SizesConfig | None
         "in_channels": config.in_channels,
         "layers_per_block": config.blocks_per_level,
         "mid_block_scale_factor": 1,
+        "mid_block_type": _MIDDLES[config.middle],
         "norm_eps": 1e-5,
         "norm_num_groups": config.norm_groups,
         "out_channels": config.out_channels,
         "sample_size": sample_size,
-        "transformer_layers_per_block": _one_or_list(tuple(max(d, 1) for d in config.depths)),
+        "transformer_layers_per_block": _one_or_list(tuple(depths)),
         "up_block_types": [
             "CrossAttnUpBlock2D" if depth else "UpBlock2D" for depth in reversed(config.depths)
         ],
@@ -283,8 +309,12 @@ _DOWN_BLOCKS = ("DownEncoderBlock2D", "AttnDownEncoderBlock2D")
 _UP_BLOCKS = ("UpDecoderBlock2D", "AttnUpDecoderBlock2D")
 
 
-def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderConfig:
-    f = _Fields(data, where)
+def autoencoder_from_json(
+    data: Mapping[str, Any], where: str, *, scaling_factor: float = 0.18215
+) -> AutoencoderConfig:
+    """Return the autoencoder's config; ``scaling_factor`` is its family's, which counts if the file
+    has none."""
+    f = Fields(data, where)
     f.must_be(
         act_fn="silu", latents_mean=None, latents_std=None, use_quant_conv=True,
         use_post_quant_conv=True, norm_type="group", lookup_from_codebook=False,
@@ -309,7 +339,7 @@ def autoencoder_from_json(data: Mapping[str, Any], where: str) -> AutoencoderCon
         in_channels=f.integer("in_channels", 1, 16, 3),
         norm_groups=f.integer("norm_num_groups", 1, 1024, 32),
         mid_attention=f.flag("mid_block_add_attention", True),
-        scaling_factor=f.number("scaling_factor", 1e-4, 1e4, 0.18215),
+        scaling_factor=f.number("scaling_factor", 1e-4, 1e4, scaling_factor),
         shift_factor=f.number("shift_factor", -1e4, 1e4, 0.0),
         attention_levels=tuple(level for level, kind in enumerate(down) if kinds[kind]),
         codes=f.integer("num_vq_embeddings", 1, 1_000_000, 256) if is_vq else 0,
@@ -364,7 +394,7 @@ def text_from_json(data: Mapping[str, Any], where: str, *, projected: bool = Fal
     Published configs of Stable Diffusion 1 have wrong token ids (bos 0, pad 1, eos 2). Until the
     tokenizer is loaded, the last two ids of the vocabulary are used, as in CLIP.
     """
-    f = _Fields(data, where)
+    f = Fields(data, where)
     f.must_be(layer_norm_eps=1e-5)
     vocab_size = f.integer("vocab_size", 3, 1_000_000, 49408)
     config = TextConfig(
@@ -422,31 +452,21 @@ def text_class(config: TextConfig) -> str:
     return "CLIPTextModelWithProjection" if config.projection_dim else "CLIPTextModel"
 
 
-def xl_embedders(
-    texts: tuple[TextConfig, ...], sizes: SizesConfig, index: Mapping[str, Any], where: str
-) -> tuple[EmbedderConfig, ...]:
-    """Return the embedders of Stable Diffusion XL: two text encoders and sizes.
-
-    The states are those before the encoders' last layers; only the second encoder's pooled state is
-    used. No file says so: it is what diffusers' pipeline does.
-    """
-    zeros = _Fields(index, where).flag("force_zeros_for_empty_prompt", True)
-    states = (replace(text, skip=1, norm=False, zeros=zeros) for text in texts)
-    return (*states, sizes)
-
-
 _PREDICTIONS: dict[str, str] = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 
 
 # diffusers' classes whose grid is "leading" by default. The default of all others is "linspace".
-_LEADING = ("DDIMScheduler", "DDPMScheduler", "PNDMScheduler", None)
+_LEADING = (
+    "DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler",
+    "LCMScheduler", "PNDMScheduler", "TCDScheduler", None,
+)  # fmt: skip
 
 
 def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
     """Return the noise schedule's config. Without an offset in the file, it is Stable Diffusion's
     1, on which diffusers' pipelines insist."""
-    f = _Fields(data, where)
-    f.must_be(trained_betas=None, rescale_betas_zero_snr=False)
+    f = Fields(data, where)
+    f.must_be(trained_betas=None)
     start = f.number("beta_start", 1e-8, 0.999, 0.0001)
     prediction: Any = f.choice("prediction_type", _PREDICTIONS, "epsilon")
     kind: Any = f.choice(
@@ -464,6 +484,7 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
         prediction=prediction,
         spacing=karras if f.flag("use_karras_sigmas", False) else spacing,
         offset=f.integer("steps_offset", 0, steps - 1, 1),
+        zero_snr=f.flag("rescale_betas_zero_snr", False),
     )
 
 
@@ -481,7 +502,9 @@ def check_schedule(config: ScheduleConfig, where: str) -> None:
         ) from None
 
 
-def schedule_to_json(config: ScheduleConfig) -> Json:
+def schedule_to_json(config: ScheduleConfig, *, distilled: bool = False) -> Json:
+    """Return the inverse of ``schedule_from_json``; ``distilled``: for a latent consistency model,
+    whose pipeline in diffusers takes one class only."""
     diffusers_name = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
     if config.prediction not in diffusers_name:
         raise InputError(
@@ -491,13 +514,14 @@ def schedule_to_json(config: ScheduleConfig) -> Json:
         )
     karras = {"use_karras_sigmas": True} if config.spacing == "karras" else {}
     return {
-        "_class_name": "DDIMScheduler",
+        "_class_name": scheduler_class(distilled=distilled),
         "beta_end": config.beta_end,
         "beta_schedule": config.kind,
         "beta_start": config.beta_start,
         "clip_sample": False,
         "num_train_timesteps": config.steps,
         "prediction_type": diffusers_name[config.prediction],
+        "rescale_betas_zero_snr": config.zero_snr,
         "set_alpha_to_one": False,
         "steps_offset": config.offset,
         "timestep_spacing": "linspace" if karras else config.spacing,
@@ -505,61 +529,31 @@ def schedule_to_json(config: ScheduleConfig) -> Json:
     }
 
 
-def text_folders(count: int) -> tuple[tuple[str, str], ...]:
-    """Return the folders (encoder, tokenizer) of a model's ``count`` text encoders."""
-    ends = ["", *(f"_{number}" for number in range(2, count + 1))]
-    return tuple((f"text_encoder{end}", f"tokenizer{end}") for end in ends)
+def low_resolution_from_json(data: Mapping[str, Any], where: str) -> LowResolutionConfig:
+    """Return the noise on the small image that is enlarged, from the scheduler that makes it."""
+    schedule = schedule_from_json(data, where)
+    if schedule.kind != "scaled_linear":
+        raise Fields(data, where).error("beta_schedule", "scaled_linear")
+    return LowResolutionConfig(
+        levels=schedule.steps, beta_start=schedule.beta_start, beta_end=schedule.beta_end
+    )
 
 
-def has_place_for(config: ModelConfig) -> bool:
-    """Whether the layout has a place for the model's embedders, and for how they read a text: one
-    text encoder with its last layer's states, or the embedders of XL."""
-    kinds = [type(embedder) for embedder in config.embedders]
-    if kinds == [TextConfig]:
-        (text,) = config.text
-        return (text.skip, text.norm, text.zeros, text.projection_dim) == (0, True, False, 0)
-    if kinds != [TextConfig, TextConfig, SizesConfig] or config.join != "width":
-        return False
-    first, second = config.text
-    read_alike = {(text.skip, text.norm) for text in config.text} == {(1, False)}
-    projected = not first.projection_dim and bool(second.projection_dim)
-    return read_alike and projected and first.zeros == second.zeros
-
-
-def model_index(config: ModelConfig) -> Json:
-    """Return the content of model_index.json, which diffusers' pipelines read first."""
-    parts: Json = {
-        # Keys that begin with an underscore are notes, which diffusers ignores.
-        "_sdwidgets": {"name": config.name, "guidance_scale": config.guidance_scale},
-        "feature_extractor": [None, None],
-        "image_encoder": [None, None],
-        "scheduler": ["diffusers", "DDIMScheduler"],
-        "unet": ["diffusers", "UNet2DConditionModel"],
-        "vae": ["diffusers", autoencoder_class(config.autoencoder)],
-    }
-    for text, (encoder, tokenizer) in zip(config.text, text_folders(len(config.text)), strict=True):
-        parts[encoder] = ["transformers", text_class(text)]
-        parts[tokenizer] = ["transformers", "CLIPTokenizer"]
-    if len(config.text) == 2:
-        zeros = config.text[0].zeros
-        return {"_class_name": _XL_PIPELINE, "force_zeros_for_empty_prompt": zeros, **parts}
+def low_resolution_to_json(config: LowResolutionConfig) -> Json:
+    """Return the inverse of ``low_resolution_from_json``."""
     return {
-        "_class_name": "StableDiffusionPipeline",
-        "requires_safety_checker": False,
-        "safety_checker": [None, None],
-        **parts,
+        "_class_name": "DDPMScheduler",
+        "beta_end": config.beta_end,
+        "beta_schedule": "scaled_linear",
+        "beta_start": config.beta_start,
+        "num_train_timesteps": config.levels,
+        "prediction_type": "epsilon",
     }
 
 
-def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[str, float]:
-    """Return (name, guidance_scale) from our own notes, or ``name`` and the family's default, which
-    is 5 for XL and 7.5 for all others."""
-    notes = index.get("_sdwidgets", {})
-    if not isinstance(notes, dict):
-        raise CheckpointError(f"{where}: _sdwidgets is {quoted(notes)}, not an object.")
-    own, usual = notes.get("name"), 5.0 if is_xl(index) else 7.5
-    guidance = _Fields(notes, where).number("guidance_scale", 0.0, 100.0, usual)
-    return (own[:100] if isinstance(own, str) and own else name), guidance
+def scheduler_class(*, distilled: bool) -> str:
+    """Return the name of the class that ``schedule_to_json`` names."""
+    return "LCMScheduler" if distilled else "DDIMScheduler"
 
 
 def check_parts_fit(config: ModelConfig, where: str) -> None:
@@ -568,11 +562,6 @@ def check_parts_fit(config: ModelConfig, where: str) -> None:
     if not config.text:
         raise CheckpointError(f"{where} has no text encoder.")
     width = config.context_width
-    if unet.in_channels == 9:
-        raise CheckpointError(
-            f"{where} is an inpainting model (9 input channels), which this kit does not load.\n"
-            "Any other model inpaints when given `image` and `mask`."
-        )
     if unet.context_dim != width:
         raise CheckpointError(
             f"{where} mixes two models: its text encoder has width {width}, its UNet takes "
@@ -583,12 +572,29 @@ def check_parts_fit(config: ModelConfig, where: str) -> None:
             f"{where} mixes two models: its UNet takes a vector of {unet.vector_dim} numbers, its "
             f"embedders make {config.vector_width}."
         )
-    for what, channels in (("takes", unet.in_channels), ("returns", unet.out_channels)):
-        if channels != vae.latent_channels:
-            raise CheckpointError(
-                f"{where} mixes two models: its autoencoder makes {vae.latent_channels} latent "
-                f"channels, its UNet {what} {channels}."
-            )
+    if unet.out_channels != vae.latent_channels:
+        raise CheckpointError(
+            f"{where} mixes two models: its autoencoder makes {vae.latent_channels} latent "
+            f"channels, its UNet returns {unet.out_channels}."
+        )
+    if unet.in_channels != vae.latent_channels + config.concat_width:
+        beside = f" and {config.concat_width} beside them" if config.concat_width else ""
+        raise CheckpointError(
+            f"{where} mixes two models: its autoencoder makes {vae.latent_channels} latent "
+            f"channels{beside}, its UNet takes {unet.in_channels}."
+        )
+    told = [each.width for each in config.embedders if isinstance(each, GuidanceConfig)]
+    if unet.guidance_dim != sum(told):
+        raise CheckpointError(
+            f"{where}: the guidance scale has {unet.guidance_dim} features in its UNet, and "
+            f"{sum(told)} in its embedders."
+        )
+    most = [each.most for each in config.embedders if isinstance(each, LowResolutionConfig)]
+    if bool(unet.classes) != bool(most) or (most and max(most) >= unet.classes):
+        raise CheckpointError(
+            f"{where}: its UNet has a table of {unet.classes:,} classes, and is told "
+            + (f"noise levels up to {max(most):,}." if most else "none.")
+        )
 
 
 def as_prediction(value: object) -> Prediction | None:
@@ -604,12 +610,16 @@ def _same(*words: str) -> dict[str, str]:
     return {word: word for word in words}
 
 
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _one_or_list(values: tuple[int, ...]) -> int | list[int]:
     return values[0] if len(set(values)) == 1 else list(values)
 
 
 def _check_divisible(
-    fields: _Fields, key: str, widths: tuple[int, ...], parts: tuple[int, ...]
+    fields: Fields, key: str, widths: tuple[int, ...], parts: tuple[int, ...]
 ) -> None:
     for width, part in zip(widths, parts, strict=True):
         if width % part:

@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from ..configs import EmbedderConfig, ModelConfig
+from ..configs import ModelConfig
 from ..errors import CheckpointError, CheckpointNotFound
 from ..vocabulary import MOST, Vocabulary
-from . import config_json, names
+from . import config_json, model_index, names
 from .layout import Layout, Weights
 from .weights import WeightFile, pickle_advice, quoted, read_json
+
+VARIANTS = (".fp16", ".bf16", ".fp32")
+"""What diffusers puts into the names of a second set of weights. Many folders have only that."""
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,200}")
 
@@ -27,16 +30,18 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
     """
     if not (folder / "model_index.json").is_file():
         raise CheckpointError(_why_no_model_folder(folder))
-    _refuse_code(folder)
     index_path = folder / "model_index.json"
     index = read_json(index_path)
-    config_json.check_model_index(index, str(index_path))
-    name, guidance_scale = config_json.notes_from_index(index, str(index_path), label)
+    model_index.check_model_index(index, str(index_path))
+    name, guidance_scale = model_index.notes_from_index(index, str(index_path), label)
+    pipeline = model_index.pipeline_of(index)
 
     unet, side = _config(folder / "unet" / "config.json", config_json.unet_from_json)
-    autoencoder = _config(folder / "vae" / "config.json", config_json.autoencoder_from_json)
-    is_xl = config_json.is_xl(index)
-    parts = config_json.text_folders(2 if is_xl else 1)
+    autoencoder = _config(
+        folder / "vae" / "config.json",
+        partial(config_json.autoencoder_from_json, scaling_factor=pipeline.scaling_factor),
+    )
+    parts = model_index.text_folders(index)
     texts = tuple(
         _config(
             folder / encoder / "config.json",
@@ -44,10 +49,16 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         )
         for encoder, _ in parts
     )
-    embedders: tuple[EmbedderConfig, ...] = texts
-    if is_xl:
-        sizes = _config(folder / "unet" / "config.json", config_json.sizes_from_json)
-        embedders = config_json.xl_embedders(texts, sizes, index, str(index_path))
+    small = folder / "low_res_scheduler" / "scheduler_config.json"
+    network = folder / "unet" / "config.json"
+    embedders = model_index.embedders_from_index(
+        index,
+        str(index_path),
+        texts,
+        (unet, read_json(network), str(network)),
+        autoencoder.latent_channels,
+        _config(small, config_json.low_resolution_from_json) if small.is_file() else None,
+    )
     schedule = _config(
         folder / "scheduler" / "scheduler_config.json", config_json.schedule_from_json
     )
@@ -59,7 +70,7 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         schedule=schedule,
         size=side * autoencoder.factor,
         guidance_scale=guidance_scale,
-        join="width" if is_xl else "tokens",
+        join="width" if len(texts) > 1 else "tokens",
     )
     config_json.check_parts_fit(config, str(folder))
     return Layout(
@@ -134,28 +145,12 @@ def _why_no_model_folder(folder: Path) -> str:
     return f"{why}\nGive a folder in the diffusers layout, or one safetensors file."
 
 
-def _refuse_code(folder: Path) -> None:
-    """Raise ``CheckpointError`` for Python code of the model: without it, it is another model.
-
-    diffusers runs a pipeline.py, and code in the folder of a part. Other code, such as a script
-    beside them, is no part of the model.
-    """
-    code = [folder / "pipeline.py"] if (folder / "pipeline.py").is_file() else []
-    code += sorted(path for part in config_json.PARTS for path in folder.glob(f"{part}/*.py"))
-    if code:
-        name = code[0].relative_to(folder).as_posix()
-        raise CheckpointError(
-            f"{folder} brings its own Python code ({quoted(name)}), which is never run.\n"
-            "If the model does without it, remove the code and load it again."
-        )
-
-
 def weight_files(folder: Path, stem: str, stack: ExitStack) -> list[WeightFile]:
     """Open the weights of one part, until ``stack`` closes: one file, or shards listed by an index.
 
     Raises ``CheckpointNotFound`` or, for pickles only, ``CheckpointError``.
     """
-    for variant in ("", ".fp16"):
+    for variant in ("", *VARIANTS):
         path = folder / f"{stem}{variant}.safetensors"
         if path.exists():
             return [stack.enter_context(WeightFile(path))]

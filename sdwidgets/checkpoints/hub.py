@@ -20,8 +20,8 @@ from ..daemon import start_daemon
 from ..errors import Busy, HubError, InputError, SDWidgetsError, Stopped
 from ..sources import Source
 from ..untrusted import open_regular
-from .config_json import is_xl, text_folders
-from .folder import shards
+from .folder import VARIANTS, shards
+from .model_index import TEXT_FOLDERS, text_folders
 from .weights import quoted, read_json
 
 T = TypeVar("T")
@@ -38,28 +38,28 @@ _SETTINGS = [
     "preview.json",
     "vocabulary.json",
     "scheduler/scheduler_config.json",
+    "low_res_scheduler/scheduler_config.json",
     "unet/config.json",
     "vae/config.json",
     *(
         name
-        for encoder, tokenizer in text_folders(2)
+        for encoder, tokenizer in TEXT_FOLDERS
         for name in (f"{tokenizer}/*.json", f"{tokenizer}/merges.txt", f"{encoder}/config.json")
     ),
 ]
 _STEMS = {
     "unet": "diffusion_pytorch_model",
     "vae": "diffusion_pytorch_model",
-    **{encoder: "model" for encoder, _ in text_folders(2)},
+    **{encoder: "model" for encoder, _ in TEXT_FOLDERS},
 }
 # The names of a part's weights, in the order in which they are wanted: as they were trained, or in
-# half precision only.
-_WEIGHTS = (
-    ("{stem}.safetensors",),
-    ("{stem}.safetensors.index.json", "{stem}-?????-of-?????.safetensors"),
-    ("{stem}.fp16.safetensors",),
-    ("{stem}.safetensors.index.fp16.json", "{stem}.fp16-?????-of-?????.safetensors"),
-    ("{stem}.fp16.safetensors.index.json", "{stem}.fp16-?????-of-?????.safetensors"),
-)
+# another precision only. Older versions of diffusers put the variant at the end of a shard's name.
+_WEIGHTS: list[tuple[str, ...]] = []
+for _v in ("", *VARIANTS):
+    _WEIGHTS.append((f"{{stem}}{_v}.safetensors",))
+    for _index in (f"{{stem}}.safetensors.index{_v}.json", f"{{stem}}{_v}.safetensors.index.json"):
+        _WEIGHTS.append((_index, f"{{stem}}{_v}-?????-of-?????.safetensors"))
+        _WEIGHTS.append((_index, f"{{stem}}-?????-of-?????{_v}.safetensors"))
 
 # Repositories whose CLIP vocabulary serves Stable Diffusion 1 and 2; looked for in the cache only.
 _VOCABULARIES = (
@@ -149,9 +149,11 @@ def wanted_files(names: Sequence[str]) -> list[str]:
                 chosen += [name for some in found for name in some]
                 break
         else:
-            if part in ("unet", "vae", "text_encoder"):
+            if part in ("unet", "vae"):
                 return []
-    return chosen if "model_index.json" in chosen else []
+    encoders = tuple(f"{encoder}/{_STEMS[encoder]}" for encoder, _ in TEXT_FOLDERS)
+    whole = "model_index.json" in chosen and any(name.startswith(encoders) for name in chosen)
+    return chosen if whole else []
 
 
 def _is_revision(revision: object) -> bool:
@@ -377,7 +379,7 @@ def _is_whole(folder: Path) -> bool:
     index = folder / "model_index.json"
     if not index.is_file():
         return False
-    encoders = [encoder for encoder, _ in text_folders(2 if is_xl(read_json(index)) else 1)]
+    encoders = [encoder for encoder, _ in text_folders(read_json(index))]
     return all(_has_weights(folder / part) for part in ("unet", "vae", *encoders))
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from .. import checks
 from ..configs import SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
-from . import config_json
+from . import config_json, model_index
 from .exchange import replaced, sync
 from .target import stored_dtype
 
@@ -47,7 +47,7 @@ def save_model(
     stored = stored_dtype(dtype)
     target = checks.path("folder", folder)
     checks.instance("model", model, LatentDiffusion, "sdwidgets.load() returns one.")
-    if not config_json.has_place_for(model.config):
+    if model_index.pipeline_for(model.config) is None:
         raise InputError(
             "A model folder cannot describe what this model is told, or how it reads a prompt.\n"
             "It has room for one text encoder with its last states, or for Stable Diffusion XL's.\n"
@@ -127,13 +127,17 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
     config = model.config
     side = config.size // config.autoencoder.factor
     folder.mkdir()
-    _write_json(folder / "model_index.json", config_json.model_index(config))
-    schedule = config_json.schedule_to_json(config.schedule)
+    _write_json(folder / "model_index.json", model_index.model_index(config))
+    distilled = model_index.is_distilled(config)
+    schedule = config_json.schedule_to_json(config.schedule, distilled=distilled)
     _write_json(folder / "scheduler" / "scheduler_config.json", schedule)
+    if small := model_index.small_image(config):
+        noise = config_json.low_resolution_to_json(small)
+        _write_json(folder / "low_res_scheduler" / "scheduler_config.json", noise)
     # Also in the file of weights, where it stays when configs are mixed up; as ModelSpec calls it.
     predicted = "v" if config.schedule.prediction == "v" else schedule["prediction_type"]
     texts: Any = [each for each in model.embedders if isinstance(each.config, TextConfig)]
-    folders = config_json.text_folders(len(texts))
+    folders = model_index.folders_of(config)
     sizes = next((each for each in config.embedders if isinstance(each, SizesConfig)), None)
     parts: tuple[tuple[str, str, nn.Module, dict[str, Any]], ...] = (
         ("unet", "diffusion_pytorch_model", model.unet,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sdwidgets import configs
 from sdwidgets.checkpoints import config_json as c
 from sdwidgets.configs import EMOJI, FIRST_STAGES, SD1, SD2, SDXL, TINY, ModelConfig
 from sdwidgets.errors import CheckpointError
@@ -41,13 +42,6 @@ def test_first_stages_go_there_and_back(name: str) -> None:
     there = json.loads(json.dumps(c.autoencoder_to_json(FIRST_STAGES[name], 256)))
     assert c.autoencoder_from_json(there, "") == FIRST_STAGES[name]
     assert there["_class_name"] == ("VQModel" if name.startswith("VQ") else "AutoencoderKL")
-
-
-@CONFIGS
-def test_what_we_write_names_known_classes_only(config: ModelConfig) -> None:
-    index = c.model_index(config)
-    c.check_model_index(index, "")
-    assert c.notes_from_index(index, "", "x") == (config.name, config.guidance_scale)
 
 
 # As published in unet/config.json of stable-diffusion-v1-5 and stable-diffusion-2-1.
@@ -100,6 +94,9 @@ def test_the_token_ids_of_stable_diffusion_1_are_mended() -> None:
     assert c.text_from_json(published, "") == SD1.text[0]
 
 
+_UPWARD = {"reverse_transformer_layers_per_block": [1, 1, 1, 1]}
+
+
 def refused(convert: Callable[..., Any], data: dict[str, Any], **changes: Any) -> None:
     with pytest.raises(CheckpointError) as caught:
         convert({**data, **changes}, "unet/config.json")
@@ -131,7 +128,26 @@ def refused(convert: Callable[..., Any], data: dict[str, Any], **changes: Any) -
         {"sample_size": []},
         {"sample_size": 10**9},
         {"transformer_layers_per_block": 10**6},
-        {"transformer_layers_per_block": [1, 1, 1, 5]},
+        {"transformer_layers_per_block": [1, 1, 1]},
+        {"transformer_layers_per_block": [1, 1, 1, 0]},
+        {"transformer_layers_per_block": [1, 0, 1, 1]},
+        {"transformer_layers_per_block": [[1, 2], 1, 1, 1], **_UPWARD},
+        {"transformer_layers_per_block": [[1], 1, 1, 1], **_UPWARD},
+        {"transformer_layers_per_block": [[1, 1], 1, 1, 1]},
+        {"transformer_layers_per_block": [[], 1, 1, 1], **_UPWARD},
+        {"reverse_transformer_layers_per_block": [1, 1, 1]},
+        {"reverse_transformer_layers_per_block": [1, 1, [1, 1], 1]},
+        {"reverse_transformer_layers_per_block": [1, 1, [1, 1, "1"], 1]},
+        {"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"},
+        {"mid_block_type": ["UNetMidBlock2D"]},
+        {"only_cross_attention": "yes"},
+        {"only_cross_attention": [True]},
+        {"only_cross_attention": [True, False, 1, False]},
+        {"num_class_embeds": 0},
+        {"num_class_embeds": 10**9},
+        {"layers_per_block": [2, 2, 2, 1]},
+        {"cross_attention_dim": [768, 768, 768, 1024]},
+        {"encoder_hid_dim": 4096},
         {"down_block_types": ["AttnDownBlock2D"] * 4},
         {"down_block_types": ["os.system"] * 4},
         {"down_block_types": [["CrossAttnDownBlock2D"]] * 4},
@@ -139,7 +155,8 @@ def refused(convert: Callable[..., Any], data: dict[str, Any], **changes: Any) -
         {"act_fn": "gelu"},
         {"class_embed_type": "timestep"},
         {"flip_sin_to_cos": False},
-        {"time_cond_proj_dim": 256},
+        {"time_cond_proj_dim": 0},
+        {"time_cond_proj_dim": "256"},
         {"addition_embed_type": "text_time"},
         {"norm_eps": 1},
     ],
@@ -223,7 +240,7 @@ def test_text_encoders_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None
         {"beta_schedule": "squaredcos_cap_v2"},
         {"prediction_type": "__class__"},
         {"trained_betas": [0.1]},
-        {"rescale_betas_zero_snr": True},
+        {"rescale_betas_zero_snr": "yes"},
         {"timestep_spacing": "evenly"},
         {"timestep_spacing": ["leading"]},
         {"steps_offset": -1},
@@ -265,12 +282,6 @@ def test_a_grid_that_is_not_said_is_the_classs(given: dict[str, Any], spacing: s
     assert (config.spacing, config.offset) == (spacing, 1)
 
 
-@pytest.mark.parametrize("notes", [[], "x", {"guidance_scale": float("nan")}])
-def test_notes_that_are_none(notes: Any) -> None:
-    with pytest.raises(CheckpointError):
-        c.notes_from_index({"_sdwidgets": notes}, "", "name")
-
-
 def test_parts_of_two_models_are_named_with_both_sizes() -> None:
     mixed = replace(SD1, embedders=SD2.text)
     with pytest.raises(CheckpointError, match=r"1024(.|\n)*768"):
@@ -278,24 +289,6 @@ def test_parts_of_two_models_are_named_with_both_sizes() -> None:
     mixed = replace(SD1, autoencoder=replace(SD1.autoencoder, latent_channels=16))
     with pytest.raises(CheckpointError, match=r"16(.|\n)*4"):
         c.check_parts_fit(mixed, "folder")
-
-
-def test_xl_goes_there_and_back() -> None:
-    index = json.loads(json.dumps(c.model_index(SDXL)))
-    c.check_model_index(index, "")
-    assert c.is_xl(index)
-    assert c.notes_from_index({"_class_name": index["_class_name"]}, "", "x") == ("x", 5.0)
-    unet = json.loads(json.dumps(c.unet_to_json(SDXL.unet, 128, SDXL.embedders[2])))
-    assert c.unet_from_json(unet, "") == (SDXL.unet, 128)
-    texts = tuple(
-        replace(
-            c.text_from_json(c.text_to_json(text), "", projected=bool(text.projection_dim)),
-            pad=text.pad,
-        )
-        for text in SDXL.text
-    )
-    assert c.xl_embedders(texts, c.sizes_from_json(unet, ""), index, "") == SDXL.embedders
-    c.check_parts_fit(SDXL, "folder")
 
 
 @pytest.mark.parametrize(
@@ -316,7 +309,159 @@ def test_a_vector_that_the_network_does_not_take() -> None:
         c.check_parts_fit(mixed, "folder")
 
 
-def test_an_inpainting_network_is_named() -> None:
-    mixed = replace(SD1, unet=replace(SD1.unet, in_channels=9))
-    with pytest.raises(CheckpointError, match="9 input channels"):
+# As published, in unet/config.json of each: the fields that differ from the usual ones.
+_XL = {
+    **_PUBLISHED_SD2,
+    "addition_embed_type": "text_time",
+    "addition_embed_type_num_heads": 64,
+    "addition_time_embed_dim": 256,
+    "attention_head_dim": [5, 10, 20],
+    "block_out_channels": [320, 640, 1280],
+    "cross_attention_dim": 2048,
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+    "mid_block_type": "UNetMidBlock2DCrossAttn",
+    "projection_class_embeddings_input_dim": 2816,
+    "sample_size": 128,
+    "transformer_layers_per_block": [1, 2, 10],
+    "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+}
+_TINY_LEVELS = {
+    "block_out_channels": [320, 640, 1280],
+    "down_block_types": ["CrossAttnDownBlock2D"] * 3,
+    "layers_per_block": 1,
+    "mid_block_type": None,
+    "up_block_types": ["CrossAttnUpBlock2D"] * 3,
+}
+_PUBLISHED: list[tuple[ModelConfig, dict[str, Any]]] = [
+    (configs.SD1_INPAINTING, {**_PUBLISHED_SD1, "in_channels": 9}),
+    (configs.INSTRUCT_PIX2PIX, {**_PUBLISHED_SD1, "in_channels": 8}),
+    (configs.LCM, {**_PUBLISHED_SD1, "time_cond_proj_dim": 256}),
+    (configs.BK_SDM_BASE, {**_PUBLISHED_SD1, "layers_per_block": 1}),
+    (configs.BK_SDM_SMALL, {**_PUBLISHED_SD1, "layers_per_block": 1, "mid_block_type": None}),
+    (configs.BK_SDM_TINY, {**_PUBLISHED_SD1, **_TINY_LEVELS}),
+    (
+        configs.BK_SDM_2_TINY,
+        {**_PUBLISHED_SD2, **_TINY_LEVELS, "attention_head_dim": [5, 10, 20]},
+    ),
+    (configs.SD2_DEPTH, {**_PUBLISHED_SD2, "in_channels": 5}),
+    (
+        configs.X4_UPSCALER,
+        {
+            **_PUBLISHED_SD2,
+            "attention_head_dim": 8,
+            "block_out_channels": [256, 512, 512, 1024],
+            "down_block_types": ["DownBlock2D"] + ["CrossAttnDownBlock2D"] * 3,
+            "in_channels": 7,
+            "num_class_embeds": 1000,
+            "only_cross_attention": [True, True, True, False],
+            "up_block_types": ["CrossAttnUpBlock2D"] * 3 + ["UpBlock2D"],
+        },
+    ),
+    (configs.SDXL, _XL),
+    (
+        configs.SDXL_REFINER,
+        {
+            **_XL,
+            "attention_head_dim": [6, 12, 24, 24],
+            "block_out_channels": [384, 768, 1536, 1536],
+            "cross_attention_dim": 1280,
+            "down_block_types": [
+                "DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D",
+            ],
+            "projection_class_embeddings_input_dim": 2560,
+            "transformer_layers_per_block": 4,
+            "up_block_types": [
+                "UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D",
+            ],
+        },
+    ),
+    (
+        configs.SSD_1B,
+        {
+            **_XL,
+            "mid_block_type": "UNetMidBlock2D",
+            "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+            "transformer_layers_per_block": [1, [2, 2], [4, 4]],
+        },
+    ),
+    (
+        configs.VEGA,
+        {
+            **_XL,
+            "mid_block_type": "UNetMidBlock2D",
+            "reverse_transformer_layers_per_block": [[2, 2, 2], [1, 1, 1], 1],
+            "transformer_layers_per_block": [1, [1, 1], [2, 2]],
+        },
+    ),
+    (
+        configs.KOALA_700M,
+        {
+            **_XL,
+            "layers_per_block": 1,
+            "mid_block_type": None,
+            "transformer_layers_per_block": [0, 2, 5],
+        },
+    ),
+    (
+        configs.KOALA_1B,
+        {**_XL, "layers_per_block": [1, 1, 1], "transformer_layers_per_block": [1, 2, 6]},
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "data"), _PUBLISHED, ids=lambda value: getattr(value, "name", "")
+)
+def test_the_networks_of_every_family(config: ModelConfig, data: dict[str, Any]) -> None:
+    unet, _ = c.unet_from_json(data, "")
+    assert unet == config.unet
+
+
+def test_a_middle_of_null_is_none_at_all() -> None:
+    """An absent field is diffusers' default, and a null is not."""
+    assert c.unet_from_json(_PUBLISHED_SD1, "")[0].middle == 2
+    assert c.unet_from_json({**_PUBLISHED_SD1, "mid_block_type": None}, "")[0].middle == 0
+    small = {**_PUBLISHED_SD1, "mid_block_type": "UNetMidBlock2D"}
+    assert c.unet_from_json(small, "")[0].middle == 1
+
+
+def test_a_deeper_middle_is_said_with_a_last_level_without_attention() -> None:
+    unet, _ = c.unet_from_json({**_PUBLISHED_SD1, "transformer_layers_per_block": [1, 1, 1, 5]}, "")
+    assert (unet.depths, unet.mid_depth) == ((1, 1, 1, 0), 5)
+    assert c.unet_from_json(c.unet_to_json(unet, 64), "")[0] == unet
+
+
+def test_zero_terminal_snr_goes_there_and_back() -> None:
+    assert not c.schedule_from_json({}, "").zero_snr
+    config = c.schedule_from_json({"rescale_betas_zero_snr": True}, "")
+    assert config.zero_snr
+    assert c.schedule_from_json(c.schedule_to_json(config), "").zero_snr
+
+
+def test_a_schedule_of_few_steps_is_a_latent_consistency_models() -> None:
+    assert c.schedule_to_json(SD1.schedule, distilled=True)["_class_name"] == "LCMScheduler"
+    published = {"_class_name": "LCMScheduler", "original_inference_steps": 50, "beta_end": 0.012}
+    assert c.schedule_from_json(published, "").spacing == "leading"
+
+
+def test_latents_have_the_familys_scale_if_the_file_has_none() -> None:
+    data = c.autoencoder_to_json(SDXL.autoencoder, 1024)
+    del data["scaling_factor"]
+    assert c.autoencoder_from_json(data, "").scaling_factor == 0.18215
+    assert c.autoencoder_from_json(data, "", scaling_factor=0.13025) == SDXL.autoencoder
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"in_channels": 9}, "4 latent channels, its UNet takes 9"),
+        ({"out_channels": 8}, "returns 8"),
+        ({"guidance_dim": 256}, "256 features in its UNet, and 0"),
+        ({"classes": 1000}, "1,000 classes, and is told none"),
+    ],
+    ids=str,
+)
+def test_a_network_that_is_told_something_else(changes: dict[str, Any], what: str) -> None:
+    mixed = replace(SD1, unet=replace(SD1.unet, **changes))
+    with pytest.raises(CheckpointError, match=what):
         c.check_parts_fit(mixed, "folder")

@@ -649,7 +649,10 @@ def test_a_folder_around_one_file_names_it(tmp_path: Path) -> None:
     assert "'sd.safetensors'" in refused(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["train.py", "handler.py", "scripts/convert.py"])
+@pytest.mark.parametrize(
+    "name",
+    ["train.py", "handler.py", "scripts/convert.py", "pipeline.py", "unet/evil.py"],
+)
 def test_a_script_beside_a_model_is_no_part_of_it(folder: Path, name: str) -> None:
     marker = folder / "marker"
     (folder / name).parent.mkdir(exist_ok=True)
@@ -658,11 +661,21 @@ def test_a_script_beside_a_model_is_no_part_of_it(folder: Path, name: str) -> No
     assert not marker.exists()
 
 
-@pytest.mark.parametrize("name", ["pipeline.py", "unet/evil.py", "scheduler/scheduler.py"])
-def test_python_in_a_folder_is_refused_and_not_run(folder: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("file", "index", "what"),
+    [
+        ("pipeline.py", {"_class_name": ["pipeline", "MyPipeline"]}, "Python code of its own"),
+        ("unet/evil.py", {"unet": ["evil", "UNet2DConditionModel"]}, "not on the list"),
+        ("scheduler/evil.py", {"scheduler": ["evil", "DDIMScheduler"]}, "not on the list"),
+    ],
+)
+def test_python_that_the_index_names_is_refused_and_not_run(
+    folder: Path, file: str, index: dict[str, Any], what: str
+) -> None:
     marker = folder / "marker"
-    (folder / name).write_text(f"open({str(marker)!r}, 'w')")
-    assert "Python code" in refused(folder)
+    (folder / file).write_text(f"open({str(marker)!r}, 'w')")
+    edit_json(folder / "model_index.json", **index)
+    assert what in refused(folder)
     assert not marker.exists()
 
 
@@ -696,7 +709,8 @@ def test_a_safety_checker_is_left_out(folder: Path) -> None:
     ("pipeline", "what"),
     [
         ("StableDiffusionXLPipeline", "lacks text_encoder_2, tokenizer_2"),
-        ("StableDiffusionXLInpaintPipeline", "not known"),
+        ("StableDiffusionXLInpaintPipeline", "lacks text_encoder_2, tokenizer_2"),
+        ("StableDiffusion3Pipeline", "not known"),
         ("FluxPipeline", "not known"),
         (None, "not known"),
         ({"a": 1}, "not known"),
