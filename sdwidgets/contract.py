@@ -376,15 +376,15 @@ SIDE_MODEL = ("name", "title", "place", "what", "bytes", "state", "why")
 """The fields of a model. ``name``: what load and unload take; it may be a path, and is not shown.
 ``title``: the name for people. ``place``: one of `MODEL_PLACES`. ``what``: what it is, in words, or
 "". ``bytes``: of its weights, or null. ``state``: one of `MODEL_STATES`. ``why``: why it is
-refused, or why loading it failed, or ""."""
+refused, how a part is used, why loading it failed, or ""."""
 
 MODEL_PLACES = ("bundled", "hub", "folder", "memory")
 """Where a model is: in the package, in the hub's cache, in one of the folders, or in memory
 alone."""
 
-MODEL_STATES = ("reading", "found", "refused", "loading", "loaded")
-"""The states of a model: its headers are being read, it can be loaded, it cannot, it is being
-loaded, it is in memory."""
+MODEL_STATES = ("reading", "found", "part", "refused", "loading", "loaded")
+"""The states of a model: its headers are being read, it can be loaded, it is no model but used with
+one, it cannot be loaded, it is being loaded, it is in memory."""
 
 SIDE_IMAGE = ("id", "prompt", "name", "model", "seed", "width", "height", "settings")
 """The fields of an image. ``id``: a number. ``name``: the name of the model that made it, as in

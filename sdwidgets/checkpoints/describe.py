@@ -28,7 +28,7 @@ from .folder import open_folder, weight_files
 from .layout import Layout
 from .pickles import PickleFile, open_weights
 from .prediction import settled
-from .recognise import UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
+from .recognise import KINDS, UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
 from .single_file import open_file
 from .weights import FLOATS, ITEM_BYTES, Entry, WeightFile, quoted, read_json
 
@@ -99,10 +99,15 @@ class Description:
     @property
     def title(self) -> str:
         """What it is, and for which family."""
-        if not self.family or self.family == self.what:
+        if not self.family or self.kind == "model":
             return self.what
         link = {"autoencoder": ", of ", "unet": ", of ", "text_encoder": ": "}
         return f"{self.what}{link.get(self.kind, ', for ')}{self.family}"
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is an addition to a model or a part of one, and no model."""
+        return self.kind in _PARTS_OF_MODELS
 
     @property
     def parameters(self) -> int:
@@ -156,6 +161,9 @@ def inspect(path: str | os.PathLike[str]) -> Description:
     raise CheckpointNotFound(f"There is no file or folder {quoted(text)}.")
 
 
+_PARTS_OF_MODELS = {kind.key for kind in KINDS if kind.group in ("addition", "part")}
+
+
 # ------------------------------------------------------------------------------------- one file
 
 
@@ -183,7 +191,7 @@ def _of_addition(file: _Opened, kind: Kind, found: Description) -> Description:
     more = _MORE.get(kind.key)
     details = more(shapes) if more else []
     what = foreign_names(shapes) if kind is UNKNOWN else kind.title
-    use, refused = kind.use.replace("FILE", repr(file.path.name)), ""
+    use, refused = kind.use.replace("FILE", repr(str(file.path))), ""
     if kind.key == "lora" and (strange := [a.title for a in algorithms(shapes) if not a.runs]):
         use, refused = "", f"{' and '.join(strange)} cannot be applied by this kit."
     return replace(
@@ -421,11 +429,18 @@ def _pickled(file: PickleFile) -> tuple[str, ...]:
 def _of_family(found: Description, network: UNetConfig) -> Description:
     """Name the family of a network, and the size of its images."""
     family = family_of(network)
+    found = replace(found, what=words_of(network))
     if family is None:
-        widths = f"text states of width {network.context_dim}"
-        return replace(found, what=f"Diffusion model of no known family ({widths})")
-    what = family.title if is_exactly(family, network) else f"{family.title}, of other sizes"
-    return replace(found, what=what, family=family.title, resolution=family.preset.size)
+        return found
+    return replace(found, family=family.title, resolution=family.preset.size)
+
+
+def words_of(network: UNetConfig) -> str:
+    """The family of a network, in words."""
+    family = family_of(network)
+    if family is None:
+        return "Latent diffusion"
+    return family.title if is_exactly(family, network) else f"{family.title}, of other sizes"
 
 
 _MISSING = {

@@ -22,14 +22,14 @@ from typing import Literal
 from ..daemon import start_daemon
 from ..errors import CheckpointNotFound, SDWidgetsError
 from . import hub, zoo
+from .describe import inspect, words_of
 from .folder import open_folder
 from .layout import Layout
-from .recognise import family
 from .single_file import open_file
 from .weights import FLOATS, quoted
 
 Place = Literal["bundled", "hub", "folder"]
-State = Literal["reading", "found", "refused"]
+State = Literal["reading", "found", "part", "refused"]
 
 SUFFIXES = (".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".gguf")
 MOST = 1_000  # models
@@ -43,12 +43,13 @@ _SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")  # a file of several, as large lan
 
 @dataclass(frozen=True)
 class Listed:
-    """A model that was found.
+    """A model that was found, or a part of one or an addition to one.
 
     ``name``: what `load_model` takes. ``title``: a name for people. ``path``: its file or folder,
     with all links followed. ``state``: "reading", as long as its headers have not been read, then
-    "found" or "refused". ``what``: what it is, in words. ``bytes``: of its weights; None if not
-    known. ``why``: why it is refused, or "".
+    "found", "part" for what is used with a model (a LoRA, an autoencoder), or "refused". ``what``:
+    what it is, in words. ``bytes``: of its weights; None if not known. ``why``: why it is refused,
+    how a part is used, or "".
     """
 
     name: str
@@ -247,7 +248,7 @@ _known_lock = threading.Lock()
 
 
 def examine(listed: Listed) -> Listed:
-    """The model, "found" or "refused" by its configs and headers. It never raises."""
+    """The model with its state, told by its configs and headers. It never raises."""
     try:
         stamp = _stamp(listed.path)
     except OSError as error:
@@ -274,7 +275,7 @@ def examine(listed: Listed) -> Listed:
         else:
             found = replace(listed, state="refused", why=str(error))
     except SDWidgetsError as error:
-        found = replace(listed, state="refused", why=str(error))
+        found = _part(listed) or replace(listed, state="refused", why=str(error))
     except Exception as error:  # a file that lies may lead to anything
         found = replace(listed, state="refused", why=f"It cannot be read: {quoted(str(error))}.")
     if lasts:
@@ -289,7 +290,7 @@ def described(layout: Layout) -> str:
     """What a model is, in words: its family, its size of images, its type of numbers."""
     config = layout.config
     parts = [
-        family(config.context_width) or "Latent diffusion",
+        words_of(config.unet),
         f"{config.size} x {config.size} pixels",
     ]
     if layout.prediction_source == "config":
@@ -301,6 +302,19 @@ def described(layout: Layout) -> str:
         if entry.dtype in FLOATS
     )
     return ", ".join([*parts, *(kind for kind, _ in kinds.most_common(1))])
+
+
+def _part(listed: Listed) -> Listed | None:
+    """What is no whole model, but part of one or an addition to one; None for anything else."""
+    try:
+        found = inspect(listed.path)
+    except SDWidgetsError:
+        return None
+    if not found.is_part:
+        return None
+    use = f"Use it with {found.loads}" if found.loads else found.refused
+    why = use or "This kit does not use it."
+    return replace(listed, state="part", what=found.title, bytes=found.bytes, why=why)
 
 
 def _open(listed: Listed, stack: ExitStack) -> Layout:

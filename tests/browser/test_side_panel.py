@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from axe import violations
+from checkpoint_files import write_header
+from kinds_of_files import FILES
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from real_jupyter import (
     KERNEL,
@@ -330,8 +332,11 @@ def save_settings(page: Page, **values: object) -> None:
 
 
 def test_the_settings_of_the_panel(load_notebook: Open, tmp_path: Path) -> None:
-    """The panel at the start, and folders with models; a file that is none says why."""
+    """The panel at the start, and folders with models; a file that is none says why, and a LoRA
+    says how it is used."""
     (tmp_path / "broken.safetensors").write_bytes(b"no header")
+    write_header(tmp_path / "puppet.safetensors", FILES["kohya SD1"][0])
+    write_header(tmp_path / "grin.safetensors", FILES["kohya word"][0])
     notebook = load_notebook(CONNECT)
     page = notebook.page
     notebook.run()
@@ -349,6 +354,18 @@ def test_the_settings_of_the_panel(load_notebook: Open, tmp_path: Path) -> None:
         dialog = page.locator(".jp-Dialog")
         expect(dialog).to_contain_text("broken")
         shot(page, "refused")
+        page.keyboard.press("Escape")
+        panel.get_by_role("searchbox").fill("")
+        lora = panel.locator(".sdw-side-model", has_text="puppet")
+        expect(lora).to_have_attribute("data-state", "part")
+        expect(lora).to_contain_text("LoRA, rank 4, for Stable Diffusion 1")
+        for theme in ("Light", "Dark"):
+            use_theme(page, theme)
+            shot(page, f"parts-{theme.lower()}")
+        lora.get_by_role("button", name="How? puppet").focus()
+        page.keyboard.press("Enter")
+        expect(dialog).to_contain_text("Use it with model.with_lora('puppet.safetensors')")
+        shot(page, "how")
         page.keyboard.press("Escape")
     finally:
         save_settings(page)

@@ -25,6 +25,7 @@ from checkpoint_files import (
     write_header,
     write_tokenizer,
 )
+from kinds_of_files import FILES
 
 from sdwidgets.checkpoints import hub, listing, load_model
 from sdwidgets.checkpoints.listing import Listed, Listing
@@ -153,8 +154,8 @@ def test_there_may_be_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
 
 
 def test_a_file_is_refused_for_what_loading_it_would_say(models: Path) -> None:
-    lora = {"lora_unet_down.lora_up.weight": networks()["unet"].conv_in.weight}  # type: ignore[dict-item]
-    save_tensors(lora, models / "lora.safetensors")
+    write_header(models / "flux.safetensors", FILES["Flux"][0])
+    write_header(models / "unknown.safetensors", FILES["unknown"][0])
     (models / "pickle.ckpt").write_bytes(b"\x80\x02}q\x00.")
     (models / "cut.safetensors").write_bytes(one_tensor()[:-1])
     (models / "empty.safetensors").write_bytes(b"")
@@ -168,8 +169,28 @@ def test_a_file_is_refused_for_what_loading_it_would_say(models: Path) -> None:
         with pytest.raises(CheckpointError) as refused:
             load_model(one.name)
         assert str(refused.value) == one.why, title
-    assert "LoRA" in listed["lora.safetensors"].why
+    assert "a Flux model" in listed["flux.safetensors"].why
     assert "vocab.json" in listed["no words.safetensors"].why
+
+
+def test_parts_and_additions_are_named_as_what_they_are(models: Path) -> None:
+    for title in ("kohya SD1", "kohya word", "VAE, CompVis", "ControlNet, CompVis", "IP-Adapter"):
+        write_header(models / f"{title}.safetensors", FILES[title][0])
+    torch.save({"emb_params": torch.zeros(2, 768)}, models / "word.pt")
+    listed = found(models)
+    assert {one.state for one in listed.values()} == {"part"}
+    assert {title: one.what for title, one in listed.items()} == {
+        "kohya SD1.safetensors": "LoRA, rank 4, for Stable Diffusion 1",
+        "kohya word.safetensors": "Textual inversion, 8 vectors, for Stable Diffusion 1",
+        "VAE, CompVis.safetensors": "Autoencoder (VAE) alone, of Stable Diffusion 1, 2 or XL",
+        "ControlNet, CompVis.safetensors": "ControlNet, for Stable Diffusion 1",
+        "IP-Adapter.safetensors": "IP-Adapter, for Stable Diffusion 1",
+        "word.pt": "Textual inversion, 2 vectors, for Stable Diffusion 1",
+    }
+    lora = listed["kohya SD1.safetensors"]
+    assert lora.why == f"Use it with model.with_lora({lora.name!r})"
+    assert lora.bytes == (models / "kohya SD1.safetensors").stat().st_size
+    assert listed["IP-Adapter.safetensors"].why == "This kit does not use it."
 
 
 def test_a_folder_is_refused_for_what_loading_it_would_say(models: Path) -> None:

@@ -13,6 +13,7 @@ import {
   circleEmptyIcon,
   closeIcon,
   errorIcon,
+  extensionIcon,
   imageIcon,
   launchIcon,
   moveDownIcon,
@@ -37,6 +38,7 @@ const ICONS: Record<IconName, typeof stopIcon> = {
   ...{ open: caretDownIcon, shut: caretRightIcon, stop: stopIcon, up: moveUpIcon },
   ...{ down: moveDownIcon, close: closeIcon, refresh: refreshIcon, model: circleEmptyIcon },
   ...{ loaded: checkIcon, refused: errorIcon, enlarge: launchIcon, cell: addBelowIcon },
+  part: extensionIcon,
 };
 
 /** Draws the panel into `node`; returns the cleanup. */

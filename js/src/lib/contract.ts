@@ -347,7 +347,7 @@ export const JOB_STATES = ["queued", "loading", "running", "done", "stopped", "e
  * The fields of a model. ``name``: what load and unload take; it may be a path, and is not shown.
  * ``title``: the name for people. ``place``: one of `MODEL_PLACES`. ``what``: what it is, in words,
  * or "". ``bytes``: of its weights, or null. ``state``: one of `MODEL_STATES`. ``why``: why it is
- * refused, or why loading it failed, or "".
+ * refused, how a part is used, why loading it failed, or "".
  */
 export const SIDE_MODEL = ["name", "title", "place", "what", "bytes", "state", "why"] as const;
 
@@ -357,10 +357,10 @@ export const SIDE_MODEL = ["name", "title", "place", "what", "bytes", "state", "
 export const MODEL_PLACES = ["bundled", "hub", "folder", "memory"] as const;
 
 /**
- * The states of a model: its headers are being read, it can be loaded, it cannot, it is being
- * loaded, it is in memory.
+ * The states of a model: its headers are being read, it can be loaded, it is no model but used with
+ * one, it cannot be loaded, it is being loaded, it is in memory.
  */
-export const MODEL_STATES = ["reading", "found", "refused", "loading", "loaded"] as const;
+export const MODEL_STATES = ["reading", "found", "part", "refused", "loading", "loaded"] as const;
 
 /**
  * The fields of an image. ``id``: a number. ``name``: the name of the model that made it, as in

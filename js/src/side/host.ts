@@ -19,6 +19,7 @@ export type IconName =
   | "refresh"
   | "model"
   | "loaded"
+  | "part"
   | "refused"
   | "enlarge"
   | "cell";

@@ -2,7 +2,7 @@
 
 import { h, on, write } from "../lib/dom";
 import { bytesIn } from "../lib/words";
-import type { Host } from "./host";
+import type { Host, IconName } from "./host";
 import { type Row, rows } from "./rows";
 import type { Listed } from "./said";
 import { allow, iconButton, section } from "./section";
@@ -10,6 +10,12 @@ import { allow, iconButton, section } from "./section";
 export const ROW = 44; // pixels
 const MOST = 8; // rows in view
 const PATIENCE = 5000; // ms until a click counts as unheard
+
+const ICONS: Partial<Record<Listed["state"], IconName>> = {
+  refused: "refused",
+  loaded: "loaded",
+  part: "part",
+};
 
 export interface Asked {
   load(name: string): void;
@@ -35,7 +41,7 @@ export function models(host: Host, asked: Asked) {
   const about = (model: Listed) => {
     if (model.state === "refused") return model.why || __("cannot be loaded");
     if (model.state === "reading") return __("reading what it is…");
-    if (model.why !== "") return model.why;
+    if (model.why !== "" && model.state !== "part") return model.why;
     const size = model.bytes === null ? "" : bytesIn(model.bytes);
     return [size, model.what, places[model.place]].filter(Boolean).join(" · ");
   };
@@ -50,6 +56,7 @@ export function models(host: Host, asked: Asked) {
       if (now === undefined || button.getAttribute("aria-disabled") === "true") return;
       const { name, state } = now;
       if (state === "refused") return host.explain(now.title, now.why || __("cannot be loaded"));
+      if (state === "part") return host.explain(now.title, `${now.what}.\n${now.why}`);
       settle(name);
       pending.set(name, setTimeout(forgetful(name), PATIENCE));
       if (state === "loaded") asked.unload(name);
@@ -65,7 +72,7 @@ export function models(host: Host, asked: Asked) {
     );
     const draw = (model: Listed) => {
       const { state } = model;
-      const icon = state === "refused" ? "refused" : state === "loaded" ? "loaded" : "model";
+      const icon = ICONS[state] ?? "model";
       if (mark.dataset.icon !== icon) mark.replaceChildren(host.icon(icon));
       mark.dataset.icon = icon;
       write(title, model.title);
@@ -77,6 +84,7 @@ export function models(host: Host, asked: Asked) {
         loaded: __("Unload"),
         loading: __("Loading"),
         reading: __("Reading"),
+        part: __("How?"),
         refused: __("Why?"),
       }[state];
       write(button, words);
@@ -119,7 +127,10 @@ export function models(host: Host, asked: Asked) {
     list.show(found);
     const left = known.filter(({ state }) => state === "reading").length;
     const some = words.length === 0 ? "" : __("%1 of %2 models", found.length, known.length);
-    const all = _n("%1 model", "%1 models", known.length);
+    const parts = known.filter(({ state }) => state === "part").length;
+    const count = known.length - parts;
+    const more = parts > 0 ? _n("%1 part or addition", "%1 parts and additions", parts) : "";
+    const all = [_n("%1 model", "%1 models", count), more].filter(Boolean).join(" · ");
     const reading = left > 0 ? __("reading %1", left) : __("looking…");
     write(note, [some || all, complete ? "" : reading].filter(Boolean).join(" · "));
   }

@@ -270,17 +270,25 @@ test("models are loaded and unloaded, and say why not", () => {
       listed("b", { state: "loaded" }),
       listed("c", { state: "refused", why: "Its header is damaged." }),
       listed("d", { state: "reading" }),
+      listed("e", { state: "part", what: "LoRA, rank 4", why: "Use it with model.with_lora('e')" }),
     ],
   });
   const rows = () => all(".sdw-side-model").map((row) => row.textContent);
   expect(rows()[0]).toContain("2 GB · Stable Diffusion 1");
   expect(rows()[2]).toContain("Its header is damaged.");
-  for (const name of ["Load a", "Unload b", "Why? c", "Reading d"]) named(name)?.click();
+  expect(rows()[4]).toContain("2 GB · LoRA, rank 4");
+  expect(all(".sdw-side-note").map((note) => note.textContent)).toContain(
+    "4 models · 1 part or addition",
+  );
+  for (const name of ["Load a", "Unload b", "Why? c", "Reading d", "How? e"]) named(name)?.click();
   expect(model.sent).toEqual([
     { kind: "load", name: "/models/a" },
     { kind: "unload", name: "b" },
   ]);
-  expect(host.explain).toHaveBeenCalledExactlyOnceWith("c", "Its header is damaged.");
+  expect(vi.mocked(host.explain).mock.calls).toEqual([
+    ["c", "Its header is damaged."],
+    ["e", "LoRA, rank 4.\nUse it with model.with_lora('e')"],
+  ]);
   expect(named("Load a")?.getAttribute("aria-disabled")).toBe("true");
   vi.advanceTimersByTime(60_000); // nothing came of it
   expect(named("Load a")?.getAttribute("aria-disabled")).toBe("false");
