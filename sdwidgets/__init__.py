@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .checkpoints import Description, inspect, load_autoencoder, save_autoencoder
     from .checkpoints import load_model as load
     from .checkpoints import save_model as save
+    from .checkpoints.controlnet import load_control
+    from .control import Control
     from .diffusion import NoiseSchedule, Step
     from .errors import (
         Busy,
@@ -74,6 +76,8 @@ _PUBLIC = {
     "Description": ("checkpoints", "Description"),
     "load_autoencoder": ("checkpoints", "load_autoencoder"),
     "save_autoencoder": ("checkpoints", "save_autoencoder"),
+    "load_control": ("checkpoints.controlnet", "load_control"),
+    "Control": ("control", "Control"),
     "LatentDiffusion": ("pipeline", "LatentDiffusion"),
     "Conditioning": ("pipeline", "Conditioning"),
     "Settings": ("settings", "Settings"),
@@ -118,6 +122,8 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Description",
     "load_autoencoder",
     "save_autoencoder",
+    "load_control",
+    "Control",
     "LatentDiffusion",
     "Conditioning",
     "Settings",

@@ -52,6 +52,23 @@ class UNetConfig:
             return 0
         return self.middle_depth or max(self.depths[-1], 1)
 
+    @property
+    def skip_levels(self) -> tuple[int, ...]:
+        """The level at whose resolution each skip is, in the order in which skips are made."""
+        levels = [0]
+        for level in range(len(self.channels)):
+            levels += [level] * self.blocks_per_level
+            levels += [level + 1] * (level + 1 < len(self.channels))  # halved
+        return tuple(levels)
+
+    @property
+    def skips(self) -> tuple[int, ...]:
+        """The channels of each skip, in the same order."""
+        skips, last = [self.channels[0]], len(self.channels) - 1
+        for level, channels in enumerate(self.channels):
+            skips += [channels] * (self.blocks_per_level + (level < last))
+        return tuple(skips)
+
     def depth_up(self, level: int, block: int) -> int:
         """Transformer blocks after residual block ``block`` of a level on the way up."""
         return self.up_depths[level][block] if self.up_depths else self.depths[level]
@@ -59,6 +76,33 @@ class UNetConfig:
     def cross_only_at(self, level: int) -> bool:
         """Whether a level has no self-attention."""
         return self.cross_only[level] if self.cross_only else False
+
+
+@dataclass(frozen=True)
+class ControlNetConfig:
+    """A ControlNet (arXiv 2302.05543): a copy of a UNet's way down that also reads an image.
+
+    ``unet`` describes that copy; what it says of the way up and of the output does not count. In
+    small variants, some transformers have only their outer layers: they are those of the levels
+    ``hollow``, of which the middle is -1.
+    """
+
+    unet: UNetConfig
+    hint_channels: int = 3  # of the image
+    hint_widths: tuple[int, ...] = (16, 32, 96, 256)  # of its embedding; each further one halves it
+    is_bgr: bool = False  # whether it was trained on blue, green, red
+    hollow: tuple[int, ...] = ()
+
+    @property
+    def factor(self) -> int:
+        """f, the number of pixels along one side of a latent cell."""
+        return int(2 ** (len(self.hint_widths) - 1))
+
+    @property
+    def reads_context(self) -> bool:
+        """Whether it attends to the context; small variants do not."""
+        levels = [*enumerate(self.unet.depths), (-1, self.unet.mid_depth)]
+        return any(depth and level not in self.hollow for level, depth in levels)
 
 
 @dataclass(frozen=True)

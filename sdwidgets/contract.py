@@ -129,11 +129,25 @@ PRECISIONS = ("8-bit", "float16")
 LATENTS = ("x", "denoised", "uncond", "difference", "x_next")
 """The latents of a recorded step."""
 
-MAPS = ("cross", "uncond")
-"""The kinds of attention that are a map for each token."""
+MAPS = ("cross", "uncond", "control")
+"""What is recorded as maps: attention, a map for each token; and what controls add, one for each
+level."""
 
-KINDS = ("cross", "uncond", "cells", "queries")
-"""The kinds of attention of a recorded step."""
+KINDS = {
+    "cross": "attention.cross",
+    "uncond": "attention.uncond",
+    "cells": "attention.cells",
+    "queries": "attention.queries",
+    "control": "control",
+}
+"""What a step records by layer, and the name of that part of a recorded step: kinds of attention,
+and what controls add."""
+
+MOST_CONTROLS = 8
+"""The most controls of a run."""
+
+CONTROL_STRENGTH = (0, 10)
+"""The lowest and the highest factor of what a control adds."""
 
 IMAGE_MODES = ("L", "RGB", "RGBA")
 """The modes of the images in a record."""

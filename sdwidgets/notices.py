@@ -16,16 +16,23 @@ _USUAL = {field.name: field.default for field in fields(Settings)}
 
 
 def about(
-    settings: Settings, config: ModelConfig, *, from_image: bool, begins: float
+    settings: Settings,
+    config: ModelConfig,
+    *,
+    from_image: bool,
+    begins: float,
+    controlled: bool = False,
 ) -> Iterator[str]:
     """The notices of a run with these settings, as given and checked for the model of ``config``.
 
     ``begins``: the run's first noise level as a share of the training steps, 0 to 1.
+    ``controlled``: it follows an image, which is fitted to its size, too.
     """
     if from_image:
         yield from _about_strength(settings)
     else:
-        idle = [name for name in ("strength", "fit") if getattr(settings, name) != _USUAL[name]]
+        unused = ("strength",) if controlled else ("strength", "fit")
+        idle = [name for name in unused if getattr(settings, name) != _USUAL[name]]
         if idle:
             yield f"No image was given, so {' and '.join(idle)} had no effect."
         if begins < FAR_BELOW:

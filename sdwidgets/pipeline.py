@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ from .tiling import decode_in_tiles
 from .trace import Trace
 from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
 from .vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from .control import Control
 
 
 @dataclass(frozen=True, eq=False)
@@ -326,6 +329,7 @@ class LatentDiffusion:
         crop: tuple[int, int] | None = None,
         target_size: tuple[int, int] | None = None,
         attention: bool | AttentionSettings = False,
+        control: Control | Sequence[Control] | None = None,
     ) -> Run:
         """An iterator of the run's `Step`s, each made on demand; ``len()`` is their number.
 
@@ -347,6 +351,8 @@ class LatentDiffusion:
         ``step.attention`` where the words look; True, or `AttentionSettings` to record more.
         original_size, target_size (width, height) and crop (left, top), in pixels: the sizes that
         Stable Diffusion XL is told; None is the size of the image to make, uncropped.
+
+        control: a `Control` that the run follows, or several; what they add is summed.
 
         Everything is checked before this returns: InputError (ImageError for images) for what
         cannot be used, OutOfMemory for what cannot fit. The run itself may raise OutOfMemory and
@@ -373,7 +379,8 @@ class LatentDiffusion:
         )
         # errors in the settings come first
         checked = settings.checked(self.config)
-        return self.run(checked, Start.of(image, mask), latents=latents, attention=attention)
+        start = Start.of(image, mask)
+        return self.run(checked, start, latents=latents, attention=attention, control=control)
 
     def run(
         self,
@@ -382,6 +389,7 @@ class LatentDiffusion:
         *,
         latents: Tensor | np.ndarray | None = None,
         attention: bool | AttentionSettings = False,
+        control: Control | Sequence[Control] | None = None,
     ) -> Run:
         """The run of `sample`, from a `Settings` value and an image that is already open.
 
@@ -389,7 +397,7 @@ class LatentDiffusion:
         """
         checks.typed("settings", settings, Settings, "a Settings")
         checks.typed("start", start, (Start, type(None)), "a Start")
-        return Run(self, settings.checked(self.config), start, latents, attention)
+        return Run(self, settings.checked(self.config), start, latents, attention, control)
 
     def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:
         """The record of a whole run, with its images; takes the arguments of `sample`."""

@@ -20,23 +20,28 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .configs import ModelConfig
+from .controls import Controls, controls_of
 from .devices import OnDevice
 from .diffusion import SAMPLERS, SCHEDULES, Denoise, Denoiser, Step, coefficients, inpainting
 from .errors import InputError, NumericsError, OutOfMemory
 from .memory import available_memory, within_memory
 from .models.conditioning import Conditioning, Given, Tokens, conditioned
+from .models.controlled import Controlled
 from .notices import about
 from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
 from .settings import AttentionSettings, Settings, amount, largest_tensor, memory_needed
+from .sources import Source
 from .threads import threads_for
 from .tiling import needs_tiles
 from .trace.attention import AttentionRecorder
+from .trace.control import ControlRecorder
 from .trace.step import check_steps
 from .trace.tokens import PromptTokens
 from .vocabulary import unknown_notice
 
 if TYPE_CHECKING:
+    from .control import Control
     from .pipeline import LatentDiffusion
 
 
@@ -64,8 +69,10 @@ class Run(Iterator[Step]):
         start: Start | None = None,
         latents: Tensor | np.ndarray | None = None,
         attention: bool | AttentionSettings = False,
+        control: Control | Sequence[Control] | None = None,
     ):
-        """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory."""
+        """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory, and what
+        `load_control` raises."""
         self.model = model
         start = start.fitted(*settings.size, settings.fit) if start else None
         self.image = start.image if start else None
@@ -74,10 +81,19 @@ class Run(Iterator[Step]):
         self.latents = _starting_noise(model, settings, latents)
         self.attention = AttentionSettings.of(attention)
         skipped = settings.skipped_steps if start else 0
-        _check_memory(model, settings)
+        controls = controls_of(control)
+        _check_memory(model, settings, len(controls))
         self._grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
         begins = model.schedule.t(self._grid[0]) / (len(model.schedule) - 1)
-        notices += tuple(about(settings, model.config, from_image=start is not None, begins=begins))
+        notices += tuple(
+            about(
+                settings,
+                model.config,
+                from_image=start is not None,
+                begins=begins,
+                controlled=bool(controls),
+            )
+        )
         if start is not None:
             settings = replace(settings, strength=settings.effective_strength)
         self.settings = settings
@@ -99,6 +115,9 @@ class Run(Iterator[Step]):
         self.notices: tuple[str, ...] = notices
         self.seconds: list[float] = []
         self.last: Step | None = None
+        # last: a network may be loaded from a file
+        self.controls = Controls.of(controls, model, settings, len(self._grid) - 1)
+        self.notices += self.controls.notices
         batch, _, height, width = _latent_shape(model.config, settings)
         self._positions = batch * height * width * (1 if self._negative is None else 2)
         self._steps = self._run()
@@ -138,6 +157,11 @@ class Run(Iterator[Step]):
     def model_name(self) -> str:
         """The name of the model."""
         return self.model.name
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """What the model and the controls were made of."""
+        return (*self.model.sources, *self.controls.sources)
 
     def prompt_tokens(self) -> tuple[PromptTokens, ...]:
         """Each image's prompt as the network reads it."""
@@ -207,7 +231,12 @@ class Run(Iterator[Step]):
             return torch.stack(drawn).to(device)
 
         conditioning = model.condition(self._given)
-        network = conditioned(model.unet, conditioning.to(device, dtype))
+        controlled: Controlled | None = None
+        added: ControlRecorder | None = None
+        if self.controls.nets:
+            added = ControlRecorder(model.config.unet.skip_levels, settings.batch_size)
+            controlled = Controlled(model.unet, self.controls.parts(), added.look)
+        network = conditioned(controlled or model.unet, conditioning.to(device, dtype))
         recorder = None
         if self.attention and self.tokens.ids.shape[1] > 1:  # a lone token takes it all
             negative = self._negative.pieces if self._negative else ()
@@ -243,6 +272,8 @@ class Run(Iterator[Step]):
             mask = _latent_mask(self.mask, model.config.autoencoder.factor).to(device)
             denoise = inpainting(denoiser, known, start, mask, grid[0])
 
+        if controlled is not None:
+            controlled.at(0, len(self))
         sampler = SAMPLERS[settings.sampler]
         for step in sampler(denoise, x, grid, noise=noise, **settings.options):
             if not is_finite(step.x_next):
@@ -253,7 +284,10 @@ class Run(Iterator[Step]):
                 cond = torch.where(mask > 0, cond, known)
                 uncond = torch.where(mask > 0, uncond, known)
             attention = recorder.take() if recorder else None
-            yield replace(step, cond=cond, uncond=uncond, attention=attention)
+            control = added.take() if added else None
+            yield replace(step, cond=cond, uncond=uncond, attention=attention, control=control)
+            if controlled is not None:  # the sampler goes on with the next step
+                controlled.at(step.index + 1, len(self))
 
     def _numerics_message(self, step: Step, conditioning: Conditioning) -> str:
         told = (conditioning.context, conditioning.vector)
@@ -318,7 +352,7 @@ def _latent_mask(mask: Image.Image, factor: int) -> Tensor:
     return F.max_pool2d(pixels, factor)
 
 
-def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
+def _check_memory(model: LatentDiffusion, settings: Settings, controls: int) -> None:
     """Raise OutOfMemory for a run that will not fit.
 
     A GPU reports when it is full, and the estimate, made for float32, may be off by a factor of
@@ -332,7 +366,7 @@ def _check_memory(model: LatentDiffusion, settings: Settings) -> None:
             f"{amount(largest)}.\n{_smaller(model, settings)}"
         )
     free = available_memory(model.device)
-    needed = memory_needed(*asked)
+    needed = memory_needed(*asked, controls=controls)
     margin = 4 if model.device.type == "cuda" else 1
     if free is not None and needed > margin * free:
         raise OutOfMemory(_out_of_memory(model, settings, free))

@@ -268,8 +268,13 @@ class AttentionSettings:
         return attention
 
 
-def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int = 1) -> int:
+def memory_needed(
+    config: ModelConfig, width: int, height: int, batch_size: int = 1, *, controls: int = 0
+) -> int:
     """The approximate number of bytes that a guided run needs beyond the weights, in float32.
+
+    ``controls``: how many ControlNets it has; what each adds to the UNet's skips is kept until the
+    UNet has read it.
 
     The larger of what the UNet needs (the whole batch, twice) and what the decoder needs (one
     image at a time), from the widest tensors that are alive together at full resolution. Right to
@@ -280,6 +285,11 @@ def memory_needed(config: ModelConfig, width: int, height: int, batch_size: int 
     unet = (
         2 * batch_size * cells * (12 * config.unet.channels[0] + 2 * config.unet.heads[0] * words)
     )
+    skips = sum(
+        channels * (config.unet.blocks_per_level + 1) / 4**level
+        for level, channels in enumerate(config.unet.channels)
+    )
+    unet += int(controls * 2 * batch_size * cells * skips)
     decoder = width * height * 6 * max(config.autoencoder.channels[:2])
     return 4 * max(unet, decoder)
 

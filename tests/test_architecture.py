@@ -68,7 +68,25 @@ ALLOWED = {
         "version",
     },
     "numerics": {"errors"},
+    "control": {"checkpoints", "contract", "models", "pictures", "checks", "errors"},
+    "controls": {
+        "contract",
+        "control",  # its type, for type checkers
+        "pipeline",  # the type of its model, for type checkers
+        "models",
+        "trace",
+        "settings",
+        "sources",
+        "pictures",
+        "pixels",
+        "configs",
+        "checks",
+        "errors",
+    },
     "run": {
+        "control",  # its type, for type checkers
+        "controls",
+        "sources",
         "tiling",
         "devices",
         "notices",
@@ -86,6 +104,7 @@ ALLOWED = {
         "errors",
     },
     "pipeline": {
+        "control",  # its type, for type checkers
         "tiling",
         "devices",
         "checks",
@@ -214,6 +233,8 @@ ONLY_IN = {
         "pipeline",
         "checkpoints",
         "manager",
+        "control",  # for type checkers
+        "controls",
         "metrics",
         "lab",
         "training",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from ..configs import AutoencoderConfig, TextConfig, UNetConfig
+from ..configs import AutoencoderConfig, ControlNetConfig, TextConfig, UNetConfig
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,10 @@ def clip_names(prefix: str = "") -> Lookup:
 
 def compvis_unet_names(config: UNetConfig) -> Lookup:
     return _from_modules(_unet_modules(config), UNET)
+
+
+def compvis_control_names(config: ControlNetConfig, prefix: str) -> Lookup:
+    return _from_modules(_control_modules(config), prefix)
 
 
 def compvis_autoencoder_names(config: AutoencoderConfig, prefix: str = AUTOENCODER) -> Lookup:
@@ -153,6 +157,19 @@ def _unet_modules(config: UNetConfig) -> Iterator[tuple[str, str]]:
 
     yield "conv_norm_out", "out.0"
     yield "conv_out", "out.2"
+
+
+def _control_modules(config: ControlNetConfig) -> Iterator[tuple[str, str]]:
+    """(our module, CompVis's module) of a ControlNet (lllyasviel/ControlNet, ``cldm.py``)."""
+    yield from _unet_modules(config.unet)
+    hint, last = "controlnet_cond_embedding", 2 * len(config.hint_widths) - 1
+    yield f"{hint}.conv_in", "input_hint_block.0"
+    for n in range(last - 1):
+        yield f"{hint}.blocks.{n}", f"input_hint_block.{2 * (n + 1)}"  # SiLUs are between them
+    yield f"{hint}.conv_out", f"input_hint_block.{2 * last}"
+    for n in range(len(config.unet.skips)):
+        yield f"controlnet_down_blocks.{n}", f"zero_convs.{n}.0"
+    yield "controlnet_mid_block", "middle_block_out.0"
 
 
 def _autoencoder_modules(config: AutoencoderConfig) -> Iterator[tuple[str, str]]:

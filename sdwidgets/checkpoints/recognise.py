@@ -127,7 +127,7 @@ def _is_unclip(shapes: Shapes) -> bool:
 _WHOLE = (
     Kind(
         "controlled", "a ControlNet with the model that it controls",
-        (r"^control_model\.(input_blocks|time_embed)\.",),
+        (r"^control_model\.(input_blocks|time_embed)\.",), use="sdw.load_control(FILE)",
     ),
     Kind(
         "svd", "Stable Video Diffusion, which makes videos",
@@ -264,6 +264,15 @@ _ADDITIONS = (
     Kind(
         "control_union", "a ControlNet Union (several kinds of maps in one network)",
         (r"controlnet_cond_embedding|input_hint_block", r"control_add_embedding|task_embedding"),
+        "addition",
+    ),
+    Kind(
+        "control_difference", "the difference of a ControlNet from the model that it controls",
+        (r"^difference$", r"^(control_model\.|controlnet_)|input_hint_block"), "addition",
+    ),
+    Kind(
+        "control_xs", "a ControlNet-XS (a small network inside the model's)",
+        (r"^control_model\.(control_model|enc_zero_convs_out)\.|^ctrl_to_base|^control_to_base_for",),
         "addition",
     ),
     Kind(

@@ -34,6 +34,7 @@ class Step:
     attention: Any = field(default=None, repr=False)  # where the words looked, if recorded
     cond: Tensor | None = field(default=None, repr=False)  # denoised by the prompt alone, if guided
     uncond: Tensor | None = field(default=None, repr=False)  # and with the negative prompt alone
+    control: Any = field(default=None, repr=False)  # how much controls add, where there are any
 
 
 Noise = Callable[[], Tensor]

@@ -10,7 +10,8 @@ Models" (Luo et al., arXiv 2310.04378, section 4.1).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,10 @@ from .layers import (
 )
 
 EPS = 1e-5
+
+
+Residuals: TypeAlias = "Callable[[Sequence[Tensor]], Sequence[Tensor] | None]"
+"""What is added to the skips and, last, to the middle's output, as a function of all of them."""
 
 
 class Level(nn.Module):
@@ -161,7 +166,7 @@ class UNet(nn.Module):
         *,
         guidance: Tensor | None = None,
         label: Tensor | None = None,
-        residuals: Sequence[Tensor] | None = None,
+        residuals: Sequence[Tensor] | Residuals | None = None,
     ) -> Tensor:
         """Return the prediction [B, out_channels, h, w].
 
@@ -172,8 +177,8 @@ class UNet(nn.Module):
         ``label`` [B], int64 in [0, classes): the row of the table of classes; for the upscaler, the
         noise level of its small image. ``residuals``: what a ControlNet adds (arXiv 2302.05543,
         section 3.2), a tensor for each skip, in the order in which the skips are made, and one for
-        the output of the middle, last. Raises InputError if an input that the config has is
-        missing, or if the residuals are too few or too many.
+        the output of the middle, last; or a function of what they are added to. Raises InputError
+        if an input that the config has is missing, or if the residuals are too few or too many.
         """
         self._check(context, vector, guidance, label)
         embedding = timestep_embedding(t.expand(x.shape[0]), self.config.channels[0])
@@ -191,6 +196,8 @@ class UNet(nn.Module):
             skips += states
         if self.mid_block is not None:
             x = self.mid_block(x, embedding, context)  # [B, channels[-1], h/2^(L-1), w/2^(L-1)]
+        if callable(residuals):
+            residuals = residuals([*skips, x])
         if residuals is not None:
             if len(residuals) != len(skips) + 1:
                 raise InputError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ..settings import Settings
 from ..sources import QUICK, Source, hashed
-from .record import Record
+from .record import GivenControl, Record
 
 NONE = "none"
 
@@ -58,6 +58,7 @@ def about(record: Record) -> list[tuple[str, str]]:
         "model": record.model,
         "prediction": _prediction(record),
         "fingerprint": record.fingerprint,
+        "controls": "\n".join(map(_control, record.given_controls)),
         "sources": "\n".join(map(_source, hashed(record.sources, QUICK))),
         "made with": ", ".join(f"{name} {version}" for name, version in record.versions.items()),
     }
@@ -104,6 +105,14 @@ def _task(record: Record) -> str:
 def _prediction(record: Record) -> str:
     known = record.prediction and record.prediction_source
     return f"{record.prediction}, from {record.prediction_source}" if known else record.prediction
+
+
+def _control(control: GivenControl) -> str:
+    """ "canny.safetensors, strength 0.5, steps 0 % to 80 %"."""
+    parts = [control.name, f"strength {control.strength:g}"]
+    if (control.start, control.end) != (0, 1):
+        parts.append(f"from {control.start:.0%} to {control.end:.0%} of the steps")
+    return ", ".join(parts)
 
 
 def _source(source: Source) -> str:

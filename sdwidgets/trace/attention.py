@@ -151,14 +151,14 @@ class AttentionRecorder:
         taken = StepAttention(
             cross=self._finished(self._cross, self._lengths),
             uncond=self._finished(self._uncond, self._uncond_lengths),
-            cells=_arrays(self._cells),
-            queries={name: _quantised(q) for name, q in _arrays(self._queries).items()},
+            cells=arrays(self._cells),
+            queries={name: _quantised(q) for name, q in arrays(self._queries).items()},
         )
         self._clear()
         return taken
 
 
-def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+def arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """The tensors as arrays, in one transfer: each transfer waits for the GPU."""
     if not tensors:
         return {}

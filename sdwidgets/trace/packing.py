@@ -6,7 +6,8 @@ Tensors of step i and of layer n, in the order of the JSON's list for that kind 
     steps.i.attention.cross.n, .attention.uncond.n         [B, K, T, h, w] } float16, or uint8 and
     steps.i.attention.cells.n                              [B, N, N]       } a .scale for each map
     steps.i.attention.queries.n                            [B, N, C] int8 and a .scale [B, N, 1]
-    images.k, given_image, given_mask                      [bytes] uint8, a PNG
+    steps.i.control.n                                      [B, K, 1, h, w], as attention; n: a level
+    images.k, given_image, given_mask, given_control.k     [bytes] uint8, a PNG
     factors                                                [C + 1, 3] float32
     given_latents                                          [B, C, h, w] float32
 
@@ -40,7 +41,7 @@ CELLS = RECORD["cells"]
 
 Grid = tuple[int, int]
 Grids = Mapping[str, Mapping[str, Grid]]
-"""Kind of attention -> layer -> the last two sizes of its arrays."""
+"""Kind -> layer -> the last two sizes of its arrays."""
 
 
 def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -49,11 +50,11 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
     layers = grids_of(record.steps)
     steps = []
     for step, after in zip_longest(record.steps, record.steps[1:]):
-        latents, attention = _latents(step, after), _attention(step, layers, precision)
+        latents, by_layer = _latents(step, after), _by_layer(step, layers, precision)
         tensors.update(
-            (f"steps.{step.index}.{name}", a) for name, a in (latents | attention).items()
+            (f"steps.{step.index}.{name}", a) for name, a in (latents | by_layer).items()
         )
-        kinds = [f"attention.{kind}" for kind in KINDS if attention_of(step, kind)]
+        kinds = [part for kind, part in KINDS.items() if recorded_by(step, kind)]
         steps.append(
             {
                 "index": step.index,
@@ -68,6 +69,9 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         pictures["given_image"] = record.given_image
     if record.given_mask is not None:
         pictures["given_mask"] = record.given_mask
+    for number, control in enumerate(record.given_controls):
+        if control.image is not None:
+            pictures[f"given_control.{number}"] = control.image
     tensors.update((name, _png(image, name)) for name, image in pictures.items())
     if record.factors is not None:
         tensors["factors"] = np.ascontiguousarray(record.factors, np.float32)
@@ -96,6 +100,8 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         "pictures": list(pictures),
         "stored": {"precision": precision, "largest errors": {}, "averaged": {}},
     }
+    if record.given_controls:
+        meta["controls"] = [control.as_dict() for control in record.given_controls]
     return meta, tensors
 
 
@@ -131,9 +137,11 @@ def _float16(values: np.ndarray, what: str) -> np.ndarray:
     return small
 
 
-def attention_of(step: TraceStep, kind: str) -> Mapping[str, Any]:
-    """Layer -> its recorded attention; empty if there is none."""
-    return getattr(step.attention or StepAttention(), kind)
+def recorded_by(step: TraceStep, kind: str) -> Mapping[str, Any]:
+    """Layer -> what was recorded of that kind; empty if there is none."""
+    if kind == "control":
+        return step.control
+    return getattr(step.attention or StepAttention(), kind)  # type: ignore[no-any-return]
 
 
 def grids_of(steps: Sequence[TraceStep]) -> dict[str, dict[str, Grid]]:
@@ -141,21 +149,21 @@ def grids_of(steps: Sequence[TraceStep]) -> dict[str, dict[str, Grid]]:
     grids: dict[str, dict[str, Grid]] = {}
     for step in steps:
         for kind in KINDS:
-            for layer, held in attention_of(step, kind).items():
+            for layer, held in recorded_by(step, kind).items():
                 h, w = (held.values if isinstance(held, Queries) else held).shape[-2:]
                 grids.setdefault(kind, {}).setdefault(layer, (h, w))
     return grids
 
 
-def _attention(step: TraceStep, grids: Grids, precision: str) -> dict[str, np.ndarray]:
+def _by_layer(step: TraceStep, grids: Grids, precision: str) -> dict[str, np.ndarray]:
     """The tensors of all layers, named by kind and number."""
     tensors = {}
-    for kind in KINDS:
-        layers = attention_of(step, kind)
+    for kind, part in KINDS.items():
+        layers = recorded_by(step, kind)
         if layers and list(layers) != list(grids[kind]):
-            raise ValueError(f"step {step.index} has attention of other layers than the rest")
+            raise ValueError(f"step {step.index} has maps of other layers than the rest")
         for number, held in enumerate(layers.values()):
-            name = f"attention.{kind}.{number}"
+            name = f"{part}.{number}"
             if isinstance(held, Queries):
                 scale, values = held.scale.astype(np.float32), held.values.astype(np.int8)
             else:
@@ -219,8 +227,8 @@ def _errors(one: TraceStep, other: TraceStep, precision: str) -> Iterator[tuple[
         if (values := getattr(one, name)) is not None:
             yield "latents", _largest(values, getattr(other, name)) / deviations.get(name, 1.0)
     for kind in (*MAPS, "cells"):
-        for layer, maps in attention_of(one, kind).items():
-            back = attention_of(other, kind)[layer]
+        for layer, maps in recorded_by(one, kind).items():
+            back = recorded_by(other, kind)[layer]
             by = block(maps.shape[-2:]) if kind in MAPS and precision == "8-bit" else 1
             yield "attention", _largest(averaged(maps, by), averaged(back, by))
             if by > 1:

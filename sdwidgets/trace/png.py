@@ -51,7 +51,9 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
             name
             for name in ("image", "mask", "latents")
             if getattr(record, f"given_{name}") is not None
-        ],
+        ]
+        + (["control"] if record.given_controls else []),
+        "controls": [control.as_dict() for control in record.given_controls],
         "cut": record.cut[picture] if picture < len(record.cut) else "",
         "notices": list(record.notices),
     }
@@ -140,9 +142,9 @@ def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = Fal
     `FoundSettings`, which also says what was left out. The same settings make an image alike, and
     not the same: other programs draw their noise in other ways.
 
-    An image, a mask or latents that the run was given are not in the file. Settings that need them
-    are returned only if ``partial`` is true, for ``generate(image=..., **settings.as_dict())``;
-    those of another program are always returned.
+    An image, a mask, latents or controls that the run was given are not in the file. Settings that
+    need them are returned only if ``partial`` is true, for
+    ``generate(image=..., **settings.as_dict())``; those of another program are always returned.
 
     Raises ImageError if the file has no settings; InputError if the run was given more than
     settings, or if no run takes them.
@@ -179,4 +181,4 @@ def given_to(record: dict[str, Any]) -> list[str]:
     said, task = record.get("given"), record.get("task")
     by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}
     needed = [*(said if isinstance(said, list) else []), *by_task.get(str(task), [])]
-    return [name for name in ("image", "mask", "latents") if name in needed]
+    return [name for name in ("image", "mask", "latents", "control") if name in needed]

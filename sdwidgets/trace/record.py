@@ -35,6 +35,34 @@ def cross_of(steps: Sequence[TraceStep]) -> Maps:
 
 
 @dataclass(frozen=True, eq=False)
+class GivenControl:
+    """An image that a run followed, by a ControlNet.
+
+    ``name``: that of the network. ``image``: at the run's size. ``strength``: the factor of what it
+    added. ``start`` and ``end``: the share of the run's steps in which it acted, 0 to 1.
+    """
+
+    name: str
+    image: Image.Image | None = field(repr=False)  # None: it is lost
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def acts(self, step: int, steps: int) -> bool:
+        """Whether it acts in step ``step`` of ``steps``: that step is inside as a whole."""
+        return self.start <= step / steps and (step + 1) / steps <= self.end
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return its fields for JSON, without the image."""
+        return {
+            "name": self.name,
+            "strength": self.strength,
+            "start": self.start,
+            "end": self.end,
+        }
+
+
+@dataclass(frozen=True, eq=False)
 class Record:
     """The record of one run. Arrays may be shared with the run: do not write into them."""
 
@@ -57,6 +85,8 @@ class Record:
     given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
     given_mask: Image.Image | None = field(default=None, repr=False)
     given_latents: np.ndarray | None = field(default=None, repr=False)  # noise not from the seed
+    given_controls: tuple[GivenControl, ...] = field(default=(), repr=False)
+    """The images that it followed, by ControlNets."""
     factors: np.ndarray | None = field(default=None, repr=False)  # of `images.preview_rgb`
     schedule_sigmas: tuple[float, ...] = field(default=(), repr=False)  # of training, thinned
     stored: Mapping[str, Any] = field(default_factory=dict, repr=False)

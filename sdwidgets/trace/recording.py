@@ -103,10 +103,11 @@ def begun(kind: type[R], run: Recordable) -> R:
         given_image=getattr(run, "image", None),
         given_mask=getattr(run, "mask", None),
         given_latents=None if latents is None else as_array(latents),
+        given_controls=tuple(getattr(getattr(run, "controls", None), "given", ())),
         factors=getattr(model, "preview_factors", None),
         schedule_sigmas=tuple(float(sigmas[i]) for i in evenly(len(sigmas), 100)),
         model_ref=None if model is None else _ModelRef(model),
-        sources=tuple(getattr(model, "sources", ()))[:MOST],
+        sources=tuple(getattr(run, "sources", getattr(model, "sources", ())))[:MOST],
     )
 
 

@@ -64,6 +64,8 @@ class TraceStep:
     cond: np.ndarray | None = field(default=None, repr=False)  # denoised by the prompt alone
     uncond: np.ndarray | None = field(default=None, repr=False)  # and by the negative prompt alone
     seconds: float | None = None  # the time it took
+    control: Maps = field(default_factory=dict, repr=False)
+    """What controls add: level -> [B, K, 1, h, w] float16 of K controls; see `ControlRecorder`."""
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -92,6 +94,7 @@ def recorded(
         cond=None if step.cond is None else as_array(step.cond),
         uncond=None if step.uncond is None else as_array(step.uncond),
         seconds=seconds,
+        control=getattr(step, "control", None) or {},
     )
 
 

@@ -34,7 +34,7 @@ KEPT = 128 * 2**20
 STEP_LIMIT = RECORD["steps"]
 PIECE_LIMIT = RECORD["pieces"]  # of a prompt; also slots, heads, channels
 
-_PARTS = {*LATENTS, *(f"attention.{kind}" for kind in KINDS)}
+_PARTS = {*LATENTS, *KINDS.values()}
 _OBJECT = 200  # bytes of an array beside its values
 
 
@@ -212,7 +212,7 @@ class Tensors:
         return self.tensors[name].astype(np.float32)
 
     def layer(self, name: str, kind: str, grid: Grid) -> np.ndarray | Queries:
-        """The attention of a layer, in the shape that it has in `StepAttention`."""
+        """The values of a layer, in the shape that they have in `TraceStep`."""
         if kind == "queries":
             return Queries(self.tensors[name], self.tensors[f"{name}.scale"])
         return self.once(name, lambda: self._maps(name, kind, grid))
@@ -246,7 +246,7 @@ class Tensors:
 
 
 class _Layers(Mapping[str, Any]):
-    """Layer -> the attention of one kind that a step recorded."""
+    """Layer -> what a step recorded of one kind."""
 
     def __init__(self, tensors: Tensors, step: int, kind: str):
         self._tensors, self._step, self._kind = tensors, step, kind
@@ -256,7 +256,7 @@ class _Layers(Mapping[str, Any]):
         number = list(grids).index(layer) if layer in grids else None
         if number is None:
             raise KeyError(layer)
-        name = f"steps.{self._step}.attention.{self._kind}.{number}"
+        name = f"steps.{self._step}.{KINDS[self._kind]}.{number}"
         return self._tensors.layer(name, self._kind, grids[layer])
 
     def __iter__(self) -> Iterator[str]:
@@ -314,10 +314,14 @@ class StoredStep(TraceStep):
     def _attention(self) -> StepAttention | None:
         kept = {
             kind: _Layers(self._tensors, self.index, kind)
-            for kind in KINDS
-            if f"attention.{kind}" in self._parts
+            for kind, part in KINDS.items()
+            if part in self._parts and part != "control"
         }
         return StepAttention(**kept) if kept else None
+
+    def _control(self) -> Mapping[str, Any]:
+        there = "control" in self._parts
+        return _Layers(self._tensors, self.index, "control") if there else {}
 
     x = _Made(lambda step: step._tensors.noisy(f"steps.{step.index}.x", step.sigma))
     x_next = _Made(lambda step: step._tensors.noisy(*step._next))
@@ -325,3 +329,4 @@ class StoredStep(TraceStep):
     uncond = _Made(lambda step: step._part("uncond"))
     cond = _Made(_cond)
     attention = _Made(_attention)
+    control = _Made(_control)

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import file, recording
 from .animation import animation
+from .control_map import control_map
 from .heat import heat_map
 from .page import export_html
 from .png import png, save_png, settings_record
@@ -107,6 +108,28 @@ class Trace(Record):
             picture=picture,
             recipe=recipe,
         )
+
+    def control_map(
+        self,
+        level: str | int | None = None,
+        step: StepNumbers = None,
+        *,
+        control: int = 0,
+        scale: str = "raw",
+        picture: int = 0,
+    ) -> np.ndarray:
+        """[H, W] float32 at the image's size: how much a control added at each place.
+
+        The mean magnitude, over channels, of what its ControlNet adds to the skips of a level of
+        the network, divided by that of the skips themselves: 0 is nothing, 1 as much as was there.
+        Steps in which it did not act count as 0.
+
+        ``level``: its label ("down 1" is the finest, "mid" the middle), name or number; None is the
+        mean of all. ``step``: as in `heat_map`; None is the mean of all steps. ``control``: which
+        one, in the order given. ``scale``: as in `heat_map`. ``picture``: the image's index in the
+        batch. Raises InputError for a run without controls, or for what is not there.
+        """
+        return control_map(self, level, step, control=control, scale=scale, picture=picture)
 
     def query(
         self,

@@ -15,12 +15,19 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
-from ..contract import KINDS, LATENTS, PRECISIONS, RECORD
+from ..contract import (
+    CONTROL_STRENGTH,
+    KINDS,
+    LATENTS,
+    MOST_CONTROLS,
+    PRECISIONS,
+    RECORD,
+)
 from ..settings import LIMITS, Settings
 from ..sources import MOST, Source
 from . import checked, older
 from .packing import CELLS, Grid
-from .record import Record
+from .record import GivenControl, Record
 from .step import SIGMA_LIMIT, TraceStep
 from .stored import PIECE_LIMIT, STEP_LIMIT, StepInfo, StoredStep, Tensors
 from .tokens import PromptTokens
@@ -34,10 +41,11 @@ BATCH_LIMIT = LIMITS["batch_size"][1]
 _FIELDS = {
     "sha256", "format", "model", "task", "settings", "settings_format", "tokens",
     "negative_tokens", "expected", "complete", "run_seconds", "notices", "versions", "fingerprint",
-    "prediction", "prediction_source", "sources", "schedule_sigmas", "latents", "layers", "steps",
-    "pictures", "stored",
+    "prediction", "prediction_source", "sources", "controls", "schedule_sigmas", "latents",
+    "layers", "steps", "pictures", "stored",
 }  # fmt: skip
 _GIVEN = ("given_image", "given_mask")
+_GIVEN_CONTROL = "given_control."
 _ERRORS = ("latents", "attention", "averaging")
 
 
@@ -58,9 +66,10 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
         shape=_shape(meta, settings.batch_size) if infos else (),
         grids=_grids(meta, infos),
         precision=stored["precision"],
-        columns={"cross": _columns(tokens), "uncond": _columns(negative)},
+        columns={"cross": _columns(tokens), "uncond": _columns(negative), "control": 1},
     )
-    pictures = _picture_names(meta)
+    controls = _controls(meta)
+    pictures = _picture_names(meta, len(controls))
     expected = checked.whole(meta, "expected", 0, STEP_LIMIT)
     if infos and 0 < expected <= infos[-1].index:
         raise ValueError(f"it has step {infos[-1].index} of {expected}")
@@ -96,6 +105,10 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
         given_latents=content.given_latents(),
+        given_controls=tuple(
+            replace(control, image=images.get(f"{_GIVEN_CONTROL}{number}"))
+            for number, control in enumerate(controls)
+        ),
         factors=content.factors(),
         schedule_sigmas=_sigmas(meta),
         stored=stored,
@@ -123,7 +136,9 @@ def _steps(infos: Sequence[StepInfo], content: Tensors) -> tuple[tuple[TraceStep
     return tuple(steps), missing
 
 
-_NAME = re.compile(r"steps\.(\d{1,6})\.([a-z_]+|attention\.([a-z]+)\.(\d{1,6})(\.scale)?)")
+_NAME = re.compile(
+    r"steps\.(\d{1,6})\.(?:([a-z_]+)|(attention\.[a-z]+|control)\.(\d{1,6})(\.scale)?)"
+)
 
 
 def _strangers(infos: Sequence[StepInfo], content: Tensors) -> set[str]:
@@ -135,14 +150,14 @@ def _strangers(infos: Sequence[StepInfo], content: Tensors) -> set[str]:
         if match is None:
             strangers.add(name)
             continue
-        index, part, kind, number, scale = match.groups()
-        if kind is not None:
+        index, latents, part, number, scale = match.groups()
+        if part is not None:
+            kind = part.removeprefix("attention.")
             layers = len(content.grids.get(kind, ()))
             if int(number) >= layers or (scale and not content.is_scaled(kind)):
                 strangers.add(name)
                 continue
-            part = f"attention.{kind}"
-        if part not in parts.get(index, ()):
+        if (part or latents) not in parts.get(index, ()):
             strangers.add(name)
     return strangers
 
@@ -157,7 +172,7 @@ def _shape(meta: Mapping[str, Any], batch: int) -> tuple[int, ...]:
 
 
 def _grids(meta: Mapping[str, Any], infos: Sequence[StepInfo]) -> dict[str, dict[str, Grid]]:
-    """Kind of attention -> layer -> its grid, for all that steps have."""
+    """Kind -> layer -> its grid, for all that steps have."""
     given = checked.mapping(meta, "layers")
     layers = {kind: checked.mapping(given, kind) for kind in KINDS if kind in given}
     count = max(len(infos), 1) * sum(map(len, layers.values()))
@@ -226,6 +241,22 @@ def _sources(meta: Mapping[str, Any]) -> tuple[Source, ...]:
     return tuple(map(Source.from_dict, given))
 
 
+def _controls(meta: Mapping[str, Any]) -> list[GivenControl]:
+    """The controls without their images; [] in a file from before there were any."""
+    given = checked.mappings(meta, "controls", MOST_CONTROLS) if "controls" in meta else []
+    return [_control(one) for one in given]
+
+
+def _control(given: Mapping[str, Any]) -> GivenControl:
+    return GivenControl(
+        checked.text(given, "name"),
+        None,
+        strength=checked.real(given, "strength", CONTROL_STRENGTH[1]),
+        start=checked.real(given, "start", 1),
+        end=checked.real(given, "end", 1),
+    )
+
+
 def _columns(prompts: Sequence[PromptTokens]) -> int:
     """The fewest columns that attention has: the start, the longest prompt's pieces, the end, and
     all that follows."""
@@ -239,22 +270,29 @@ def _check_images(images: Mapping[str, Image.Image], batch: int) -> None:
     image, mask = images.get("given_image"), images.get("given_mask")
     if mask is not None and (mask.mode != "L" or (image and image.size != mask.size)):
         raise ValueError("given_mask does not fit given_image")
-    if len({image.size for name, image in images.items() if name not in _GIVEN}) > 1:
+    if len({image.size for name, image in images.items() if not _was_given(name)}) > 1:
         raise ValueError("its images differ in size")
 
 
-def _picture_names(meta: Mapping[str, Any]) -> tuple[str, ...]:
+def _picture_names(meta: Mapping[str, Any], controls: int) -> tuple[str, ...]:
     """The images that the file should have; those of the batch are images.0, images.1, ..."""
-    names = checked.texts(meta, "pictures", BATCH_LIMIT + len(_GIVEN))
+    names = checked.texts(meta, "pictures", BATCH_LIMIT + len(_GIVEN) + MOST_CONTROLS)
     images = _images(names)
-    if len(set(names)) < len(names) or images != [f"images.{i}" for i in range(len(images))]:
+    fits = images == [f"images.{i}" for i in range(len(images))]
+    own = {f"{_GIVEN_CONTROL}{i}" for i in range(controls)}
+    followed = {name for name in names if name.startswith(_GIVEN_CONTROL)}
+    if len(set(names)) < len(names) or not fits or not followed <= own:
         raise ValueError(f"pictures is {reprlib.repr(names)}")
     return names
 
 
 def _images(names: Sequence[str]) -> list[str]:
     """The images of the batch; the others were given to the run."""
-    return [name for name in names if name not in _GIVEN]
+    return [name for name in names if not _was_given(name)]
+
+
+def _was_given(name: str) -> bool:
+    return name in _GIVEN or name.startswith(_GIVEN_CONTROL)
 
 
 def _stored(meta: Mapping[str, Any]) -> dict[str, Any]:

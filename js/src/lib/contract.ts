@@ -92,11 +92,29 @@ export const PRECISIONS = ["8-bit", "float16"] as const;
 /** The latents of a recorded step. */
 export const LATENTS = ["x", "denoised", "uncond", "difference", "x_next"] as const;
 
-/** The kinds of attention that are a map for each token. */
-export const MAPS = ["cross", "uncond"] as const;
+/**
+ * What is recorded as maps: attention, a map for each token; and what controls add, one for each
+ * level.
+ */
+export const MAPS = ["cross", "uncond", "control"] as const;
 
-/** The kinds of attention of a recorded step. */
-export const KINDS = ["cross", "uncond", "cells", "queries"] as const;
+/**
+ * What a step records by layer, and the name of that part of a recorded step: kinds of attention,
+ * and what controls add.
+ */
+export const KINDS = {
+  cross: "attention.cross",
+  uncond: "attention.uncond",
+  cells: "attention.cells",
+  queries: "attention.queries",
+  control: "control",
+} as const;
+
+/** The most controls of a run. */
+export const MOST_CONTROLS = 8;
+
+/** The lowest and the highest factor of what a control adds. */
+export const CONTROL_STRENGTH = [0, 10] as const;
 
 /** The modes of the images in a record. */
 export const IMAGE_MODES = ["L", "RGB", "RGBA"] as const;

@@ -11,7 +11,7 @@ import { Fault } from "./refused";
 import { scan } from "./scan";
 import { keeping, readRanges } from "./source";
 import type { Values } from "./tensors";
-import { picturesOf, type Unpacked, unpacked } from "./unpacked";
+import { followedBy, picturesOf, type Unpacked, unpacked } from "./unpacked";
 
 const START = 65_536; // bytes read first: most headers fit
 const WHOLE = 2 * 2 ** 20; // bytes of a file that is read at once
@@ -87,6 +87,7 @@ export async function shownFirst(
   const names = [...record.images];
   if (record.givenImage) names.push("given_image");
   if (record.givenMask) names.push("given_mask");
+  names.push(...followedBy(record.controls.length).filter((name) => tensors.has(name)));
   const places = names.map((name) => tensors.get(name) as Tensor);
   const isSmall = places.reduce((sum, one) => sum + sizeOf(one), 0) <= IMAGES;
   const { factors } = record;

@@ -1,7 +1,17 @@
 // A record out of its JSON and the places of its tensors, all of it checked before it is believed
 // (trace/unpacking.py).
 
-import { KINDS, LATENTS, PRECISIONS, RECORD, SETTINGS_LIMITS, SOURCES } from "../lib/contract";
+import {
+  CONTROL_STRENGTH,
+  KINDS,
+  LATENTS,
+  MOST_CONTROLS,
+  PRECISIONS,
+  RECORD,
+  SETTINGS_LIMITS,
+  SOURCES,
+} from "../lib/contract";
+import { times } from "../lib/numbers";
 import * as checked from "./checked";
 import type { Tensor } from "./layout";
 import { ascii, commas, compared, type Json, type JsonObject, lengthOf, short } from "./python";
@@ -18,6 +28,14 @@ export interface StepInfo {
   readonly sigma_next: number;
   readonly seconds: number | null;
   readonly parts: readonly string[];
+}
+
+/** An image that the run followed, by a ControlNet. */
+export interface GivenControl {
+  readonly name: string; // of the network
+  readonly strength: number;
+  readonly start: number; // share of the steps, 0 to 1
+  readonly end: number;
 }
 
 /** A record, except for what its tensors hold. */
@@ -40,6 +58,7 @@ export interface Unpacked {
   readonly givenImage: boolean;
   readonly givenMask: boolean;
   readonly givenLatents: boolean;
+  readonly controls: readonly GivenControl[];
   readonly factors: Tensor | undefined;
   readonly scheduleSigmas: readonly number[];
   readonly sources: readonly ModelSource[];
@@ -50,12 +69,13 @@ export interface Unpacked {
 const FIELDS = new Set([
   "sha256", "format", "model", "task", "settings", "settings_format", "tokens", "negative_tokens",
   "expected", "complete", "run_seconds", "notices", "versions", "fingerprint", "prediction",
-  "prediction_source", "sources", "schedule_sigmas", "latents", "layers", "steps", "pictures",
-  "stored",
+  "prediction_source", "sources", "controls", "schedule_sigmas", "latents", "layers", "steps",
+  "pictures", "stored",
 ]); // biome-ignore format: a list
 const GIVEN = ["given_image", "given_mask"];
+const GIVEN_CONTROL = "given_control.";
 const BATCH = SETTINGS_LIMITS.batch_size[1];
-const PARTS: readonly string[] = [...LATENTS, ...KINDS.map((kind) => `attention.${kind}`)];
+const PARTS: readonly string[] = [...LATENTS, ...Object.values(KINDS)];
 
 /** The record; a `Fault` for whatever is wrong. */
 export function unpacked(
@@ -76,8 +96,9 @@ export function unpacked(
     shape: infos.length > 0 ? shapeOf(meta, settings.batch_size) : [],
     grids: gridsOf(meta, infos),
     precision,
-    columns: { cross: columnsOf(tokens), uncond: columnsOf(negativeTokens) },
+    columns: { cross: columnsOf(tokens), uncond: columnsOf(negativeTokens), control: 1 },
   });
+  const controls = controlsOf(meta);
   const pictures = picturesOf(meta);
   const expected = checked.whole(meta, "expected", 0, RECORD.steps);
   const last = infos.at(-1);
@@ -124,6 +145,7 @@ export function unpacked(
     givenImage: images.has("given_image"),
     givenMask: images.has("given_mask"),
     givenLatents: content.givenLatents() !== undefined,
+    controls,
     factors: content.factors(),
     scheduleSigmas: sigmasOf(meta),
     precision,
@@ -168,19 +190,20 @@ function stepsOf(infos: readonly StepInfo[], content: Tensors) {
   return { steps, missing };
 }
 
-const NAME = /^steps\.(\d{1,6})\.([a-z_]+|attention\.([a-z]+)\.(\d{1,6})(\.scale)?)$/;
+const NAME = /^steps\.(\d{1,6})\.(?:([a-z_]+)|(attention\.[a-z]+|control)\.(\d{1,6})(\.scale)?)$/;
 
 /** The tensors that belong to no step, as far as this version knows. */
 function strangersOf(infos: readonly StepInfo[], content: Tensors): string[] {
   const parts = new Map(infos.map((info) => [String(info.index), info.parts]));
   const strangers: string[] = [];
   for (const name of content.all.keys()) {
-    const [, index = "", part = "", kind, number, scale] = NAME.exec(name) ?? [];
-    let wanted = part;
-    if (kind !== undefined) {
+    const [, index = "", latents = "", part, number, scale] = NAME.exec(name) ?? [];
+    let wanted = latents;
+    if (part !== undefined) {
+      const kind = part.replace("attention.", "");
       const layers = content.grids.get(kind)?.size ?? 0;
       const isKnown = Number(number) < layers && (!scale || content.isScaled(kind));
-      wanted = isKnown ? `attention.${kind}` : "";
+      wanted = isKnown ? part : "";
     }
     if (!parts.get(index)?.includes(wanted)) strangers.push(name);
   }
@@ -197,9 +220,9 @@ function shapeOf(meta: JsonObject, batch: number): number[] {
 
 function gridsOf(meta: JsonObject, infos: readonly StepInfo[]): Grids {
   const given = checked.mapping(meta, "layers");
-  const layers = KINDS.filter((kind) => given.has(kind)).map(
-    (kind) => [kind, checked.mapping(given, kind)] as const,
-  );
+  const layers = Object.keys(KINDS)
+    .filter((kind) => given.has(kind))
+    .map((kind) => [kind, checked.mapping(given, kind)] as const);
   const each = layers.reduce((sum, [, sizes]) => sum + sizes.size, 0);
   const count = Math.max(infos.length, 1) * each;
   if (count > RECORD.layers) throw new Fault(`its steps would have ${commas(count)} layers`);
@@ -261,6 +284,17 @@ function sourcesOf(meta: JsonObject): ModelSource[] {
   return checked.mappings(meta, "sources", SOURCES.most).map(modelSource);
 }
 
+/** The controls; [] in a file from before there were any. */
+function controlsOf(meta: JsonObject): GivenControl[] {
+  if (!meta.has("controls")) return [];
+  return checked.mappings(meta, "controls", MOST_CONTROLS).map((given) => ({
+    name: checked.text(given, "name"),
+    strength: checked.real(given, "strength", CONTROL_STRENGTH[1]),
+    start: checked.real(given, "start", 1),
+    end: checked.real(given, "end", 1),
+  }));
+}
+
 /** The fewest columns that attention has: the start, the longest prompt's pieces, the end, and all
  * that follows. */
 const columnsOf = (prompts: readonly PromptTokens[]) =>
@@ -283,17 +317,25 @@ function checkImages(images: ReadonlyMap<string, ImageInfo | undefined>, batch: 
   }
 }
 
+/** The images that the file should have. */
 export function picturesOf(meta: JsonObject): string[] {
-  const names = checked.texts(meta, "pictures", BATCH + GIVEN.length);
+  const names = checked.texts(meta, "pictures", BATCH + GIVEN.length + MOST_CONTROLS);
   const images = imagesOf(names);
-  if (new Set(names).size < names.length || images.some((name, i) => name !== `images.${i}`)) {
+  const own = followedBy(controlsOf(meta).length);
+  const isStrange = (name: string) => name.startsWith(GIVEN_CONTROL) && !own.includes(name);
+  const isTwice = new Set(names).size < names.length;
+  if (isTwice || images.some((name, i) => name !== `images.${i}`) || names.some(isStrange)) {
     throw new Fault(`pictures is ${short(names, "()")}`);
   }
   return names;
 }
 
 /** The images of the batch; the others were given to the run. */
-const imagesOf = (names: readonly string[]) => names.filter((name) => !GIVEN.includes(name));
+const imagesOf = (names: readonly string[]) =>
+  names.filter((name) => !GIVEN.includes(name) && !name.startsWith(GIVEN_CONTROL));
+
+/** The tensors with the images that so many controls followed. */
+export const followedBy = (controls: number) => times(controls, (i) => `${GIVEN_CONTROL}${i}`);
 
 function precisionOf(meta: JsonObject): string {
   const given = checked.mapping(meta, "stored");
