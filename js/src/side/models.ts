@@ -43,7 +43,9 @@ export function models(host: Host, asked: Asked) {
     if (model.state === "reading") return __("reading what it is…");
     if (model.why !== "" && model.state !== "part") return model.why;
     const size = model.bytes === null ? "" : bytesIn(model.bytes);
-    return [size, model.what, places[model.place]].filter(Boolean).join(" · ");
+    // What it is comes first where that is the question.
+    const said = model.state === "part" ? [model.what, size] : [size, model.what];
+    return [...said, places[model.place]].filter(Boolean).join(" · ");
   };
 
   const row = (): Row<Listed> => {

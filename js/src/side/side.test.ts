@@ -276,7 +276,7 @@ test("models are loaded and unloaded, and say why not", () => {
   const rows = () => all(".sdw-side-model").map((row) => row.textContent);
   expect(rows()[0]).toContain("2 GB · Stable Diffusion 1");
   expect(rows()[2]).toContain("Its header is damaged.");
-  expect(rows()[4]).toContain("2 GB · LoRA, rank 4");
+  expect(rows()[4]).toContain("LoRA, rank 4 · 2 GB");
   expect(all(".sdw-side-note").map((note) => note.textContent)).toContain(
     "4 models · 1 part or addition",
   );
