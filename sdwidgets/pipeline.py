@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,14 +21,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import checks
+from .checkpoints.lora import apply_loras
+from .checkpoints.lora_files import Networks
 from .configs import SD1, ModelConfig, PredictionSource, ScheduleConfig
 from .derivation import Derivation, derivation_of
 from .devices import OnDevice
 from .diffusion import NoiseSchedule
 from .errors import InputError, NumericsError
+from .loras import Lora, LoraLike, loras_of
 from .models.autoencoder import Autoencoder
-from .models.conditioning import Conditioning, Embedder, Given, Tokens, condition, read
+from .models.conditioning import (
+    Conditioning,
+    Embedder,
+    Given,
+    Tokens,
+    condition,
+    read,
+    replaced,
+)
 from .models.images import seeing
+from .models.patched import restored
 from .models.text import TextEncoder
 from .models.unet import UNet
 from .numerics import dtype_name, is_finite, tensor
@@ -61,6 +74,10 @@ class LatentDiffusion:
     prediction_source: PredictionSource = field(default="", repr=False)  # what `prediction` is from
     vocabulary: Vocabulary | None = field(default=None, repr=False)
     """The words that it was taught, in groups by title, if it knows few; None: any, or unknown."""
+    loras: tuple[Lora, ...] = field(default=(), repr=False)
+    """The LoRAs that it has, in the order in which they came."""
+    plain: LatentDiffusion | None = field(default=None, repr=False)
+    """The same model without LoRAs; None if it has none."""
     notices: tuple[str, ...] = field(default=(), repr=False)  # doubts about it, for every record
 
     def __repr__(self) -> str:
@@ -149,6 +166,8 @@ class LatentDiffusion:
                 "Give, for example, unet=patched(model.unet, weights) and Source('my-lora').",
                 parameter="sources",
             )
+        if self.plain is not None:
+            return self._derived_below(sources, name, unet, encoder, told)
         name = name or "+".join([self.name, *(source.name for source in sources)])
         return replace(
             self,
@@ -167,6 +186,119 @@ class LatentDiffusion:
             sources=self.sources + sources,
             derivation=derivation_of(self.fingerprint, sources, changed),
         )
+
+    def with_lora(
+        self,
+        file: str | os.PathLike[str],
+        strength: float = 1.0,
+        text_strength: float | None = None,
+    ) -> LatentDiffusion:
+        """This model with a LoRA more; the two share all weights that no LoRA changes.
+
+        ``file``: a safetensors file, or a folder as PEFT or diffusers saves it, with the names of
+        kohya, LyCORIS, diffusers, PEFT or cloneofsimo. ``strength``: 1 is as it was trained, less
+        than 0 the opposite, 0 nothing; at most a million. ``text_strength``: that for text encoders
+        if it differs. Weights are summed in float32 from the model's own, so neither the order nor
+        the number of LoRAs matters, up to a rounding.
+
+        Raises ``CheckpointNotFound``, ``CheckpointError`` (with counts, for a LoRA made for other
+        networks), ``OutOfMemory`` or ``InputError``.
+
+        Example::
+
+            warm = model.with_lora("watercolour.safetensors", strength=0.8)
+        """
+        return self.with_loras([Lora(file, strength, text_strength)])  # type: ignore[arg-type]
+
+    def with_loras(
+        self,
+        loras: Sequence[LoraLike],
+        *,
+        make_room: Callable[[int, torch.device], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> LatentDiffusion:
+        """This model with several LoRAs more; each a path, (path, strength) or
+        (path, strength, text_strength).
+
+        ``make_room`` and ``stop`` are as for `load`. Raises what `with_lora` raises.
+        """
+        new, plain = loras_of(loras), self.plain or self
+        if not new:
+            return self
+        loras = loras_of([*self.loras, *new])
+        found = apply_loras(plain._networks, loras, make_room=make_room, stop=stop)
+        texts = iter(found.texts)
+        embedders = [
+            replaced(each, next(texts)) if isinstance(each, TextEncoder) else each
+            for each in plain.embedders
+        ]
+        return plain._below(
+            found.loras, found.sources, found.unet, embedders, plain.notices + found.notices
+        )
+
+    def without_lora(self, name: str | os.PathLike[str] | None = None) -> LatentDiffusion:
+        """This model without the LoRA of that name (of the file, with or without its ending; or its
+        path), or without any: then it is the very model to which they were added.
+
+        Raises InputError if it has no such LoRA.
+        """
+        left = tuple(lora for lora in self.loras if not (name is None or lora.is_named(name)))
+        if self.plain is None or len(left) == len(self.loras):
+            known = ", ".join(lora.path.name for lora in self.loras) or "none"
+            raise InputError(f"{self.name!r} has no such LoRA. It has: {known}.", parameter="name")
+        return self.plain.with_loras(left)
+
+    @property
+    def _networks(self) -> Networks:
+        """What LoRAs change."""
+        texts = [each for each in self.embedders if isinstance(each, TextEncoder)]
+        return Networks(
+            self.name,
+            self.unet,
+            tuple(each.model for each in texts),
+            self.config.unet,
+            tuple(each.config for each in texts),
+        )
+
+    def _below(
+        self,
+        loras: tuple[Lora, ...],
+        sources: tuple[Source, ...],
+        unet: UNet,
+        embedders: Sequence[Embedder],
+        notices: tuple[str, ...],
+    ) -> LatentDiffusion:
+        """This model below ``loras``, with the networks that have them."""
+        derived = self.derived(*sources, name=self.name, unet=unet, embedders=embedders)
+        return replace(
+            derived, loras=loras, plain=self, notices=notices, vocabulary=self.vocabulary
+        )
+
+    def _derived_below(
+        self,
+        sources: tuple[Source, ...],
+        name: str | None,
+        unet: UNet,
+        autoencoder: Autoencoder,
+        embedders: Sequence[Embedder],
+    ) -> LatentDiffusion:
+        """What `derived` returns for a model with LoRAs: they stay on top of all other changes, so
+        that they can still be taken away."""
+        plain = self.plain
+        assert plain is not None
+        own = [
+            below if new is old else replaced(new, restored(new.model, old.model, below.model))
+            for new, old, below in zip(embedders, self.embedders, plain.embedders, strict=True)
+        ]
+        base = plain.derived(
+            *sources,
+            name=name,
+            unet=restored(unet, self.unet, plain.unet),
+            autoencoder=autoencoder,
+            embedders=own,
+        )
+        added = self.sources[len(plain.sources) :]
+        return base._below(self.loras, added, unet, embedders, self.notices)
 
     def with_autoencoder(
         self, autoencoder: Autoencoder, *, name: str | None = None

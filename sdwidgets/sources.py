@@ -71,6 +71,8 @@ class Source:
     """40 hexadecimal digits, the commit of a repository on the hub; "" for files."""
     file: LocalFile | None = field(default=None, repr=False, compare=False)
     """The file that `hashed` reads. It stays in this process: `as_dict` leaves it out."""
+    text_strength: float | None = None
+    """The factor for text encoders, where it is another than ``strength``."""
 
     def __post_init__(self) -> None:
         for name, digits in (("sha256", 64), ("commit", 40)):
@@ -89,10 +91,10 @@ class Source:
                     f" {checks.shown(value)}.",
                     parameter=name,
                 )
-        if self.strength is not None:
-            limit = STRENGTH_LIMIT
-            strength = checks.real("strength", self.strength, -limit, limit)
-            object.__setattr__(self, "strength", strength)
+        for name in ("strength", "text_strength"):
+            if (factor := getattr(self, name)) is not None:
+                factor = checks.real(name, factor, -STRENGTH_LIMIT, STRENGTH_LIMIT)
+                object.__setattr__(self, name, factor)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Source:
@@ -107,13 +109,16 @@ class Source:
             sha256=data.get("sha256", ""),
             kind=data.get("kind", ""),
             strength=data.get("strength"),
+            text_strength=data.get("text_strength"),
             commit=data.get("commit", ""),
         )
 
     def as_dict(self) -> dict[str, Any]:
         """Return its fields for JSON, without empty ones."""
         known: dict[str, Any] = {"name": self.name, "kind": self.kind}
-        more = {"sha256": self.sha256, "commit": self.commit, "strength": self.strength}
+        more = {
+            name: getattr(self, name) for name in ("sha256", "commit", "strength", "text_strength")
+        }
         return known | {name: value for name, value in more.items() if value not in ("", None)}
 
 
@@ -150,7 +155,7 @@ def differences(expected: Sequence[Source], found: Sequence[Source]) -> str:
 
 
 def _is_same(a: Source, b: Source) -> bool:
-    if (a.kind, a.strength) != (b.kind, b.strength):
+    if (a.kind, a.strength, a.text_strength) != (b.kind, b.strength, b.text_strength):
         return False
     if a.sha256 and b.sha256:
         return a.sha256 == b.sha256
@@ -165,6 +170,8 @@ def listed(sources: Sequence[Source], most: int = 3) -> str:
     for source in sources[:most]:
         known = [source.sha256[:8] or source.commit[:8]]
         known += [] if source.strength is None else [f"strength {source.strength:g}"]
+        text = source.text_strength
+        known += [] if text is None else [f"text strength {text:g}"]
         details = ", ".join(filter(None, known))
         names.append(checks.shortened(source.name, 60) + (f" ({details})" if details else ""))
     more = len(sources) - most

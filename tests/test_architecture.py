@@ -26,6 +26,7 @@ ALLOWED = {
     "configs": set(),
     "contract": set(),
     "sampling": set(),
+    "loras": {"checks", "sources", "errors"},
     "settings": {"checks", "configs", "sampling", "errors"},
     "checks": {"errors"},
     "folders": set(),
@@ -105,6 +106,8 @@ ALLOWED = {
     },
     "pipeline": {
         "control",  # its type, for type checkers
+        "checkpoints",  # LoRAs, which models take
+        "loras",
         "tiling",
         "devices",
         "checks",
@@ -141,6 +144,7 @@ ALLOWED = {
         "errors",
     },
     "checkpoints": {
+        "loras",
         "checks",
         "daemon",  # a download, which can be stopped
         "devices",
@@ -157,6 +161,7 @@ ALLOWED = {
         "errors",
     },
     "manager": {
+        "loras",
         "daemon",
         "checkpoints",
         "pipeline",
@@ -171,6 +176,7 @@ ALLOWED = {
         "sources",
     },
     "widgets": {
+        "loras",
         "checkpoints",  # the listing of models, for the side panel
         "usage",
         "version",
@@ -323,14 +329,25 @@ def packages_of(module: str) -> list[str]:
 
 
 MODULES = {module_of(path): path for path in SOURCES}
+GETATTR = ".__getattr__"
+LAZY = {
+    module + GETATTR
+    for module, path in MODULES.items()
+    if path.name == "__init__.py" and "\ndef __getattr__(" in path.read_text("utf-8")
+}
+"""The packages that load names when they are first used (PEP 562)."""
 
 
 def imports_of_ours(module: str) -> Iterator[Import]:
     """Return our modules that a module imports, also inside functions, but not for type checkers.
 
     Importing a.b.c also runs a/__init__ and a.b/__init__. These count, except for the packages that
-    contain the module, which are being imported already. A name imported from them counts.
+    contain the module, which are being imported already. A name imported from them counts. What a
+    package's ``__getattr__`` imports belongs to a node of its own, "a.__getattr__": it runs only
+    where a name of the package is imported, not where one of its modules is.
     """
+    lazy = module.endswith(GETATTR)
+    module = module.removesuffix(GETATTR)
     path = MODULES[module]
     inside = module if path.name == "__init__.py" else packages_of(module)[0]
     around = {inside, *packages_of(inside)}
@@ -348,6 +365,8 @@ def imports_of_ours(module: str) -> Iterator[Import]:
             source = ".".join([*base, *([node.module] if node.module else [])])
             whole = [f"{source}.{alias.name}" for alias in node.names]
             names = [name if name in MODULES else source for name in whole]
+            if source in names and source + GETATTR in LAZY:
+                yield Import(source + GETATTR, node.lineno, in_function)
         for name in names:
             if name in MODULES:
                 for target in {name, *(set(packages_of(name)) - around)}:
@@ -356,7 +375,14 @@ def imports_of_ours(module: str) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from found(child, in_function or isinstance(node, functions))
 
-    yield from found(ast.parse(path.read_text("utf-8")), False)
+    tree = ast.parse(path.read_text("utf-8"))
+    loads = [node for node in tree.body if getattr(node, "name", "") == "__getattr__"]
+    if lazy:
+        yield from (each for node in loads for each in found(node, True))
+        return
+    if path.name == "__init__.py":
+        tree.body = [node for node in tree.body if node not in loads]
+    yield from found(tree, False)
     if module == "sdwidgets":  # its public names are imported when they are first used
         for name, _ in sdwidgets._PUBLIC.values():
             yield Import(f"sdwidgets.{name}", 0, True)
@@ -389,7 +415,7 @@ def circle(graph: Mapping[str, Sequence[Import]]) -> str:
 
 
 def test_no_module_imports_its_importer() -> None:
-    graph = {module: list(imports_of_ours(module)) for module in MODULES}
+    graph = {module: list(imports_of_ours(module)) for module in (*MODULES, *LAZY)}
     assert not circle(graph), f"modules in a circle: {circle(graph)}"
 
 
@@ -403,6 +429,17 @@ def test_a_circle_is_named() -> None:
     assert circle(graph) == "b -> c (line 3, inside a function) -> b (line 4)"
     assert circle({**graph, "c": [Import("d", 4, False)]}) == ""
     assert circle({"a": [Import("a", 1, True)]}) == "a -> a (line 1, inside a function)"
+
+
+def test_names_that_a_package_loads_late_are_imports_of_whoever_uses_them() -> None:
+    assert "sdwidgets.checkpoints.__getattr__" in LAZY
+    of_the_name = {step.target for step in imports_of_ours("sdwidgets.manager")}
+    assert "sdwidgets.checkpoints.__getattr__" in of_the_name
+    late = {step.target for step in imports_of_ours("sdwidgets.checkpoints.__getattr__")}
+    assert "sdwidgets.checkpoints.load" in late
+    assert "sdwidgets.checkpoints.load" not in {
+        step.target for step in imports_of_ours("sdwidgets.checkpoints")
+    }
 
 
 def test_modules_are_imported_by_their_names() -> None:

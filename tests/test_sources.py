@@ -91,6 +91,7 @@ def test_json_leaves_out_what_is_not_known() -> None:
         {"strength": float("nan")},
         {"strength": "much"},
         {"strength": True},
+        {"text_strength": 1e7},
     ],
 )
 def test_values_that_no_record_could_keep_are_refused(given: dict[str, Any]) -> None:
@@ -103,6 +104,8 @@ def test_a_source_comes_back_from_its_dictionary() -> None:
     source = Source("a", "b" * 64, "lora", 0.5, "c" * 40)
     assert Source.from_dict(source.as_dict() | {"of a newer version": 1}) == source
     assert Source.from_dict(Source("a").as_dict()) == Source("a")
+    lora = Source("a", kind="lora", strength=0.0, text_strength=-1)
+    assert lora.as_dict()["text_strength"] == -1 and Source.from_dict(lora.as_dict()) == lora
     with pytest.raises(InputError):
         Source.from_dict({"name": "a"})  # of what kind?
 

@@ -93,7 +93,9 @@ def calls(model: LatentDiffusion, folder: Path) -> dict[str, Callable[[Any], Any
         },
         **{
             f"load {name}": lambda value, name=name: sdw.load(**{"name": "nowhere", name: value})
-            for name in ("device", "dtype", "tokenizer", "config", "check_finite", "make_room")
+            for name in (
+                "device", "dtype", "tokenizer", "config", "loras", "check_finite", "make_room"
+            )
         },
         **{
             f"lab.{name}": lambda value, name=name: setattr(lab, name, value)
@@ -118,6 +120,10 @@ def calls(model: LatentDiffusion, folder: Path) -> dict[str, Callable[[Any], Any
         "derived unet": lambda value: model.derived(unet=value),
         "derived embedders": lambda value: model.derived(embedders=value),
         "with_autoencoder": model.with_autoencoder,
+        "with_lora": model.with_lora,
+        "with_lora strength": lambda value: model.with_lora("nowhere", value),
+        "with_loras": model.with_loras,
+        "without_lora": model.without_lora,
         "load": sdw.load,
         "load_autoencoder": sdw.load_autoencoder,
         "save": lambda value: sdw.save(value, folder / "model"),

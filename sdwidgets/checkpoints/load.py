@@ -19,29 +19,21 @@ import torch
 from .. import checks
 from ..configs import ModelConfig, Prediction, TextConfig
 from ..errors import CheckpointNotFound, InputError
+from ..loras import Lora, LoraLike, loras_of
 from ..sources import Source
 from . import config_json, hub
 from .exchange import is_there
-from .fill import (
-    Part,
-    check_count,
-    check_strays,
-    extras,
-    fill_all,
-    leftovers,
-    plan,
-    precision,
-)
+from .fill import Part, check_count, extras, fill_all, leftovers, plan, precision
 from .folder import open_folder
 from .layout import Layout
-from .parts import Elsewhere, with_parts
+from .lora import check_loras
+from .lora_files import Networks
 from .prediction import settled
 from .single_file import open_file
 from .target import device_of, dtype_of, loaded
 from .weights import quoted
 
 if TYPE_CHECKING:
-    from ..models.autoencoder import Autoencoder
     from ..models.tokenizer import Tokenizer
     from ..pipeline import LatentDiffusion
 
@@ -56,10 +48,9 @@ def load_model(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     prediction: str | None = None,
-    vae: str | os.PathLike[str] | Autoencoder | None = None,
-    text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
-    tokenizer: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    tokenizer: str | os.PathLike[str] | None = None,
     config: ModelConfig | None = None,
+    loras: Sequence[LoraLike] = (),
     check_finite: bool = True,
     make_room: Callable[[int, torch.device], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -68,21 +59,21 @@ def load_model(
 
     ``name``: "emoji", the bundled model; a folder in the diffusers layout; a safetensors file with
     CompVis's or diffusers' names; or the hub's "owner/name", whose safetensors files and settings
-    are downloaded to the hub's cache. Models are Stable Diffusion 1, 2 and XL and their variants.
+    are downloaded to the hub's cache. Models are Stable Diffusion 1 and 2 and others of their
+    shape; and Stable Diffusion XL, as a folder or from the hub.
 
     ``device``: "auto" takes an NVIDIA GPU, Apple's GPU or the CPU, in this order. ``dtype``: "auto"
     is float16 on an NVIDIA GPU and float32 elsewhere; weights of another type are converted.
     ``revision``: a hub model's branch, tag or commit. If the hub can be reached, a warning says
     that a model in the cache is older than its branch, or was renamed.
 
-    Parts may come from elsewhere, and files may lack them. ``vae`` is a file or folder of an
-    autoencoder or of a model that has it, or an autoencoder that is loaded already; ``text`` a file
-    or folder of a text encoder or of a model that has it, or a list of them. ``tokenizer`` is a
-    folder with vocab.json and merges.txt, or a list with one for each text encoder; a single file
-    takes those beside it, or else CLIP's own.
-
     A single file tells less than a folder. ``prediction`` ("eps" or "v") is what the network
-    predicts. ``config`` is the whole config, for models of other sizes than the published ones.
+    predicts. ``tokenizer`` is a folder with vocab.json and merges.txt; by default, it is searched
+    beside the file and in the hub's cache. ``config`` is the whole config, for models of other
+    sizes than the published ones.
+
+    ``loras``: files of LoRAs to apply, each a path, (path, strength) or (path, strength,
+    text_strength); see `LatentDiffusion.with_lora`. They are checked before weights are read.
 
     ``check_finite=False`` loads weights that contain NaN or infinity. ``make_room(bytes, device)``
     is called before memory is allocated, so that a cache can drop something. ``stop()`` is called
@@ -96,9 +87,11 @@ def load_model(
     number = dtype_of(dtype, target)
     wanted = _prediction(prediction)
     checks.flag("check_finite", check_finite)
+    adapters = loras_of(loras)
     checks.function("make_room", make_room)
     checks.function("stop", stop)
-    elsewhere = _elsewhere(vae, text, tokenizer)
+    if tokenizer is not None:
+        tokenizer = checks.path("tokenizer", tokenizer)
     if config is not None:
         checks.instance("config", config, ModelConfig, "See sdwidgets.configs, as for SD1.")
     path, label, model_id = _locate(name, revision, stop)
@@ -109,38 +102,33 @@ def load_model(
 
     def assemble(stack: ExitStack) -> tuple[LatentDiffusion, list[str]]:
         if path.is_dir():
-            layout = with_parts(open_folder(path, label, stack), elsewhere, stack)
+            layout = open_folder(path, label, stack)
         else:
-            layout = open_file(path, stack, config=config, elsewhere=elsewhere)
+            layout = open_file(path, stack, config=config, tokenizer=tokenizer)
         config_json.check_schedule(layout.config.schedule, str(path))
         layout = settled(layout, wanted)
-        origin = (*(sources or layout.sources), *layout.parts)
-        return _assemble(layout, origin, target, number, check_finite, make_room, stop)
+        if tokenizer is not None:
+            if len(layout.tokenizers) > 1:
+                raise InputError(
+                    f"{path} has {len(layout.tokenizers)} text encoders, with a tokenizer each.\n"
+                    "tokenizer= is for models with a single text encoder.",
+                    parameter="tokenizer",
+                )
+            layout = replace(layout, tokenizers=(Path(tokenizer),))
+        origin = sources or layout.sources
+        return _assemble(layout, origin, target, number, check_finite, make_room, stop, adapters)
 
     model, notices = loaded(path, target, assemble)
+    if adapters:
+        plain = len(model.notices)
+        model = model.with_loras(adapters, make_room=make_room, stop=stop)
+        notices = [*notices, *model.notices[plain:]]
     if news is not None and (said_there := news.notices()):
         model = replace(model, notices=said_there + model.notices)
         notices = [*said_there, *notices]
     for said in notices:
         warnings.warn(said, stacklevel=2)
     return model
-
-
-def _elsewhere(vae: object, text: object, tokenizer: object) -> Elsewhere:
-    """Return the parts from elsewhere, as they were asked for. Raises ``InputError``."""
-    from ..models.autoencoder import Autoencoder
-
-    coder = vae if isinstance(vae, Autoencoder) or vae is None else checks.path("vae", vae)
-    return Elsewhere(coder, _paths("text", text), _paths("tokenizer", tokenizer))
-
-
-def _paths(parameter: str, value: object) -> tuple[Path, ...]:
-    if value is None:
-        return ()
-    values = value if isinstance(value, (list, tuple)) else (value,)
-    if not values:
-        raise InputError(f"{parameter}= is a path or a list of paths.", parameter=parameter)
-    return tuple(checks.path(parameter, each) for each in values)
 
 
 def _prediction(prediction: str | None) -> Prediction | None:
@@ -211,37 +199,36 @@ def _assemble(
     check_finite: bool,
     make_room: Callable[[int, torch.device], None] | None,
     stop: Callable[[], bool] | None,
+    loras: Sequence[Lora],
 ) -> tuple[LatentDiffusion, list[str]]:
     """Return the model, and notices: first what changes its meaning, then what was left out."""
     from ..models.autoencoder import Autoencoder
     from ..models.clip import CLIPText
     from ..models.embedders import embedders_of
     from ..models.text import TextEncoder
-    from ..models.tokenizer import clip_tokenizer, load_tokenizer
+    from ..models.tokenizer import load_tokenizer
     from ..models.unet import UNet
     from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
     _check_counts(layout)
     with torch.device("meta"):  # shapes without memory
-        unet = UNet(config.unet)
-        autoencoder = layout.autoencoder or Autoencoder(config.autoencoder)
+        unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
     texts, doubts = [], list[str]()
     for number, (text, folder) in enumerate(zip(config.text, layout.tokenizers, strict=True)):
-        tokenizer = clip_tokenizer() if folder is None else load_tokenizer(folder)
-        if folder is not None:
-            doubts += _doubts(tokenizer, folder, dict(enumerate(layout.token_ids)).get(number))
+        tokenizer = load_tokenizer(folder)
+        doubts += _doubts(tokenizer, folder, dict(enumerate(layout.token_ids)).get(number))
         known = _with_token_ids(text, tokenizer, layout)
         with torch.device("meta"):
             texts.append(TextEncoder(known, CLIPText(known), tokenizer))
     embedders = embedders_of(config.embedders, texts, autoencoder)
+    known_texts = tuple(text.config for text in texts)
+    networks = tuple(text.model for text in texts)
+    check_loras(Networks(config.name, unet, networks, config.unet, known_texts), loras)
+    labels = ["UNet", "autoencoder", "text encoder", "second text encoder"]
     modules = [unet, autoencoder, *(text.model for text in texts)]
-    plans = [
-        plan(Part(label, module, weights))
-        for label, module, weights in zip(labels(config), modules, layout.weights, strict=True)
-        if module is not layout.autoencoder
-    ]
-    check_strays(layout, plans)
+    parts = zip(labels[: len(modules)], modules, layout.weights, strict=True)
+    plans = [plan(Part(*part)) for part in parts]
     fill_all(
         plans, f"The model {config.name}", dtype, device,
         check_finite=check_finite, make_room=make_room, stop=stop,
@@ -273,15 +260,9 @@ def _check_counts(layout: Layout) -> None:
     vae = layout.config.autoencoder
     counts.append(8 * (2 * vae.blocks_per_level + 1) * len(vae.channels))
     counts += [16 * text.layers for text in layout.config.text]
-    for label, count, weights in zip(labels(layout.config), counts, layout.weights, strict=True):
-        if weights.files:
-            check_count(label, count, weights)
-
-
-def labels(config: ModelConfig) -> list[str]:
-    """Return the names of a model's networks, for messages."""
-    texts = ["text encoder", "second text encoder", "third text encoder"]
-    return ["UNet", "autoencoder", *texts[: len(config.text)]]
+    labels = ("UNet", "autoencoder", "text encoder", "second text encoder")
+    for label, count, weights in zip(labels, counts, layout.weights, strict=False):
+        check_count(label, count, weights)
 
 
 def _doubts(tokenizer: Tokenizer, folder: Path, named: tuple[int, int] | None) -> list[str]:

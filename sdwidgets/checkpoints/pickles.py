@@ -26,7 +26,16 @@ import numpy as np
 from ..errors import CheckpointError
 from ..untrusted import PREFIX, format_of, is_pickle, open_regular
 from .unpickling import NotHarmless, Storage, StoredTensor, Stream, unpickled
-from .weights import ITEM_BYTES, NAME_LIMIT, TENSOR_LIMIT, TYPES, TensorFile, WeightFile, quoted
+from .weights import (
+    HEADER_LIMIT,
+    ITEM_BYTES,
+    NAME_LIMIT,
+    TENSOR_LIMIT,
+    TYPES,
+    TensorFile,
+    WeightFile,
+    quoted,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -227,7 +236,10 @@ def open_weights(path: str | os.PathLike[str]) -> WeightFile | PickleFile:
             first = file.read(PREFIX)
     except OSError:
         return WeightFile(path)  # says what is wrong
-    return PickleFile(path) if is_pickle(first) else WeightFile(path)
+    # the length of a header may look like a pickle's first bytes: 640 does
+    length = int.from_bytes(first[:8], "little")
+    has_header = first[8:9] == b"{" and 0 < length <= HEADER_LIMIT
+    return PickleFile(path) if is_pickle(first) and not has_header else WeightFile(path)
 
 
 def _why_no_pickle(first: bytes, size: int, path: Path) -> str:

@@ -10,11 +10,12 @@ fields of `Given` into its part of the routes. A model has any number of embedde
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -165,6 +166,16 @@ class Embedder(Protocol):
     def embed(self, given: Sequence[Given]) -> Conditioning:
         """Return its part of each route for the batch ``given``, with gradients."""
         ...
+
+
+E = TypeVar("E", bound=Embedder)
+
+
+def replaced(embedder: E, model: nn.Module) -> E:
+    """Return a copy of an embedder whose weights are those of ``model``."""
+    copied = copy.copy(embedder)
+    copied.model = model
+    return copied
 
 
 def read(embedders: Sequence[Embedder], given: Sequence[Given]) -> Tokens:

@@ -41,3 +41,23 @@ def patched(module: M, weights: Mapping[str, Tensor]) -> M:
         shared[id(old)] = nn.Parameter(new, requires_grad=False) if is_parameter else new
     # deepcopy takes objects in its memo as copied already: so weights, even tied, are not copied.
     return copy.deepcopy(module, shared)
+
+
+def restored(module: M, patched_module: M, original: M) -> M:
+    """Return ``module`` with the weights of ``original`` in place of those of a patched module.
+
+    ``module`` was made from ``patched_module``, and that from ``original``. Weights of ``module``
+    that are those of neither stay.
+    """
+    if module is patched_module:
+        return original
+    now, before, own = (
+        dict(each.named_parameters(remove_duplicate=False))
+        for each in (module, patched_module, original)
+    )
+    taken = {
+        name: own[name]
+        for name, weight in now.items()
+        if weight is before.get(name) and name in own and weight is not own[name]
+    }
+    return patched(module, taken)
