@@ -310,6 +310,10 @@ class ModelConfig:
     guidance_scale: float = 7.5  # the default of `sample`
     join: Join = "tokens"  # along what the embedders' contexts are joined
 
+    def has(self, kind: type[_Routes]) -> bool:
+        """Whether an embedder's config is of this class."""
+        return any(isinstance(each, kind) for each in self.embedders)
+
     @property
     def text(self) -> tuple[TextConfig, ...]:
         """The text encoders among the embedders."""

@@ -194,6 +194,10 @@ SETTINGS_LIMITS = {
     "height": (1, 4096),
     "batch_size": (1, 64),
     "strength": (0, 1),
+    "image_guidance_scale": (1, 100),
+    "noise_level": (0, 999),
+    "aesthetic_score": (0, 10),
+    "negative_aesthetic_score": (0, 10),
     "eta": (0, 1),
 }
 """The lowest and the highest value of each number among the settings, as in `settings.LIMITS`."""

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields
 
-from .configs import ModelConfig, SizesConfig
-from .settings import Settings
+from .configs import DepthConfig, GuidanceConfig, LowResolutionConfig, ModelConfig, SizesConfig
+from .settings import TOLD, Settings, takes
 
 FAR_BELOW = 0.95
 """A run from noise that begins below this share of the training steps has a notice."""
@@ -20,18 +20,24 @@ def about(
     config: ModelConfig,
     *,
     from_image: bool,
-    begins: float,
+    sees_image: bool = False,
     controlled: bool = False,
+    begins: float,
 ) -> Iterator[str]:
     """The notices of a run with these settings, as given and checked for the model of ``config``.
 
+    ``from_image``: whether it starts from an image; ``sees_image``: or from noise, and the network
+    sees an image. ``controlled``: it follows an image, which is fitted to its size, too.
     ``begins``: the run's first noise level as a share of the training steps, 0 to 1.
-    ``controlled``: it follows an image, which is fitted to its size, too.
     """
     if from_image:
         yield from _about_strength(settings)
     else:
-        unused = ("strength",) if controlled else ("strength", "fit")
+        if sees_image and settings.strength not in (_USUAL["strength"], 1):
+            yield "This model sees the image and starts from noise, so strength had no effect."
+        unused = [] if sees_image else ["strength"]
+        if not (sees_image or controlled or config.has(DepthConfig)):
+            unused.append("fit")
         idle = [name for name in unused if getattr(settings, name) != _USUAL[name]]
         if idle:
             yield f"No image was given, so {' and '.join(idle)} had no effect."
@@ -40,10 +46,15 @@ def about(
                 f"The noise levels {settings.schedule!r} begin at {begins:.0%} of the way to pure "
                 "noise, which is too low for an image from nothing; 'default' begins at the top."
             )
-    if not settings.is_guided:
+    if config.has(GuidanceConfig):
+        yield from _about_told_guidance(settings)
+    elif not settings.is_guided:
         yield from _about_no_guidance(settings)
     elif settings.prompt == settings.negative_prompt != "":
         yield "The prompt and the negative prompt are the same, so guidance had no effect."
+    untold = [n for n in TOLD if getattr(settings, n) is not None and not takes(config, n)]
+    if untold:
+        yield f"This model is not told {' and '.join(untold)}, which had no effect."
     yield from _about_size(settings, config)
 
 
@@ -61,18 +72,33 @@ def _about_no_guidance(settings: Settings) -> Iterator[str]:
     scale = settings.guidance_scale or 0.0
     if scale < 1:
         yield f"Guidance {scale:g} is the same as 1: the prompt alone, without guidance."
+    idle = _idle_without_guidance(settings)
+    if idle:
+        yield f"Without guidance (a scale above 1), {' and '.join(idle)} had no effect."
+
+
+def _about_told_guidance(settings: Settings) -> Iterator[str]:
+    idle = _idle_without_guidance(settings)
+    if idle:
+        yield (
+            "This model is told the guidance scale and predicts once, so "
+            f"{' and '.join(idle)} had no effect."
+        )
+
+
+def _idle_without_guidance(settings: Settings) -> list[str]:
+    """What only has an effect where there is a second prediction, for the negative prompt."""
     idle = []
     if any(prompt.strip() for prompt in settings.negative_prompts):
         idle.append("the negative prompt")
     if settings.guidance_rescale:
         idle.append("guidance_rescale")
-    if idle:
-        yield f"Without guidance (a scale above 1), {' and '.join(idle)} had no effect."
+    return idle
 
 
 def _about_size(settings: Settings, config: ModelConfig) -> Iterator[str]:
     width, height = settings.size
-    if (width, height) == (config.size, config.size):
+    if (width, height) == (config.size, config.size) or config.has(LowResolutionConfig):
         return
     # Models that are told sizes were trained on many shapes of about the same area.
     shapes = any(isinstance(each, SizesConfig) for each in config.embedders)

@@ -34,38 +34,49 @@ path; or a file's bytes."""
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a run begins from: an RGB ``image``, its ``mask`` (255: repaint, 0: keep) or None, and
-    ``notices`` of how they were changed."""
+    """What a run is given to look at: an RGB ``image``, its ``mask`` (255: repaint, 0: keep), a
+    ``depth`` map [H, W] float32 of any range, each or None, and ``notices`` of how they were
+    changed."""
 
-    image: Image.Image
+    image: Image.Image | None
     mask: Image.Image | None = None
     notices: tuple[str, ...] = ()
+    depth: np.ndarray | None = None
 
     @classmethod
-    def of(cls, image: PictureLike | None, mask: PictureLike | None = None) -> Start | None:
-        """The start for a run's arguments ``image`` and ``mask``; None if both are None.
+    def of(
+        cls,
+        image: PictureLike | None,
+        mask: PictureLike | None = None,
+        depth: PictureLike | None = None,
+    ) -> Start | None:
+        """The start for a run's arguments of these names; None if all are None.
 
         Files are read and decoded here. Raises ImageError, and InputError for a mask without an
         image.
         """
-        if image is None:
-            if mask is not None:
-                raise InputError(
-                    "A mask was given without an image.\nGive the image that it belongs to.",
-                    parameter="image",
-                )
+        if image is None and mask is not None:
+            raise InputError(
+                "A mask was given without an image.\nGive the image that it belongs to.",
+                parameter="image",
+            )
+        if image is None and depth is None:
             return None
-        opened, notices = as_picture(image)
-        if mask is None:
-            return cls(opened, None, notices)
-        checked = as_mask(mask)
-        _check_size(opened, checked)
-        return cls(opened, checked, notices)
+        opened, notices = (None, ()) if image is None else as_picture(image)
+        checked = None if mask is None else as_mask(mask)
+        if opened is not None and checked is not None:
+            _check_size(opened, checked)
+        return cls(opened, checked, notices, None if depth is None else as_depth(depth))
 
     def fitted(self, width: int, height: int, fit: str = FITS[0]) -> Start:
-        """Image and mask at the run's size; see `fitted`."""
-        image, mask, notices = fitted(self.image, self.mask, width, height, fit)
-        return Start(image, mask, self.notices + notices)
+        """Image and mask at the run's size, see `fitted`, and the depth map in its shape."""
+        image, mask, depth, notices = self.image, self.mask, self.depth, self.notices
+        if image is not None:
+            image, mask, more = fitted(image, mask, width, height, fit)
+            notices += more
+        if depth is not None:
+            depth = in_shape(depth, width, height, fit)
+        return Start(image, mask, notices, depth)
 
 
 def as_picture(value: PictureLike) -> tuple[Image.Image, tuple[str, ...]]:
@@ -86,6 +97,53 @@ def as_mask(value: PictureLike) -> Image.Image:
     """
     grey = np.asarray(_read(value, "mask", "black")[0].convert("L"))
     return Image.fromarray(np.where(grey >= 128, 255, 0).astype(np.uint8))
+
+
+def as_depth(value: PictureLike) -> np.ndarray:
+    """A depth map [H, W] float32, of any range: high values are near.
+
+    An array [H, W] of numbers is taken as it is, an image by its greys. Raises ImageError.
+    """
+    if isinstance(value, Image.Image) and value.mode[0] in "IF":  # more levels than eight bits have
+        _check_pixels(value.width, value.height, "depth")
+        try:
+            value = np.asarray(value)
+        except Exception as error:  # decoders raise almost anything on broken files
+            problem = checks.shortened(str(error).split("\n")[0], 200)
+            raise ImageError(f"The depth cannot be read: {problem}.", parameter="depth") from None
+    if isinstance(value, np.ndarray) and value.ndim == 3 and value.shape[2] == 1:
+        value = value[:, :, 0]
+    if not (isinstance(value, np.ndarray) and value.ndim == 2):
+        return np.asarray(_read(value, "depth", "black")[0].convert("L"), np.float32)
+    _check_pixels(value.shape[1], value.shape[0], "depth")
+    depth = np.array(value, np.float32) if value.dtype.kind in "biuf" else None
+    if depth is None or not np.isfinite(depth).all():
+        raise ImageError(
+            f"The depth is an array of {value.dtype}; give finite numbers.", parameter="depth"
+        )
+    return depth
+
+
+def in_shape(depth: np.ndarray, width: int, height: int, fit: str = FITS[0]) -> np.ndarray:
+    """A depth map [H, W] in the shape of an image ``width`` x ``height``, at its own scale.
+
+    As `fitted`: its outer parts are cut off ("crop"), its edges repeated ("pad"), or it stays as it
+    is, for the network to stretch.
+    """
+    checks.choice("fit", fit, FITS)
+    h, w = depth.shape
+    if fit == "crop":
+        rows, columns = (
+            min(h, max(round(w * height / width), 1)),
+            min(w, max(round(h * width / height), 1)),
+        )
+        top, left = (h - rows) // 2, (w - columns) // 2
+        return depth[top : top + rows, left : left + columns]
+    if fit == "pad":
+        rows, columns = max(h, round(w * height / width)), max(w, round(h * width / height))
+        top, left = (rows - h) // 2, (columns - w) // 2
+        return np.pad(depth, ((top, rows - h - top), (left, columns - w - left)), mode="edge")
+    return depth
 
 
 def fitted(

@@ -455,11 +455,16 @@ class LatentDiffusion:
         strength: float = 0.8,
         fit: str = "crop",
         mask: PictureLike | None = None,
+        depth: PictureLike | None = None,
         latents: Tensor | np.ndarray | None = None,
         eta: float = 0.0,
         original_size: tuple[int, int] | None = None,
         crop: tuple[int, int] | None = None,
         target_size: tuple[int, int] | None = None,
+        image_guidance_scale: float | None = None,
+        noise_level: int | None = None,
+        aesthetic_score: float | None = None,
+        negative_aesthetic_score: float | None = None,
         attention: bool | AttentionSettings = False,
         control: Control | Sequence[Control] | None = None,
     ) -> Run:
@@ -478,11 +483,21 @@ class LatentDiffusion:
         image: an image to start from; ``strength`` (0 to 1) is the share of the way from noise that
         is left. fit: what happens to an image of another shape: "crop" (its outer parts are cut
         off), "pad" (its edges are repeated) or "stretch". mask: its white part is repainted, and
-        all other pixels are kept exactly.
+        all other pixels are kept exactly. A model that sees images takes them here,
+        too; see below.
         latents: [B, C, h, w], unit-variance noise in place of the seed's. attention: record in
         ``step.attention`` where the words look; True, or `AttentionSettings` to record more.
         original_size, target_size (width, height) and crop (left, top), in pixels: the sizes that
         Stable Diffusion XL is told; None is the size of the image to make, uncropped.
+        aesthetic_score, negative_aesthetic_score: 0 to 10, what its refiner is told of the prompt's
+        half and of the other.
+
+        Inpainting models (9 channels) see the image and the mask; without a mask, all is repainted.
+        Models that edit an image (8 channels) need ``image``, start from noise, and take
+        image_guidance_scale (1 to 100): how closely the result follows the image. Depth models need
+        ``depth``: a map of any range and size, high values near. The x4 upscaler needs ``image``,
+        the small one; its size, times 4, is the default of width and height. noise_level: 0 to 350,
+        how much noise is put on it, and so how freely it is enlarged.
 
         control: a `Control` that the run follows, or several; what they add is summed.
 
@@ -508,10 +523,14 @@ class LatentDiffusion:
             original_size=original_size,
             crop=crop,
             target_size=target_size,
+            image_guidance_scale=image_guidance_scale,
+            noise_level=noise_level,
+            aesthetic_score=aesthetic_score,
+            negative_aesthetic_score=negative_aesthetic_score,
         )
         # errors in the settings come first
         checked = settings.checked(self.config)
-        start = Start.of(image, mask)
+        start = Start.of(image, mask, depth)
         return self.run(checked, start, latents=latents, attention=attention, control=control)
 
     def run(

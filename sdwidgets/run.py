@@ -2,7 +2,9 @@
 
 The task follows from the arguments. A prompt alone makes an image from noise. With an image the run
 starts part of the way, from that image with noise on it (SDEdit, Meng et al., arXiv 2108.01073);
-with an image and a mask it repaints only the mask's white part.
+with an image and a mask it repaints only the mask's white part. A network that sees images beside
+the latents is shown what was given: `models.images`. One that edits or enlarges an image starts
+from noise.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import contextlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import torch
@@ -19,18 +21,35 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from .configs import ModelConfig
+from .configs import (
+    DepthConfig,
+    GuidanceConfig,
+    ImageConfig,
+    LowResolutionConfig,
+    MaskedImageConfig,
+    ModelConfig,
+)
 from .controls import Controls, controls_of
 from .devices import OnDevice
-from .diffusion import SAMPLERS, SCHEDULES, Denoise, Denoiser, Step, coefficients, inpainting
+from .diffusion import (
+    SAMPLERS,
+    SCHEDULES,
+    Denoise,
+    Denoiser,
+    NoiseSchedule,
+    Step,
+    coefficients,
+    inpainting,
+)
 from .errors import InputError, NumericsError, OutOfMemory
 from .memory import available_memory, within_memory
-from .models.conditioning import Conditioning, Given, Tokens, conditioned
+from .models.conditioning import Conditioning, Given, Held, Tokens, conditioned
 from .models.controlled import Controlled
 from .notices import about
 from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
-from .settings import AttentionSettings, Settings, amount, largest_tensor, memory_needed
+from .pixels import to_tensor
+from .settings import LIMITS, AttentionSettings, Settings, amount, largest_tensor, memory_needed
 from .sources import Source
 from .threads import threads_for
 from .tiling import needs_tiles
@@ -74,13 +93,21 @@ class Run(Iterator[Step]):
         """``settings`` must be checked. Raises InputError, ImageError, OutOfMemory, and what
         `load_control` raises."""
         self.model = model
-        start = start.fitted(*settings.size, settings.fit) if start else None
-        self.image = start.image if start else None
-        self.mask = start.mask if start else None
-        notices = (*model.notices, *(start.notices if start else ()))
+        config = model.config
+        _check_given(config, start)
+        settings = _sized(settings, config, start)
+        self.image: Image.Image | None = None
+        self.mask: Image.Image | None = None
+        self.depth: np.ndarray | None = None  # [H, W] float32
+        notices = model.notices
+        if start is not None:
+            start = start.fitted(*_size_of_image(settings, config), settings.fit)
+            self.image, self.mask, self.depth = start.image, start.mask, start.depth
+            notices += start.notices
         self.latents = _starting_noise(model, settings, latents)
         self.attention = AttentionSettings.of(attention)
-        skipped = settings.skipped_steps if start else 0
+        self._from_image = self.image is not None and not _begins_from_noise(config)
+        skipped = settings.skipped_steps if self._from_image else 0
         controls = controls_of(control)
         _check_memory(model, settings, len(controls))
         self._grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
@@ -88,24 +115,30 @@ class Run(Iterator[Step]):
         notices += tuple(
             about(
                 settings,
-                model.config,
-                from_image=start is not None,
-                begins=begins,
+                config,
+                from_image=self._from_image,
+                sees_image=self.image is not None,
                 controlled=bool(controls),
+                begins=begins,
             )
         )
-        if start is not None:
-            settings = replace(settings, strength=settings.effective_strength)
+        if self.image is not None:
+            strength = settings.effective_strength if self._from_image else 1.0
+            settings = replace(settings, strength=strength)
         self.settings = settings
-        self._given = [_given_for(settings, prompt) for prompt in settings.prompts]
+        self._given = self._told(settings.prompts)
         self.tokens: Tokens = model.tokenize(self._given)
         notices += _token_notices("prompt", self.tokens)
         self._negative: Tokens | None = None
-        if settings.is_guided:
-            away = [_given_for(settings, prompt or None) for prompt in settings.negative_prompts]
+        self._is_guided = settings.is_guided and not config.has(GuidanceConfig)
+        if self._is_guided:
+            prompts = [prompt or None for prompt in settings.negative_prompts]
+            away = self._told(prompts, away=True)
             self._negative = model.tokenize(away)
             notices += _token_notices("negative prompt", self._negative)
             self._given += away  # after the prompts' half
+            if config.has(ImageConfig):  # the image guides, too
+                self._given += [replace(each, image=None) for each in away]
         notices += unknown_notice(
             (*settings.prompts, *(settings.negative_prompts if self._negative else ())),
             model.vocabulary,
@@ -118,8 +151,8 @@ class Run(Iterator[Step]):
         # last: a network may be loaded from a file
         self.controls = Controls.of(controls, model, settings, len(self._grid) - 1)
         self.notices += self.controls.notices
-        batch, _, height, width = _latent_shape(model.config, settings)
-        self._positions = batch * height * width * (1 if self._negative is None else 2)
+        _, _, height, width = _latent_shape(config, settings)
+        self._positions = len(self._given) * height * width
         self._steps = self._run()
 
     def __len__(self) -> int:
@@ -216,6 +249,26 @@ class Run(Iterator[Step]):
         self.notices += (IN_TILES,)
         return images
 
+    def _told(self, prompts: Sequence[str | None], *, away: bool = False) -> list[Given]:
+        """What the network is told of each image; ``away``: where guidance leads away from."""
+        settings = self.settings
+        score = settings.negative_aesthetic_score if away else settings.aesthetic_score
+        facts: dict[str, Any] = {
+            "aesthetic_score": score,
+            "noise_level": settings.noise_level,
+            "guidance_scale": settings.guidance_scale,
+        }
+        if self.image is not None:
+            facts["image"] = Held(to_tensor(self.image)[0])
+        if self.mask is not None:
+            facts["mask"] = Held(torch.from_numpy(np.array(self.mask, np.float32) / 255)[None])
+        if self.depth is not None:
+            facts["depth"] = Held(torch.from_numpy(self.depth)[None])
+        taken = frozenset[str]().union(*(each.inputs for each in self.model.embedders))
+        facts = {name: fact for name, fact in facts.items() if name in taken}
+        sizes = (settings.size, settings.original_size, settings.crop, settings.target_size)
+        return [Given(prompt, *sizes, **facts) for prompt in prompts]
+
     @torch.no_grad()
     def _run(self) -> Generator[Step, None, None]:
         model, settings = self.model, self.settings
@@ -223,14 +276,21 @@ class Run(Iterator[Step]):
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in settings.seeds]
         shape = _latent_shape(model.config, settings)[1:]
 
-        def noise() -> Tensor:
-            drawn = [
+        def drawn(*shape: int) -> Tensor:
+            values = [
                 torch.randn(shape, generator=g, dtype=torch.float32, device="cpu")
                 for g in generators
             ]
-            return torch.stack(drawn).to(device)
+            return torch.stack(values).to(device)
 
-        conditioning = model.condition(self._given)
+        def noise() -> Tensor:
+            return drawn(*shape)
+
+        given = self._given
+        for small in model.config.embedders:
+            if isinstance(small, LowResolutionConfig) and self.image is not None:
+                given = _with_noise(given, small, drawn(small.channels, *shape[1:]))
+        conditioning = model.condition(given)
         controlled: Controlled | None = None
         added: ControlRecorder | None = None
         if self.controls.nets:
@@ -253,22 +313,27 @@ class Run(Iterator[Step]):
             model.schedule,
             model.config.schedule.prediction,
             dtype=dtype,
-            guidance_scale=settings.guidance_scale if settings.is_guided else None,
+            guidance_scale=settings.guidance_scale if self._is_guided else None,
             guidance_rescale=settings.guidance_rescale,
+            image_guidance_scale=settings.image_guidance_scale
+            if model.config.has(ImageConfig)
+            else None,
         )
 
         grid, known = self._grid, None
-        if self.image is not None:
+        sees_mask = model.config.has(MaskedImageConfig)
+        repaints = self.mask is not None and settings.strength == 1  # all of the mask, from noise
+        if self._from_image and self.image is not None and not (sees_mask and repaints):
             mean, std = model.posterior(self.image)
             known = (mean + std * noise().to(mean.device)).to(device)
         start = noise() if self.latents is None else self.latents.to(device, torch.float32)
-        if known is None or (self.mask is not None and settings.strength == 1):
+        if known is None or repaints:
             x = start / denoiser.coefficients.c_in(grid[0])  # the network sees unit variance
         else:
             x = torch.add(known, start, alpha=grid[0])
         denoise: Denoise = denoiser
         mask: Tensor | None = None
-        if known is not None and self.mask is not None:
+        if known is not None and self.mask is not None and not sees_mask:
             mask = _latent_mask(self.mask, model.config.autoencoder.factor).to(device)
             denoise = inpainting(denoiser, known, start, mask, grid[0])
 
@@ -290,9 +355,14 @@ class Run(Iterator[Step]):
                 controlled.at(step.index + 1, len(self))
 
     def _numerics_message(self, step: Step, conditioning: Conditioning) -> str:
-        told = (conditioning.context, conditioning.vector)
-        broken_text = any(route is not None and not is_finite(route) for route in told)
-        component = "text encoder" if broken_text else "UNet"
+        broken = [
+            name
+            for name in ("context", "vector", "concat")
+            if (route := getattr(conditioning, name)) is not None and not is_finite(route)
+        ]
+        component = "UNet"
+        if broken:
+            component = "autoencoder" if broken == ["concat"] else "text encoder"
         dtype = dtype_name(self.model.dtype)
         remedy = "The weights are broken, or the settings extreme."
         if dtype != "float32":
@@ -308,8 +378,70 @@ class Run(Iterator[Step]):
         return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
 
 
-def _given_for(settings: Settings, prompt: str | None) -> Given:
-    return Given(prompt, settings.size, settings.original_size, settings.crop, settings.target_size)
+def _begins_from_noise(config: ModelConfig) -> bool:
+    """Whether a run with an image begins from noise: its network edits or enlarges the image."""
+    return config.has(ImageConfig) or config.has(LowResolutionConfig)
+
+
+def _check_given(config: ModelConfig, start: Start | None) -> None:
+    """Raise InputError for images that the model needs and was not given, or does not take."""
+    image = start.image if start else None
+    mask = start.mask if start else None
+    depth = start.depth if start else None
+    if image is None and _begins_from_noise(config):
+        does = "edits" if config.has(ImageConfig) else "enlarges"
+        raise InputError(
+            f"This model {does} an image, and none was given.\nGive image=...", parameter="image"
+        )
+    if mask is not None and _begins_from_noise(config):
+        raise InputError(
+            "This model takes no mask: it makes all of the image.\nLeave it out.", parameter="mask"
+        )
+    if depth is None and config.has(DepthConfig):
+        raise InputError(
+            "This model needs a depth map, and none was given.\n"
+            "Give depth=..., an image or an array [H, W] with high values for what is near.",
+            parameter="depth",
+        )
+    if depth is not None and not config.has(DepthConfig):
+        raise InputError("This model takes no depth map.\nLeave it out.", parameter="depth")
+
+
+def _sized(settings: Settings, config: ModelConfig, start: Start | None) -> Settings:
+    """The settings with the size of an enlarged image, which follows from the image's."""
+    if settings.width is not None and settings.height is not None:
+        return settings
+    if start is None or start.image is None:
+        raise ValueError("no image to enlarge")  # `_check_given` refuses it
+    factor = config.autoencoder.factor
+    size = [side * factor for side in start.image.size]
+    if max(size) > LIMITS["width"][1]:
+        raise InputError(
+            f"The image is {start.image.width} x {start.image.height}; {factor} times as large is "
+            f"more than {LIMITS['width'][1]}.\nGive a smaller image, or width and height.",
+            parameter="image",
+        )
+    width, height = settings.width or size[0], settings.height or size[1]
+    return replace(settings, width=width, height=height)
+
+
+def _size_of_image(settings: Settings, config: ModelConfig) -> tuple[int, int]:
+    """(width, height) of the given image: the run's own, or a pixel for each latent cell."""
+    width, height = settings.size
+    factor = config.autoencoder.factor if config.has(LowResolutionConfig) else 1
+    return width // factor, height // factor
+
+
+def _with_noise(given: Sequence[Given], config: LowResolutionConfig, noise: Tensor) -> list[Given]:
+    """What is given, with noise [B, 3, h, w] of its level on the small image, as in training."""
+    sigmas = NoiseSchedule.from_betas(config.levels, config.beta_start, config.beta_end).sigmas
+    noisy = []
+    for index, each in enumerate(given):
+        assert each.image is not None
+        sigma = float(sigmas[each.noise_level or 0])
+        image = each.image.values + sigma * noise[index % len(noise)].to(each.image.values.device)
+        noisy.append(replace(each, image=Held(image / (1 + sigma**2) ** 0.5)))
+    return noisy
 
 
 def _prompt_tokens(prompts: Sequence[str], tokens: Tokens) -> tuple[PromptTokens, ...]:

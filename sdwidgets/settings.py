@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from . import checks
 from .checks import is_whole, shown
-from .configs import ModelConfig
+from .configs import ImageConfig, LowResolutionConfig, ModelConfig, SizesConfig
 from .errors import InputError
 from .sampling import (
     ETA,
@@ -35,6 +35,10 @@ LIMITS: dict[str, tuple[int, int]] = {
     "height": (1, 4096),
     "batch_size": (1, 64),
     "strength": (0, 1),
+    "image_guidance_scale": (1, 100),
+    "noise_level": (0, 999),
+    "aesthetic_score": (0, 10),
+    "negative_aesthetic_score": (0, 10),
     **{option.name: (option.low, option.high) for option in EVERY_OPTION.values()},
 }
 """The lowest and the highest value of each number."""
@@ -43,6 +47,23 @@ PROMPT_LENGTH = 100_000  # characters
 LARGEST_SIDE = 100_000  # pixels, of an image that a model is told of
 FITS = ("crop", "pad", "stretch")
 """How an image of another shape is brought to the run's; see `pictures.fitted`."""
+
+TOLD: dict[str, float] = {
+    "image_guidance_scale": 1.5,
+    "noise_level": 20,
+    "aesthetic_score": 6.0,
+    "negative_aesthetic_score": 2.5,
+}
+"""The settings that only some models are told, with their defaults there; see `takes`."""
+
+
+def takes(config: ModelConfig, name: str) -> bool:
+    """Whether a model takes the setting ``name`` of `TOLD`."""
+    if name == "image_guidance_scale":
+        return config.has(ImageConfig)
+    if name == "noise_level":
+        return config.has(LowResolutionConfig)
+    return any(isinstance(each, SizesConfig) and each.score for each in config.embedders)
 
 
 @dataclass(frozen=True)
@@ -53,7 +74,9 @@ class Settings:
     each image of a batch. None means the model's default (guidance_scale, width, height) or a
     random seed; the schedule "default" is the model's. ``original_size``, ``crop`` and
     ``target_size`` are pairs of pixels, (width, height) or (left, top), for models that are
-    conditioned on them; None is the size of the image, uncropped.
+    conditioned on them; None is the size of the image, uncropped. ``image_guidance_scale`` is for
+    models that edit an image, ``noise_level`` for those that enlarge one, ``aesthetic_score`` and
+    ``negative_aesthetic_score`` for refiners; for other models, they stay None.
     """
 
     prompt: str | tuple[str, ...] = ""
@@ -73,6 +96,10 @@ class Settings:
     original_size: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     target_size: tuple[int, int] | None = None
+    image_guidance_scale: float | None = None
+    noise_level: int | None = None
+    aesthetic_score: float | None = None
+    negative_aesthetic_score: float | None = None
 
     _checked_for: ClassVar[tuple[ModelConfig | None, ...]] = ()  # set on checked instances
 
@@ -80,9 +107,9 @@ class Settings:
         """Return these settings for a model: every None and "default" filled in, lists as tuples.
 
         Without a model, only limits that all models share are checked, and the model's defaults
-        stay None. Checked settings are not checked again for the same model, or for none. Raises
-        InputError at the first value that cannot be used, with the parameter's name and what to
-        give instead.
+        stay None. So does the size of an enlarged image, which follows from the small one. Checked
+        settings are not checked again for the same model, or for none. Raises InputError at the
+        first value that cannot be used, with the parameter's name and what to give instead.
         """
         if config is not None and not isinstance(config, ModelConfig):
             raise InputError(
@@ -97,9 +124,11 @@ class Settings:
             if schedule == SCHEDULES[0]:
                 schedule = default_schedule(config.schedule.spacing)
             guidance = config.guidance_scale if guidance is None else guidance
-            width = config.size if width is None else width
-            height = config.size if height is None else height
+            if not config.has(LowResolutionConfig):
+                width = config.size if width is None else width
+                height = config.size if height is None else height
             high = min(high, config.schedule.steps)
+        options: dict[str, Any] = {n: _real(n, getattr(self, n)) for n in EVERY_OPTION}
         settings = Settings(
             prompt=_texts("prompt", self.prompt),
             negative_prompt=_texts("negative_prompt", self.negative_prompt),
@@ -114,10 +143,11 @@ class Settings:
             batch_size=_whole("batch_size", self.batch_size),
             strength=_real("strength", self.strength),
             fit=_choice("fit", self.fit, FITS),
-            **{name: _real(name, getattr(self, name)) for name in EVERY_OPTION},
+            **options,
             original_size=_pair("original_size", self.original_size, low=1),
             crop=_pair("crop", self.crop, low=0),
             target_size=_pair("target_size", self.target_size, low=1),
+            **_told(self, config),
         )
         if settings.strength == 0:
             raise InputError(
@@ -273,23 +303,25 @@ def memory_needed(
 ) -> int:
     """The approximate number of bytes that a guided run needs beyond the weights, in float32.
 
-    ``controls``: how many ControlNets it has; what each adds to the UNet's skips is kept until the
-    UNet has read it.
-
-    The larger of what the UNet needs (the whole batch, twice) and what the decoder needs (one
-    image at a time), from the widest tensors that are alive together at full resolution. Right to
-    within about a factor of two.
+    The larger of what the UNet needs (the whole batch, twice, or three times where an image guides,
+    too) and what the decoder needs (one image at a time), from the widest tensors that are alive
+    together at full resolution. Right to within about a factor of two. ``controls``: how many
+    ControlNets it has; what each adds to the UNet's skips is kept until the UNet has read it.
     """
     cells = (width // config.autoencoder.factor) * (height // config.autoencoder.factor)
     words = max(text.length for text in config.text) if config.text else 0
+    parts = 3 if config.has(ImageConfig) else 2
     unet = (
-        2 * batch_size * cells * (12 * config.unet.channels[0] + 2 * config.unet.heads[0] * words)
+        parts
+        * batch_size
+        * cells
+        * (12 * config.unet.channels[0] + 2 * config.unet.heads[0] * words)
     )
     skips = sum(
         channels * (config.unet.blocks_per_level + 1) / 4**level
         for level, channels in enumerate(config.unet.channels)
     )
-    unet += int(controls * 2 * batch_size * cells * skips)
+    unet += int(controls * parts * batch_size * cells * skips)
     decoder = width * height * 6 * max(config.autoencoder.channels[:2])
     return 4 * max(unet, decoder)
 
@@ -297,13 +329,15 @@ def memory_needed(
 def largest_tensor(config: ModelConfig, width: int, height: int, batch_size: int = 1) -> int:
     """The bytes of the largest tensor of a guided run where attention keeps its scores, in float32.
 
-    The scores [2 B, heads, N, N] of the UNet's largest self-attention, or of the decoder's.
+    The scores [2 B, heads, N, N] of the UNet's largest self-attention, or of the decoder's; [3 B,
+    heads, N, N] where an image guides, too.
     """
     cells = (width // config.autoencoder.factor) * (height // config.autoencoder.factor)
+    parts = 3 if config.has(ImageConfig) else 2
     scores = [cells**2 * config.autoencoder.mid_attention]
     for level, depth in enumerate(config.unet.depths):
-        if depth:
-            scores.append(2 * batch_size * config.unet.heads[level] * (cells // 4**level) ** 2)
+        if depth and not config.unet.cross_only_at(level):
+            scores.append(parts * batch_size * config.unet.heads[level] * (cells // 4**level) ** 2)
     return 4 * max(scores)
 
 
@@ -352,6 +386,25 @@ def _real(name: str, value: Any) -> float:
     if not low <= value <= high:  # NaN is not
         raise InputError(f"{name} must be {low} to {high}, got {shown(value)}.", parameter=name)
     return float(value)
+
+
+def _told(settings: Settings, config: ModelConfig | None) -> dict[str, Any]:
+    """The settings of `TOLD`, checked; where the model takes one, None is its default."""
+    values: dict[str, Any] = {}
+    for name, default in TOLD.items():
+        value = getattr(settings, name)
+        if value is None and config is not None and takes(config, name):
+            value = default
+        if value is not None:
+            value = _noise_level(value, config) if name == "noise_level" else _real(name, value)
+        values[name] = value
+    return values
+
+
+def _noise_level(value: Any, config: ModelConfig | None) -> int:
+    embedders = config.embedders if config else ()
+    small = next((each for each in embedders if isinstance(each, LowResolutionConfig)), None)
+    return _whole("noise_level", value, high=small.most if small else None)
 
 
 def _check_unused(option: Option, value: float, sampler: str) -> None:

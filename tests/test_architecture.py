@@ -91,6 +91,7 @@ ALLOWED = {
         "tiling",
         "devices",
         "notices",
+        "pixels",
         "vocabulary",
         "pipeline",  # the type of its model, for type checkers
         "configs",

@@ -104,6 +104,12 @@ class Denoiser:
     network is called once with twice the batch, **the prompt's half first**, and the prediction is
     ``uncond + guidance_scale * (cond - uncond)``. ``guidance_rescale`` in [0, 1] pulls its contrast
     back to that of the prompt's half (Lin et al., arXiv 2305.08891, section 3.4).
+
+    An ``image_guidance_scale`` beside it is for networks that are also told an image
+    (InstructPix2Pix, Brooks et al., arXiv 2211.09800, eq. 3). The batch is three times as large:
+    first with the prompt and the image, then with the image alone, last with neither. Without the
+    prompt, the prediction is ``neither + image_guidance_scale * (image - neither)``, and the
+    prompt's half is that plus ``both - image``.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Denoiser:
         dtype: torch.dtype = torch.float32,
         guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
+        image_guidance_scale: float | None = None,
     ):
         self.coefficients = coefficients(prediction)
         self.network = network
@@ -122,6 +129,7 @@ class Denoiser:
         self.dtype = dtype
         self.guidance_scale = guidance_scale
         self.guidance_rescale = guidance_rescale
+        self.image_guidance_scale = image_guidance_scale
         self._halves: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, x: Tensor, sigma: float) -> Tensor:
@@ -129,14 +137,14 @@ class Denoiser:
         c = self.coefficients
         x_in = (c.c_in(sigma) * x).to(self.dtype)
         if scale is not None:
-            x_in = torch.cat([x_in, x_in])
+            x_in = torch.cat([x_in] * (2 if self.image_guidance_scale is None else 3))
         c_noise = c.c_noise(sigma, self.schedule)
         t = torch.full((len(x_in),), c_noise, dtype=torch.float32, device=x.device)
         out = self.network(x_in, t).float()
         skipped, c_out = c.c_skip(sigma) * x, c.c_out(sigma)
         if scale is None:
             return torch.add(skipped, out, alpha=c_out)
-        cond, uncond = out.chunk(2)
+        cond, uncond = self._halves_of(out)
         out = guide(cond, uncond, scale, self.guidance_rescale)
         if self._halves is None:
             self._halves = (
@@ -145,11 +153,21 @@ class Denoiser:
             )
         return torch.add(skipped, out, alpha=c_out)
 
+    def _halves_of(self, out: Tensor) -> tuple[Tensor, Tensor]:
+        """The two predictions between which the prompt's guidance goes."""
+        if self.image_guidance_scale is None:
+            cond, uncond = out.chunk(2)
+            return cond, uncond
+        both, image, neither = out.chunk(3)
+        uncond = torch.lerp(neither, image, self.image_guidance_scale)
+        return uncond + (both - image), uncond
+
     def take_halves(self) -> tuple[Tensor, Tensor] | tuple[None, None]:
         """The denoised latents by the prompt alone and by the negative prompt alone.
 
         They are those of the first call since the last take, because Heun calls twice in a step and
-        the first call is at the step's x. (None, None) without guidance.
+        the first call is at the step's x. Both have the image's guidance, if there is one. (None,
+        None) without guidance.
         """
         halves, self._halves = self._halves, None
         return halves or (None, None)

@@ -53,8 +53,9 @@ class AttentionRecorder:
     So a run that ends or pauses leaves nothing behind, and other threads may use the same network.
 
     ``lengths``: the number of pieces of each image's prompt; these, the start and the end are the
-    tokens kept. In a guided call the first half of the rows is the prompt's. The second half, the
-    negative prompt's, is kept on request, with its ``uncond_lengths``.
+    tokens kept. In a guided call the first rows, one for each image, are the prompt's. The next are
+    the negative prompt's; they are kept on request, with its ``uncond_lengths``. Where an image
+    guides, too, the rest are the negative prompt's once more.
     """
 
     def __init__(
@@ -117,7 +118,8 @@ class AttentionRecorder:
             return
         self._cross[name] = self._tokens(probabilities[:batch], self._lengths)
         if self.settings.uncond and len(probabilities) > batch:
-            self._uncond[name] = self._tokens(probabilities[batch:], self._uncond_lengths)
+            uncond = probabilities[batch : 2 * batch]
+            self._uncond[name] = self._tokens(uncond, self._uncond_lengths)
         if self.settings.queries and few:
             self._queries[name] = queries.detach()[:batch].float()  # [B, N, C]
 

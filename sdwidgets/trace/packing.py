@@ -10,6 +10,7 @@ Tensors of step i and of layer n, in the order of the JSON's list for that kind 
     images.k, given_image, given_mask, given_control.k     [bytes] uint8, a PNG
     factors                                                [C + 1, 3] float32
     given_latents                                          [B, C, h, w] float32
+    given_depth                                            [H, W] float32
 
 The difference is the prompt's half of guidance minus the other half. A step's x_next is normally
 the next step's x, and only has a tensor of its own where it is not. The JSON lists each step's
@@ -77,6 +78,8 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         tensors["factors"] = np.ascontiguousarray(record.factors, np.float32)
     if record.given_latents is not None:
         tensors["given_latents"] = np.ascontiguousarray(record.given_latents, np.float32)
+    if record.given_depth is not None:
+        tensors["given_depth"] = np.ascontiguousarray(record.given_depth, np.float32)
     meta = {
         "model": record.model,
         "task": record.task,

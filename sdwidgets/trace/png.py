@@ -23,6 +23,9 @@ from .images import TEXT_KEY, encode_png
 from .record import Record
 from .writing import write_file
 
+GIVEN = ("image", "mask", "depth", "latents", "control")
+"""What a run may be given beside settings."""
+
 # Characters of a record in a file: two prompts, what was cut, the names of sources (a character may
 # take six, "\u0000"), and the rest.
 _MAX_TEXT = 6 * (3 * PROMPT_LENGTH + MOST * NAME_LIMIT) + (1 << 16)
@@ -47,11 +50,7 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
         "prediction": record.prediction,
         "prediction_source": record.prediction_source,
         "sources": [one.as_dict() for one in hashed(record.sources, QUICK)],
-        "given": [
-            name
-            for name in ("image", "mask", "latents")
-            if getattr(record, f"given_{name}") is not None
-        ]
+        "given": [name for name in GIVEN if getattr(record, f"given_{name}", None) is not None]
         + (["control"] if record.given_controls else []),
         "controls": [control.as_dict() for control in record.given_controls],
         "cut": record.cut[picture] if picture < len(record.cut) else "",
@@ -181,4 +180,4 @@ def given_to(record: dict[str, Any]) -> list[str]:
     said, task = record.get("given"), record.get("task")
     by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}
     needed = [*(said if isinstance(said, list) else []), *by_task.get(str(task), [])]
-    return [name for name in ("image", "mask", "latents", "control") if name in needed]
+    return [name for name in GIVEN if name in needed]

@@ -158,6 +158,7 @@ def ablate(
         **replace(one, prompt=" ".join(prompt.split())).as_dict(),
         image=trace.given_image,
         mask=trace.given_mask,
+        depth=trace.given_depth,
         latents=None if noise is None else noise[picture : picture + 1],
     )
     pixels = [np.asarray(each, np.float32) for each in (trace.images[picture], other.image)]

@@ -84,6 +84,7 @@ class Record:
     negative_tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # where guided
     given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
     given_mask: Image.Image | None = field(default=None, repr=False)
+    given_depth: np.ndarray | None = field(default=None, repr=False)  # [H, W] float32, of any range
     given_latents: np.ndarray | None = field(default=None, repr=False)  # noise not from the seed
     given_controls: tuple[GivenControl, ...] = field(default=(), repr=False)
     """The images that it followed, by ControlNets."""

@@ -32,7 +32,7 @@ R = TypeVar("R", bound=Record)
 class Recordable(Protocol):
     """A run, as far as its record needs it: `sdwidgets.pipeline.Run`, whose members these are.
 
-    A run that has an ``image``, a ``mask`` or ``latents`` began from them, and they are recorded.
+    What a run was given, an ``image``, a ``mask``, a ``depth`` map or ``latents``, is recorded.
     """
 
     @property
@@ -86,6 +86,7 @@ def begun(kind: type[R], run: Recordable) -> R:
     """The record, of class ``kind``, of a run before its first step: what was asked."""
     _check_run(run)
     model, latents = run.model, getattr(run, "latents", None)
+    depth = getattr(run, "depth", None)
     sigmas = getattr(getattr(model, "schedule", None), "sigmas", ())
     return kind(
         model=run.model_name,
@@ -102,6 +103,7 @@ def begun(kind: type[R], run: Recordable) -> R:
         prediction_source=getattr(model, "prediction_source", ""),
         given_image=getattr(run, "image", None),
         given_mask=getattr(run, "mask", None),
+        given_depth=None if depth is None else as_array(depth),
         given_latents=None if latents is None else as_array(latents),
         given_controls=tuple(getattr(getattr(run, "controls", None), "given", ())),
         factors=getattr(model, "preview_factors", None),

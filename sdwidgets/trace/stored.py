@@ -184,6 +184,15 @@ class Tensors:
             return None
         return self._check("given_latents", np.float32, self.shape)
 
+    def given_depth(self) -> np.ndarray | None:
+        """[H, W] float32: the depth map that the run was given; None if it was given none."""
+        if "given_depth" not in self.tensors:
+            return None
+        shape = self.tensors["given_depth"].shape
+        if len(shape) != 2 or not 1 <= math.prod(shape) <= MAX_PIXELS:
+            raise ValueError(f"given_depth is {[*shape]}")
+        return self._check("given_depth", np.float32, shape)
+
     def image(self, name: str) -> Image.Image:
         """An image out of its PNG, without anything else that a PNG may carry."""
         values = self.tensors[name]

@@ -77,7 +77,7 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
     images = {name: content.image(name) for name in pictures if name in tensors}
     _check_images(images, content.shape[0] if infos else settings.batch_size)
     lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
-    strangers = _strangers(infos, content) - {"factors", "given_latents", *pictures}
+    strangers = _strangers(infos, content) - {"factors", "given_latents", "given_depth", *pictures}
     unknown += sorted(strangers | (meta.keys() - _FIELDS))
     notices = checked.texts(meta, "notices", 1_000)
     if lost:
@@ -105,6 +105,7 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
         given_latents=content.given_latents(),
+        given_depth=content.given_depth(),
         given_controls=tuple(
             replace(control, image=images.get(f"{_GIVEN_CONTROL}{number}"))
             for number, control in enumerate(controls)

@@ -118,6 +118,25 @@ def test_guidance_calls_once_with_the_prompts_half_first(images: tuple[Tensor, T
     assert torch.allclose(denoised, uncond + 3 * (cond - uncond), atol=1e-5)
 
 
+def test_an_image_guides_beside_the_prompt(images: tuple[Tensor, Tensor]) -> None:
+    x, _ = images
+    both, image, neither = torch.randn(3, *x.shape)
+    calls = []
+
+    def network(x_in: Tensor, t: Tensor) -> Tensor:
+        calls.append((len(x_in), len(t)))
+        return torch.cat([both, image, neither])
+
+    denoiser = Denoiser(network, SCHEDULE, guidance_scale=7.5, image_guidance_scale=1.5)
+    denoised = denoiser(x, SIGMA)
+    cond, uncond = denoiser.take_halves()
+    eps = neither + 7.5 * (both - image) + 1.5 * (image - neither)  # arXiv 2211.09800, eq. 3
+    assert calls == [(6, 6)]
+    assert torch.allclose(denoised, x - SIGMA * eps, atol=1e-4)
+    assert torch.allclose(denoised, uncond + 7.5 * (cond - uncond), atol=1e-4)
+    assert torch.allclose(uncond, x - SIGMA * (neither + 1.5 * (image - neither)), atol=1e-4)
+
+
 def test_the_halves_are_those_of_the_first_call_and_taken_once(
     images: tuple[Tensor, Tensor],
 ) -> None:

@@ -17,7 +17,7 @@ export class NoCell extends Error {
   override name = "NoCell";
 }
 
-const GIVEN = ["image", "mask", "latents"] as const;
+const GIVEN = ["image", "mask", "depth", "latents"] as const;
 const WIDTH = 88; // characters of a line of code
 const SEED = 2 ** 32 - 1;
 const BATCH = 64;
@@ -201,6 +201,10 @@ const WRITE: Readonly<Record<string, Write>> = {
   original_size: pair,
   crop: pair,
   target_size: pair,
+  image_guidance_scale: real,
+  noise_level: whole(999),
+  aesthetic_score: real,
+  negative_aesthetic_score: real,
 };
 
 /** A finite number as Python reads it; both languages write the shortest digits that return it. */

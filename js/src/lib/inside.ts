@@ -42,7 +42,7 @@ async function inRecord(file: Source): Promise<Inside | undefined> {
   const header = JSON.parse(decoded(await file.read(8, 8 + length)));
   const made = JSON.parse(header.__metadata__.sdtrace);
   if (made === null || typeof made !== "object") return undefined;
-  const given = ["image", "mask", "latents"].filter((name) => `given_${name}` in header);
+  const given = ["image", "mask", "depth", "latents"].filter((name) => `given_${name}` in header);
   const [begin, end] = header.given_image?.data_offsets ?? [];
   const isThere = Number.isInteger(begin) && begin >= 0 && begin < end;
   const image = { from: 8 + length + begin, to: 8 + length + end };

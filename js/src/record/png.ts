@@ -20,7 +20,7 @@ export interface ImageSettings {
   readonly record: Record<string, unknown>;
   /** Its settings, checked as `read_settings` checks them. */
   readonly settings: Settings;
-  /** What the run was given beside settings, which is not in the file: "image", "mask", "latents". */
+  /** What the run was given beside settings, not in the file: "image", "mask", "depth", "latents". */
   readonly given: readonly string[];
 }
 
@@ -81,7 +81,7 @@ function givenIn(record: JsonObject): string[] {
   const task = record.get("task");
   if (task === "image to image" || task === "inpainting") needed.push("image");
   if (task === "inpainting") needed.push("mask");
-  return ["image", "mask", "latents"].filter((name) => needed.includes(name));
+  return ["image", "mask", "depth", "latents"].filter((name) => needed.includes(name));
 }
 
 /** The record inside an image file, its settings in today's format; undefined if it has none. */

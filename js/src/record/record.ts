@@ -51,7 +51,7 @@ export interface Meta {
   readonly prediction: string;
   readonly predictionSource: string;
   readonly sources: readonly ModelSource[];
-  /** What the run was given beside settings, in this order: "image", "mask", "latents". */
+  /** What the run was given beside settings, in this order: "image", "mask", "depth", "latents". */
   readonly given: readonly string[];
 }
 
@@ -343,7 +343,12 @@ let opened = 0;
 
 function metaFor(record: Unpacked): Meta {
   const { settings, steps, versions } = record;
-  const given = { image: record.givenImage, mask: record.givenMask, latents: record.givenLatents };
+  const given = {
+    image: record.givenImage,
+    mask: record.givenMask,
+    depth: record.givenDepth,
+    latents: record.givenLatents,
+  };
   return {
     model: record.model,
     task: record.task,

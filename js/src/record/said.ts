@@ -73,6 +73,7 @@ export function recordOf(record: Unpacked, image: number): JsonObject {
   const given = [
     record.givenImage ? "image" : "",
     record.givenMask ? "mask" : "",
+    record.givenDepth ? "depth" : "",
     record.givenLatents ? "latents" : "",
   ];
   const more: [string, string | Json[]][] = [

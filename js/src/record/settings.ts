@@ -46,6 +46,10 @@ export interface Settings {
   original_size: [number, number] | null;
   crop: [number, number] | null;
   target_size: [number, number] | null;
+  image_guidance_scale: number | null;
+  noise_level: number | null;
+  aesthetic_score: number | null;
+  negative_aesthetic_score: number | null;
 }
 
 const DEFAULTS: [keyof Settings, Json][] = [
@@ -66,8 +70,20 @@ const DEFAULTS: [keyof Settings, Json][] = [
   ["original_size", null],
   ["crop", null],
   ["target_size", null],
+  ["image_guidance_scale", null],
+  ["noise_level", null],
+  ["aesthetic_score", null],
+  ["negative_aesthetic_score", null],
 ];
-const REALS: readonly string[] = ["guidance_scale", "guidance_rescale", "strength", "eta"];
+const REALS: readonly string[] = [
+  "guidance_scale",
+  "guidance_rescale",
+  "strength",
+  "eta",
+  "image_guidance_scale",
+  "aesthetic_score",
+  "negative_aesthetic_score",
+];
 
 /** The settings inside `given`, checked, and the names that are not known, sorted by the caller. */
 export function checkedSettings(given: JsonObject): { settings: Settings; unknown: string[] } {
@@ -77,13 +93,15 @@ export function checkedSettings(given: JsonObject): { settings: Settings; unknow
   const schedule = choice("schedule", get("schedule"), SCHEDULES);
   const optional = <T>(value: Json, check: (value: Json) => T) =>
     value === null ? null : check(value);
+  const optionalReal = (name: Numbered & keyof Settings) =>
+    optional(get(name), (one) => real(name, one));
   const settings: Settings = {
     prompt: texts("prompt", get("prompt")),
     negative_prompt: texts("negative_prompt", get("negative_prompt")),
     steps: whole("steps", get("steps")),
     sampler: choice("sampler", get("sampler"), Object.keys(SAMPLERS)),
     schedule,
-    guidance_scale: optional(get("guidance_scale"), (one) => real("guidance_scale", one)),
+    guidance_scale: optionalReal("guidance_scale"),
     guidance_rescale: real("guidance_rescale", get("guidance_rescale")),
     seed: optional(get("seed"), seeds),
     width: optional(get("width"), (one) => whole("width", one)),
@@ -95,6 +113,10 @@ export function checkedSettings(given: JsonObject): { settings: Settings; unknow
     original_size: pair("original_size", get("original_size"), 1),
     crop: pair("crop", get("crop"), 0),
     target_size: pair("target_size", get("target_size"), 1),
+    image_guidance_scale: optionalReal("image_guidance_scale"),
+    noise_level: optional(get("noise_level"), (one) => whole("noise_level", one)),
+    aesthetic_score: optionalReal("aesthetic_score"),
+    negative_aesthetic_score: optionalReal("negative_aesthetic_score"),
   };
   if (settings.strength === 0) {
     throw new Fault("strength is 0: nothing would change.\nGive more than 0 and at most 1.");

@@ -170,6 +170,16 @@ export class Tensors {
     return this.#check("given_latents", "F32", this.shape);
   }
 
+  givenDepth(): Tensor | undefined {
+    const found = this.all.get("given_depth");
+    if (found === undefined) return undefined;
+    const { shape } = found;
+    if (shape.length !== 2 || product(shape) < 1 || product(shape) > MOST_PIXELS) {
+      throw new Fault(`given_depth is [${shape.join(", ")}]`);
+    }
+    return this.#check("given_depth", "F32", shape);
+  }
+
   /** An image; undefined if it has not been read yet. */
   image(name: string): ImageInfo | undefined {
     this.#check(name, "U8", [product(this.#get(name).shape)]);

@@ -57,6 +57,7 @@ export interface Unpacked {
   readonly predictionSource: string;
   readonly givenImage: boolean;
   readonly givenMask: boolean;
+  readonly givenDepth: boolean;
   readonly givenLatents: boolean;
   readonly controls: readonly GivenControl[];
   readonly factors: Tensor | undefined;
@@ -113,7 +114,7 @@ export function unpacked(
     ...missing.map((index) => `step ${index}`),
     ...pictures.filter((name) => !tensors.has(name)),
   ];
-  const known = new Set(["factors", "given_latents", ...pictures]);
+  const known = new Set(["factors", "given_latents", "given_depth", ...pictures]);
   const strange = strangersOf(infos, content).filter((name) => !known.has(name));
   const fields = [...meta.keys()].filter((name) => !FIELDS.has(name));
   const more = [...new Set([...strange, ...fields])].sort(compared);
@@ -144,6 +145,7 @@ export function unpacked(
     predictionSource: checked.textOrNone(meta, "prediction_source"),
     givenImage: images.has("given_image"),
     givenMask: images.has("given_mask"),
+    givenDepth: content.givenDepth() !== undefined,
     givenLatents: content.givenLatents() !== undefined,
     controls,
     factors: content.factors(),
