@@ -126,6 +126,7 @@ class Run(Iterator[Step]):
             strength = settings.effective_strength if self._from_image else 1.0
             settings = replace(settings, strength=strength)
         self.settings = settings
+        self._seen = _seen(self.image, self.mask, self.depth)
         self._given = self._told(settings.prompts)
         self.tokens: Tokens = model.tokenize(self._given)
         notices += _token_notices("prompt", self.tokens)
@@ -257,13 +258,8 @@ class Run(Iterator[Step]):
             "aesthetic_score": score,
             "noise_level": settings.noise_level,
             "guidance_scale": settings.guidance_scale,
+            **self._seen,
         }
-        if self.image is not None:
-            facts["image"] = Held(to_tensor(self.image)[0])
-        if self.mask is not None:
-            facts["mask"] = Held(torch.from_numpy(np.array(self.mask, np.float32) / 255)[None])
-        if self.depth is not None:
-            facts["depth"] = Held(torch.from_numpy(self.depth)[None])
         taken = frozenset[str]().union(*(each.inputs for each in self.model.embedders))
         facts = {name: fact for name, fact in facts.items() if name in taken}
         sizes = (settings.size, settings.original_size, settings.crop, settings.target_size)
@@ -376,6 +372,20 @@ class Run(Iterator[Step]):
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
         return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
+
+
+def _seen(
+    image: Image.Image | None, mask: Image.Image | None, depth: np.ndarray | None
+) -> dict[str, Held]:
+    """The images that a network may see, by their fields of `Given`."""
+    seen = {}
+    if image is not None:
+        seen["image"] = to_tensor(image)[0]
+    if mask is not None:
+        seen["mask"] = torch.from_numpy(np.array(mask, np.float32) / 255)[None]
+    if depth is not None:
+        seen["depth"] = torch.from_numpy(depth)[None]
+    return {name: Held(values) for name, values in seen.items()}
 
 
 def _begins_from_noise(config: ModelConfig) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sdwidgets.configs import AutoencoderConfig, UNetConfig
+from sdwidgets.configs import AutoencoderConfig, ScheduleConfig, UNetConfig
 
 
 def unet_of(config: UNetConfig, *, linear: bool = True) -> Any:
@@ -71,6 +71,33 @@ def autoencoder_of(config: AutoencoderConfig) -> Any:
     if config.codes:
         return VQModel(num_vq_embeddings=config.codes, **both).eval()
     return AutoencoderKL(shift_factor=config.shift_factor, **both).eval()
+
+
+SCHEDULERS = {
+    "ddim": ("DDIMScheduler", {"set_alpha_to_one": False, "clip_sample": False}),
+    "euler": ("EulerDiscreteScheduler", {}),
+    "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
+    "heun": ("HeunDiscreteScheduler", {}),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
+}
+"""diffusers' scheduler of each of our samplers, with what sets it to do the same."""
+
+
+def scheduler_of(config: ScheduleConfig, sampler: str, **more: Any) -> Any:
+    """Return diffusers' scheduler for a sampler; ``more`` changes its config."""
+    import diffusers
+
+    name, options = SCHEDULERS[sampler]
+    if config.zero_snr:
+        options = {**options, "rescale_betas_zero_snr": True}
+    return getattr(diffusers, name)(
+        num_train_timesteps=config.steps,
+        beta_start=config.beta_start,
+        beta_end=config.beta_end,
+        beta_schedule=config.kind,
+        prediction_type={"eps": "epsilon", "v": "v_prediction"}[config.prediction],
+        **{"steps_offset": config.offset, "timestep_spacing": config.spacing, **options, **more},
+    )
 
 
 def copy_weights(ours: nn.Module, theirs: nn.Module) -> None:

@@ -241,9 +241,12 @@ def learns(embedder: Embedder) -> bool:
 def _embedded(embedder: Embedder, given: Sequence[Given]) -> Conditioning:
     if torch.is_grad_enabled() and learns(embedder):
         return embedder.embed(given)
-    place = {each: index for index, each in enumerate(dict.fromkeys(given))}
+    read = ("size", *sorted(embedder.inputs))
+    keys = [tuple(getattr(each, name) for name in read) for each in given]
+    distinct = dict(zip(keys, given, strict=True))
+    place = {key: index for index, key in enumerate(distinct)}
     with torch.no_grad():
-        part = embedder.embed(tuple(place)).rows([place[each] for each in given])
+        part = embedder.embed(tuple(distinct.values())).rows([place[key] for key in keys])
     return part.to(dtype=torch.float32)
 
 
