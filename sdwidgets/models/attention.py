@@ -69,15 +69,16 @@ class Attention(nn.Module):
     def probabilities(self, x: Tensor, context: Tensor) -> Tensor:
         """Return [B, heads, N, T] float32: how much each of N queries attends to each of T keys.
 
-        ``x`` [B, N, C], ``context`` [B, T, D]; each row sums to one. The softmax is in float32
-        whatever the weights' dtype: half precision would lose the small probabilities.
+        ``x`` [B, N, C], ``context`` [B, T, D]; each row sums to one. Scores and softmax are in
+        float32 whatever the weights' dtype. In half precision, scores of hundreds would be off by
+        whole numbers and small probabilities lost, and those of Stable Diffusion 2.1 overflow.
         """
         return self.probabilities_of(self.to_q(x), context)
 
     def probabilities_of(self, queries: Tensor, context: Tensor) -> Tensor:
         """The same for queries [B, N, C] that ``to_q`` has already computed."""
-        q = self._split(queries)  # [B, heads, N, d]
-        k = self._split(self.to_k(context))  # [B, heads, T, d]
+        q = self._split(queries).float()  # [B, heads, N, d]
+        k = self._split(self.to_k(context)).float()  # [B, heads, T, d]
         k = k * q.shape[-1] ** -0.5  # scales the few keys, not the many queries or scores
         return torch.softmax(q @ k.mT, dim=-1, dtype=torch.float32)
 

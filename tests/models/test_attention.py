@@ -74,3 +74,30 @@ def test_self_attention_has_no_favourite_order() -> None:
     attention, x = Attention(8, 2), torch.randn(1, 20, 8)
     order = torch.randperm(20)
     torch.testing.assert_close(attention(x[:, order]), attention(x)[:, order])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("context_width", [64, None])  # cross-attention, self-attention
+@torch.no_grad()
+def test_scores_beyond_half_precision_are_exact(
+    dtype: torch.dtype, context_width: int | None
+) -> None:
+    """As in Stable Diffusion 2.1, whose config says upcast_attention for that reason."""
+    attention = Attention(64, 1, context_width=context_width).to(dtype)
+    for linear in (attention.to_q, attention.to_k):
+        linear.weight.copy_(200 * torch.eye(64))
+    attention.to_out[0].bias.zero_()
+    x = torch.randn(1, 20, 64).to(dtype)
+    context = torch.randn(1, 7, 64).to(dtype) if context_width else None
+    scores = (
+        attention.to_q(x).float() @ attention.to_k(x if context is None else context).float().mT
+    )
+    assert scores.abs().max() > torch.finfo(torch.float16).max
+    exact = torch.softmax(scores.double() / 8, dim=-1)
+    values = attention.to_v(x if context is None else context).double()
+    wanted = exact @ values @ attention.to_out[0].weight.double().mT
+    found = attention(x, context).double()
+    assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()
+    if context is not None:
+        shown = attention.probabilities(x, context)[:, 0].double()
+        torch.testing.assert_close(shown, exact, atol=1e-3, rtol=0)
