@@ -14,6 +14,7 @@ from ..configs import ModelConfig
 from ..errors import CheckpointError, CheckpointNotFound
 from ..vocabulary import MOST, Vocabulary
 from . import config_json, model_index, names
+from .families import family_of, is_exactly
 from .layout import Layout, Weights
 from .weights import WeightFile, pickle_advice, quoted, read_json
 
@@ -99,6 +100,25 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         ),
         preview=_preview(folder / "preview.json", autoencoder.latent_channels),
         vocabulary=_vocabulary(folder / "vocabulary.json"),
+        notices=_about_size(config),
+    )
+
+
+SMALLEST = 512
+"""The smallest images, in pixels along one side, on which a published network was trained."""
+
+
+def _about_size(config: ModelConfig) -> tuple[str, ...]:
+    """Return a notice if the images of a published network are said to be smaller than those on
+    which any was trained, as some folders do that were converted with a wrong size."""
+    family = family_of(config.unet)
+    if family is None or not is_exactly(family, config.unet) or config.size >= SMALLEST:
+        return ()
+    usual = family.preset.size
+    return (
+        f"The folder says that images have {config.size} x {config.size} pixels, but "
+        f"{family.title} was trained on {usual} x {usual}. If they turn out poor, ask for that "
+        "width and height.",
     )
 
 

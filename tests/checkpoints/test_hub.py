@@ -8,6 +8,7 @@ import json
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,11 @@ import huggingface_hub
 import pytest
 from checkpoint_files import write_folder
 
-from sdwidgets.checkpoints import hub, load_model
+from sdwidgets.checkpoints import hub, load_model, save_model
 from sdwidgets.checkpoints.weights import WeightFile
+from sdwidgets.configs import SDXL_REFINER, TINY, ModelConfig, SizesConfig
 from sdwidgets.errors import HubError, InputError, Stopped
+from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.sources import Source
 
 TOKEN = "hf_SECRETSECRETSECRET"
@@ -225,6 +228,8 @@ def test_only_safetensors_and_settings_are_fetched(
         ["{stem}.safetensors.index.json", "{stem}-00001-of-00001.safetensors"],
         ["{stem}.safetensors.index.fp16.json", "{stem}.fp16-00001-of-00001.safetensors"],
         ["{stem}.fp16.safetensors.index.json", "{stem}.fp16-00001-of-00001.safetensors"],
+        ["{stem}.safetensors.index.fp16.json", "{stem}-00001-of-00001.fp16.safetensors"],
+        ["{stem}.bf16.safetensors"],
     ],
 )
 def test_weights_are_found_under_each_of_their_names_and_loaded(
@@ -261,6 +266,32 @@ def test_half_precision_is_fetched_only_where_there_is_nothing_else() -> None:
     assert hub.wanted_files(names) == [names[0], names[2], *names[3:]]
     assert hub.wanted_files(names[1:]) == []
     assert hub.wanted_files([*names[:3], "text_encoder/model.safetensors"]) == []
+
+
+def test_the_refiners_only_text_encoder_is_the_second(
+    make_model: Callable[[ModelConfig], LatentDiffusion],
+    tmp_path: Path,
+    transport: Callable[..., list[Any]],
+) -> None:
+    second = replace(SDXL_REFINER.text[0], width=16, projection_dim=16, layers=2, heads=2)
+    told = (replace(second, hidden=16), SizesConfig(8, score=True))
+    unet = replace(TINY.unet, context_dim=16, vector_dim=56)
+    model = make_model(replace(TINY, unet=unet, embedders=told))
+    folder = save_model(model, tmp_path / "refiner")
+    calls = transport(online=folder)
+    assert load_model("a/b", device="cpu").config.vector_width == 56
+    transport(cached=folder)
+    assert hub.fetch("a/b") == folder
+    assert len(downloads(calls)) == 1
+
+
+def test_the_upscalers_second_scheduler_is_fetched() -> None:
+    names = [
+        "model_index.json", "low_res_scheduler/scheduler_config.json",
+        "unet/diffusion_pytorch_model.safetensors", "vae/diffusion_pytorch_model.safetensors",
+        "text_encoder/model.safetensors",
+    ]  # fmt: skip
+    assert sorted(hub.wanted_files(names)) == sorted(names)
 
 
 def test_a_fetched_model_is_loaded(folder: Path, transport: Callable[..., list[Any]]) -> None:

@@ -50,6 +50,15 @@ def test_padding_of_its_own(folder: Path, name: str, pad: Any) -> None:
     assert tokenizer.encode("cat!").ids[-1] == 0  # a padding token can also be part of a text
 
 
+def test_merges_in_lines_of_windows(folder: Path) -> None:
+    expected = load_tokenizer(folder)
+    merges = folder / "merges.txt"
+    merges.write_bytes(merges.read_bytes().replace(b"\n", b"\r\n"))
+    found = load_tokenizer(folder)
+    assert found.merges == expected.merges
+    assert found.encode("the catdog").ids == expected.encode("the catdog").ids
+
+
 @pytest.mark.parametrize("old", [True, False])
 def test_added_tokens_are_found_whole(folder: Path, old: bool) -> None:
     if old:

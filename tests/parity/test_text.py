@@ -123,6 +123,10 @@ FILES: dict[str, dict[str, Any]] = {
         "tokenizer_config.json": {**CLASS, "pad_token": END},
     },
     "as published with Stable Diffusion 2": {"special_tokens_map.json": SD1 | {"pad_token": "!"}},
+    "as published with Stable Diffusion 2, where the files disagree": {
+        "special_tokens_map.json": SD1 | {"pad_token": "!"},
+        "tokenizer_config.json": {**CLASS, "pad_token": END},
+    },
     "as published with Stable Diffusion XL": {
         "special_tokens_map.json": SD1 | {"pad_token": "!"},
         "tokenizer_config.json": {**CLASS, "pad_token": "!", "added_tokens_decoder": ADDED},
