@@ -40,7 +40,7 @@ def one_tensor(**changes: Any) -> bytes:
 
 @cache
 def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
-    """Return the three networks with random weights, by diffusers' names. Do not change them."""
+    """Return the networks with random weights, by diffusers' names. Do not change them."""
     from sdwidgets.models.autoencoder import Autoencoder
     from sdwidgets.models.clip import CLIPText
     from sdwidgets.models.unet import UNet
@@ -50,8 +50,9 @@ def networks(config: ModelConfig = SMALL) -> dict[str, nn.Module]:
         parts: dict[str, nn.Module] = {
             "unet": UNet(config.unet),
             "vae": Autoencoder(config.autoencoder),
-            "text_encoder": CLIPText(config.text[0]),
         }
+        for name, text in zip(("text_encoder", "text_encoder_2"), config.text, strict=False):
+            parts[name] = CLIPText(text)
         # Norms start as ones and biases as zeros; they are drawn so that a swap shows.
         for part in parts.values():
             for parameter in part.parameters():

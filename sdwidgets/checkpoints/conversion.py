@@ -11,11 +11,12 @@ import torch
 from .. import checks
 from ..errors import CheckpointError, InputError
 from ..version import __version__
+from .contents import as_dtype
 from .exchange import is_there
 from .pickles import PickleFile, open_weights
 from .target import stored_dtype
 from .weights import TensorFile
-from .writing import Outgoing, Progress, code_of, converted, outgoing, write_tensors
+from .writing import Outgoing, Progress, outgoing, write_tensors
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ def _as_dtype(
             f"{file.path} has weights of 8 bits with scales, which another type would change.\n"
             "Convert it without dtype."
         )
-    code = code_of(dtype)
-    return {name: converted(each, code, name) for name, each in tensors.items()}
+    return dict(as_dtype(tensors, dtype))
 
 
 def _said(file: TensorFile) -> tuple[str, ...]:

@@ -408,7 +408,7 @@ def _of_model_file(
         found = _of_family(found, network)
     if isinstance(file, PickleFile):
         return replace(found, notices=_pickled(file), loads=_converted(file.path))
-    return _checked(found, lambda stack: open_file(file.path, stack, config=None, tokenizer=None))
+    return _checked(found, lambda stack: open_file(file.path, stack))
 
 
 _AS_PICKLES = ("lora", "embedding")  # small files that are taken as pickles, too

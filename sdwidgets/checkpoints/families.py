@@ -39,6 +39,11 @@ FAMILIES = (
     Family("bk-sdm-small", "BK-SDM small (Stable Diffusion 1, distilled)", configs.BK_SDM_SMALL),
     Family("bk-sdm-tiny", "BK-SDM tiny (Stable Diffusion 1, distilled)", configs.BK_SDM_TINY),
     Family("sd2", "Stable Diffusion 2", configs.SD2),
+    Family("bk-sdm-2-base", "BK-SDM 2 base (Stable Diffusion 2, distilled)", configs.BK_SDM_2_BASE),
+    Family(
+        "bk-sdm-2-small", "BK-SDM 2 small (Stable Diffusion 2, distilled)", configs.BK_SDM_2_SMALL
+    ),
+    Family("bk-sdm-2-tiny", "BK-SDM 2 tiny (Stable Diffusion 2, distilled)", configs.BK_SDM_2_TINY),
     Family("sd2-inpainting", "Stable Diffusion 2, inpainting", configs.SD2_INPAINTING),
     Family("sd2-depth", "Stable Diffusion 2, depth", configs.SD2_DEPTH),
     Family("x4-upscaler", "Stable Diffusion x4 upscaler", configs.X4_UPSCALER),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,20 +15,19 @@ from .. import checks
 from ..configs import FIRST_STAGES, SDXL, AutoencoderConfig
 from ..errors import CheckpointError, InputError
 from ..sources import Source
-from . import config_json, infer, names
+from . import infer, parts
 from .exchange import is_there
+from .families import family_of
 from .fill import Part, Plan, extras, fill_all, plan, precision
-from .folder import weight_files
 from .layout import Weights
-from .recognise import foreign_names, is_xl
+from .recognise import foreign_names
 from .target import device_of, dtype_of, loaded
-from .weights import WeightFile, quoted, read_json
+from .weights import WeightFile, quoted
 from .zoo import bundled_folder
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
 
-_PREFIXES = ("", names.AUTOENCODER, "vae.")  # alone, or in the file of a whole model
 _OF_TRAINING = ("loss.", "model_ema.")  # discriminator, perceptual loss, a running mean of weights
 
 
@@ -77,7 +76,7 @@ def load_autoencoder(
     def assemble(stack: ExitStack) -> tuple[Autoencoder, list[str]]:
         doubts: list[str] = []
         if is_folder:
-            found, weights = _open_folder(place, stack)
+            found, weights = parts.autoencoder_folder(place, stack)
         else:
             found, weights = _open_file(place, wanted, stack, doubts)
         autoencoder, notices = _assemble(place, found, weights, target, number, check_finite)
@@ -91,13 +90,14 @@ def load_autoencoder(
 
 def name_of(config: AutoencoderConfig) -> str | None:
     """The name in `FIRST_STAGES` of a config, whatever its scale and shift; None if it has none."""
-    alike = (
-        name
-        for name, preset in FIRST_STAGES.items()
-        if replace(preset, scaling_factor=1.0, shift_factor=0.0)
-        == replace(config, scaling_factor=1.0, shift_factor=0.0)
+    return next((n for n, preset in FIRST_STAGES.items() if _is_alike(preset, config)), None)
+
+
+def _is_alike(one: AutoencoderConfig, other: AutoencoderConfig) -> bool:
+    """Whether two autoencoders have the same shapes, whatever their scale and shift."""
+    return replace(one, scaling_factor=1.0, shift_factor=0.0) == replace(
+        other, scaling_factor=1.0, shift_factor=0.0
     )
-    return next(alike, None)
 
 
 def _wanted(config: str | AutoencoderConfig | None) -> AutoencoderConfig | None:
@@ -112,68 +112,64 @@ def _wanted(config: str | AutoencoderConfig | None) -> AutoencoderConfig | None:
     )
 
 
-def _open_folder(folder: Path, stack: ExitStack) -> tuple[AutoencoderConfig, Weights]:
-    if (folder / "model_index.json").is_file():
-        folder = folder / "vae"
-    path = folder / "config.json"
-    config = config_json.autoencoder_from_json(read_json(path), str(path))
-    files = weight_files(folder, "diffusion_pytorch_model", stack)
-    return config, Weights(files, names.diffusers_names())
-
-
 def _open_file(
     path: Path, config: AutoencoderConfig | None, stack: ExitStack, doubts: list[str]
 ) -> tuple[AutoencoderConfig, Weights]:
     file = stack.enter_context(WeightFile(path))
-    shapes = file.shapes
-    prefix = next((p for p in _PREFIXES if f"{p}encoder.conv_in.weight" in shapes), None)
-    if prefix is None:
-        what = foreign_names(shapes) or "a model without a known autoencoder"
+    place = infer.autoencoder_place(file.shapes)
+    if place is None:
+        what = foreign_names(file.shapes) or "a model without a known autoencoder"
         raise CheckpointError(f"{path} holds no autoencoder: it is {what}.")
     if config is None:
-        config, doubt = _scaled(_recognised(shapes, prefix, path), file)
+        config, doubt = _recognised(file, place.prefix)
         doubts += [doubt] if doubt else []
-    if infer.has_compvis_autoencoder(shapes, prefix):
-        return config, Weights([file], names.compvis_autoencoder_names(config, prefix))
-    return config, Weights([file], names.diffusers_names(prefix))
+    return config, parts.autoencoder_weights(file, place, config)
 
 
-def _recognised(shapes: infer.Shapes, prefix: str, path: Path) -> AutoencoderConfig:
-    try:
-        config = infer.infer_autoencoder(shapes, prefix)
-    except (KeyError, IndexError, ValueError) as error:  # a missing name, or another rank
-        missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
-        raise CheckpointError(
-            f"{path} is not a whole autoencoder: {ascii(missing)[:100]} is missing."
-        ) from None
-    name = name_of(config)
-    if name is None:
-        raise CheckpointError(
-            f"{path} has shapes unlike {', '.join(FIRST_STAGES)}: {_described(config)}.\n"
-            "Pass config=AutoencoderConfig(...)."
-        )
-    return FIRST_STAGES[name]
-
-
-def _scaled(config: AutoencoderConfig, file: WeightFile) -> tuple[AutoencoderConfig, str]:
-    """Return the config with the scale of its latents, and a notice if it is in doubt.
+def _recognised(file: WeightFile, prefix: str) -> tuple[AutoencoderConfig, str]:
+    """Return the config of the autoencoder in a file, and a notice if its scale is in doubt.
 
     The autoencoders of Stable Diffusion 1, 2 and XL have the same names and shapes. In the file of
     a whole model, the rest of it tells which; alone, the file's notes may.
     """
-    if config != replace(SDXL.autoencoder, scaling_factor=config.scaling_factor):
+    with infer.whole(file.path, "autoencoder"):
+        config = infer.infer_autoencoder(file.shapes, prefix)
+    known = _of_the_model(file.shapes)
+    if known is not None and _is_alike(known, config):
+        return known, ""
+    name = name_of(config)
+    if name is None:
+        raise CheckpointError(
+            f"{file.path} has shapes unlike {', '.join(FIRST_STAGES)}: {_described(config)}.\n"
+            "Pass config=AutoencoderConfig(...)."
+        )
+    config = FIRST_STAGES[name]
+    if not _is_alike(SDXL.autoencoder, config):
         return config, ""
     noted = file.metadata.get("modelspec.architecture", "").lower()
-    xl = is_xl(file.shapes)
-    if xl is None and noted.startswith(("stable-diffusion-xl", "stable-diffusion-v")):
-        xl = noted.startswith("stable-diffusion-xl")
-    if xl is None:
-        return config, (
-            f"{file.path.name} does not say how its latents are scaled; {config.scaling_factor:g} "
-            "was assumed, as in Stable Diffusion 1 and 2. "
-            "For XL pass config=sdwidgets.configs.SDXL.autoencoder, else config='KL-f8'."
-        )
-    return (SDXL.autoencoder if xl else config), ""
+    if noted.startswith("stable-diffusion-xl"):
+        return SDXL.autoencoder, ""
+    if noted.startswith("stable-diffusion-v"):
+        return config, ""
+    return config, (
+        f"{file.path.name} does not say how its latents are scaled; {config.scaling_factor:g} "
+        "was assumed, as in Stable Diffusion 1 and 2. "
+        "For XL pass config=sdwidgets.configs.SDXL.autoencoder, else config='KL-f8'."
+    )
+
+
+def _of_the_model(shapes: infer.Shapes) -> AutoencoderConfig | None:
+    """Return the autoencoder of the family whose network or text encoders are in the same file."""
+    place = infer.unet_place(shapes)
+    if place is not None:
+        with suppress(KeyError, IndexError, ValueError):  # something of it is missing
+            if family := family_of(infer.infer_unet(shapes, place)):
+                return family.preset.autoencoder
+    if any(name.startswith(("conditioner.embedders.1.", "text_encoder_2.")) for name in shapes):
+        return SDXL.autoencoder
+    others = ("model.diffusion_model.", "unet.", "cond_stage_model.", "text_encoder.")
+    known = any(name.startswith(others) for name in shapes)
+    return FIRST_STAGES["KL-f8"] if known else None
 
 
 def _described(config: AutoencoderConfig) -> str:

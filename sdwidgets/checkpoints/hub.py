@@ -61,17 +61,6 @@ for _v in ("", *VARIANTS):
         _WEIGHTS.append((_index, f"{{stem}}{_v}-?????-of-?????.safetensors"))
         _WEIGHTS.append((_index, f"{{stem}}-?????-of-?????{_v}.safetensors"))
 
-# Repositories whose CLIP vocabulary serves Stable Diffusion 1 and 2; looked for in the cache only.
-_VOCABULARIES = (
-    ("openai/clip-vit-large-patch14", ""),
-    ("stable-diffusion-v1-5/stable-diffusion-v1-5", "tokenizer/"),
-    ("runwayml/stable-diffusion-v1-5", "tokenizer/"),
-    ("CompVis/stable-diffusion-v1-4", "tokenizer/"),
-    ("stabilityai/stable-diffusion-2-1", "tokenizer/"),
-    ("stabilityai/stable-diffusion-2-1-base", "tokenizer/"),
-    ("laion/CLIP-ViT-H-14-laion2B-s32B-b79K", ""),
-)
-
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?"
 _ID = re.compile(rf"{_NAME}/{_NAME}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -343,19 +332,6 @@ class Question:
 def source_of(model_id: str, folder: Path) -> Source:
     """Return the source of a fetched folder, which the hub's cache names by its commit."""
     return Source(model_id, commit=folder.name if _COMMIT.fullmatch(folder.name) else "")
-
-
-def cached_tokenizer() -> Path | None:
-    """Return a folder with CLIP's vocabulary from the hub's cache; None if there is none."""
-    from huggingface_hub import try_to_load_from_cache
-
-    for model_id, folder in _VOCABULARIES:
-        found = [
-            try_to_load_from_cache(model_id, folder + name) for name in ("vocab.json", "merges.txt")
-        ]
-        if all(isinstance(path, str) for path in found):
-            return Path(str(found[0])).parent
-    return None
 
 
 def cached_models() -> Iterator[tuple[str, Path]]:

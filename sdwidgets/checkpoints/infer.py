@@ -6,15 +6,24 @@ heads, the activation or what the network predicts: these are its family's, see 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
-from ..configs import AutoencoderConfig, ModelConfig, TextConfig, UNetConfig
+from ..configs import (
+    AutoencoderConfig,
+    EmbedderConfig,
+    GuidanceConfig,
+    LowResolutionConfig,
+    ModelConfig,
+    TextConfig,
+    UNetConfig,
+)
 from ..errors import CheckpointError
 from . import config_json
-from .families import Family, completed, family_of
+from .families import completed, family_of
 from .names import AUTOENCODER, CLIP, OPEN_CLIP, UNET
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -28,11 +37,6 @@ class Place:
     compvis: bool  # otherwise diffusers' names
 
 
-def is_compvis(shapes: Shapes) -> bool:
-    """Whether a file has CompVis's names; otherwise diffusers' names are expected."""
-    return any(name.startswith(UNET) for name in shapes)
-
-
 def unet_place(shapes: Shapes) -> Place | None:
     """Where the denoising network is in a file; None if there is none."""
     for prefix in (UNET, "unet.", "", "diffusion_model.", "module."):
@@ -40,6 +44,26 @@ def unet_place(shapes: Shapes) -> Place | None:
             end = "out.2" if compvis else "conv_out"
             if f"{prefix}{start}.weight" in shapes and f"{prefix}{end}.weight" in shapes:
                 return Place(prefix, compvis)
+    return None
+
+
+@contextmanager
+def whole(path: Path, what: str) -> Iterator[None]:
+    """Raise ``CheckpointError`` for a name that is missing, or a tensor of another rank, inside."""
+    try:
+        yield
+    except (KeyError, IndexError, ValueError) as error:
+        missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
+        raise CheckpointError(
+            f"{path} is not a whole {what}: {ascii(missing)[:100]} is missing."
+        ) from None
+
+
+def autoencoder_place(shapes: Shapes) -> Place | None:
+    """Where the autoencoder is in a file; None if there is none."""
+    for prefix in (AUTOENCODER, "vae.", ""):
+        if f"{prefix}encoder.conv_in.weight" in shapes:
+            return Place(prefix, has_compvis_autoencoder(shapes, prefix))
     return None
 
 
@@ -55,50 +79,136 @@ def infer_unet(shapes: Shapes, place: Place) -> UNetConfig:
     return completed(unet, family) if family else unet
 
 
-def infer_config(shapes: Shapes, path: Path) -> ModelConfig:
-    """Return the config of the whole model in a single file; it predicts what its family usually
-    does. Raises ``CheckpointError``."""
-    try:
-        if is_compvis(shapes):
-            unet, text = infer_unet(shapes, Place(UNET, True)), _compvis_text(shapes)
-            autoencoder = infer_autoencoder(shapes, AUTOENCODER)
-        else:
-            unet = infer_unet(shapes, Place("unet.", False))
-            text = _clip(shapes, "text_encoder.")
-            autoencoder = infer_autoencoder(shapes, "vae.")
-    except (KeyError, IndexError, ValueError) as error:  # a missing name, or another rank
-        missing = error.args[0] if isinstance(error, KeyError) else "a dimension"
-        raise CheckpointError(
-            f"{path} is not a whole Stable Diffusion 1 or 2: {ascii(missing)[:100]} is missing."
-        ) from None
+def as_family(
+    preset: ModelConfig,
+    unet: UNetConfig,
+    autoencoder: AutoencoderConfig,
+    texts: Sequence[TextConfig],
+    name: str,
+) -> ModelConfig:
+    """Return the config of a whole model of the family of ``preset``, made of these networks."""
+    left = iter(texts)
+    told: list[EmbedderConfig] = []
+    for embedder in preset.embedders:
+        if isinstance(embedder, TextConfig):
+            told.append(next(left))
+        elif isinstance(embedder, LowResolutionConfig):
+            told.append(replace(embedder, levels=unet.classes))
+        elif not isinstance(embedder, GuidanceConfig):
+            told.append(embedder)
+    if unet.guidance_dim:
+        told.append(GuidanceConfig(unet.guidance_dim))
+    return replace(preset, name=name, unet=unet, autoencoder=autoencoder, embedders=tuple(told))
 
-    family = family_of(unet)
-    if family is None:
-        raise CheckpointError(_why_no_family(unet, path))
-    text = _as_family(text, family)
-    config = replace(
-        family.preset, name=path.stem, unet=unet, autoencoder=autoencoder, embedders=(text,)
+
+@dataclass(frozen=True)
+class TextPlace:
+    """Where a text encoder is in a file: what its names begin with, and whose names they are."""
+
+    prefix: str
+    open_clip: bool  # otherwise transformers' names
+
+
+_TEXT_PREFIXES = (
+    CLIP,
+    OPEN_CLIP,
+    "conditioner.embedders.0.transformer.",
+    "conditioner.embedders.0.model.",
+    "conditioner.embedders.1.model.",
+    "text_encoder.",
+    "text_encoder_2.",
+    "text_encoders.clip_l.transformer.",
+    "text_encoders.clip_g.transformer.",
+    "clip_l.transformer.",
+    "clip_g.transformer.",
+    "transformer.",
+    "",
+)
+
+
+def text_places(shapes: Shapes) -> list[TextPlace]:
+    """Where the CLIP text encoders are in a file, in the order in which models list them.
+
+    Names without a prefix count only in a file of nothing else.
+    """
+    places: list[TextPlace] = []
+    for prefix in _TEXT_PREFIXES:
+        if not prefix and places:
+            break
+        if any(f"{prefix}{inner}{_TOKENS}" in shapes for inner in ("text_model.", "")):
+            places.append(TextPlace(prefix, open_clip=False))
+        if f"{prefix}token_embedding.weight" in shapes and f"{prefix}ln_final.weight" in shapes:
+            places.append(TextPlace(prefix, open_clip=True))
+    return places
+
+
+_TOKENS = "embeddings.token_embedding.weight"
+
+
+def infer_text(shapes: Shapes, place: TextPlace) -> TextConfig:
+    """Return the config of a text encoder, with all layers of the file and its projection.
+
+    Raises ``KeyError``, ``IndexError`` or ``ValueError`` for missing names or unexpected ranks.
+    """
+    prefix = place.prefix
+    if place.open_clip:
+        vocab_size, width = shapes[f"{prefix}token_embedding.weight"][:2]
+        layers = _number_of(shapes, prefix + "transformer.resblocks.{}.ln_1.weight")
+        hidden = shapes[f"{prefix}transformer.resblocks.0.mlp.c_fc.weight"][0]
+        length = shapes[f"{prefix}positional_embedding"][0]
+    else:
+        prefix += "text_model." if f"{prefix}text_model.{_TOKENS}" in shapes else ""
+        vocab_size, width = shapes[prefix + _TOKENS][:2]
+        layers = _number_of(shapes, prefix + "encoder.layers.{}.layer_norm1.weight")
+        hidden = shapes[f"{prefix}encoder.layers.0.mlp.fc1.weight"][0]
+        length = shapes[f"{prefix}embeddings.position_embedding.weight"][0]
+    return TextConfig(
+        vocab_size=vocab_size,
+        width=width,
+        layers=layers,
+        heads=max(width // 64, 1),  # all published CLIP text models have heads of 64
+        hidden=hidden,
+        length=length,
+        bos=vocab_size - 2,
+        eos=vocab_size - 1,
+        pad=vocab_size - 1,
+        projection_dim=_projection(shapes, place.prefix),
     )
-    _check_bounds(config, str(path))
-    return config
 
 
-def _as_family(text: TextConfig, family: Family) -> TextConfig:
-    """Return the config of a text encoder with what shapes do not tell, as in the family."""
-    known = family.preset.text[0]
-    return replace(text, activation=known.activation, pad=known.pad and text.eos)
+def _projection(shapes: Shapes, prefix: str) -> int:
+    if f"{prefix}text_projection" in shapes:  # a matrix, to be transposed
+        return shapes[f"{prefix}text_projection"][1]
+    return shapes.get(f"{prefix}text_projection.weight", (0,))[0]
 
 
-def _why_no_family(unet: UNetConfig, path: Path) -> str:
-    return (
-        f"{path} has a network of no known family: text states of width {unet.context_dim}, a "
-        f"vector of {unet.vector_dim}, {unet.in_channels} input channels.\n"
-        "Pass config=ModelConfig(...)."
+def read_as(stored: TextConfig, known: TextConfig, *, open_clip: bool) -> TextConfig:
+    """Return how a model reads a text encoder with the shapes ``stored``: as its family, ``known``.
+
+    Stable Diffusion 2 takes the states before the last layer, which OpenCLIP's files have.
+    """
+    takes_fewer = known.activation == "gelu" and not known.skip
+    unused = takes_fewer and (open_clip or stored.layers == known.layers + 1)
+    return replace(
+        known,
+        vocab_size=stored.vocab_size,
+        width=stored.width,
+        layers=stored.layers - unused,
+        heads=stored.heads,
+        hidden=stored.hidden,
+        length=stored.length,
+        bos=stored.bos,
+        eos=stored.eos,
+        pad=known.pad and stored.eos,
+        projection_dim=known.projection_dim and (stored.projection_dim or known.projection_dim),
     )
 
 
-def _check_bounds(config: ModelConfig, where: str) -> None:
-    """Check the bounds that a folder's config files have, by writing and reading such files."""
+def check_bounds(config: ModelConfig, where: str) -> None:
+    """Check the bounds that a folder's config files have, by writing and reading such files.
+
+    Raises ``CheckpointError``.
+    """
     config_json.unet_from_json(config_json.unet_to_json(config.unet, 64), where)
     config_json.autoencoder_from_json(
         config_json.autoencoder_to_json(config.autoencoder, 512), where
@@ -273,44 +383,3 @@ def infer_autoencoder(shapes: Shapes, prefix: str) -> AutoencoderConfig:
 def has_compvis_autoencoder(shapes: Shapes, prefix: str) -> bool:
     """Whether an autoencoder has CompVis's names; otherwise diffusers' names are expected."""
     return f"{prefix}encoder.down.0.block.0.conv1.weight" in shapes
-
-
-def _compvis_text(shapes: Shapes) -> TextConfig:
-    if OPEN_CLIP + "token_embedding.weight" not in shapes:
-        return _clip(shapes, CLIP)
-    vocab_size, width = shapes[OPEN_CLIP + "token_embedding.weight"][:2]
-    layers = _number_of(shapes, OPEN_CLIP + "transformer.resblocks.{}.ln_1.weight")
-    return _text(
-        vocab_size=vocab_size,
-        width=width,
-        layers=layers - 1,  # Stable Diffusion 2 takes the states before the last layer
-        hidden=shapes[OPEN_CLIP + "transformer.resblocks.0.mlp.c_fc.weight"][0],
-        length=shapes[OPEN_CLIP + "positional_embedding"][0],
-    )
-
-
-def _clip(shapes: Shapes, prefix: str) -> TextConfig:
-    if f"{prefix}text_model.embeddings.token_embedding.weight" in shapes:
-        prefix = f"{prefix}text_model."
-    vocab_size, width = shapes[prefix + "embeddings.token_embedding.weight"][:2]
-    return _text(
-        vocab_size=vocab_size,
-        width=width,
-        layers=_number_of(shapes, prefix + "encoder.layers.{}.layer_norm1.weight"),
-        hidden=shapes[prefix + "encoder.layers.0.mlp.fc1.weight"][0],
-        length=shapes[prefix + "embeddings.position_embedding.weight"][0],
-    )
-
-
-def _text(*, vocab_size: int, width: int, layers: int, hidden: int, length: int) -> TextConfig:
-    return TextConfig(
-        vocab_size=vocab_size,
-        width=width,
-        layers=layers,
-        heads=max(width // 64, 1),  # all published CLIP text models have heads of 64
-        hidden=hidden,
-        length=length,
-        bos=vocab_size - 2,
-        eos=vocab_size - 1,
-        pad=vocab_size - 1,
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +15,9 @@ from ..vocabulary import Vocabulary
 from .names import Lookup
 from .weights import WeightFile
 
+if TYPE_CHECKING:
+    from ..models.autoencoder import Autoencoder
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -21,6 +25,7 @@ class Weights:
 
     files: Sequence[WeightFile]
     lookup: Lookup
+    kind: str = "checkpoint"  # "autoencoder" or "text encoder" for a part from elsewhere
 
 
 @dataclass(frozen=True)
@@ -30,13 +35,15 @@ class Layout:
     path: Path
     config: ModelConfig
     weights: tuple[Weights, ...]  # of the UNet, the autoencoder, and each text encoder
-    tokenizers: tuple[Path, ...]  # of each text encoder
+    tokenizers: tuple[Path | None, ...]  # of each text encoder; None: CLIP's own
     pad_from_tokenizer: bool  # for folders; for single files, the family tells how to pad
     prediction_source: PredictionSource = ""  # how it was decided what the network predicts
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
     vocabulary: Vocabulary | None = None  # see LatentDiffusion.vocabulary
     token_ids: tuple[tuple[int, int] | None, ...] = ()  # of start and end, by the configs
     notices: tuple[str, ...] = ()  # what changes the meaning of the model
+    autoencoder: Autoencoder | None = None  # one that is loaded already; it has no weights here
+    network: str | None = None  # what the network's names begin with in a single file
 
     @property
     def shown(self) -> str:
@@ -47,7 +54,25 @@ class Layout:
     def sources(self) -> tuple[Source, ...]:
         """The weight files, each once, by the path in the model folder or the file's name."""
         folder = self.path if self.path.is_dir() else self.path.parent
-        files = {file.path: file.stamp for weights in self.weights for file in weights.files}
+        files = {
+            file.path: file.stamp
+            for weights in self.weights
+            for file in weights.files
+            if weights.kind == "checkpoint"
+        }
         return tuple(
             Source(path.relative_to(folder).as_posix(), file=file) for path, file in files.items()
         )
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """The weight files of parts from elsewhere, and what a loaded part was made of."""
+        loaded = self.autoencoder.sources if self.autoencoder is not None else ()
+        files = {
+            file.path: (weights.kind, file.stamp)
+            for weights in self.weights
+            for file in weights.files
+            if weights.kind != "checkpoint"
+        }
+        named = (Source(path.name, kind=kind, file=file) for path, (kind, file) in files.items())
+        return (*named, *loaded)

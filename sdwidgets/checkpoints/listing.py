@@ -320,7 +320,7 @@ def _part(listed: Listed) -> Listed | None:
 def _open(listed: Listed, stack: ExitStack) -> Layout:
     if listed.path.is_dir():
         return open_folder(listed.path, listed.title, stack)
-    return open_file(listed.path, stack, config=None, tokenizer=None)
+    return open_file(listed.path, stack)
 
 
 def _stamp(path: Path) -> _Stamp:

@@ -23,17 +23,28 @@ from ..loras import Lora, LoraLike, loras_of
 from ..sources import Source
 from . import config_json, hub
 from .exchange import is_there
-from .fill import Part, check_count, extras, fill_all, leftovers, plan, precision
+from .fill import (
+    Part,
+    check_count,
+    check_strays,
+    extras,
+    fill_all,
+    leftovers,
+    plan,
+    precision,
+)
 from .folder import open_folder
 from .layout import Layout
 from .lora import check_loras
 from .lora_files import Networks
+from .parts import Elsewhere, with_parts
 from .prediction import settled
 from .single_file import open_file
 from .target import device_of, dtype_of, loaded
 from .weights import quoted
 
 if TYPE_CHECKING:
+    from ..models.autoencoder import Autoencoder
     from ..models.tokenizer import Tokenizer
     from ..pipeline import LatentDiffusion
 
@@ -48,7 +59,9 @@ def load_model(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     prediction: str | None = None,
-    tokenizer: str | os.PathLike[str] | None = None,
+    vae: str | os.PathLike[str] | Autoencoder | None = None,
+    text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
+    tokenizer: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     config: ModelConfig | None = None,
     loras: Sequence[LoraLike] = (),
     check_finite: bool = True,
@@ -59,18 +72,21 @@ def load_model(
 
     ``name``: "emoji", the bundled model; a folder in the diffusers layout; a safetensors file with
     CompVis's or diffusers' names; or the hub's "owner/name", whose safetensors files and settings
-    are downloaded to the hub's cache. Models are Stable Diffusion 1 and 2 and others of their
-    shape; and Stable Diffusion XL, as a folder or from the hub.
+    are downloaded to the hub's cache. Models are Stable Diffusion 1, 2 and XL and their variants.
 
     ``device``: "auto" takes an NVIDIA GPU, Apple's GPU or the CPU, in this order. ``dtype``: "auto"
     is float16 on an NVIDIA GPU and float32 elsewhere; weights of another type are converted.
     ``revision``: a hub model's branch, tag or commit. If the hub can be reached, a warning says
     that a model in the cache is older than its branch, or was renamed.
 
+    Parts may come from elsewhere, and files may lack them. ``vae`` is a file or folder of an
+    autoencoder or of a model that has it, or an autoencoder that is loaded already; ``text`` a file
+    or folder of a text encoder or of a model that has it, or a list of them. ``tokenizer`` is a
+    folder with vocab.json and merges.txt, or a list with one for each text encoder; a single file
+    takes those beside it, or else CLIP's own.
+
     A single file tells less than a folder. ``prediction`` ("eps" or "v") is what the network
-    predicts. ``tokenizer`` is a folder with vocab.json and merges.txt; by default, it is searched
-    beside the file and in the hub's cache. ``config`` is the whole config, for models of other
-    sizes than the published ones.
+    predicts. ``config`` is the whole config, for models of other sizes than the published ones.
 
     ``loras``: files of LoRAs to apply, each a path, (path, strength) or (path, strength,
     text_strength); see `LatentDiffusion.with_lora`. They are checked before weights are read.
@@ -90,8 +106,7 @@ def load_model(
     adapters = loras_of(loras)
     checks.function("make_room", make_room)
     checks.function("stop", stop)
-    if tokenizer is not None:
-        tokenizer = checks.path("tokenizer", tokenizer)
+    elsewhere = _elsewhere(vae, text, tokenizer)
     if config is not None:
         checks.instance("config", config, ModelConfig, "See sdwidgets.configs, as for SD1.")
     path, label, model_id = _locate(name, revision, stop)
@@ -102,20 +117,12 @@ def load_model(
 
     def assemble(stack: ExitStack) -> tuple[LatentDiffusion, list[str]]:
         if path.is_dir():
-            layout = open_folder(path, label, stack)
+            layout = with_parts(open_folder(path, label, stack), elsewhere, stack)
         else:
-            layout = open_file(path, stack, config=config, tokenizer=tokenizer)
+            layout = open_file(path, stack, config=config, elsewhere=elsewhere)
         config_json.check_schedule(layout.config.schedule, str(path))
         layout = settled(layout, wanted)
-        if tokenizer is not None:
-            if len(layout.tokenizers) > 1:
-                raise InputError(
-                    f"{path} has {len(layout.tokenizers)} text encoders, with a tokenizer each.\n"
-                    "tokenizer= is for models with a single text encoder.",
-                    parameter="tokenizer",
-                )
-            layout = replace(layout, tokenizers=(Path(tokenizer),))
-        origin = sources or layout.sources
+        origin = (*(sources or layout.sources), *layout.parts)
         return _assemble(layout, origin, target, number, check_finite, make_room, stop, adapters)
 
     model, notices = loaded(path, target, assemble)
@@ -129,6 +136,23 @@ def load_model(
     for said in notices:
         warnings.warn(said, stacklevel=2)
     return model
+
+
+def _elsewhere(vae: object, text: object, tokenizer: object) -> Elsewhere:
+    """Return the parts from elsewhere, as they were asked for. Raises ``InputError``."""
+    from ..models.autoencoder import Autoencoder
+
+    coder = vae if isinstance(vae, Autoencoder) or vae is None else checks.path("vae", vae)
+    return Elsewhere(coder, _paths("text", text), _paths("tokenizer", tokenizer))
+
+
+def _paths(parameter: str, value: object) -> tuple[Path, ...]:
+    if value is None:
+        return ()
+    values = value if isinstance(value, (list, tuple)) else (value,)
+    if not values:
+        raise InputError(f"{parameter}= is a path or a list of paths.", parameter=parameter)
+    return tuple(checks.path(parameter, each) for each in values)
 
 
 def _prediction(prediction: str | None) -> Prediction | None:
@@ -206,18 +230,20 @@ def _assemble(
     from ..models.clip import CLIPText
     from ..models.embedders import embedders_of
     from ..models.text import TextEncoder
-    from ..models.tokenizer import load_tokenizer
+    from ..models.tokenizer import clip_tokenizer, load_tokenizer
     from ..models.unet import UNet
     from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
     _check_counts(layout)
     with torch.device("meta"):  # shapes without memory
-        unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)
+        unet = UNet(config.unet)
+        autoencoder = layout.autoencoder or Autoencoder(config.autoencoder)
     texts, doubts = [], list[str]()
     for number, (text, folder) in enumerate(zip(config.text, layout.tokenizers, strict=True)):
-        tokenizer = load_tokenizer(folder)
-        doubts += _doubts(tokenizer, folder, dict(enumerate(layout.token_ids)).get(number))
+        tokenizer = clip_tokenizer() if folder is None else load_tokenizer(folder)
+        if folder is not None:
+            doubts += _doubts(tokenizer, folder, dict(enumerate(layout.token_ids)).get(number))
         known = _with_token_ids(text, tokenizer, layout)
         with torch.device("meta"):
             texts.append(TextEncoder(known, CLIPText(known), tokenizer))
@@ -225,10 +251,13 @@ def _assemble(
     known_texts = tuple(text.config for text in texts)
     networks = tuple(text.model for text in texts)
     check_loras(Networks(config.name, unet, networks, config.unet, known_texts), loras)
-    labels = ["UNet", "autoencoder", "text encoder", "second text encoder"]
     modules = [unet, autoencoder, *(text.model for text in texts)]
-    parts = zip(labels[: len(modules)], modules, layout.weights, strict=True)
-    plans = [plan(Part(*part)) for part in parts]
+    plans = [
+        plan(Part(label, module, weights))
+        for label, module, weights in zip(labels(config), modules, layout.weights, strict=True)
+        if module is not layout.autoencoder
+    ]
+    check_strays(layout, plans)
     fill_all(
         plans, f"The model {config.name}", dtype, device,
         check_finite=check_finite, make_room=make_room, stop=stop,
@@ -260,9 +289,15 @@ def _check_counts(layout: Layout) -> None:
     vae = layout.config.autoencoder
     counts.append(8 * (2 * vae.blocks_per_level + 1) * len(vae.channels))
     counts += [16 * text.layers for text in layout.config.text]
-    labels = ("UNet", "autoencoder", "text encoder", "second text encoder")
-    for label, count, weights in zip(labels, counts, layout.weights, strict=False):
-        check_count(label, count, weights)
+    for label, count, weights in zip(labels(layout.config), counts, layout.weights, strict=True):
+        if weights.files:
+            check_count(label, count, weights)
+
+
+def labels(config: ModelConfig) -> list[str]:
+    """Return the names of a model's networks, for messages."""
+    texts = ["text encoder", "second text encoder", "third text encoder"]
+    return ["UNet", "autoencoder", *texts[: len(config.text)]]
 
 
 def _doubts(tokenizer: Tokenizer, folder: Path, named: tuple[int, int] | None) -> list[str]:

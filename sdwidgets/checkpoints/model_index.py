@@ -282,6 +282,7 @@ def model_index(config: ModelConfig) -> Json:
     assert pipeline is not None
     index: Json = {
         "_class_name": pipeline.name,
+        "_diffusers_version": "0.30.0",  # whose layout it is; pipelines for inpainting ask
         # Keys that begin with an underscore are notes, which diffusers ignores.
         "_sdwidgets": {"name": config.name, "guidance_scale": config.guidance_scale},
         "scheduler": ["diffusers", scheduler_class(distilled=is_distilled(config))],

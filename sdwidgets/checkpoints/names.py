@@ -16,11 +16,15 @@ from ..configs import AutoencoderConfig, ControlNetConfig, TextConfig, UNetConfi
 
 @dataclass(frozen=True)
 class Source:
-    """Where a parameter is: a name in the file, or one of ``parts`` equal parts of its tensor."""
+    """Where a parameter is: a name in the file, or one of ``parts`` equal parts of its tensor.
+
+    ``transposed``: the file has the matrix of which a linear layer's weight is the transpose.
+    """
 
     name: str
     part: int = 0
     parts: int = 1
+    transposed: bool = False
 
 
 # From a parameter's name to the places where it may be, the most likely first.
@@ -62,8 +66,8 @@ def clip_names(prefix: str = "") -> Lookup:
     return look_up
 
 
-def compvis_unet_names(config: UNetConfig) -> Lookup:
-    return _from_modules(_unet_modules(config), UNET)
+def compvis_unet_names(config: UNetConfig, prefix: str = UNET) -> Lookup:
+    return _from_modules(_unet_modules(config), prefix)
 
 
 def compvis_control_names(config: ControlNetConfig, prefix: str) -> Lookup:
@@ -74,17 +78,24 @@ def compvis_autoencoder_names(config: AutoencoderConfig, prefix: str = AUTOENCOD
     return _from_modules(_autoencoder_modules(config), prefix)
 
 
-def open_clip_names(config: TextConfig) -> Lookup:
-    """The names of OpenCLIP's text model, which has queries, keys and values in one matrix."""
-    modules = _from_modules(_open_clip_modules(config), OPEN_CLIP)
+def open_clip_names(config: TextConfig, prefix: str = OPEN_CLIP) -> Lookup:
+    """The names of OpenCLIP's text model, which has queries, keys and values in one matrix.
+
+    Its projection is a matrix by which states are multiplied from the right. Other programs save
+    it as a linear layer, by a name that ends in ".weight".
+    """
+    modules = _from_modules(_open_clip_modules(config), prefix)
 
     def look_up(name: str) -> list[Source]:
+        if name == "text_projection.weight":
+            matrix = Source(f"{prefix}text_projection", transposed=True)
+            return [matrix, Source(f"{prefix}text_projection.weight")]
         name = name.removeprefix("text_model.")
         block, _, kind = name.rpartition(".")
         for part, projection in enumerate(("q_proj", "k_proj", "v_proj")):
             if block.endswith(f".self_attn.{projection}"):
                 layer = block.split(".")[2]
-                joint = f"{OPEN_CLIP}transformer.resblocks.{layer}.attn.in_proj_{kind}"
+                joint = f"{prefix}transformer.resblocks.{layer}.attn.in_proj_{kind}"
                 return [Source(joint, part, 3)]
         return modules(name)
 

@@ -425,7 +425,8 @@ _PARTS = (
          (r"^(\w+\.)*encoder\.block\.#\.layer\.#\.SelfAttention\.|^blocks\.#\.attn\.q\.weight$",),
          "part"),
     Kind("unet", "a UNet alone, without autoencoder and text encoder",
-         (r"^(diffusion_model\.|module\.)?(down_blocks|input_blocks)\.#",), "part"),
+         (r"^(diffusion_model\.|module\.)?(down_blocks|input_blocks)\.#",), "part",
+         "sdw.load(FILE, vae=VAE, text=TEXT)"),
 )  # fmt: skip
 
 
@@ -476,7 +477,7 @@ def kind_of(shapes: Shapes) -> Kind | None:
 
 
 def foreign_names(shapes: Shapes) -> str | None:
-    """Say what a file with these tensors is if it is not a whole model that loads from one file.
+    """Say what a file with these tensors is if it is not a whole model of a family that runs here.
 
     The answer fits into "FILE is ..."; None means that it may be one.
     """
@@ -486,62 +487,7 @@ def foreign_names(shapes: Shapes) -> str | None:
         return f"{kind.words} ({len(shapes):,} tensors, the first named {first})"
     if kind is EMPTY:
         return kind.words
-    return kind.said if kind else _not_yet(shapes)
-
-
-# ------------------------------------------------------------- families not in single files yet
-
-_XL = (
-    "a Stable Diffusion XL model, which this kit does not load from a single file yet "
-    "(it loads folders in the diffusers layout)"
-)
-_REFINER = "the refiner of Stable Diffusion XL, which this kit does not run"
-_INPUTS = ("model.diffusion_model.input_blocks.0.0.weight", "unet.conv_in.weight")
-
-
-def _not_yet(shapes: Shapes) -> str | None:
-    """Say which family's model it is if single files of that family do not load yet."""
-    names = Names(shapes)
-    if names.some(r"\.scale_weight$|(^|\.)scaled_fp8$"):
-        return (
-            "scaled to 8 bits: its weights mean nothing without their scales, which this kit "
-            "does not apply"
-        )
-    if _vector(shapes) == 2560:
-        return _REFINER
-    if any(name.startswith(("conditioner.embedders.1.", "text_encoder_2.")) for name in shapes):
-        return _XL
-    if _vector(shapes) and _context(shapes) != 1024:
-        return _XL
-    if names.some(r"^model\.diffusion_model\.label_emb\.weight$"):
-        return "an upscaler (Stable Diffusion x4), which this kit does not run"
-    if names.some(r"^conditioner\.embedders\.#\.model\."):
-        return (
-            "a Stable Diffusion 2 by the names of Stability's newer code (as SD-Turbo), which this "
-            "kit does not load from a single file yet (it loads folders in the diffusers layout)"
-        )
-    if names.some(r"^conditioner\.embedders\."):
-        return _XL
-    if names.some(r"(^|\.)cond_proj\.weight$"):
-        return (
-            "a consistency model (LCM), which takes its guidance as an input and does not run here"
-        )
-    for name in _INPUTS:
-        channels = shapes[name][1] if len(shapes.get(name, ())) == 4 else 4
-        if channels == 9:
-            return "an inpainting model (9 input channels), which this kit does not load"
-        if channels in (5, 7, 8):
-            return f"a model with {channels} input channels (depth, upscaling or editing), not 4"
-    return None
-
-
-def is_xl(shapes: Shapes) -> bool | None:
-    """Whether a file belongs to Stable Diffusion XL; None if it has no UNet and no text encoder."""
-    if not Names(shapes).some(
-        r"^(model\.diffusion_model|cond_stage_model|conditioner|unet|text_encoder)"
-    ):
-        return None
-    return _not_yet(shapes) in (_XL, _REFINER)
+    return kind.said if kind is not None else None
 
 
 def family(context_width: int) -> str | None:

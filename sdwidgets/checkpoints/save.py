@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from .. import checks
 from ..configs import SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json, model_index
+from .contents import Contents, Tensors, as_dtype, tensors_of
 from .exchange import replaced, sync
 from .target import stored_dtype
+from .writing import Progress, write_into
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
@@ -54,7 +55,8 @@ def save_model(
             "Keep a trained model's checkpoint: task.result(checkpoint) makes the model again.",
             parameter="model",
         )
-    return _placed(target, "model_index.json", lambda new: _write(model, new, stored))
+    contents = Contents.of(model).as_dtype(stored)
+    return placed(target, "model_index.json", lambda new: write_folder(contents, new))
 
 
 def save_autoencoder(
@@ -75,16 +77,17 @@ def save_autoencoder(
         "autoencoder", autoencoder, Autoencoder, "sdwidgets.load_autoencoder() returns one."
     )
     settings = config_json.autoencoder_to_json(autoencoder.config, size=256)
+    tensors = as_dtype(tensors_of(autoencoder), stored)
 
     def write(new: Path) -> None:
         _write_json(new / "config.json", settings)
-        _write_weights(new / "diffusion_pytorch_model.safetensors", autoencoder, stored)
+        _write_weights(new / "diffusion_pytorch_model.safetensors", tensors)
         sync(new)
 
-    return _placed(target, "config.json", write)
+    return placed(target, "config.json", write)
 
 
-def _placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
+def placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
     """Let ``write`` fill a new folder, which replaces ``target`` at once; return ``target``.
 
     A folder is only replaced if it is empty or has the file ``marker``.
@@ -123,8 +126,10 @@ def _keep_other_files(old: Path, new: Path) -> None:
             shutil.copy2(path, new / path.name)
 
 
-def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> None:
-    config = model.config
+def write_folder(contents: Contents, folder: Path, progress: Progress | None = None) -> None:
+    """Write a model folder, which does not exist yet. Raises ``OSError``, or ``InputError`` for a
+    model that the layout cannot describe."""
+    config = contents.config
     side = config.size // config.autoencoder.factor
     folder.mkdir()
     _write_json(folder / "model_index.json", model_index.model_index(config))
@@ -136,45 +141,38 @@ def _write(model: LatentDiffusion, folder: Path, dtype: torch.dtype | None) -> N
         _write_json(folder / "low_res_scheduler" / "scheduler_config.json", noise)
     # Also in the file of weights, where it stays when configs are mixed up; as ModelSpec calls it.
     predicted = "v" if config.schedule.prediction == "v" else schedule["prediction_type"]
-    texts: Any = [each for each in model.embedders if isinstance(each.config, TextConfig)]
     folders = model_index.folders_of(config)
     sizes = next((each for each in config.embedders if isinstance(each, SizesConfig)), None)
-    parts: tuple[tuple[str, str, nn.Module, dict[str, Any]], ...] = (
-        ("unet", "diffusion_pytorch_model", model.unet,
-         config_json.unet_to_json(config.unet, side, sizes)),
-        ("vae", "diffusion_pytorch_model", model.autoencoder,
+    parts: list[tuple[str, str, dict[str, Any]]] = [
+        ("unet", "diffusion_pytorch_model", config_json.unet_to_json(config.unet, side, sizes)),
+        ("vae", "diffusion_pytorch_model",
          config_json.autoencoder_to_json(config.autoencoder, config.size, upcast=bool(sizes))),
-        *((encoder, "model", text.model, config_json.text_to_json(own))
-          for text, own, (encoder, _) in zip(texts, config.text, folders, strict=True)),
-    )  # fmt: skip
-    for name, stem, module, settings in parts:
+        *((encoder, "model", config_json.text_to_json(own))
+          for own, (encoder, _) in zip(config.text, folders, strict=True)),
+    ]  # fmt: skip
+    for (name, stem, settings), tensors in zip(parts, contents.networks, strict=True):
         _write_json(folder / name / "config.json", settings)
         notes = {"modelspec.prediction_type": predicted} if name == "unet" else {}
-        _write_weights(folder / name / f"{stem}.safetensors", module, dtype, **notes)
-    for text, own, (_, tokenizer) in zip(texts, config.text, folders, strict=True):
-        _write_tokenizer(folder / tokenizer, text.tokenizer, own)
-    if model.preview is not None:
-        _write_json(folder / "preview.json", {"factors": model.preview.tolist()})
-    if model.vocabulary is not None:
-        _write_json(folder / "vocabulary.json", {"words": model.vocabulary})
+        _write_weights(folder / name / f"{stem}.safetensors", tensors, notes, progress)
+    for own, tokenizer, (_, place) in zip(config.text, contents.tokenizers, folders, strict=True):
+        _write_tokenizer(folder / place, tokenizer, own)
+    if contents.preview is not None:
+        _write_json(folder / "preview.json", {"factors": contents.preview.tolist()})
+    if contents.vocabulary is not None:
+        _write_json(folder / "vocabulary.json", {"words": contents.vocabulary})
     for path in (*folder.iterdir(), folder):
         if path.is_dir():
             sync(path)
 
 
-def _write_weights(path: Path, module: nn.Module, dtype: torch.dtype | None, **notes: str) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    tensors = {
-        name: tensor.detach().to("cpu", dtype).contiguous()
-        for name, tensor in module.state_dict().items()
-    }
-    try:
-        save_file(tensors, path, metadata={"format": "pt", **notes})
-    except SafetensorError as error:  # also for a full disk
-        raise OSError(str(error)[:200]) from error
-    path.chmod(0o644)  # the library makes it readable by its owner only
+def _write_weights(
+    path: Path,
+    tensors: Tensors,
+    notes: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> None:
+    with open(path, "xb") as file:
+        write_into(file, tensors, notes or {}, progress)
     sync(path)
 
 

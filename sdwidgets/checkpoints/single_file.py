@@ -1,83 +1,179 @@
-"""A whole model in a single safetensors file: names are recognised, the config is inferred."""
+"""A whole model in a single safetensors file: names are recognised, the config is inferred.
+
+A file may lack the autoencoder or text encoders, which then come from elsewhere.
+"""
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
-from ..configs import ModelConfig, PredictionSource, TextConfig
+from ..configs import SD_TURBO, ClassConfig, ModelConfig, PredictionSource, TextConfig, UNetConfig
 from ..errors import CheckpointError, CheckpointNotFound, InputError
-from . import config_json, hub, infer, names
+from . import config_json, infer, names, parts
+from .families import family_of
 from .layout import Layout, Weights
-from .recognise import foreign_names
+from .parts import NOWHERE, Elsewhere, FoundAutoencoder, FoundText
+from .recognise import foreign_names, kind_of
 from .weights import WeightFile
+
+CLIP_TOKENS = 49408
+"""The size of the vocabulary that all published CLIP text encoders share."""
+
+_NEW_NAMES = "conditioner.embedders.0.model."
 
 
 def open_file(
     path: Path,
     stack: ExitStack,
     *,
-    config: ModelConfig | None,
-    tokenizer: str | os.PathLike[str] | None,
+    config: ModelConfig | None = None,
+    elsewhere: Elsewhere = NOWHERE,
 ) -> Layout:
     """Return the layout of a checked file, which stays open until ``stack`` closes.
 
     If ``config`` is None, it is inferred from the shapes. Raises ``CheckpointError`` for files that
-    are neither a Stable Diffusion 1 or 2 nor a model of that ``config``.
+    are no model of a family in `families` or of that ``config``, or that lack a part.
     """
     file = stack.enter_context(WeightFile(path))
-    shapes = file.shapes
-    if what := foreign_names(shapes):
-        raise CheckpointError(f"{path} is {what}.")
-    if config is not None and [type(embedder) for embedder in config.embedders] != [TextConfig]:
-        raise InputError(
-            "Single files are loaded with one text encoder.\n"
-            "config.embedders must be (TextConfig(...),).",
-            parameter="config",
-        )
-    source: PredictionSource = "family" if config is None else "caller"
+    place = infer.unet_place(file.shapes)
+    kind = kind_of(file.shapes)
+    if kind is not None and not (kind.key == "unet" and place is not None):
+        raise CheckpointError(f"{path} is {foreign_names(file.shapes)}.")
+    place = place or _usual_place(file.shapes)
     if config is None:
-        config = infer.infer_config(shapes, path)
+        source: PredictionSource = "family"
+        unet, known = _network(file, place)
+    else:
+        _check_told(config)
+        source, unet, known = "caller", config.unet, config
+
+    coder, texts = _whole(
+        path,
+        known,
+        _autoencoder(file, known, elsewhere, stack),
+        _texts(file, known, elsewhere, stack),
+    )
+    if config is None:
+        read = [each.read_as(own) for each, own in zip(texts, known.text, strict=True)]
+        config = infer.as_family(known, unet, coder.config, read, path.stem)
+        infer.check_bounds(config, str(path))
+    else:
+        config = replace(config, autoencoder=coder.config)
     config_json.check_parts_fit(config, str(path))
+    if place.compvis:
+        lookup = names.compvis_unet_names(config.unet, place.prefix)
+    else:
+        lookup = names.diffusers_names(place.prefix)
     return Layout(
         path=path,
         config=config,
-        weights=_weights(file, shapes, config),
-        tokenizers=(Path(tokenizer) if tokenizer is not None else _find_tokenizer(path),),
+        weights=(
+            Weights([file], lookup),
+            coder.weights,
+            *(each.weights(own) for each, own in zip(texts, config.text, strict=True)),
+        ),
+        tokenizers=_tokenizers(path, config.text, elsewhere.tokenizers),
         pad_from_tokenizer=False,
         prediction_source=source,
+        notices=coder.doubts(known.autoencoder),
+        autoencoder=coder.loaded,
+        network=place.prefix,
     )
 
 
-def _weights(file: WeightFile, shapes: infer.Shapes, config: ModelConfig) -> tuple[Weights, ...]:
-    if infer.is_compvis(shapes):
-        open_clip = names.OPEN_CLIP + "token_embedding.weight" in shapes
-        text = config.text[0]
-        return (
-            Weights([file], names.compvis_unet_names(config.unet)),
-            Weights([file], names.compvis_autoencoder_names(config.autoencoder)),
-            Weights(
-                [file], names.open_clip_names(text) if open_clip else names.clip_names(names.CLIP)
-            ),
+def _check_told(config: ModelConfig) -> None:
+    """Raise ``InputError`` for a config with weights for which single files have no names."""
+    if not config.text or any(isinstance(each, ClassConfig) for each in config.embedders):
+        raise InputError(
+            "Single files have text encoders, and no table of classes.\n"
+            "config.embedders must have at least one text encoder, and no ClassConfig.",
+            parameter="config",
         )
-    return (
-        Weights([file], names.diffusers_names("unet.")),
-        Weights([file], names.diffusers_names("vae.")),
-        Weights([file], names.clip_names("text_encoder.")),
+
+
+def _usual_place(shapes: infer.Shapes) -> infer.Place:
+    """Where the network would be of a file in which a part of it is missing."""
+    compvis = any(name.startswith(names.UNET) for name in shapes)
+    return infer.Place(names.UNET, True) if compvis else infer.Place("unet.", False)
+
+
+def _network(file: WeightFile, place: infer.Place) -> tuple[UNetConfig, ModelConfig]:
+    """Return the config of the network, and the preset of its family.
+
+    Stability's newer code names the text encoder of Stable Diffusion 2 as those of XL. The one
+    widespread model in these names is SD-Turbo, whose network is Stable Diffusion 2's.
+    """
+    with infer.whole(file.path, "model"):
+        unet = infer.infer_unet(file.shapes, place)
+    family = family_of(unet)
+    if family is None:
+        raise CheckpointError(
+            f"{file.path} has a network of no known family: text states of width "
+            f"{unet.context_dim}, a vector of {unet.vector_dim}, {unet.in_channels} input "
+            "channels.\nPass config=ModelConfig(...)."
+        )
+    if family.key == "sd2" and any(name.startswith(_NEW_NAMES) for name in file.entries):
+        return unet, SD_TURBO
+    return unet, family.preset
+
+
+def _autoencoder(
+    file: WeightFile, known: ModelConfig, elsewhere: Elsewhere, stack: ExitStack
+) -> FoundAutoencoder | None:
+    """Return the autoencoder, from elsewhere if it is to be; None if there is none."""
+    if elsewhere.autoencoder is not None:
+        return parts.open_autoencoder(elsewhere.autoencoder, known.autoencoder, stack)
+    found = parts.autoencoder_in(file)
+    return None if found is None else found.scaled_as(known.autoencoder)
+
+
+def _texts(
+    file: WeightFile, known: ModelConfig, elsewhere: Elsewhere, stack: ExitStack
+) -> list[FoundText | None]:
+    """Return each text encoder, from elsewhere if it is there; None where there is none."""
+    own = parts.matched(parts.texts_in(file), known.text)
+    given = parts.open_texts(elsewhere.texts, known, stack)
+    return [theirs or ours for theirs, ours in zip(given, own, strict=True)]
+
+
+def _whole(
+    path: Path,
+    known: ModelConfig,
+    coder: FoundAutoencoder | None,
+    texts: list[FoundText | None],
+) -> tuple[FoundAutoencoder, list[FoundText]]:
+    """Return the parts. Raises ``CheckpointError``, with the arguments that help, if any lacks."""
+    found = [text for text in texts if text is not None]
+    if coder is not None and len(found) == len(texts):
+        return coder, found
+    lacking = ["autoencoder"] if coder is None else []
+    for text, own in zip(texts, known.text, strict=True):
+        if text is None:
+            lacking.append(f"text encoder of width {own.width}")
+    arguments = ["vae="] if coder is None else []
+    arguments += ["text="] if len(found) < len(texts) else []
+    raise CheckpointError(
+        f"{path} has no {' and no '.join(lacking)}, which {known.name} needs.\n"
+        f"Pass {' and '.join(arguments)}, the file or folder of such a part or of a model that "
+        "has it."
     )
 
 
-def _find_tokenizer(path: Path) -> Path:
-    """Return a folder with a vocabulary, which single files lack: beside the file or in the hub's
-    cache."""
+def _tokenizers(
+    path: Path, texts: tuple[TextConfig, ...], given: tuple[Path, ...]
+) -> tuple[Path | None, ...]:
+    """Return where the tokenizer of each text encoder is, which single files lack; None is CLIP's
+    own. One beside the file is taken first."""
+    if given:
+        return parts.for_each(given, len(texts), "tokenizer")
     for folder in (path.parent / "tokenizer", path.parent):
         if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-            return folder
-    if found := hub.cached_tokenizer():
-        return found
+            return (folder,) * len(texts)
+    if all(text.vocab_size >= CLIP_TOKENS for text in texts):
+        return (None,) * len(texts)
     raise CheckpointNotFound(
-        f"{path.name} has no vocabulary, and neither has {path.parent / 'tokenizer'}.\n"
-        "Put CLIP's vocab.json and merges.txt there (every Stable Diffusion on the hub has them\n"
-        "in its tokenizer folder), or pass tokenizer=FOLDER."
+        f"{path.name} has another vocabulary than CLIP, and {path.parent / 'tokenizer'} is not "
+        "there.\nPut its vocab.json and merges.txt there, or pass tokenizer=FOLDER."
     )

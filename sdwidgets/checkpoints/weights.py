@@ -35,6 +35,7 @@ TENSOR_LIMIT = 50_000
 VALUE_LIMIT = 8 * TENSOR_LIMIT  # in all objects and lists of a header; a kernel's tensor has 9
 NAME_LIMIT = 1_000
 RANK_LIMIT = 8
+BLOCK = 8 * 2**20  # bytes that are converted at once
 
 # The names of torch's types for weights; other types (integers, booleans) never become weights.
 FLOATS = {
@@ -199,24 +200,41 @@ class WeightFile(TensorFile[TensorEntry]):
         *,
         part: int = 0,
         parts: int = 1,
+        channels_last: bool = False,
     ) -> Tensor:
         """Return a fresh tensor with the entry's shape, as ``dtype`` on ``device``.
 
         With ``parts`` > 1, the first dimension is divided into that many equal parts, and only the
-        part with index ``part`` is read. If ``dtype`` is None, it is the stored one. Values are
-        read straight into the tensor's memory; only a change of dtype or device needs a second,
-        temporary buffer.
+        part with index ``part`` is read. If ``dtype`` is None, it is the stored one.
+        ``channels_last`` is the layout of a convolution's kernel. Values are read straight into the
+        tensor's memory; for another type, device or layout they go through a buffer of at most
+        `BLOCK` bytes, or of a row.
         """
         import torch  # only here: a header is read without
 
         entry = self.entries[name]
         stored = getattr(torch, TYPES[entry.dtype])
         shape = (entry.shape[0] // parts, *entry.shape[1:]) if parts > 1 else entry.shape
-        bytes_each = (entry.end - entry.start) // parts
-        flat = torch.empty(math.prod(shape), dtype=stored, device="cpu")
-        if flat.numel():
-            self._fill(flat.view(torch.uint8).numpy().data, entry.start + part * bytes_each)
-        return flat.view(shape).to(device=device, dtype=stored if dtype is None else dtype)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        tensor = torch.empty(shape, dtype=dtype or stored, device=device, memory_format=layout)
+        if not tensor.numel():
+            return tensor
+        length = (entry.end - entry.start) // parts
+        start = entry.start + part * length
+        is_plain = tensor.is_contiguous() and tensor.device.type == "cpu"
+        if tensor.dtype == stored and is_plain:
+            self._fill(_bytes_of(tensor), start)
+            return tensor
+        rows = tensor if shape else tensor.view(1)
+        row = length // len(rows)
+        count = min(max(BLOCK // row, 1), len(rows))
+        buffer = torch.empty((count, *shape[1:]), dtype=stored, device="cpu")
+        for first in range(0, len(rows), count):
+            target = rows[first : first + count]
+            block = buffer[: len(target)]
+            self._fill(_bytes_of(block), start + first * row)
+            target.copy_(block)
+        return tensor
 
 
 def _as_float64(raw: bytes, code: str) -> np.ndarray:
@@ -231,6 +249,14 @@ def _as_float64(raw: bytes, code: str) -> np.ndarray:
         size = np.where(exponent > 0, (1 + fraction) * 2.0 ** (exponent - 7), fraction * 2.0**-6)
         return np.where(bits & 127 == 127, np.nan, np.where(bits >> 7, -size, size))
     return np.frombuffer(raw, {"F64": "<f8", "F32": "<f4", "F16": "<f2"}[code]).astype(np.float64)
+
+
+def _bytes_of(tensor: Tensor) -> memoryview:
+    """Return the memory of a contiguous tensor on the CPU."""
+    import torch
+
+    view: memoryview = tensor.view(-1).view(torch.uint8).numpy().data
+    return view
 
 
 def read_json(path: str | os.PathLike[str], limit: int = 4 * 2**20) -> dict[str, Any]:

@@ -89,20 +89,10 @@ def write_tensors(
 
     Raises ``CheckpointError`` if the disk is too small or not writable, or a header is too long.
     """
-    order = sorted(tensors, key=lambda name: (-ITEM_BYTES[tensors[name].dtype], name))
-    header = _header(order, tensors, metadata)
-    total = sum(tensors[name].size for name in order)
     try:
         with _replacing(path) as file:
-            _check_disk(path.parent, total + len(header))
-            file.write(header)
-            done = 0
-            for name in order:
-                numbers = tensors[name].read().contiguous().reshape(-1)
-                file.write(numbers.view(torch.uint8).numpy().data)
-                done += tensors[name].size
-                if progress is not None:
-                    progress(done, total)
+            _check_disk(path.parent, sum(tensor.size for tensor in tensors.values()))
+            write_into(file, tensors, metadata, progress)
             if check is not None:
                 check()
     except OSError as error:
@@ -110,6 +100,24 @@ def write_tensors(
             f"{path} could not be written: {error.strerror or error}.\n"
             "Nothing was changed; no part of it was left."
         ) from error
+
+
+def write_into(
+    file: BinaryIO,
+    tensors: Mapping[str, Outgoing],
+    metadata: Mapping[str, str],
+    progress: Progress | None = None,
+) -> None:
+    """Write the bytes of a safetensors file. Raises ``OSError``, and what reading raises."""
+    order = sorted(tensors, key=lambda name: (-ITEM_BYTES[tensors[name].dtype], name))
+    file.write(_header(order, tensors, metadata))
+    done, total = 0, sum(tensor.size for tensor in tensors.values())
+    for name in order:
+        numbers = tensors[name].read().contiguous().reshape(-1)
+        file.write(numbers.view(torch.uint8).numpy().data)
+        done += tensors[name].size
+        if progress is not None:
+            progress(done, total)
 
 
 def _header(

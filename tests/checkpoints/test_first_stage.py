@@ -216,7 +216,7 @@ def test_the_types_of_weights(tmp_path: Path, dtype: Any) -> None:
 def test_a_pickle_is_refused_with_a_remedy(tmp_path: Path) -> None:
     path = tmp_path / "model.ckpt"
     path.write_bytes(pickle.dumps({"state_dict": {}}))
-    assert "Get the same model as .safetensors" in refused(path)
+    assert "sdwidgets convert 'model.ckpt'" in refused(path)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -558,19 +558,6 @@ def test_an_empty_repository(tmp_path: Path, transport: Callable[..., list[Any]]
         hub.fetch("a/b")
 
 
-def test_a_vocabulary_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[tuple[str, str]] = []
-
-    def look(model_id: str, name: str) -> str | None:
-        asked.append((model_id, name))
-        return str(tmp_path / Path(name).name) if "v1-4" in model_id else None
-
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", look)
-    assert hub.cached_tokenizer() == tmp_path
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *a: None)
-    assert hub.cached_tokenizer() is None
-
-
 @pytest.fixture
 def snapshot(folder: Path, tmp_path: Path) -> Path:
     """Return a folder as the library's cache names it, by its commit."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,14 +27,12 @@ from checkpoint_files import (
     write_tokenizer,
 )
 from kinds_of_files import FILES
+from published import layouts_of, shapes_of
 
 from sdwidgets.checkpoints import hub, listing, load_model
 from sdwidgets.checkpoints.listing import Listed, Listing
-from sdwidgets.configs import SD1
+from sdwidgets.configs import SD1, ModelConfig
 from sdwidgets.errors import CheckpointError
-from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.models.clip import CLIPText
-from sdwidgets.models.unet import UNet
 
 LIMIT = 120  # seconds, more than anything here takes
 ROOT = Path(__file__).parents[2]
@@ -45,7 +44,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "hub"
     folder.mkdir()
     monkeypatch.setattr(hub, "_cache", lambda: folder)
-    monkeypatch.setattr(hub, "cached_tokenizer", lambda: None)
     listing._known.clear()
     yield folder
 
@@ -63,16 +61,12 @@ def found(*folders: Path | str, most: int = listing.MOST) -> dict[str, Listed]:
     return {one.title: examined(one) for one in listed if one.place != "bundled"}
 
 
-def write_stable_diffusion(path: Path) -> None:
-    """Write a file with the header of a Stable Diffusion 1, and weights that take no room."""
-    with torch.device("meta"):
-        parts = {
-            "unet": UNet(SD1.unet),
-            "vae": Autoencoder(SD1.autoencoder),
-            "text_encoder": CLIPText(SD1.text[0]),
-        }
-    tensors = compvis_tensors(parts, SD1)
-    write_header(path, {name: tuple(t.shape) for name, t in tensors.items()}, "F8_E4M3")
+OTHER_WORDS = replace(SD1, embedders=(replace(SD1.text[0], vocab_size=521),))
+
+
+def write_stable_diffusion(path: Path, config: ModelConfig = SD1) -> None:
+    """Write a file with the header of a Stable Diffusion, and weights that take no room."""
+    write_header(path, shapes_of(config, layouts_of(config)[0]), "F8_E4M3")
 
 
 def examined(one: Listed) -> Listed:
@@ -162,7 +156,7 @@ def test_a_file_is_refused_for_what_loading_it_would_say(models: Path) -> None:
     (models / "page.pt").write_text("<!doctype html>")
     (models / "huge.safetensors").write_bytes(b"\xff\xff\xff\xff\xff\xff\xff\x7f{")
     (models / "deep.safetensors").write_bytes(raw_safetensors(b"[" * 100_000))
-    write_stable_diffusion(models / "no words.safetensors")
+    write_stable_diffusion(models / "no words.safetensors", OTHER_WORDS)
     listed = found(models)
     assert {one.state for one in listed.values()} == {"refused"}
     for title, one in listed.items():
@@ -334,7 +328,7 @@ def test_headers_are_read_again_only_if_the_files_have_changed(
 
 
 def test_what_was_missing_beside_a_file_is_found_later(models: Path) -> None:
-    write_stable_diffusion(models / "whole.safetensors")
+    write_stable_diffusion(models / "whole.safetensors", OTHER_WORDS)
     assert found(models)["whole.safetensors"].state == "refused"
     write_tokenizer(models / "tokenizer")
     whole = found(models)["whole.safetensors"]

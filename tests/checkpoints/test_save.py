@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from checkpoint_files import SMALL, write_folder
 
@@ -154,15 +153,16 @@ def test_a_full_disk_leaves_the_old_model(
     assert os.listdir(tmp_path) == ["saved"]
 
 
-def test_an_error_of_the_library_leaves_the_old_model(
+def test_an_error_in_the_middle_of_a_file_leaves_the_old_model(
     model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save_model(model, tmp_path / "saved")
 
-    def full(*args: Any, **kwargs: Any) -> None:
-        raise safetensors.SafetensorError("I/O error: No space left on device")
+    def full(file: Any, *args: Any) -> None:
+        file.write(b"half of a header")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(save, "write_into", full)
     with pytest.raises(CheckpointError, match=r"No space left(.|\n)*unchanged"):
         save_model(model, path)
     assert os.listdir(tmp_path) == ["saved"]
