@@ -41,7 +41,8 @@ class Layout:
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
     vocabulary: Vocabulary | None = None  # see LatentDiffusion.vocabulary
     token_ids: tuple[tuple[int, int] | None, ...] = ()  # of start and end, by the configs
-    notices: tuple[str, ...] = ()  # what changes the meaning of the model
+    notices: tuple[str, ...] = ()  # what changes the meaning of the model; every run repeats them
+    said: tuple[str, ...] = ()  # what is said once, when the model is loaded
     autoencoder: Autoencoder | None = None  # one that is loaded already; it has no weights here
     network: str | None = None  # what the network's names begin with in a single file
 

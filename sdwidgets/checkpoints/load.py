@@ -59,6 +59,7 @@ def load_model(
     dtype: str | torch.dtype = "auto",
     revision: str | None = None,
     prediction: str | None = None,
+    zero_snr: bool | None = None,
     vae: str | os.PathLike[str] | Autoencoder | None = None,
     text: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     tokenizer: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
@@ -86,7 +87,9 @@ def load_model(
     takes those beside it, or else CLIP's own.
 
     A single file tells less than a folder. ``prediction`` ("eps" or "v") is what the network
-    predicts. ``config`` is the whole config, for models of other sizes than the published ones.
+    predicts, and ``zero_snr`` whether its noise ends in pure noise (zero terminal SNR, arXiv
+    2305.08891); by default, the file decides, or else its family, with a notice. ``config`` is the
+    whole config, for models of other sizes than the published ones.
 
     ``loras``: files of LoRAs to apply, each a path, (path, strength) or (path, strength,
     text_strength); see `LatentDiffusion.with_lora`. They are checked before weights are read.
@@ -104,6 +107,8 @@ def load_model(
     wanted = _prediction(prediction)
     checks.flag("check_finite", check_finite)
     adapters = loras_of(loras)
+    if zero_snr is not None:
+        checks.flag("zero_snr", zero_snr)
     checks.function("make_room", make_room)
     checks.function("stop", stop)
     elsewhere = _elsewhere(vae, text, tokenizer)
@@ -121,7 +126,7 @@ def load_model(
         else:
             layout = open_file(path, stack, config=config, elsewhere=elsewhere)
         config_json.check_schedule(layout.config.schedule, str(path))
-        layout = settled(layout, wanted)
+        layout = settled(layout, wanted, zero_snr)
         origin = (*(sources or layout.sources), *layout.parts)
         return _assemble(layout, origin, target, number, check_finite, make_room, stop, adapters)
 
@@ -275,7 +280,7 @@ def _assemble(
         prediction_source=layout.prediction_source,
         notices=notices,
     )
-    return model, [*notices, *leftovers(layout.shown, extras(plans))]
+    return model, [*notices, *layout.said, *leftovers(layout.shown, extras(plans))]
 
 
 def _check_counts(layout: Layout) -> None:

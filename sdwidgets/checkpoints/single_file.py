@@ -22,6 +22,10 @@ CLIP_TOKENS = 49408
 """The size of the vocabulary that all published CLIP text encoders share."""
 
 _NEW_NAMES = "conditioner.embedders.0.model."
+_ABOUT_TURBO = (
+    "{} has the names of SD-Turbo, so it runs without guidance, for 1 to 4 steps. For a Stable "
+    "Diffusion 2 in these names, pass guidance_scale=7.5 to its runs."
+)
 
 
 def open_file(
@@ -78,6 +82,7 @@ def open_file(
         pad_from_tokenizer=False,
         prediction_source=source,
         notices=coder.doubts(known.autoencoder),
+        said=(_ABOUT_TURBO.format(path.name),) if known is SD_TURBO else (),
         autoencoder=coder.loaded,
         network=place.prefix,
     )

@@ -28,7 +28,17 @@ from sdwidgets.checkpoints import load, load_model, names, save_model
 from sdwidgets.checkpoints.layout import Layout, Weights
 from sdwidgets.checkpoints.prediction import settled
 from sdwidgets.checkpoints.weights import WeightFile
-from sdwidgets.configs import SD1, SD2, ModelConfig, PredictionSource
+from sdwidgets.configs import (
+    SD1,
+    SD2,
+    SD2_DEPTH,
+    SD2_INPAINTING,
+    SD_TURBO,
+    SDXL,
+    X4_UPSCALER,
+    ModelConfig,
+    PredictionSource,
+)
 from sdwidgets.errors import CheckpointError
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")
@@ -73,6 +83,8 @@ def decided(layout: Layout, wanted: Any = None) -> tuple[str, str]:
         ({}, {"modelspec.predict_key": "v"}, "v"),
         ({}, {"modelspec.architecture": "stable-diffusion-v2-512"}, "eps"),
         ({}, {"modelspec.architecture": "stable-diffusion-v2-768-v"}, "v"),
+        ({}, {"ss_base_model_version": "sd_v2_v"}, "v"),
+        ({}, {"ss_base_model_version": "sd_v2"}, "eps"),
         ({"v_pred": EMPTY}, {"modelspec.predict_key": "v"}, "v"),
     ],
 )
@@ -91,6 +103,11 @@ def test_marks_in_the_file_decide(
         ('model:\n  params:\n    parameterization: "v"\n', "v"),
         ("model:\n  target: ldm.models.diffusion.ddpm.LatentDiffusion\n  params: {}\n", "eps"),
         ("model:\n  params:\n    parameterization: eps # comment\n", "eps"),
+        ("scaling_config:\n  target: sgm.modules.diffusionmodules.denoiser_scaling.VScaling", "v"),
+        (
+            "scaling_config:\n  target: sgm.modules.diffusionmodules.denoiser_scaling.EpsScaling",
+            "eps",
+        ),
     ],
 )
 def test_a_yaml_of_the_same_name_decides(laid_out: Any, text: str, prediction: str) -> None:
@@ -171,10 +188,10 @@ def test_two_answers_are_refused_until_the_caller_decides(
 @pytest.mark.parametrize(
     ("tensors", "metadata", "what"),
     [
-        ({"ztsnr": EMPTY}, {}, "zero terminal SNR"),
-        ({}, {"ss_zero_terminal_snr": "True"}, "zero terminal SNR"),
-        ({"edm_mean": torch.zeros(4)}, {}, "EDM"),
-        ({"edm_vpred.sigma_max": torch.tensor(120.0)}, {}, "EDM"),
+        ({"edm_mean": torch.zeros(4)}, {}, "EDM.*Playground"),
+        ({"edm_std": torch.zeros(4)}, {}, "EDM.*Playground"),
+        ({"edm_vpred.sigma_max": torch.tensor(120.0)}, {}, "EDM.*CosXL"),
+        ({"edm_vpred.sigma_min": torch.tensor(0.002)}, {}, "EDM.*CosXL"),
         ({}, {"modelspec.prediction_type": "edm"}, "does not know"),
     ],
 )
@@ -184,6 +201,100 @@ def test_noise_that_the_kit_does_not_have_is_refused(
     with pytest.raises(CheckpointError, match=what) as caught:
         settled(laid_out(SD1, tensors=tensors, **metadata), None)
     assert len(str(caught.value).splitlines()) <= 3
+
+
+# --------------------------------------------------------------------- the family's usual choice
+
+
+@pytest.mark.parametrize(
+    ("config", "prediction"),
+    [(SD1, "eps"), (SDXL, "eps"), (SD2_INPAINTING, "eps"), (SD2_DEPTH, "eps"), (X4_UPSCALER, "v")],
+    ids=["sd1", "sdxl", "sd2-inpainting", "sd2-depth", "x4"],
+)
+def test_without_any_sign_the_family_decides_and_that_is_said_once(
+    laid_out: Any, config: ModelConfig, prediction: str
+) -> None:
+    spread = {LAST: torch.linspace(-1, 1, 320)}  # as in v-networks of Stable Diffusion 2
+    layout = settled(laid_out(config, tensors=spread), None)
+    assert layout.config.schedule.prediction == prediction
+    assert (layout.prediction_source, layout.config.size) == ("family", config.size)
+    (said,) = layout.said
+    assert f"{prediction} was assumed, as in Stable Diffusion" in said
+    assert f"prediction='{'v' if prediction == 'eps' else 'eps'}'" in said
+    assert layout.notices == ()
+
+
+@pytest.mark.parametrize(("spread", "guidance"), [(0.2, SD2.guidance_scale), (0.03, 1.0)])
+def test_an_sd_turbo_predicts_eps(laid_out: Any, spread: float, guidance: float) -> None:
+    bias = torch.linspace(-1.7, 1.7, 320) * spread
+    layout = settled(laid_out(SD_TURBO, tensors={LAST: bias}), None)
+    assert layout.config.guidance_scale == guidance
+
+
+# ------------------------------------------------------------------------------ zero terminal SNR
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata", "yaml", "zero"),
+    [
+        ({"ztsnr": EMPTY}, {}, "", True),
+        ({}, {"ss_zero_terminal_snr": "True"}, "", True),
+        ({}, {"ss_zero_terminal_snr": "False"}, "", False),
+        ({}, {}, "model:\n  params:\n    zero_terminal_snr: true\n", True),
+        ({}, {}, "model:\n  params:\n    zero_terminal_snr: false\n", False),
+        ({"alphas_cumprod": torch.linspace(1, 0, 1000)}, {}, "", True),
+        ({"alphas_cumprod": torch.linspace(1, 0.0047, 1000).half()}, {}, "", False),
+        ({}, {}, "", False),
+    ],
+)
+def test_whether_noise_ends_in_pure_noise(
+    laid_out: Any, tensors: Any, metadata: Any, yaml: str, zero: bool
+) -> None:
+    layout = laid_out(SDXL, tensors={"v_pred": EMPTY, **tensors}, **metadata)
+    if yaml:
+        layout.path.with_suffix(".yaml").write_text(yaml)
+    found = settled(layout, None)
+    assert (found.config.schedule.zero_snr, found.notices) == (zero, ())
+    assert found.config.schedule.prediction == "v"
+
+
+def test_the_caller_decides_about_pure_noise(laid_out: Any) -> None:
+    marked = laid_out(SDXL, tensors={"v_pred": EMPTY, "ztsnr": EMPTY})
+    layout = settled(marked, None, False)
+    assert not layout.config.schedule.zero_snr
+    assert "'ztsnr' says" in layout.notices[0]
+    assert settled(laid_out(SDXL), "v", True).config.schedule.zero_snr
+
+
+def test_pure_noise_and_eps_do_not_go_together(laid_out: Any) -> None:
+    layout = settled(laid_out(SD1, tensors={"ztsnr": EMPTY}), None)
+    assert layout.config.schedule.zero_snr
+    assert "prediction='v'" in layout.notices[0]
+
+
+def test_a_mark_against_a_config_has_a_notice(laid_out: Any) -> None:
+    layout = settled(laid_out(SD1, "config", {"ztsnr": EMPTY}), "v")
+    assert layout.config.schedule.zero_snr
+    assert "unlike its config" in layout.notices[0] and "zero_snr=False" in layout.notices[0]
+
+
+# ------------------------------------------------------------------------------------- in the wild
+
+
+def test_an_easyfluff_is_told_by_its_yaml(laid_out: Any) -> None:
+    layout = laid_out(SD1)
+    layout.path.with_suffix(".yaml").write_text(
+        "model:\n  target: ldm.models.diffusion.ddpm.LatentDiffusion\n  params:\n"
+        "    parameterization: v\n"
+    )
+    assert decided(layout) == ("v", "config")
+
+
+def test_a_noobai_is_told_by_its_marks(laid_out: Any) -> None:
+    layout = settled(laid_out(SDXL, tensors={"v_pred": EMPTY, "ztsnr": EMPTY}), None)
+    schedule = layout.config.schedule
+    assert (schedule.prediction, schedule.zero_snr) == ("v", True)
+    assert (layout.prediction_source, layout.notices, layout.said) == ("file", (), ())
 
 
 # ---------------------------------------------------------------------------------- through load
