@@ -315,6 +315,11 @@ class ModelConfig:
         return any(isinstance(each, kind) for each in self.embedders)
 
     @property
+    def starts_from_noise(self) -> bool:
+        """Whether runs with an image start from noise: the network edits or enlarges it."""
+        return self.has(ImageConfig) or self.has(LowResolutionConfig)
+
+    @property
     def text(self) -> tuple[TextConfig, ...]:
         """The text encoders among the embedders."""
         return tuple(each for each in self.embedders if isinstance(each, TextConfig))

@@ -52,8 +52,8 @@ log = logging.getLogger(__name__)
 class Request:
     """A run to be submitted: the model and the arguments of `LatentDiffusion.sample`.
 
-    ``model``: a bundled name, a path, or the hub's "owner/name". ``image`` and ``mask``: as in
-    `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: the
+    ``model``: a bundled name, a path, or the hub's "owner/name". ``image``, ``mask`` and ``depth``:
+    as in `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: the
     sources that the model is expected to have, as in `Trace.sources`; if it has others, the run and
     its record have a notice.
     """
@@ -64,6 +64,7 @@ class Request:
     mask: PictureLike | None = None
     attention: bool | AttentionSettings = False
     sources: tuple[Source, ...] = ()
+    depth: PictureLike | None = None
 
 
 class Job:
@@ -459,8 +460,9 @@ class ModelManager:
             self._check_open()
             found = self._loaded.get(request.model)
         settings = request.settings.checked(found.model.config if found else None)
-        start = Start.of(request.image, request.mask)
-        if start is not None:
+        start = Start.of(request.image, request.mask, request.depth)
+        from_noise = found is not None and found.model.config.starts_from_noise
+        if start is not None and start.image is not None and not from_noise:
             _ = settings.skipped_steps  # whether a step is left to do
         AttentionSettings.of(request.attention)
         request = replace(request, settings=settings, sources=_checked(request.sources))

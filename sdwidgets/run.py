@@ -106,7 +106,7 @@ class Run(Iterator[Step]):
             notices += start.notices
         self.latents = _starting_noise(model, settings, latents)
         self.attention = AttentionSettings.of(attention)
-        self._from_image = self.image is not None and not _begins_from_noise(config)
+        self._from_image = self.image is not None and not config.starts_from_noise
         skipped = settings.skipped_steps if self._from_image else 0
         controls = controls_of(control)
         _check_memory(model, settings, len(controls))
@@ -388,22 +388,17 @@ def _seen(
     return {name: Held(values) for name, values in seen.items()}
 
 
-def _begins_from_noise(config: ModelConfig) -> bool:
-    """Whether a run with an image begins from noise: its network edits or enlarges the image."""
-    return config.has(ImageConfig) or config.has(LowResolutionConfig)
-
-
 def _check_given(config: ModelConfig, start: Start | None) -> None:
     """Raise InputError for images that the model needs and was not given, or does not take."""
     image = start.image if start else None
     mask = start.mask if start else None
     depth = start.depth if start else None
-    if image is None and _begins_from_noise(config):
+    if image is None and config.starts_from_noise:
         does = "edits" if config.has(ImageConfig) else "enlarges"
         raise InputError(
             f"This model {does} an image, and none was given.\nGive image=...", parameter="image"
         )
-    if mask is not None and _begins_from_noise(config):
+    if mask is not None and config.starts_from_noise:
         raise InputError(
             "This model takes no mask: it makes all of the image.\nLeave it out.", parameter="mask"
         )

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from sdwidgets import configs
-from sdwidgets.configs import AutoencoderConfig, ModelConfig, TextConfig, UNetConfig
+from sdwidgets.configs import (
+    AutoencoderConfig,
+    DepthConfig,
+    ImageConfig,
+    LowResolutionConfig,
+    MaskedImageConfig,
+    ModelConfig,
+    TextConfig,
+    UNetConfig,
+)
 
 _GROUPS = 8
 _NARROW = 16  # channels of the first level
@@ -53,3 +66,23 @@ FAMILIES: dict[str, ModelConfig] = {
     for name, preset in vars(configs).items()
     if isinstance(preset, ModelConfig) and name not in ("TINY", "EMOJI")
 }
+
+
+def picture(width: int, height: int) -> Image.Image:
+    """Return an image of random colours, the same for the same size."""
+    levels = np.random.default_rng(0).integers(0, 256, (5, 8, 3), dtype=np.uint8)
+    return Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def needed(config: ModelConfig, width: int, height: int) -> dict[str, Any]:
+    """Return the images that a run of a family needs, for an image of that size."""
+    if config.has(LowResolutionConfig):
+        factor = config.autoencoder.factor
+        return {"image": picture(width // factor, height // factor)}
+    if config.has(DepthConfig):
+        return {"depth": np.asarray(picture(width, height).convert("F"))}
+    if config.has(MaskedImageConfig):
+        mask = Image.new("L", (width, height))
+        mask.paste(255, (width // 4, height // 4, width, height // 2))
+        return {"image": picture(width, height), "mask": mask}
+    return {"image": picture(width, height)} if config.has(ImageConfig) else {}

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from references import autoencoder_of, copy_weights, relative_error, scheduler_of, unet_of
-from small_families import FAMILIES
+from small_families import FAMILIES, picture
 from torch import Tensor
 
 from sdwidgets.configs import ModelConfig
@@ -129,11 +129,6 @@ def theirs(
         **more,
     ).images
     return found
-
-
-def picture(width: int, height: int) -> Image.Image:
-    levels = np.random.default_rng(0).integers(0, 256, (5, 8, 3), dtype=np.uint8)
-    return Image.fromarray(levels).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def mask(width: int, height: int) -> Image.Image:

@@ -14,9 +14,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_families import FAMILIES, needed
 from torch import Tensor
 
-from sdwidgets.configs import SD1, SD2, SDXL, TINY, ModelConfig, UNetConfig
+from sdwidgets.configs import (
+    SD1,
+    SD2,
+    SDXL,
+    TINY,
+    GuidanceConfig,
+    ImageConfig,
+    ModelConfig,
+    UNetConfig,
+)
 from sdwidgets.errors import InputError
 from sdwidgets.models.attention import LOOK
 from sdwidgets.models.unet import UNet
@@ -121,6 +131,45 @@ def test_what_is_recorded_is_an_explicit_softmax(
                 difference = recorded.reshape(wanted.shape) - wanted.numpy()
                 assert np.abs(difference).max() <= 1 / 255
     assert bool(steps[0].attention.uncond) == bool(negative)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guidance", GUIDANCE)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_records_what_its_words_look_at(
+    make_model: Callable[[ModelConfig], LatentDiffusion], name: str, guidance: str
+) -> None:
+    model = make_model(FAMILIES[name])
+    factor = model.config.autoencoder.factor
+    width, height = 11 * factor, 6 * factor
+    settings = {
+        "steps": 2, "seed": 1, "sampler": "euler", "width": width, "height": height,
+        **GUIDANCE[guidance], **BATCHES["several prompts"], **needed(model.config, width, height),
+    }  # fmt: skip
+    with reference(model.unet) as calls:
+        run = model.sample(attention=EVERYTHING, **settings)
+        trace = Trace.of(run)
+    lengths = [len(tokens.pieces) for tokens in run.prompt_tokens()]
+    negative = [len(tokens.pieces) for tokens in run.negative_tokens()]
+    told = model.config.has(GuidanceConfig)  # the network predicts once
+    assert bool(negative) == (guidance == "guided" and not told)
+    rows = len(next(iter(calls[0].values())))
+    assert rows == 2 * (1 if not negative else 3 if model.config.has(ImageConfig) else 2)
+    for step, call in zip(trace.steps, calls, strict=True):
+        halves = [(step.attention.cross, slice(0, 2), lengths)]
+        halves += [(step.attention.uncond, slice(2, 4), negative)] if negative else []
+        for maps, part, counts in halves:
+            assert list(maps) == list(model.unet.cross_attentions())
+            for layer, recorded in maps.items():
+                wanted = columns(call[layer][part], counts).mT
+                difference = recorded.reshape(wanted.shape) - wanted.numpy()
+                assert np.abs(difference).max() <= 1 / 255
+        assert (step.cond is None) == (step.uncond is None) == (not negative)
+    if negative:
+        step = trace.steps[0]
+        guided = step.uncond + 3.0 * (step.cond - step.uncond)
+        assert np.abs(guided - step.denoised).max() <= 1e-3 * np.abs(step.denoised).max()
+    assert trace.heat_map("dog", picture=1).shape == (height, width)
 
 
 def small(unet: UNetConfig, *, heads: int = 2) -> UNetConfig:
