@@ -105,6 +105,27 @@ class Description:
         return f"{self.what}{link.get(self.kind, ', for ')}{self.family}"
 
     @property
+    def line(self) -> str:
+        """The words in a single line."""
+        told = [self.title, f"{in_bytes(self.bytes)} of {self.dtype}" if self.dtype else ""]
+        if self.prediction:
+            how = f" ({self.decided})" if self.decided else ""
+            told.append(f"predicts {self.prediction}{how}")
+        if self.resolution:
+            told.append(f"made for {self.resolution} x {self.resolution} pixels")
+        said = [", ".join(filter(None, told))]
+        if self.missing:
+            said.append(f"It lacks {' and '.join(self.missing)}")
+        if self.kind == "model":
+            said += [f"It does not load: {self.refused}"] if self.refused else []
+            said += [f"Convert it with {self.loads}"] if self.loads.startswith(_CONVERT) else []
+        else:
+            said.append(
+                f"It is no whole model{f'; use it with {self.loads}' if self.loads else ''}"
+            )
+        return ". ".join(each.rstrip(".") for each in said) + "."
+
+    @property
     def is_part(self) -> bool:
         """Whether it is an addition to a model or a part of one, and no model."""
         return self.kind in _PARTS_OF_MODELS
@@ -414,9 +435,12 @@ def _of_model_file(
 _AS_PICKLES = ("lora", "embedding")  # small files that are taken as pickles, too
 
 
+_CONVERT = "sdwidgets convert"
+
+
 def _converted(path: Path) -> str:
     new = path.with_suffix(".safetensors").name
-    return f"sdwidgets convert {quoted(path.name)} --out {quoted(new)}"
+    return f"{_CONVERT} {quoted(path.name)} --out {quoted(new)}"
 
 
 def _pickled(file: PickleFile) -> tuple[str, ...]:
@@ -637,7 +661,7 @@ def _capital(text: str) -> str:
 
 def in_bytes(count: int) -> str:
     """A number of bytes for people: "6.9 GB"."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("KB", 1e3)):
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count:,} bytes"
@@ -670,7 +694,7 @@ def _lines(it: Description) -> list[str]:
         lines.append("  " + "; ".join(f"{title}: {text}" for title, text in it.notes) + ".")
     if it.loads:
         verb = "Load" if it.kind == "model" else "Use"
-        verb = "Convert" if it.loads.startswith("sdwidgets convert") else verb
+        verb = "Convert" if it.loads.startswith(_CONVERT) else verb
         lines.append(f"  {verb} it with {it.loads}")
     elif it.refused:
         lines += ["  It does not load:", *(f"    {line}" for line in it.refused.splitlines())]

@@ -22,7 +22,13 @@ class Newest:
     work is done, both on that thread, which lives while there is work.
     """
 
-    def __init__(self, failed: Callable[[BaseException], object], finished: Callable[[], object]):
+    def __init__(
+        self,
+        failed: Callable[[BaseException], object],
+        finished: Callable[[], object],
+        name: str = "sdwidgets lab",
+    ):
+        self.name = name  # of the thread
         self.idle = threading.Event()
         self.idle.set()
         self._failed, self._finished = failed, finished
@@ -61,7 +67,7 @@ class Newest:
 
     def _start(self) -> None:
         """Start the thread; the caller holds the lock, so the thread finds its work."""
-        self._thread = start_daemon("sdwidgets lab", self._go_on, end=self.close)
+        self._thread = start_daemon(self.name, self._go_on, end=self.close)
 
     @property
     def is_mine(self) -> bool:
@@ -97,4 +103,4 @@ def _harmless(tell: Callable[..., object], *what: object) -> None:
     try:
         tell(*what)
     except BaseException:
-        log.exception("The outcome of the lab's work cannot be shown.")
+        log.exception("The outcome of work in the background cannot be shown.")

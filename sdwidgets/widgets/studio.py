@@ -23,6 +23,7 @@ from ..trace.png import given_to, settings_in
 from . import kernel
 from .compare import Compare
 from .controls import Controls, about
+from .describing import Describing
 from .final import finals
 from .history import History
 from .life import Living
@@ -92,7 +93,9 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         self._lock = self.view.lock
         self._manager = manager
         self.history = History({"recall": self._recall, "use": self._use, "compare": self._compare})
+        self._describing = Describing(self._show_words)
         self._chosen = {name for name in OWN if name in settings}
+        self._described = ""  # the model whose words are shown before it is loaded
         self._adopting: int | None = None  # the thread that is setting the model's defaults
         self._calm = "idle", ""  # state and message to return to once an error is corrected
         self._shown = (*self.controls.rows, self.view, self.history)
@@ -190,6 +193,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
 
     def _end(self) -> None:
         self.stop()  # its thread ends within a step
+        self._describing.close()
         self._end_comparison()
 
     # -------------------------------------------------------------------------------- the page
@@ -202,6 +206,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         self.observe(self._choose, ["model", *OWN])
         self.observe(lambda _: self._describe(), ["model", "prompt"])
         self._describe()
+        self._look()
         self.observe(lambda _: self._reshape(), ["width", "height"])
         self._reshape()
         self.observe(self._show_start, ["image", "fit", "width", "height"])
@@ -223,9 +228,10 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         self.observe(lambda _: None if self._goes_on() else self._redraw(), "state")
 
     def _choose(self, change: Any) -> None:
-        """Remember which of OWN were set. Another model forgets that."""
+        """Remember which of OWN were set. Another model forgets that, and is described."""
         if change.name == "model":
             self._chosen.clear()
+            self._look()
         elif self._adopting != threading.get_ident():
             self._chosen.add(change.name)
 
@@ -233,7 +239,9 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         """Show what is known of the model, and how it reads the prompt."""
         words, manager = self.controls.words, self._manager or current_manager()
         if manager is None or self.model not in manager.loaded():
-            self.controls.about.value = words.count = ""
+            if self._described != self.model:
+                self.controls.about.value = ""
+            words.count = ""
             words.show(self.prompt, caption_words() if self.model == DEFAULT_MODEL else None)
             return
         model = manager.load(self.model)
@@ -246,6 +254,20 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             if tokens.cut[0]:
                 text += f", not seen: {shortened(tokens.cut[0], 40)}"
         words.count = text
+
+    def _look(self) -> None:
+        """Find out what the chosen model is, as long as it is not loaded."""
+        if self.model != DEFAULT_MODEL:
+            self._describing.look(self.model)
+
+    def _show_words(self, model: str, line: str) -> None:
+        """Show what a model is, found out in the background, unless more is known by now."""
+        with self._lock:
+            manager = self._manager or current_manager()
+            is_loaded = manager is not None and model in manager.loaded()
+            if model == self.model and not is_loaded and not self._closed:
+                self._described = model
+                self.controls.about.value = line
 
     def _reshape(self) -> None:
         """Give the empty stage the shape of the image to come."""
