@@ -178,6 +178,13 @@ FILES: dict[str, tuple[Shapes, str, str]] = {
          "input_blocks.4.1.transformer_blocks.0.attn2.to_k.down": (128, 2048)},
         "control_lora", "",
     ),
+    "ControlNet's difference": (
+        {"difference": (), "control_model.input_hint_block.0.weight": (16, 3, 3, 3)},
+        "control_difference", "",
+    ),
+    "ControlNet-XS": (
+        {"control_model.control_model.input_blocks.0.0.weight": (32, 4, 3, 3)}, "control_xs", "",
+    ),
     "LLLite": (
         {"lllite_unet_input_blocks_4_1_transformer_blocks_0_attn1_to_q.down.0.weight": (64, 640)},
         "lllite", "Stable Diffusion XL",

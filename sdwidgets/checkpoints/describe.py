@@ -322,7 +322,7 @@ _LEFT = (
      r"^(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights|logvar"
      r"|denoiser\.sigmas|model_ema\.(decay|num_updates))$"),
     ("of its training's losses", r"^(first_stage_model\.)?loss\."),
-    ("that count positions", r"\.(position_ids|attn_mask)$"),
+    ("for positions", r"\.(position_ids|attn_mask)$"),
 )  # fmt: skip
 _LEFT_PATTERNS = tuple((title, re.compile(pattern)) for title, pattern in _LEFT)
 MARKS = re.compile(
@@ -358,10 +358,10 @@ def _held(path: Path, files: Sequence[_Opened], parts: Sequence[str] = ()) -> De
             if part == "":
                 names.append(name)
     titles = {title for title, _ in _LEFT}
-    ignored = [f"{sums[0]:,} tensors {part}" for part, sums in held.items() if part in titles]
+    ignored = [f"{_tensors(sums[0])} {part}" for part, sums in held.items() if part in titles]
     known = [part for part in held if part not in (*titles, "mark", "")]
     if known and names:
-        ignored.append(f"{len(names):,} tensors of no known part, such as {quoted(min(names))}")
+        ignored.append(f"{_tensors(len(names))} of no known part, such as {quoted(min(names))}")
     order = [part for part, _ in _PARTS]
     known.sort(key=lambda part: order.index(part) if part in order else len(order))
     shown = known or [part for part in held if part == ""]
@@ -374,6 +374,10 @@ def _held(path: Path, files: Sequence[_Opened], parts: Sequence[str] = ()) -> De
         bytes=sum(_size(file.path) for file in files),
         ignored=tuple(ignored),
     )
+
+
+def _tensors(count: int) -> str:
+    return f"{count:,} tensor{'s' * (count != 1)}"
 
 
 def _size(path: Path) -> int:
@@ -416,12 +420,10 @@ def _of_model_file(
         layout = "Stability (sgm)"
     else:
         layout = "CompVis" if place is None or place.compvis else "diffusers"
-    parts = {holding.part for holding in found.holds}
     found = replace(
         found,
         kind="model",
         layout=layout,
-        missing=tuple(said for part, said in _MISSING.items() if part not in parts),
         notes=_notes(file.metadata),
         what="Diffusion model",
     )
@@ -429,7 +431,32 @@ def _of_model_file(
         found = _of_family(found, network)
     if isinstance(file, PickleFile):
         return replace(found, notices=_pickled(file), loads=_converted(file.path))
-    return _checked(found, lambda stack: open_file(file.path, stack))
+    found = _checked(found, lambda stack: open_file(file.path, stack))
+    return _completed(found, network) if found.refused and network is not None else found
+
+
+def _completed(found: Description, network: UNetConfig) -> Description:
+    """Name the parts that a model lacks, and the arguments of `load` that bring them."""
+    family = family_of(network)
+    parts = {holding.part for holding in found.holds}
+    if family is None:
+        return found
+    coder = "autoencoder" not in parts
+    texts = {"text encoder", "second text encoder"} & parts
+    lacking = ["an autoencoder"] if coder else []
+    if len(texts) < len(family.preset.text):
+        lacking.append("text encoders" if len(family.preset.text) > 1 else "a text encoder")
+    if not lacking:
+        return found
+    arguments = "".join(
+        (", vae=VAE" if coder else "", ", text=TEXT" if len(lacking) > coder else "")
+    )
+    return replace(
+        found,
+        missing=tuple(lacking),
+        loads=f"sdw.load({str(found.path)!r}{arguments})",
+        refused="",
+    )
 
 
 _AS_PICKLES = ("lora", "embedding")  # small files that are taken as pickles, too
@@ -465,12 +492,6 @@ def words_of(network: UNetConfig) -> str:
     if family is None:
         return "Latent diffusion"
     return family.title if is_exactly(family, network) else f"{family.title}, of other sizes"
-
-
-_MISSING = {
-    "autoencoder": "an autoencoder (pass vae= to load)",
-    "text encoder": "a text encoder (pass text= to load)",
-}
 
 
 def _checked(
@@ -671,7 +692,7 @@ def _lines(it: Description) -> list[str]:
     names = f" ({it.layout} names)" if it.layout else ""
     lines = [f"{it.title}{names}."]
     held = [
-        f"{each.part} ({each.tensors:,} tensors)" for each in it.holds if each.part != "tensors"
+        f"{each.part} ({_tensors(each.tensors)})" for each in it.holds if each.part != "tensors"
     ]
     size = f"{in_bytes(it.bytes)}" + (f" of {it.dtype}" if it.dtype else "")
     lines.append(f"  {size}" + (f": {', '.join(held)}." if held else "."))

@@ -23,35 +23,23 @@ from checkpoint_files import (
     write_tokenizer,
 )
 from kinds_of_files import FILES
+from published import layouts_of, shapes_of
 
 import sdwidgets
 from sdwidgets import cli, inspect
 from sdwidgets.checkpoints import hub
 from sdwidgets.checkpoints.describe import Description
-from sdwidgets.configs import SD1, ModelConfig
+from sdwidgets.checkpoints.families import FAMILIES, Family
+from sdwidgets.configs import SD1
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
-from sdwidgets.models.autoencoder import Autoencoder
-from sdwidgets.models.clip import CLIPText
-from sdwidgets.models.unet import UNet
 
 ROOT = Path(__file__).parents[2]
-
-
-def shapes_of(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The names and shapes of a full-size model by CompVis's names."""
-    with torch.device("meta"):
-        parts = {
-            "unet": UNet(config.unet),
-            "vae": Autoencoder(config.autoencoder),
-            "text_encoder": CLIPText(config.text[0]),
-        }
-    return {name: tuple(t.shape) for name, t in compvis_tensors(parts, config).items()}
 
 
 @pytest.fixture
 def sd1(tmp_path: Path) -> Path:
     write_tokenizer(tmp_path / "tokenizer")
-    return write_header(tmp_path / "whole.safetensors", shapes_of(SD1))
+    return write_header(tmp_path / "whole.safetensors", shapes_of(SD1, "compvis"))
 
 
 def held(description: Description) -> dict[str, int]:
@@ -104,14 +92,30 @@ def test_a_whole_model_is_described_as_it_would_load(sd1: Path) -> None:
     assert (found.prediction, found.resolution, found.dtype) == ("eps", 512, "float16")
     assert found.loads == f"sdw.load({str(sd1)!r})" and not found.refused
     assert found.bytes == sd1.stat().st_size and found.parameters == 1_066_235_307
-    assert not found.missing and not found.ignored
+    assert not found.missing and found.ignored == ("1 tensor for positions",)
     assert str(found) == (
         "Stable Diffusion 1 (CompVis names).\n"
         "  2.13 GB of float16: UNet (686 tensors), autoencoder (248 tensors), text encoder "
         "(196 tensors).\n"
         "  It predicts eps (as models of its family do); made for 512 x 512 pixels.\n"
+        "  Left out: 1 tensor for positions.\n"
         f"  Load it with {found.loads}"
     )
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=[family.key for family in FAMILIES])
+def test_every_family_is_told_in_every_layout(family: Family, tmp_path: Path) -> None:
+    titles = {"compvis": "CompVis", "sgm": "Stability (sgm)", "diffusers": "diffusers"}
+    for layout in layouts_of(family.preset):
+        path = write_header(tmp_path / f"{layout}.safetensors", shapes_of(family.preset, layout))
+        found = inspect(path)
+        assert (found.what, found.family, found.layout) == (
+            family.title, family.title, titles[layout]
+        )  # fmt: skip
+        assert found.prediction is not None and found.resolution in (512, 768, 1024)
+        assert found.loads == f"sdw.load({str(path)!r})" and not found.refused
+        assert {"UNet", "autoencoder"} < set(held(found))
+        assert not any("no known part" in said for said in found.ignored)
 
 
 def test_marks_and_leftovers_are_told_apart(tmp_path: Path) -> None:
@@ -122,26 +126,29 @@ def test_marks_and_leftovers_are_told_apart(tmp_path: Path) -> None:
         "cond_stage_model.transformer.text_model.embeddings.position_ids": (1, 77),
         "first_stage_model.loss.logvar": (1,), "stray": (3, 4),
     }  # fmt: skip
-    found = inspect(write_header(tmp_path / "x.safetensors", shapes_of(SD1) | more))
+    found = inspect(write_header(tmp_path / "x.safetensors", shapes_of(SD1, "compvis") | more))
     assert held(found) == {"UNet": 686, "autoencoder": 248, "text encoder": 196, "EMA copy": 1}
     assert found.prediction == "v" and "weights say so" in found.decided
     said = str(found)
-    assert "3 tensors of the noise schedule" in said and "stray" in said
-    assert "1 tensors of its training's losses" in said and "v_pred" not in " ".join(found.ignored)
+    assert "3 tensors of the noise schedule of its training" in said and "stray" in said
+    assert "1 tensor of its training's losses" in said and "v_pred" not in " ".join(found.ignored)
 
 
 def test_what_a_file_lacks_is_said(tmp_path: Path) -> None:
-    shapes = {n: s for n, s in shapes_of(SD1).items() if n.startswith("model.diffusion_model.")}
+    shapes = {
+        n: s for n, s in shapes_of(SD1, "compvis").items() if n.startswith("model.diffusion_model.")
+    }
     found = inspect(write_header(tmp_path / "unet only.safetensors", shapes))
-    assert found.kind == "model" and not found.loads
-    assert "vae=" in found.missing[0] and "text=" in found.missing[1]
-    assert "It lacks an autoencoder" in str(found)
+    assert found.kind == "model" and found.missing == ("an autoencoder", "a text encoder")
+    assert found.loads == f"sdw.load({str(found.path)!r}, vae=VAE, text=TEXT)"
+    assert "It lacks an autoencoder and a text encoder" in str(found) and not found.refused
+    shapes |= FILES["VAE of a whole model"][0]
 
 
 def test_a_doubt_is_no_error(tmp_path: Path) -> None:
     write_tokenizer(tmp_path / "tokenizer")
     path = write_header(
-        tmp_path / "x.safetensors", {**shapes_of(SD1), "v_pred": (0,)},
+        tmp_path / "x.safetensors", {**shapes_of(SD1, "compvis"), "v_pred": (0,)},
         **{"modelspec.prediction_type": "epsilon"},
     )  # fmt: skip
     found = inspect(path)
@@ -253,7 +260,7 @@ def test_only_the_header_of_a_large_file_is_read(
     from sdwidgets.checkpoints import weights
 
     write_tokenizer(tmp_path / "tokenizer")
-    path = write_header(tmp_path / "large.safetensors", shapes_of(SD1), "F32")
+    path = write_header(tmp_path / "large.safetensors", shapes_of(SD1, "compvis"), "F32")
     assert path.stat().st_size > 4e9
     with path.open("rb") as file:
         header = 8 + int.from_bytes(file.read(8), "little")
