@@ -14,7 +14,7 @@ from torch import nn
 
 from sdwidgets import configs
 from sdwidgets.checkpoints import names
-from sdwidgets.configs import UNetConfig
+from sdwidgets.configs import TextConfig, UNetConfig
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.clip import CLIPText
 from sdwidgets.models.unet import UNet
@@ -89,11 +89,30 @@ def test_text_encoders_in_folders(family: str) -> None:
         check(family, f"text_encoder{number}", "diffusers", shapes)
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2"])
+def text_names(family: str, number: int, config: TextConfig) -> names.Lookup:
+    if family in ("sd1", "sd2"):
+        prefix = names.CLIP if family == "sd1" else names.OPEN_CLIP
+    else:
+        part = "transformer" if config.activation == "quick_gelu" else "model"
+        prefix = f"conditioner.embedders.{number}.{part}."
+    if config.activation == "quick_gelu":
+        return names.clip_names(prefix)
+    return names.open_clip_names(config, prefix)
+
+
+@pytest.mark.parametrize("family", MODELS)
 def test_text_encoders_in_files(family: str) -> None:
-    (config,) = MODELS[family].text
-    lookup = names.clip_names(names.CLIP) if family == "sd1" else names.open_clip_names(config)
-    check(family, "text_encoder1", "compvis", renamed(shapes_of(CLIPText, config), lookup))
+    for number, config in enumerate(MODELS[family].text):
+        shapes = dict(shapes_of(CLIPText, config))
+        lookup = text_names(family, number, config)
+        projection = shapes.pop("text_projection.weight", None)
+        found = renamed(shapes, lookup)
+        if projection and family not in WITHOUT_PROJECTION:
+            # SSD-1B and Vega have a linear layer, where XL has a matrix to multiply from the right
+            matrix, linear = lookup("text_projection.weight")
+            assert matrix.transposed and not linear.transposed
+            found[linear.name] = projection
+        check(family, f"text_encoder{number + 1}", "compvis", found)
 
 
 def compvis_names(config: UNetConfig) -> list[str]:

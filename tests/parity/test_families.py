@@ -11,12 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from references import copy_weights, relative_error, unet_of
 from small_families import FAMILIES
 from torch import Tensor
 
 from sdwidgets import load, save
-from sdwidgets.configs import ModelConfig, SizesConfig
+from sdwidgets.configs import (
+    DepthConfig,
+    ImageConfig,
+    LowResolutionConfig,
+    ModelConfig,
+    SizesConfig,
+)
 from sdwidgets.models.autoencoder import Posterior
 from sdwidgets.models.conditioning import Conditioning
 from sdwidgets.pipeline import LatentDiffusion
@@ -229,12 +236,21 @@ def test_the_autoencoder(name: str, size: tuple[int, int], pair: Callable[[str],
 # -- attention --------------------------------------------------------------------------------
 
 
+def seen(config: ModelConfig) -> dict[str, Any]:
+    """Return the images without which a model does not run."""
+    image = Image.effect_noise((16, 16), 100).convert("RGB")
+    if config.has(DepthConfig):
+        return {"depth": image}
+    return {"image": image} if config.has(ImageConfig) or config.has(LowResolutionConfig) else {}
+
+
 @BY_NAME
 def test_attention_of_both_halves_is_whole(name: str, pair: Callable[[str], Pair]) -> None:
     model, *_ = pair(name)
     kept = AttentionSettings(uncond=True)
     guidance = model.config.guidance_scale
-    trace = model.generate(PROMPTS[0], steps=1, seed=1, guidance_scale=guidance, attention=kept)
+    told = {"steps": 1, "seed": 1, "guidance_scale": guidance, **seen(model.config)}
+    trace = model.generate(PROMPTS[0], attention=kept, **told)
     attention = trace.steps[0].attention
     layers = list(model.unet.cross_attentions())
     assert list(attention.cross) == layers
