@@ -135,6 +135,10 @@ def traces() -> dict[str, tuple[Trace, str]]:
         width=16,
         height=12,
         strength=0.75,
+        image_guidance_scale=1.5,
+        noise_level=20,
+        aesthetic_score=6.5,
+        negative_aesthetic_score=2,
     ).checked()
     rich = Trace(
         "golden",
@@ -152,6 +156,7 @@ def traces() -> dict[str, tuple[Trace, str]]:
         negative_tokens=both,
         given_image=image(16, 12, shift=9),
         given_mask=image(16, 12, "L"),
+        given_depth=latents(1, (1, 1, 5, 7))[0, 0],
         given_latents=latents(1, (2, 4, 3, 4)),
         factors=(np.arange(15, dtype=np.float32).reshape(5, 3) % 7 - 3) / 8,
         schedule_sigmas=(0.5, 1.0, 8.0),

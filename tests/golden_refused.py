@@ -258,6 +258,9 @@ _SETTINGS: dict[str, list[Any]] = {
     "eta": [0.5, 2, "1"],
     "crop": [[0, 0], [1], [-1, 5], [0, 10**6], "ab"],
     "target_size": [[0, 1], [64, 64]],
+    "image_guidance_scale": [0.5, 3, "1"],
+    "noise_level": [-1, 2.5, 350],
+    "aesthetic_score": [11, True],
     "unknown": [1],
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 
-from ..settings import Settings
+from ..settings import TOLD, Settings
 from ..sources import QUICK, Source, hashed
 from .record import GivenControl, Record
 
@@ -99,7 +99,14 @@ def _task(record: Record) -> str:
         parts += [f"strength {settings.strength:g}", f"fit {settings.fit}"]
     if settings.eta:
         parts.append(f"eta {settings.eta:g}")
+    parts += [told(settings, name) for name in TOLD]
     return ", ".join(part for part in parts if part)
+
+
+def told(settings: Settings, name: str) -> str:
+    """A setting that only some models are told, "noise level 20"; "" for other models."""
+    value = getattr(settings, name)
+    return "" if value is None else f"{name.replace('_', ' ')} {value:g}"
 
 
 def _prediction(record: Record) -> str:

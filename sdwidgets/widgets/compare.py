@@ -13,6 +13,8 @@ from ..checks import shortened
 from ..contract import LONGEST_SIDE, NUMBERED, numbered
 from ..errors import InputError
 from ..frontend import Code
+from ..settings import TOLD
+from ..trace.about import told
 from ..trace.reel import film, header_of, pack
 from ..trace.thinning import stride_for, strided
 from ..trace.trace import Trace
@@ -157,6 +159,7 @@ _DIFFERENCES: tuple[Callable[[Trace], str], ...] = (
     lambda trace: f"{trace.settings.width} x {trace.settings.height}",
     lambda trace: f"eta {trace.settings.eta:g}",
     lambda trace: f"strength {trace.settings.strength:g}",
+    *((lambda trace, name=name: told(trace.settings, name)) for name in TOLD),  # type: ignore[misc]
     lambda trace: trace.task,
     lambda trace: trace.model,
 )

@@ -2,7 +2,7 @@
 
 import { general, words } from "./python";
 import { tenths, totalOf } from "./said";
-import { each, type Settings, seedsOf } from "./settings";
+import { each, type Settings, seedsOf, TOLD } from "./settings";
 import type { ModelSource } from "./sources";
 import type { Unpacked } from "./unpacked";
 
@@ -112,7 +112,14 @@ function taskWords({ task, settings, givenImage }: Told): string {
   const parts = [task];
   if (givenImage) parts.push(`strength ${general(settings.strength)}`, `fit ${settings.fit}`);
   if (settings.eta > 0) parts.push(`eta ${general(settings.eta)}`);
+  parts.push(...TOLD.map((name) => toldWords(settings, name)));
   return parts.filter((part) => part !== "").join(", ");
+}
+
+/** A setting that only some models are told, "noise level 20"; "" for other models. */
+export function toldWords(settings: Settings, name: (typeof TOLD)[number]): string {
+  const value = settings[name];
+  return value === null ? "" : `${name.replaceAll("_", " ")} ${general(value)}`;
 }
 
 function predictionWords({ prediction, predictionSource }: Told): string {

@@ -4,9 +4,10 @@ import type { AnyModel } from "@anywidget/types";
 import { NUMBERED } from "../lib/contract";
 import { hostModel, type State } from "../lib/host";
 import { numbered } from "../lib/shared";
+import { toldWords } from "./about";
 import { general, repr, shortened } from "./python";
 import type { RecordFile } from "./record";
-import type { Settings } from "./settings";
+import { type Settings, TOLD } from "./settings";
 
 const FILMS = numbered("film");
 
@@ -79,6 +80,7 @@ const DIFFERENCES: ((settings: Settings, record: RecordFile) => string)[] = [
   ({ width, height }) => `${said(width)} x ${said(height)}`,
   ({ eta }) => `eta ${general(eta)}`,
   ({ strength }) => `strength ${general(strength)}`,
+  ...TOLD.map((name) => (settings: Settings) => toldWords(settings, name)),
   (_, { meta }) => meta.task,
   (_, { meta }) => meta.model,
 ];

@@ -75,6 +75,13 @@ const DEFAULTS: [keyof Settings, Json][] = [
   ["aesthetic_score", null],
   ["negative_aesthetic_score", null],
 ];
+/** The settings that only some models are told. */
+export const TOLD = [
+  "image_guidance_scale",
+  "noise_level",
+  "aesthetic_score",
+  "negative_aesthetic_score",
+] as const;
 const REALS: readonly string[] = [
   "guidance_scale",
   "guidance_rescale",
