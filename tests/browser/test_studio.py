@@ -9,9 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from checkpoint_files import write_header
 from foreign_images import exif_image
+from kinds_of_files import FILES
 from playwright.sync_api import Locator, expect
+from published import shapes_of
 from real_jupyter import ROOT, Notebook, Server, keep_screenshot, until, use_theme
+
+from sdwidgets.configs import SDXL
 
 pytestmark = pytest.mark.browser
 
@@ -220,6 +225,41 @@ def test_malicious_text_is_only_text(open_notebook: Open, model: str) -> None:
     )
     assert new == []
     assert dialogs == []
+
+
+def test_a_chosen_file_is_described_before_it_is_loaded(
+    open_notebook: Open, tmp_path: Path
+) -> None:
+    """A model, a LoRA, and what is no file of weights; by keys alone, in light and dark."""
+    whole = write_header(tmp_path / "dreams.safetensors", shapes_of(SDXL, "sgm"))
+    lora = write_header(tmp_path / "puppet.safetensors", FILES["kohya SD1"][0])
+    (tmp_path / "broken.safetensors").write_bytes(b"<!doctype html>")
+    notebook = open_notebook(STUDIO)
+    notebook.run()
+    page = notebook.page
+    notebook.find(".sdw-more").click()
+    field, about = notebook.find(".sdw-model input"), notebook.find(".sdw-about")
+    expect(about).to_be_hidden()
+    said = {
+        whole: "Stable Diffusion XL, 6.94 GB of float16, predicts eps",
+        lora: "LoRA, rank 4, for Stable Diffusion 1, 9.16 kB of float16. It is no whole model; "
+        "use it with model.with_lora('puppet.safetensors').",
+        tmp_path / "broken.safetensors": "broken.safetensors is a web page",
+    }
+    for path, words in said.items():
+        field.fill(str(path))
+        page.keyboard.press("Enter")
+        expect(about).to_contain_text(words)
+        assert str(tmp_path) not in (about.text_content() or "")
+        for theme in ("Light", "Dark"):
+            use_theme(page, theme)
+            name = f"{path.stem}-{theme.lower()}"
+            keep_screenshot(notebook.find(".sdw-studio"), name, "out/described")
+    use_theme(page, "Light")
+    field.fill("emoji")
+    page.keyboard.press("Enter")
+    expect(about).not_to_contain_text("web page")
+    assert notebook.problems == []
 
 
 def test_words_that_were_cut_are_named(open_notebook: Open) -> None:
