@@ -10,6 +10,7 @@ presets.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -18,6 +19,14 @@ PredictionSource = Literal["", "config", "file", "family", "caller", "training"]
 """How it was decided what a model predicts: its config file says so ("config"), the file of its
 weights does ("file"), neither does and its family's usual one is taken ("family"), it was asked for
 ("caller"), or it was trained here ("training"); "" means unknown."""
+DECIDED: Mapping[PredictionSource, str] = {
+    "config": "its config says so",
+    "file": "its weights say so",
+    "family": "as is usual in its family",
+    "caller": "as was asked",
+    "training": "as it was trained",
+}
+"""How it was decided what a model predicts, in words."""
 Spacing = Literal["leading", "trailing", "linspace", "karras"]
 Join = Literal["tokens", "width"]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from .. import checks
-from ..configs import Prediction, PredictionSource, UNetConfig
+from ..configs import DECIDED, Prediction, UNetConfig
 from ..errors import CheckpointError, CheckpointNotFound
 from ..strict_json import parse_object
 from . import bases, hub, infer, zoo
@@ -389,15 +389,6 @@ def _size(path: Path) -> int:
 
 # ----------------------------------------------------------------------------------- whole models
 
-HOW: Mapping[PredictionSource, str] = {
-    "config": "its config says so",
-    "file": "its weights say so",
-    "family": "as models of its family do",
-    "caller": "as was asked",
-    "training": "as it was trained",
-}
-"""How it is known what a model predicts."""
-
 
 def _network(shapes: infer.Shapes) -> UNetConfig | None:
     """The config of the denoising network in a file; None if it has none of a known shape."""
@@ -510,7 +501,7 @@ def _checked(
                 found,
                 resolution=layout.config.size,
                 prediction=layout.config.schedule.prediction,
-                decided=HOW.get(layout.prediction_source, ""),
+                decided=layout.decided or DECIDED.get(layout.prediction_source, ""),
                 zero_snr=layout.config.schedule.zero_snr,
                 notices=layout.notices,
             )

@@ -38,6 +38,7 @@ class Layout:
     tokenizers: tuple[Path | None, ...]  # of each text encoder; None: CLIP's own
     pad_from_tokenizer: bool  # for folders; for single files, the family tells how to pad
     prediction_source: PredictionSource = ""  # how it was decided what the network predicts
+    decided: str = ""  # the same in words: "its mark 'v_pred' says so"
     preview: np.ndarray | None = None  # [C + 1, 3], see LatentDiffusion.preview
     vocabulary: Vocabulary | None = None  # see LatentDiffusion.vocabulary
     token_ids: tuple[tuple[int, int] | None, ...] = ()  # of start and end, by the configs

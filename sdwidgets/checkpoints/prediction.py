@@ -108,14 +108,15 @@ def _predicting(layout: Layout, wanted: Prediction | None) -> Layout:
                 f"{layout.shown}: {signs[0].place} says that it predicts {found}, but its "
                 f"weights look like {guess}. If images are noise, pass prediction={guess!r}."
             )
-        return _with(layout, found, source, *said)
+        decided = f"{signs[0].place.replace('the config', 'its config')} says so"
+        return replace(_with(layout, found, source, *said), decided=decided)
     if guess is not None:
-        return _with(
-            layout,
-            guess,
-            "file",
+        doubt = (
             f"{layout.shown} does not say what it predicts; its weights look like {guess}. "
-            f"If images are noise, pass prediction={_other(guess)!r}.",
+            f"If images are noise, pass prediction={_other(guess)!r}."
+        )
+        return replace(
+            _with(layout, guess, "file", doubt), decided="its weights look like it, nothing says so"
         )
     if _is_sd2(layout.config) and own == "v":
         return _with(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from ..configs import DECIDED
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..sampling import SAMPLERS, SCHEDULES
@@ -147,19 +148,9 @@ class Controls:
         field.options = tuple(dict.fromkeys([*field.options, *names]))
 
 
-HOW = {
-    "config": "its config says so",
-    "file": "its weights say so",
-    "family": "as models of its family do",
-    "caller": "as was asked",
-    "training": "as it was trained",
-}
-"""How it is known what a model predicts, by `configs.PredictionSource`."""
-
-
 def about(model: LatentDiffusion) -> str:
     """A line about a model: what it predicts, how that is known, and its size of images."""
-    how = HOW.get(model.prediction_source)
+    how = DECIDED.get(model.prediction_source)
     predicts = f"predicts {model.prediction}" + (f" ({how})" if how else "")
     size = model.config.size
     return f"This model {predicts}; it was made for {size} x {size} pixels"

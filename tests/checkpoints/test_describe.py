@@ -97,7 +97,7 @@ def test_a_whole_model_is_described_as_it_would_load(sd1: Path) -> None:
         "Stable Diffusion 1 (CompVis names).\n"
         "  2.13 GB of float16: UNet (686 tensors), autoencoder (248 tensors), text encoder "
         "(196 tensors).\n"
-        "  It predicts eps (as models of its family do); made for 512 x 512 pixels.\n"
+        "  It predicts eps (as is usual in its family); made for 512 x 512 pixels.\n"
         "  Left out: 1 tensor for positions.\n"
         f"  Load it with {found.loads}"
     )
@@ -128,7 +128,7 @@ def test_marks_and_leftovers_are_told_apart(tmp_path: Path) -> None:
     }  # fmt: skip
     found = inspect(write_header(tmp_path / "x.safetensors", shapes_of(SD1, "compvis") | more))
     assert held(found) == {"UNet": 686, "autoencoder": 248, "text encoder": 196, "EMA copy": 1}
-    assert found.prediction == "v" and "weights say so" in found.decided
+    assert (found.prediction, found.decided) == ("v", "its mark 'v_pred' says so")
     said = str(found)
     assert "3 tensors of the noise schedule of its training" in said and "stray" in said
     assert "1 tensor of its training's losses" in said and "v_pred" not in " ".join(found.ignored)
