@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,6 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
     index_path = folder / "model_index.json"
     index = read_json(index_path)
     model_index.check_model_index(index, str(index_path))
-    name, guidance_scale = model_index.notes_from_index(index, str(index_path), label)
     pipeline = model_index.pipeline_of(index)
 
     unet, side = _config(folder / "unet" / "config.json", config_json.unet_from_json)
@@ -64,15 +64,19 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         folder / "scheduler" / "scheduler_config.json", config_json.schedule_from_json
     )
     config = ModelConfig(
-        name=name,
+        name=label,
         unet=unet,
         autoencoder=autoencoder,
         embedders=embedders,
         schedule=schedule,
         size=side * autoencoder.factor,
-        guidance_scale=guidance_scale,
         join="width" if len(texts) > 1 else "tokens",
     )
+    turbo = _is_turbo(config)
+    name, guidance_scale = model_index.notes_from_index(
+        index, str(index_path), label, guidance_scale=1.0 if turbo else None
+    )
+    config = replace(config, name=name, guidance_scale=guidance_scale)
     config_json.check_parts_fit(config, str(folder))
     return Layout(
         path=folder,
@@ -100,8 +104,28 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         ),
         preview=_preview(folder / "preview.json", autoencoder.latent_channels),
         vocabulary=_vocabulary(folder / "vocabulary.json"),
-        notices=_about_size(config),
+        notices=(
+            *model_index.notices(index, name),
+            *_about_size(config),
+            *((_TURBO,) if turbo and guidance_scale == 1 else ()),
+        ),
     )
+
+
+_TURBO = (
+    "The folder has the noise grid of SD-Turbo and XL Turbo, so images are made without guidance "
+    "unless you ask for it. Such models are made for 1 to 4 steps."
+)
+
+
+def _is_turbo(config: ModelConfig) -> bool:
+    """Whether a folder is one of the two models that were distilled for a few steps and differ from
+    others only in what their scheduler and size say."""
+    family, noise = family_of(config.unet), config.schedule
+    if family is None or family.key not in ("sd2", "sdxl") or not is_exactly(family, config.unet):
+        return False
+    few = noise.spacing == "trailing" and noise.prediction == "eps" and not noise.zero_snr
+    return few and config.size == 512
 
 
 SMALLEST = 512

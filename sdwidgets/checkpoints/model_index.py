@@ -51,6 +51,7 @@ _CLASSES = {
     "tokenizer_2": {("transformers", "CLIPTokenizer"), ("transformers", "CLIPTokenizerFast")},
     "scheduler": {("diffusers", f"{name}Scheduler") for name in _SCHEDULERS},
     "low_res_scheduler": {("diffusers", f"{name}Scheduler") for name in _SCHEDULERS},
+    "controlnet": {("diffusers", "ControlNetModel")},
 }
 # Parts of published folders that this kit neither uses nor loads, so that any class of these
 # libraries will do.
@@ -81,6 +82,7 @@ _XL: dict[str, Any] = {
     "is_xl": True, "guidance_scale": 5.0, "scaling_factor": 0.13025,
     "empty": ("feature_extractor", "image_encoder"),
 }  # fmt: skip
+_ENDS = ("Pipeline", "Img2ImgPipeline", "InpaintPipeline")
 _LCM = Pipeline("LatentConsistencyModelPipeline", guidance_scale=8.5)
 _XL_IMAGE = Pipeline("StableDiffusionXLImg2ImgPipeline", **_XL)
 
@@ -111,6 +113,8 @@ PIPELINES = {
         Pipeline("StableDiffusionImg2ImgPipeline"),
         Pipeline("StableDiffusionInpaintPipelineLegacy"),
         Pipeline("StableDiffusionPipelineSafe"),
+        *(Pipeline(f"StableDiffusionControlNet{end}") for end in _ENDS),
+        *(Pipeline(f"StableDiffusionXLControlNet{end}", **_XL) for end in _ENDS),
     )
 }  # fmt: skip
 
@@ -152,6 +156,8 @@ def _check_class(part: str, value: list[Any], pipeline: Pipeline, where: str) ->
         allowed = set()
     if part == "low_res_scheduler" and pipeline.sees is not LowResolutionConfig:
         allowed = set()
+    if part == "controlnet" and "ControlNet" not in pipeline.name:
+        allowed = set()
     if any(list(pair) == value for pair in allowed):
         return
     if part == "scheduler" and library == "diffusers" and name.startswith(("EDM", "Flow")):
@@ -168,6 +174,13 @@ def _check_class(part: str, value: list[Any], pipeline: Pipeline, where: str) ->
 
 def _is_there(index: Mapping[str, Any], part: str) -> bool:
     return isinstance(index.get(part), list) and index[part] != [None, None]
+
+
+def notices(index: Mapping[str, Any], shown: str) -> tuple[str, ...]:
+    """Return what is said of parts that change what the pipeline makes, and that are left out."""
+    if not _is_there(index, "controlnet"):
+        return ()
+    return (f"{shown}: its ControlNet was left out; load_control reads it from the same folder.",)
 
 
 def pipeline_of(index: Mapping[str, Any]) -> Pipeline:
@@ -230,12 +243,16 @@ def embedders_from_index(
     return tuple(told)
 
 
-def notes_from_index(index: Mapping[str, Any], where: str, name: str) -> tuple[str, float]:
-    """Return (name, guidance_scale) from our own notes, or ``name`` and the pipeline's default."""
+def notes_from_index(
+    index: Mapping[str, Any], where: str, name: str, *, guidance_scale: float | None = None
+) -> tuple[str, float]:
+    """Return (name, guidance_scale) from our own notes; or ``name``, and ``guidance_scale`` or the
+    pipeline's default."""
     notes = index.get("_sdwidgets", {})
     if not isinstance(notes, dict):
         raise CheckpointError(f"{where}: _sdwidgets is {quoted(notes)}, not an object.")
     own, usual = notes.get("name"), pipeline_of(index).guidance_scale
+    usual = usual if guidance_scale is None else guidance_scale
     guidance = Fields(notes, where).number("guidance_scale", 0.0, 100.0, usual)
     return (own[:100] if isinstance(own, str) and own else name), guidance
 

@@ -15,7 +15,7 @@ from checkpoint_files import SMALL, edit_json, write_folder
 
 from sdwidgets import configs
 from sdwidgets.checkpoints import config_json, load_model, model_index
-from sdwidgets.checkpoints.folder import _about_size, weight_files
+from sdwidgets.checkpoints.folder import _about_size, _is_turbo, weight_files
 from sdwidgets.checkpoints.weights import WeightFile
 from sdwidgets.configs import ModelConfig
 from sdwidgets.errors import CheckpointError
@@ -78,7 +78,8 @@ def test_an_old_scheduler_predicts_eps_on_a_leading_grid(folder: Path) -> None:
 
 
 def test_zero_terminal_snr_is_honoured(folder: Path) -> None:
-    edit_json(folder / "scheduler" / "scheduler_config.json", rescale_betas_zero_snr=True)
+    noise = folder / "scheduler" / "scheduler_config.json"
+    edit_json(noise, rescale_betas_zero_snr=True, prediction_type="v_prediction")
     assert load_model(folder, device="cpu").config.schedule.zero_snr
 
 
@@ -123,7 +124,31 @@ def test_a_published_network_of_small_images_has_a_notice() -> None:
     assert _about_size(replace(SMALL, size=16)) == ()
 
 
-def test_the_latents_of_xl_have_its_scale_without_being_told(tmp_path: Path) -> None:
+def test_turbo_models_make_images_without_guidance() -> None:
+    for config in (configs.SD_TURBO, configs.SDXL):
+        turbo = replace(config, size=512, schedule=replace(config.schedule, spacing="trailing"))
+        assert _is_turbo(turbo)
+        assert not _is_turbo(replace(turbo, size=768))
+        assert not _is_turbo(replace(turbo, schedule=replace(turbo.schedule, zero_snr=True)))
+        assert not _is_turbo(replace(turbo, schedule=config.schedule))
+    assert not _is_turbo(configs.SD1) and not _is_turbo(SMALL)
+    index = {"_class_name": "StableDiffusionXLPipeline"}
+    assert model_index.notes_from_index(index, "", "x", guidance_scale=1.0) == ("x", 1.0)
+    own = index | {"_sdwidgets": {"guidance_scale": 3.0}}
+    assert model_index.notes_from_index(own, "", "x", guidance_scale=1.0) == ("x", 3.0)
+
+
+def test_a_controlnet_in_the_folder_is_left_out_and_said(folder: Path) -> None:
+    path = folder / "model_index.json"
+    edit_json(path, controlnet=["diffusers", "ControlNetModel"])
+    with pytest.raises(CheckpointError, match="not on the list"):
+        load_model(folder, device="cpu")
+    edit_json(path, _class_name="StableDiffusionControlNetImg2ImgPipeline")
+    with pytest.warns(UserWarning, match="its ControlNet was left out"):
+        assert load_model(folder, device="cpu").config == SMALL
+
+
+def test_the_latents_of_xl_have_its_scale_without_being_told() -> None:
     for config in (configs.SDXL, configs.SDXL_REFINER, configs.X4_UPSCALER, configs.SD2):
         pipeline = model_index.pipeline_of(model_index.model_index(config))
         assert pipeline.scaling_factor == config.autoencoder.scaling_factor
