@@ -188,9 +188,13 @@ def _check_scale(file: WeightFile, name: str) -> None:
 
 
 def extras(plans: Sequence[Plan]) -> list[str]:
-    """Return the names of tensors in the files that belong to none of the networks."""
+    """Return the names of tensors in the files that belong to none of the networks.
+
+    What is left of a file that only lent a part to the model is no news.
+    """
     used = set().union(*(plan.used for plan in plans))
-    files = {file.path: file for plan in plans for file in plan.part.weights.files}
+    own = [plan.part.weights for plan in plans if plan.part.weights.kind == "checkpoint"]
+    files = {file.path: file for weights in own for file in weights.files}
     return [
         name for path, file in files.items() for name in file.entries if (path, name) not in used
     ]

@@ -183,7 +183,8 @@ def _projection(shapes: Shapes, prefix: str) -> int:
 
 
 def read_as(stored: TextConfig, known: TextConfig, *, open_clip: bool) -> TextConfig:
-    """Return how a model reads a text encoder with the shapes ``stored``: as its family, ``known``.
+    """Return how a model reads a text encoder with the shapes ``stored``: as its family, ``known``,
+    which has the same width.
 
     Stable Diffusion 2 takes the states before the last layer, which OpenCLIP's files have.
     """
@@ -192,9 +193,7 @@ def read_as(stored: TextConfig, known: TextConfig, *, open_clip: bool) -> TextCo
     return replace(
         known,
         vocab_size=stored.vocab_size,
-        width=stored.width,
         layers=stored.layers - unused,
-        heads=stored.heads,
         hidden=stored.hidden,
         length=stored.length,
         bos=stored.bos,
