@@ -8,6 +8,8 @@ in at most three short lines.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class SDWidgetsError(Exception):
     """Base class of all errors of this package."""
@@ -31,8 +33,11 @@ class ImageError(InputError):
 class CheckpointError(SDWidgetsError):
     """A model file or folder that is truncated, of another kind, unsafe or does not fit.
 
-    Nothing was loaded.
+    Nothing was loaded. ``lora``: the LoRA that the error is about, as its path was given; None for
+    any other file.
     """
+
+    lora: Path | None = None
 
 
 class CheckpointNotFound(CheckpointError, FileNotFoundError):

@@ -27,9 +27,10 @@ from . import checks
 from .checks import shown
 from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
+from .loras import Lora, LoraLike, loras_of
 from .pictures import PictureLike, Start
 from .settings import AttentionSettings, Settings, amount
-from .sources import MOST, Source, differences
+from .sources import MOST, LocalFile, Source, differences
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +56,8 @@ class Request:
     ``model``: a bundled name, a path, or the hub's "owner/name". ``image``, ``mask`` and ``depth``:
     as in `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: the
     sources that the model is expected to have, as in `Trace.sources`; if it has others, the run and
-    its record have a notice.
+    its record have a notice. ``loras``: files of LoRAs to apply to the model, each a path,
+    (path, strength) or (path, strength, text_strength).
     """
 
     model: str
@@ -65,6 +67,7 @@ class Request:
     attention: bool | AttentionSettings = False
     sources: tuple[Source, ...] = ()
     depth: PictureLike | None = None
+    loras: Sequence[LoraLike] = ()
 
 
 class Job:
@@ -256,6 +259,16 @@ class _Loaded:
     is_owned: bool = False  # by whoever added it: it is never dropped to make room
 
 
+@dataclass(frozen=True)
+class _Adapted:
+    """A loaded model with LoRAs. ``size``: of the weights that it does not share."""
+
+    model: LatentDiffusion
+    loras: tuple[Lora, ...]  # as they were asked for
+    size: int
+    device: str
+
+
 class ModelManager:
     """Loads models by name, keeps them while there is room, and runs jobs one after another.
 
@@ -286,6 +299,7 @@ class ModelManager:
         self._worker: threading.Thread | None = None  # the last one; it lives while it works
         self._working = False
         self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # least recently used first
+        self._adapted: dict[str, _Adapted] = {}  # by name, the last with LoRAs
         self._numbers = itertools.count(1)
         self._followers: tuple[_Follower, ...] = ()
         self._complained: set[_Follower] = set()  # whose first error has been logged
@@ -413,6 +427,7 @@ class ModelManager:
         _check_name(name)
         device = str(getattr(model, "device", "cpu"))
         with self._lock:
+            self._adapted.pop(name, None)
             self._loaded[name] = _Loaded(model, 0, device, is_owned=True)
         self._tell_change(None)
         return name
@@ -422,6 +437,7 @@ class ModelManager:
         self._check_process()
         _check_name(name)
         with self._lock:
+            self._adapted.pop(name, None)
             self._loaded.pop(name, None)
         _free_memory()
         self._tell_change(None)
@@ -465,7 +481,12 @@ class ModelManager:
         if start is not None and start.image is not None and not from_noise:
             _ = settings.skipped_steps  # whether a step is left to do
         AttentionSettings.of(request.attention)
-        request = replace(request, settings=settings, sources=_checked(request.sources))
+        request = replace(
+            request,
+            settings=settings,
+            sources=_checked(request.sources),
+            loras=loras_of(request.loras),
+        )
         number = next(self._numbers)
         job = Job(
             self, number, request.model, request, on_run, on_step, on_state,
@@ -492,6 +513,7 @@ class ModelManager:
         if worker is not None and worker is not threading.current_thread():
             worker.join()
         with self._lock:
+            self._adapted.clear()
             self._loaded.clear()
         _free_memory()
         self._tell_change(None)
@@ -599,6 +621,8 @@ class ModelManager:
         error: BaseException | None = None
         try:
             model = self._get(job)
+            if model is not None and job.request is not None and job.request.loras:
+                model = self._with_loras(job, model, loras_of(job.request.loras))
             if model is not None and job.request is not None:
                 self._run(job, model, job.request)
             elif model is not None:
@@ -647,6 +671,38 @@ class ModelManager:
         self._tell_change(None)
         return model
 
+    def _with_loras(
+        self, job: Job, model: LatentDiffusion, loras: tuple[Lora, ...]
+    ) -> LatentDiffusion | None:
+        """Return the model with LoRAs, made if need be; None if the job was stopped meanwhile."""
+        name, claim = job._model_name, (0, "cpu")
+        with self._lock:
+            found = self._adapted.get(name)
+        if found is not None and found.loras == loras and _is_current(found.model):
+            return found.model
+        with self._lock:
+            self._adapted.pop(name, None)
+        found = None
+        job._set_state("loading")
+        if job._stop.is_set():
+            return None
+
+        def make_room(needed: int, device: torch.device) -> None:
+            nonlocal claim
+            claim = (needed, str(device))
+            self._make_room(f"{name} with its LoRAs", needed, device, keep=name)
+
+        files = "a LoRA" if len(loras) == 1 else f"{len(loras)} LoRAs"
+        self._tell_loading(job, f"Applying {files}")
+        try:
+            adapted = model.with_loras(loras, make_room=make_room, stop=job._stop.is_set)
+        except Stopped:
+            return None
+        with self._lock:
+            if name in self._loaded and self._loaded[name].model is model:
+                self._adapted[name] = _Adapted(adapted, loras, *claim)
+        return adapted
+
     def _tell_loading(self, job: Job, message: str) -> None:
         job._say(message)
         self._tell_queue()
@@ -666,8 +722,11 @@ class ModelManager:
                 return f"Fetching {name} from the hub, unless it is in the cache"
         return f"Opening {name}"
 
-    def _make_room(self, name: str, needed: int, device: torch.device) -> None:
-        """Drop models, the least recently used first, until ``needed`` bytes may be taken."""
+    def _make_room(
+        self, name: str, needed: int, device: torch.device, *, keep: str | None = None
+    ) -> None:
+        """Drop models until ``needed`` bytes may be taken: first those with LoRAs, which are made
+        again quickly, then the least recently used first, but not ``keep``."""
         where, budget = str(device), self._budget
         if budget is not None and needed > budget:
             raise OutOfMemory(
@@ -676,24 +735,39 @@ class ModelManager:
             )
         while True:
             with self._lock:
+                adapted = [key for key, each in self._adapted.items() if each.device == where]
                 here = [
                     key
                     for key, entry in self._loaded.items()
                     if entry.device == where and not entry.is_owned
                 ]
                 used = sum(self._loaded[key].size for key in here)
-            if not here:
+                used += sum(self._adapted[key].size for key in adapted)
+                kept = self._loaded[keep].size if keep in here else 0
+            if not here and not adapted:
                 return
             free = self._free(device, used)
-            if budget is None and free is not None and needed > free + used:
+            if budget is None and free is not None and needed > free + used - kept:
                 raise OutOfMemory(
                     f"The model {name} needs {amount(needed)} of memory on {where}; without any "
-                    f"other model {amount(free + used)} are free.\n"
+                    f"other model {amount(free + used - kept)} are free.\n"
                     "Take a smaller model, close programs, or load in half precision."
                 )
             if free is None or needed <= free:
                 return
-            self.unload(here[0])
+            others = [key for key in here if key != keep]
+            if adapted:
+                with self._lock:
+                    self._adapted.pop(adapted[0], None)
+                _free_memory()
+            elif others:
+                self.unload(others[0])
+            else:
+                raise OutOfMemory(
+                    f"The model {name} needs {amount(needed)} more; the budget is "
+                    f"{amount(budget or 0)}.\nGive the manager a larger budget, or take fewer "
+                    "LoRAs."
+                )
 
     def _free(self, device: torch.device, used: int) -> int | None:
         """Bytes free for a model while loaded models take ``used``; None if unknown."""
@@ -729,6 +803,16 @@ class ModelManager:
         for follower in self._followers:
             if follower.on_record is not None:
                 self._tell(follower, follower.on_record, job, job._trace)
+
+
+def _is_current(model: LatentDiffusion) -> bool:
+    """Whether the files of a model's LoRAs are as they were when they were applied."""
+    try:
+        return all(
+            lora.file is None or LocalFile.of(lora.file.path) == lora.file for lora in model.loras
+        )
+    except OSError:
+        return False
 
 
 def _check_name(name: object) -> None:

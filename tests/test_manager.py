@@ -1129,3 +1129,71 @@ def test_a_manager_knows_its_device_and_whether_it_is_closed(manager: ModelManag
     assert manager.device == "cuda:1"
     manager.close()
     assert (manager.device, manager.closed) == ("", True)
+
+
+# -------------------------------------------------------------------------------------- LoRAs
+
+
+@dataclass
+class Adaptable:
+    """A model that takes LoRAs, as `LatentDiffusion` does, for the manager."""
+
+    model: Any
+    needed: int = 3
+    loras: tuple[Any, ...] = ()
+    made: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def with_loras(self, loras: Any, *, make_room: Any, stop: Any) -> Adaptable:
+        make_room(self.needed, "cpu")
+        self.made.append(tuple(loras))
+        return Adaptable(self.model, self.needed, tuple(loras), self.made)
+
+
+def test_a_model_with_loras_is_kept_until_others_are_asked_for(tmp_path: Path) -> None:
+    models: list[Adaptable] = []
+
+    def load(name: str, *, make_room: Any, stop: Any) -> Any:
+        models.append(Adaptable(FakeModel()))
+        return models[-1]
+
+    settings = Settings(seed=1, steps=1)
+    one, two = [(str(tmp_path / "a"), 0.5)], [str(tmp_path / "b")]
+    with ModelManager(load, budget=100) as manager:
+        for loras in (one, one, [], one, two, one):
+            manager.submit(Request("m", settings, loras=loras)).wait(LIMIT)
+        assert [len(each) for each in models[0].made] == [1, 1, 1]
+        assert manager.loaded() == ["m"] and len(models) == 1
+        manager.unload("m")
+        manager.submit(Request("m", settings, loras=one)).wait(LIMIT)
+        assert len(models[1].made) == 1
+
+
+def test_models_with_loras_go_first_when_memory_is_needed(tmp_path: Path) -> None:
+    models: dict[str, Adaptable] = {}
+
+    def load(name: str, *, make_room: Any, stop: Any) -> Any:
+        make_room(4, "cpu")
+        models[name] = Adaptable(FakeModel())
+        return models[name]
+
+    settings = Settings(seed=1, steps=1)
+    loras = [str(tmp_path / "a")]
+    with ModelManager(load, budget=8) as manager:
+        for name in ("m", "n", "m", "m"):
+            manager.submit(Request(name, settings, loras=loras if name == "m" else [])).wait(LIMIT)
+        assert len(models["m"].made) == 2  # once, dropped for n, once more, kept
+        assert manager.loaded() == ["m"]
+        models["m"].needed = 5
+        job = manager.submit(Request("m", settings, loras=[*loras, *loras]))
+        job.wait(LIMIT)
+        assert isinstance(job.error, OutOfMemory) and manager.loaded() == ["m"]
+
+
+def test_wrong_loras_are_refused_when_they_are_submitted() -> None:
+    with ModelManager(lambda name, **given: FakeModel()) as manager:
+        with pytest.raises(InputError) as caught:
+            manager.submit(Request("m", Settings(), loras="a.safetensors"))
+        assert caught.value.parameter == "loras"

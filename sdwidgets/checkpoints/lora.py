@@ -19,14 +19,18 @@ from ..loras import Lora
 from ..memory import check_memory
 from ..models.patched import patched
 from ..models.unet import UNet
-from ..sources import Source
+from ..sources import Source, hashed
 from .fill import is_finite
 from .lora_algorithms import Misfit, decomposed
-from .lora_files import Change, Fitted, Networks, Weights, fitted
+from .lora_files import Change, Fitted, Networks, Weights, fitted, naming
 from .target import loaded
 from .weights import quoted
 
 _CPU = torch.device("cpu")
+
+
+QUICK = 2**30
+"""Bytes of LoRAs that are hashed when they are applied: as quick as to read them."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def apply_loras(
             patched(networks.unet, new[0]),
             tuple(patched(module, weights) for module, weights in texts),
             tuple(replace(each.lora, file=each.file.stamp) for each in found),
-            tuple(each.source for each in found),
+            hashed([each.source for each in found], QUICK),  # all of it was just read
             tuple(_about_words(each) for each in found if each.words),
         )
 
@@ -111,7 +115,8 @@ def _merged(weight: Tensor, found: Sequence[Fitted], part: int, name: str) -> Te
     for each in found:
         change, strength = each.changes.get((part, name)), each.lora.strengths[part > 0]
         if change is not None and strength:
-            total += strength * _change(each.file, change, own)
+            with naming(each.lora):
+                total += strength * _change(each.file, change, own)
     merged = torch.empty_like(weight, requires_grad=False)
     merged.copy_(total)
     if not is_finite(merged):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -102,7 +102,27 @@ class Fitted:
         )
 
 
+@contextmanager
+def naming(lora: Lora) -> Iterator[None]:
+    """Say in errors about a file which LoRA they are about."""
+    try:
+        yield
+    except CheckpointError as error:
+        error.lora = lora.path
+        raise
+
+
 def fitted(lora: Lora, networks: Networks, stack: ExitStack) -> Fitted:
+    """Return the open file of a LoRA, if all of it has a place in the networks.
+
+    Raises ``CheckpointNotFound`` or ``CheckpointError``, which name the LoRA, before any weight is
+    read. The file stays open until ``stack`` closes.
+    """
+    with naming(lora):
+        return _fitted(lora, networks, stack)
+
+
+def _fitted(lora: Lora, networks: Networks, stack: ExitStack) -> Fitted:
     path, settings = _located(lora.path)
     file: Weights = open_weights(path)
     stack.callback(file.__exit__)
