@@ -17,6 +17,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -120,6 +121,15 @@ class Source:
             name: getattr(self, name) for name in ("sha256", "commit", "strength", "text_strength")
         }
         return known | {name: value for name, value in more.items() if value not in ("", None)}
+
+
+def recorded(sources: object) -> tuple[Source, ...]:
+    """Return the sources in a record that anyone may have written; what is none is left out."""
+    found = []
+    for each in sources[:MOST] if isinstance(sources, list) else ():
+        with suppress(InputError):
+            found.append(Source.from_dict(each))
+    return tuple(found)
 
 
 def hashed(sources: Sequence[Source], most: int | None = None) -> tuple[Source, ...]:

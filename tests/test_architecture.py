@@ -178,6 +178,7 @@ ALLOWED = {
     },
     "widgets": {
         "loras",
+        "sources",
         "checkpoints",  # the listing of models, for the side panel
         "usage",
         "version",

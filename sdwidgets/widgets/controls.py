@@ -11,21 +11,29 @@ from ..configs import DECIDED
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..sampling import SAMPLERS, SCHEDULES
+from .loras import LoraList
 from .start import Restore, StartView
 from .words import WordsView
 
 if TYPE_CHECKING:
+    from ..loras import Lora
     from ..pipeline import LatentDiffusion
 
 
 class Controls:
-    """The fields and buttons of a Studio. ``take`` and ``restore``: see `StartView`.
+    """The fields and buttons of a Studio. ``take`` and ``restore``: see `StartView`;
+    ``take_loras``: see `LoraList`.
 
     ``rows``: the rows of the page, in order. ``fields``: the settings' controls by trait name.
     ``everything``: all widgets.
     """
 
-    def __init__(self, take: Callable[[bytes | None], object], restore: Restore) -> None:
+    def __init__(
+        self,
+        take: Callable[[bytes | None], object],
+        restore: Restore,
+        take_loras: Callable[[tuple[Lora, ...]], object],
+    ) -> None:
         w = ipywidgets
         self.generate = w.Button(description="Generate", tooltip="Generate an image (Ctrl-Enter)")
         self.stop = w.Button(description="Stop", tooltip="Stop within a step")
@@ -38,6 +46,7 @@ class Controls:
         self.end_comparison = w.Button(description="Close the comparison")
         self.apart = row("apart", self.end_comparison)
         self.words = WordsView()
+        self.loras = LoraList(take_loras)
         self.about = w.Label("")
         self.about.add_class("sdw-about")
         self.about.add_class("mathjax_ignore")  # a name's dollars are dollars
@@ -82,10 +91,11 @@ class Controls:
         self._rest = row("rest", *(f[name] for name in names), self.about)
         fold(self._rest, True)
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")
-        self.rows = [top, main, self._rest]
+        self.more.observe(lambda change: self.loras.unfold(change.new), "value")
+        self.rows = [top, main, self._rest, self.loras]
         self.everything: tuple[Any, ...] = (
             *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.words,
-            self.about, ask, seed, *self.rows, self.end_comparison, self.apart,
+            self.about, ask, seed, *self.rows, self.loras.add, self.end_comparison, self.apart,
         )  # fmt: skip
         self._wrong: dict[str, InputError] = {}
 
@@ -96,7 +106,7 @@ class Controls:
         Such a value stays in its control, marked, until it is corrected. Until then no run starts,
         since it would differ from what the page shows.
         """
-        return next(iter(self._wrong.values()), None)
+        return next(iter(self._wrong.values()), self.loras.wrong)
 
     def tie(
         self,

@@ -12,9 +12,11 @@ from PIL import Image
 
 from ..checks import shortened
 from ..folders import last_part
+from ..loras import Lora
 from ..settings import Settings
 from ..trace.trace import Trace
 from .final import SHOWN, jpeg
+from .loras import shown
 from .stage import Reel
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class Result:
     start: PictureLike | None = None  # the start image
     trace: Trace | None = None
     pinned: bool = False
+    loras: tuple[Lora, ...] = ()
 
     @classmethod
     def of(
@@ -60,12 +63,13 @@ class Result:
         images: Sequence[dict[str, Any]],
         reel: Reel,
         start: PictureLike | None,
+        loras: tuple[Lora, ...] = (),
     ) -> Result:
         """The result of a run from its record, ``trace``."""
         settings = trace.settings
         small = jpeg(contact(trace.images[:TILES]), THUMBNAIL)
-        title = title_of(model, settings, start is not None)
-        return cls(number, model, settings, images, reel, small, title, start, trace)
+        title = title_of(model, settings, start is not None, loras)
+        return cls(number, model, settings, images, reel, small, title, start, trace, loras=loras)
 
     def entry(self) -> dict[str, Any]:
         """The result as the page shows it in the strip of earlier results.
@@ -143,7 +147,7 @@ def name_of(model: str) -> str:
     return last_part(model) if is_path else model
 
 
-def title_of(model: str, settings: Settings, start: bool) -> str:
+def title_of(model: str, settings: Settings, start: bool, loras: Sequence[Lora] = ()) -> str:
     """The settings of a result in words. ``start``: whether it started from an image."""
     negative = shortened(str(settings.negative_prompt), SHOWN)
     parts = [
@@ -155,5 +159,7 @@ def title_of(model: str, settings: Settings, start: bool) -> str:
         f"from an image, strength {settings.strength:g}" if start else "",
         f"{settings.width} x {settings.height}" if settings.width and settings.height else "",
         name_of(model),
+        *(f"with {shown(lora)}" for lora in loras[:3]),
+        f"and {len(loras) - 3} more LoRAs" if len(loras) > 3 else "",
     ]
     return ", ".join(part for part in parts if part)

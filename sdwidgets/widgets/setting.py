@@ -15,6 +15,7 @@ from ..pictures import as_picture
 from ..sampling import SAMPLERS, SCHEDULES
 from ..settings import FITS, Settings
 from . import kernel
+from .loras import Loras
 from .selection import SAFE_WHOLE
 
 SETTINGS = (
@@ -80,6 +81,10 @@ class RunSettings(traitlets.HasTraits):
 
     model = traitlets.Unicode(DEFAULT_MODEL)
     """The name of a model that the manager knows, a path, or ``owner/name`` on the hub."""
+
+    loras = Loras(())
+    """The LoRAs on the model: paths, (path, strength) or (path, strength, text_strength). They are
+    a tuple of `loras.Lora`."""
 
     prompt = Setting("")
     """What the image should show."""

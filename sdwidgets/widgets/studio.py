@@ -6,6 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -16,9 +17,11 @@ from ..checks import shortened
 from ..configs import EMOJI
 from ..contract import BUNDLED, PANELS
 from ..errors import Busy, InputError, SDWidgetsError
+from ..loras import Lora, loras_of
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..scenes import caption_words
 from ..settings import LIMITS, Settings
+from ..sources import recorded
 from ..trace.png import given_to, settings_in
 from . import kernel
 from .compare import Compare
@@ -27,6 +30,7 @@ from .describing import Describing
 from .final import finals
 from .history import History
 from .life import Living
+from .loras import shown
 from .results import Result, name_of
 from .running import Running
 from .setting import OWN, SETTINGS, RunSettings
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
     from ..run import Run
     from ..trace import Trace
 
-CAUSES = ("model", "image", "batch_size", "width", "height")
+CAUSES = ("model", "loras", "image", "batch_size", "width", "height")
 """The settings that may cause an error which names none, such as too little memory."""
 
 
@@ -82,14 +86,14 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
     def __init__(self, manager: ModelManager | None = None, **settings: Any):
         if manager is not None:
             checks.able("manager", manager, "submit", "a ModelManager")
-        known = {"model", "image", *SETTINGS}
+        known = {"model", "loras", "image", *SETTINGS}
         unknown = [name for name in settings if name not in known and not self.has_trait(name)]
         if unknown:
             raise TypeError(
                 f"Studio() has no setting {unknown[0]!r}. Known: {', '.join(sorted(known))}."
             )
         self.view = Stage()
-        self.controls = Controls(self._take_image, self._restore)
+        self.controls = Controls(self._take_image, self._restore, self._take_loras)
         self._lock = self.view.lock
         self._manager = manager
         self.history = History({"recall": self._recall, "use": self._use, "compare": self._compare})
@@ -144,9 +148,10 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
                 self._refuse(error)
                 raise
             self.controls.mark(None)
+            self.controls.loras.mark("", None)
             run = self._running = Running(
                 self.manager,
-                Request(self.model, settings, image=self.image, attention=True),
+                Request(self.model, settings, image=self.image, attention=True, loras=self.loras),
                 self.view,
                 on_state=self._follow_state,
                 on_message=lambda message: self.view.say("loading", message),
@@ -194,6 +199,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
     def _end(self) -> None:
         self.stop()  # its thread ends within a step
         self._describing.close()
+        self.controls.loras.end()
         self._end_comparison()
 
     # -------------------------------------------------------------------------------- the page
@@ -202,7 +208,11 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         """Connect controls to traits and buttons to actions."""
         c = self.controls
         c.tie(self, self._refuse, self._accept)
-        self.observe(lambda change: self._accept(change.name), ["model", "image", *SETTINGS])
+        self.observe(
+            lambda change: self._accept(change.name), ["model", "loras", "image", *SETTINGS]
+        )
+        self.observe(lambda change: c.loras.show(change.new), "loras")
+        c.loras.show(self.loras)
         self.observe(self._choose, ["model", *OWN])
         self.observe(lambda _: self._describe(), ["model", "prompt"])
         self._describe()
@@ -315,6 +325,10 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         """Start from an image file, or from noise."""
         self.image = file
 
+    def _take_loras(self, loras: tuple[Lora, ...]) -> None:
+        """Take the LoRAs of the rows."""
+        self.loras = loras
+
     def _show_start(self, change: Any = None) -> None:
         """Show the start image as a run begins from it."""
         if change is not None and change.name == "image":
@@ -340,10 +354,13 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             if "image" not in given:
                 self.image = None
         program = record.get("program")
+        missing = [] if program else self._load_loras(record.get("sources"))
         of = f", as {program} wrote them" if isinstance(program, str) else ""
         said = [f"The settings of the file are loaded{of}."]
         if made_by and not known:
             said.append(f"Another model made the image: {shortened(name_of(made_by), 60)}.")
+        if missing:
+            said.append(f"It also had {', '.join(missing)}: add the file, if you have it.")
         if "image" in given and not has_image:
             said.append("It was made from an image that is not in the file.")
         for name in given:
@@ -354,6 +371,23 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             listed = ", ".join(f"{name}: {value}" for name, value in left_out.items())
             said.append(f"Left out: {shortened(listed, 400)}.")
         return " ".join(said)
+
+    def _load_loras(self, sources: Any) -> list[str]:
+        """Take a record's LoRAs whose files are known here; return the others in words."""
+        used = [*self.loras, *(lora for result in self.history.results for lora in result.loras)]
+        known = {lora.path.name: lora.path for lora in used}
+        found, missing = list[Lora](), list[str]()
+        for source in recorded(sources):
+            if source.kind == "lora":
+                path = known.get(source.name) or known.get(source.name.split("/")[0])
+                strength = 1.0 if source.strength is None else source.strength
+                lora = Lora(path or Path(source.name), strength, source.text_strength)
+                if path:
+                    found.append(lora)
+                else:
+                    missing.append(f"the LoRA {shown(lora)}")
+        self.loras = found
+        return missing
 
     def _load(self, model: str, settings: Settings) -> None:
         """Take these settings, all or none, and show them in their fields; None stays as it is."""
@@ -402,7 +436,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             return
         with self._lock:
             self._load(result.model, result.settings)
-            self.image = result.start
+            self.loras, self.image = result.loras, result.start
             if self._goes_on():
                 return
             self.controls.mark(None)
@@ -446,7 +480,15 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
                 reel = self.view.kept() if shown else Reel({}, {})
                 request = run.request
                 self.history.add(
-                    Result.of(run.number, request.model, run.trace, images, reel, request.image)
+                    Result.of(
+                        run.number,
+                        request.model,
+                        run.trace,
+                        images,
+                        reel,
+                        request.image,
+                        loras_of(request.loras),
+                    )
                 )
                 run.over = True
             self.set_trait("state", "done")  # last, since a waiting observer may start the next run
@@ -500,6 +542,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         self.set_trait("error", error)
         self.controls.mark(getattr(error, "parameter", None))
         message = in_words(error)
+        self.controls.loras.mark(message, getattr(error, "lora", None))
         if self._goes_on():  # a field is wrong; the run itself is fine
             self.view.say(self.view.state, message)
         else:
