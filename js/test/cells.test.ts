@@ -71,13 +71,27 @@ test("a model of the hub is loaded as it was then, and its weights are compared"
     { name: "fine\n.safetensors", kind: "lora", strength: 0.5 },
   ];
   const cell = making(made({ model: "cats", fingerprint, sources }));
-  expect(cell).toContain(`model = sdw.load("ana/cats", revision="${commit}")\n`);
-  expect(cell).toContain(
-    `# The run's model also had "fine\\n.safetensors" ("lora", strength 0.5).\n`,
-  );
+  const loras = 'loras=[("fine\\n.safetensors", 0.5)],';
+  expect(cell).toContain("# Give the paths of the files of its LoRAs.\n");
+  expect(cell).toContain(`    "ana/cats",\n    revision="${commit}",\n    ${loras}\n`);
   expect(cell).toContain(`if model.fingerprint != "${fingerprint}":\n`);
   // what the bundled model fills in by itself is not what this one does
   expect(cell).toMatch(/schedule="trailing".*guidance_scale=3.*width=128, *.*height=128/s);
+});
+
+test("LoRAs have their strengths; what else a model had is said", () => {
+  const sources = [
+    { name: "vae.safetensors", kind: "autoencoder" },
+    { name: "a.safetensors", kind: "lora", strength: 1 },
+    { name: "mine/b.safetensors", kind: "lora", strength: 1, text_strength: 0 },
+    { name: 3, kind: "lora" },
+    { name: "c", kind: "lora", strength: "much" },
+  ];
+  const cell = making(made({ sources }));
+  expect(cell).toContain(
+    'model = sdw.load(loras=["a.safetensors", ("mine/b.safetensors", 1, 0), "c"])\n',
+  );
+  expect(cell).toContain(`# The run's model also had "vae.safetensors" ("autoencoder").\n`);
 });
 
 test("a model from a file is named, and a comment asks for its path", () => {

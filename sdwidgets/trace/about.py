@@ -126,6 +126,8 @@ def _source(source: Source) -> str:
     parts = [source.name, source.kind if source.kind != "checkpoint" else ""]
     if source.strength is not None:
         parts.append(f"strength {source.strength:g}")
+    if source.text_strength is not None:
+        parts.append(f"text strength {source.text_strength:g}")
     if source.commit:
         parts.append(f"commit {source.commit}")
     if source.sha256:

@@ -117,16 +117,21 @@ function modelOf(run: Values, isBundled: boolean): string[] {
   const lines: string[] = [];
   const { name = "", commit = "" } = first ?? {};
   const isOnHub = typeof commit === "string" && /^[0-9a-f]{40}$/.test(commit);
+  const adapters = sources.flatMap(adapter);
+  const loras = adapters.length > 0 ? [`loras=[${adapters.join(", ")}]`] : [];
+  if (loras.length > 0) lines.push("# Give the paths of the files of its LoRAs.");
   if (isBundled) {
-    lines.push("model = sdw.load()");
+    lines.push(...call("model = sdw.load", loras));
   } else if (isOnHub && typeof name === "string") {
-    lines.push(`model = sdw.load(${literal(name)}, revision=${literal(commit)})`);
+    const args = [literal(name), `revision=${literal(commit)}`, ...loras];
+    lines.push(...call("model = sdw.load", args));
   } else {
     lines.push(`# Give the path of the file or folder of the model ${literal(model)}.`);
-    lines.push(`model = sdw.load(${literal(model)})`);
+    lines.push(...call("model = sdw.load", [literal(model), ...loras]));
   }
   for (const { name, kind, strength } of sources) {
-    if (kind === "checkpoint" || typeof name !== "string" || typeof kind !== "string") continue;
+    if (kind === "checkpoint" || kind === "lora") continue;
+    if (typeof name !== "string" || typeof kind !== "string") continue;
     const how = typeof strength === "number" ? `, strength ${number(strength)}` : "";
     lines.push(`# The run's model also had ${literal(name)} (${literal(kind)}${how}).`);
   }
@@ -136,6 +141,15 @@ function modelOf(run: Values, isBundled: boolean): string[] {
     lines.push(`    print("These are other weights than the run's: the image will differ.")`);
   }
   return lines;
+}
+
+/** A LoRA as `sdw.load` takes it: a path, or a path and its strengths. */
+function adapter({ name, kind, strength, text_strength: text }: Values): string[] {
+  if (kind !== "lora" || typeof name !== "string") return [];
+  const numbers = [strength, text].filter((value) => Number.isFinite(value)) as number[];
+  if (text === undefined && strength === 1) numbers.pop();
+  if (numbers.length === 0) return [literal(name)];
+  return [`(${[literal(name), ...numbers.map(number)].join(", ")})`];
 }
 
 /** The arguments that differ from their defaults: the prompt, then "name=value". */

@@ -127,9 +127,11 @@ function predictionWords({ prediction, predictionSource }: Told): string {
   return known ? `${prediction}, from ${predictionSource}` : prediction;
 }
 
-function sourceWords({ name, kind, strength, commit, sha256 }: ModelSource): string {
+function sourceWords(source: ModelSource): string {
+  const { name, kind, strength, textStrength, commit, sha256 } = source;
   const parts = [name, kind === "checkpoint" ? "" : kind];
   if (strength !== null) parts.push(`strength ${general(strength)}`);
+  if (textStrength !== null) parts.push(`text strength ${general(textStrength)}`);
   if (commit !== "") parts.push(`commit ${commit}`);
   if (sha256 !== "") parts.push(`SHA-256 ${sha256}`);
   return parts.filter((part) => part !== "").join(", ");

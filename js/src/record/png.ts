@@ -49,12 +49,14 @@ export function toldBy({ record, settings, given }: ImageSettings): Told {
   const text = (value: unknown) => (typeof value === "string" ? value : "");
   const object = (value: unknown) => Object(value) as Record<string, unknown>;
   const list = Array.isArray(record.sources) ? record.sources.slice(0, SOURCES.most) : [];
-  const sources = list.map(object).map(({ name, kind, strength, commit, sha256 }) => ({
-    name: text(name),
-    kind: text(kind),
-    strength: typeof strength === "number" ? strength : null,
-    commit: text(commit),
-    sha256: text(sha256),
+  const number = (value: unknown) => (typeof value === "number" ? value : null);
+  const sources = list.map(object).map((source) => ({
+    name: text(source.name),
+    kind: text(source.kind),
+    strength: number(source.strength),
+    textStrength: number(source.text_strength),
+    commit: text(source.commit),
+    sha256: text(source.sha256),
   }));
   const versions = Object.entries(object(record.versions)).filter(([, one]) => text(one) !== "");
   return {

@@ -11,6 +11,7 @@ export interface ModelSource {
   readonly sha256: string; // "" if not known
   readonly commit: string; // "" for files
   readonly strength: number | null;
+  readonly textStrength: number | null; // of text encoders, where it is another
 }
 
 export function modelSource(data: JsonObject): ModelSource {
@@ -33,24 +34,31 @@ export function modelSource(data: JsonObject): ModelSource {
       );
     }
   }
-  const strength = data.get("strength") ?? null;
-  const limit = SOURCES.strength;
-  const isNumber = typeof strength === "bigint" || typeof strength === "number";
-  if (strength !== null && !(isNumber && strength >= -limit && strength <= limit)) {
-    const range = `from ${general(-limit)} to ${general(limit)}`;
-    throw new Fault(`strength must be a number ${range}, got ${shown(strength)}.`);
-  }
   return {
     name: get("name") as string,
     kind: get("kind") as string,
     sha256: get("sha256") as string,
     commit: get("commit") as string,
-    strength: strength === null ? null : Number(strength),
+    strength: strengthIn(data, "strength"),
+    textStrength: strengthIn(data, "text_strength"),
   };
 }
 
+function strengthIn(data: JsonObject, name: string): number | null {
+  const strength = data.get(name) ?? null;
+  if (strength === null) return null;
+  const limit = SOURCES.strength;
+  const isNumber = typeof strength === "bigint" || typeof strength === "number";
+  if (!(isNumber && strength >= -limit && strength <= limit)) {
+    const range = `from ${general(-limit)} to ${general(limit)}`;
+    throw new Fault(`${name} must be a number ${range}, got ${shown(strength)}.`);
+  }
+  return Number(strength);
+}
+
 /** Its fields for JSON, without empty ones. */
-export function sourceJson({ name, kind, sha256, commit, strength }: ModelSource): JsonObject {
+export function sourceJson(source: ModelSource): JsonObject {
+  const { name, kind, sha256, commit, strength, textStrength } = source;
   const known: JsonObject = new Map<string, Json>([
     ["name", name],
     ["kind", kind],
@@ -58,5 +66,6 @@ export function sourceJson({ name, kind, sha256, commit, strength }: ModelSource
   if (sha256 !== "") known.set("sha256", sha256);
   if (commit !== "") known.set("commit", commit);
   if (strength !== null) known.set("strength", strength);
+  if (textStrength !== null) known.set("text_strength", textStrength);
   return known;
 }
