@@ -92,7 +92,7 @@ class Controls:
         fold(self._rest, True)
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")
         self.more.observe(lambda change: self.loras.unfold(change.new), "value")
-        self.rows = [top, main, self._rest, self.loras]
+        self.rows = [top, main, self._rest, self.loras.box]
         self.everything: tuple[Any, ...] = (
             *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.words,
             self.about, ask, seed, *self.rows, self.loras.add, self.end_comparison, self.apart,

@@ -21,8 +21,11 @@ class Loras(kernel.AnyTrait):
         return loras_of(value)
 
 
-class LoraRow(ipywidgets.VBox):
-    """A LoRA: whether it is used, its file, its strengths, and what is wrong with it."""
+class LoraRow:
+    """A LoRA: whether it is used, its file, its strengths, and what is wrong with it.
+
+    ``box`` is its widget, with all of its fields.
+    """
 
     def __init__(self, changed: Callable[[], object], remove: Callable[[LoraRow], object]):
         w = ipywidgets
@@ -45,10 +48,10 @@ class LoraRow(ipywidgets.VBox):
         self.problem.add_class("mathjax_ignore")  # a name's dollars are dollars
         line = w.HBox([getattr(self, name) for name in fields[:-1]])
         line.add_class("sdw-row")
-        super().__init__([line, self.problem])
-        self.add_class("sdw-lora")
-        self.parts = (*(getattr(self, name) for name in fields), line)
-        kernel.unpin(self, *self.parts)
+        self.box = w.VBox([line, self.problem])
+        self.box.add_class("sdw-lora")
+        self.parts = (*(getattr(self, name) for name in fields), line, self.box)
+        kernel.unpin(*self.parts)
         self._fold()
         for field in (self.use, self.path, self.strength, self.text_strength, self.more):
             field.observe(lambda _: changed(), "value")
@@ -88,17 +91,20 @@ class LoraRow(ipywidgets.VBox):
 
     def end(self) -> None:
         """Close all of its widgets."""
-        for part in (*self.parts, self):
+        for part in self.parts:
             part.close()
 
     def say(self, problem: str) -> None:
         """Show what is wrong; "" removes that."""
         self.problem.value = problem
-        (self.add_class if problem else self.remove_class)("sdw-lora-wrong")
+        (self.box.add_class if problem else self.box.remove_class)("sdw-lora-wrong")
 
 
-class LoraList(ipywidgets.VBox):
-    """The rows, and a button that adds one. ``take`` gets the LoRAs that are in use."""
+class LoraList:
+    """The rows, and a button that adds one; ``box`` is its widget.
+
+    ``take`` gets the LoRAs that are in use.
+    """
 
     def __init__(self, take: Callable[[tuple[Lora, ...]], object]):
         self._take = take
@@ -110,16 +116,16 @@ class LoraList(ipywidgets.VBox):
         )
         self.add.add_class("sdw-lora-add")
         self.add.on_click(lambda _: self._added())
-        super().__init__([self.add])
-        self.add_class("sdw-loras")
-        self.add_class("sdw-folded")
+        self.box = ipywidgets.VBox([self.add])
+        self.box.add_class("sdw-loras")
+        self.box.add_class("sdw-folded")
         self.is_open = False
 
     def unfold(self, is_open: bool) -> None:
         """Show the list; closed, it still shows if it has rows."""
         self.is_open = is_open
         shown = is_open or bool(self.rows)
-        (self.remove_class if shown else self.add_class)("sdw-folded")
+        (self.box.remove_class if shown else self.box.add_class)("sdw-folded")
 
     def show(self, loras: tuple[Lora, ...]) -> None:
         """Show these LoRAs; rows that are not in use stay if the others are these already."""
@@ -168,11 +174,11 @@ class LoraList(ipywidgets.VBox):
 
     def _drop(self, row: LoraRow) -> None:
         self.rows.remove(row)
-        self.children = [*self.rows, self.add]
+        self.box.children = [*(row.box for row in self.rows), self.add]
         row.end()
 
     def _placed(self) -> None:
-        self.children = [*self.rows, self.add]
+        self.box.children = [*(row.box for row in self.rows), self.add]
         self.unfold(self.is_open)
 
     def _changed(self) -> None:

@@ -94,14 +94,14 @@ def test_the_trait_fills_the_rows(studio: Studio, file: Path) -> None:
     one, two = rows(studio)
     assert (one.path.value, one.strength.value) == (str(file), 0.3)
     assert one.more.value and one.text_strength.value == 0.1 and not two.more.value
-    assert "sdw-folded" not in studio.controls.loras._dom_classes
+    assert "sdw-folded" not in studio.controls.loras.box._dom_classes
     studio.loras = []
-    assert not rows(studio) and "sdw-folded" in studio.controls.loras._dom_classes
+    assert not rows(studio) and "sdw-folded" in studio.controls.loras.box._dom_classes
     for wrong in ("a.safetensors", [3], [("a", 1e7)]):
         with pytest.raises(InputError):
             studio.loras = wrong
     studio.controls.more.value = True
-    assert "sdw-folded" not in studio.controls.loras._dom_classes
+    assert "sdw-folded" not in studio.controls.loras.box._dom_classes
 
 
 def test_an_error_is_at_its_row(
@@ -181,4 +181,4 @@ def test_closing_the_studio_closes_the_rows(manager: ModelManager, file: Path) -
     studio = Studio(manager, model="tiny", loras=[file])
     (row,) = rows(studio)
     studio.close()
-    assert row.comm is None and row.path.comm is None
+    assert row.box.comm is None and row.path.comm is None
