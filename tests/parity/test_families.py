@@ -8,26 +8,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from references import copy_weights, relative_error, unet_of
 from small_families import FAMILIES
 from torch import Tensor
 
 from sdwidgets import load, save
-from sdwidgets.configs import (
-    DepthConfig,
-    ImageConfig,
-    LowResolutionConfig,
-    ModelConfig,
-    SizesConfig,
-)
+from sdwidgets.configs import ModelConfig, SizesConfig
 from sdwidgets.models.autoencoder import Posterior
 from sdwidgets.models.conditioning import Conditioning
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.settings import AttentionSettings
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("seeded")]
 diffusers = pytest.importorskip("diffusers")
@@ -231,31 +222,3 @@ def test_the_autoencoder(name: str, size: tuple[int, int], pair: Callable[[str],
     latents = noise(2, 4, size[0] // factor, size[1] // factor)
     decoded = theirs.vae.decode(latents / scale).sample
     assert relative_error(ours.autoencoder.decode(latents), decoded) < EXACT
-
-
-# -- attention --------------------------------------------------------------------------------
-
-
-def seen(config: ModelConfig) -> dict[str, Any]:
-    """Return the images without which a model does not run."""
-    image = Image.effect_noise((16, 16), 100).convert("RGB")
-    if config.has(DepthConfig):
-        return {"depth": image}
-    return {"image": image} if config.has(ImageConfig) or config.has(LowResolutionConfig) else {}
-
-
-@BY_NAME
-def test_attention_of_both_halves_is_whole(name: str, pair: Callable[[str], Pair]) -> None:
-    model, *_ = pair(name)
-    kept = AttentionSettings(uncond=True)
-    guidance = model.config.guidance_scale
-    told = {"steps": 1, "seed": 1, "guidance_scale": guidance, **seen(model.config)}
-    trace = model.generate(PROMPTS[0], attention=kept, **told)
-    attention = trace.steps[0].attention
-    layers = list(model.unet.cross_attentions())
-    assert list(attention.cross) == layers
-    if not model.config.unet.guidance_dim:  # a guidance scale that is told calls for one half
-        assert list(attention.uncond) == layers
-    for maps in (*attention.cross.values(), *attention.uncond.values()):
-        assert np.allclose(maps.astype(np.float32).sum(2), 1, atol=0.01)
-    assert trace.heat_map("cat").shape == trace.image.size[::-1]
