@@ -182,7 +182,7 @@ TEXT_KEY = "sdwidgets"
 
 # -------------------------------------------------------------------------------- a run's settings
 
-SETTINGS_FORMAT = 2
+SETTINGS_FORMAT = 3
 """The format of the settings that are written today, as in `trace.older`."""
 
 SETTINGS_LIMITS = {
@@ -198,6 +198,8 @@ SETTINGS_LIMITS = {
     "noise_level": (0, 999),
     "aesthetic_score": (0, 10),
     "negative_aesthetic_score": (0, 10),
+    "clip_skip": (0, 31),
+    "chunks": (1, 10),
     "eta": (0, 1),
 }
 """The lowest and the highest value of each number among the settings, as in `settings.LIMITS`."""
@@ -256,12 +258,18 @@ LAB_SELECTION: Mapping[str, Spec] = {
 }
 """The traits of the lab that a page may set, beside the autoencoders shown."""
 
+WEIGHTS = ("mean", "plain", "none")
+"""What brackets in prompts do, as in `prompts.WEIGHTS`."""
+
 FITS = ("crop", "pad", "stretch")
 """How a start image of another shape is fitted to the run's, as in `settings.FITS`."""
 
 DEFAULTS = {
     "prompt": "",
     "negative_prompt": "",
+    "weights": "mean",
+    "clip_skip": 0,
+    "chunks": 10,
     "steps": 20,
     "sampler": "dpmpp_2m",
     "schedule": "default",

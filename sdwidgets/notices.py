@@ -46,6 +46,10 @@ def about(
                 f"The noise levels {settings.schedule!r} begin at {begins:.0%} of the way to pure "
                 "noise, which is too low for an image from nothing; 'default' begins at the top."
             )
+    if not config.text:
+        idle = [n for n in ("weights", "clip_skip", "chunks") if getattr(settings, n) != _USUAL[n]]
+        if idle:
+            yield f"The model has no text encoder, so {' and '.join(idle)} had no effect."
     if config.has(GuidanceConfig):
         yield from _about_told_guidance(settings)
     elif not settings.is_guided:

@@ -442,6 +442,9 @@ class LatentDiffusion:
         prompt: str | Sequence[str] = "",
         *,
         negative_prompt: str | Sequence[str] = "",
+        weights: str = "mean",
+        clip_skip: int = 0,
+        chunks: int = 10,
         steps: int = 20,
         sampler: str = "dpmpp_2m",
         schedule: str = "default",
@@ -471,6 +474,8 @@ class LatentDiffusion:
         """An iterator of the run's `Step`s, each made on demand; ``len()`` is their number.
 
         prompt, negative_prompt, seed: a value, or a list with a value per image of the batch.
+        weights, clip_skip, chunks: how the prompts are read; see `prompts.Reading`. In prompts,
+        "(word)", "(word:1.3)" and "[word]" weigh words, and BREAK begins a new chunk of 75 tokens.
         steps: 1 to 1000. sampler: "dpmpp_2m", "euler", "euler_ancestral", "heun" or "ddim" (with
         ``eta``, 0 to 1, the share of fresh noise). schedule: the noise levels visited: "default"
         (from the noisiest one on), "karras", "config" (as the model's config says, exactly as in
@@ -508,6 +513,9 @@ class LatentDiffusion:
         settings = Settings(
             prompt=prompt,  # type: ignore[arg-type]  # lists become tuples when checked
             negative_prompt=negative_prompt,  # type: ignore[arg-type]
+            weights=weights,
+            clip_skip=clip_skip,
+            chunks=chunks,
             steps=steps,
             sampler=sampler,
             schedule=schedule,

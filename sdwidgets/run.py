@@ -49,6 +49,7 @@ from .notices import about
 from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
 from .pixels import to_tensor
+from .prompts import without_marks
 from .settings import LIMITS, AttentionSettings, Settings, amount, largest_tensor, memory_needed
 from .sources import Source
 from .threads import threads_for
@@ -109,7 +110,6 @@ class Run(Iterator[Step]):
         self._from_image = self.image is not None and not config.starts_from_noise
         skipped = settings.skipped_steps if self._from_image else 0
         controls = controls_of(control)
-        _check_memory(model, settings, len(controls))
         self._grid = SCHEDULES[settings.schedule](model.schedule, settings.steps)[skipped:].tolist()
         begins = model.schedule.t(self._grid[0]) / (len(model.schedule) - 1)
         notices += tuple(
@@ -140,10 +140,12 @@ class Run(Iterator[Step]):
             self._given += away  # after the prompts' half
             if config.has(ImageConfig):  # the image guides, too
                 self._given += [replace(each, image=None) for each in away]
-        notices += unknown_notice(
-            (*settings.prompts, *(settings.negative_prompts if self._negative else ())),
-            model.vocabulary,
-        )
+        said = (*settings.prompts, *(settings.negative_prompts if self._negative else ()))
+        read = without_marks if settings.weights != "none" else str
+        notices += unknown_notice(map(read, said), model.vocabulary)
+        self._read = model.tokenize(self._given)  # together: their contexts have the same length
+        notices += _length_notices(self._read)
+        _check_memory(model, settings, self._read.ids.shape[1], len(controls))
         if self.attention and self.tokens.ids.shape[1] <= 1:
             notices += ("The model reads no words, so no attention is recorded.",)
         self.notices: tuple[str, ...] = notices
@@ -263,7 +265,7 @@ class Run(Iterator[Step]):
         taken = frozenset[str]().union(*(each.inputs for each in self.model.embedders))
         facts = {name: fact for name, fact in facts.items() if name in taken}
         sizes = (settings.size, settings.original_size, settings.crop, settings.target_size)
-        return [Given(prompt, *sizes, **facts) for prompt in prompts]
+        return [Given(prompt, *sizes, reading=settings.reading, **facts) for prompt in prompts]
 
     @torch.no_grad()
     def _run(self) -> Generator[Step, None, None]:
@@ -302,6 +304,7 @@ class Run(Iterator[Step]):
                 lengths=[len(pieces) for pieces in self.tokens.pieces],
                 uncond_lengths=[len(pieces) for pieces in negative],
                 settings=self.attention,
+                read=self._read,
             )
             network = recorder(network)
         denoiser = Denoiser(
@@ -371,7 +374,8 @@ class Run(Iterator[Step]):
     def _memory_message(self) -> str:
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()
-        return _out_of_memory(self.model, self.settings, available_memory(self.model.device))
+        free, words = available_memory(self.model.device), self._read.ids.shape[1]
+        return _out_of_memory(self.model, self.settings, free, words)
 
 
 def _seen(
@@ -450,8 +454,18 @@ def _with_noise(given: Sequence[Given], config: LowResolutionConfig, noise: Tens
 
 
 def _prompt_tokens(prompts: Sequence[str], tokens: Tokens) -> tuple[PromptTokens, ...]:
-    parts = zip(prompts, tokens.pieces, tokens.words, tokens.cut, strict=True)
-    return tuple(PromptTokens(*part, slots=tokens.ids.shape[1]) for part in parts)
+    return tuple(PromptTokens.of(prompt, tokens, row) for row, prompt in enumerate(prompts))
+
+
+def _length_notices(tokens: Tokens) -> tuple[str, ...]:
+    """A notice of contexts that could not be repeated to the same length."""
+    if not tokens.padded:
+        return ()
+    counts = ", ".join(map(str, sorted(set(tokens.chunks))))
+    return (
+        f"The prompts have different numbers of chunks ({counts}); empty chunks follow the shorter"
+        " ones, so an image may differ from the one made alone.",
+    )
 
 
 def _token_notices(what: str, tokens: Tokens) -> tuple[str, ...]:
@@ -489,7 +503,7 @@ def _latent_mask(mask: Image.Image, factor: int) -> Tensor:
     return F.max_pool2d(pixels, factor)
 
 
-def _check_memory(model: LatentDiffusion, settings: Settings, controls: int) -> None:
+def _check_memory(model: LatentDiffusion, settings: Settings, words: int, controls: int) -> None:
     """Raise OutOfMemory for a run that will not fit.
 
     A GPU reports when it is full, and the estimate, made for float32, may be off by a factor of
@@ -503,10 +517,10 @@ def _check_memory(model: LatentDiffusion, settings: Settings, controls: int) -> 
             f"{amount(largest)}.\n{_smaller(model, settings)}"
         )
     free = available_memory(model.device)
-    needed = memory_needed(*asked, controls=controls)
+    needed = memory_needed(*asked, words=words, controls=controls)
     margin = 4 if model.device.type == "cuda" else 1
     if free is not None and needed > margin * free:
-        raise OutOfMemory(_out_of_memory(model, settings, free))
+        raise OutOfMemory(_out_of_memory(model, settings, free, words))
 
 
 def _smaller(model: LatentDiffusion, settings: Settings) -> str:
@@ -521,9 +535,9 @@ def _smaller(model: LatentDiffusion, settings: Settings) -> str:
     return f"Try {', or '.join(tries)}." if tries else "Free some memory, or use a smaller model."
 
 
-def _out_of_memory(model: LatentDiffusion, settings: Settings, free: int | None) -> str:
+def _out_of_memory(model: LatentDiffusion, settings: Settings, free: int | None, words: int) -> str:
     batch, (width, height) = settings.batch_size, settings.size
-    needed = memory_needed(model.config, width, height, batch)
+    needed = memory_needed(model.config, width, height, batch, words=words)
     have = "" if free is None else f" of {amount(free)}"
     return (
         f"Out of memory on {model.device}: {batch} x {width} x {height} pixels "

@@ -15,6 +15,7 @@ from . import checks
 from .checks import is_whole, shown
 from .configs import ImageConfig, LowResolutionConfig, ModelConfig, SizesConfig
 from .errors import InputError
+from .prompts import MOST_CHUNKS, WEIGHTS, Reading
 from .sampling import (
     ETA,
     EVERY_OPTION,
@@ -39,6 +40,8 @@ LIMITS: dict[str, tuple[int, int]] = {
     "noise_level": (0, 999),
     "aesthetic_score": (0, 10),
     "negative_aesthetic_score": (0, 10),
+    "clip_skip": (0, 31),  # the largest encoder has 32 layers
+    "chunks": (1, MOST_CHUNKS),
     **{option.name: (option.low, option.high) for option in EVERY_OPTION.values()},
 }
 """The lowest and the highest value of each number."""
@@ -72,7 +75,8 @@ class Settings:
 
     ``prompt``, ``negative_prompt`` and ``seed`` take a single value, or a list with a value for
     each image of a batch. None means the model's default (guidance_scale, width, height) or a
-    random seed; the schedule "default" is the model's. ``original_size``, ``crop`` and
+    random seed; the schedule "default" is the model's. ``weights``, ``clip_skip`` and ``chunks``
+    say how the prompts are read; see `prompts.Reading`. ``original_size``, ``crop`` and
     ``target_size`` are pairs of pixels, (width, height) or (left, top), for models that are
     conditioned on them; None is the size of the image, uncropped. ``image_guidance_scale`` is for
     models that edit an image, ``noise_level`` for those that enlarge one, ``aesthetic_score`` and
@@ -81,6 +85,9 @@ class Settings:
 
     prompt: str | tuple[str, ...] = ""
     negative_prompt: str | tuple[str, ...] = ""
+    weights: str = WEIGHTS[0]
+    clip_skip: int = 0
+    chunks: int = MOST_CHUNKS
     steps: int = 20
     sampler: str = SAMPLERS[0]
     schedule: str = SCHEDULES[0]
@@ -120,6 +127,7 @@ class Settings:
             return self
         guidance, width, height = self.guidance_scale, self.width, self.height
         schedule, high = _choice("schedule", self.schedule, SCHEDULES), LIMITS["steps"][1]
+        deepest = LIMITS["clip_skip"][1]
         if config is not None:
             if schedule == SCHEDULES[0]:
                 schedule = default_schedule(config.schedule.spacing)
@@ -128,10 +136,15 @@ class Settings:
                 width = config.size if width is None else width
                 height = config.size if height is None else height
             high = min(high, config.schedule.steps)
+            left = [text.layers - text.skip - 1 for text in config.text]  # one layer must stay
+            deepest = min([deepest, *left])
         options: dict[str, Any] = {n: _real(n, getattr(self, n)) for n in EVERY_OPTION}
         settings = Settings(
             prompt=_texts("prompt", self.prompt),
             negative_prompt=_texts("negative_prompt", self.negative_prompt),
+            weights=_choice("weights", self.weights, WEIGHTS),
+            clip_skip=_whole("clip_skip", self.clip_skip, high=deepest),
+            chunks=_whole("chunks", self.chunks),
             steps=_whole("steps", self.steps, high=high),
             sampler=_choice("sampler", self.sampler, SAMPLERS),
             schedule=schedule,
@@ -197,6 +210,11 @@ class Settings:
     def negative_prompts(self) -> tuple[str, ...]:
         """The negative prompt of each image of the batch."""
         return self._each(self.negative_prompt)
+
+    @property
+    def reading(self) -> Reading:
+        """How the prompts are read."""
+        return Reading(self.weights, self.clip_skip, self.chunks)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -299,7 +317,13 @@ class AttentionSettings:
 
 
 def memory_needed(
-    config: ModelConfig, width: int, height: int, batch_size: int = 1, *, controls: int = 0
+    config: ModelConfig,
+    width: int,
+    height: int,
+    batch_size: int = 1,
+    *,
+    words: int = 0,
+    controls: int = 0,
 ) -> int:
     """The approximate number of bytes that a guided run needs beyond the weights, in float32.
 
@@ -307,9 +331,10 @@ def memory_needed(
     too) and what the decoder needs (one image at a time), from the widest tensors that are alive
     together at full resolution. Right to within about a factor of two. ``controls``: how many
     ControlNets it has; what each adds to the UNet's skips is kept until the UNet has read it.
+    ``words``: tokens of the context, if there are more than in a single chunk.
     """
     cells = (width // config.autoencoder.factor) * (height // config.autoencoder.factor)
-    words = max(text.length for text in config.text) if config.text else 0
+    words = max([words, *(text.length for text in config.text)])
     parts = 3 if config.has(ImageConfig) else 2
     unet = (
         parts
@@ -484,7 +509,7 @@ def _text(name: str, value: object) -> str:
     if len(value) > PROMPT_LENGTH:
         raise InputError(
             f"{name} has {len(value):,} characters; the limit is {PROMPT_LENGTH:,}.\n"
-            "A model reads about the first 75 words.",
+            "A model reads at most 750 tokens.",
             parameter=name,
         )
     return str(checks.whole_text(name, value))

@@ -6,6 +6,7 @@ import math
 import random
 from typing import Any
 
+from sdwidgets.prompts import WEIGHTS
 from sdwidgets.sampling import SAMPLERS, SCHEDULES
 from sdwidgets.settings import FITS, LIMITS
 
@@ -23,6 +24,8 @@ def near_its_limits(rng: random.Random, name: str) -> Any:
     """Return a random value of the right kind, mostly of the right size."""
     if name in ("sampler", "schedule"):
         return rng.choice(SAMPLERS if name == "sampler" else SCHEDULES)
+    if name == "weights":
+        return anything(rng) if rng.random() < 0.3 else rng.choice(WEIGHTS)
     if name in ("prompt", "negative_prompt"):
         return anything(rng) if rng.random() < 0.1 else "cat " * rng.randrange(100)
     if name == "fit":

@@ -404,7 +404,7 @@ def test_random_settings_give_a_typed_error_or_a_picture(tiny_model: LatentDiffu
 def test_words_cut_from_a_prompt_are_told(tiny_model: LatentDiffusion) -> None:
     room = tiny_model.config.text[0].length - 2
     prompt = "cat " * room + "dog the end"
-    run = tiny_model.sample(prompt, **SETTINGS)
+    run = tiny_model.sample(prompt, chunks=1, **SETTINGS)
     assert run.tokens.cut == ("dog the end",)
     trace = Trace.of(run)
     assert trace.cut == ("dog the end",)
@@ -412,13 +412,15 @@ def test_words_cut_from_a_prompt_are_told(tiny_model: LatentDiffusion) -> None:
 
 
 def test_words_cut_from_a_negative_prompt_are_told(tiny_model: LatentDiffusion) -> None:
-    run = tiny_model.sample("a cat", negative_prompt="cat " * 75 + "dog", **SETTINGS)
+    run = tiny_model.sample("a cat", negative_prompt="cat " * 750 + "dog", **SETTINGS)
     assert run.notices == ("The negative prompt is too long; the model does not see: dog",)
 
 
-def test_a_prompt_that_fits_has_nothing_cut(tiny_model: LatentDiffusion) -> None:
-    room = tiny_model.config.text[0].length - 2
-    trace = tiny_model.generate("cat " * room, **SETTINGS)
+@pytest.mark.parametrize(("count", "chunks"), [(75, 1), (750, 10)])
+def test_a_prompt_that_fits_has_nothing_cut(
+    tiny_model: LatentDiffusion, count: int, chunks: int
+) -> None:
+    trace = tiny_model.generate("cat " * count, chunks=chunks, **SETTINGS)
     assert trace.cut == ("",) and trace.notices == ()
 
 

@@ -105,7 +105,9 @@ test("a model from a file is named, and a comment asks for its path", () => {
 test("settings of version 0.1 are those that make the same image today", () => {
   const { settings_format: _, ...old } = plain.made;
   const settings = { prompt: "a cat", seed: 2 ** 33 + 5, steps: 7, strength: 0.5, width: 128 };
-  expect(making({ ...old, settings })).toContain('"a cat", seed=5, steps=7, schedule="config"');
+  expect(making({ ...old, settings })).toContain(
+    '    "a cat",\n    weights="none",\n    chunks=1,\n    seed=5,\n    steps=7,\n    schedule="config",\n',
+  );
   const from = making({ ...old, task: "image to image", settings });
   expect(from).toContain(`strength=${3 / 7},`);
   const batch = { prompt: "a cat", seed: 2 ** 32 - 1, batch_size: 2 };

@@ -181,14 +181,15 @@ class CLIPText(nn.Module):
         """
         return self.text_model(ids)
 
-    def forward(self, ids: Tensor) -> TextStates:
+    def forward(self, ids: Tensor, skip: int = 0) -> TextStates:
+        """``skip``: how many layers the states leave out beyond ``config.skip``."""
         config, norm = self.config, self.text_model.final_layer_norm
-        hidden = self.hidden_states(ids)
+        hidden, skip = self.hidden_states(ids), config.skip + skip
         last = norm(hidden[-1])
-        if config.skip == 0 and config.norm:
+        if skip == 0 and config.norm:
             states = last
         else:
-            states = hidden[config.layers - config.skip]
+            states = hidden[config.layers - skip]
             states = norm(states) if config.norm else states
         end = (ids == config.eos).int().argmax(dim=1)  # the first, as padding may be the same token
         pooled = last[torch.arange(len(ids), device=ids.device), end]

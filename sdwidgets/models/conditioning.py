@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Protocol, TypeVar
 
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..configs import EmbedderConfig, Join
 from ..errors import InputError
 from ..numerics import is_finite
+from ..prompts import USUAL, Reading
 
 Span = tuple[int, int]
 
@@ -50,7 +51,7 @@ class Given:
     [1, H, W], 1 where the image is to be repainted. ``depth``: [1, H', W'], a depth map of any size
     and range. ``guidance_scale``: for a network that is told it, and needs no guidance.
 
-    Raises InputError for other values.
+    ``reading``: how text encoders read the prompt. Raises InputError for other values.
     """
 
     prompt: str | None
@@ -64,6 +65,7 @@ class Given:
     depth: Held | None = None
     noise_level: int | None = None
     guidance_scale: float | None = None
+    reading: Reading = USUAL
 
     def __post_init__(self) -> None:
         if not (self.prompt is None or isinstance(self.prompt, str)):
@@ -120,15 +122,25 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Prompts as the network reads them, with an entry per prompt in every field.
+    """Prompts as the network reads them, with an entry per prompt in most fields.
 
-    ``ids`` [B, length] int64: start, the pieces, end, padding, so piece i of a prompt is token
-    i + 1. ``pieces``: the pieces that were kept, in readable form; joined, they are the prompt
-    without spaces, as the tokenizer spells it (in lower case). If a character takes several tokens,
-    as emoji do, the last of them shows it and the others are "". ``cut``: the end of the prompt
-    that did not fit, as the prompt spells it, or "". ``words``: for each piece, the (start, end) of
-    its characters in the prompt. ``controls``: control tokens, such as "<|endoftext|>", that the
-    prompts spell out; each once.
+    ``ids`` [B, T] int64, the tokens of the context: in each chunk start, the pieces, end, padding.
+    ``pieces``: the pieces that were kept, in readable form; joined, they are the prompt without
+    spaces and brackets, as the tokenizer spells it (in lower case). If a character takes several
+    tokens, as emoji do, the last of them shows it and the others are "". ``cut``: the end of the
+    prompt that did not fit, as the prompt spells it, or "". ``words``: for each piece, the (start,
+    end) of its characters in the prompt. ``controls``: control tokens, such as "<|endoftext|>",
+    that the prompts spell out; each once.
+
+    ``places``: which tokens of the context are the start, the pieces and the end. ``periods``:
+    after how many tokens a context begins again, which it does if the batch has longer ones; T if
+    it does not. ``chunks``: how many chunks a prompt has. ``weights``: that of each piece.
+    ``learnt``: for each piece, the learnt word whose vector it is, or "". ``()`` stands for a
+    single chunk of ordinary pieces with weights of 1.
+
+    ``padded``: whether empty chunks follow shorter contexts, which could not be repeated.
+    ``padding``: the token after the end. ``others``: the same prompts as further text encoders of
+    the model read them, each with its own ids and padding.
     """
 
     ids: Tensor
@@ -136,6 +148,14 @@ class Tokens:
     cut: tuple[str, ...]
     words: tuple[tuple[Span, ...], ...]
     controls: tuple[str, ...] = ()
+    places: tuple[tuple[int, ...], ...] = ()
+    periods: tuple[int, ...] = ()
+    chunks: tuple[int, ...] = ()
+    weights: tuple[tuple[float, ...], ...] = ()
+    learnt: tuple[tuple[str, ...], ...] = ()
+    padded: bool = False
+    padding: str = ""
+    others: tuple[Tokens, ...] = ()
 
     @classmethod
     def without_words(cls, ids: Tensor) -> Tokens:
@@ -179,7 +199,8 @@ def replaced(embedder: E, model: nn.Module) -> E:
 
 
 def read(embedders: Sequence[Embedder], given: Sequence[Given]) -> Tokens:
-    """Return the tokens whose words have heat maps: those of the first embedder with a context.
+    """Return the tokens whose words have heat maps: those of the first embedder with a context,
+    with those of `Tokens.others`.
 
     Raises InputError for a prompt or another input that no embedder takes, or that an embedder
     cannot read.
@@ -187,11 +208,13 @@ def read(embedders: Sequence[Embedder], given: Sequence[Given]) -> Tokens:
     taken = frozenset[str]().union(*(embedder.inputs for embedder in embedders))
     for each in given:
         for name in (field.name for field in fields(Given)):
-            if name not in taken | {"size"} and _says_something(getattr(each, name)):
+            if name not in taken | {"size", "reading"} and _says_something(getattr(each, name)):
                 raise _refused(name)
     found = [embedder.tokens(given) for embedder in embedders]
-    nothing = Tokens.without_words(torch.zeros(len(given), 0, dtype=torch.int64, device="cpu"))
-    return next((tokens for tokens in found if tokens is not None), nothing)
+    first, *others = [tokens for tokens in found if tokens is not None] or [
+        Tokens.without_words(torch.zeros(len(given), 0, dtype=torch.int64, device="cpu"))
+    ]
+    return replace(first, others=tuple(others)) if others else first
 
 
 def condition(

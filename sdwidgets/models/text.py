@@ -1,16 +1,19 @@
 """Prompts to text states: CLIP's tokenizer and its text transformer, as an embedder.
 
 Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
-arXiv 2103.00020, section 2.4).
+arXiv 2103.00020, section 2.4). Weights and chunks are AUTOMATIC1111's (stable-diffusion-webui,
+modules/sd_hijack_clip.py and sd_emphasis.py); `prompts` has their notation.
 """
 
 from __future__ import annotations
 
 import codecs
+import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache, lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from tokenizers import Encoding
@@ -18,16 +21,56 @@ from torch import Tensor, nn
 
 from ..configs import TextConfig
 from ..errors import CheckpointError, InputError
+from ..prompts import PLAIN, Fragment, Reading, fragments
 from .clip import TextStates
 from .conditioning import Conditioning, Given, Span, Tokens
 from .tokenizer import Tokenizer
+
+COMMA_REACH = 20
+"""A chunk ends after its last comma if at most this many tokens follow it."""
+
+MOST_REPEATED = 90
+"""The most chunks of a context that is repeated to the length of others."""
+
+LEAST_MEAN = 1e-5
+"""A mean of states below this share of their size is rounding."""
 
 # Unicode's separators of files, groups, records and units are not spaces for the tokenizer.
 _SPACE = re.compile(r"(?![\x1c-\x1f])\s")
 
 
+class _Token(NamedTuple):
+    """A token of a prompt: its id, its readable form, where it is in the prompt, its weight."""
+
+    id: int
+    piece: str
+    span: Span
+    weight: float = 1.0
+    learnt: str = ""  # the learnt word whose vector it is
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A prompt as its encoder reads it; ``weights`` and ``ids`` have a row of tokens per chunk."""
+
+    ids: tuple[tuple[int, ...], ...]
+    weights: tuple[tuple[float, ...], ...]
+    tokens: tuple[_Token, ...]
+    places: tuple[int, ...]  # of the start, the tokens and the end
+    cut: str
+    controls: tuple[str, ...]
+
+    @property
+    def is_weighted(self) -> bool:
+        return any(weight != 1 for row in self.weights for weight in row)
+
+
 class TextEncoder:
-    """A tokenizer and a CLIP text transformer: prompts -> text states [B, length, width]."""
+    """A tokenizer and a CLIP text transformer: prompts -> text states [B, T, width].
+
+    T is a multiple of the config's length: a long prompt is read in chunks, each with its own start
+    and end. `prompts.Reading` says how a prompt is read.
+    """
 
     inputs = frozenset({"prompt"})
 
@@ -42,69 +85,258 @@ class TextEncoder:
         self.model = model
         self.tokenizer = tokenizer
         # A run asks several times. A cached method would keep the encoder alive.
-        self._tokenize = lru_cache(maxsize=64)(partial(_tokenized, config, tokenizer))
+        self._read = lru_cache(maxsize=64)(partial(_read, config, tokenizer))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.config, self.model, self.tokenizer)  # a cache cannot be sent
 
     @property
     def capacity(self) -> int:
-        """The number of a prompt's tokens that are seen, without start and end."""
+        """The number of a prompt's tokens in a chunk, without start and end."""
         return self.config.length - 2
 
     def tokens(self, given: Sequence[Given]) -> Tokens:
         """Return the prompts' tokens; see `tokenize`."""
-        return self.tokenize([each.prompt or "" for each in given])
+        return self._tokens([self._text(each.prompt or "", each.reading) for each in given])
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
-        """Return the states as a context [B, length, width] and, if the config has a projection,
-        the pooled states as a vector [B, projection_dim]. If the config says so, both are zeros for
-        an image without a prompt."""
-        read = self.read(self.tokens(given).ids)
-        states, pooled = read.states, read.pooled
+        """Return the states as a context [B, T, width] and, if the config has a projection, the
+        pooled states of the first chunks as a vector [B, projection_dim]. If the config says so,
+        both are zeros for an image without a prompt."""
+        texts = [self._text(each.prompt or "", each.reading) for each in given]
+        count = _length([len(text.ids) for text in texts])
+        rows: dict[tuple[int, tuple[int, ...]], int] = {}  # each chunk once
+        index = [
+            [rows.setdefault((each.reading.clip_skip, chunk), len(rows)) for chunk in chunks]
+            for each, chunks in zip(given, self._chunks(texts, count), strict=True)
+        ]
+        read = self._read_all(list(rows))
+        at = torch.tensor(index, device=read.states.device)
+        states = read.states[at]  # [B, chunks, length, width]
+        if any(text.is_weighted for text in texts):
+            means = [each.reading.weights == "mean" for each in given]
+            states = _weighted(states, _weights(texts, count), means)
+        states, pooled = states.flatten(1, 2), read.pooled[at[:, 0]]
         if self.config.zeros:
             said = torch.tensor([each.prompt is not None for each in given], device=states.device)
             states = torch.where(said[:, None, None], states, 0)
             pooled = torch.where(said[:, None], pooled, 0)
-        return Conditioning(states, pooled if self.config.projection_dim else None)
+        return Conditioning(
+            states if self.config.states else None,
+            pooled if self.config.projection_dim else None,
+        )
 
-    def tokenize(self, prompts: Sequence[str]) -> Tokens:
+    def tokenize(self, prompts: Sequence[str], reading: Reading = PLAIN) -> Tokens:
         """Return the tokens of ``prompts``; nothing is cut in silence, see ``Tokens.cut``.
 
         Lone surrogates (half a UTF-16 character) become U+FFFD. InputError for a lone string in
-        place of a list, or a prompt that is no string.
+        place of a list, a prompt that is no string, and weights and brackets beyond the limits.
         """
         if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
             raise InputError("Prompts are a list of strings, like ['a cat'].", parameter="prompt")
-        distinct = {prompt: self._tokenize(prompt) for prompt in dict.fromkeys(prompts)}
-        ids, pieces, cuts, words = zip(*(distinct[prompt] for prompt in prompts), strict=True)
-        controls = {token: None for each in distinct for token in self.tokenizer.controls(each)}
-        return Tokens(torch.tensor(ids, device="cpu"), pieces, cuts, words, tuple(controls))
+        return self._tokens([self._text(prompt, reading) for prompt in prompts])
 
-    def read(self, ids: Tensor) -> TextStates:
-        """Return the states [B, length, width] and the pooled states of ``ids`` [B, length]."""
-        states: TextStates = self.model(ids.to(next(self.model.parameters()).device))
+    def read(self, ids: Tensor, *, skip: int = 0) -> TextStates:
+        """Return the states [B, length, width] and the pooled states of ``ids`` [B, length].
+
+        ``skip``: how many more of the last layers the states leave out.
+        """
+        ids = ids.to(next(self.model.parameters()).device)
+        states: TextStates = self.model(ids, skip) if skip else self.model(ids)
         return states
 
     @torch.no_grad()
     def encode(self, prompts: Sequence[str]) -> Tensor:
-        """Return the text states [B, length, width] float32."""
+        """Return the text states [B, length, width] float32 of plain prompts, a chunk of each."""
         return self.read(self.tokenize(prompts).ids).states.float()
 
+    def _text(self, prompt: str, reading: Reading) -> _Text:
+        return self._read(prompt, reading.weights != "none", reading.chunks)
 
-def _tokenized(
-    config: TextConfig, tokenizer: Tokenizer, prompt: str
-) -> tuple[list[int], tuple[str, ...], str, tuple[Span, ...]]:
-    """Return a prompt's entry for each field of `Tokens`."""
-    room = config.length - 2  # all but start and end
+    def _tokens(self, texts: Sequence[_Text]) -> Tokens:
+        count = _length([len(text.ids) for text in texts])
+        length = self.config.length
+        ids = [[id for chunk in chunks for id in chunk] for chunks in self._chunks(texts, count)]
+        return Tokens(
+            torch.tensor(ids, device="cpu"),
+            pieces=tuple(tuple(token.piece for token in text.tokens) for text in texts),
+            cut=tuple(text.cut for text in texts),
+            words=tuple(tuple(token.span for token in text.tokens) for text in texts),
+            controls=tuple(dict.fromkeys(each for text in texts for each in text.controls)),
+            places=tuple(text.places for text in texts),
+            periods=tuple(
+                length * (count if count % len(text.ids) else len(text.ids)) for text in texts
+            ),
+            chunks=tuple(len(text.ids) for text in texts),
+            weights=tuple(tuple(token.weight for token in text.tokens) for text in texts),
+            learnt=tuple(tuple(token.learnt for token in text.tokens) for text in texts),
+            padded=any(count % len(text.ids) for text in texts),
+            padding=self.tokenizer.content(self.config.pad),
+        )
+
+    def _chunks(self, texts: Sequence[_Text], count: int) -> list[tuple[tuple[int, ...], ...]]:
+        """Return ``count`` chunks of each text: its own, repeated, or empty ones after them."""
+        empty = _row(self.config, ())
+        return [
+            text.ids * (count // len(text.ids))
+            if count % len(text.ids) == 0
+            else text.ids + (empty,) * (count - len(text.ids))
+            for text in texts
+        ]
+
+    def _read_all(self, rows: Sequence[tuple[int, tuple[int, ...]]]) -> TextStates:
+        """Return the states of (skip, ids) of each row."""
+        skips = sorted({skip for skip, _ in rows})
+        if len(skips) == 1:
+            return self.read(torch.tensor([ids for _, ids in rows], device="cpu"), skip=skips[0])
+        states: list[Any] = [None] * len(rows)
+        for skip in skips:
+            some = [number for number, row in enumerate(rows) if row[0] == skip]
+            read = self._read_all([rows[number] for number in some])
+            for number, one, pooled in zip(some, read.states, read.pooled, strict=True):
+                states[number] = one, pooled
+        return TextStates(*map(torch.stack, zip(*states, strict=True)))
+
+
+def _length(counts: Sequence[int]) -> int:
+    """Return the number of chunks of a batch's context.
+
+    Attention to a context that is repeated is the attention to it once. So contexts of different
+    lengths are repeated up to their least common multiple. If that is beyond `MOST_REPEATED`, they
+    are as long as the longest, and empty chunks follow those that do not fit into it.
+    """
+    multiple = math.lcm(*counts)
+    return multiple if multiple <= MOST_REPEATED else max(counts)
+
+
+def _weights(texts: Sequence[_Text], count: int) -> Tensor:
+    """Return the weights [B, chunks, length] of a batch's context."""
+    length = len(texts[0].ids[0])
+    weights = torch.ones(len(texts), count, length, device="cpu")
+    for row, text in zip(weights, texts, strict=True):
+        own = torch.tensor(text.weights, device="cpu")
+        if count % len(own) == 0:
+            row.copy_(own.repeat(count // len(own), 1))
+        else:
+            row[: len(own)] = own
+    return weights
+
+
+def _weighted(states: Tensor, weights: Tensor, means: Sequence[bool]) -> Tensor:
+    """Return the states [B, chunks, length, width] times their weights, float32.
+
+    Where ``means`` is true, the mean of each chunk's states is what it was without weights.
+    """
+    states = states.float()
+    weighted = states * weights.to(states.device)[..., None]
+    was, now = (each.mean((2, 3), keepdim=True) for each in (states, weighted))
+    # A norm without a learnt bias leaves no mean but rounding, and there is nothing to restore.
+    least = LEAST_MEAN * states.square().mean((2, 3), keepdim=True).sqrt()
+    restored = torch.tensor(means, device=states.device)[:, None, None, None]
+    restored = restored & (was.abs() > least) & (now.abs() > least)
+    return weighted * torch.where(restored, was / now, 1.0)
+
+
+def _row(config: TextConfig, ids: Sequence[int]) -> tuple[int, ...]:
+    """Return a chunk: start, ``ids``, end and padding."""
+    filling = (config.pad,) * (config.length - 2 - len(ids))
+    return (config.bos, *ids, config.eos, *filling)
+
+
+def _read(
+    config: TextConfig, tokenizer: Tokenizer, prompt: str, marked: bool, chunks: int
+) -> _Text:
+    """Return a prompt as it is read; ``marked``: whether brackets and BREAK mean something."""
     prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
-    encoding = _encode_start(tokenizer, prompt, room)
-    n = min(len(encoding.ids), room)
-    filling = [config.pad] * (room - n)
-    ids = [config.bos, *encoding.ids[:n], config.eos, *filling]
-    cut = prompt[encoding.offsets[n][0] :] if len(encoding.ids) > n else ""
-    cut = cut.strip() or cut  # characters that are spaces to Python alone count as a word
-    return ids, _readable(encoding.tokens[:n]), cut, tuple(encoding.offsets[:n])
+    filled = _Chunks(config.length - 2, chunks, tokenizer.comma)
+    cut = ""
+    for unit in _units(tokenizer, prompt, marked, filled):
+        if not unit:
+            filled.close()
+        elif not filled.add(unit):
+            cut = prompt[unit[0].span[0] :]
+            break
+    rows = filled.rows()
+    padding = (1.0,) * config.length
+    weights = [(1.0, *(token.weight for token in row)) for row in rows]
+    first = [number * config.length + 1 for number in range(len(rows))]
+    places = [at + i for at, row in zip(first, rows, strict=True) for i in range(len(row))]
+    return _Text(
+        ids=tuple(_row(config, [token.id for token in row]) for row in rows),
+        weights=tuple(row + padding[len(row) :] for row in weights),
+        tokens=tuple(token for row in rows for token in row),
+        places=(0, *places, first[-1] + len(rows[-1])),
+        cut=cut.strip() or cut,  # characters that are spaces to Python alone count as a word
+        controls=tokenizer.controls(prompt),
+    )
+
+
+class _Chunks:
+    """Tokens in chunks of ``room``, in AUTOMATIC1111's way.
+
+    A chunk that is full ends after its last comma, if that is near, and what followed the comma
+    begins the next one. The last of the ``most`` chunks is filled to its end.
+    """
+
+    def __init__(self, room: int, most: int, comma: int | None):
+        self._room, self._most, self._comma = room, most, comma
+        self._done: list[list[_Token]] = []
+        self._open: list[_Token] = []
+        self._last_comma = -1
+
+    @property
+    def left(self) -> int:
+        """How many tokens still fit."""
+        return (self._most - len(self._done)) * self._room - len(self._open)
+
+    def rows(self) -> list[list[_Token]]:
+        """Return the tokens of each chunk; there is at least one."""
+        return self._done + ([self._open] if self._open or not self._done else [])
+
+    def close(self) -> None:
+        """End the chunk, even an empty one."""
+        if len(self._done) < self._most:
+            self._done.append(self._open)
+            self._open, self._last_comma = [], -1
+
+    def add(self, unit: Sequence[_Token]) -> bool:
+        """Add tokens that stay together, if they fit; return whether any were added."""
+        if len(self._done) == self._most:
+            return False
+        room, is_last = self._room, len(self._done) == self._most - 1
+        full = len(self._open) == room
+        if is_last and (full or len(self._open) + len(unit) > room >= len(unit)):
+            return False
+        if unit[0].id == self._comma:
+            self._last_comma = len(self._open)
+        elif full and self._last_comma >= 0 and room - self._last_comma <= COMMA_REACH:
+            moved = self._open[self._last_comma + 1 :]
+            self._open = self._open[: self._last_comma + 1]
+            self.close()
+            self._open = moved
+        if self._open and len(self._open) + len(unit) > room:
+            self.close()
+        while len(unit) > room:  # more vectors than a chunk has places
+            self._open, unit = list(unit[:room]), unit[room:]
+            if len(self._done) == self._most - 1:
+                return True
+            self.close()
+        self._open += unit
+        return True
+
+
+def _units(
+    tokenizer: Tokenizer, prompt: str, marked: bool, filled: _Chunks
+) -> Iterator[tuple[_Token, ...]]:
+    """Yield the tokens of a prompt that stay together, in order, and () for each BREAK."""
+    for number, part in enumerate(fragments(prompt) if marked else ((Fragment(prompt),),)):
+        if number:
+            yield ()
+        for fragment in part:
+            encoding = _encode_start(tokenizer, fragment.text, max(filled.left, 1))
+            pieces = _readable(encoding.tokens)
+            for id, piece, offsets in zip(encoding.ids, pieces, encoding.offsets, strict=True):
+                yield (_Token(id, piece, fragment.span(*offsets), fragment.weight),)
 
 
 def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:

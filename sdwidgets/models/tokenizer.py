@@ -97,6 +97,7 @@ class Tokenizer:
         self.bos = ids[tokens["bos_token"].content]
         self.eos = ids[tokens["eos_token"].content]
         self.pad = ids[tokens["pad_token"].content]
+        self.comma = ids.get("," + END_OF_WORD)  # None: there is no comma alone
 
     @property
     def vocab(self) -> dict[str, int]:
@@ -131,6 +132,10 @@ class Tokenizer:
         """
         special = (token.content for token in self.added.values() if token.special)
         return tuple(content for content in special if content in text)
+
+    def content(self, number: int) -> str:
+        """The text of a token; "" if there is none with that id."""
+        return self._backend.id_to_token(number) or ""
 
     def encode(self, text: str) -> Encoding:
         """Return the ids, the tokens and their offsets in ``text``, without start and end."""

@@ -48,6 +48,7 @@ def about(record: Record) -> list[tuple[str, str]]:
     rows = {
         "prompt": _each(settings.prompts).strip() or NONE,
         "negative prompt": _each(settings.negative_prompts).strip() or NONE,
+        "reading": _reading(settings),
         "seed": _seeds(settings),
         "steps": _steps(record),
         "sampler": settings.sampler if record.task else "",
@@ -68,6 +69,18 @@ def about(record: Record) -> list[tuple[str, str]]:
 def _each(texts: Sequence[str]) -> str:
     """The texts, a line each; a single line where all are the same."""
     return "\n".join(texts if len(set(texts)) > 1 else texts[:1])
+
+
+def _reading(settings: Settings) -> str:
+    """How the prompts were read, where that is not as usual."""
+    usual, parts = Settings(), []
+    if settings.weights != usual.weights:
+        parts.append(f"weights {settings.weights}")
+    if settings.clip_skip:
+        parts.append(f"clip skip {settings.clip_skip}")
+    if settings.chunks != usual.chunks:
+        parts.append("1 chunk" if settings.chunks == 1 else f"{settings.chunks} chunks")
+    return ", ".join(parts)
 
 
 def _seeds(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..models.attention import Attention, looking
+from ..models.conditioning import Tokens
 from ..settings import AttentionSettings
 from .step import Maps, Queries, StepAttention
 
@@ -55,7 +56,8 @@ class AttentionRecorder:
     ``lengths``: the number of pieces of each image's prompt; these, the start and the end are the
     tokens kept. In a guided call the first rows, one for each image, are the prompt's. The next are
     the negative prompt's; they are kept on request, with its ``uncond_lengths``. Where an image
-    guides, too, the rest are the negative prompt's once more.
+    guides, too, the rest are the negative prompt's once more. ``read``: the tokens of all rows,
+    where the pieces are not simply the context's first tokens.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class AttentionRecorder:
         lengths: Sequence[int],
         uncond_lengths: Sequence[int] = (),
         settings: AttentionSettings | None = None,
+        read: Tokens | None = None,
     ):
         self.size = (height, width)  # of the latents
         self.settings = settings or AttentionSettings()
@@ -74,6 +77,9 @@ class AttentionRecorder:
             layers = layers | unet.self_attentions()
         self._names = {layer: name for name, layer in layers.items()}
         self._lengths, self._uncond_lengths = tuple(lengths), tuple(uncond_lengths)
+        batch = len(self._lengths)
+        self._chosen = chosen(read, range(batch)) if read else None
+        self._uncond_chosen = chosen(read, range(batch, 2 * batch)) if read else None
         self._clear()
 
     def _clear(self) -> None:
@@ -116,15 +122,20 @@ class AttentionRecorder:
                 p = layer.probabilities_of(queries[:batch], context[:batch])
                 self._cells[name] = p.detach().mean(1).to(torch.float16)
             return
-        self._cross[name] = self._tokens(probabilities[:batch], self._lengths)
+        self._cross[name] = self._tokens(probabilities[:batch], self._lengths, self._chosen)
         if self.settings.uncond and len(probabilities) > batch:
             uncond = probabilities[batch : 2 * batch]
-            self._uncond[name] = self._tokens(uncond, self._uncond_lengths)
+            self._uncond[name] = self._tokens(uncond, self._uncond_lengths, self._uncond_chosen)
         if self.settings.queries and few:
             self._queries[name] = queries.detach()[:batch].float()  # [B, N, C]
 
-    def _tokens(self, probabilities: Tensor, lengths: Sequence[int]) -> Tensor:
+    def _tokens(
+        self, probabilities: Tensor, lengths: Sequence[int], chosen: Tensor | None
+    ) -> Tensor:
         """[B, heads, N, T] -> [B, K, N, n]: the start, the pieces and the end."""
+        if chosen is not None:
+            p = probabilities.detach() if self.settings.heads else probabilities.mean(1, True)
+            return p @ chosen[:, None].to(p.device, p.dtype)
         p = probabilities.detach()[..., : max(lengths) + 2]
         # a copy: a view would keep the probabilities of all tokens
         return p.clone() if self.settings.heads else p.mean(1, keepdim=True)
@@ -158,6 +169,29 @@ class AttentionRecorder:
         )
         self._clear()
         return taken
+
+
+def chosen(read: Tokens, rows: Sequence[int]) -> Tensor | None:
+    """[B, T, n] of zeros and ones that takes columns to those that are kept: start, pieces, end.
+
+    The columns of a context that is repeated are added up. None: the first n columns are those
+    that are kept. ``rows``: of the prompts in ``read``; those beyond its end do not count.
+    """
+    total = read.ids.shape[1]
+    rows = [row for row in rows if row < len(read.places)]
+    usual = all(
+        read.periods[row] == total and read.places[row] == tuple(range(len(read.places[row])))
+        for row in rows
+    )
+    if usual:
+        return None
+    n = max(len(read.places[row]) for row in rows)
+    chosen = torch.zeros(len(rows), total, n, device="cpu")
+    for one, row in zip(chosen, rows, strict=True):
+        places, period = torch.tensor(read.places[row], device="cpu"), read.periods[row]
+        for begin in range(0, total, period):
+            one[begin + places, torch.arange(len(places), device="cpu")] = 1
+    return chosen
 
 
 def arrays(tensors: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

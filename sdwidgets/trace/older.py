@@ -1,6 +1,7 @@
-"""Settings of version 0.1, converted so that they make the same images today.
+"""Settings of earlier versions, converted so that they make the same images today.
 
-Records name the format of their settings, except those in the first format. In that one:
+Records name the format of their settings, except those in the first format. In format 2, brackets
+were text, and a prompt was cut after the first 75 tokens. In the first, moreover:
 
 - The schedule "default" was the grid of the model's config, which is "config" today.
 - A seed's bits above 32 had no effect.
@@ -14,17 +15,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checks import is_whole
+from ..prompts import PLAIN
 
-FORMAT = 2
+FORMAT = 3
 """The format of the settings that `Settings.as_dict` returns today."""
 
 
 def settings_of(record: Mapping[str, Any]) -> Any:
     """The settings of a record, not checked yet, in today's format."""
-    settings = record.get("settings")
-    if "settings_format" in record or not isinstance(settings, Mapping):
+    settings, form = record.get("settings"), record.get("settings_format", 1)
+    if form not in (1, 2) or not isinstance(settings, Mapping):
         return settings
-    changed = dict(settings)
+    changed = {"weights": PLAIN.weights, "chunks": PLAIN.chunks, **settings}
+    if form == 2:
+        return changed
     if settings.get("schedule", "default") == "default":
         changed["schedule"] = "config"
     if "seed" in settings:

@@ -16,15 +16,15 @@ import torch
 from .. import checks
 from ..contract import SPECIAL
 from ..errors import InputError
-from ..models.conditioning import Conditioning, Tokens
-from .attention import HasCrossAttention, grid_of
+from ..models.conditioning import Conditioning, Given, Tokens
+from .attention import HasCrossAttention, chosen, grid_of
 from .heat import heat_map
 from .maps import sizes, word_map
 from .recipe import DEFAULT
 from .record import Record, StepNumbers
 from .sheet import ablation_sheet
 from .step import Maps, StepAttention
-from .tokens import PromptTokens, spans_of
+from .tokens import PromptTokens
 
 if TYPE_CHECKING:
     from .figure import Sheet
@@ -45,8 +45,8 @@ class Askable(Protocol):
     def dtype(self) -> torch.dtype: ...  # of the network
     @property
     def unet(self) -> HasCrossAttention: ...
-    def tokenize(self, given: Sequence[str]) -> Tokens: ...
-    def condition(self, given: Sequence[str]) -> Conditioning: ...
+    def tokenize(self, given: Sequence[str | Given]) -> Tokens: ...
+    def condition(self, given: Sequence[str | Given]) -> Conditioning: ...
     def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one image
 
 
@@ -86,7 +86,8 @@ def query(
     model = _model_of(record, model)
     picture = checks.index("picture", picture, record.batch_size)
     text = f"{record.prompt_of(picture).prompt} {word}".strip() if prompt is None else prompt
-    tokens = _tokens(model, text)
+    given, read = _asked(model, record, text)
+    tokens = PromptTokens.of(text, read)
     found = tokens.find(word)
     kept = [one.attention or StepAttention() for one in record.chosen_steps(step)]
     if not kept or not all(one.queries for one in kept):
@@ -95,9 +96,10 @@ def query(
             "Generate with attention=sdwidgets.AttentionSettings(queries=True)."
         )
     height, width = record.steps[0].x.shape[-2:]
-    context = model.condition([text]).to(model.device, model.dtype).context
+    context = model.condition([given]).to(model.device, model.dtype).context
     assert context is not None  # a word was found, so there are words
-    maps = [_maps(model, one, context, picture, (height, width)) for one in kept]
+    columns = chosen(read, [0])
+    maps = [_maps(model, one, context, columns, picture, (height, width)) for one in kept]
     layers = DEFAULT.layers(sizes(maps[0]), (height, width))
     size = record.size[::-1]
     return word_map(maps, tokens, found, size, layers=layers, against=DEFAULT.against)
@@ -108,10 +110,14 @@ def _maps(
     model: Askable,
     attention: StepAttention,
     context: torch.Tensor,
+    columns: torch.Tensor | None,
     picture: int,
     latents: tuple[int, int],
 ) -> Maps:
-    """Layer -> [1, 1, T, h, w] float32: the step's queries against the keys of a context."""
+    """Layer -> [1, 1, T, h, w] float32: the step's queries against the keys of a context.
+
+    ``columns``: which of its tokens are the prompt's; see `attention.chosen`.
+    """
     layers = model.unet.cross_attentions()
     if not set(attention.queries) <= set(layers):
         raise InputError("This model has other layers than the one of the run.", parameter="model")
@@ -119,7 +125,11 @@ def _maps(
     for name, (values, scale) in attention.queries.items():
         q = torch.from_numpy(values[picture : picture + 1] * scale[picture : picture + 1])
         p = layers[name].probabilities_of(q.to(context.device, context.dtype), context)
-        mean = p.mean(1, keepdim=True).mT  # [1, 1, T, N]
+        p = p.mean(1, keepdim=True)
+        if columns is not None:
+            p = p @ columns[:, None].to(p.device, p.dtype)
+            p = torch.cat([p, 1 - p.sum(-1, keepdim=True)], dim=-1)
+        mean = p.mT  # [1, 1, T, N]
         maps[name] = mean.unflatten(-1, grid_of(mean.shape[-1], *latents)).cpu().numpy()
     return maps
 
@@ -151,7 +161,7 @@ def ablate(
         )
     one = trace.settings.of_picture(picture)
     prompt = str(one.prompt)
-    for start, end in reversed(spans_of(word, prompt)):
+    for start, end in reversed(trace.prompt_of(picture).spans_of(word)):
         prompt = prompt[:start] + replacement + prompt[end:]
     noise = trace.given_latents
     other = model.generate(
@@ -170,12 +180,13 @@ def ablate(
     return Ablation(word, replacement, trace, other, change, heat, correlation, picture)
 
 
-def _tokens(model: Askable, prompt: Any) -> PromptTokens:
+def _asked(model: Askable, record: Record, prompt: Any) -> tuple[Given, Tokens]:
+    """What the model is told by a prompt that is read as in the run, and its tokens."""
     if not isinstance(prompt, str):
         raise InputError("prompt must be a text.", parameter="prompt")
-    read = model.tokenize([prompt])
-    slots = read.ids.shape[1]
-    return PromptTokens(prompt, read.pieces[0], read.words[0], read.cut[0], slots)
+    given = Given(prompt, record.size, reading=record.settings.reading)
+    read = model.tokenize([given])
+    return given, read
 
 
 def _model_of(record: Record, model: Askable | None) -> Askable:

@@ -25,6 +25,8 @@ from .record import Record, cross_of
 from .step import TraceStep
 from .tokens import PromptTokens
 
+_READ = ("places", "weights", "learnt", "padding")  # of a prompt that is not simply its first words
+
 
 def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str, Any]:
     """Return the data of a run for the page, except its steps: a dict for JSON.
@@ -104,6 +106,7 @@ def _picture(tokens: PromptTokens, negative: str, seed: int) -> dict[str, Any]:
             {"text": w.text, "tokens": list(w.tokens), "start": w.start, "end": w.end}
             for w in tokens.words
         ],
+        **{name: list(value) for name in _READ if (value := getattr(tokens, name))},
     }
 
 

@@ -5,106 +5,17 @@ Plain data without torch: records keep it, and heat maps and widgets find words 
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import groupby
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import checks
 from ..errors import InputError
+from ..spelling import Span, spans_of, word
 
-Span = tuple[int, int]
-
-
-@cache
-def _letters() -> str:
-    """The characters that a word goes on with, for a set in a pattern.
-
-    ``\\w`` alone misses combining marks, such as the vowels of Hindi and the accents of decomposed
-    letters, and the joiners inside words of Persian.
-    """
-    marks = (c for c in range(0x300, 0x20000) if unicodedata.category(chr(c))[0] == "M")
-    runs = groupby(enumerate(marks), lambda one: one[1] - one[0])
-    ranges = [[c for _, c in run] for _, run in runs]
-    return r"\w\u200c\u200d" + "".join(f"{chr(run[0])}-{chr(run[-1])}" for run in ranges)
-
-
-@cache
-def _word() -> re.Pattern[str]:
-    """Finds what a person would call a word: "don't" is one, in "cat, dog" the comma is, too."""
-    letters = _letters()
-    return re.compile(rf"\w[{letters}]*(?:['’]\w[{letters}]*)*|[^\w\s]+")
-
-
-# Scripts that are written without spaces, where any part of a sentence may be a word: Thai, Lao,
-# Tibetan, Myanmar, Khmer, kana and Han (with extensions and compatibility forms).
-_UNSPACED = re.compile(
-    "[\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
-)
-
-
-_DRAWN = "\ufe0e\ufe0f"
-"""Selectors, which say only how an emoji is drawn."""
-
-
-def spans_of(text: str, prompt: str) -> list[Span]:
-    """Where a text is in a prompt as whole words, as spans of characters.
-
-    Case, the width of spaces, and how accented letters are encoded (Unicode's normal forms) make no
-    difference. In scripts without spaces, any part of a sentence counts.
-    """
-    parts = ["".join(one for one, _ in _folded(part)) for part in text.split()]
-    if not parts or not all(parts):
-        return []
-    letter = f"[{_letters()}]"
-    pattern = r"\s+".join(map(re.escape, parts))
-    if re.match(letter, parts[0][0]) and not _UNSPACED.match(parts[0]):
-        pattern = f"(?<!{letter}){pattern}"
-    if re.match(letter, parts[-1][-1]) and not _UNSPACED.match(_bases(parts[-1])[-1]):
-        pattern = f"{pattern}(?!{letter})"
-    folded = list(_folded(prompt))
-    places = [place for _, place in folded]
-    found = []
-    for match in re.finditer(pattern, "".join(one for one, _ in folded)):
-        start, end = match.span()
-        # letters are whole: an accent is never left behind
-        if (start and places[start - 1] == places[start]) or (
-            end < len(places) and places[end - 1] == places[end]
-        ):
-            continue
-        last = places[end - 1][1]
-        while text[-1] in _DRAWN and last < len(prompt) and prompt[last] in _DRAWN:
-            last += 1
-        found.append((places[start][0], last))
-    return found
-
-
-def _bases(text: str) -> str:
-    """The text without combining marks; the text itself if it has nothing else."""
-    return "".join(one for one in text if unicodedata.category(one)[0] != "M") or text
-
-
-@cache
-def _letter() -> re.Pattern[str]:
-    """Finds a letter with its marks, or a syllable of Korean in parts."""
-    marks = _letters().removeprefix(r"\w\u200c\u200d")
-    return re.compile(
-        rf"[\u1100-\u115f][\u1160-\u11a7]?[\u11a8-\u11ff]?[{marks}]*|.[{marks}]*", re.DOTALL
-    )
-
-
-def _folded(text: str) -> Iterator[tuple[str, Span]]:
-    """The characters of a text, composed and without case, each with the span that it came from."""
-    for match in _letter().finditer(text):
-        plain = unicodedata.normalize("NFD", match[0]).casefold()
-        end = match.start() + len(match[0].rstrip(_DRAWN))
-        for one in unicodedata.normalize("NFC", plain):
-            if one not in _DRAWN:
-                yield one, (match.start(), end)
+if TYPE_CHECKING:
+    from ..models.conditioning import Tokens
 
 
 class Word(NamedTuple):
@@ -118,28 +29,84 @@ class Word(NamedTuple):
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """The tokens of one prompt.
+    """The tokens of one prompt, as columns of recorded attention.
 
-    Token 0 is the start. Token i + 1 is ``pieces[i]``, which is characters ``spans[i]`` of the
-    prompt. The end follows, then padding up to ``slots`` tokens in all, for which recorded
-    attention has a single column.
+    Column 0 is the start. Column i + 1 is ``pieces[i]``, which is characters ``spans[i]`` of the
+    prompt. The end follows. The last column is of all other tokens: the padding and, for a prompt
+    in several chunks, the starts and ends of the others.
     """
 
     prompt: str
     pieces: tuple[str, ...]
     spans: tuple[Span, ...]
     cut: str = ""  # the end of the prompt that the network never saw
-    slots: int = 77
+    slots: int = 77  # tokens in all
+    places: tuple[int, ...] = ()
+    """Which tokens the start, the pieces and the end are; () if they are simply the first."""
+    weights: tuple[float, ...] = ()
+    """The weight of each piece; () if all are 1."""
+    learnt: tuple[str, ...] = ()
+    """For each piece, the learnt word (textual inversion) whose vector it is, or ""; () if there
+    is none."""
+    padding: tuple[str, ...] = ()
+    """The token with which each text encoder of the model fills up; () if there is only one."""
+
+    @classmethod
+    def of(cls, prompt: str, read: Tokens, row: int = 0) -> PromptTokens:
+        """The tokens of prompt ``row`` of a batch, as the model read it."""
+        several = bool(read.chunks) and read.chunks[row] > 1
+        weights = read.weights[row] if read.weights else ()
+        learnt = read.learnt[row] if read.learnt else ()
+        padding = tuple(each.padding for each in (read, *read.others))
+        return cls(
+            prompt,
+            read.pieces[row],
+            read.words[row],
+            read.cut[row],
+            read.periods[row] if read.periods else read.ids.shape[1],
+            read.places[row] if several else (),
+            weights if any(weight != 1 for weight in weights) else (),
+            learnt if any(learnt) else (),
+            padding if len(padding) > 1 and all(padding) else (),
+        )
 
     @cached_property
     def words(self) -> tuple[Word, ...]:
         """The words of the prompt that the network saw, in order, each with its tokens."""
-        words = []
-        for match in _word().finditer(self.prompt):
-            tokens = self._within(*match.span())
-            if tokens:
-                words.append(Word(match[0], tokens, *match.span()))
-        return tuple(words)
+        words: list[Span] = []
+        learnt = {span for span, name in zip(self.spans, self.learnt, strict=False) if name}
+        begin = 0
+        for first, last in [*sorted(learnt), (len(self.prompt), len(self.prompt))]:
+            words += [match.span() for match in word().finditer(self._seen, begin, first)]
+            words += [(first, last)] if last > first else []
+            begin = max(begin, last)
+        found = ((self._within(*span), span) for span in words)
+        return tuple(Word(self.prompt[a:b], tokens, a, b) for tokens, (a, b) in found if tokens)
+
+    def spans_of(self, text: str) -> list[Span]:
+        """Where a text is in the prompt as whole words, as spans of its characters.
+
+        Brackets and weights do not count, and neither does what is spelt otherwise in Unicode.
+        """
+        if found := spans_of(text, self._seen):
+            return found
+        # weights may divide a word: "un(believ)able"
+        pairs = zip(self.prompt, self._seen, strict=True)
+        kept = [i for i, (one, seen) in enumerate(pairs) if seen != " " or one.isspace()]
+        if len(kept) == len(self.prompt):
+            return []
+        squeezed = "".join(self._seen[i] for i in kept)
+        return [(kept[a], kept[b - 1] + 1) for a, b in spans_of(text, squeezed)]
+
+    @cached_property
+    def _seen(self) -> str:
+        """The prompt with spaces for what is in no piece: brackets, weights, and what was cut."""
+        kept = [" "] * len(self.prompt)
+        for start, end in self.spans:
+            while end < len(kept) and unicodedata.category(self.prompt[end])[0] == "M":
+                end += 1  # a mark stays with its letter
+            kept[start:end] = self.prompt[start:end]
+        return "".join(kept)
 
     def _within(self, start: int, end: int) -> tuple[int, ...]:
         """The tokens that have characters in that span."""
@@ -184,7 +151,7 @@ class PromptTokens:
         special = {"<start>": (0,), "<end>": (end,), "<padding>": (-1,)}
         if text in special:
             return [special[text]]
-        found = (self._within(*span) for span in spans_of(text, self.prompt))
+        found = (self._within(*span) for span in self.spans_of(text))
         if tokens := [some for some in found if some]:
             return tokens
         if spans_of(text, self.cut):

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from PIL import Image
 
+from .. import checks
 from ..contract import (
     CONTROL_STRENGTH,
     KINDS,
@@ -23,6 +24,7 @@ from ..contract import (
     PRECISIONS,
     RECORD,
 )
+from ..prompts import HEAVIEST
 from ..settings import LIMITS, Settings
 from ..sources import MOST, Source
 from . import checked, older
@@ -35,6 +37,8 @@ from .tokens import PromptTokens
 R = TypeVar("R", bound=Record)
 
 LAYER_LIMIT = RECORD["layers"]  # of all steps together; a header has no room for more
+SLOT_LIMIT = PIECE_LIMIT + 2  # of a prompt, the start and the end included
+ENCODER_LIMIT = 8  # text encoders of a model
 SIDE_LIMIT = RECORD["side"]  # of latents and maps
 BATCH_LIMIT = LIMITS["batch_size"][1]
 
@@ -232,8 +236,27 @@ def _prompt(given: Mapping[str, Any]) -> PromptTokens:
         pieces,
         tuple((start, end) for start, end in spans),
         checked.text(given, "cut"),
-        checked.whole(given, "slots", 0, PIECE_LIMIT + 2),
+        checked.whole(given, "slots", 0, SLOT_LIMIT),
+        *_reading(given, len(pieces)),
     )
+
+
+def _reading(given: Mapping[str, Any], count: int) -> tuple[Any, ...]:
+    """How a prompt of ``count`` pieces was read; older files have none of it."""
+    places, weights = given.get("places", []), given.get("weights", [])
+    if places and not checked.are_whole(places, (0,) * (count + 2), (SLOT_LIMIT,) * (count + 2)):
+        raise ValueError(f"places of a prompt are {reprlib.repr(places)}")
+    if weights and not (
+        isinstance(weights, list)
+        and len(weights) == count
+        and all(checks.is_number(weight) and abs(weight) <= HEAVIEST for weight in weights)
+    ):
+        raise ValueError(f"weights of a prompt are {reprlib.repr(weights)}")
+    learnt = checked.texts(given, "learnt", PIECE_LIMIT) if "learnt" in given else ()
+    if learnt and len(learnt) != count:
+        raise ValueError(f"learnt words of a prompt are {reprlib.repr(learnt)}")
+    padding = checked.texts(given, "padding", ENCODER_LIMIT) if "padding" in given else ()
+    return tuple(places or ()), tuple(map(float, weights or ())), learnt, padding
 
 
 def _sources(meta: Mapping[str, Any]) -> tuple[Source, ...]:

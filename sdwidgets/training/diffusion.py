@@ -40,6 +40,7 @@ from ..models.text import TextEncoder
 from ..models.unet import UNet, zero_residuals
 from ..pipeline import LatentDiffusion, fingerprint_of, noise_schedule
 from ..pixels import to_tensor
+from ..prompts import PLAIN
 from ..trace import fit_preview
 from .checkpoint import averaged
 from .data import check_pictures
@@ -116,7 +117,7 @@ class DiffusionTask:
             rng = random.Random(f"prompt/{self.seed}/{number}")
             left_out = rng.random() < self.dropout
             prompt = None if left_out else prompt_of(self.embedders, self.pictures, row, rng)
-            batch.append(Given(prompt, (self.config.size, self.config.size)))
+            batch.append(Given(prompt, (self.config.size, self.config.size), reading=PLAIN))
         return batch
 
     def identity(self) -> dict[str, Fact]:

@@ -150,6 +150,9 @@ def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
 _DIFFERENCES: tuple[Callable[[Trace], str], ...] = (
     lambda trace: shortened(str(trace.settings.prompt), 60) or "no prompt",
     lambda trace: f"without {shortened(str(trace.settings.negative_prompt), 60)!r}",
+    lambda trace: f"weights {trace.settings.weights}",
+    lambda trace: f"clip skip {trace.settings.clip_skip}",
+    lambda trace: f"at most {trace.settings.chunks} chunks",
     lambda trace: f"seed {trace.settings.seed}",
     lambda trace: f"guidance {1 if (g := trace.settings.guidance_scale) is None else g:g}",
     lambda trace: f"rescaled by {trace.settings.guidance_rescale:g}",

@@ -10,6 +10,7 @@ import ipywidgets
 from ..configs import DECIDED
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
+from ..prompts import WEIGHTS
 from ..sampling import SAMPLERS, SCHEDULES
 from .loras import LoraList
 from .start import Restore, StartView
@@ -67,6 +68,9 @@ class Controls:
             "fit": self.start,
             "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
+            "weights": w.Dropdown(description="(brackets)", options=WEIGHTS),
+            "clip_skip": w.FloatText(description="clip skip", step=1),
+            "chunks": w.FloatText(description="chunks", step=1),
             "width": w.FloatText(description="width", step=8),
             "height": w.FloatText(description="height", step=8),
             "batch_size": w.FloatText(description="images", step=1),
@@ -87,7 +91,8 @@ class Controls:
         numbers = f["steps"], f["guidance_scale"]
         buttons_of_main = self.more, self.look, self.start
         main = row("main", f["negative_prompt"], seed, *numbers, *buttons_of_main)
-        names = ("model", "sampler", "schedule", "width", "height", "batch_size")
+        read = ("weights", "clip_skip", "chunks")
+        names = ("model", "sampler", "schedule", "width", "height", "batch_size", *read)
         self._rest = row("rest", *(f[name] for name in names), self.about)
         fold(self._rest, True)
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")

@@ -12,6 +12,7 @@ from ..configs import EMOJI
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..pictures import as_picture
+from ..prompts import MOST_CHUNKS, WEIGHTS
 from ..sampling import SAMPLERS, SCHEDULES
 from ..settings import FITS, Settings
 from . import kernel
@@ -21,6 +22,9 @@ from .selection import SAFE_WHOLE
 SETTINGS = (
     "prompt",
     "negative_prompt",
+    "weights",
+    "clip_skip",
+    "chunks",
     "seed",
     "steps",
     "guidance_scale",
@@ -91,6 +95,15 @@ class RunSettings(traitlets.HasTraits):
 
     negative_prompt = Setting("")
     """What the image should not show."""
+
+    weights = Setting(WEIGHTS[0])
+    """What brackets in the prompts do: "mean", "plain" or "none"; see `prompts.Reading`."""
+
+    clip_skip = Setting(0)
+    """How many more of the text encoder's last layers are left out; 0 is as the model does."""
+
+    chunks = Setting(MOST_CHUNKS)
+    """The most chunks of 75 tokens of a prompt; the rest is cut."""
 
     seed = Seed(0)
     """The seed of the noise. None draws a random one."""

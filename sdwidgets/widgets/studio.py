@@ -38,6 +38,7 @@ from .side import current_manager, shared_manager
 from .stage import Reel, Stage
 from .waiting import wait
 from .watching import in_words
+from .words import count_of
 
 if TYPE_CHECKING:
     from ..run import Run
@@ -214,7 +215,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         self.observe(lambda change: c.loras.show(change.new), "loras")
         c.loras.show(self.loras)
         self.observe(self._choose, ["model", *OWN])
-        self.observe(lambda _: self._describe(), ["model", "prompt"])
+        self.observe(lambda _: self._describe(), ["model", "prompt", "weights", "chunks"])
         self._describe()
         self._look()
         self.observe(lambda _: self._reshape(), ["width", "height"])
@@ -259,10 +260,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         words.show(self.prompt, model.vocabulary)
         text = ""
         if model.text is not None:
-            tokens = model.text.tokenize([self.prompt])
-            text = f"{len(tokens.pieces[0])} of {model.text.capacity} tokens"
-            if tokens.cut[0]:
-                text += f", not seen: {shortened(tokens.cut[0], 40)}"
+            text = count_of(model.text, self.prompt, self.settings)
         words.count = text
 
     def _look(self) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets
 
+from ..checks import shortened
+from ..errors import InputError
 from ..frontend import Code
+from ..prompts import without_marks
+from ..settings import Settings
 from ..vocabulary import NAMED, Vocabulary, nearest_word, unknown_words
 from .life import Living
 from .selection import FromPage
+
+if TYPE_CHECKING:
+    from ..models.text import TextEncoder
 
 EXAMPLES = (
     "a cat left of a car on a blue background",
@@ -60,9 +67,22 @@ class WordsView(Living, FromPage, anywidget.AnyWidget):
             self.unknown = unknown_in(prompt, known) if known else []
 
 
+def count_of(text: TextEncoder, prompt: str, settings: Settings) -> str:
+    """How a text encoder reads a prompt: "12 of 75 tokens", in how many chunks, what is cut."""
+    try:
+        tokens = text.tokenize([prompt], settings.reading)
+    except InputError as error:  # a weight that is still being typed
+        return str(error).splitlines()[0]
+    count, chunks = len(tokens.pieces[0]), tokens.chunks[0]
+    said = f"{count} of {text.capacity} tokens"
+    if chunks > 1:
+        said = f"{count} tokens in {chunks} chunks of {text.capacity}"
+    return f"{said}, not seen: {shortened(cut, 40)}" if (cut := tokens.cut[0]) else said
+
+
 def unknown_in(prompt: str, vocabulary: Vocabulary) -> list[dict[str, Any]]:
     """The first unknown words of a prompt, each once, with the nearest known one."""
-    words = dict.fromkeys(one.word for one in unknown_words(prompt, vocabulary))
+    words = dict.fromkeys(one.word for one in unknown_words(without_marks(prompt), vocabulary))
     return [
         {"word": word, "nearest": nearest_word(word, vocabulary)} for word in list(words)[:NAMED]
     ]

@@ -203,7 +203,7 @@ def test_networks_of_every_published_shape(config: ModelConfig) -> None:
 
 
 def test_a_prompt_that_fills_every_slot_has_no_padding(tiny_model: LatentDiffusion) -> None:
-    trace = tiny_model.generate("cat " * 80, attention=True, **SETTINGS)
+    trace = tiny_model.generate("cat " * 80, chunks=1, attention=True, **SETTINGS)
     assert {maps.shape[2] for maps in trace.steps[0].attention.cross.values()} == {78}
     assert trace.heat_map("<padding>").max() < 1e-2
 
@@ -523,3 +523,45 @@ def test_a_network_without_words_records_nothing(
     assert trace.layers == ()
     with pytest.raises(InputError, match="No attention"):
         trace.heat_map("cat")
+
+
+# -- prompts in chunks -------------------------------------------------------------------------
+
+
+def test_attention_to_a_repeated_context_is_the_attention_to_it_once(
+    tiny_model: LatentDiffusion,
+) -> None:
+    """So a prompt makes the same image with a negative prompt of any length, and in any batch."""
+    settings = {**SETTINGS, "attention": AttentionSettings(uncond=True), "guidance_scale": 3.0}
+    short, long = "a cat", "the dog " * 50 + "BREAK owl"  # 1 and 3 chunks
+    batch = tiny_model.generate([short, long], negative_prompt="bird BREAK cat", **settings)
+    for i, prompt in enumerate((short, long)):
+        alone = tiny_model.generate(
+            prompt, negative_prompt="bird BREAK cat", **{**settings, "seed": 1 + i}
+        )
+        assert alone.tokens[0] == batch.tokens[i]
+        for one, other in zip(alone.steps, batch.steps, strict=True):
+            np.testing.assert_allclose(one.x_next[0], other.x_next[i], atol=1e-4)
+            for name, maps in one.attention.cross.items():
+                others = other.attention.cross[name][i, :, : maps.shape[2] - 1]
+                np.testing.assert_allclose(maps[0, :, :-1], others, atol=2e-3)
+            for name, maps in one.attention.uncond.items():
+                np.testing.assert_allclose(maps[0], other.attention.uncond[name][i], atol=2e-3)
+
+
+def test_the_words_of_all_chunks_have_maps(tiny_model: LatentDiffusion) -> None:
+    """What is recorded of a word is what its tokens get, wherever in the context they are."""
+    prompt = "cat " * 75 + "the (dog:1.2)"
+    kept: dict[str, torch.Tensor] = {}
+    settings = {**SETTINGS, "guidance_scale": 1.0}
+    run = tiny_model.sample(prompt, attention=True, **settings)
+    first = next(run)
+    with tapped(tiny_model.unet, lambda name, p: kept.setdefault(name, p.detach())):
+        next(tiny_model.sample(prompt, **settings))
+    (tokens,) = run.prompt_tokens()
+    (dog,) = tokens.find("dog")
+    assert dog == 77 and tokens.places[dog] == 79 and tokens.slots == 154
+    for name, maps in first.attention.cross.items():
+        column = kept[name][0, :, :, 79].mean(0)
+        np.testing.assert_allclose(maps[0, 0, dog].ravel(), column, atol=2e-3)
+        np.testing.assert_allclose(maps[0, 0].sum(0), 1, atol=2e-2)

@@ -869,12 +869,12 @@ def test_a_newer_version_is_told(path: Path) -> None:
 def test_what_a_newer_version_added_is_left_out(path: Path, trace: Trace) -> None:
     def add(record: dict[str, Any], tensors: dict[str, np.ndarray]) -> None:
         record["mood"] = {"happy": True}
-        record["settings"]["clip_skip"] = 2
+        record["settings"]["mood"] = 2
         tensors["../../etc/passwd"] = tensors["/steps.0.x"] = np.zeros(3, np.float32)
 
     back = Trace.load(changed(path, add))
     (notice,) = back.notices
-    for name in ("mood", "settings.clip_skip", "../../etc/passwd", "/steps.0.x"):
+    for name in ("mood", "settings.mood", "../../etc/passwd", "/steps.0.x"):
         assert name in notice
     assert back.settings == trace.settings and back.complete
 

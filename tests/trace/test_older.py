@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sdwidgets.models.conditioning import Given
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace, read_record, read_settings
@@ -86,6 +87,26 @@ def test_an_old_image_gives_the_image_again(tiny_model: LatentDiffusion) -> None
     assert record is not None
     assert Settings(**record["settings"]).checked() == read_settings(png)
     assert read_record(encode_png(again.image, json.loads(json.dumps(record)))) == record
+
+
+def test_brackets_were_text_and_long_prompts_were_cut(tiny_model: LatentDiffusion) -> None:
+    """Up to format 2."""
+    prompt, negative = "a (cat:1.3) [dog] " + "cat " * 80, "the (dog) BREAK " + "owl " * 80
+    old = {**OLD, "prompt": prompt, "negative_prompt": negative, "steps": 2, "schedule": "karras"}
+    record = {"task": "text to image", "settings": old, "settings_format": 2}
+    again = tiny_model.generate(**settings_of(record))
+    # what the network was told then: one chunk, with the brackets in it
+    text = tiny_model.text
+    assert text is not None
+    for asked, tokens in zip(
+        (prompt, negative), (again.tokens, again.negative_tokens), strict=True
+    ):
+        ids = text.tokenizer.encode(asked).ids[:75]
+        assert len(tokens[0].pieces) == 75 and tokens[0].slots == 77
+        found = tiny_model.condition([Given(asked, (16, 16), reading=again.settings.reading)])
+        row = torch.tensor([[text.config.bos, *ids, text.config.eos]])
+        assert torch.equal(found.context, text.read(row).states)
+    assert tiny_model.generate(**{**old, "seed": 3}).settings.reading != again.settings.reading
 
 
 def test_each_of_the_largest_seeds_makes_its_own_image(tiny_model: LatentDiffusion) -> None:

@@ -14,6 +14,7 @@ FILES = Path(__file__).parent / "written_before"
 ASKED = Settings(
     prompt="a cat", negative_prompt="a dog", steps=2, sampler="ddim", eta=0.5, seed=3,
     guidance_scale=3.0, width=16, height=16, schedule="config",  # its "default" then
+    weights="none", chunks=1,  # brackets were text, and prompts were cut
 )  # fmt: skip
 
 

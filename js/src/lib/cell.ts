@@ -74,7 +74,7 @@ export function making(made: unknown, found: Found = {}): string {
   const settings = plain(run?.settings) as Values;
   if (!isObject(run) || !isObject(settings)) throw new NoCell("It has no settings.");
   if (run.task === "") throw new NoCell("Its steps were made by a program that it does not name.");
-  const now = "settings_format" in run ? settings : converted(settings, run.task);
+  const now = converted(settings, run);
   const isBundled = (BUNDLED.names as readonly unknown[]).includes(run.model);
   const given = givenTo(run);
   const begin = given.map((name) => {
@@ -200,6 +200,9 @@ const pair: Write = (value) => {
 const WRITE: Readonly<Record<string, Write>> = {
   prompt: each(text),
   negative_prompt: each(text),
+  weights: text,
+  clip_skip: whole(100),
+  chunks: whole(100),
   seed: each(whole(SEED)),
   steps: whole(1000),
   sampler: text,

@@ -150,7 +150,7 @@ export const MOST_PIXELS = 40000000;
 export const TEXT_KEY = "sdwidgets";
 
 /** The format of the settings that are written today, as in `trace.older`. */
-export const SETTINGS_FORMAT = 2;
+export const SETTINGS_FORMAT = 3;
 
 /** The lowest and the highest value of each number among the settings, as in `settings.LIMITS`. */
 export const SETTINGS_LIMITS = {
@@ -166,6 +166,8 @@ export const SETTINGS_LIMITS = {
   noise_level: [0, 999],
   aesthetic_score: [0, 10],
   negative_aesthetic_score: [0, 10],
+  clip_skip: [0, 31],
+  chunks: [1, 10],
   eta: [0, 1],
 } as const;
 
@@ -223,6 +225,9 @@ export const LAB_SELECTION = {
   view: { kind: "choice", default: "rebuilt", among: ["rebuilt", "error", "slider"] },
 } as const;
 
+/** What brackets in prompts do, as in `prompts.WEIGHTS`. */
+export const WEIGHTS = ["mean", "plain", "none"] as const;
+
 /** How a start image of another shape is fitted to the run's, as in `settings.FITS`. */
 export const FITS = ["crop", "pad", "stretch"] as const;
 
@@ -230,6 +235,9 @@ export const FITS = ["crop", "pad", "stretch"] as const;
 export const DEFAULTS = {
   prompt: "",
   negative_prompt: "",
+  weights: "mean",
+  clip_skip: 0,
+  chunks: 10,
   steps: 20,
   sampler: "dpmpp_2m",
   schedule: "default",

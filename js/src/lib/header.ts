@@ -47,6 +47,10 @@ export interface ImageHeader {
   cut: string; // the part that did not fit; "" if all did
   pieces: string[]; // piece i is token i + 1; 0 is the start, pieces.length + 1 the end, then padding
   words: Word[];
+  places?: number[]; // the slots of the start, the pieces and the end; none: they are the first
+  weights?: number[]; // of each piece; none: all are 1
+  learnt?: string[]; // of each piece, the learnt word that it is a vector of; none: there is none
+  padding?: string[]; // the token that fills up, of each text encoder
 }
 
 export interface Word {
@@ -84,6 +88,11 @@ const isLike = (fields: Record<string, Check>): Check => {
     checks.every(([name, isRight]) => isRight((value as Record<string, unknown>)[name]));
 };
 
+const isMissingOr =
+  (isRight: Check): Check =>
+  (value) =>
+    value === undefined || isRight(value);
+
 const isToken = isCount(LIMITS.tokens);
 const isPixels = isCount(LIMITS.pixels);
 const isNumbers = isList(isNumber);
@@ -120,6 +129,10 @@ const isHeader = isLike({
       words: isList(
         isLike({ text: isText, tokens: isList(isToken), start: isNumber, end: isNumber }),
       ),
+      places: isMissingOr(isList(isToken)),
+      weights: isMissingOr(isNumbers),
+      learnt: isMissingOr(isList(isText)),
+      padding: isMissingOr(isList(isText)),
     }),
     LIMITS.batch,
   ),

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
 import { converted } from "./older";
 
+const AS_TEXT = { weights: "none", chunks: 1 };
+
 const cases = [
   ["seeds that end in 32 bits stay", { seed: 2 ** 32 - 3, batch_size: 3 }, {}],
   ["a seed loses its higher bits", { seed: 2 ** 32 + 5, batch_size: 2 }, { seed: 5 }],
@@ -19,8 +21,8 @@ const cases = [
 test.each(cases)("%s", (_, settings, changed) => {
   const usual = { schedule: "karras", strength: 0.8, steps: 20 };
   const given = { ...usual, ...settings };
-  const wanted = { ...usual, ...settings, ...changed };
-  expect(converted(given, "image to image")).toEqual(wanted);
+  const wanted = { ...usual, ...settings, ...changed, weights: "none", chunks: 1 };
+  expect(converted(given, { task: "image to image" })).toEqual(wanted);
   // as a record is read, with whole numbers apart
   const apart = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(apart);
@@ -28,18 +30,29 @@ test.each(cases)("%s", (_, settings, changed) => {
   };
   const all = (values: object) =>
     Object.fromEntries(Object.entries(values).map(([name, value]) => [name, apart(value)]));
-  expect(converted(all(given), "image to image")).toEqual(all(wanted));
+  expect(converted(all(given), { task: "image to image" }, 1n)).toEqual(all(wanted));
 });
 
 test("a large seed keeps its bits", () => {
   const seed = 2n ** 64n - 3n;
-  expect(converted({ seed }, "text to image")).toEqual({
+  expect(converted({ seed }, { task: "text to image" })).toEqual({
     seed: 2n ** 32n - 3n,
     schedule: "config",
+    ...AS_TEXT,
   });
 });
 
 test("the schedule of the model's config had another name", () => {
-  expect(converted({}, "text to image")).toEqual({ schedule: "config" });
-  expect(converted({ schedule: "default" }, "")).toEqual({ schedule: "config" });
+  const wanted = { schedule: "config", ...AS_TEXT };
+  expect(converted({}, { task: "text to image" })).toEqual(wanted);
+  expect(converted({ schedule: "default" }, {})).toEqual(wanted);
+});
+
+test("brackets were text, and prompts were cut, up to format 2", () => {
+  const settings = { prompt: "a (cat)", schedule: "default", seed: 2 ** 40 };
+  expect(converted(settings, { settings_format: 2 })).toEqual({ ...settings, ...AS_TEXT });
+  expect(converted(settings, { settings_format: 2n })).toEqual({ ...settings, ...AS_TEXT });
+  for (const settings_format of [3, "2", null, [1]]) {
+    expect(converted(settings, { settings_format })).toEqual(settings);
+  }
 });

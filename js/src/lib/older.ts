@@ -1,4 +1,4 @@
-// Settings of version 0.1, converted as trace/older.py does, which says what has changed.
+// Settings of earlier versions, converted as trace/older.py does, which says what has changed.
 
 import { times } from "./numbers";
 
@@ -13,8 +13,18 @@ const isWhole = (value: unknown, most: number, least = 1): value is Whole =>
 
 const isNumber = (value: unknown) => ["number", "bigint", "boolean"].includes(typeof value);
 
-/** The settings in today's format, of a record that names no format; not checked. */
-export function converted(settings: Values, task: unknown): Values {
+/** The settings in today's format, of a run's record; not checked. `one`: 1 as numbers are kept. */
+export function converted(
+  settings: Values,
+  { settings_format: format = 1, task }: { settings_format?: unknown; task?: unknown },
+  one: Whole = 1,
+): Values {
+  if (!isNumber(format) || (Number(format) !== 1 && Number(format) !== 2)) return settings;
+  const read = { weights: "none", chunks: one, ...settings };
+  return Number(format) === 1 ? ofFirst(read, task) : read;
+}
+
+function ofFirst(settings: Values, task: unknown): Values {
   const { schedule = "default", steps = 20, strength = 0.8, batch_size = 1, seed } = settings;
   const changed = { ...settings };
   if (schedule === "default") changed.schedule = "config";

@@ -12,29 +12,47 @@ interface Slot {
   token: number;
 }
 
-/** The pieces of one word; or a piece of no word, the start, the end, or the padding. */
+/** The pieces of one word; or a piece of no word, the start, the end, the padding, or the place
+ * where a chunk begins. */
 interface Group {
   word: string; // "" for a piece of no word
   slots: Slot[];
-  kind: "word" | "start" | "end" | "padding" | "piece";
+  kind: "word" | "start" | "end" | "padding" | "piece" | "chunk";
+  weight?: number;
+  isLearnt?: boolean;
 }
 
+/** The slot of a column; in a chunk, pieces have consecutive ones. */
+const slotOf = ({ places }: ImageHeader, column: number) => places?.[column] ?? column;
+
+/** Whether piece `i` is the first of a further chunk. */
+const begins = (picture: ImageHeader, i: number) =>
+  i > 0 && slotOf(picture, i + 1) > slotOf(picture, i) + 1;
+
 export function groups(picture: ImageHeader): Group[] {
-  const { pieces, words, slots } = picture;
+  const { pieces, words, slots, weights, learnt } = picture;
   const owner = new Map(
     words.flatMap((word) => word.tokens.map((token) => [token, word] as const)),
   );
   const out: Group[] = [{ word: "<start>", slots: [{ text: "start", token: 0 }], kind: "start" }];
   let before: unknown;
-  pieces.forEach((text, i) => {
+  let chunk = 1;
+  pieces.forEach((piece, i) => {
+    if (begins(picture, i)) {
+      out.push({ word: "", slots: [{ text: `chunk ${++chunk}`, token: -1 }], kind: "chunk" });
+      before = undefined;
+    }
+    const isLearnt = Boolean(learnt?.[i]);
     const word = owner.get(i + 1);
-    const slot = { text, token: i + 1 };
+    const text = isLearnt && word === before ? "" : piece;
+    const slot = { text, token: slotOf(picture, i + 1) };
+    const how = { weight: weights?.[i] ?? 1, isLearnt };
     if (word !== undefined && word === before) out.at(-1)?.slots.push(slot);
-    else if (word) out.push({ word: word.text, slots: [slot], kind: "word" });
-    else out.push({ word: "", slots: [slot], kind: "piece" });
+    else if (word) out.push({ word: word.text, slots: [slot], kind: "word", ...how });
+    else out.push({ word: "", slots: [slot], kind: "piece", ...how });
     before = word;
   });
-  const end = pieces.length + 1;
+  const end = slotOf(picture, pieces.length + 1);
   out.push({ word: "<end>", slots: [{ text: "end", token: end }], kind: "end" });
   const rest = times(Math.max(slots - end - 1, 0), (k) => end + 1 + k);
   if (rest.length > 0) {
@@ -62,7 +80,10 @@ export function tokens(view: View): Panel {
     const picture = reel.header?.pictures[imageAt(reel.header, selection.picture)];
     if (what !== "hover") {
       row.fill(JSON.stringify(picture ?? ""), () => (picture ? groups(picture).map(group) : []));
-      write(count, picture ? `${countWords(picture)}${splitWords(picture)}` : "");
+      write(
+        count,
+        picture ? `${countWords(picture)}${splitWords(picture)}${encoders(picture)}` : "",
+      );
       write(cut, picture?.cut.trim() ?? "");
       element.toggleAttribute("data-cut", Boolean(picture?.cut.trim()));
       element.hidden = picture === undefined && reel.frames.length > 0; // steps of a loop of one's own
@@ -73,18 +94,26 @@ export function tokens(view: View): Panel {
   return { element, update };
 }
 
-function group({ word, slots, kind }: Group): HTMLElement {
+function group({ word, slots, kind, weight = 1, isLearnt = false }: Group): HTMLElement {
+  if (kind === "chunk") return h("span", { class: "sdw-chunk" }, slots[0]?.text ?? "");
   const boxes = slots.map(({ text, token }) => {
     const slot = h("span", "sdw-slot", h("bdi", {}, text), h("small", {}, String(token)));
     return kind === "padding" ? h("span", "sdw-slot-empty") : slot;
   });
+  if (weight !== 1) boxes.push(h("span", "sdw-weight", `×${Number(weight.toFixed(2))}`));
   if (word === "") return h("span", { class: "sdw-group", "data-kind": kind }, ...boxes);
   const button = wordButton(word, "sdw-group", ...boxes);
   button.dataset.kind = kind;
   if (kind === "padding") aria(button, "label", nameOf(word, slots)); // the only one without text
-  button.title = TITLES[word as keyof typeof TITLES] ?? nameOf(word, slots);
+  button.toggleAttribute("data-learnt", isLearnt);
+  const how = [isLearnt ? vectors(slots.length) : "", weight === 1 ? "" : `weight ${weight}`];
+  const name = [nameOf(word, slots), ...how].filter((part) => part !== "").join(", ");
+  button.title = TITLES[word as keyof typeof TITLES] ?? name;
   return button;
 }
+
+const vectors = (count: number) =>
+  `a learnt word of ${count === 1 ? "1 vector" : `${count} vectors`}`;
 
 function nameOf(word: string, slots: Slot[]): string {
   const [first, last] = [slots[0]?.token, slots.at(-1)?.token];
@@ -93,8 +122,19 @@ function nameOf(word: string, slots: Slot[]): string {
 }
 
 /** "12 of 75 tokens": the start and the end always take two slots. */
-function countWords({ pieces, slots }: ImageHeader): string {
-  return `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`;
+function countWords(picture: ImageHeader): string {
+  const { pieces, slots } = picture;
+  const chunks = 1 + pieces.filter((_, i) => begins(picture, i)).length;
+  return chunks === 1
+    ? `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`
+    : `${pieces.length} tokens in ${chunks} chunks`;
+}
+
+/** What two text encoders have of their own: how they fill up. */
+function encoders({ padding = [] }: ImageHeader): string {
+  return padding.length < 2
+    ? ""
+    : `; read by ${padding.length} text encoders, which fill up with ${padding.join(" and ")}`;
 }
 
 /** A remark on how many words take several tokens. */

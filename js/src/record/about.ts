@@ -1,5 +1,6 @@
 // The settings and sources of a run in words (trace/about.py).
 
+import { DEFAULTS } from "../lib/contract";
 import { general, words } from "./python";
 import { tenths, totalOf } from "./said";
 import { each, type Settings, seedsOf, TOLD } from "./settings";
@@ -70,6 +71,7 @@ export function about(record: Told, size: Size): [string, string][] {
   const rows: [string, string][] = [
     ["prompt", texts(settings.prompt)],
     ["negative prompt", texts(settings.negative_prompt)],
+    ["reading", readingWords(settings)],
     ["seed", seedWords(settings)],
     ["steps", stepWords(record)],
     ["sampler", task ? settings.sampler : ""],
@@ -88,6 +90,14 @@ export function about(record: Told, size: Size): [string, string][] {
 
 /** The texts, a line each; a single line where all are the same. */
 const lines = (texts: string[]) => (new Set(texts).size > 1 ? texts.join("\n") : (texts[0] ?? ""));
+
+/** How the prompts were read, where that is not as usual. */
+function readingWords({ weights, clip_skip: skip, chunks }: Settings): string {
+  const parts = weights === DEFAULTS.weights ? [] : [`weights ${weights}`];
+  if (skip > 0) parts.push(`clip skip ${skip}`);
+  if (chunks !== DEFAULTS.chunks) parts.push(chunks === 1 ? "1 chunk" : `${chunks} chunks`);
+  return parts.join(", ");
+}
 
 /** "7", "7 to 10", or "7, 3, 5". */
 function seedWords(settings: Settings): string {

@@ -71,6 +71,9 @@ function said(value: string | number | null | (string | number)[]): string {
 const DIFFERENCES: ((settings: Settings, record: RecordFile) => string)[] = [
   ({ prompt }) => shortened(said(prompt), 60) || "no prompt",
   ({ negative_prompt }) => `without ${repr(shortened(said(negative_prompt), 60))}`,
+  ({ weights }) => `weights ${weights}`,
+  ({ clip_skip }) => `clip skip ${clip_skip}`,
+  ({ chunks }) => `at most ${chunks} chunks`,
   ({ seed }) => `seed ${said(seed)}`,
   ({ guidance_scale }) => `guidance ${general(guidance_scale ?? 1)}`,
   ({ guidance_rescale }) => `rescaled by ${general(guidance_rescale)}`,

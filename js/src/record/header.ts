@@ -104,5 +104,10 @@ function picturesOf({ tokens, settings }: Unpacked): Header["pictures"] {
     cut: one.cut,
     pieces: [...one.pieces],
     words: wordsOf(one),
+    ...Object.fromEntries(
+      (["places", "weights", "learnt", "padding"] as const)
+        .filter((name) => one[name].length > 0)
+        .map((name) => [name, [...one[name]]]),
+    ),
   }));
 }

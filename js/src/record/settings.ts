@@ -9,6 +9,7 @@ import {
   SAMPLERS,
   SCHEDULES,
   SETTINGS_LIMITS,
+  WEIGHTS,
 } from "../lib/contract";
 import { converted } from "../lib/older";
 import { closest } from "./closest";
@@ -31,6 +32,9 @@ type Numbered = keyof typeof SETTINGS_LIMITS;
 export interface Settings {
   prompt: string | string[];
   negative_prompt: string | string[];
+  weights: string;
+  clip_skip: number;
+  chunks: number;
   steps: number;
   sampler: string;
   schedule: string;
@@ -55,6 +59,9 @@ export interface Settings {
 const DEFAULTS: [keyof Settings, Json][] = [
   ["prompt", ""],
   ["negative_prompt", ""],
+  ["weights", WEIGHTS[0]],
+  ["clip_skip", 0n],
+  ["chunks", BigInt(SETTINGS_LIMITS.chunks[1])],
   ["steps", 20n],
   ["sampler", Object.keys(SAMPLERS)[0] as string],
   ["schedule", SCHEDULES[0]],
@@ -105,6 +112,9 @@ export function checkedSettings(given: JsonObject): { settings: Settings; unknow
   const settings: Settings = {
     prompt: texts("prompt", get("prompt")),
     negative_prompt: texts("negative_prompt", get("negative_prompt")),
+    weights: choice("weights", get("weights"), WEIGHTS),
+    clip_skip: whole("clip_skip", get("clip_skip")),
+    chunks: whole("chunks", get("chunks")),
     steps: whole("steps", get("steps")),
     sampler: choice("sampler", get("sampler"), Object.keys(SAMPLERS)),
     schedule,
@@ -249,7 +259,7 @@ function text(name: string, value: Json): string {
   if (length > LONGEST_PROMPT) {
     throw new Fault(
       `${name} has ${commas(length)} characters; the limit is ${commas(LONGEST_PROMPT)}.\n` +
-        "A model reads about the first 75 words.",
+        "A model reads at most 750 tokens.",
     );
   }
   let position = 0;
@@ -320,7 +330,10 @@ function batchOf(settings: Settings): number {
 /** The settings of a record, not checked yet, in today's format. */
 export function settingsOf(record: JsonObject): Json | undefined {
   const settings = record.get("settings");
-  if (record.has("settings_format") || !(settings instanceof Map)) return settings;
-  const changed = converted(Object.fromEntries(settings), record.get("task"));
+  if (!(settings instanceof Map)) return settings;
+  const run = record.has("settings_format")
+    ? { settings_format: record.get("settings_format") as Json, task: record.get("task") }
+    : { task: record.get("task") };
+  const changed = converted(Object.fromEntries(settings), run, 1n);
   return new Map(Object.entries(changed)) as JsonObject;
 }

@@ -76,6 +76,7 @@ const FIELDS = new Set([
 const GIVEN = ["given_image", "given_mask"];
 const GIVEN_CONTROL = "given_control.";
 const BATCH = SETTINGS_LIMITS.batch_size[1];
+const ENCODERS = 8; // text encoders of a model
 const PARTS: readonly string[] = [...LATENTS, ...Object.values(KINDS)];
 
 /** The record; a `Fault` for whatever is wrong. */
@@ -278,8 +279,35 @@ function promptOf(given: JsonObject): PromptTokens {
     spans: spans as [number, number][],
     cut: checked.text(given, "cut"),
     slots: checked.whole(given, "slots", 0, RECORD.pieces + 2),
+    ...readingOf(given, pieces.length),
   };
 }
+
+/** How a prompt of that many pieces was read; files from before this was kept have none of it. */
+function readingOf(given: JsonObject, count: number) {
+  const places = given.get("places") ?? [];
+  const most = RECORD.pieces + 2;
+  const none = Array.isArray(places) && places.length === 0;
+  const found = none
+    ? []
+    : checked.wholes(places, Array(count + 2).fill(0), Array(count + 2).fill(most));
+  if (!found) throw new Fault(`places of a prompt are ${short(places)}`);
+  const weights = given.get("weights") ?? [];
+  const right =
+    Array.isArray(weights) &&
+    (weights.length === 0 || weights.length === count) &&
+    weights.every((one) => isWeight(one));
+  if (!right) throw new Fault(`weights of a prompt are ${short(weights)}`);
+  const learnt = given.has("learnt") ? checked.texts(given, "learnt", RECORD.pieces) : [];
+  if (learnt.length !== 0 && learnt.length !== count) {
+    throw new Fault(`learnt words of a prompt are ${short(given.get("learnt"))}`);
+  }
+  const padding = given.has("padding") ? checked.texts(given, "padding", ENCODERS) : [];
+  return { places: found, weights: weights.map(Number), learnt, padding };
+}
+
+const isWeight = (value: Json) =>
+  (typeof value === "bigint" || typeof value === "number") && Math.abs(Number(value)) <= 100;
 
 function sourcesOf(meta: JsonObject): ModelSource[] {
   if (!meta.has("sources")) return [];
