@@ -89,6 +89,7 @@ ALLOWED = {
         "errors",
     },
     "run": {
+        "prompts",
         "control",  # its type, for type checkers
         "controls",
         "sources",
@@ -110,6 +111,7 @@ ALLOWED = {
         "errors",
     },
     "pipeline": {
+        "prompts",
         "control",  # its type, for type checkers
         "checkpoints",  # LoRAs, which models take
         "loras",
@@ -181,6 +183,7 @@ ALLOWED = {
         "sources",
     },
     "widgets": {
+        "prompts",
         "loras",
         "sources",
         "checkpoints",  # the listing of models, for the side panel

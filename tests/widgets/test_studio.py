@@ -106,7 +106,8 @@ def test_a_trait_and_its_control_are_one(studio: Studio) -> None:
 
 @pytest.mark.parametrize("name", ["model", *studio_module.SETTINGS])
 def test_every_setting_can_be_observed(studio: Studio, name: str) -> None:
-    new = {"sampler": "euler", "schedule": "karras", "guidance_scale": 2.5, "fit": "pad"}.get(
+    words = {"sampler": "euler", "schedule": "karras", "fit": "pad", "weights": "none"}
+    new = {"guidance_scale": 2.5, **words}.get(
         name, "x" if isinstance(getattr(studio, name), str) else 24
     )
     seen: list[Any] = []
@@ -210,8 +211,12 @@ def test_the_prompt_s_tokens_are_counted_and_what_is_cut_is_said(studio: Studio)
     studio.generate()
     trace = studio.wait(WAIT)
     assert studio.controls.words.count == f"{len(trace.tokens[0].pieces)} of 75 tokens"
-    studio.controls.fields["prompt"].value = "a " * 75 + "zebra"
-    assert studio.controls.words.count == "75 of 75 tokens, not seen: zebra"
+    studio.controls.fields["prompt"].value = "a " * 75 + "cat"
+    assert studio.controls.words.count == "76 tokens in 2 chunks of 75"
+    studio.chunks = 1
+    assert studio.controls.words.count == "75 of 75 tokens, not seen: cat"
+    studio.controls.fields["prompt"].value = "a (cat:1.3) " + "(" * 60 + "dog"
+    assert "more than 50 brackets" in studio.controls.words.count
 
 
 def test_the_bundled_model_s_words_are_there_before_it_is_loaded(manager: Any) -> None:
