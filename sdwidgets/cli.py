@@ -254,18 +254,31 @@ def _inspect_command(commands: Any) -> None:
 
 
 def _convert_command(commands: Any) -> None:
-    about = "make a safetensors file of a pickle (.ckpt, .pt, .pth, .bin) or of another file"
+    about = "make safetensors of a pickle (.ckpt, .pt, .pth, .bin), or another type or layout"
     more = "Nothing in a pickle is run: one that holds more than weights is refused."
     command = commands.add_parser("convert", help=about, description=f"{about}. {more}")
-    command.add_argument("file", help="the file to convert; it is not changed")
-    command.add_argument("--out", required=True, help="the new file, which ends in .safetensors")
+    command.add_argument("file", help="the file or model folder to convert; it is not changed")
+    command.add_argument(
+        "--out", required=True, help="the new file, which ends in .safetensors, or folder"
+    )
     command.add_argument(
         "--dtype", help="float16, bfloat16 or float32 for the weights; by default, their own"
     )
-    command.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    command.add_argument(
+        "--layout",
+        help="of a model: compvis (one file by the original names, for XL Stability's), diffusers "
+        "(one file by diffusers' names) or folder; by default, every name is kept",
+    )
+    command.add_argument(
+        "--part", help="of a model, this alone: unet, vae, text_encoder or text_encoder_2"
+    )
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace an existing file or model folder"
+    )
+    names = ("dtype", "layout", "part", "overwrite")
     command.set_defaults(
         run=lambda options: convert(
-            options.file, options.out, dtype=options.dtype, overwrite=options.overwrite
+            options.file, options.out, **{name: getattr(options, name) for name in names}
         )
     )
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..configs import ModelConfig, TextConfig
+from ..errors import InputError
 from ..vocabulary import Vocabulary
+from .fill import Plan, extras, read_place, scale_of
+from .layout import Layout
+from .load import built
+from .model_index import folders_of
+from .weights import FLOATS
 from .writing import Outgoing, code_of, converted
 
 if TYPE_CHECKING:
@@ -23,6 +29,12 @@ if TYPE_CHECKING:
     from ..pipeline import LatentDiffusion
 
 Tensors = Mapping[str, Outgoing]
+Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
+
+
+def parts_of(config: ModelConfig) -> tuple[str, ...]:
+    """Return the names of a model's networks, which are those of their folders."""
+    return ("unet", "vae", *(encoder for encoder, _ in folders_of(config)))
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,17 @@ class Contents:
     tokenizers: tuple[Tokenizer, ...]  # of each text encoder
     preview: np.ndarray | None = None
     vocabulary: Vocabulary | None = None
+    left_out: tuple[str, ...] = ()  # names in the files that are none of ours
+
+    def network(self, part: Part) -> Tensors:
+        """Return the tensors of a part. Raises ``InputError`` if the model has no such part."""
+        found = dict(zip(parts_of(self.config), self.networks, strict=True))
+        if part not in found:
+            raise InputError(
+                f"{self.config.name} has no {part}; its parts are {', '.join(found)}.",
+                parameter="part",
+            )
+        return found[part]
 
     @classmethod
     def of(cls, model: LatentDiffusion) -> Contents:
@@ -46,6 +69,22 @@ class Contents:
             tokenizers=tuple(text.tokenizer for text in texts),
             preview=model.preview,
             vocabulary=model.vocabulary,
+        )
+
+    @classmethod
+    def of_layout(cls, layout: Layout) -> Contents:
+        """Return those of a checked file or folder, whose files must stay open.
+
+        Raises ``CheckpointError`` if they are not whole.
+        """
+        made = built(layout)
+        return cls(
+            config=replace(layout.config, embedders=tuple(each.config for each in made.embedders)),
+            networks=tuple(_stored(plan) for plan in made.plans),
+            tokenizers=tuple(text.tokenizer for text in made.texts),
+            preview=layout.preview,
+            vocabulary=layout.vocabulary,
+            left_out=tuple(extras(made.plans)),
         )
 
     def as_dtype(self, dtype: torch.dtype | None) -> Contents:
@@ -69,3 +108,19 @@ def tensors_of(network: nn.Module) -> dict[str, Outgoing]:
         return Outgoing(code_of(tensor.dtype), shape, lambda: tensor.detach().to("cpu"))
 
     return {name: outgoing(tensor) for name, tensor in network.state_dict().items()}
+
+
+def _stored(plan: Plan) -> dict[str, Outgoing]:
+    """Return the tensors of a network in files, as they are stored; scaled ones as float32."""
+    shapes = {name: tensor.shape for name, tensor in plan.part.module.state_dict().items()}
+
+    def outgoing(name: str) -> Outgoing:
+        file, source = plan.places[name]
+        code = file.entries[source.name].dtype
+        code = code if scale_of(file, source.name) is None else "F32"
+        dtype = getattr(torch, FLOATS[code])
+        return Outgoing(
+            code, tuple(shapes[name]), lambda: read_place(file, source, dtype, shapes[name])
+        )
+
+    return {name: outgoing(name) for name in shapes}

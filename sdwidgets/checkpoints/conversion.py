@@ -1,22 +1,49 @@
-"""``convert``: safetensors out of a pickle, in another type of numbers or another layout."""
+"""``convert``: safetensors out of a pickle, another type of numbers, another layout, or a part.
+
+Without a layout and a part, any file of weights is converted, whatever it holds: its tensors keep
+their names. A layout needs to know what the file is, so that is for models.
+"""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from .. import checks
+from ..configs import ModelConfig
 from ..errors import CheckpointError, InputError
+from ..untrusted import PREFIX, is_pickle, open_regular
 from ..version import __version__
-from .contents import as_dtype
+from . import config_json
+from .contents import Contents, Part, Tensors, as_dtype
 from .exchange import is_there
+from .fill import leftovers
+from .folder import open_folder
+from .layout import Layout
 from .pickles import PickleFile, open_weights
+from .prediction import settled
+from .save import check_has_folder, placed, write_model_folder, write_part_folder
+from .save_file import FileLayout, in_one_file, notes, part_in_file
+from .single_file import open_file
 from .target import stored_dtype
 from .weights import TensorFile
-from .writing import Outgoing, Progress, outgoing, write_tensors
+from .writing import Progress, check_disk, outgoing, write_tensors
+
+TargetLayout = Literal["compvis", "diffusers", "folder"]
+
+LAYOUTS = {
+    "compvis": "one file by CompVis's names, for XL by Stability's",
+    "diffusers": "one file by diffusers' names",
+    "folder": "a model folder, as diffusers reads",
+}
+PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 @dataclass(frozen=True)
@@ -34,73 +61,185 @@ def convert(
     out: str | os.PathLike[str],
     *,
     dtype: str | torch.dtype | None = None,
+    layout: TargetLayout | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
-    """Write the tensors of a file to the safetensors file ``out``, and say what was written.
+    """Write a file of weights to the safetensors file or model folder ``out``.
 
-    ``path``: a safetensors file, or a pickle (.ckpt, .pt, .pth, .bin). Nothing in a pickle is run;
-    a pickle that wants anything but tensors and containers is refused, and the error names what it
-    wants. Its tensors are those of its ``state_dict`` or ``model`` if it has one; `PickleFile` has
-    the names. Tensors that share memory become tensors of their own.
+    ``path``: a safetensors file, a pickle (.ckpt, .pt, .pth, .bin) or a model folder. Nothing in a
+    pickle is run; a pickle that wants anything but tensors and containers is refused, and the error
+    names what it wants. Its tensors are those of its ``state_dict`` or ``model`` if it has one;
+    `PickleFile` has the names. Tensors that share memory become tensors of their own.
 
     ``dtype``: "float16", "bfloat16" or "float32" for all tensors of floats; None keeps each as it
-    is. Integers are always kept. ``overwrite``: replace an existing ``out``. ``progress(done,
-    total)`` is called with bytes.
+    is. Integers are always kept. ``layout``, for models: "compvis" is one file by the original
+    names (for XL those of Stability's code), "diffusers" one file by diffusers' names, "folder" a
+    model folder. ``part``: "unet", "vae", "text_encoder" or "text_encoder_2" alone. ``overwrite``:
+    replace an existing ``out``. ``progress(done, total)`` is called with bytes.
 
-    A tensor is read and written at a time. The new file takes its name when it is complete. Raises
+    A tensor is read and written at a time. The result takes its name when it is complete. Raises
     ``CheckpointNotFound``, ``CheckpointError`` or ``InputError``; nothing is left behind then.
     """
     source, target = checks.path("path", path), checks.path("out", out)
     number = stored_dtype(dtype)
+    if layout is not None:
+        checks.choice("layout", layout, tuple(LAYOUTS))
+    if part is not None:
+        checks.choice("part", part, PARTS)
     checks.flag("overwrite", overwrite)
     checks.function("progress", progress)
-    if target.suffix != ".safetensors":
+    if layout is None and source.is_dir() and part is None:
+        layout = "compvis" if target.suffix == ".safetensors" else "folder"
+    _check_target(source, target, layout == "folder", overwrite)
+    if layout is None and part is None:
+        return _with_same_names(source, target, number, progress)
+    with ExitStack() as stack:
+        opened = _open(source, target, stack)
+        contents = Contents.of_layout(opened).as_dtype(number)
+        job = _Job(contents, target, progress, lambda: _check_unchanged(opened))
+        said = (*opened.notices, *leftovers(opened.shown, contents.left_out))
+        if layout == "folder":
+            found = job.write_folder(part)
+        else:
+            found = job.write_file(layout or "compvis", part)
+    return replace(found, notes=(*said, *found.notes))
+
+
+_ORIGIN = {"converted_by": f"sdwidgets {__version__}"}
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The contents of a model, and where they are to be written."""
+
+    contents: Contents
+    target: Path
+    progress: Progress | None
+    check: Callable[[], None]
+
+    def write_file(self, layout: FileLayout, part: Part | None) -> Converted:
+        config = self.contents.config
+        if part is None:
+            tensors, told = in_one_file(self.contents, layout), notes(config)
+        else:
+            tensors, told = part_in_file(self.contents, part, layout), {}
+        write_tensors(self.target, tensors, {**told, **_ORIGIN}, self.progress, self.check)
+        found = _converted(self.target, tensors)
+        return found if part is not None else replace(found, notes=_untold(self.target, config))
+
+    def write_folder(self, part: Part | None) -> Converted:
+        contents, done = self.contents, 0
+        check_has_folder(contents.config)
+        networks = contents.networks if part is None else (contents.network(part),)
+        tensors = {f"{n}.{name}": t for n, each in enumerate(networks) for name, t in each.items()}
+        total = sum(tensor.size for tensor in tensors.values())
+        check_disk(self.target.absolute().parent, total)
+
+        def progress(written: int, size: int) -> None:
+            nonlocal done
+            if self.progress is not None:
+                self.progress(done + written, total)
+            done += size if written == size else 0
+
+        def write(new: Path) -> None:
+            if part is None:
+                write_model_folder(contents, new, progress)
+            else:
+                write_part_folder(contents, part, new, progress)
+            self.check()
+
+        placed(self.target, "model_index.json" if part is None else "config.json", write)
+        return _converted(self.target, tensors)
+
+
+def _converted(target: Path, tensors: Tensors) -> Converted:
+    return Converted(target, len(tensors), sum(each.size for each in tensors.values()))
+
+
+def _with_same_names(
+    source: Path, target: Path, dtype: torch.dtype | None, progress: Progress | None
+) -> Converted:
+    """Convert a file of anything."""
+    with open_weights(source) as file:
+        stored = {name: outgoing(file, name) for name in file.entries}
+        tensors = _as_dtype(file, stored, dtype)
+        told = {key: value for key, value in file.metadata.items() if key != "format"}
+        write_tensors(target, tensors, {**told, **_ORIGIN}, progress, file.check_unchanged)
+        return replace(_converted(target, tensors), notes=_taken(file))
+
+
+def _open(source: Path, target: Path, stack: ExitStack) -> Layout:
+    """Open a model, until ``stack`` closes. Raises ``CheckpointError`` for what is none."""
+    if source.is_dir():
+        layout = open_folder(source, source.resolve().name, stack)
+    elif _is_pickle(source):
+        # Its tensors are first put into a safetensors file, in the same way as without a layout.
+        target.parent.mkdir(parents=True, exist_ok=True)
+        scratch = target.parent / f".{source.stem[:80]}.{secrets.token_hex(8)}.safetensors"
+        stack.callback(scratch.unlink, missing_ok=True)
+        _with_same_names(source, scratch, None, None)
+        layout = open_file(scratch, stack)
+        layout = replace(layout, config=replace(layout.config, name=source.stem))
+    else:
+        layout = open_file(source, stack)
+    config_json.check_schedule(layout.config.schedule, str(source))
+    return settled(layout, None)
+
+
+def _is_pickle(path: Path) -> bool:
+    try:
+        with open_regular(path) as file:
+            return is_pickle(file.read(PREFIX))
+    except OSError:  # opening it as a model says what is wrong
+        return False
+
+
+def _check_unchanged(layout: Layout) -> None:
+    for weights in layout.weights:
+        for file in weights.files:
+            file.check_unchanged()
+
+
+def _check_target(source: Path, target: Path, is_folder: bool, overwrite: bool) -> None:
+    if not is_folder and target.suffix != ".safetensors":
         raise InputError(
             f"The new file is a safetensors file: end the name {target.name!a} in .safetensors.",
             parameter="out",
         )
-    _check_target(source, target, overwrite)
-    with open_weights(source) as file:
-        tensors = {name: outgoing(file, name) for name in file.entries}
-        tensors = _as_dtype(file, tensors, number)
-        notes = {key: value for key, value in file.metadata.items() if key != "format"}
-        notes["converted_by"] = f"sdwidgets {__version__}"
-        write_tensors(target, tensors, notes, progress, file.check_unchanged)
-        said = _said(file)
-    return Converted(target, len(tensors), sum(each.size for each in tensors.values()), said)
-
-
-def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if not is_there(target):
         return
-    if target.is_dir() or not target.is_file():
-        raise InputError(f"{target} exists and is no file.", parameter="out")
+    if target.is_dir() != is_folder or not (is_folder or target.is_file()):
+        raise InputError(
+            f"{target} exists and is no {'folder' if is_folder else 'file'}.", parameter="out"
+        )
+    what = "folder" if is_folder else "file"
     if source.exists() and target.samefile(source):
         raise InputError(
-            f"{target} is the file to convert. Give the new file another name.", parameter="out"
+            f"{target} is the {what} to convert. Give the new {what} another name.",
+            parameter="out",
         )
-    if not overwrite:
+    if not overwrite and not (is_folder and not any(target.iterdir())):
         raise InputError(
             f"{target} exists. Give another name, or ask for it to be replaced (overwrite).",
             parameter="out",
         )
 
 
-def _as_dtype(
-    file: TensorFile, tensors: dict[str, Outgoing], dtype: torch.dtype | None
-) -> dict[str, Outgoing]:
-    if dtype is None:
-        return tensors
-    if any(name.endswith((".scale_weight", "scaled_fp8")) for name in tensors):
+def _as_dtype(file: TensorFile, tensors: Tensors, dtype: torch.dtype | None) -> Tensors:
+    if dtype is not None and any(
+        name.endswith((".scale_weight", ".weight_scale", "scaled_fp8")) for name in tensors
+    ):
         raise CheckpointError(
             f"{file.path} has weights of 8 bits with scales, which another type would change.\n"
-            "Convert it without dtype."
+            "Give a layout, too, which applies the scales; or convert it without dtype."
         )
-    return dict(as_dtype(tensors, dtype))
+    return as_dtype(tensors, dtype)
 
 
-def _said(file: TensorFile) -> tuple[str, ...]:
+def _taken(file: TensorFile) -> tuple[str, ...]:
+    """Say which tensors of a pickle were taken, and what was not."""
     if not isinstance(file, PickleFile):
         return ()
     said = []
@@ -111,3 +250,33 @@ def _said(file: TensorFile) -> tuple[str, ...]:
         more = len(file.left_out) - 5
         said.append(f"Left out: {shown}{f' and {more} more' if more > 0 else ''}.")
     return tuple(said)
+
+
+def _untold(path: Path, config: ModelConfig) -> tuple[str, ...]:
+    """Say what a single file does not tell about the model in it, so that it loads differently."""
+    try:
+        with ExitStack() as stack:
+            read = settled(open_file(path, stack), None).config
+    except CheckpointError:
+        return (f"To load {path.name}, pass config=ModelConfig(...): its family is not known.",)
+    parts = (
+        ("network", config.unet, read.unet),
+        ("autoencoder", config.autoencoder, read.autoencoder),
+        ("noise", config.schedule, read.schedule),
+    )
+    unlike = [
+        f"{field.name} of the {title}"
+        for title, own, found in parts
+        for field in fields(own)
+        if field.name not in _NOT_TOLD and getattr(own, field.name) != getattr(found, field.name)
+    ]
+    if not unlike:
+        return ()
+    return (
+        f"A single file does not tell {', '.join(unlike[:5])}; to load {path.name}, pass "
+        "config=ModelConfig(...).",
+    )
+
+
+# Spelled in several ways, or of no effect on what is computed.
+_NOT_TOLD = ("up_depths", "middle_depth", "cross_only", "spacing", "offset")

@@ -108,7 +108,7 @@ def fill(
             raise Stopped("Stopped while the model was loaded.")
         # That makes a step about a tenth faster on CPUs and GPUs: features get the same layout.
         channels_last = len(shapes[name]) == 4 and device.type in ("cpu", "cuda")
-        tensor = _read(file, source, dtype, shapes[name], channels_last)
+        tensor = read_place(file, source, dtype, shapes[name], channels_last)
         if check_finite and not is_finite(tensor):
             raise CheckpointError(_why_not_finite(file, source, dtype))
         state[name] = tensor.to(device)
@@ -141,8 +141,12 @@ def fill_all(
         fill(plan, dtype, device, check_finite=check_finite, stop=stop)
 
 
-def _read(
-    file: WeightFile, source: Source, dtype: torch.dtype, shape: torch.Size, channels_last: bool
+def read_place(
+    file: WeightFile,
+    source: Source,
+    dtype: torch.dtype,
+    shape: torch.Size,
+    channels_last: bool = False,
 ) -> Tensor:
     """Return a parameter of this shape on the CPU."""
     scale = scale_of(file, source.name)

@@ -10,7 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from . import config_json, hub
 from .exchange import is_there
 from .fill import (
     Part,
+    Plan,
     check_count,
     check_strays,
     extras,
@@ -45,7 +46,10 @@ from .weights import quoted
 
 if TYPE_CHECKING:
     from ..models.autoencoder import Autoencoder
+    from ..models.conditioning import Embedder
+    from ..models.text import TextEncoder
     from ..models.tokenizer import Tokenizer
+    from ..models.unet import UNet
     from ..pipeline import LatentDiffusion
 
 BUNDLED = Path(__file__).resolve().parent.parent / "weights"
@@ -220,24 +224,29 @@ def _is_no_path(text: str) -> bool:
         return True
 
 
-def _assemble(
-    layout: Layout,
-    sources: tuple[Source, ...],
-    device: torch.device,
-    dtype: torch.dtype,
-    check_finite: bool,
-    make_room: Callable[[int, torch.device], None] | None,
-    stop: Callable[[], bool] | None,
-    loras: Sequence[Lora],
-) -> tuple[LatentDiffusion, list[str]]:
-    """Return the model, and notices: first what changes its meaning, then what was left out."""
+@dataclass(frozen=True)
+class Built:
+    """The networks of a layout without memory, and where each of their parameters comes from."""
+
+    unet: UNet
+    autoencoder: Autoencoder
+    embedders: tuple[Embedder, ...]
+    texts: tuple[TextEncoder, ...]  # those of the embedders that read words
+    plans: tuple[Plan, ...]  # of all networks but an autoencoder that is loaded already
+    notices: tuple[str, ...]  # about the tokenizers
+
+
+def built(layout: Layout) -> Built:
+    """Build the networks of a layout, and find all their parameters in its files.
+
+    Raises ``CheckpointError`` if they are not there, or if there are others.
+    """
     from ..models.autoencoder import Autoencoder
     from ..models.clip import CLIPText
     from ..models.embedders import embedders_of
     from ..models.text import TextEncoder
     from ..models.tokenizer import clip_tokenizer, load_tokenizer
     from ..models.unet import UNet
-    from ..pipeline import LatentDiffusion, noise_schedule
 
     config = layout.config
     _check_counts(layout)
@@ -253,26 +262,43 @@ def _assemble(
         with torch.device("meta"):
             texts.append(TextEncoder(known, CLIPText(known), tokenizer))
     embedders = embedders_of(config.embedders, texts, autoencoder)
-    known_texts = tuple(text.config for text in texts)
-    networks = tuple(text.model for text in texts)
-    check_loras(Networks(config.name, unet, networks, config.unet, known_texts), loras)
     modules = [unet, autoencoder, *(text.model for text in texts)]
-    plans = [
+    plans = tuple(
         plan(Part(label, module, weights))
         for label, module, weights in zip(labels(config), modules, layout.weights, strict=True)
         if module is not layout.autoencoder
-    ]
+    )
     check_strays(layout, plans)
+    return Built(unet, autoencoder, embedders, tuple(texts), plans, tuple(doubts))
+
+
+def _assemble(
+    layout: Layout,
+    sources: tuple[Source, ...],
+    device: torch.device,
+    dtype: torch.dtype,
+    check_finite: bool,
+    make_room: Callable[[int, torch.device], None] | None,
+    stop: Callable[[], bool] | None,
+    loras: Sequence[Lora],
+) -> tuple[LatentDiffusion, list[str]]:
+    """Return the model, and notices: first what changes its meaning, then what was left out."""
+    from ..pipeline import LatentDiffusion, noise_schedule
+
+    config, made = layout.config, built(layout)
+    known_texts = tuple(text.config for text in made.texts)
+    networks = tuple(text.model for text in made.texts)
+    check_loras(Networks(config.name, made.unet, networks, config.unet, known_texts), loras)
     fill_all(
-        plans, f"The model {config.name}", dtype, device,
+        made.plans, f"The model {config.name}", dtype, device,
         check_finite=check_finite, make_room=make_room, stop=stop,
     )  # fmt: skip
-    notices = (*layout.notices, *doubts, *precision(layout.shown, plans))
+    notices = (*layout.notices, *made.notices, *precision(layout.shown, made.plans))
     model = LatentDiffusion(
-        config=replace(config, embedders=tuple(each.config for each in embedders)),
-        unet=unet,
-        autoencoder=autoencoder,
-        embedders=embedders,
+        config=replace(config, embedders=tuple(each.config for each in made.embedders)),
+        unet=made.unet,
+        autoencoder=made.autoencoder,
+        embedders=made.embedders,
         schedule=noise_schedule(config.schedule),
         preview=layout.preview,
         vocabulary=layout.vocabulary,
@@ -280,7 +306,7 @@ def _assemble(
         prediction_source=layout.prediction_source,
         notices=notices,
     )
-    return model, [*notices, *layout.said, *leftovers(layout.shown, extras(plans))]
+    return model, [*notices, *layout.said, *leftovers(layout.shown, extras(made.plans))]
 
 
 def _check_counts(layout: Layout) -> None:

@@ -7,15 +7,15 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from .. import checks
-from ..configs import SizesConfig, TextConfig
+from ..configs import ModelConfig, SizesConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from . import config_json, model_index
-from .contents import Contents, Tensors, as_dtype, tensors_of
+from .contents import Contents, Part, Tensors, as_dtype, parts_of, tensors_of
 from .exchange import replaced, sync
 from .target import stored_dtype
 from .writing import Progress, write_into
@@ -49,15 +49,9 @@ def save_model(
     stored = stored_dtype(dtype)
     target = checks.path("folder", folder)
     checks.instance("model", model, LatentDiffusion, "sdwidgets.load() returns one.")
-    if model_index.pipeline_for(model.config) is None:
-        raise InputError(
-            "A model folder cannot describe what this model is told, or how it reads a prompt.\n"
-            "It has room for one text encoder with its last states, or for Stable Diffusion XL's.\n"
-            "Keep a trained model's checkpoint: task.result(checkpoint) makes the model again.",
-            parameter="model",
-        )
+    check_has_folder(model.config)
     contents = Contents.of(model).as_dtype(stored)
-    return placed(target, "model_index.json", lambda new: write_folder(contents, new))
+    return placed(target, "model_index.json", lambda new: write_model_folder(contents, new))
 
 
 def save_autoencoder(
@@ -86,6 +80,17 @@ def save_autoencoder(
         sync(new)
 
     return placed(target, "config.json", write)
+
+
+def check_has_folder(config: ModelConfig) -> None:
+    """Raise ``InputError`` for a model that a folder cannot describe."""
+    if model_index.pipeline_for(config) is None:
+        raise InputError(
+            "A model folder cannot describe what this model is told, or how it reads a prompt.\n"
+            "It has room for one text encoder with its last states, or for Stable Diffusion XL's.\n"
+            "Keep a trained model's checkpoint: task.result(checkpoint) makes the model again.",
+            parameter="model",
+        )
 
 
 def placed(target: Path, marker: str, write: Callable[[Path], None]) -> Path:
@@ -127,11 +132,10 @@ def _keep_other_files(old: Path, new: Path) -> None:
             shutil.copy2(path, new / path.name)
 
 
-def write_folder(contents: Contents, folder: Path, progress: Progress | None = None) -> None:
+def write_model_folder(contents: Contents, folder: Path, progress: Progress | None = None) -> None:
     """Write a model folder, which does not exist yet. Raises ``OSError``, or ``InputError`` for a
     model that the layout cannot describe."""
     config = contents.config
-    side = config.size // config.autoencoder.factor
     folder.mkdir()
     _write_json(folder / "model_index.json", model_index.model_index(config))
     distilled = model_index.is_distilled(config)
@@ -142,19 +146,10 @@ def write_folder(contents: Contents, folder: Path, progress: Progress | None = N
         _write_json(folder / "low_res_scheduler" / "scheduler_config.json", noise)
     # Also in the file of weights, where it stays when configs are mixed up; as ModelSpec calls it.
     predicted = "v" if config.schedule.prediction == "v" else schedule["prediction_type"]
+    for part, tensors in zip(_parts(config), contents.networks, strict=True):
+        notes = {"modelspec.prediction_type": predicted} if part.folder == "unet" else {}
+        _write_part(part, tensors, folder / part.folder, notes, progress)
     folders = model_index.folders_of(config)
-    sizes = next((each for each in config.embedders if isinstance(each, SizesConfig)), None)
-    parts: list[tuple[str, str, dict[str, Any]]] = [
-        ("unet", "diffusion_pytorch_model", config_json.unet_to_json(config.unet, side, sizes)),
-        ("vae", "diffusion_pytorch_model",
-         config_json.autoencoder_to_json(config.autoencoder, config.size, upcast=bool(sizes))),
-        *((encoder, "model", config_json.text_to_json(own))
-          for own, (encoder, _) in zip(config.text, folders, strict=True)),
-    ]  # fmt: skip
-    for (name, stem, settings), tensors in zip(parts, contents.networks, strict=True):
-        _write_json(folder / name / "config.json", settings)
-        notes = {"modelspec.prediction_type": predicted} if name == "unet" else {}
-        _write_weights(folder / name / f"{stem}.safetensors", tensors, notes, progress)
     for own, tokenizer, (_, place) in zip(config.text, contents.tokenizers, folders, strict=True):
         _write_tokenizer(folder / place, tokenizer, own)
     if contents.preview is not None:
@@ -164,6 +159,47 @@ def write_folder(contents: Contents, folder: Path, progress: Progress | None = N
     for path in (*folder.iterdir(), folder):
         if path.is_dir():
             sync(path)
+
+
+def write_part_folder(
+    contents: Contents, part: Part, folder: Path, progress: Progress | None = None
+) -> None:
+    """Write the folder of one part, which does not exist yet. Raises ``OSError``."""
+    tensors = contents.network(part)
+    it = _parts(contents.config)[parts_of(contents.config).index(part)]
+    folder.mkdir()
+    _write_part(it, tensors, folder, {}, progress)
+    sync(folder)
+
+
+class _PartFolder(NamedTuple):
+    folder: str
+    stem: str  # of the file of weights
+    settings: dict[str, Any]  # its config.json
+
+
+def _parts(config: ModelConfig) -> list[_PartFolder]:
+    """Return the folders of a model's networks."""
+    side, vae = config.size // config.autoencoder.factor, config.autoencoder
+    sizes = next((each for each in config.embedders if isinstance(each, SizesConfig)), None)
+    settings = [
+        config_json.unet_to_json(config.unet, side, sizes),
+        config_json.autoencoder_to_json(vae, config.size, upcast=bool(sizes)),
+        *map(config_json.text_to_json, config.text),
+    ]
+    stems = ["diffusion_pytorch_model"] * 2 + ["model"] * len(config.text)
+    return [_PartFolder(*each) for each in zip(parts_of(config), stems, settings, strict=True)]
+
+
+def _write_part(
+    part: _PartFolder,
+    tensors: Tensors,
+    folder: Path,
+    notes: Mapping[str, str],
+    progress: Progress | None,
+) -> None:
+    _write_json(folder / "config.json", part.settings)
+    _write_weights(folder / f"{part.stem}.safetensors", tensors, notes, progress)
 
 
 def _write_weights(

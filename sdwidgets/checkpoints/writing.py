@@ -91,7 +91,7 @@ def write_tensors(
     """
     try:
         with _replacing(path) as file:
-            _check_disk(path.parent, sum(tensor.size for tensor in tensors.values()))
+            check_disk(path.parent, sum(tensor.size for tensor in tensors.values()))
             write_into(file, tensors, metadata, progress)
             if check is not None:
                 check()
@@ -162,8 +162,10 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         sync(path.parent)
 
 
-def _check_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
+def check_disk(folder: Path, needed: int) -> None:
+    """Raise ``CheckpointError`` if a folder's disk has no room for that many bytes."""
+    there = next((each for each in (folder, *folder.parents) if each.is_dir()), None)
+    free = needed if there is None else shutil.disk_usage(there).free
     if needed > free:
         raise CheckpointError(
             f"The file needs {needed:,} bytes on the disk of {folder}, which has {free:,} left.\n"
