@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..prompts import WEIGHTS
 from ..sampling import SAMPLERS, SCHEDULES
+from ..settings import TOLD
 from .loras import LoraList
 from .start import Restore, StartView
 from .words import WordsView
@@ -74,6 +75,10 @@ class Controls:
             "width": w.FloatText(description="width", step=8),
             "height": w.FloatText(description="height", step=8),
             "batch_size": w.FloatText(description="images", step=1),
+            "image_guidance_scale": w.FloatText(description="image guidance", step=0.5),
+            "noise_level": w.FloatText(description="noise on the image", step=10),
+            "aesthetic_score": w.FloatText(description="aesthetic score", step=0.5),
+            "negative_aesthetic_score": w.FloatText(description="negative score", step=0.5),
         }
         for name, field in self.fields.items():
             if field is not self.start:
@@ -95,9 +100,11 @@ class Controls:
         names = ("model", "sampler", "schedule", "width", "height", "batch_size", *read)
         self._rest = row("rest", *(f[name] for name in names), self.about)
         fold(self._rest, True)
+        self._told = row("told", *(f[name] for name in TOLD))
+        self.show_told(())
         self.more.observe(lambda change: fold(self._rest, not change.new), "value")
         self.more.observe(lambda change: self.loras.unfold(change.new), "value")
-        self.rows = [top, main, self._rest, self.loras.box]
+        self.rows = [top, main, self._told, self._rest, self.loras.box]
         self.everything: tuple[Any, ...] = (
             *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.words,
             self.about, ask, seed, *self.rows, self.loras.add, self.end_comparison, self.apart,
@@ -128,6 +135,8 @@ class Controls:
         def take(name: str, value: Any) -> None:
             if isinstance(value, float) and value.is_integer() and name != "guidance_scale":
                 value = int(value)
+            if getattr(settings, name) is None and value == TOLD[name]:
+                return  # the field shows the default
             self._wrong.pop(name, None)
             try:
                 setattr(settings, name, value)
@@ -143,9 +152,9 @@ class Controls:
             field.observe(lambda change, name=name: take(name, change.new), trait_of(name))
 
     def fill(self, name: str, value: Any) -> None:
-        """Put a setting's value into its field."""
+        """Put a setting's value into its field; for None, the default of models that take it."""
         self._wrong.pop(name, None)
-        setattr(self.fields[name], trait_of(name), value)
+        setattr(self.fields[name], trait_of(name), TOLD[name] if value is None else value)
 
     def mark(self, parameter: str | None) -> None:
         """Mark the field that an error is about, and unmark all others."""
@@ -156,6 +165,12 @@ class Controls:
                     self.more.value = True
             else:
                 field.remove_class("sdw-wrong")
+
+    def show_told(self, names: Collection[str]) -> None:
+        """Show those fields of `settings.TOLD` that the model takes, and hide the others."""
+        for name in TOLD:
+            fold(self.fields[name], name not in names)
+        fold(self._told, not names)
 
     def offer(self, names: Iterable[str]) -> None:
         """Add models to the picker."""

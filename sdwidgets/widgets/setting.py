@@ -14,7 +14,7 @@ from ..manager import DEFAULT_MODEL
 from ..pictures import as_picture
 from ..prompts import MOST_CHUNKS, WEIGHTS
 from ..sampling import SAMPLERS, SCHEDULES
-from ..settings import FITS, Settings
+from ..settings import FITS, TOLD, Settings
 from . import kernel
 from .loras import Loras
 from .selection import SAFE_WHOLE
@@ -35,6 +35,7 @@ SETTINGS = (
     "width",
     "height",
     "batch_size",
+    *TOLD,
 )
 """The Studio's traits that go into a run's `Settings`, under the same names."""
 
@@ -50,7 +51,7 @@ class Setting(kernel.AnyTrait):
     """
 
     def validate(self, obj: Any, value: Any) -> Any:
-        kind = type(self.default_value)
+        kind = type(TOLD.get(str(self.name), self.default_value))
         if kind is not str and type(value) is not bool:
             wanted: Any = numbers.Integral if kind is int else numbers.Real
             if isinstance(value, wanted) and -SAFE_WHOLE <= value <= SAFE_WHOLE:
@@ -71,6 +72,13 @@ class Seed(Setting):
 
     def validate(self, obj: Any, value: Any) -> Any:
         return secrets.randbelow(2**32) if value is None else super().validate(obj, value)
+
+
+class Told(Setting):
+    """A setting that only some models take; None is the model's default."""
+
+    def validate(self, obj: Any, value: Any) -> Any:
+        return None if value is None else super().validate(obj, value)
 
 
 class StartImage(kernel.AnyTrait):
@@ -139,6 +147,19 @@ class RunSettings(traitlets.HasTraits):
 
     batch_size = Setting(1)
     """The number of images of a run. They use the seeds seed, seed + 1, ..."""
+
+    image_guidance_scale = Told(None)
+    """How closely an edited image follows the start image, for models that edit one. None is the
+    model's default; choosing another model resets it, and the three that follow, to None."""
+
+    noise_level = Told(None)
+    """How much noise is put on the start image, for models that enlarge it."""
+
+    aesthetic_score = Told(None)
+    """What a refiner is told of the prompt's half of guidance, 0 to 10."""
+
+    negative_aesthetic_score = Told(None)
+    """What a refiner is told of the negative prompt's half of guidance, 0 to 10."""
 
     @property
     def settings(self) -> Settings:

@@ -20,7 +20,7 @@ from ..errors import Busy, InputError, SDWidgetsError
 from ..loras import Lora, loras_of
 from ..manager import DEFAULT_MODEL, ModelManager, Request
 from ..scenes import caption_words
-from ..settings import LIMITS, Settings
+from ..settings import LIMITS, TOLD, Settings, takes
 from ..sources import recorded
 from ..trace.png import given_to, settings_in
 from . import kernel
@@ -48,7 +48,7 @@ CAUSES = ("model", "loras", "image", "batch_size", "width", "height")
 """The settings that may cause an error which names none, such as too little memory."""
 
 
-_KINDS = {"mask": "a mask", "latents": "latents"}
+_KINDS = {"mask": "a mask", "depth": "a depth map", "latents": "latents"}
 
 
 class Studio(RunSettings, Living, ipywidgets.VBox):
@@ -242,6 +242,8 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         """Remember which of OWN were set. Another model forgets that, and is described."""
         if change.name == "model":
             self._chosen.clear()
+            for name in TOLD:
+                setattr(self, name, None)
             self._look()
         elif self._adopting != threading.get_ident():
             self._chosen.add(change.name)
@@ -252,11 +254,13 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
         if manager is None or self.model not in manager.loaded():
             if self._described != self.model:
                 self.controls.about.value = ""
+            self.controls.show_told(())
             words.count = ""
             words.show(self.prompt, caption_words() if self.model == DEFAULT_MODEL else None)
             return
         model = manager.load(self.model)
         self.controls.about.value = about(model)
+        self.controls.show_told([name for name in TOLD if takes(model.config, name)])
         words.show(self.prompt, model.vocabulary)
         text = ""
         if model.text is not None:
@@ -394,7 +398,7 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             raise InputError("These are the settings of a batch; the Studio takes single values.")
         self.model = model
         for name, value in values.items():
-            if value is not None:
+            if value is not None or name in TOLD:
                 setattr(self, name, value)
                 self.controls.fill(name, getattr(self, name))
         self._chosen.update(OWN)

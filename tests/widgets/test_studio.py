@@ -25,7 +25,7 @@ from made_runs import large, saved_size
 from PIL import Image
 from wires import Wire, meta, steps_sent
 
-from sdwidgets.configs import EMOJI, PredictionSource
+from sdwidgets.configs import EMOJI, TINY, ImageConfig, PredictionSource
 from sdwidgets.contract import PANELS, PARTS
 from sdwidgets.errors import (
     Busy,
@@ -37,7 +37,7 @@ from sdwidgets.errors import (
 )
 from sdwidgets.manager import DEFAULT_MODEL, ModelManager
 from sdwidgets.pipeline import LatentDiffusion
-from sdwidgets.settings import Settings
+from sdwidgets.settings import TOLD, Settings
 from sdwidgets.trace import read_record
 from sdwidgets.trace.images import encode_png
 from sdwidgets.widgets import PictureView, Studio
@@ -189,6 +189,34 @@ def test_with_another_model_they_follow_again(manager: Any) -> None:
     studio.generate()
     assert studio.wait(WAIT).settings.size == (16, 16)
     studio.close()
+
+
+def test_what_only_some_models_take_is_shown_with_such_a_model(make_model: Any, model: Any) -> None:
+    config = replace(TINY, embedders=(*TINY.embedders, ImageConfig()))
+    edits = make_model(replace(config, unet=replace(TINY.unet, in_channels=8)))
+    image = Image.new("RGB", (16, 16), "red")
+
+    def shown(studio: Studio) -> list[str]:
+        fields = studio.controls.fields
+        return [name for name in TOLD if "sdw-folded" not in classes(fields[name])]
+
+    with ModelManager(load=lambda name, **_: edits if name == "edits" else model) as manager:
+        studio = Studio(manager=manager, model="edits", steps=1, image=image, prompt="a cat")
+        field = studio.controls.fields["image_guidance_scale"]
+        assert shown(studio) == []
+        studio.generate()
+        assert studio.wait(WAIT).settings.image_guidance_scale == field.value == 1.5
+        assert shown(studio) == ["image_guidance_scale"]
+        assert studio.image_guidance_scale is None
+        field.value = 4.0
+        studio.generate()
+        assert studio.wait(WAIT).settings.image_guidance_scale == studio.image_guidance_scale == 4.0
+        studio.model = "tiny"
+        assert shown(studio) == []
+        assert (studio.image_guidance_scale, field.value) == (None, 1.5)
+        studio.generate()
+        assert not [notice for notice in studio.wait(WAIT).notices if "not told" in notice]
+        studio.close()
 
 
 def test_they_follow_it_also_when_the_run_is_over_at_once(model: Any) -> None:
