@@ -314,6 +314,7 @@ _PARTS = (
     ("depth network", r"^depth_model\."),
     ("image encoder", r"^(embedder|image_encoder)\."),
 )  # fmt: skip
+_ORDER = ("UNet", "transformer", "autoencoder", "text encoder", "second text encoder")
 _PART_PATTERNS = tuple((part, re.compile(pattern)) for part, pattern in _PARTS)
 
 # What training and other programs leave in files, and what no loader needs.
@@ -362,8 +363,7 @@ def _held(path: Path, files: Sequence[_Opened], parts: Sequence[str] = ()) -> De
     known = [part for part in held if part not in (*titles, "mark", "")]
     if known and names:
         ignored.append(f"{_tensors(len(names))} of no known part, such as {quoted(min(names))}")
-    order = [part for part, _ in _PARTS]
-    known.sort(key=lambda part: order.index(part) if part in order else len(order))
+    known.sort(key=lambda part: _ORDER.index(part) if part in _ORDER else len(_ORDER))
     shown = known or [part for part in held if part == ""]
     return Description(
         path=path,
@@ -680,7 +680,7 @@ def in_bytes(count: int) -> str:
 
 
 def _lines(it: Description) -> list[str]:
-    names = f" ({it.layout} names)" if it.layout else ""
+    names = f", {it.layout} names" if it.layout else ""
     lines = [f"{it.title}{names}."]
     held = [
         f"{each.part} ({_tensors(each.tensors)})" for each in it.holds if each.part != "tensors"

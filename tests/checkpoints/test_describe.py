@@ -30,7 +30,7 @@ from sdwidgets import cli, inspect
 from sdwidgets.checkpoints import hub
 from sdwidgets.checkpoints.describe import Description
 from sdwidgets.checkpoints.families import FAMILIES, Family
-from sdwidgets.configs import SD1
+from sdwidgets.configs import SD1, SDXL
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
 
 ROOT = Path(__file__).parents[2]
@@ -64,15 +64,15 @@ def test_every_kind_of_file_is_described(title: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("title", "words"),
     [
-        ("kohya SD1", "LoRA, rank 4, for Stable Diffusion 1 (kohya names)"),
-        ("LoHa", "LoRA, LoHa, rank 4, for Stable Diffusion 1 (kohya names)"),
+        ("kohya SD1", "LoRA, rank 4, for Stable Diffusion 1, kohya names"),
+        ("LoHa", "LoRA, LoHa, rank 4, for Stable Diffusion 1, kohya names"),
         ("cloneofsimo", "LoRA, rank 4, with new words of its own, for Stable Diffusion 1"),
-        ("diffusers 2022", "(diffusers (2022) names)"),
-        ("PEFT", "(PEFT names)"),
+        ("diffusers 2022", "diffusers (2022) names"),
+        ("PEFT", "PEFT names"),
         ("OFT", "OFT cannot be applied by this kit"),
-        ("kohya word", "Textual inversion, 8 vectors, for Stable Diffusion 1 (kohya names)"),
+        ("kohya word", "Textual inversion, 8 vectors, for Stable Diffusion 1, kohya names"),
         ("diffusers word", "Textual inversion, 1 vector, for Stable Diffusion 1"),
-        ("A1111 word", "Textual inversion, 2 vectors, for Stable Diffusion 2 (A1111 names)"),
+        ("A1111 word", "Textual inversion, 2 vectors, for Stable Diffusion 2, A1111 names"),
         ("Flux", "Flux model"),
         ("unknown", "the first named 'another'"),
         ("CLIP-L", "Text encoder alone (CLIP): CLIP-L"),
@@ -94,7 +94,7 @@ def test_a_whole_model_is_described_as_it_would_load(sd1: Path) -> None:
     assert found.bytes == sd1.stat().st_size and found.parameters == 1_066_235_307
     assert not found.missing and found.ignored == ("1 tensor for positions",)
     assert str(found) == (
-        "Stable Diffusion 1 (CompVis names).\n"
+        "Stable Diffusion 1, CompVis names.\n"
         "  2.13 GB of float16: UNet (686 tensors), autoencoder (248 tensors), text encoder "
         "(196 tensors).\n"
         "  It predicts eps (as is usual in its family); made for 512 x 512 pixels.\n"
@@ -370,3 +370,27 @@ def test_a_hostile_pickle_is_refused_by_name(tmp_path: Path) -> None:
 
     with pytest.raises(CheckpointError, match="print"):
         inspect(saved(tmp_path / "x.pt", {"a": torch.zeros(1), "b": Hostile()}))
+
+
+# ------------------------------------------------------------------------------ the documentation
+
+DOCUMENT = ROOT / "docs" / "models.md"
+
+
+@pytest.mark.skipif(not DOCUMENT.is_file(), reason="the documentation is not installed")
+def test_the_documentation_shows_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = DOCUMENT.read_text("utf-8")
+    monkeypatch.chdir(tmp_path)
+    write_header(Path("dreams.safetensors"), shapes_of(SDXL, "sgm"))
+    assert f"```\n{inspect('dreams.safetensors')}\n```" in text
+    write_header(Path("flux.safetensors"), FILES["Flux"][0])
+    with pytest.raises(CheckpointError) as refused:
+        sdwidgets.load("flux.safetensors")
+    assert f"```\n{refused.value}\n```" in text
+    for family in FAMILIES:
+        name, *_ = family.title.removeprefix("Segmind ").partition(" (")
+        assert all(word in text for word in name.replace(",", "").split()), family.title
+    fields = {name for name in Description.__dataclass_fields__ if name not in ("path", "what")}
+    assert all(f"`{name}`" in text for name in fields - {"notices"})
