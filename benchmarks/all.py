@@ -23,6 +23,7 @@ BENCHMARKS = (
     "two_at_once",
     "threads",
     "memory",
+    "loading",
     "sd1_step",
     "attention_cost",
     "attention_truth",
