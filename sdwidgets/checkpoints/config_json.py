@@ -111,7 +111,7 @@ class Fields:
             if found is not None and (
                 found != value or isinstance(found, bool) != isinstance(value, bool)
             ):
-                raise self.error(key, f"{value!r}, the only kind of network that this kit has,")
+                raise self.error(key, f"{value!r}, the only kind that this kit has,")
 
 
 _MIDDLES = {2: "UNetMidBlock2DCrossAttn", 1: "UNetMidBlock2D", 0: None}
@@ -460,26 +460,33 @@ _LEADING = (
     "DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler",
     "LCMScheduler", "PNDMScheduler", "TCDScheduler", None,
 )  # fmt: skip
+# Those whose betas are Stable Diffusion's by default, and, of these, in the root. The default of
+# all others is DDPM's, linear from 0.0001 to 0.02.
+_STABLE = (
+    "DPMSolverSDEScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler", "LCMScheduler", "TCDScheduler",
+)  # fmt: skip
+_IN_THE_ROOT = ("LCMScheduler", "TCDScheduler")
 
 
 def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
     """Return the noise schedule's config. Without an offset in the file, it is Stable Diffusion's
     1, on which diffusers' pipelines insist."""
-    f = Fields(data, where)
-    f.must_be(trained_betas=None)
-    start = f.number("beta_start", 1e-8, 0.999, 0.0001)
+    f, name = Fields(data, where), data.get("_class_name")
+    f.must_be(trained_betas=None, timestep_type="discrete", use_flow_sigmas=False)
+    first, last = (0.00085, 0.012) if name in _STABLE else (0.0001, 0.02)
+    start = f.number("beta_start", 1e-8, 0.999, first)
     prediction: Any = f.choice("prediction_type", _PREDICTIONS, "epsilon")
-    kind: Any = f.choice(
-        "beta_schedule", {"linear": "linear", "scaled_linear": "scaled_linear"}, "linear"
-    )
+    usual = "scaled_linear" if name in _IN_THE_ROOT else "linear"
+    kind: Any = f.choice("beta_schedule", _same("linear", "scaled_linear"), usual)
     steps = f.integer("num_train_timesteps", 2, 10_000, 1000)
-    usual = "leading" if data.get("_class_name") in _LEADING else "linspace"
+    usual = "leading" if name in _LEADING else "linspace"
     spacing: Any = f.choice("timestep_spacing", _same("leading", "trailing", "linspace"), usual)
     karras: Spacing = "karras"
     return ScheduleConfig(
         steps=steps,
         beta_start=start,
-        beta_end=f.number("beta_end", start, 0.999, 0.02),
+        beta_end=f.number("beta_end", start, 0.999, max(last, start)),
         kind=kind,
         prediction=prediction,
         spacing=karras if f.flag("use_karras_sigmas", False) else spacing,

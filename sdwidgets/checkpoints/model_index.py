@@ -39,7 +39,7 @@ from .weights import quoted
 _SCHEDULERS = (
     "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep", "DPMSolverMultistep",
     "DPMSolverSDE", "DPMSolverSinglestep", "EulerAncestralDiscrete", "EulerDiscrete",
-    "HeunDiscrete", "IPNDM", "KDPM2AncestralDiscrete", "KDPM2Discrete", "LCM", "LMSDiscrete",
+    "HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete", "LCM", "LMSDiscrete",
     "PNDM", "SASolver", "TCD", "UniPCMultistep",
 )  # fmt: skip
 _CLASSES = {

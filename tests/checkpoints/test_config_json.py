@@ -241,6 +241,8 @@ def test_text_encoders_out_of_bounds_or_unknown(changes: dict[str, Any]) -> None
         {"prediction_type": "__class__"},
         {"trained_betas": [0.1]},
         {"rescale_betas_zero_snr": "yes"},
+        {"timestep_type": "continuous"},
+        {"use_flow_sigmas": True},
         {"timestep_spacing": "evenly"},
         {"timestep_spacing": ["leading"]},
         {"steps_offset": -1},
@@ -440,8 +442,23 @@ def test_zero_terminal_snr_goes_there_and_back() -> None:
 
 def test_a_schedule_of_few_steps_is_a_latent_consistency_models() -> None:
     assert c.schedule_to_json(SD1.schedule, distilled=True)["_class_name"] == "LCMScheduler"
-    published = {"_class_name": "LCMScheduler", "original_inference_steps": 50, "beta_end": 0.012}
-    assert c.schedule_from_json(published, "").spacing == "leading"
+    published = {"_class_name": "LCMScheduler", "original_inference_steps": 50}
+    assert c.schedule_from_json(published, "") == SD1.schedule
+
+
+@pytest.mark.parametrize(
+    ("name", "betas"),
+    [
+        ("DDIMScheduler", (0.0001, 0.02, "linear")),
+        ("UniPCMultistepScheduler", (0.0001, 0.02, "linear")),
+        ("HeunDiscreteScheduler", (0.00085, 0.012, "linear")),
+        ("TCDScheduler", (0.00085, 0.012, "scaled_linear")),
+        (["HeunDiscreteScheduler"], (0.0001, 0.02, "linear")),
+    ],
+)
+def test_betas_that_are_not_said_are_the_classs(name: Any, betas: tuple[Any, ...]) -> None:
+    found = c.schedule_from_json({"_class_name": name}, "")
+    assert (found.beta_start, found.beta_end, found.kind) == betas
 
 
 def test_latents_have_the_familys_scale_if_the_file_has_none() -> None:
