@@ -99,7 +99,7 @@ def convert(
         opened = _open(source, target, stack)
         contents = Contents.of_layout(opened).as_dtype(number)
         job = _Job(contents, target, progress, lambda: _check_unchanged(opened))
-        said = (*opened.notices, *leftovers(opened.shown, contents.left_out))
+        said = (*opened.notices, *opened.said, *leftovers(opened.shown, contents.left_out))
         if layout == "folder":
             found = job.write_folder(part)
         else:

@@ -424,5 +424,8 @@ def _what_is_there(model_id: str, names: Sequence[str]) -> str:
         return f"{why}\nIt has {ascii(single[0])[:100]}: download that file and load its path."
     if pickles:
         shown = ", ".join(ascii(name)[:60] for name in pickles[:5])
-        return f"{why}\nIts weights are pickles, which can run code: {shown}."
+        return (
+            f"{why}\nIts weights are pickles, which can run code: {shown}.\n"
+            "Download one of a whole model: sdwidgets convert FILE --out NEW.safetensors"
+        )
     return why

@@ -251,6 +251,22 @@ def test_a_model_that_single_files_do_not_tell_has_a_note(
     assert "heads of the network" in said and "beta_end of the noise" in said
 
 
+@pytest.mark.parametrize("prediction", ["eps", "v"])
+def test_noise_that_ends_in_pure_noise_goes_along(
+    make_model: MakeModel, prediction: Any, tmp_path: Path
+) -> None:
+    config = FAMILIES["SD1"]
+    schedule = replace(config.schedule, zero_snr=True, prediction=prediction)
+    folder = save(make_model(replace(config, schedule=schedule)), tmp_path / "model")
+    shutil.copytree(folder / "tokenizer", tmp_path / "tokenizer")
+    found = convert(folder, tmp_path / "m.safetensors")
+    assert not [said for said in found.notes if "does not tell" in said]
+    back = convert(found.path, tmp_path / "back", layout="folder")
+    read = json.loads((back.path / "scheduler" / "scheduler_config.json").read_text())
+    assert read["rescale_betas_zero_snr"] is True
+    assert read["prediction_type"] == ("v_prediction" if prediction == "v" else "epsilon")
+
+
 def test_the_command_has_layouts_and_parts(
     one_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

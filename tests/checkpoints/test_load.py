@@ -6,6 +6,7 @@ import errno
 import gc
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -28,12 +29,13 @@ from checkpoint_files import (
     write_folder,
     write_tokenizer,
 )
+from published import shapes_of
 from torch import Tensor
 from vocabulary import write_one_file
 
 from sdwidgets.checkpoints import load, load_model, weights
 from sdwidgets.checkpoints.weights import WeightFile
-from sdwidgets.configs import ClassConfig, EmbedderConfig
+from sdwidgets.configs import SD1, ClassConfig, EmbedderConfig
 from sdwidgets.errors import (
     CheckpointError,
     CheckpointNotFound,
@@ -552,6 +554,31 @@ def test_a_huge_sparse_file_with_a_matching_header(tmp_path: Path) -> None:
     refused(path)
 
 
+@pytest.mark.slow
+def test_a_whole_model_larger_than_the_memory_is_refused_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every name and shape of Stable Diffusion 1 is there, in 8.5 GB of a sparse file."""
+    from sdwidgets import memory
+
+    header, place = dict[str, Any](), 0
+    for name, shape in shapes_of(SD1, "compvis").items():
+        end = place + 8 * math.prod(shape)
+        header[name] = {"dtype": "F64", "shape": shape, "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header)
+    path = tmp_path / "huge.safetensors"
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text.encode())
+        try:
+            file.truncate(8 + len(text) + place)
+        except OSError:
+            pytest.skip("no sparse files here")
+    monkeypatch.setattr(memory, "available_memory", lambda device: 10**9)
+    monkeypatch.setattr(WeightFile, "read", lambda *a, **k: pytest.fail("weights were read"))
+    assert "4.26 GB" in refused(path, OutOfMemory)
+
+
 def test_memory_is_looked_at_before_weights_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -715,6 +742,28 @@ def test_a_part_missing_from_the_index(folder: Path, part: str) -> None:
 def test_a_part_missing_from_the_folder(folder: Path, part: str) -> None:
     (folder / part).rename(folder / "elsewhere")
     assert part in refused(folder, CheckpointNotFound)
+
+
+@pytest.mark.parametrize("name", ["m.ckpt", "m.pt", "m.pth", "m.bin", "m.safetensors"])
+@pytest.mark.parametrize("hostile", [False, True])
+def test_a_pickle_is_never_loaded_and_the_command_that_converts_it_is_named(
+    tmp_path: Path, name: str, hostile: bool
+) -> None:
+    marker = tmp_path / "marker"
+    inside = {"x": torch.ones(1), "y": Hostile(marker) if hostile else torch.ones(1)}
+    torch.save({"state_dict": inside}, tmp_path / name)
+    assert f"sdwidgets convert {name!r} --out 'm" in refused(tmp_path / name)
+    assert not marker.exists()
+
+
+class Hostile:
+    """An object whose pickle would make a folder."""
+
+    def __init__(self, marker: Path):
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.marker),)
 
 
 def test_weights_in_a_pickle_only(folder: Path) -> None:
