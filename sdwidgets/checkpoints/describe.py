@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .. import checks
 from ..configs import DECIDED, Prediction, UNetConfig
@@ -29,7 +29,7 @@ from .layout import Layout
 from .pickles import PickleFile, open_weights
 from .prediction import settled
 from .recognise import KINDS, UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
-from .single_file import open_file
+from .single_file import layout_of
 from .weights import FLOATS, ITEM_BYTES, Entry, WeightFile, quoted, read_json
 
 
@@ -420,10 +420,14 @@ def _of_model_file(
     )
     if network is not None:
         found = _of_family(found, network)
+    opened = cast(WeightFile, file)  # a pickle has all that is asked of it here
+    found = _checked(found, lambda stack: layout_of(opened, stack))
+    if found.refused and network is not None:
+        found = _completed(found, network)
     if isinstance(file, PickleFile):
-        return replace(found, notices=_pickled(file), loads=_converted(file.path))
-    found = _checked(found, lambda stack: open_file(file.path, stack))
-    return _completed(found, network) if found.refused and network is not None else found
+        said = (*_pickled(file), *found.notices)
+        found = replace(found, notices=said, loads="" if found.refused else _converted(file.path))
+    return found
 
 
 def _completed(found: Description, network: UNetConfig) -> Description:

@@ -41,6 +41,18 @@ def open_file(
     are no model of a family in `families` or of that ``config``, or that lack a part.
     """
     file = stack.enter_context(WeightFile(path))
+    return layout_of(file, stack, config=config, elsewhere=elsewhere)
+
+
+def layout_of(
+    file: WeightFile,
+    stack: ExitStack,
+    *,
+    config: ModelConfig | None = None,
+    elsewhere: Elsewhere = NOWHERE,
+) -> Layout:
+    """Return the layout of the model in an open file; see `open_file`."""
+    path = file.path
     place = infer.unet_place(file.shapes)
     kind = kind_of(file.shapes)
     if kind is not None and not (kind.key == "unet" and place is not None):

@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -354,10 +355,21 @@ def test_a_pickle_is_described_and_nothing_of_it_runs(tmp_path: Path) -> None:
 
 
 def test_a_model_in_a_pickle_names_the_command(tmp_path: Path) -> None:
-    weights = compvis_tensors(networks(), SMALL)
+    write_tokenizer(tmp_path / "tokenizer")
+    wide = {"channels": (32, 64), "norm_groups": 32}
+    config = replace(
+        SMALL,
+        unet=replace(SMALL.unet, context_dim=768, **wide),
+        autoencoder=replace(SMALL.autoencoder, **wide),
+        embedders=(replace(SMALL.text[0], width=768, heads=12),),
+    )
+    weights = compvis_tensors(networks(config), config)
     path = saved(tmp_path / "m.ckpt", {"state_dict": weights, "optimizer_states": [{}]})
+    (tmp_path / "m.yaml").write_text("model:\n  params:\n    parameterization: v\n")
     found = inspect(path)
     assert found.kind == "model" and held(found)["UNet"] > 100
+    assert found.what == "Stable Diffusion 1, of other sizes" and not found.refused
+    assert (found.prediction, found.decided) == ("v", "'m.yaml' beside it says so")
     assert found.loads == "sdwidgets convert 'm.ckpt' --out 'm.safetensors'"
     assert "state_dict" in str(found) and "optimizer_states" in str(found)
     assert "Convert it with sdwidgets convert" in str(found)
