@@ -223,8 +223,12 @@ _LEFT_OVER = re.compile(
     r"(^|\.)(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights"
     r"|logvar|position_ids|logit_scale|attn_mask|text_projection(\.weight)?|sigmas|v_pred)$"
     r"|^model_ema\.|^(first_stage_model\.)?loss\.|^embedding_manager\.|\.resblocks\.\d+\."
+    r"|^depth_model\."  # it makes depth maps, which runs are given
     r"|(^|\.)(scaled_fp8|scale_(weight|input)|input_scale|comfy_quant|ztsnr)$|^denoiser\."
 )
+
+
+_AVERAGE = re.compile(r"model_ema\.(?!(decay|num_updates)$)")
 
 
 def check_strays(layout: Layout, plans: Sequence[Plan]) -> None:
@@ -252,15 +256,21 @@ def check_strays(layout: Layout, plans: Sequence[Plan]) -> None:
 
 
 def leftovers(name: str, unused: Sequence[str]) -> list[str]:
-    """Return a line that counts the ``unused`` tensors of the files; [] if there are none."""
+    """Return a line that counts the ``unused`` tensors of the files; [] if there are none.
+
+    A moving average of the weights (EMA) is named, since other programs may take it in place of the
+    weights.
+    """
     if not unused:
         return []
     unknown = [each for each in unused if not _LEFT_OVER.search(each)]
+    average = sum(bool(_AVERAGE.match(each)) for each in unused)
+    also = f"; {average:,} are a moving average of its weights (EMA)" if average else ""
     count = f"{name}: {len(unused):,} tensors without a place in the model were left out"
     if not unknown:
-        return [f"{count}, all of them usual ones (such as {quoted(min(unused))})."]
+        return [f"{count}, all of them usual ones (such as {quoted(min(unused))}){also}."]
     known = f", {len(unknown):,} of them unknown" if len(unknown) < len(unused) else ""
-    return [f"{count}{known}, such as {quoted(min(unknown))}."]
+    return [f"{count}{known}, such as {quoted(min(unknown))}{also}."]
 
 
 MOST_TENSORS = 10_000

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from checkpoint_files import SMALL, compvis_tensors, networks, save_tensors, write_folder
+from checkpoint_files import (
+    SMALL,
+    compvis_tensors,
+    networks,
+    save_tensors,
+    write_folder,
+    write_header,
+)
 from first_stages import PUBLISHED, Reference, random_tensors, small, tensors_of
+from published import shapes_of
 from references import relative_error
 from small_autoencoders import small_first_stage
 from torch import Tensor
@@ -25,7 +34,7 @@ from sdwidgets.checkpoints import (
     save_model,
 )
 from sdwidgets.checkpoints.infer import infer_autoencoder
-from sdwidgets.configs import FIRST_STAGES, SD1, SDXL, AutoencoderConfig
+from sdwidgets.configs import FIRST_STAGES, SD1, SDXL, X4_UPSCALER, AutoencoderConfig
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError, SDWidgetsError
 from sdwidgets.models.autoencoder import Autoencoder
 
@@ -327,3 +336,26 @@ def test_a_whole_model_with_codes_goes_to_disk_and_back(tmp_path: Path) -> None:
 
 def test_stable_diffusions_scale_is_not_lost() -> None:
     assert FIRST_STAGES["KL-f8"].scaling_factor == SD1.autoencoder.scaling_factor == 0.18215
+
+
+def test_names_of_the_attention_before_diffusers_0_13(tmp_path: Path) -> None:
+    config = small_first_stage("KL-f8")
+    state = Autoencoder(config).state_dict()
+    old = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+    renamed = {}
+    for name, tensor in state.items():
+        for new, before in old.items():
+            name = name.replace(new, before)
+        renamed[name] = tensor
+    assert renamed.keys() != state.keys()
+    found = loaded(save_tensors(renamed, tmp_path / "vae.safetensors"), config).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+
+
+def test_the_autoencoder_of_a_whole_x4_upscaler_has_its_own_scale(tmp_path: Path) -> None:
+    shapes = shapes_of(X4_UPSCALER, "compvis")
+    path = tmp_path / "model.safetensors"
+    write_header(path, shapes, "F8_E4M3")
+    with ExitStack() as stack:
+        config, _ = first_stage._open_file(path, None, stack, [])
+    assert config == X4_UPSCALER.autoencoder

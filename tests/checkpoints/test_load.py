@@ -25,6 +25,7 @@ from checkpoint_files import (
     edit_json,
     edit_tensors,
     networks,
+    raw_safetensors,
     save_tensors,
     write_folder,
     write_tokenizer,
@@ -227,6 +228,15 @@ def test_the_tokenizer_of_one_file_can_be_given(one_file: Path, tmp_path: Path) 
     assert model.text.tokenize(["a cat"]).pieces == (("a", "cat"),)
 
 
+def test_one_file_needs_nothing_beside_it(tmp_path: Path) -> None:
+    config = replace(SMALL, embedders=(replace(SMALL.text[0], vocab_size=49408, pad=0),))
+    tensors = compvis_tensors(networks(config), config)
+    model = load_model(save_tensors(tensors, tmp_path / "one.safetensors"), config=config)
+    (row,) = model.text.tokenize(["a photo of a cat"]).ids.tolist()
+    assert row[:8] == [49406, 320, 1125, 539, 320, 2368, 49407, 0]
+    assert len(row) == 77 and set(row[8:]) == {0}  # as Stable Diffusion 2 pads
+
+
 def test_one_file_with_another_vocabulary_than_clips(one_file: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer").rename(tmp_path / "gone")
     message = refused(one_file, CheckpointNotFound, config=SMALL)
@@ -386,7 +396,7 @@ def test_hostile_names_become_nothing(folder: Path, tmp_path: Path) -> None:
 def test_copies_of_the_moving_average_are_left_out(one_file: Path) -> None:
     extra = {f"model_ema.weight{i}": torch.zeros(2) for i in range(3)}
     edit_tensors(one_file, **extra, **{"model_ema/num_updates": torch.tensor(7)})
-    with pytest.warns(UserWarning, match="4 tensors"):
+    with pytest.warns(UserWarning, match=r"4 tensors.*usual.*3 are a moving average.*\(EMA\)"):
         load_model(one_file, config=SMALL, device="cpu")
 
 
@@ -526,6 +536,19 @@ def test_a_stray_name_does_not_make_a_whole_model_something_else(
 
 def test_a_file_without_tensors(tmp_path: Path) -> None:
     assert "no tensor" in refused(save_tensors({}, tmp_path / "m.safetensors"))
+    path = tmp_path / "16 bytes.safetensors"  # a published file: an empty header and spaces
+    path.write_bytes(raw_safetensors(b"{}      "))
+    assert path.stat().st_size == 16
+    assert "no tensor" in refused(path)
+
+
+def test_a_pointer_in_place_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:" + "0" * 64 + "\nsize 4265380512\n"
+    )
+    message = refused(path)
+    assert "Git LFS pointer" in message and "git lfs pull" in message
 
 
 def test_half_a_model_in_one_file(one_file: Path) -> None:

@@ -166,3 +166,15 @@ def test_depths_that_differ_on_the_way_up() -> None:
     up = [transformers(configs.SSD_1B.unet, f"output_blocks.{n}") for n in range(9)]
     assert up == [4, 4, 10, 2, 1, 1, 0, 0, 0]
     assert transformers(replace(configs.SSD_1B.unet, up_depths=()), "output_blocks.2") == 4
+
+
+def test_a_projection_is_a_matrix_or_a_layer() -> None:
+    lookup = names.open_clip_names(configs.SDXL.text[1], "conditioner.embedders.1.model.")
+    matrix, layer = lookup("text_projection.weight")
+    assert (matrix.name, matrix.transposed) == (
+        "conditioner.embedders.1.model.text_projection", True,
+    )  # fmt: skip
+    # as in files of SSD-1B and Vega
+    assert (layer.name, layer.transposed) == (
+        "conditioner.embedders.1.model.text_projection.weight", False,
+    )  # fmt: skip
