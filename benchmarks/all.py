@@ -25,6 +25,7 @@ BENCHMARKS = (
     "memory",
     "loading",
     "sd1_step",
+    "lora",
     "attention_cost",
     "attention_truth",
     "scrubbing",

@@ -110,15 +110,20 @@ def _check_room(
 
 def _merged(weight: Tensor, found: Sequence[Fitted], part: int, name: str) -> Tensor:
     """Return the weight with the changes of all files, in its own type and memory format."""
-    own = weight.detach().float()
-    total = own.clone()
+    own, total = weight.detach().float(), None
     for each in found:
         change, strength = each.changes.get((part, name)), each.lora.strengths[part > 0]
         if change is not None and strength:
             with naming(each.lora):
-                total += strength * _change(each.file, change, own)
-    merged = torch.empty_like(weight, requires_grad=False)
-    merged.copy_(total)
+                product, scale = _change(each.file, change, own)
+            factor = strength * scale
+            if total is None:
+                total = torch.add(own, product, alpha=factor)
+            else:
+                total.add_(product, alpha=factor)
+    merged = own if total is None else total
+    if (merged.dtype, merged.stride()) != (weight.dtype, weight.stride()):
+        merged = torch.empty_like(weight, requires_grad=False).copy_(merged)
     if not is_finite(merged):
         files = ", ".join(each.file.path.name for each in found if (part, name) in each.changes)
         raise CheckpointError(
@@ -128,17 +133,17 @@ def _merged(weight: Tensor, found: Sequence[Fitted], part: int, name: str) -> Te
     return merged
 
 
-def _change(file: Weights, change: Change, weight: Tensor) -> Tensor:
+def _change(file: Weights, change: Change, weight: Tensor) -> tuple[Tensor, float]:
+    """Return a file's change of a float32 weight, and a factor that it still has to be given."""
     tensors = {kind: _read(file, name, weight.device) for kind, name in change.tensors.items()}
     try:
         product = change.algorithm.change(tensors, weight).reshape(weight.shape)
     except Misfit as error:
         raise CheckpointError(f"{file.path}: it has {error}.\nNothing was applied.") from None
-    product = product * change.scale
-    if change.magnitudes:
-        magnitudes = _read(file, change.magnitudes, weight.device)
-        return decomposed(weight, product, magnitudes, change.axis)
-    return product
+    if not change.magnitudes:
+        return product, change.scale
+    magnitudes = _read(file, change.magnitudes, weight.device)
+    return decomposed(weight, product * change.scale, magnitudes, change.axis), 1.0
 
 
 def _read(file: Weights, name: str, device: torch.device) -> Tensor:

@@ -376,7 +376,7 @@ def _why_not(
         reasons.append(f"{len(homeless):,} of {count:,} modules have no place here")
     if misfits:
         reasons.append(f"{len(misfits):,} of {count:,} have other shapes")
-    example = f"such as {quoted(homeless[0])}" if homeless else misfits[0]
+    example = quoted(homeless[0]) if homeless else misfits[0]
     made_for = bases.of_lora(file.shapes, file.metadata)
     said = f" It seems to be made for {made_for}." if made_for else ""
     return (

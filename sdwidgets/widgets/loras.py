@@ -154,7 +154,8 @@ class LoraList:
                 named = row.lora()
             except InputError:
                 continue  # it says so already
-            row.say(problem if named is not None and named.path == lora else "")
+            is_it = named is not None and named.path == lora
+            row.say(problem.partition("\n")[0] if is_it else "")  # the status has all of it
 
     def end(self) -> None:
         """Close the rows."""
