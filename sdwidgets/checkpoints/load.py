@@ -152,7 +152,10 @@ def _elsewhere(vae: object, text: object, tokenizer: object) -> Elsewhere:
     from ..models.autoencoder import Autoencoder
 
     coder = vae if isinstance(vae, Autoencoder) or vae is None else checks.path("vae", vae)
-    return Elsewhere(coder, _paths("text", text), _paths("tokenizer", tokenizer))
+    words = _paths("tokenizer", tokenizer)
+    # A file of a tokenizer stands for its folder.
+    folders = tuple(path.parent if path.is_file() else path for path in words)
+    return Elsewhere(coder, _paths("text", text), folders)
 
 
 def _paths(parameter: str, value: object) -> tuple[Path, ...]:

@@ -224,8 +224,9 @@ def test_a_config_with_weights_that_one_file_has_no_names_for_is_refused(
 def test_the_tokenizer_of_one_file_can_be_given(one_file: Path, tmp_path: Path) -> None:
     elsewhere = write_tokenizer(tmp_path / "elsewhere")
     (tmp_path / "tokenizer").rename(tmp_path / "gone")
-    model = load_model(one_file, config=SMALL, tokenizer=elsewhere, device="cpu")
-    assert model.text.tokenize(["a cat"]).pieces == (("a", "cat"),)
+    for given in (elsewhere, [elsewhere], elsewhere / "vocab.json"):
+        model = load_model(one_file, config=SMALL, tokenizer=given, device="cpu")
+        assert model.text.tokenize(["a cat"]).pieces == (("a", "cat"),)
 
 
 def test_one_file_needs_nothing_beside_it(tmp_path: Path) -> None:

@@ -115,6 +115,19 @@ def test_text_encoders_in_files(family: str) -> None:
         check(family, f"text_encoder{number + 1}", "compvis", found)
 
 
+@pytest.mark.parametrize("family", ["sdxl", "refiner"])
+def test_text_encoders_in_files_of_xl(family: str) -> None:
+    for number, config in enumerate(MODELS[family].text):
+        start = f"conditioner.embedders.{number}."
+        if config.projection_dim:
+            lookup = names.open_clip_names(config, f"{start}model.")
+        else:
+            lookup = names.clip_names(f"{start}transformer.")
+        shapes = dict(shapes_of(CLIPText, config))
+        shapes.pop("text_projection.weight", None)
+        check(family, f"text_encoder{number + 1}", "compvis", renamed(shapes, lookup))
+
+
 def compvis_names(config: UNetConfig) -> list[str]:
     lookup = names.compvis_unet_names(config)
     return [lookup(name)[0].name.removeprefix(names.UNET) for name in shapes_of(UNet, config)]
