@@ -22,8 +22,9 @@ grid23 the images that a training made at a step."""
 HEADER_VERSION = 1
 """The ``v`` of a run's data beside its steps."""
 
-PARTS = ("x", "denoised", "uncond", "difference", "attention")
-"""The parts of a frame, in this order: latents, and the attention of each layer."""
+PARTS = ("x", "denoised", "uncond", "difference", "attention", "control")
+"""The parts of a frame, in this order: latents, the attention of each layer, and what controls add
+at each level."""
 
 PLACES = ("down", "mid", "up")
 """The places of a layer in the network."""
@@ -289,7 +290,7 @@ BUNDLED: Mapping[str, Any] = {
 """The bundled model: its names in requests and records, its fingerprint, and the settings that it
 fills in."""
 
-PANELS = ("denoising", "attention", "tokens")
+PANELS = ("denoising", "attention", "tokens", "control")
 """The panels of a viewer."""
 
 # ------------------------------------------------------------------------------- states, messages

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from . import checks
 from .configs import ControlNetConfig, ModelConfig
-from .contract import MOST_CONTROLS
 from .errors import InputError
 from .models.controlled import ControlPart
 from .models.controlnet import ControlNet
@@ -82,22 +80,6 @@ class Controls:
             hint = net.embed(pixels.to(weight.device, weight.dtype))
             parts.append(ControlPart(net, hint, one.strength, one.acts))
         return parts
-
-
-def controls_of(control: Control | Sequence[Control] | None) -> tuple[Control, ...]:
-    """The controls in a run's argument ``control``: None, one, or several. Raises InputError."""
-    if control is None:
-        return ()
-    several = tuple(control) if isinstance(control, (list, tuple)) else (control,)
-    for each in several:
-        said = "a sdwidgets.Control(net, picture), or a list of them"
-        checks.able("control", each, "network", said)
-    if len(several) > MOST_CONTROLS:
-        raise InputError(
-            f"A run takes at most {MOST_CONTROLS} controls, got {len(several)}.",
-            parameter="control",
-        )
-    return several
 
 
 def _check_fits(net: ControlNetConfig, model: ModelConfig, name: str) -> None:

@@ -29,12 +29,13 @@ from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
 from .loras import Lora, LoraLike, loras_of
 from .pictures import PictureLike, Start
-from .settings import AttentionSettings, Settings, amount
+from .settings import AttentionSettings, Settings, amount, controls_of
 from .sources import MOST, LocalFile, Source, differences
 
 if TYPE_CHECKING:
     import torch
 
+    from .control import Control
     from .diffusion import Step
     from .pipeline import LatentDiffusion
     from .run import Run
@@ -54,10 +55,11 @@ class Request:
     """A run to be submitted: the model and the arguments of `LatentDiffusion.sample`.
 
     ``model``: a bundled name, a path, or the hub's "owner/name". ``image``, ``mask`` and ``depth``:
-    as in `LatentDiffusion.sample`. ``attention``: record where the words look. ``sources``: the
-    sources that the model is expected to have, as in `Trace.sources`; if it has others, the run and
-    its record have a notice. ``loras``: files of LoRAs to apply to the model, each a path,
-    (path, strength) or (path, strength, text_strength).
+    as in `LatentDiffusion.sample`. ``attention``: record where the words look. ``control``: what
+    the run follows; a network that is named by its path is loaded when the run begins. ``sources``:
+    those that the model and the controls are expected to have, as in `Trace.sources`; if they have
+    others, the run and its record have a notice. ``loras``: files of LoRAs to apply to the model,
+    each a path, (path, strength) or (path, strength, text_strength).
     """
 
     model: str
@@ -68,6 +70,7 @@ class Request:
     sources: tuple[Source, ...] = ()
     depth: PictureLike | None = None
     loras: Sequence[LoraLike] = ()
+    control: Control | Sequence[Control] = ()
 
 
 class Job:
@@ -486,6 +489,7 @@ class ModelManager:
             settings=settings,
             sources=_checked(request.sources),
             loras=loras_of(request.loras),
+            control=controls_of(request.control),
         )
         number = next(self._numbers)
         job = Job(
@@ -785,8 +789,10 @@ class ModelManager:
             return
         job._say("")
         job._set_state("running")
-        run = model.run(request.settings, job._start, attention=request.attention)
-        if request.sources and (other := differences(request.sources, model.sources)):
+        run = model.run(
+            request.settings, job._start, attention=request.attention, control=request.control
+        )
+        if request.sources and (other := differences(request.sources, run.sources)):
             run.notices += (other,)
         job._tell(job._on_run, run)
         job._begin(len(run))

@@ -29,7 +29,7 @@ from .configs import (
     MaskedImageConfig,
     ModelConfig,
 )
-from .controls import Controls, controls_of
+from .controls import Controls
 from .devices import OnDevice
 from .diffusion import (
     SAMPLERS,
@@ -50,7 +50,15 @@ from .numerics import dtype_name, is_finite, tensor
 from .pictures import Start
 from .pixels import to_tensor
 from .prompts import without_marks
-from .settings import LIMITS, AttentionSettings, Settings, amount, largest_tensor, memory_needed
+from .settings import (
+    LIMITS,
+    AttentionSettings,
+    Settings,
+    amount,
+    controls_of,
+    largest_tensor,
+    memory_needed,
+)
 from .sources import Source
 from .threads import threads_for
 from .tiling import needs_tiles

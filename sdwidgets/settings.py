@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from . import checks
 from .checks import is_whole, shown
 from .configs import ImageConfig, LowResolutionConfig, ModelConfig, SizesConfig
+from .contract import MOST_CONTROLS
 from .errors import InputError
 from .prompts import MOST_CHUNKS, WEIGHTS, Reading
 from .sampling import (
@@ -314,6 +315,22 @@ class AttentionSettings:
                     parameter="attention",
                 )
         return attention
+
+
+def controls_of(control: Any) -> tuple[Any, ...]:
+    """The controls in a run's argument ``control``: None, one, or a list. Raises InputError."""
+    if control is None:
+        return ()
+    several = tuple(control) if isinstance(control, (list, tuple)) else (control,)
+    for each in several:
+        said = "a sdwidgets.Control(net, picture), or a list of them"
+        checks.able("control", each, "network", said)
+    if len(several) > MOST_CONTROLS:
+        raise InputError(
+            f"A run takes at most {MOST_CONTROLS} controls, got {len(several)}.",
+            parameter="control",
+        )
+    return several
 
 
 def memory_needed(

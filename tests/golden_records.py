@@ -31,6 +31,7 @@ from sdwidgets.sources import Source
 from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep
 from sdwidgets.trace import page as exported
 from sdwidgets.trace.png import settings_record
+from sdwidgets.trace.record import GivenControl
 from sdwidgets.trace.step import Queries
 from sdwidgets.widgets import Compare, Viewer
 
@@ -53,6 +54,13 @@ def maps(shift: int, batch: int, heads: int, h: int, w: int, columns: int = COLU
     values = np.arange(batch * heads * columns * h * w, dtype=np.float64)
     weights = ((values * 3 + shift * 4) % 11 + 1).reshape(batch, heads, columns, h, w)
     return (weights / weights.sum(2, keepdims=True)).astype(np.float16)
+
+
+def added(shift: int, h: int, w: int) -> np.ndarray:
+    """float16 [2, 2, 1, h, w]: what two controls add to two images; the first stops early."""
+    values = (np.arange(2 * 2 * h * w).reshape(2, 2, 1, h, w) * 3 + shift * 5) % 13 / 8
+    values[:, 0] *= shift < 2
+    return values.astype(np.float16)
 
 
 def prompt(text: str, pieces: tuple[str, ...]) -> PromptTokens:
@@ -201,6 +209,21 @@ def traces() -> dict[str, tuple[Trace, str]]:
         ),
     )  # fmt: skip
     empty = replace(stopped, steps=(), tokens=())
+    levels = {"down_blocks.0": (40, 3), "down_blocks.1": (3, 4), "mid_block": (2, 2)}
+    controlled = replace(
+        rich,
+        model="controlled",
+        steps=tuple(
+            replace(step, control={name: added(step.index, *grid) for name, grid in levels.items()})
+            for step in steps(3, (2, 4, 3, 4), {"down_blocks.0": (3, 4)})
+        ),
+        sources=(Source("canny.safetensors", "e" * 64, "controlnet", 0.5),),
+        given_controls=(
+            GivenControl("canny.safetensors", image(16, 12, shift=3), 0.5, 0.0, 0.625),
+            GivenControl("a <b>depth</b>", image(16, 12, shift=4), 1.0, 0.125, 1.0),
+        ),
+        given_latents=None,
+    )
     return {
         "rich": (rich, "8-bit"),
         "rich float16": (rich, "float16"),
@@ -212,6 +235,8 @@ def traces() -> dict[str, tuple[Trace, str]]:
         "stopped": (stopped, "8-bit"),
         "loop": (loop, "8-bit"),
         "empty": (empty, "8-bit"),
+        "controlled": (controlled, "8-bit"),
+        "controlled float16": (controlled, "float16"),
     }
 
 

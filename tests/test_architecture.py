@@ -27,7 +27,7 @@ ALLOWED = {
     "contract": set(),
     "sampling": set(),
     "loras": {"checks", "sources", "errors"},
-    "settings": {"checks", "configs", "prompts", "sampling", "errors"},
+    "settings": {"checks", "configs", "contract", "prompts", "sampling", "errors"},
     "prompts": {"spelling", "errors"},
     "spelling": set(),
     "checks": {"errors"},
@@ -75,7 +75,6 @@ ALLOWED = {
     "numerics": {"errors"},
     "control": {"checkpoints", "contract", "models", "pictures", "checks", "errors"},
     "controls": {
-        "contract",
         "control",  # its type, for type checkers
         "pipeline",  # the type of its model, for type checkers
         "models",
@@ -169,6 +168,7 @@ ALLOWED = {
     },
     "manager": {
         "loras",
+        "control",  # its type, for type checkers
         "daemon",
         "checkpoints",
         "pipeline",

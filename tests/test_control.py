@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from checkpoint_files import save_tensors
 from control_nets import control_config, picture, random_control
 from PIL import Image
 
-from sdwidgets import CheckpointNotFound, ImageError, InputError
+from sdwidgets import CheckpointError, CheckpointNotFound, ImageError, InputError
+from sdwidgets.checkpoints.control_json import control_to_json
 from sdwidgets.configs import SDXL, TINY
 from sdwidgets.control import Control
 from sdwidgets.diffusion import Step
@@ -139,6 +142,47 @@ def test_a_network_follows_its_model(tiny_model: LatentDiffusion, net: ControlNe
     run = tiny_model.sample("a cat", **RUN, control=Control(double, picture()))
     assert run.controls.nets[0].conv_in.weight.dtype == torch.float32
     assert torch.equal(list(run)[-1].x_next, last_of(tiny_model, control=Control(net, picture())))
+
+
+# -- through a manager, and in files -----------------------------------------------------------
+
+
+def test_a_manager_runs_it(tiny_model: LatentDiffusion, net: ControlNet, tmp_path: Path) -> None:
+    from sdwidgets import ModelManager, Request, Settings
+
+    file = save_tensors(net.state_dict(), tmp_path / "canny.safetensors")
+    config = control_config(TINY)
+    whole, from_file = Control(net, picture(), strength=0.5), Control(file, picture())
+    settings = Settings("a cat", **RUN)
+    with ModelManager() as manager:
+        name = manager.add(tiny_model)
+        trace = manager.submit(Request(name, settings, control=whole)).result()
+        assert torch.equal(
+            torch.from_numpy(trace.steps[-1].x_next), last_of(tiny_model, control=whole)
+        )
+        expected = trace.sources
+        again = manager.submit(Request(name, settings, control=whole, sources=expected)).result()
+        assert again.notices == trace.notices
+        other = manager.submit(Request(name, settings, sources=expected)).result()
+        assert any("expected: a ControlNet (strength 0.5)" in said for said in other.notices)
+        with pytest.raises(InputError, match=r"control must be a sdwidgets\.Control"):
+            manager.submit(Request(name, settings, control="edges.png"))  # type: ignore[arg-type]
+        with pytest.raises(CheckpointError, match="levels of 16, 32 channels"):  # unlike any known
+            manager.submit(Request(name, settings, control=[from_file])).result()
+    assert config.unet.context_dim == 24
+
+
+def test_a_path_is_loaded_when_a_run_begins(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    """A folder says what a file of this size does not."""
+    net = random_control(control_config(TINY))
+    save_tensors(net.state_dict(), tmp_path / "diffusion_pytorch_model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(control_to_json(net.config)))
+    run = tiny_model.sample("a cat", **RUN, control=Control(str(tmp_path), picture()))
+    expected = last_of(tiny_model, control=Control(net, picture()))
+    assert torch.allclose(list(run)[-1].x_next, expected, atol=1e-3)
+    (source,) = run.controls.sources
+    assert (source.kind, source.strength) == ("controlnet", 1.0)
+    assert source.name == f"{tmp_path.name}/diffusion_pytorch_model.safetensors"
 
 
 # -- what is refused -------------------------------------------------------------------------

@@ -96,7 +96,9 @@ class FakeModel:
     runs: list[FakeRun] = field(default_factory=list)
     active: int = 0
 
-    def run(self, settings: Settings, start: Start | None, *, attention: bool) -> FakeRun:
+    def run(
+        self, settings: Settings, start: Start | None, *, attention: bool, control: tuple[Any, ...]
+    ) -> FakeRun:
         self.runs.append(FakeRun(settings.steps, settings.checked(TINY), self.step))
         return self.runs[-1]
 

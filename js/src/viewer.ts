@@ -9,6 +9,7 @@ import type { Show } from "./lib/show";
 import { initialize, type Model, stores } from "./lib/store";
 import type { Panel, What } from "./lib/view";
 import { attention, heatOverlay } from "./panels/attention";
+import { control } from "./panels/control";
 import { denoising } from "./panels/denoising";
 import { markRun } from "./panels/screen";
 import { stage } from "./panels/stage";
@@ -16,8 +17,8 @@ import { tokens } from "./panels/tokens";
 import { pages } from "./panels/views";
 import "./viewer.css";
 
-const PANELS = { attention, denoising, tokens };
-const ORDER = ["attention", "denoising", "tokens"] as const; // the first stands beside the stage
+const PANELS = { attention, denoising, tokens, control };
+const ORDER = ["attention", "denoising", "tokens", "control"] as const; // the first stands beside the stage
 
 /** What is wrong with a run, and the buttons for the images of a batch. */
 function plain(view: Show): Panel {

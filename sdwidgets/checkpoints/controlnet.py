@@ -128,20 +128,19 @@ def _assembled(
         net = ControlNet(config)
     planned = plan(Part("ControlNet", net, weights))
     fill_all([planned], f"The ControlNet {path.name}", dtype, device, check_finite=check_finite)
-    folder = path if path.is_dir() else path.parent
     net.sources = tuple(
-        Source(_name(file.path, folder), kind="controlnet", file=file.stamp)
+        Source(_name(file.path.absolute(), path.absolute()), kind="controlnet", file=file.stamp)
         for file in weights.files
     )
     unused = [name for name in extras([planned]) if not _of_the_model(name, planned.used)]
     return net, [*precision(path.name, [planned]), *leftovers(path.name, unused)]
 
 
-def _name(path: Path, folder: Path) -> str:
-    """The name of a file; that of a folder's file says which folder it is in."""
-    if path.parent == folder:
+def _name(path: Path, place: Path) -> str:
+    """The file's name; in a folder, behind that of the folder, which tells it from others."""
+    if path == place:
         return path.name
-    return path.relative_to(folder).as_posix()
+    return path.relative_to(place.parent).as_posix()
 
 
 def _of_the_model(name: str, used: set[tuple[Path, str]]) -> bool:

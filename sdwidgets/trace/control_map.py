@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..errors import InputError
-from .maps import heat_map, sizes, stretched
+from .maps import heat_map, stretched
 from .recipe import labels
 from .record import Record, StepNumbers
 
@@ -46,11 +46,6 @@ def control_map(
         head=checks.index("control", control, count),
     )
     return stretched(heat) if scale == "picture" else heat
-
-
-def levels(record: Record) -> dict[str, tuple[int, int]]:
-    """The levels that controls are recorded for, by name, and the (h, w) of their maps."""
-    return sizes(next((one.control for one in record.steps if one.control), {}))
 
 
 def _level(level: str | int, names: list[str]) -> str:

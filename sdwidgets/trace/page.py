@@ -82,6 +82,7 @@ def _panels(record: Record) -> list[str]:
     empty = {
         "attention": not any(step.attention and step.attention.cross for step in record.steps),
         "tokens": not any(tokens.pieces for tokens in record.tokens),
+        "control": not any(step.control for step in record.steps),
     }
     return [name for name in PANELS if not empty.get(name)]
 

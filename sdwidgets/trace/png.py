@@ -180,4 +180,4 @@ def given_to(record: dict[str, Any]) -> list[str]:
     said, task = record.get("given"), record.get("task")
     by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}
     needed = [*(said if isinstance(said, list) else []), *by_task.get(str(task), [])]
-    return [name for name in GIVEN if name in needed]
+    return [name for name in (*GIVEN, "control") if name in needed]

@@ -34,6 +34,11 @@ def cross_of(steps: Sequence[TraceStep]) -> Maps:
     return next((one.attention.cross for one in steps if one.attention and one.attention.cross), {})
 
 
+def control_of(steps: Sequence[TraceStep]) -> Maps:
+    """What controls add in the first step that has any of it; empty where none has."""
+    return next((one.control for one in steps if one.control), {})
+
+
 @dataclass(frozen=True, eq=False)
 class GivenControl:
     """An image that a run followed, by a ControlNet.

@@ -21,7 +21,7 @@ from ..contract import HEADER_VERSION, LONGEST_SIDE, PARTS
 from .images import SD1_PREVIEW
 from .maps import averaged, sizes
 from .recipe import DEFAULT, Recipe, labels, place_of
-from .record import Record, cross_of
+from .record import Record, control_of, cross_of
 from .step import TraceStep
 from .tokens import PromptTokens
 
@@ -68,6 +68,7 @@ def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str
                 strict=False,
             )
         ],
+        **_controls(record),
     }
 
 
@@ -91,6 +92,17 @@ def _layers(record: Record, recipe: Recipe) -> dict[str, Any]:
             "steps": list(recipe.steps),
             "against": recipe.against,
         },
+    }
+
+
+def _controls(record: Record) -> dict[str, Any]:
+    """The controls, and the levels that they are recorded for; nothing for a run without any."""
+    if not record.given_controls:
+        return {}
+    names = list(control_of(record.steps))
+    return {
+        "controls": [control.as_dict() for control in record.given_controls],
+        "levels": labels(names),
     }
 
 
@@ -130,6 +142,12 @@ def pack(step: TraceStep, *, longest: int = LONGEST_SIDE, parts: Collection[str]
             grids.append(means.shape[-2:])
             tokens = means.shape[1]
             arrays += quantised(means)
+    more: dict[str, Any] = {}
+    if "control" in parts and step.control:
+        packed.append("control")
+        levels = [_within(maps[:, :, 0], longest) for maps in step.control.values()]  # [B, K, h, w]
+        more = {"levels": [maps.shape[-2:] for maps in levels], "controls": levels[0].shape[1]}
+        arrays += [array for maps in levels for array in quantised(maps)]
     meta = {
         "index": step.index,
         "sigma": step.sigma,
@@ -139,6 +157,7 @@ def pack(step: TraceStep, *, longest: int = LONGEST_SIDE, parts: Collection[str]
         "parts": packed,
         "grids": grids,
         "tokens": tokens,
+        **more,
     }
     text = json.dumps(meta).encode()
     text += b" " * (-len(text) % 4)

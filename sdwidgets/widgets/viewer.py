@@ -44,7 +44,8 @@ class Viewer(ReelView):
     panels: traitlets.List[str] = traitlets.List(traitlets.Enum(PANELS), list(PANELS)).tag(
         sync=True
     )
-    """The panels beside the image: "denoising", "attention", "tokens"."""
+    """The panels beside the image: "denoising", "attention", "tokens", and "control", which only
+    runs with controls have."""
 
     def __init__(self, trace: Trace | Recordable | None = None, **selections: Any):
         check_known(self, selections)

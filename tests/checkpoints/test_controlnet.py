@@ -127,9 +127,8 @@ def test_the_folder_of_a_pipeline(tmp_path: Path) -> None:
     write(net, tmp_path / "controlnet", "folder")
     (tmp_path / "model_index.json").write_text("{}")
     found = loaded(tmp_path)
-    assert [source.name for source in found.sources] == [
-        "controlnet/diffusion_pytorch_model.safetensors"
-    ]
+    name = f"{tmp_path.name}/controlnet/diffusion_pytorch_model.safetensors"
+    assert [source.name for source in found.sources] == [name]
 
 
 def test_blue_green_red(tmp_path: Path) -> None:

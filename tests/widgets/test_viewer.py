@@ -689,7 +689,7 @@ def test_a_run_behind_a_progress_bar_is_a_run(model: LatentDiffusion) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "panels"),
-    [(Viewer, ["denoising", "attention", "tokens"]), (Denoising, ["denoising"]),
+    [(Viewer, ["denoising", "attention", "tokens", "control"]), (Denoising, ["denoising"]),
      (Attention, ["attention"]), (Tokens, ["tokens"])],
 )  # fmt: skip
 def test_each_viewer_has_its_panels(kind: type[Viewer], panels: list[str]) -> None:

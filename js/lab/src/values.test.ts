@@ -34,7 +34,7 @@ test("what JupyterLab holds is read", () => {
   };
   const values = {
     ...json,
-    recordPanels: ["denoising", "tokens"],
+    recordPanels: ["denoising", "tokens", "control"],
     modelFolders: ["~/models", "/data/m"],
   };
   expect(read(json)).toEqual({ values, bad: [] });

@@ -11,7 +11,7 @@ export interface Values {
   /** Whether the side panel is shown when JupyterLab starts. */
   panelAtStart: boolean;
   /** The panels of a recorded run that are open when it is opened. */
-  recordPanels: readonly ("denoising" | "attention" | "tokens")[];
+  recordPanels: readonly (typeof PANELS)[number][];
   /** The folders with models, on the machine of the kernel. */
   modelFolders: readonly string[];
   /** The language of the extension's own texts: JupyterLab's, or English. */
@@ -22,7 +22,7 @@ export const DEFAULTS: Values = {
   previews: "small",
   colormap: SELECTION.colormap.default,
   panelAtStart: false,
-  recordPanels: ["denoising", "attention", "tokens"],
+  recordPanels: PANELS,
   modelFolders: [],
   language: "auto",
 };

@@ -1,7 +1,7 @@
 // The text of notebook cells for a run: the one that makes it again, from what its record or image
 // says of it, and the one that shows a record. Whatever a file says, a text of it stays a literal.
 
-import { BUNDLED, DEFAULTS } from "./contract";
+import { BUNDLED, DEFAULTS, MOST_CONTROLS } from "./contract";
 import { isNumber, isWhole } from "./numbers";
 import { converted, type Values } from "./older";
 
@@ -81,7 +81,16 @@ export function making(made: unknown, found: Found = {}): string {
     const value = found.record === undefined ? name : `record.given_${name}`;
     return `${name}=${value}`;
   });
-  const values = written(now, isBundled, given.includes("image"));
+  const follow = controlsOf(run);
+  if (follow.length > 0) begin.push("control=control");
+  const isThere = found.record !== undefined;
+  const images = follow.map((_, i) => {
+    if (isThere) return `record.given_controls[${i}].image`;
+    return follow.length > 1 ? `control_image_${i + 1}` : "control_image";
+  });
+  const fromImage = given.includes("image");
+  const isFitted = fromImage || follow.length > 0;
+  const values = written(now, { isBundled, fromImage, isFitted });
   const attention = found.attention ? ["attention=True"] : [];
   const several = isNumber(now.batch_size) && now.batch_size > 1;
   const from = found.name === undefined ? "its settings" : literal(found.name);
@@ -90,10 +99,13 @@ export function making(made: unknown, found: Found = {}): string {
     ...(run.complete === false ? ["# It was stopped before its end; this makes all of it."] : []),
     "import sdwidgets as sdw",
     "",
-    ...(given.length > 0 && found.record !== undefined
+    ...(given.length + follow.length > 0 && found.record !== undefined
       ? [`record = sdw.Trace.load(${literal(found.record)})`]
-      : given.map((name) => `${name} = ...  # give what the run had: it is not in ${from}`)),
+      : [...given, ...images].map(
+          (name) => `${name} = ...  # give what the run had: it is not in ${from}`,
+        )),
     ...modelOf(run, isBundled),
+    ...following(follow, images),
     ...call("trace = model.generate", [...values, ...begin, ...attention]),
     found.attention ? "sdw.Viewer(trace)" : several ? "display(*trace.images)" : "trace.image",
   ];
@@ -106,6 +118,31 @@ function givenTo(run: Values): (typeof GIVEN)[number][] {
   if (run.task === "image to image") named.push("image");
   if (run.task === "inpainting") named.push("image", "mask");
   return GIVEN.filter((name) => named.includes(name) || named.includes(`given_${name}`));
+}
+
+/** The controls that the run followed. */
+function controlsOf(run: Values): Values[] {
+  const all = Array.isArray(run.controls) ? run.controls.map(plain).filter(isObject) : [];
+  return all.filter(({ name }) => typeof name === "string").slice(0, MOST_CONTROLS);
+}
+
+/** The lines that give the run its controls again, whose images are in variables. */
+function following(controls: readonly Values[], images: readonly string[]): string[] {
+  const made = controls.map((control, i) => {
+    const values = Object.entries({ strength: 1, start: 0, end: 1 }).flatMap(([name, usual]) => {
+      const value = control[name];
+      return isNumber(value) && value !== usual ? [`${name}=${number(value)}`] : [];
+    });
+    const named = literal(control.name as string);
+    return `sdw.Control(${[named, images[i], ...values].join(", ")})`;
+  });
+  if (made.length === 0) return [];
+  const files = made.length > 1 ? "files or folders of the ControlNets" : "file of the ControlNet";
+  const value = made.length > 1 ? ["control = [", ...made.map((one) => `    ${one},`), "]"] : [];
+  return [
+    `# Give the path of the ${files}.`,
+    ...(made.length > 1 ? value : [`control = ${made[0]}`]),
+  ];
 }
 
 /** The lines that load the run's model, and say what else it had. */
@@ -130,7 +167,7 @@ function modelOf(run: Values, isBundled: boolean): string[] {
     lines.push(...call("model = sdw.load", [literal(model), ...loras]));
   }
   for (const { name, kind, strength } of sources) {
-    if (kind === "checkpoint" || kind === "lora") continue;
+    if (kind === "checkpoint" || kind === "lora" || kind === "controlnet") continue;
     if (typeof name !== "string" || typeof kind !== "string") continue;
     const how = typeof strength === "number" ? `, strength ${number(strength)}` : "";
     lines.push(`# The run's model also had ${literal(name)} (${literal(kind)}${how}).`);
@@ -153,7 +190,10 @@ function adapter({ name, kind, strength, text_strength: text }: Values): string[
 }
 
 /** The arguments that differ from their defaults: the prompt, then "name=value". */
-function written(settings: Values, isBundled: boolean, fromImage: boolean): string[] {
+function written(
+  settings: Values,
+  { isBundled, fromImage, isFitted }: Record<"isBundled" | "fromImage" | "isFitted", boolean>,
+): string[] {
   const defaults: Values = isBundled ? { ...DEFAULTS, ...BUNDLED.settings } : DEFAULTS;
   const counts = ["prompt", "negative_prompt", "seed"].some((name) =>
     Array.isArray(settings[name]),
@@ -161,7 +201,7 @@ function written(settings: Values, isBundled: boolean, fromImage: boolean): stri
   const lines = [];
   for (const [name, write] of Object.entries(WRITE)) {
     const value = settings[name];
-    const unused = (name === "strength" || name === "fit") && !fromImage;
+    const unused = (name === "strength" && !fromImage) || (name === "fit" && !isFitted);
     if (unused || (name === "batch_size" && counts)) continue;
     if (value === undefined || value === null || value === defaults[name]) continue;
     const text = write(value);

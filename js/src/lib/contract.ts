@@ -10,8 +10,11 @@ export const NUMBERED = { frame: 64, more: 64, film: 6, grid: 24 } as const;
 /** The ``v`` of a run's data beside its steps. */
 export const HEADER_VERSION = 1;
 
-/** The parts of a frame, in this order: latents, and the attention of each layer. */
-export const PARTS = ["x", "denoised", "uncond", "difference", "attention"] as const;
+/**
+ * The parts of a frame, in this order: latents, the attention of each layer, and what controls add
+ * at each level.
+ */
+export const PARTS = ["x", "denoised", "uncond", "difference", "attention", "control"] as const;
 
 /** The places of a layer in the network. */
 export const PLACES = ["down", "mid", "up"] as const;
@@ -259,7 +262,7 @@ export const BUNDLED = {
 } as const;
 
 /** The panels of a viewer. */
-export const PANELS = ["denoising", "attention", "tokens"] as const;
+export const PANELS = ["denoising", "attention", "tokens", "control"] as const;
 
 /** The states of a run in a viewer. */
 export const RUN_STATES = ["idle", "loading", "running", "done", "stopped", "error"] as const;

@@ -1,6 +1,6 @@
 // The header of a run, as the kernel writes it and as a page checks it.
 
-import { AGAINST, HEADER_VERSION, LIMITS, PLACES } from "./contract";
+import { AGAINST, HEADER_VERSION, LIMITS, MOST_CONTROLS, PLACES } from "./contract";
 import { isNumber, isWhole } from "./numbers";
 
 /** The header of a run: everything except its steps. `readHeader` checks it. */
@@ -24,6 +24,16 @@ export interface Header {
   layers: Layer[]; // [] if attention is not recorded
   recipe: Recipe;
   pictures: ImageHeader[]; // one for each image of the batch; [] without a prompt
+  controls?: Control[]; // the images that the run followed
+  levels?: string[]; // labels of the levels at which what they add is recorded
+}
+
+/** An image that a run followed, by a ControlNet. */
+export interface Control {
+  name: string; // of the network
+  strength: number;
+  start: number; // share of the steps in which it acted, 0 to 1
+  end: number;
 }
 
 export interface Layer {
@@ -97,6 +107,11 @@ const isToken = isCount(LIMITS.tokens);
 const isPixels = isCount(LIMITS.pixels);
 const isNumbers = isList(isNumber);
 
+const isControls = isList(
+  isLike({ name: isText, strength: isNumber, start: isNumber, end: isNumber }),
+  MOST_CONTROLS,
+);
+
 const isHeader = isLike({
   v: isOneOf([HEADER_VERSION]),
   run: isNumber,
@@ -136,6 +151,8 @@ const isHeader = isLike({
     }),
     LIMITS.batch,
   ),
+  controls: (value) => value === undefined || isControls(value),
+  levels: (value) => value === undefined || isList(isText, LIMITS.layers)(value),
 });
 
 /** The header in a trait's value; undefined if it is not valid, since it may come from a file. */

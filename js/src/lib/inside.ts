@@ -43,12 +43,14 @@ async function inRecord(file: Source): Promise<Inside | undefined> {
   const made = JSON.parse(header.__metadata__.sdtrace);
   if (made === null || typeof made !== "object") return undefined;
   const given = ["image", "mask", "depth", "latents"].filter((name) => `given_${name}` in header);
+  if ("given_control.0" in header) given.push("control");
   const [begin, end] = header.given_image?.data_offsets ?? [];
   const isThere = Number.isInteger(begin) && begin >= 0 && begin < end;
   const image = { from: 8 + length + begin, to: 8 + length + end };
   const attention = Object.keys(made.layers?.cross ?? {}).length > 0;
   const { model, task, settings, settings_format, complete, fingerprint, sources } = made;
-  const kept = { model, task, settings, settings_format, complete, fingerprint, sources };
+  const { controls } = made;
+  const kept = { model, task, settings, settings_format, complete, fingerprint, sources, controls };
   const known = Object.entries({ ...kept, given }).filter(([, value]) => value !== undefined);
   return {
     kind: "record",

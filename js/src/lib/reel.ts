@@ -2,7 +2,8 @@
 //
 // uint32 n, n bytes of JSON padded with spaces so that 4 + n is a multiple of 4, then the parts in
 // the order of `parts`, each padded with zeros to a multiple of 4. Latents are float16
-// [B, C, h, w]; attention is, for each layer, float32 scales [B, T] and uint8 [B, T, h, w].
+// [B, C, h, w]; attention is, for each layer, float32 scales [B, T] and uint8 [B, T, h, w]; what
+// controls add is the same for each level and, in place of tokens, each control.
 
 import { bytes } from "./bytes";
 import { LIMITS, PARTS } from "./contract";
@@ -10,9 +11,9 @@ import { halves } from "./half";
 import { isNumber, isWhole } from "./numbers";
 import type { Header, Reel } from "./view";
 
-export type Part = Exclude<(typeof PARTS)[number], "attention">;
+export type Part = Exclude<(typeof PARTS)[number], "attention" | "control">;
 
-/** One layer's attention for one image: probability = byte / 255 * scale of its token. */
+/** One layer's maps for one image, of attention or control: value = byte / 255 * scale. */
 export interface Attention {
   scales: Float32Array; // [T]
   bytes: Uint8Array; // [T, h, w]
@@ -35,6 +36,8 @@ export interface Frame {
   readonly uncond: Float32Array | undefined; // clean, without the prompt
   readonly difference: Float32Array | undefined; // clean with the prompt minus without
   attention(layer: number, picture: number): Attention | undefined;
+  /** What the controls add at a level, a map for each control. */
+  control(level: number, picture: number): Attention | undefined;
 }
 
 /** The checked header of a frame. */
@@ -47,7 +50,11 @@ interface Meta {
   parts: string[];
   grids: [number, number][];
   tokens: number;
+  levels: [number, number][]; // of what controls add
+  controls: number;
 }
+
+const NONE = { grids: [], tokens: 0, levels: [], controls: 0 };
 
 const padded = (length: number) => Math.ceil(length / 4) * 4;
 const areWhole = <T extends number[]>(values: unknown, most: T): values is T =>
@@ -70,7 +77,7 @@ function text(data: Uint8Array): { value: Record<string, unknown>; end: number }
 }
 
 function checked(value: Record<string, unknown>): Meta | undefined {
-  const { index, sigma, sigma_next, seconds, size, tokens } = value;
+  const { index, sigma, sigma_next, seconds, size } = value;
   const { batch, channels, side } = LIMITS;
   const limits: Meta["size"] = [batch, channels, side, side];
   if (!isWhole(index, Number.MAX_SAFE_INTEGER, 0) || !areWhole(size, limits)) return undefined;
@@ -81,13 +88,21 @@ function checked(value: Record<string, unknown>): Meta | undefined {
   if (parts.includes("uncond") !== parts.includes("difference")) return undefined;
 
   const time = isNumber(seconds) ? seconds : null;
-  const latents = { index, sigma, sigma_next, seconds: time, size, parts };
-  if (!parts.includes("attention")) return { ...latents, grids: [], tokens: 0 };
-  const grids = value.grids as [number, number][];
-  if (!Array.isArray(grids) || grids.length > LIMITS.layers) return undefined;
-  if (!grids.every((grid) => areWhole(grid, [side, side]))) return undefined;
-  return isWhole(tokens, LIMITS.tokens) ? { ...latents, grids, tokens } : undefined;
+  const has = (part: string) => parts.includes(part);
+  const { grids, tokens } = has("attention") ? value : NONE;
+  const { levels, controls } = has("control") ? value : NONE;
+  const right =
+    [grids, levels].every(areGrids) &&
+    isWhole(tokens, LIMITS.tokens, Number(has("attention"))) &&
+    isWhole(controls, LIMITS.tokens, Number(has("control")));
+  const maps = { grids, tokens, levels, controls } as typeof NONE;
+  return right ? { index, sigma, sigma_next, seconds: time, size, parts, ...maps } : undefined;
 }
+
+const areGrids = (value: unknown) =>
+  Array.isArray(value) &&
+  value.length <= LIMITS.layers &&
+  value.every((grid) => areWhole(grid, [LIMITS.side, LIMITS.side]));
 
 /** The bytes that hold a part, and its start. */
 interface Place {
@@ -104,15 +119,17 @@ export class Packed implements Frame {
   declare readonly grids: Meta["grids"];
   declare readonly tokens: number;
   readonly meta: Meta;
-  readonly places: ReadonlyMap<string, Place>; // of latents by name, of layers' attention by number
+  readonly places: ReadonlyMap<string, Place>; // of latents by name, of maps by number: "grids0"
   readonly #floats = new Map<string, Float32Array | undefined>();
+  readonly #maps: Meta;
 
-  /** `attention`: the header of the attention, if that came separately. */
-  constructor(meta: Meta, places: ReadonlyMap<string, Place>, attention: Meta = meta) {
+  /** `maps`: the header of the maps, if these came separately. */
+  constructor(meta: Meta, places: ReadonlyMap<string, Place>, maps: Meta = meta) {
     this.meta = meta;
     this.places = places;
+    this.#maps = maps;
     const { index, sigma, sigma_next, seconds, size } = meta;
-    const { grids, tokens } = attention;
+    const { grids, tokens } = maps;
     Object.assign(this, { index, sigma, sigma_next, seconds, size, grids, tokens });
   }
 
@@ -145,9 +162,17 @@ export class Packed implements Frame {
     return this.#floats.get(part);
   }
 
-  attention(layer: number, picture: number): Attention | undefined {
-    const [batch, T] = [this.size[0], this.tokens];
-    const [place, grid] = [this.places.get(String(layer)), this.grids[layer]];
+  attention(layer: number, picture: number) {
+    return this.#layer("grids", this.tokens, layer, picture);
+  }
+
+  control(level: number, picture: number) {
+    return this.#layer("levels", this.#maps.controls, level, picture);
+  }
+
+  #layer(kind: "grids" | "levels", T: number, layer: number, picture: number) {
+    const batch = this.size[0];
+    const [place, grid] = [this.places.get(kind + layer), this.#maps[kind][layer]];
     if (place === undefined || grid === undefined || !isWhole(picture, batch - 1, 0)) {
       return undefined;
     }
@@ -164,18 +189,23 @@ export class Packed implements Frame {
 const count = (size: Meta["size"]) => size.reduce((product, side) => product * side, 1);
 
 /** The place of each part, from `start` on; undefined if they do not fill the bytes. */
-function placesIn(data: Uint8Array, { parts, size, grids, tokens }: Meta, start: number) {
+function placesIn(data: Uint8Array, meta: Meta, start: number) {
+  const { parts, size, grids, tokens, levels, controls } = meta;
   const places = new Map<string, Place>();
   let at = start;
   for (const part of parts) {
-    if (part === "attention") continue;
+    if (part === "attention" || part === "control") continue;
     places.set(part, { data, at });
     at += padded(2 * count(size));
   }
-  grids.forEach(([h, w], layer) => {
-    places.set(String(layer), { data, at });
-    at += size[0] * tokens * 4 + padded(size[0] * tokens * h * w);
-  });
+  const place = (kind: string, all: Meta["grids"], count: number) => {
+    all.forEach(([h, w], layer) => {
+      places.set(kind + layer, { data, at });
+      at += size[0] * count * 4 + padded(size[0] * count * h * w);
+    });
+  };
+  place("grids", grids, tokens);
+  place("levels", levels, controls);
   return at === data.length ? places : undefined;
 }
 

@@ -6,7 +6,7 @@ import { clamp, times } from "./numbers";
 import type { Frame } from "./reel";
 import type { Selection } from "./selection";
 
-export type { Header, ImageHeader } from "./header";
+export type { Control, Header, ImageHeader } from "./header";
 export type { Selection } from "./selection";
 
 /** Where the pointer is, in this page only. */

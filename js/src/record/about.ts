@@ -1,11 +1,12 @@
 // The settings and sources of a run in words (trace/about.py).
 
 import { DEFAULTS } from "../lib/contract";
+import { nearestEven } from "./frames";
 import { general, words } from "./python";
 import { tenths, totalOf } from "./said";
 import { each, type Settings, seedsOf, TOLD } from "./settings";
 import type { ModelSource } from "./sources";
-import type { Unpacked } from "./unpacked";
+import type { GivenControl, Unpacked } from "./unpacked";
 
 /** What `about` reads of a record, which an image's file also says. */
 export type Told = Pick<
@@ -22,6 +23,7 @@ export type Told = Pick<
   | "predictionSource"
   | "sources"
   | "givenImage"
+  | "controls"
 > & { readonly steps: readonly { readonly seconds: number | null }[] };
 
 /** Width and height of each image in pixels. */
@@ -82,6 +84,7 @@ export function about(record: Told, size: Size): [string, string][] {
     ["model", record.model],
     ["prediction", predictionWords(record)],
     ["fingerprint", record.fingerprint],
+    ["controls", record.controls.map(controlWords).join("\n")],
     ["sources", record.sources.map(sourceWords).join("\n")],
     ["made with", versions.join(", ")],
   ];
@@ -135,6 +138,13 @@ export function toldWords(settings: Settings, name: (typeof TOLD)[number]): stri
 function predictionWords({ prediction, predictionSource }: Told): string {
   const known = prediction !== "" && predictionSource !== "";
   return known ? `${prediction}, from ${predictionSource}` : prediction;
+}
+
+function controlWords({ name, strength, start, end }: GivenControl): string {
+  const parts = [name, `strength ${general(strength)}`];
+  const share = (value: number) => `${nearestEven(100 * value)}%`;
+  if (start !== 0 || end !== 1) parts.push(`from ${share(start)} to ${share(end)} of the steps`);
+  return parts.join(", ");
 }
 
 function sourceWords(source: ModelSource): string {

@@ -1,6 +1,6 @@
 // Frames: the bytes of a step for the page, out of a file's tensors (trace/reel.py, stored.py).
 
-import { LARGEST_FRAME, LONGEST_SIDE, PARTS } from "../lib/contract";
+import { KINDS, LARGEST_FRAME, LONGEST_SIDE, PARTS } from "../lib/contract";
 import { halves } from "../lib/half";
 import type { Tensor } from "./layout";
 import { dumps, type Json } from "./python";
@@ -13,25 +13,31 @@ export type Read = (name: string) => Uint8Array;
 /** The latents of a frame, in its order. */
 const latentsOf = ({ parts }: StepInfo): string[] => {
   const isGuided = parts.includes("uncond") && parts.includes("difference");
-  return PARTS.filter((part) =>
-    part === "uncond" || part === "difference" ? isGuided : part !== "attention",
-  );
+  return PARTS.filter((part) => {
+    if (part === "attention" || part === "control") return false;
+    return part === "uncond" || part === "difference" ? isGuided : true;
+  });
 };
 
-const hasAttention = ({ parts }: StepInfo, record: Unpacked) =>
-  parts.includes("attention.cross") && (record.content.grids.get("cross")?.size ?? 0) > 0;
-
-/** The layers of a step's cross-attention: the name of the tensor, its layer's grid. */
-function layersOf(step: StepInfo, record: Unpacked): [string, Grid][] {
-  if (!hasAttention(step, record)) return [];
-  const grids = [...(record.content.grids.get("cross") as ReadonlyMap<string, Grid>).values()];
-  return grids.map((grid, number) => [`steps.${step.index}.attention.cross.${number}`, grid]);
+/** The layers of a step's cross-attention, or the levels of what controls add: the name of the
+ * tensor, its layer's grid. */
+function layersOf(kind: "cross" | "control", step: StepInfo, record: Unpacked): [string, Grid][] {
+  const part = KINDS[kind];
+  if (!step.parts.includes(part)) return [];
+  const grids = [...(record.content.grids.get(kind)?.values() ?? [])];
+  return grids.map((grid, number) => [`steps.${step.index}.${part}.${number}`, grid]);
 }
+
+/** All of both. */
+const mapsOf = (step: StepInfo, record: Unpacked) => [
+  ...layersOf("cross", step, record),
+  ...layersOf("control", step, record),
+];
 
 /** The tensors that a frame is made of, in groups that are used together. */
 export function needed(step: StepInfo, record: Unpacked): string[][] {
   const { content } = record;
-  const layers = layersOf(step, record).map(([name]) =>
+  const layers = mapsOf(step, record).map(([name]) =>
     content.isScaled("cross") ? [name, `${name}.scale`] : [name],
   );
   return [latentsOf(step).map((part) => `steps.${step.index}.${part}`), ...layers];
@@ -44,11 +50,18 @@ function plan(step: StepInfo, record: Unpacked, longest: number) {
     const by = reduction(sides, longest);
     return [Math.ceil(sides[0] / by), Math.ceil(sides[1] / by)];
   };
-  const layers = layersOf(step, record);
+  const layers = layersOf("cross", step, record);
+  const levels = layersOf("control", step, record);
   const latents = latentsOf(step);
   const size = [batch, channels, ...within([h, w])];
-  const grids = layers.map(([, grid]) => within(grid));
-  const columns = layers.map(([name]) => (record.content.all.get(name) as Tensor).shape[2] ?? 0);
+  const sides = (some: [string, Grid][]) => some.map(([, grid]) => within(grid));
+  const shape = (name: string, at: number) =>
+    (record.content.all.get(name) as Tensor).shape[at] ?? 0;
+  // of a layer's maps: one for each token, or for each control
+  const counts = [
+    ...layers.map(([name]) => shape(name, 2)),
+    ...levels.map(([name]) => shape(name, 1)),
+  ];
   const whole = (values: readonly number[]) => values.map(BigInt);
   const meta: [string, Json][] = [
     ["index", BigInt(step.index)],
@@ -56,19 +69,29 @@ function plan(step: StepInfo, record: Unpacked, longest: number) {
     ["sigma_next", step.sigma_next],
     ["seconds", step.seconds],
     ["size", whole(size)],
-    ["parts", layers.length > 0 ? [...latents, "attention"] : latents],
-    ["grids", grids.map(whole)],
-    ["tokens", BigInt(columns.at(-1) ?? 0)],
+    [
+      "parts",
+      [
+        ...latents,
+        ...(layers.length > 0 ? ["attention"] : []),
+        ...(levels.length > 0 ? ["control"] : []),
+      ],
+    ],
+    ["grids", sides(layers).map(whole)],
+    ["tokens", BigInt(counts[layers.length - 1] ?? 0)],
   ];
+  if (levels.length > 0) {
+    meta.push(["levels", sides(levels).map(whole)], ["controls", BigInt(counts.at(-1) as number)]);
+  }
   const text = dumps(new Map(meta));
   const start = 4 + padded(text.length);
   const each = padded(2 * product(size));
-  const sizes = grids.map(([rows, cells], i) => {
-    const maps = batch * (columns[i] as number);
+  const sizes = sides([...layers, ...levels]).map(([rows, cells], i) => {
+    const maps = batch * (counts[i] as number);
     return padded(4 * maps) + padded(maps * rows * cells);
   });
   const length = sizes.reduce((sum, one) => sum + one, start + latents.length * each);
-  return { layers, latents, text, start, length };
+  return { layers: [...layers, ...levels], latents, text, start, length };
 }
 
 /** For each step, the longest side of its frame: less than the usual one for large steps, as soon
@@ -156,11 +179,14 @@ interface Maps {
   count: number;
 }
 
-/** [B, T, h, w]: the mean over the heads of a layer's maps, of at most `longest` cells a side. */
+/** [B, T, h, w]: the mean over the heads of a layer's maps, of at most `longest` cells a side; of
+ * controls, of which none is a mean, [B, K, h, w]. */
 function means(name: string, grid: Grid, record: Unpacked, read: Read, longest: number): Maps {
   const { content } = record;
   const { shape } = content.all.get(name) as Tensor;
-  const [batch, heads, columns, rows, cells] = shape as [number, number, number, number, number];
+  const isControl = name.includes(`.${KINDS.control}.`);
+  const [batch, of, inner, rows, cells] = shape as [number, number, number, number, number];
+  const [heads, columns] = isControl ? [1, of] : [of, inner];
   const kept = rows * cells;
   const data = read(name);
   const maps = content.isScaled("cross")

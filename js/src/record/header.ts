@@ -37,7 +37,21 @@ export function headerOf(
     schedule_sigmas: [...record.scheduleSigmas],
     ...layersOf(record),
     pictures: picturesOf(record),
+    ...controlsOf(record),
   };
+}
+
+/** The controls, and the levels that they are recorded for; nothing for a run without any. */
+function controlsOf(record: Unpacked): Partial<Header> {
+  if (record.controls.length === 0) return {};
+  const names = [...addedOf(record).keys()];
+  return { controls: record.controls.map((one) => ({ ...one })), levels: labelsOf(names) };
+}
+
+/** The levels at which what controls add is recorded; none where no step has it. */
+export function addedOf({ steps, content }: Unpacked): ReadonlyMap<string, Grid> {
+  const has = steps.some(({ parts }) => parts.includes("control"));
+  return (has ? content.grids.get("control") : undefined) ?? new Map();
 }
 
 type Triple = [number, number, number];
@@ -61,19 +75,23 @@ type Place = (typeof PLACES)[number];
 
 const placeOf = (layer: string) => layer.split("_")[0] as Place;
 
+/** Short names: "down 1", "down 2", "mid", ..., numbered within each place. */
+function labelsOf(names: readonly string[]): string[] {
+  const places = names.map(placeOf);
+  return places.map((place, i) => {
+    const before = places.slice(0, i + 1).filter((one) => one === place).length;
+    return places.filter((one) => one === place).length > 1 ? `${place} ${before}` : place;
+  });
+}
+
 /** The layers, and which of them count in a heat map. */
 function layersOf(record: Unpacked): { layers: Layer[]; recipe: Recipe } {
   const grids = crossOf(record);
   const names = [...grids.keys()];
-  const all = new Map<string, number>();
-  for (const name of names) all.set(placeOf(name), (all.get(placeOf(name)) ?? 0) + 1);
-  const counts = new Map<string, number>();
-  const layers = names.map((name): Layer => {
-    const place = placeOf(name);
-    const count = (counts.get(place) ?? 0) + 1;
-    counts.set(place, count);
-    return { name, label: (all.get(place) ?? 0) > 1 ? `${place} ${count}` : place, place };
-  });
+  const labels = labelsOf(names);
+  const layers = names.map(
+    (name, i): Layer => ({ name, label: labels[i] as string, place: placeOf(name) }),
+  );
   const { steps, places, cells } = DEFAULT_RECIPE;
   const at = names.map((_, i) => i);
   const fits = at.filter((i) => (places as readonly string[]).includes(layers[i]?.place ?? ""));

@@ -1,7 +1,7 @@
 // The settings inside a PNG that `Trace.save_image` or the Studio wrote (trace/png.py).
 
 import { isPng } from "../lib/bytes";
-import { LONGEST_PROMPT, SETTINGS_FORMAT, SOURCES, TEXT_KEY } from "../lib/contract";
+import { LONGEST_PROMPT, MOST_CONTROLS, SETTINGS_FORMAT, SOURCES, TEXT_KEY } from "../lib/contract";
 import type { Told } from "./about";
 import { chunksOf, crc32, inflated } from "./images";
 import { parseJson } from "./json";
@@ -58,6 +58,13 @@ export function toldBy({ record, settings, given }: ImageSettings): Told {
     commit: text(source.commit),
     sha256: text(source.sha256),
   }));
+  const all = Array.isArray(record.controls) ? record.controls.slice(0, MOST_CONTROLS) : [];
+  const followed = all.map(object).map(({ name, strength, start, end }) => ({
+    name: text(name),
+    strength: number(strength) ?? 1,
+    start: number(start) ?? 0,
+    end: number(end) ?? 1,
+  }));
   const versions = Object.entries(object(record.versions)).filter(([, one]) => text(one) !== "");
   return {
     settings,
@@ -73,6 +80,7 @@ export function toldBy({ record, settings, given }: ImageSettings): Told {
     fingerprint: text(record.fingerprint),
     versions: new Map(versions as [string, string][]),
     sources: sources.filter(({ name }) => name !== ""),
+    controls: followed.filter(({ name }) => name !== ""),
   };
 }
 
@@ -83,7 +91,7 @@ function givenIn(record: JsonObject): string[] {
   const task = record.get("task");
   if (task === "image to image" || task === "inpainting") needed.push("image");
   if (task === "inpainting") needed.push("mask");
-  return ["image", "mask", "depth", "latents"].filter((name) => needed.includes(name));
+  return ["image", "mask", "depth", "latents", "control"].filter((name) => needed.includes(name));
 }
 
 /** The record inside an image file, its settings in today's format; undefined if it has none. */

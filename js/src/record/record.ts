@@ -8,7 +8,7 @@ import { numbered } from "../lib/shared";
 import type { Source } from "../lib/source";
 import type { Header } from "../lib/view";
 import { floats, longestSides, needed, pack, type Read, sideWithin } from "./frames";
-import { crossOf } from "./header";
+import { addedOf, crossOf } from "./header";
 import { imageInfo } from "./images";
 import type { Tensor } from "./layout";
 import { type Believed, Opening, shownFirst, sizeOf } from "./opening";
@@ -51,7 +51,8 @@ export interface Meta {
   readonly prediction: string;
   readonly predictionSource: string;
   readonly sources: readonly ModelSource[];
-  /** What the run was given beside settings, in this order: "image", "mask", "depth", "latents". */
+  /** What the run was given beside settings, in this order: "image", "mask", "depth", "latents",
+   * "control". */
   readonly given: readonly string[];
 }
 
@@ -348,6 +349,7 @@ function metaFor(record: Unpacked): Meta {
     mask: record.givenMask,
     depth: record.givenDepth,
     latents: record.givenLatents,
+    control: record.controls.length > 0,
   };
   return {
     model: record.model,
@@ -372,6 +374,7 @@ function panelsOf(record: Unpacked): string[] {
   const empty: Record<string, boolean> = {
     attention: crossOf(record).size === 0,
     tokens: record.tokens.every(({ pieces }) => pieces.length === 0),
+    control: addedOf(record).size === 0,
   };
   return PANELS.filter((name) => !empty[name]);
 }

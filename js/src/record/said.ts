@@ -75,6 +75,7 @@ export function recordOf(record: Unpacked, image: number): JsonObject {
     record.givenMask ? "mask" : "",
     record.givenDepth ? "depth" : "",
     record.givenLatents ? "latents" : "",
+    record.controls.length > 0 ? "control" : "",
   ];
   const more: [string, string | Json[]][] = [
     ["fingerprint", record.fingerprint],
@@ -82,6 +83,7 @@ export function recordOf(record: Unpacked, image: number): JsonObject {
     ["prediction_source", record.predictionSource],
     ["sources", record.sources.map(sourceJson)],
     ["given", given.filter((one) => one !== "")],
+    ["controls", record.controls.map((one) => new Map<string, Json>(Object.entries(one)))],
     ["cut", tokens[image]?.cut ?? ""],
     ["notices", [...record.notices]],
   ];
