@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..untrusted import PREFIX, format_of, is_pickle, open_regular
-from .unpickling import NotHarmless, Storage, StoredTensor, Stream, unpickled
+from .unpickling import Inert, NotHarmless, Storage, StoredTensor, Stream, shown, unpickled
 from .weights import (
     HEADER_LIMIT,
     ITEM_BYTES,
@@ -278,6 +278,12 @@ def _weights(root: Any, refused: Refuse) -> tuple[dict[str, StoredTensor], tuple
         if len(weights) > TENSOR_LIMIT:
             raise refused(f"of more than {TENSOR_LIMIT:,} tensors")
     if not weights:
+        inside = root.values() if isinstance(root, dict) else [root]
+        network = next((each for each in inside if isinstance(each, Inert)), None)
+        if network is not None:
+            raise refused(
+                f"of an object ({shown(network.name)}) with its code, not of weights alone"
+            )
         raise refused("without any tensor")
     return weights, place
 

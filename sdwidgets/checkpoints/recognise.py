@@ -387,6 +387,11 @@ _NETWORKS = (
 )  # fmt: skip
 
 
+def _has_kernels(shapes: Shapes) -> bool:
+    """Whether there are weights of convolutions, as in everything that sees an image."""
+    return any(len(shape) == 4 for shape in shapes.values())
+
+
 # -------------------------------------------------------------------------------------- parts
 
 _VAE = r"^(first_stage_model\.|vae\.|model\.)?(encoder|decoder)\."
@@ -407,7 +412,7 @@ _PARTS = (
          (_VAE + r"conv_in\.",), "part", "sdw.load(MODEL, vae=FILE)"),
     Kind("taesd", "a tiny autoencoder (TAESD)",
          (r"^(taesd_)?(encoder|decoder)\.(layers\.)?#\.(conv\.#\.)?weight$|^#\.conv\.#\.weight$",),
-         "part"),
+         "part", fits=_has_kernels),
     Kind("vae_approx", "VAE-approx, a small network for A1111's previews",
          (r"^conv1\.weight$", r"^conv8\.weight$"), "part"),
     Kind("ema", "the EMA copy of a model, without the model",

@@ -89,15 +89,21 @@ _INERT = frozenset(
         "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath", "pathlib.WindowsPath",
         "pathlib._local.PosixPath", "pathlib._local.WindowsPath",
         "builtins.bool", "builtins.bytearray", "builtins.bytes", "builtins.complex",
-        "builtins.float", "builtins.int", "builtins.object", "builtins.slice", "builtins.str",
+        "builtins.float", "builtins.int", "builtins.long", "builtins.object", "builtins.slice",
+        "builtins.str",
         "numpy.dtype", "numpy.ndarray",
         "numpy.core.multiarray.scalar", "numpy.core.multiarray._reconstruct",
         "numpy._core.multiarray.scalar", "numpy._core.multiarray._reconstruct",
-        "torch.device", "torch.Tensor", "torch.nn.parameter.Parameter",
+        "torch.device", "torch.Tensor", "torch.nn.parameter.Parameter", "torch.strided",
+        "torch.serialization._get_layout", "torch.torch_version.TorchVersion",
+        "diffusers.configuration_utils.FrozenDict",
     }
     | _STORAGE_NAMES.keys() | _DTYPE_NAMES.keys()
 )  # fmt: skip
-_INERT_PACKAGES = ("pytorch_lightning", "lightning", "lightning_fabric", "omegaconf")
+_INERT_PACKAGES = (
+    "pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "torchmetrics.",
+    "torch.nn.", "torch.optim.",  # losses and optimizers among the settings of a training
+)  # fmt: skip
 
 
 class _Machine:
@@ -195,14 +201,12 @@ def _stack_named(machine: _Machine, _: Any) -> None:
 
 def _known(name: str) -> Inert:
     name = name.replace("__builtin__.", "builtins.", 1).replace("copy_reg.", "copyreg.", 1)
-    if name not in _MAKERS and name not in _INERT:
-        package, dot, _ = name.partition(".")
-        if not dot or package not in _INERT_PACKAGES:
-            raise NotHarmless(f"that names {_shown(name)}, which no file of weights needs")
+    if name not in _MAKERS and name not in _INERT and not name.startswith(_INERT_PACKAGES):
+        raise NotHarmless(f"that names {shown(name)}, which no file of weights needs")
     return Inert(name)
 
 
-def _shown(name: str) -> str:
+def shown(name: str) -> str:
     """Return a name for messages: printable ASCII, short."""
     text = ascii(name[:100])
     return text if len(name) <= 100 else f"{text[:-1]}...'"

@@ -66,7 +66,7 @@ def converted(tensor: Outgoing, dtype: str, name: str) -> Outgoing:
     def read() -> Tensor:
         whole = tensor.read()
         made = whole.to(getattr(torch, FLOATS[dtype]))
-        if not torch.isfinite(made.float()).all() and torch.isfinite(whole.float()).all():
+        if not _is_finite(made) and _is_finite(whole.float()):
             raise CheckpointError(
                 f"Tensor {quoted(name)} has numbers that are too large for {FLOATS[dtype]}.\n"
                 "Convert to bfloat16 or float32."
@@ -74,6 +74,11 @@ def converted(tensor: Outgoing, dtype: str, name: str) -> Outgoing:
         return made
 
     return Outgoing(dtype, tensor.shape, read)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    # With a NaN, the extremes are NaN: this needs no second tensor.
+    return not tensor.numel() or all(math.isfinite(each) for each in torch.aminmax(tensor))
 
 
 def write_tensors(

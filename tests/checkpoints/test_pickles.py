@@ -203,6 +203,8 @@ def test_leftovers_of_trainings_are_let_lie(
         "state_dict": {"x": torch.ones(1)},
         "callbacks": {module.ModelCheckpoint: {"best": np.float64(0.5), "last": np.zeros(3)}},
         "hyper_parameters": argparse.Namespace(path=Path("x"), dtype=torch.float16),
+        "loss": nn.functional.binary_cross_entropy,
+        "criterion": nn.MSELoss(),
         "seen": {1, 2},
         "size": torch.Size([1, 2]),
         "device": torch.device("cpu"),
@@ -544,6 +546,14 @@ def test_what_is_no_pickle_of_weights(tmp_path: Path, content: bytes, said: str)
 def test_a_safetensors_file_is_no_pickle(tmp_path: Path) -> None:
     path = save_tensors({"x": torch.zeros(1)}, tmp_path / "m.ckpt")
     assert "is a safetensors file" in refused(path)
+
+
+@FORMATS
+def test_a_network_with_its_code_is_named_as_such(tmp_path: Path, zipped: bool) -> None:
+    network = nn.Sequential(nn.Linear(2, 2))
+    for state in (network, {"model": network, "epoch": 1}):
+        message = refused(saved(state, tmp_path / "m.pt", zipped))
+        assert "an object ('torch.nn.modules.container.Sequential') with its code" in message
 
 
 def test_a_pickle_without_tensors(tmp_path: Path) -> None:

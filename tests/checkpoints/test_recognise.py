@@ -6,7 +6,7 @@ import pytest
 from kinds_of_files import DOWN, FILES, UNET, Shapes, kohya, unet
 
 from sdwidgets.checkpoints import bases
-from sdwidgets.checkpoints.recognise import KINDS, Names, algorithms, kind_of
+from sdwidgets.checkpoints.recognise import KINDS, UNKNOWN, Names, algorithms, kind_of
 
 
 @pytest.mark.parametrize("title", FILES)
@@ -76,3 +76,8 @@ def test_names_are_compared_without_their_numbers() -> None:
     assert names.some(r"^down_blocks\.#\.attn2\.to_k\.weight$")
     assert names.count("attn2") == 3000 and names.mostly("attn2")
     assert not names.some("attn1")
+
+
+def test_a_decoder_of_numbers_is_no_autoencoder_of_images() -> None:
+    shapes = {"encoder.0.weight": (64, 6), "decoder.0.weight": (6, 64), "decoder.0.bias": (6,)}
+    assert kind_of(shapes) is UNKNOWN
