@@ -73,6 +73,7 @@ ALLOWED = {
         "version",
     },
     "numerics": {"errors"},
+    "control_maps": {"pictures", "checks", "errors"},
     "control": {"checkpoints", "contract", "models", "pictures", "checks", "errors"},
     "controls": {
         "control",  # its type, for type checkers

@@ -243,10 +243,12 @@ def _prompt(given: Mapping[str, Any]) -> PromptTokens:
 
 def _reading(given: Mapping[str, Any], count: int) -> tuple[Any, ...]:
     """How a prompt of ``count`` pieces was read; older files have none of it."""
-    places, weights = given.get("places", []), given.get("weights", [])
-    if places and not checked.are_whole(places, (0,) * (count + 2), (SLOT_LIMIT,) * (count + 2)):
+    places, weights = given.get("places"), given.get("weights")
+    if places not in (None, []) and not checked.are_whole(
+        places, (0,) * (count + 2), (SLOT_LIMIT,) * (count + 2)
+    ):
         raise ValueError(f"places of a prompt are {reprlib.repr(places)}")
-    if weights and not (
+    if weights not in (None, []) and not (
         isinstance(weights, list)
         and len(weights) == count
         and all(checks.is_number(weight) and abs(weight) <= HEAVIEST for weight in weights)
