@@ -246,6 +246,7 @@ FILES: dict[str, tuple[Shapes, str, str]] = {
         {"taesd_decoder.1.weight": (64, 4, 3, 3), "taesd_encoder.0.weight": (64, 3, 3, 3)},
         "taesd", "",
     ),
+    "any layers": ({"encoder.0.weight": (64, 3), "decoder.0.weight": (3, 64)}, "unknown", ""),
     "TAESD, diffusers": ({"decoder.layers.1.weight": (64, 4, 3, 3)}, "taesd", ""),
     "VAE-approx": (
         {f"conv{n}.weight": (8, 4, 7, 7) for n in range(1, 9)}, "vae_approx", ""

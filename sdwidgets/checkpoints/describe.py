@@ -120,10 +120,16 @@ class Description:
             said += [f"It does not load: {self.refused}"] if self.refused else []
             said += [f"Convert it with {self.loads}"] if self.loads.startswith(_CONVERT) else []
         else:
-            said.append(
-                f"It is no whole model{f'; use it with {self.loads}' if self.loads else ''}"
-            )
+            said.append(self._use)
         return ". ".join(each.rstrip(".") for each in said) + "."
+
+    @property
+    def _use(self) -> str:
+        """What this kit does with a file that is no model which runs here."""
+        if not self.is_part:
+            return "This kit does not run it"
+        use = f"use it with {self.loads}" if self.loads else "this kit does not use it"
+        return f"It is no whole model; {use}"
 
     @property
     def is_part(self) -> bool:
@@ -715,5 +721,5 @@ def _lines(it: Description) -> list[str]:
     elif it.refused:
         lines += ["  It does not load:", *(f"    {line}" for line in it.refused.splitlines())]
     else:
-        lines.append("  This kit does not use it.")
+        lines.append(f"  This kit does not {'use' if it.is_part else 'run'} it.")
     return lines

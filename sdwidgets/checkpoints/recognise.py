@@ -447,9 +447,9 @@ _OTHERS = (
          (r"(^|\.)conv_first\.weight$", r"(^|\.)layers\.#\.(residual_group|blocks)\."), "other"),
     Kind("upscaler", "an upscaler of finished images (Real-ESRGAN compact)",
          (r"^((params|params_ema)\.)?body\.#\.weight$", r"^((params|params_ema)\.)?body\.#\.bias$"),
-         "other"),
+         "other", fits=_has_kernels),
     Kind("segmentation", "a network that cuts out objects (SAM)",
-         (r"^(image_encoder|mask_decoder|prompt_encoder)\.",), "other"),
+         (r"(^|\.)mask_decoder\.",), "other"),
     Kind("language_model", "a language model",
          (r"(^|\.)(embed_tokens|wte|word_embeddings)\.weight$",), "other"),
 )  # fmt: skip
