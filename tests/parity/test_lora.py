@@ -15,6 +15,7 @@ from lora_files import drawn, kohya, layers_of, named, write
 from references import autoencoder_of, copy_weights, relative_error, unet_of
 from torch import Tensor, nn
 
+from sdwidgets.checkpoints import lora_names
 from sdwidgets.checkpoints.names import compvis_unet_names
 from sdwidgets.configs import SD1, SD2, SDXL, AutoencoderConfig, ModelConfig, TextConfig
 from sdwidgets.pipeline import LatentDiffusion
@@ -300,3 +301,33 @@ def test_whole_runs(model_of: Any, family: str, tmp_path: Path) -> None:
 
     assert relative_error(final(model), expected) < 1e-3
     assert relative_error(final(plain), expected) > 1e-2
+
+
+@pytest.mark.parametrize(
+    "classes", [("Attention", "GEGLU"), ("Attention", "GEGLU", "ResnetBlock2D"), ("FeedForward",)]
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_numbers_count_the_modules_of_diffusers(
+    model_of: Any, family: str, classes: tuple[str, ...]
+) -> None:
+    """cloneofsimo's files have numbers in place of names: in the order of diffusers' modules."""
+    model = model_of(family)
+    order = []
+    for name, module in unet_of(model.config.unet, linear=family != "sd1").named_modules():
+        if type(module).__name__ in classes:
+            layers = module.named_modules()
+            order += [f"{name}.{n}" for n, m in layers if isinstance(m, (nn.Linear, nn.Conv2d))]
+    names = [name for name, _ in model.unet.named_parameters()]
+    assert len(order) > 20
+    assert order in lora_names.numbered(names, classes)
+
+
+def test_numbers_count_the_modules_of_transformers(model_of: Any) -> None:
+    model = model_of("sd1")
+    order = []
+    for name, module in text_of(model.config.text[0], model.embedders[0].model).named_modules():
+        if type(module).__name__ == "CLIPAttention":
+            layers = [n for n, m in module.named_modules() if isinstance(m, nn.Linear)]
+            order += [f"text_model.{name.removeprefix('text_model.')}.{n}" for n in layers]
+    names = [name for name, _ in model.embedders[0].model.named_parameters()]
+    assert order == lora_names.numbered(names, ["CLIPAttention"])[0] and len(order) == 8
