@@ -24,9 +24,13 @@ from lora_files import (
 )
 from torch import Tensor, nn
 
+from sdwidgets import configs
+from sdwidgets.checkpoints import lora_names
 from sdwidgets.checkpoints.names import compvis_unet_names
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
+from sdwidgets.models.clip import CLIPText
+from sdwidgets.models.unet import UNet
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.trace import Trace
 
@@ -187,6 +191,29 @@ def test_the_same_name_means_the_text_encoder_that_fits(make_model: Make, tmp_pa
     assert is_merged(new.embedders[1].model, two, changed)
     te2 = write(named(two, paths, kohya("lora_te2_")), tmp_path / "b.safetensors")
     assert is_merged(model.with_lora(te2).embedders[1].model, two, changed)
+
+
+@pytest.mark.parametrize(
+    "config", [configs.SD1, configs.SD2, configs.SDXL, configs.SDXL_REFINER, configs.BK_SDM_TINY]
+)
+def test_no_name_means_two_modules_of_a_network(config: ModelConfig) -> None:
+    with torch.device("meta"):
+        networks = [UNet(config.unet), *(CLIPText(text) for text in config.text)]
+    names = [[name for name, _ in each.named_parameters()] for each in networks]
+    table = lora_names.table(config.unet, config.text, names)
+    for spelled, places in table.items():
+        assert len({place.part for place in places}) == len(places), spelled
+    some = {
+        "lora_unet_down_blocks_0_resnets_0_time_emb_proj": 0,
+        "lora_unet_input_blocks_1_0_emb_layers_1": 0,
+        "lora_unet_conv_in": 0,
+        "lora_te2_text_model_encoder_layers_0_mlp_fc1": len(config.text),
+    }
+    for spelled, part in some.items():
+        if spelled.startswith("lora_te2") and not config.text[-1].projection_dim:
+            assert spelled not in table
+        else:
+            assert [place.part for place in table[spelled]] == [part]
 
 
 # ---------------------------------------------------------------------------- cloneofsimo's
