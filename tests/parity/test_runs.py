@@ -19,7 +19,7 @@ from references import autoencoder_of, copy_weights, relative_error, scheduler_o
 from small_families import FAMILIES, picture
 from torch import Tensor
 
-from sdwidgets.configs import ModelConfig
+from sdwidgets.configs import ImageConfig, ModelConfig
 from sdwidgets.models.conditioning import Given
 from sdwidgets.pipeline import LatentDiffusion
 
@@ -40,8 +40,15 @@ def _zero_snr(config: ModelConfig) -> ModelConfig:
     return replace(config, schedule=schedule)
 
 
+def _edits(config: ModelConfig) -> ModelConfig:
+    """Return the config of a model fine-tuned to edit images."""
+    told = (*config.embedders, ImageConfig())
+    return replace(config, embedders=told, unet=replace(config.unet, in_channels=8))
+
+
 MODELS = {
     **FAMILIES,
+    "edits xl": _edits(FAMILIES["SDXL"]),
     "zero snr": _zero_snr(FAMILIES["SD1"]),
     "zero snr xl": _zero_snr(FAMILIES["SDXL"]),
 }
@@ -284,6 +291,16 @@ def test_editing_an_image(
     other = image.transpose(Image.Transpose.ROTATE_180)
     latents = final(model, prompts, image=other, **sized(size), **settings)
     assert relative_error(latents, expected) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("guidance", [1.0, 7.0])
+def test_editing_an_image_with_xl(pair: Any, guidance: float) -> None:
+    model, parts = pair("edits xl")
+    pipeline = pipeline_of("StableDiffusionXLInstructPix2PixPipeline", model, parts)
+    settings = {"guidance_scale": guidance, "image_guidance_scale": 2.0, **sized((72, 40))}
+    expected = theirs(pipeline, model, ONE, image=[picture(72, 40)], **settings)
+    latents = final(model, ONE, image=picture(72, 40), **settings)
+    assert relative_error(latents, expected) < TOLERANCE
 
 
 @pytest.mark.parametrize("strength", [0.7, 1.0])
