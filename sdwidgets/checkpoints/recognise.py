@@ -387,9 +387,9 @@ _NETWORKS = (
 )  # fmt: skip
 
 
-def _has_kernels(shapes: Shapes) -> bool:
-    """Whether there are weights of convolutions, as in everything that sees an image."""
-    return any(len(shape) == 4 for shape in shapes.values())
+def _only_convolves(shapes: Shapes) -> bool:
+    """Whether there are no linear layers: any list of layers has the same names."""
+    return not any(len(shape) == 2 for shape in shapes.values())
 
 
 # -------------------------------------------------------------------------------------- parts
@@ -412,7 +412,7 @@ _PARTS = (
          (_VAE + r"conv_in\.",), "part", "sdw.load(MODEL, vae=FILE)"),
     Kind("taesd", "a tiny autoencoder (TAESD)",
          (r"^(taesd_)?(encoder|decoder)\.(layers\.)?#\.(conv\.#\.)?weight$|^#\.conv\.#\.weight$",),
-         "part", fits=_has_kernels),
+         "part", fits=_only_convolves),
     Kind("vae_approx", "VAE-approx, a small network for A1111's previews",
          (r"^conv1\.weight$", r"^conv8\.weight$"), "part"),
     Kind("ema", "the EMA copy of a model, without the model",
@@ -447,7 +447,7 @@ _OTHERS = (
          (r"(^|\.)conv_first\.weight$", r"(^|\.)layers\.#\.(residual_group|blocks)\."), "other"),
     Kind("upscaler", "an upscaler of finished images (Real-ESRGAN compact)",
          (r"^((params|params_ema)\.)?body\.#\.weight$", r"^((params|params_ema)\.)?body\.#\.bias$"),
-         "other", fits=_has_kernels),
+         "other", fits=_only_convolves),
     Kind("segmentation", "a network that cuts out objects (SAM)",
          (r"(^|\.)mask_decoder\.",), "other"),
     Kind("language_model", "a language model",
