@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import checks
+from .checkpoints.embeddings import EmbeddingsLike, LearntWord, embeddings_of, read_embeddings
 from .checkpoints.lora import apply_loras
 from .checkpoints.lora_files import Networks
 from .configs import SD1, ModelConfig, PredictionSource, ScheduleConfig
@@ -235,6 +236,53 @@ class LatentDiffusion:
         return plain._below(
             found.loras, found.sources, found.unet, embedders, plain.notices + found.notices
         )
+
+    def with_embeddings(self, embeddings: EmbeddingsLike) -> LatentDiffusion:
+        """This model with learnt words (textual inversions) more; the two share all weights.
+
+        ``embeddings``: files, whose names without their endings are the words; or {word: file}. In
+        a prompt, a word stands for its vectors, each of which takes the place of a token. Files are
+        those of A1111, kohya, diffusers, cog-sdxl and ComfyUI.
+
+        Raises ``CheckpointNotFound``, ``CheckpointError`` (for vectors of another family, with the
+        likely one) or ``InputError``.
+
+        Example::
+
+            better = model.with_embeddings(["easynegative.safetensors"])
+            better.generate("a cat", negative_prompt="easynegative")
+        """
+        files = embeddings_of(embeddings)
+        texts = [each for each in self.embedders if isinstance(each, TextEncoder)]
+        configs = [each.config for each in texts]
+        found = [read_embeddings(word, path, configs) for word, path in files.items()]
+        return self.with_learnt([word for words in found for word in words])
+
+    def with_learnt(self, words: Sequence[LearntWord]) -> LatentDiffusion:
+        """This model with learnt words that are read already; see `with_embeddings`."""
+        if not words:
+            return self
+        names = [word.word.casefold() for word in words]
+        if len(set(names)) < len(names):
+            raise InputError(
+                f"The files have the word {next(w for w in names if names.count(w) > 1)!r} twice.",
+                parameter="embeddings",
+            )
+        numbers = {id(each): number for number, each in enumerate(
+            each for each in self.embedders if isinstance(each, TextEncoder))}  # fmt: skip
+        embedders = [
+            each.learning({word.word: word.vectors[numbers[id(each)]] for word in words})
+            if isinstance(each, TextEncoder)
+            else each
+            for each in self.embedders
+        ]
+        sources = dict.fromkeys(word.source for word in words)
+        derived = self.derived(*sources, name=self.name, embedders=embedders)
+        if self.vocabulary is None:
+            return derived
+        learnt = self.vocabulary.get("learnt words", ())
+        added = (*learnt, *(word.word for word in words))
+        return replace(derived, vocabulary={**self.vocabulary, "learnt words": added})
 
     def without_lora(self, name: str | os.PathLike[str] | None = None) -> LatentDiffusion:
         """This model without the LoRA of that name (of the file, with or without its ending; or its

@@ -22,6 +22,7 @@ from ..errors import CheckpointNotFound, InputError
 from ..loras import Lora, LoraLike, loras_of
 from ..sources import Source
 from . import config_json, hub
+from .embeddings import EmbeddingsLike, embeddings_of
 from .exchange import is_there
 from .fill import (
     Part,
@@ -69,6 +70,7 @@ def load_model(
     tokenizer: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = None,
     config: ModelConfig | None = None,
     loras: Sequence[LoraLike] = (),
+    embeddings: EmbeddingsLike = (),
     check_finite: bool = True,
     make_room: Callable[[int, torch.device], None] | None = None,
     stop: Callable[[], bool] | None = None,
@@ -98,6 +100,9 @@ def load_model(
     ``loras``: files of LoRAs to apply, each a path, (path, strength) or (path, strength,
     text_strength); see `LatentDiffusion.with_lora`. They are checked before weights are read.
 
+    ``embeddings``: files of learnt words (textual inversions), whose names are the words, or
+    {word: file}; see `LatentDiffusion.with_embeddings`.
+
     ``check_finite=False`` loads weights that contain NaN or infinity. ``make_room(bytes, device)``
     is called before memory is allocated, so that a cache can drop something. ``stop()`` is called
     before each tensor; when it returns true, ``Stopped`` is raised and nothing is kept.
@@ -110,7 +115,7 @@ def load_model(
     number = dtype_of(dtype, target)
     wanted = _prediction(prediction)
     checks.flag("check_finite", check_finite)
-    adapters = loras_of(loras)
+    adapters, words = loras_of(loras), embeddings_of(embeddings)
     if zero_snr is not None:
         checks.flag("zero_snr", zero_snr)
     checks.function("make_room", make_room)
@@ -135,6 +140,8 @@ def load_model(
         return _assemble(layout, origin, target, number, check_finite, make_room, stop, adapters)
 
     model, notices = loaded(path, target, assemble)
+    if words:
+        model = model.with_embeddings(words)
     if adapters:
         plain = len(model.notices)
         model = model.with_loras(adapters, make_room=make_room, stop=stop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +39,8 @@ def save_model(
     folder is written beside the target and takes its name at the end, so that there is never half a
     model, even if the process is killed. An existing model folder is replaced; its other files,
     such as a README, are kept. The networks that diffusers puts beside a model, such as a safety
-    checker, are not part of it; its pipeline for depth wants ``depth_estimator=None`` then.
+    checker, are not part of it; its pipeline for depth wants ``depth_estimator=None`` then. Learnt
+    words are left out, with a warning.
 
     Raises ``InputError`` if ``folder`` holds something else, or for a model that the layout cannot
     describe, such as one without a text encoder; ``CheckpointError`` if the disk is full or not
@@ -50,6 +52,14 @@ def save_model(
     target = checks.path("folder", folder)
     checks.instance("model", model, LatentDiffusion, "sdwidgets.load() returns one.")
     check_has_folder(model.config)
+    words = [word for each in model.embedders for word in getattr(each, "learnt", ())]
+    if words:
+        named = ", ".join(dict.fromkeys(words))[:200]
+        warnings.warn(
+            f"A model folder has no place for learnt words ({named}); give their files again:"
+            " sdwidgets.load(folder, embeddings=[...]).",
+            stacklevel=2,
+        )
     contents = Contents.of(model).as_dtype(stored)
     return placed(target, "model_index.json", lambda new: write_model_folder(contents, new))
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from ..configs import TextConfig
 from ..errors import InputError
+from .patched import patched
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +70,20 @@ class Embeddings(nn.Module):
         super().__init__()
         self.token_embedding = embedding(config.vocab_size, config.width)
         self.position_embedding = embedding(config.length, config.width)
+        # Vectors [n, width] of learnt words, with the ids after the vocabulary's; see `learning`.
+        self.learnt: Tensor | None
+        self.register_buffer("learnt", None, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+        return self._vectors(ids) + self.position_embedding.weight[: ids.shape[1]]
+
+    def _vectors(self, ids: Tensor) -> Tensor:
+        if self.learnt is None:
+            return self.token_embedding(ids)
+        beyond = ids - self.token_embedding.num_embeddings
+        vectors = self.token_embedding(torch.where(beyond < 0, ids, 0))
+        learnt = self.learnt.to(vectors.dtype)[beyond.clamp_min(0)]
+        return torch.where((beyond < 0)[..., None], vectors, learnt)
 
 
 class SelfAttention(nn.Module):
@@ -196,3 +208,15 @@ class CLIPText(nn.Module):
         if self.text_projection is not None:
             pooled = self.text_projection(pooled)
         return TextStates(states, pooled)
+
+
+def learning(model: CLIPText, vectors: Tensor) -> CLIPText:
+    """Return a copy of ``model`` that shares all its weights and has ``vectors`` [n, width] more,
+    for the ids from ``vocab_size`` on."""
+    new = patched(model, {})
+    embeddings = new.text_model.embeddings
+    weight = embeddings.token_embedding.weight
+    vectors = vectors.to(weight.device, weight.dtype)
+    old = embeddings.learnt
+    embeddings.learnt = vectors if old is None else torch.cat([old, vectors])
+    return new

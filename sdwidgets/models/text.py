@@ -10,7 +10,8 @@ from __future__ import annotations
 import codecs
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from typing import Any, NamedTuple
@@ -22,7 +23,8 @@ from torch import Tensor, nn
 from ..configs import TextConfig
 from ..errors import CheckpointError, InputError
 from ..prompts import PLAIN, Fragment, Reading, fragments
-from .clip import TextStates
+from ..spelling import spans_of
+from .clip import TextStates, learning
 from .conditioning import Conditioning, Given, Span, Tokens
 from .tokenizer import Tokenizer
 
@@ -74,7 +76,14 @@ class TextEncoder:
 
     inputs = frozenset({"prompt"})
 
-    def __init__(self, config: TextConfig, model: nn.Module, tokenizer: Tokenizer):
+    def __init__(
+        self,
+        config: TextConfig,
+        model: nn.Module,
+        tokenizer: Tokenizer,
+        learnt: Mapping[str, int] | None = None,
+    ):
+        """``learnt``: how many vectors each learnt word has, in the order of those in ``model``."""
         if len(tokenizer) > config.vocab_size:
             raise CheckpointError(
                 f"The tokenizer has {len(tokenizer.vocab):,} tokens with ids up to"
@@ -85,10 +94,24 @@ class TextEncoder:
         self.model = model
         self.tokenizer = tokenizer
         # A run asks several times. A cached method would keep the encoder alive.
-        self._read = lru_cache(maxsize=64)(partial(_read, config, tokenizer))
+        self.learnt = dict(learnt or {})
+        vocabulary = _Vocabulary(tokenizer, config.vocab_size, self.learnt)
+        self._read = lru_cache(maxsize=64)(partial(_read, config, vocabulary))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.config, self.model, self.tokenizer)  # a cache cannot be sent
+        # a cache cannot be sent
+        return type(self), (self.config, self.model, self.tokenizer, self.learnt)
+
+    def learning(self, words: Mapping[str, Tensor]) -> TextEncoder:
+        """Return an encoder that reads further ``words``, each as its vectors [n, width] (textual
+        inversion, arXiv 2208.01618); it shares all weights with this one."""
+        if taken := [word for word in words if word.casefold() in map(str.casefold, self.learnt)]:
+            raise InputError(
+                f"The model has a learnt word {taken[0]!r} already.", parameter="embeddings"
+            )
+        model = learning(self.model, torch.cat([*words.values()]))  # type: ignore[arg-type]
+        counts = {word: len(vectors) for word, vectors in words.items()}
+        return TextEncoder(self.config, model, self.tokenizer, {**self.learnt, **counts})
 
     @property
     def capacity(self) -> int:
@@ -243,14 +266,51 @@ def _row(config: TextConfig, ids: Sequence[int]) -> tuple[int, ...]:
     return (config.bos, *ids, config.eos, *filling)
 
 
+@dataclass(frozen=True)
+class _Vocabulary:
+    """The tokens of a text encoder: its tokenizer's, and the vectors of learnt words after them."""
+
+    tokenizer: Tokenizer
+    size: int
+    learnt: Mapping[str, int]
+
+    def ids(self, word: str) -> range:
+        """Return the ids of a learnt word."""
+        words = list(self.learnt)
+        first = self.size + sum(self.learnt[each] for each in words[: words.index(word)])
+        return range(first, first + self.learnt[word])
+
+    def places(self, text: str) -> list[tuple[int, int, str]]:
+        """Return (start, end, word) of the learnt words in ``text``; of two, the longer counts."""
+        plain = _plain(text) if self.learnt else ""
+        found = [
+            (*span, word)
+            for word in self.learnt
+            if _plain(word) in plain
+            for span in spans_of(word, text)
+        ]
+        chosen: list[tuple[int, int, str]] = []
+        for start, end, word in sorted(found, key=lambda each: (each[0], -each[1])):
+            if not chosen or start >= chosen[-1][1]:
+                chosen.append((start, end, word))
+        return chosen
+
+
+def _plain(text: str) -> str:
+    """Return a text as `spans_of` compares it, to tell quickly that a word is not there."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", text).casefold())
+    return " ".join(folded.replace("\ufe0e", "").replace("\ufe0f", "").split())
+
+
 def _read(
-    config: TextConfig, tokenizer: Tokenizer, prompt: str, marked: bool, chunks: int
+    config: TextConfig, vocabulary: _Vocabulary, prompt: str, marked: bool, chunks: int
 ) -> _Text:
     """Return a prompt as it is read; ``marked``: whether brackets and BREAK mean something."""
     prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
+    tokenizer = vocabulary.tokenizer
     filled = _Chunks(config.length - 2, chunks, tokenizer.comma)
     cut = ""
-    for unit in _units(tokenizer, prompt, marked, filled):
+    for unit in _units(vocabulary, prompt, marked, filled):
         if not unit:
             filled.close()
         elif not filled.add(unit):
@@ -326,17 +386,37 @@ class _Chunks:
 
 
 def _units(
-    tokenizer: Tokenizer, prompt: str, marked: bool, filled: _Chunks
+    vocabulary: _Vocabulary, prompt: str, marked: bool, filled: _Chunks
 ) -> Iterator[tuple[_Token, ...]]:
     """Yield the tokens of a prompt that stay together, in order, and () for each BREAK."""
     for number, part in enumerate(fragments(prompt) if marked else ((Fragment(prompt),),)):
         if number:
             yield ()
         for fragment in part:
-            encoding = _encode_start(tokenizer, fragment.text, max(filled.left, 1))
-            pieces = _readable(encoding.tokens)
-            for id, piece, offsets in zip(encoding.ids, pieces, encoding.offsets, strict=True):
-                yield (_Token(id, piece, fragment.span(*offsets), fragment.weight),)
+            begin, text = 0, fragment.text
+            for start, end, word in vocabulary.places(text):
+                yield from _ordinary(vocabulary.tokenizer, fragment, begin, start, filled)
+                span, weight = fragment.span(start, end), fragment.weight
+                spelt = text[start:end].lower()  # at the first vector; the others show nothing
+                yield tuple(
+                    _Token(id, "" if i else spelt, span, weight, word)
+                    for i, id in enumerate(vocabulary.ids(word))
+                )
+                begin = end
+            yield from _ordinary(vocabulary.tokenizer, fragment, begin, len(text), filled)
+
+
+def _ordinary(
+    tokenizer: Tokenizer, fragment: Fragment, begin: int, end: int, filled: _Chunks
+) -> Iterator[tuple[_Token, ...]]:
+    """Yield the tokens of a part of a fragment without learnt words."""
+    text = fragment.text[begin:end] if begin or end < len(fragment.text) else fragment.text
+    if not text:
+        return
+    encoding = _encode_start(tokenizer, text, max(filled.left, 1))
+    pieces = _readable(encoding.tokens)
+    for id, piece, (first, last) in zip(encoding.ids, pieces, encoding.offsets, strict=True):
+        yield (_Token(id, piece, fragment.span(begin + first, begin + last), fragment.weight),)
 
 
 def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:
