@@ -71,3 +71,31 @@ test("without a prompt there are no slots", () => {
   expect(all(".sdw-group")).toEqual([]);
   expect(one(".sdw-hint-quiet").textContent).toBe("");
 });
+
+test("weights, learnt words and chunks are told apart", () => {
+  const picture = imageHeader("a toy dog");
+  show({
+    ...picture,
+    pieces: ["a", "toy", "", "dog"],
+    words: [
+      { text: "a", tokens: [1], start: 0, end: 1 },
+      { text: "toy", tokens: [2, 3], start: 3, end: 6 },
+      { text: "dog", tokens: [4], start: 12, end: 15 },
+    ],
+    slots: 154,
+    places: [0, 1, 2, 3, 78, 79],
+    weights: [1, 1.3, 1.3, 1],
+    learnt: ["", "toy", "toy", ""],
+    padding: ["<|endoftext|>", "!"],
+  });
+  const toy = one(".sdw-group[data-word=toy]");
+  expect(toy.title).toBe("toy, slots 2 to 3, a learnt word of 2 vectors, weight 1.3");
+  expect(toy.hasAttribute("data-learnt")).toBe(true);
+  expect(toy.querySelector(".sdw-weight")?.textContent).toBe("×1.3");
+  expect(one(".sdw-group[data-word=dog]").title).toBe("dog, slot 78");
+  expect(all(".sdw-chunk").map((chunk) => chunk.textContent)).toEqual(["chunk 2"]);
+  expect(all(".sdw-slot-empty")).toHaveLength(154 - 80);
+  expect(one(".sdw-hint-quiet").textContent).toBe(
+    "4 tokens in 2 chunks; 1 of 3 words take several; read by 2 text encoders, which fill up with <|endoftext|> and !",
+  );
+});
