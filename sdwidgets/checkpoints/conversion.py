@@ -38,11 +38,7 @@ from .writing import Progress, check_disk, outgoing, write_tensors
 
 TargetLayout = Literal["compvis", "diffusers", "folder"]
 
-LAYOUTS = {
-    "compvis": "one file by CompVis's names, for XL by Stability's",
-    "diffusers": "one file by diffusers' names",
-    "folder": "a model folder, as diffusers reads",
-}
+LAYOUTS = ("compvis", "diffusers", "folder")
 PARTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
@@ -85,7 +81,7 @@ def convert(
     source, target = checks.path("path", path), checks.path("out", out)
     number = stored_dtype(dtype)
     if layout is not None:
-        checks.choice("layout", layout, tuple(LAYOUTS))
+        checks.choice("layout", layout, LAYOUTS)
     if part is not None:
         checks.choice("part", part, PARTS)
     checks.flag("overwrite", overwrite)
