@@ -137,12 +137,9 @@ function following(controls: readonly Values[], images: readonly string[]): stri
     return `sdw.Control(${[named, images[i], ...values].join(", ")})`;
   });
   if (made.length === 0) return [];
-  const files = made.length > 1 ? "files or folders of the ControlNets" : "file of the ControlNet";
+  const files = made.length > 1 ? "paths of the ControlNets" : "path of the ControlNet";
   const value = made.length > 1 ? ["control = [", ...made.map((one) => `    ${one},`), "]"] : [];
-  return [
-    `# Give the path of the ${files}.`,
-    ...(made.length > 1 ? value : [`control = ${made[0]}`]),
-  ];
+  return [`# Give the ${files}.`, ...(made.length > 1 ? value : [`control = ${made[0]}`])];
 }
 
 /** The lines that load the run's model, and say what else it had. */
