@@ -48,7 +48,12 @@ CAUSES = ("model", "loras", "image", "batch_size", "width", "height")
 """The settings that may cause an error which names none, such as too little memory."""
 
 
-_KINDS = {"mask": "a mask", "depth": "a depth map", "latents": "latents"}
+_KINDS = {
+    "mask": "a mask",
+    "depth": "a depth map",
+    "latents": "latents",
+    "control": "images to follow (ControlNets)",
+}
 
 
 class Studio(RunSettings, Living, ipywidgets.VBox):
