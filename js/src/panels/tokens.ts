@@ -44,7 +44,7 @@ export function groups(picture: ImageHeader): Group[] {
     }
     const isLearnt = Boolean(learnt?.[i]);
     const word = owner.get(i + 1);
-    const text = isLearnt && word === before ? "" : piece;
+    const text = isLearnt && word === before ? "·" : piece;
     const slot = { text, token: slotOf(picture, i + 1) };
     const how = { weight: weights?.[i] ?? 1, isLearnt };
     if (word !== undefined && word === before) out.at(-1)?.slots.push(slot);
