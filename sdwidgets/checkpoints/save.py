@@ -39,8 +39,8 @@ def save_model(
     folder is written beside the target and takes its name at the end, so that there is never half a
     model, even if the process is killed. An existing model folder is replaced; its other files,
     such as a README, are kept. The networks that diffusers puts beside a model, such as a safety
-    checker, are not part of it; its pipeline for depth wants ``depth_estimator=None`` then. Learnt
-    words are left out, with a warning.
+    checker, are not part of it; its pipeline for depth wants ``depth_estimator=None`` and
+    ``feature_extractor=None`` then. Learnt words are left out, with a warning.
 
     Raises ``InputError`` if ``folder`` holds something else, or for a model that the layout cannot
     describe, such as one without a text encoder; ``CheckpointError`` if the disk is full or not

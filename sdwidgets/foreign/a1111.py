@@ -66,6 +66,8 @@ def _take(found: Found, values: dict[str, str]) -> None:
     take_sampler(found, sampler, schedule)
     if "Eta" in values:
         found.values["eta"] = real(values.pop("Eta"))
+    if "Image CFG scale" in values:
+        found.values["image_guidance_scale"] = real(values.pop("Image CFG scale"))
     if "RescaleCFG" in values:
         found.values["guidance_rescale"] = real(values.pop("RescaleCFG"))
     # With "Hires upscale" it is the strength of a second pass, and not of a start image.

@@ -10,7 +10,6 @@ import ipywidgets
 from ..configs import DECIDED
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
-from ..prompts import WEIGHTS
 from ..sampling import SAMPLERS, SCHEDULES
 from ..settings import TOLD
 from .loras import LoraList
@@ -20,6 +19,14 @@ from .words import WordsView
 if TYPE_CHECKING:
     from ..loras import Lora
     from ..pipeline import LatentDiffusion
+
+
+BRACKETS = {
+    "weigh words, mean kept": "mean",
+    "weigh words": "plain",
+    "are text": "none",
+}
+"""What the page calls the values of `prompts.WEIGHTS`."""
 
 
 class Controls:
@@ -69,7 +76,7 @@ class Controls:
             "fit": self.start,
             "sampler": w.Dropdown(description="sampler", options=SAMPLERS),
             "schedule": w.Dropdown(description="noise levels", options=SCHEDULES),
-            "weights": w.Dropdown(description="(brackets)", options=WEIGHTS),
+            "weights": w.Dropdown(description="brackets", options=list(BRACKETS.items())),
             "clip_skip": w.FloatText(description="clip skip", step=1),
             "chunks": w.FloatText(description="chunks", step=1),
             "width": w.FloatText(description="width", step=8),

@@ -30,6 +30,13 @@ def test_a1111_gives_its_settings():
     assert (settings.steps, settings.seed, settings.guidance_scale) == (30, 123, 7.5)
     assert (settings.width, settings.height) == (512, 768)
     assert (settings.sampler, settings.schedule) == ("dpmpp_2m", "karras")
+    assert settings.weights == "mean"
+
+
+def test_clip_skip_is_counted_from_the_last_layer():
+    text = A1111.replace("Version", "Clip skip: 2, Version")
+    assert found(png(parameters=text)).clip_skip == 1
+    assert found(comfyui()).clip_skip == 1
 
 
 def test_a1111_lists_what_has_no_setting():
@@ -72,7 +79,8 @@ def test_a_negative_prompt_is_not_needed():
 
 
 def test_the_strength_of_a_start_image_is_taken_and_of_a_second_pass_is_listed():
-    line = "Steps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.4"
+    line = "Steps: 20, Sampler: Euler, Seed: 1, Denoising strength: 0.4, Image CFG scale: 1.2"
+    assert found(png(parameters=f"a cat\n{line}")).image_guidance_scale == 1.2
     assert found(png(parameters=f"a cat\n{line}")).strength == 0.4
     assert read(png(parameters=f"a cat\n{line}")).task == "image to image"
     second = found(png(parameters=f"a cat\n{line}, Hires upscale: 2"))

@@ -37,6 +37,7 @@ from sdwidgets.errors import (
 )
 from sdwidgets.manager import DEFAULT_MODEL, ModelManager
 from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.prompts import WEIGHTS
 from sdwidgets.settings import TOLD, Settings
 from sdwidgets.trace import read_record
 from sdwidgets.trace.images import encode_png
@@ -554,6 +555,11 @@ def test_a_file_does_not_choose_a_model_that_was_never_loaded(studio: Studio, sa
     say(studio.controls.start, {"kind": "restore"})
     assert (studio.model, studio.prompt, studio.seed) == ("tiny", "a dog", 9)
     assert "Another model made the image: stranger/model" in studio.controls.start.message
+
+
+def test_brackets_have_a_name_for_each_way_to_read_them(studio: Studio) -> None:
+    options = studio.controls.fields["weights"].options
+    assert [value for _, value in options] == list(WEIGHTS)
 
 
 def test_an_image_of_another_program_fills_the_fields_and_says_what_it_lacks(
