@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .conversion import Converted, convert
-    from .describe import Description, inspect
+    from .describe import inspect
+    from .description import Description
     from .first_stage import load_autoencoder
     from .load import load_model
     from .save import save_autoencoder, save_model

@@ -7,158 +7,28 @@ a few hundred numbers where only these tell what a network predicts; nothing is 
 
 from __future__ import annotations
 
-import math
 import os
-import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import cast
 
 from .. import checks
-from ..configs import DECIDED, Prediction, UNetConfig
+from ..configs import DECIDED, UNetConfig
 from ..errors import CheckpointError, CheckpointNotFound
-from ..strict_json import parse_object
 from . import bases, hub, infer, zoo
+from .description import CONVERT, Description, capital, notes_of, plain
 from .exchange import is_there
 from .families import family_of, is_exactly
 from .folder import open_folder, weight_files
+from .held import Opened, held_in
 from .layout import Layout
 from .pickles import PickleFile, open_weights
 from .prediction import settled
-from .recognise import KINDS, UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
+from .recognise import UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
 from .single_file import layout_of
-from .weights import FLOATS, ITEM_BYTES, Entry, WeightFile, quoted, read_json
-
-
-class _Opened(Protocol):
-    """A file whose names, types and shapes are known: a `TensorFile`, or several as one."""
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def entries(self) -> Mapping[str, Entry]: ...
-    @property
-    def metadata(self) -> Mapping[str, str]: ...
-    @property
-    def shapes(self) -> dict[str, tuple[int, ...]]: ...
-
-
-@dataclass(frozen=True)
-class Holding:
-    """A part that a file or a folder holds: "UNet", "autoencoder", "text encoder", ..."""
-
-    part: str
-    tensors: int
-    parameters: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a file or a folder is. ``str()`` is the plain words, a few short lines."""
-
-    path: Path
-    kind: str
-    """"model", or the key of a row of `recognise.KINDS`: "lora", "embedding", "autoencoder", ..."""
-    what: str
-    """What it is, in a few words."""
-    family: str = ""
-    """The family of models that it is, or that it was made for; "" if nothing tells it."""
-    layout: str = ""
-    """How its tensors are named: "CompVis", "Stability (sgm)", "diffusers", "kohya", ..."""
-    holds: tuple[Holding, ...] = ()
-    """Its parts."""
-    dtype: str = ""
-    """The type of its numbers, as "float16", or several with the most frequent one first."""
-    bytes: int = 0
-    """Of its files."""
-    prediction: Prediction | None = None
-    """What its network predicts; None if it has none, or if that is in doubt."""
-    decided: str = ""
-    """How that was decided, in words."""
-    zero_snr: bool = False
-    """Whether its noise ends in pure noise (zero terminal SNR)."""
-    resolution: int | None = None
-    """Pixels along one side of the images for which it was made; None if nothing tells it."""
-    missing: tuple[str, ...] = ()
-    """What it lacks, with the argument of `load` that helps."""
-    ignored: tuple[str, ...] = ()
-    """What loading it leaves out."""
-    notices: tuple[str, ...] = ()
-    """What else loading it would say."""
-    loads: str = ""
-    """How this kit takes it, as code or a command; "" if it does not."""
-    refused: str = ""
-    """Why it does not load, if that is not said by what it is."""
-    notes: tuple[tuple[str, str], ...] = ()
-    """What the file says about itself: (title, text), such as ("trigger words", "a puppet")."""
-
-    @property
-    def title(self) -> str:
-        """What it is, and for which family."""
-        if not self.family or self.kind == "model":
-            return self.what
-        link = {"autoencoder": ", of ", "unet": ", of ", "text_encoder": ": "}
-        return f"{self.what}{link.get(self.kind, ', for ')}{self.family}"
-
-    @property
-    def line(self) -> str:
-        """The words in a single line."""
-        told = [self.title, f"{in_bytes(self.bytes)} of {self.dtype}" if self.dtype else ""]
-        if self.prediction:
-            how = f" ({self.decided})" if self.decided else ""
-            told.append(f"predicts {self.prediction}{how}")
-        if self.resolution:
-            told.append(f"made for {self.resolution} x {self.resolution} pixels")
-        said = [", ".join(filter(None, told))]
-        if self.missing:
-            said.append(f"It lacks {' and '.join(self.missing)}")
-        if self.kind == "model":
-            said += [f"It does not load: {self.refused}"] if self.refused else []
-            said += [f"Convert it with {self.loads}"] if self.loads.startswith(_CONVERT) else []
-        else:
-            said.append(self._use)
-        return ". ".join(each.rstrip(".") for each in said) + "."
-
-    @property
-    def _use(self) -> str:
-        """What this kit does with a file that is no model which runs here."""
-        if not self.is_part:
-            return "This kit does not run it"
-        use = f"use it with {self.loads}" if self.loads else "this kit does not use it"
-        return f"It is no whole model; {use}"
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it is an addition to a model or a part of one, and no model."""
-        return self.kind in _PARTS_OF_MODELS
-
-    @property
-    def parameters(self) -> int:
-        """The number of its parameters."""
-        return sum(each.parameters for each in self.holds)
-
-    def __str__(self) -> str:
-        return "\n".join(_lines(self))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return its fields as plain data for JSON."""
-        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        held = [
-            {name: getattr(each, name) for name in each.__dataclass_fields__} for each in self.holds
-        ]
-        plain = {name: list(value) if isinstance(value, tuple) else value
-                 for name, value in found.items()}  # fmt: skip
-        return {
-            **plain,
-            "path": str(self.path),
-            "holds": held,
-            "notes": dict(self.notes),
-            "parameters": self.parameters,
-        }
+from .weights import Entry, WeightFile, quoted, read_json
 
 
 def inspect(path: str | os.PathLike[str]) -> Description:
@@ -188,16 +58,13 @@ def inspect(path: str | os.PathLike[str]) -> Description:
     raise CheckpointNotFound(f"There is no file or folder {quoted(text)}.")
 
 
-_PARTS_OF_MODELS = {kind.key for kind in KINDS if kind.group in ("addition", "part")}
-
-
 # ------------------------------------------------------------------------------------- one file
 
 
 def _of_file(path: Path) -> Description:
     with open_weights(path) as file:
         kind = kind_of(file.shapes)
-        found = _held(path, [file])
+        found = held_in(path, [file])
         if kind is None or kind.key == "unet":
             network = _network(file.shapes)
             if network is not None or kind is None:
@@ -210,7 +77,7 @@ def _of_file(path: Path) -> Description:
         return found
 
 
-def _of_addition(file: _Opened, kind: Kind, found: Description) -> Description:
+def _of_addition(file: Opened, kind: Kind, found: Description) -> Description:
     """Describe a file that is not a whole model."""
     shapes, metadata = file.shapes, file.metadata
     family = bases.base_of(kind.key, shapes, metadata)
@@ -224,12 +91,12 @@ def _of_addition(file: _Opened, kind: Kind, found: Description) -> Description:
     return replace(
         found,
         kind=kind.key,
-        what=_capital(", ".join([what or kind.title, *details])),
+        what=capital(", ".join([what or kind.title, *details])),
         family=family,
         layout=next((title for pattern, title in _LAYOUTS if names.some(pattern)), ""),
         loads=use,
         refused=refused,
-        notes=_notes(metadata),
+        notes=notes_of(metadata),
     )
 
 
@@ -304,95 +171,6 @@ _MORE: Mapping[str, Callable[[infer.Shapes], list[str]]] = {
 }
 
 
-# --------------------------------------------------------------------------------- what is held
-
-_PARTS = (
-    ("UNet", r"^(model\.diffusion_model\.|unet[.:]|lora_unet_|lycoris_unet_)"),
-    ("autoencoder", r"^(first_stage_model\.|vae\.)"),
-    ("second text encoder",
-     r"^(conditioner\.embedders\.1\.|text_encoder_2\.|(lora_|lycoris_)?te2_)"),
-    ("T5", r"^(text_encoders\.t5|text_encoder_3\.)"),
-    ("text encoder",
-     r"^(cond_stage_model\.|conditioner\.embedders\.0\.|text_encoder[.:]|text_encoders\."
-     r"|(lora_|lycoris_)?te1?_)"),
-    ("EMA copy", r"^model_ema\."),
-    ("ControlNet", r"^control_model\."),
-    ("depth network", r"^depth_model\."),
-    ("image encoder", r"^(embedder|image_encoder)\."),
-)  # fmt: skip
-_ORDER = ("UNet", "transformer", "autoencoder", "text encoder", "second text encoder")
-_PART_PATTERNS = tuple((part, re.compile(pattern)) for part, pattern in _PARTS)
-
-# What training and other programs leave in files, and what no loader needs.
-_LEFT = (
-    ("of the noise schedule of its training",
-     r"^(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights|logvar"
-     r"|denoiser\.sigmas|model_ema\.(decay|num_updates))$"),
-    ("of its training's losses", r"^(first_stage_model\.)?loss\."),
-    ("for positions", r"\.(position_ids|attn_mask)$"),
-)  # fmt: skip
-_LEFT_PATTERNS = tuple((title, re.compile(pattern)) for title, pattern in _LEFT)
-MARKS = re.compile(
-    r"^(v_pred|ztsnr|edm_mean|edm_std|edm_vpred\.sigma_(max|min)|(.*\.)?scaled_fp8)$"
-)
-"""Names of tensors that are no weights, but change what a file means."""
-
-
-def _part_of(name: str) -> str:
-    """The part to which a tensor belongs, or what it is instead."""
-    for title, pattern in _LEFT_PATTERNS:
-        if pattern.search(name):
-            return title
-    if MARKS.match(name):
-        return "mark"
-    return next((part for part, pattern in _PART_PATTERNS if pattern.match(name)), "")
-
-
-def _held(path: Path, files: Sequence[_Opened], parts: Sequence[str] = ()) -> Description:
-    """Describe what is in the files; ``parts`` names the part in each, unless their names do."""
-    held: dict[str, list[int]] = {}
-    kinds: Counter[str] = Counter()
-    names: list[str] = []
-    for number, file in enumerate(files):
-        for name, entry in file.entries.items():
-            part = parts[number] if parts else _part_of(name)
-            size = math.prod(entry.shape)
-            if entry.dtype in FLOATS:
-                kinds[FLOATS[entry.dtype]] += size
-            sums = held.setdefault(part, [0, 0, 0])
-            for i, more in enumerate((1, size, size * ITEM_BYTES.get(entry.dtype, 16))):
-                sums[i] += more
-            if part == "":
-                names.append(name)
-    titles = {title for title, _ in _LEFT}
-    ignored = [f"{_tensors(sums[0])} {part}" for part, sums in held.items() if part in titles]
-    known = [part for part in held if part not in (*titles, "mark", "")]
-    if known and names:
-        ignored.append(f"{_tensors(len(names))} of no known part, such as {quoted(min(names))}")
-    known.sort(key=lambda part: _ORDER.index(part) if part in _ORDER else len(_ORDER))
-    shown = known or [part for part in held if part == ""]
-    return Description(
-        path=path,
-        kind="",
-        what="",
-        holds=tuple(Holding(part or "tensors", *held[part]) for part in shown),
-        dtype=", ".join(kind for kind, count in kinds.most_common() if count),
-        bytes=sum(_size(file.path) for file in files),
-        ignored=tuple(ignored),
-    )
-
-
-def _tensors(count: int) -> str:
-    return f"{count:,} tensor{'s' * (count != 1)}"
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # it is gone meanwhile
-        return 0
-
-
 # ----------------------------------------------------------------------------------- whole models
 
 
@@ -421,7 +199,7 @@ def _of_model_file(
         found,
         kind="model",
         layout=layout,
-        notes=_notes(file.metadata),
+        notes=notes_of(file.metadata),
         what="Diffusion model",
     )
     if network is not None:
@@ -463,12 +241,9 @@ def _completed(found: Description, network: UNetConfig) -> Description:
 _AS_PICKLES = ("lora", "embedding")  # small files that are taken as pickles, too
 
 
-_CONVERT = "sdwidgets convert"
-
-
 def _converted(path: Path) -> str:
     new = path.with_suffix(".safetensors").name
-    return f"{_CONVERT} {quoted(path.name)} --out {quoted(new)}"
+    return f"{CONVERT} {quoted(path.name)} --out {quoted(new)}"
 
 
 def _pickled(file: PickleFile) -> tuple[str, ...]:
@@ -559,9 +334,9 @@ def _of_model_folder(folder: Path, name: str) -> Description:
                 files.append(file)
                 parts.append(_FOLDERS[part])
         found = replace(
-            _held(folder, files, parts),
+            held_in(folder, files, parts),
             kind="model",
-            what=f"Model of the pipeline {_plain(str(index.get('_class_name')))}",
+            what=f"Model of the pipeline {plain(str(index.get('_class_name')))}",
             layout="diffusers",
         )
     return _checked(found, lambda stack: open_folder(folder, label, stack), name and repr(name))
@@ -599,10 +374,10 @@ def _of_part(folder: Path, stems: Sequence[str], config: str) -> Description:
         metadata = {key: value for file in files for key, value in file.metadata.items()}
         whole = _Together(folder, {n: e for f in files for n, e in f.entries.items()}, metadata)
         kind = kind_of(shapes) or UNKNOWN
-        found = _of_addition(whole, kind, _held(folder, files))
+        found = _of_addition(whole, kind, held_in(folder, files))
     known = {key: settings.get(key) for key in ("_class_name", "peft_type", "lora_alpha", "r",
              "base_model_name_or_path")}  # fmt: skip
-    notes = [(_CONFIGS[key], _plain(str(value))) for key, value in known.items() if value]
+    notes = [(_CONFIGS[key], plain(str(value))) for key, value in known.items() if value]
     return replace(found, notes=(*found.notes, *notes))
 
 
@@ -626,100 +401,3 @@ class _Together:
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {name: entry.shape for name, entry in self.entries.items()}
-
-
-# ------------------------------------------------------------------------------------------ words
-
-_NOTES = (
-    ("title", "modelspec.title"),
-    ("author", "modelspec.author"),
-    ("trigger words", "modelspec.trigger_phrase"),
-    ("name", "ss_output_name"),
-    ("trained on", "ss_base_model_version"),
-    ("trained on", "ss_sd_model_name"),
-    ("images", "ss_resolution"),
-    ("images", "modelspec.resolution"),
-    ("licence", "modelspec.license"),
-    ("about", "modelspec.description"),
-)
-_MOST_NOTE = 100  # characters
-_MOST_TAGS = 2**20  # characters of a list of tags that is read
-
-
-def _notes(metadata: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What a file says about itself, clipped, as plain text; each title once."""
-    found: dict[str, str] = {}
-    for title, key in _NOTES:
-        if text := _plain(metadata.get(key, "")):
-            found.setdefault(title, text)
-    if tags := _tags(metadata.get("ss_tag_frequency", "")):
-        found["tags of its images"] = _plain(", ".join(tags))
-    return tuple(found.items())
-
-
-def _tags(text: str) -> list[str]:
-    """The most frequent tags of the images on which a LoRA was trained, which often trigger it."""
-    if not text or len(text) > _MOST_TAGS:
-        return []
-    counts: Counter[str] = Counter()
-    try:
-        for tags in parse_object(text).values():
-            if isinstance(tags, dict):
-                counts.update({tag.strip(): n for tag, n in tags.items() if type(n) is int})
-    except ValueError:  # not what kohya writes
-        return []
-    return [tag for tag, _ in counts.most_common(5)]
-
-
-def _plain(text: str) -> str:
-    """The text in one line, without invisible characters, and not too long."""
-    seen = "".join(c if c.isprintable() else " " for c in text[: 4 * _MOST_NOTE])
-    return checks.shortened(" ".join(seen.split()), _MOST_NOTE)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def in_bytes(count: int) -> str:
-    """A number of bytes for people: "6.9 GB"."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:,} bytes"
-
-
-def _lines(it: Description) -> list[str]:
-    names = f", {it.layout} names" if it.layout else ""
-    lines = [f"{it.title}{names}."]
-    held = [
-        f"{each.part} ({_tensors(each.tensors)})" for each in it.holds if each.part != "tensors"
-    ]
-    size = f"{in_bytes(it.bytes)}" + (f" of {it.dtype}" if it.dtype else "")
-    lines.append(f"  {size}" + (f": {', '.join(held)}." if held else "."))
-    told = []
-    if it.prediction:
-        told.append(f"It predicts {it.prediction} ({it.decided})" if it.decided
-                    else f"It predicts {it.prediction}")  # fmt: skip
-    if it.zero_snr:
-        told.append("its noise ends in pure noise (zero terminal SNR)")
-    if it.resolution:
-        told.append(f"made for {it.resolution} x {it.resolution} pixels")
-    if told:
-        lines.append(f"  {_capital('; '.join(told))}.")
-    if it.missing:
-        lines.append(f"  It lacks {' and '.join(it.missing)}.")
-    if it.ignored:
-        lines.append(f"  Left out: {', '.join(it.ignored)}.")
-    lines += [f"  {said}" for said in it.notices]
-    if it.notes:
-        lines.append("  " + "; ".join(f"{title}: {text}" for title, text in it.notes) + ".")
-    if it.loads:
-        verb = "Load" if it.kind == "model" else "Use"
-        verb = "Convert" if it.loads.startswith(_CONVERT) else verb
-        lines.append(f"  {verb} it with {it.loads}")
-    elif it.refused:
-        lines += ["  It does not load:", *(f"    {line}" for line in it.refused.splitlines())]
-    else:
-        lines.append(f"  This kit does not {'use' if it.is_part else 'run'} it.")
-    return lines
