@@ -192,8 +192,10 @@ class Notebook:
             page.on(event, watch)
 
     def _failed(self, error: Any) -> None:
-        # Notebook 7 raises an error of its own as it loads JupyterLab's settings.
-        if "blob:" in error.stack or "/static/notebook/" not in error.stack:
+        # Notebook 7 raises an error of its own as it loads JupyterLab's settings, and ipywidgets'
+        # manager if the kernel goes while it asks for its widgets.
+        of_others = "/static/notebook/", "@jupyter-widgets/jupyterlab-manager/"
+        if "blob:" in error.stack or not any(part in error.stack for part in of_others):
             self.problems.append(f"{error}\n{error.stack}")
 
     def _asked(self, request: Any) -> None:

@@ -30,7 +30,7 @@ model = sdw.load()
 trace = model.generate("a cat left of a car on a blue background", seed=7, attention=True)
 dog = model.generate("a dog left of a car on a blue background", seed=7, attention=True)
 wide = model.generate("a cat", seed=7, width=256, height=64, steps=2, attention=True)
-long = model.generate("a hippopotamus " * 30 + "penguin", seed=7, steps=2)
+long = model.generate("a hippopotamus " * 30 + "penguin", seed=7, steps=2, chunks=1)
 """
 
 CELLS = (
@@ -639,7 +639,7 @@ def test_html_in_a_prompt_is_text(open_notebook: Open) -> None:
         f"one, other = (model.generate(text + {MALICE!r}, **asked) for text in ('', 'a cat '))",
         "sdw.Viewer(one)",
         "sdw.Compare(one, other)",
-        f"sdw.Tokens(model.generate('a cat ' * 40 + {MALICE!r}, steps=1))",
+        f"sdw.Tokens(model.generate('a cat ' * 40 + {MALICE!r}, steps=1, chunks=1))",
     )
     dialogs: list[str] = []
     notebook.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
