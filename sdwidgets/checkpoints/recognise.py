@@ -16,12 +16,21 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 Shapes = Mapping[str, tuple[int, ...]]
 
 Group = Literal["addition", "part", "model", "other"]
+
+
+_NUMBER = re.compile(r"(?:^|(?<=[._:]))\d+(?=[._:]|$)", re.MULTILINE)
+
+
+@lru_cache(maxsize=4)  # a file is asked for several times
+def _collapsed(names: str) -> Counter[str]:
+    """Count the names, one to a line, with "#" for each number in a path."""
+    return Counter(_NUMBER.sub("#", names).split("\n"))
 
 
 class Names:
@@ -31,14 +40,12 @@ class Names:
     together take milliseconds.
     """
 
-    _NUMBER = re.compile(r"(?:^|(?<=[._:]))\d+(?=[._:]|$)", re.MULTILINE)
-
     def __init__(self, shapes: Shapes):
         self.shapes = shapes
 
     @cached_property
     def _counts(self) -> Counter[str]:
-        return Counter(self._NUMBER.sub("#", "\n".join(self.shapes)).split("\n"))
+        return _collapsed("\n".join(self.shapes))
 
     @cached_property
     def _text(self) -> str:
