@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -77,6 +78,27 @@ class Start:
         if depth is not None:
             depth = in_shape(depth, width, height, fit)
         return Start(image, mask, notices, depth)
+
+
+@contextmanager
+def opened_for_settings(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+    """An open image file (path or bytes), whose pixels have not been decoded.
+
+    Raises ImageError for a file that is no image, and for whatever goes wrong as it is read.
+    """
+    try:
+        if not isinstance(source, bytes) and not Path(source).is_file():  # a pipe may never end
+            raise FileNotFoundError("there is no such file")
+        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own, of what is never read here
+            with Image.open(file, formats=FORMATS) as image:
+                yield image
+    except Exception as error:  # decoders raise nearly everything on broken files
+        problem = str(error) or type(error).__name__
+    else:
+        return
+    raise ImageError(f"No settings can be read from this image: {problem}.", parameter="image")
 
 
 def as_picture(value: PictureLike) -> tuple[Image.Image, tuple[str, ...]]:

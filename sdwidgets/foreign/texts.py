@@ -6,17 +6,14 @@ from __future__ import annotations
 import gzip
 import io
 import os
-import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from ..errors import ImageError
-from ..pictures import FORMATS, MAX_PIXELS
+from ..pictures import MAX_PIXELS, opened_for_settings
 
 LONGEST = 2**20
 """The most characters of a text; workflows have up to some hundred thousand."""
@@ -36,21 +33,8 @@ def texts_of(source: str | os.PathLike[str] | bytes) -> Iterator[Mapping[str, st
 
     Raises ImageError for a file that is no image, or that is damaged.
     """
-    try:
-        if not isinstance(source, bytes) and not Path(source).is_file():  # a pipe may never end
-            raise FileNotFoundError("there is no such file")
-        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own, of what is never read here
-            with Image.open(file, formats=FORMATS) as image:
-                yield from _texts(image)
-    except GeneratorExit:
-        raise
-    except Exception as error:  # decoders raise nearly everything on broken files
-        problem = str(error) or type(error).__name__
-    else:
-        return
-    raise ImageError(f"No settings can be read from this image: {problem}.", parameter="image")
+    with opened_for_settings(source) as image:
+        yield from _texts(image)
 
 
 def _texts(image: Image.Image) -> Iterator[Mapping[str, str]]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
-import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from .. import checks
 from ..errors import ImageError, InputError
 from ..foreign import read as read_foreign
-from ..pictures import FORMATS
+from ..pictures import opened_for_settings
 from ..settings import PROMPT_LENGTH, Settings
 from ..sources import MOST, NAME_LIMIT, QUICK, hashed
 from ..strict_json import parse
@@ -87,22 +83,12 @@ def read_record(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None
     ``Settings(**record["settings"]).checked(config)``. Raises ImageError for a file that cannot be
     read.
     """
-    try:
-        if not isinstance(source, bytes) and not Path(source).is_file():  # a pipe may never end
-            raise FileNotFoundError("there is no such file")
-        file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own, of what is never read here
-            with Image.open(file, formats=FORMATS) as image:
-                text = image.info.get(TEXT_KEY)
+    with opened_for_settings(source) as image:
+        text = image.info.get(TEXT_KEY)
         if not isinstance(text, str) or len(text) > _MAX_TEXT:
             return None
         record = parse(text, subject="its JSON is ")
-    except Exception as error:  # decoders raise nearly everything on broken files
-        problem = str(error) or type(error).__name__
-    else:
-        return older.translated(record) if isinstance(record, dict) else None
-    raise ImageError(f"No settings can be read from this image: {problem}.", parameter="image")
+    return older.translated(record) if isinstance(record, dict) else None
 
 
 def record_in(source: str | os.PathLike[str] | bytes) -> dict[str, Any] | None:
