@@ -19,9 +19,11 @@ from .imports import quick_imports
 from .version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from . import guides
     from .checkpoints import Description, inspect, load_autoencoder, save_autoencoder
     from .checkpoints import load_model as load
     from .checkpoints import save_model as save
+    from .checkpoints.clip import load_clip
     from .checkpoints.controlnet import load_control
     from .control import Control
     from .diffusion import NoiseSchedule, Step
@@ -39,20 +41,27 @@ if TYPE_CHECKING:
         Stopped,
     )
     from .manager import ModelManager, Request
+    from .neighbours import Neighbours
     from .pipeline import Conditioning, LatentDiffusion
     from .preferences import options
     from .settings import AttentionSettings, Settings
-    from .trace import Recipe, Trace, TraceStep, read_settings
+    from .trace import Recipe, Trace, TraceStep, Tree, read_settings
     from .widgets import (
         Attention,
+        Boxes,
+        Branches,
         Compare,
         Denoising,
         Lab,
+        LabelMap,
+        Painter,
         PictureView,
         Studio,
+        Sweep,
         Tokens,
         TrainingView,
         Viewer,
+        Walk,
         connect,
         link,
     )
@@ -65,9 +74,15 @@ _PUBLIC = {
     "Attention": ("widgets", "Attention"),
     "Tokens": ("widgets", "Tokens"),
     "Compare": ("widgets", "Compare"),
+    "Sweep": ("widgets", "Sweep"),
+    "Branches": ("widgets", "Branches"),
     "link": ("widgets", "link"),
     "connect": ("widgets", "connect"),
     "Lab": ("widgets", "Lab"),
+    "Painter": ("widgets", "Painter"),
+    "Boxes": ("widgets", "Boxes"),
+    "LabelMap": ("widgets", "LabelMap"),
+    "Walk": ("widgets", "Walk"),
     "PictureView": ("widgets", "PictureView"),
     "TrainingView": ("widgets", "TrainingView"),
     "load": ("checkpoints", "load_model"),
@@ -76,8 +91,11 @@ _PUBLIC = {
     "Description": ("checkpoints", "Description"),
     "load_autoencoder": ("checkpoints", "load_autoencoder"),
     "save_autoencoder": ("checkpoints", "save_autoencoder"),
+    "load_clip": ("checkpoints.clip", "load_clip"),
     "load_control": ("checkpoints.controlnet", "load_control"),
     "Control": ("control", "Control"),
+    "Neighbours": ("neighbours", "Neighbours"),
+    "guides": ("guides", "guides"),
     "LatentDiffusion": ("pipeline", "LatentDiffusion"),
     "Conditioning": ("pipeline", "Conditioning"),
     "Settings": ("settings", "Settings"),
@@ -88,6 +106,7 @@ _PUBLIC = {
     "Step": ("diffusion", "Step"),
     "Trace": ("trace", "Trace"),
     "TraceStep": ("trace", "TraceStep"),
+    "Tree": ("trace", "Tree"),
     "Recipe": ("trace", "Recipe"),
     "ModelManager": ("manager", "ModelManager"),
     "Request": ("manager", "Request"),
@@ -111,9 +130,15 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Attention",
     "Tokens",
     "Compare",
+    "Sweep",
+    "Branches",
     "link",
     "connect",
     "Lab",
+    "Painter",
+    "Boxes",
+    "LabelMap",
+    "Walk",
     "PictureView",
     "TrainingView",
     "load",
@@ -122,8 +147,11 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Description",
     "load_autoencoder",
     "save_autoencoder",
+    "load_clip",
     "load_control",
     "Control",
+    "Neighbours",
+    "guides",
     "LatentDiffusion",
     "Conditioning",
     "Settings",
@@ -134,6 +162,7 @@ __all__ = [  # noqa: RUF022 (what a user types first comes first)
     "Step",
     "Trace",
     "TraceStep",
+    "Tree",
     "Recipe",
     "ModelManager",
     "Request",

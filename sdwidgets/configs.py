@@ -10,9 +10,12 @@ presets.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
+
+from .class_names import COCO_STUFF, IMAGENET, OPEN_IMAGES
 
 Prediction = Literal["eps", "v", "x0", "flow"]
 PredictionSource = Literal["", "config", "file", "family", "caller", "training"]
@@ -27,7 +30,7 @@ DECIDED: Mapping[PredictionSource, str] = {
     "training": "as it was trained",
 }
 """How it was decided what a model predicts, in words."""
-Spacing = Literal["leading", "trailing", "linspace", "karras"]
+Spacing = Literal["leading", "trailing", "linspace", "karras", "exponential", "beta", "lcm"]
 Join = Literal["tokens", "width"]
 
 
@@ -35,7 +38,9 @@ Join = Literal["tokens", "width"]
 class UNetConfig:
     """The denoising network; ``channels``, ``depths`` and ``heads`` have an entry per level.
 
-    Level 0 works at the latents' resolution, and each further level at half the resolution.
+    Level 0 works at the latents' resolution, and each further level at half the resolution. The
+    last three fields are "use_spatial_transformer", "use_scale_shift_norm" and "resblock_updown" of
+    latent diffusion's configs. Without transformers, ``context_dim`` is 0.
     """
 
     channels: tuple[int, ...]
@@ -53,6 +58,9 @@ class UNetConfig:
     guidance_dim: int = 0  # width of the guidance scale's features (LCM); 0: it is not told
     classes: int = 0  # rows of a table added to the time embedding (x4 upscaler); 0: none
     cross_only: tuple[bool, ...] = ()  # levels without self-attention: both attend to the context
+    transformers: bool = True  # False: a lone self-attention instead, where depths is not 0
+    scale_shift: bool = False  # the time scales and shifts the second norm; otherwise it is added
+    resample_blocks: bool = False  # residual blocks halve and double; otherwise lone convolutions
 
     @property
     def mid_depth(self) -> int:
@@ -115,11 +123,32 @@ class ControlNetConfig:
 
 
 @dataclass(frozen=True)
+class ClassifierConfig:
+    """A classifier of noisy latents, for classifier guidance (arXiv 2105.05233, section 4).
+
+    It is the way down and the middle of a network without transformers, ``unet``, and a pooling:
+    "attention" by a query that is the mean of all cells, for ``side`` cells along one side before
+    the first halving; "adaptive", the mean of all cells; "spatial" and "spatial_v2", the means
+    after every block, through two layers.
+    """
+
+    unet: UNetConfig
+    names: tuple[str, ...]  # of its classes
+    pool: Literal["attention", "adaptive", "spatial", "spatial_v2"] = "attention"
+    side: int = 64
+
+    @property
+    def features(self) -> int:
+        """The width of the means after every block."""
+        return sum(self.unet.skips) + self.unet.channels[-1]
+
+
+@dataclass(frozen=True)
 class AutoencoderConfig:
     """The autoencoder: H x W x 3 pixels to H/f x W/f x ``latent_channels``.
 
     ``channels`` has an entry per level. Level 0 works at the pixels' resolution, and each further
-    level at half the resolution.
+    level at half the resolution. Without levels it is the identity: the latents are the pixels.
     """
 
     channels: tuple[int, ...]
@@ -136,7 +165,12 @@ class AutoencoderConfig:
     @property
     def factor(self) -> int:
         """f, the number of pixels along one side of a latent cell."""
-        return 2 ** (len(self.channels) - 1)
+        return 1 if self.is_identity else int(2 ** (len(self.channels) - 1))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether the latents are the pixels, as in diffusion without an autoencoder."""
+        return not self.channels
 
     @property
     def moments(self) -> int:
@@ -161,6 +195,11 @@ class _Routes:
     def concat_width(self) -> int:
         """Its channels beside the latents, of the concat [B, C, h, w]."""
         return 0
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """What it reads of what a run is given, beside numbers: arguments of `sample`."""
+        return frozenset()
 
 
 @dataclass(frozen=True)
@@ -191,6 +230,92 @@ class TextConfig(_Routes):
     def vector_width(self) -> int:
         return self.projection_dim  # the pooled states
 
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"prompt"})
+
+
+@dataclass(frozen=True)
+class BertConfig(_Routes):
+    """The text transformer of latent diffusion's own text models, which reads BERT's tokens.
+
+    It was trained together with the denoiser (arXiv 2112.10752, section 4.3.1).
+    """
+
+    vocab_size: int = 30522
+    width: int = 1280
+    layers: int = 32
+    heads: int = 8
+    head_width: int = 64
+    length: int = 77  # tokens, start and end included
+    bos: int = 101  # [CLS]
+    eos: int = 102  # [SEP]
+    pad: int = 0
+
+    # As in `TextConfig`, and the same for all models of this kind.
+    projection_dim: ClassVar[int] = 0
+    skip: ClassVar[int] = 0
+    zeros: ClassVar[bool] = False
+    states: ClassVar[bool] = True
+
+    @property
+    def context_width(self) -> int:
+        return self.width
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"prompt"})
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """A CLIP vision transformer (arXiv 2103.00020, section 2.2); the defaults are ViT-B/32's."""
+
+    size: int = 224  # pixels along one side of its images
+    patch: int = 32  # pixels along one side of a patch
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    hidden: int = 3072  # width of the feed-forward layers
+    activation: str = "quick_gelu"
+    projection_dim: int = 512  # of an image's embedding
+    mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)  # of RGB in [0, 1]
+    std: tuple[float, float, float] = (0.26862954, 0.26130258, 0.27577711)
+
+    @property
+    def length(self) -> int:
+        """The number of tokens: the patches, and the one that stands for the image."""
+        return (self.size // self.patch) ** 2 + 1
+
+
+RDM_VISION = VisionConfig(
+    patch=14, width=1024, layers=24, heads=16, hidden=4096, projection_dim=768
+)
+"""ViT-L/14, the images' tower of retrieval-augmented diffusion."""
+
+
+@dataclass(frozen=True)
+class NeighboursConfig(_Routes):
+    """Images like the one to make, a token each in the context: their CLIP embeddings.
+
+    With a text tower, the prompt's embedding comes first (retrieval-augmented diffusion models,
+    arXiv 2204.11824, section 3.2; CompVis's knn2img.py).
+    """
+
+    width: int = 768  # of the tokens; also that of the towers' projections
+    most: int = 20  # images
+    vision: VisionConfig = RDM_VISION
+    text: TextConfig | None = None  # with a projection
+    norm: float = 1.0  # length of each token
+
+    @property
+    def context_width(self) -> int:
+        return self.width
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"neighbours"} | ({"prompt"} if self.text else set()))
+
 
 @dataclass(frozen=True)
 class ClassConfig(_Routes):
@@ -198,10 +323,70 @@ class ClassConfig(_Routes):
 
     names: tuple[str, ...]
     width: int
+    null: bool = True  # whether the last row is the null class, to which dropped labels belong
 
     @property
     def context_width(self) -> int:
         return self.width
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"label", "prompt"})
+
+
+@dataclass(frozen=True)
+class BoxesConfig(_Routes):
+    """Named boxes as tokens, and the transformer that reads them (layout to image).
+
+    Three tokens a box, its class and two corners, and two for the crop (arXiv 2112.10752, section
+    4.3.1). Corners lie on a grid of ``sections`` x ``sections`` points. The last token stands for
+    no box.
+    """
+
+    names: tuple[str, ...]
+    width: int = 512
+    layers: int = 16
+    heads: int = 8
+    head_width: int = 64
+    most: int = 30  # boxes
+    vocab_size: int = 8192
+    length: int = 92  # tokens
+    crop: bool = True  # whether the corners of the crop follow the boxes
+
+    @property
+    def context_width(self) -> int:
+        return self.width
+
+    @property
+    def sections(self) -> int:
+        """The points of the corners' grid along one side."""
+        return math.isqrt(self.vocab_size)
+
+    @property
+    def nothing(self) -> int:
+        """The token that stands for no box."""
+        return self.vocab_size - 1
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"boxes"})
+
+
+@dataclass(frozen=True)
+class LabelMapConfig(_Routes):
+    """A class for each pixel, scaled down and mapped to a few channels (semantic synthesis)."""
+
+    names: tuple[str, ...]
+    stages: int = 2  # halvings, down to the latents' size
+    channels: int = 3  # beside the latents
+
+    @property
+    def concat_width(self) -> int:
+        return self.channels
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"label_map"})
 
 
 @dataclass(frozen=True)
@@ -226,13 +411,24 @@ class GuidanceConfig(_Routes):
 
 @dataclass(frozen=True)
 class MaskedImageConfig(_Routes):
-    """What an inpainting model sees: the mask, and the latents of the image outside it."""
+    """What an inpainting model sees: the mask, and the latents of the image outside it.
+
+    The defaults are Stable Diffusion's. Latent diffusion's own model has the mask last, in [-1, 1],
+    and saw black pixels inside it.
+    """
 
     latent_channels: int = 4
+    mask_last: bool = False  # whether the mask comes after the latents
+    signed: bool = False  # whether the mask is in [-1, 1], not in [0, 1]
+    fill: float = 0.0  # of pixels inside the mask: 0 is grey, -1 black
 
     @property
     def concat_width(self) -> int:
         return 1 + self.latent_channels
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"image", "mask"})
 
 
 @dataclass(frozen=True)
@@ -245,6 +441,10 @@ class ImageConfig(_Routes):
     def concat_width(self) -> int:
         return self.latent_channels
 
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"image"})
+
 
 @dataclass(frozen=True)
 class DepthConfig(_Routes):
@@ -254,10 +454,17 @@ class DepthConfig(_Routes):
     def concat_width(self) -> int:
         return 1
 
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"depth"})
+
 
 @dataclass(frozen=True)
 class LowResolutionConfig(_Routes):
-    """The small image to enlarge, with noise on it, and the noise's level as a class."""
+    """The small image to enlarge, with noise on it, and the noise's level as a class.
+
+    Latent diffusion's own model knows no noise: ``levels`` is 0, and there is no class.
+    """
 
     channels: int = 3
     levels: int = 1000  # of noise, with variances from beta_start to beta_end, linear in the root
@@ -269,10 +476,18 @@ class LowResolutionConfig(_Routes):
     def concat_width(self) -> int:
         return self.channels
 
+    @property
+    def takes(self) -> frozenset[str]:
+        return frozenset({"low_res"})
+
 
 EmbedderConfig = (
     TextConfig
+    | BertConfig
+    | NeighboursConfig
     | ClassConfig
+    | BoxesConfig
+    | LabelMapConfig
     | SizesConfig
     | GuidanceConfig
     | MaskedImageConfig
@@ -316,7 +531,10 @@ class ModelConfig:
     embedders: tuple[EmbedderConfig, ...]
     schedule: ScheduleConfig = ScheduleConfig()
     size: int = 512  # pixels along one side of the images it was trained on
-    guidance_scale: float = 7.5  # the default of `sample`
+    guidance_scale: float = 7.5  # the default of `sample`, as are the next three
+    steps: int = 20
+    sampler: str = "dpmpp_2m"
+    schedule_name: str = "default"  # of noise levels; see `sampling.SCHEDULES`
     join: Join = "tokens"  # along what the embedders' contexts are joined
 
     def has(self, kind: type[_Routes]) -> bool:
@@ -329,9 +547,37 @@ class ModelConfig:
         return self.has(ImageConfig) or self.has(LowResolutionConfig)
 
     @property
+    def takes(self) -> frozenset[str]:
+        """What a run may be given beside numbers: arguments of `sample` by name.
+
+        A guide steers every model. An image to start from, and a mask, suit those that neither edit
+        nor enlarge one.
+        """
+        read = frozenset[str]().union(*(each.takes for each in self.embedders))
+        return read | {"guide"} | (set() if self.starts_from_noise else {"image", "mask"})
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes, of labels, boxes or label maps, by number; () without any."""
+        kinds = (ClassConfig, BoxesConfig, LabelMapConfig)
+        return next((each.names for each in self.embedders if isinstance(each, kinds)), ())
+
+    @property
     def text(self) -> tuple[TextConfig, ...]:
-        """The text encoders among the embedders."""
-        return tuple(each for each in self.embedders if isinstance(each, TextConfig))
+        """CLIP's text encoders of the embedders, in order."""
+        return tuple(each for each in self.text_encoders if isinstance(each, TextConfig))
+
+    @property
+    def text_encoders(self) -> tuple[TextConfig | BertConfig, ...]:
+        """All text encoders of the embedders, in order."""
+        read = (e.text if isinstance(e, NeighboursConfig) else e for e in self.embedders)
+        return tuple(each for each in read if isinstance(each, (TextConfig, BertConfig)))
+
+    @property
+    def readers(self) -> tuple[int, ...]:
+        """The index, among the embedders, of each that has one of the text encoders."""
+        told = enumerate(self.embedders)
+        return tuple(n for n, e in told if isinstance(e, TextConfig) or getattr(e, "text", None))
 
     @property
     def context_width(self) -> int:
@@ -418,7 +664,10 @@ SD1_INPAINTING = _variant(SD1, "Stable Diffusion 1, inpainting", MaskedImageConf
 INSTRUCT_PIX2PIX = _variant(SD1, "InstructPix2Pix", ImageConfig())
 LCM = replace(
     _variant(SD1, "latent consistency model", GuidanceConfig(), guidance_dim=256),
+    schedule=ScheduleConfig(spacing="lcm"),
     guidance_scale=8.5,
+    steps=4,
+    sampler="lcm",
 )
 BK_SDM_BASE = _variant(SD1, "BK-SDM base", blocks_per_level=1)
 BK_SDM_SMALL = _variant(SD1, "BK-SDM small", blocks_per_level=1, middle=0)
@@ -436,7 +685,14 @@ BK_SDM_2_TINY = _variant(
 )  # fmt: skip
 SD2_INPAINTING = _variant(SD2_BASE, "Stable Diffusion 2, inpainting", MaskedImageConfig())
 SD2_DEPTH = _variant(SD2_BASE, "Stable Diffusion 2, depth", DepthConfig())
-SD_TURBO = replace(SD2_BASE, name="SD-Turbo", guidance_scale=1.0)
+SD_TURBO = replace(
+    SD2_BASE,
+    name="SD-Turbo",
+    guidance_scale=1.0,
+    steps=4,
+    sampler="euler",
+    schedule_name="trailing",
+)
 X4_UPSCALER = ModelConfig(
     name="Stable Diffusion x4 upscaler",
     unet=UNetConfig(
@@ -468,6 +724,16 @@ SDXL_REFINER = replace(
     ),
     embedders=(replace(_CLIP_BIG_G, skip=1, norm=False), SizesConfig(score=True)),
     join="tokens",
+)
+SDXL_TURBO = replace(
+    SDXL,
+    name="SDXL-Turbo",
+    schedule=ScheduleConfig(spacing="trailing"),
+    size=512,
+    guidance_scale=1.0,
+    steps=4,
+    sampler="euler_ancestral",
+    schedule_name="trailing",
 )
 SSD_1B = _variant(
     SDXL, "SSD-1B",
@@ -506,6 +772,110 @@ FIRST_STAGES = {
     "VQ-f8-n256": _first_stage((1, 2, 2, 4), 4, codes=256, attention_levels=(3,)),
     "VQ-f16": _first_stage((1, 1, 2, 2, 4), 8, codes=16384, attention_levels=(4,)),
 }
+
+
+# The zoo of latent diffusion (arXiv 2112.10752, table 12 and appendix E), as in models/ldm/ and
+# configs/ of its code, where attention is listed by the factor of the level: 2, 4 and 8 are levels
+# 1, 2 and 3. A head is 32 channels wide there, or their number is given. The schedule that is
+# called "linear" there is linear in the root, as ours is by default.
+
+
+def _ldm(
+    name: str,
+    first_stage: str,
+    width: int,
+    multiples: tuple[int, ...],
+    *embedders: EmbedderConfig,
+    depths: tuple[int, ...],
+    betas: tuple[float, float] = (0.0015, 0.0195),
+    heads: int = 0,
+    size: int = 256,
+    scale: float = 1.0,
+    steps: int = 50,
+    **unet: Any,
+) -> ModelConfig:
+    """Return a system; ``heads``: attention heads, or 0 for as many of 32 channels as there are;
+    ``scale``: the default guidance scale, 1 for models that were not trained for guidance."""
+    autoencoder = FIRST_STAGES[first_stage]
+    channels, latents = tuple(width * n for n in multiples), autoencoder.latent_channels
+    context = max((each.context_width for each in embedders), default=0)
+    network = UNetConfig(
+        channels=channels,
+        depths=depths,
+        heads=tuple(heads or n // 32 for n in channels),
+        context_dim=context,
+        in_channels=latents + sum(each.concat_width for each in embedders),
+        out_channels=latents,
+        transformers=context > 0,
+        **unet,
+    )
+    schedule = ScheduleConfig(beta_start=betas[0], beta_end=betas[1])
+    return ModelConfig(
+        name, network, autoencoder, embedders, schedule, size, guidance_scale=scale, steps=steps
+    )
+
+
+LDM_CELEBAHQ = _ldm("latent diffusion, CelebA-HQ", "VQ-f4", 224, (1, 2, 3, 4), depths=(0, 1, 1, 1))
+LDM_FFHQ = replace(LDM_CELEBAHQ, name="latent diffusion, FFHQ")
+LDM_BEDROOMS = replace(LDM_CELEBAHQ, name="latent diffusion, LSUN bedrooms")
+# The scale of its latents was measured in training; files have it as "scale_factor".
+LDM_CHURCHES = _ldm(
+    "latent diffusion, LSUN churches", "KL-f8", 192, (1, 2, 2, 4, 4),
+    depths=(1, 1, 1, 1, 0), betas=(0.0015, 0.0155), heads=8, scale_shift=True, resample_blocks=True,
+)  # fmt: skip
+LDM_IMAGENET_VQ8 = _ldm(
+    "latent diffusion, ImageNet, VQ-f8", "VQ-f8", 256, (1, 2, 4),
+    ClassConfig(IMAGENET, 512, null=False), depths=(1, 1, 1),
+)  # fmt: skip
+LDM_IMAGENET = _ldm(
+    "latent diffusion, ImageNet", "VQ-f4", 192, (1, 2, 3, 5),
+    ClassConfig(IMAGENET, 512), depths=(0, 1, 1, 1), heads=1, scale=3.0, steps=20,
+)  # fmt: skip
+LDM_TEXT_256 = _ldm(
+    "latent diffusion, Conceptual Captions", "VQ-f4", 192, (1, 2, 3, 5),
+    BertConfig(width=640), depths=(0, 1, 1, 1),
+)  # fmt: skip
+LDM_TEXT = _ldm(
+    "latent diffusion, text to image", "KL-f8", 320, (1, 2, 4, 4),
+    BertConfig(width=1280), depths=(1, 1, 1, 0), betas=(0.00085, 0.012), heads=8, scale=5.0,
+)  # fmt: skip
+LDM_LAYOUT = _ldm(
+    "latent diffusion, layout to image", "VQ-f4", 128, (1, 2, 3, 4),
+    BoxesConfig(OPEN_IMAGES), depths=(0, 3, 3, 3), betas=(0.0015, 0.0205),
+)  # fmt: skip
+# Its list of attention has the factors 8, 16 and 32, of which its three levels have none. So only
+# the middle attends.
+LDM_LANDSCAPES_256 = _ldm(
+    "latent diffusion, landscapes 256", "VQ-f4", 128, (1, 4, 8),
+    LabelMapConfig(COCO_STUFF), depths=(0, 0, 0), betas=(0.0015, 0.0205), heads=8,
+)  # fmt: skip
+LDM_LANDSCAPES_512 = replace(LDM_LANDSCAPES_256, name="latent diffusion, landscapes 512", size=512)
+LDM_BSR = _ldm(
+    "latent diffusion, super-resolution", "VQ-f4", 160, (1, 2, 2, 4),
+    LowResolutionConfig(levels=0), depths=(0, 0, 0, 1), betas=(0.0015, 0.0155),
+)  # fmt: skip
+LDM_INPAINTING = _ldm(
+    "latent diffusion, inpainting", "VQ-f4-noattn", 256, (1, 2, 3, 4),
+    MaskedImageConfig(3, mask_last=True, signed=True, fill=-1.0),
+    depths=(0, 1, 1, 1), betas=(0.0015, 0.0205), heads=8, size=512, resample_blocks=True,
+)  # fmt: skip
+# Retrieval-augmented diffusion (arXiv 2204.11824), the same code's configs/.
+RDM_768 = _ldm(
+    "retrieval-augmented diffusion", "KL-f16", 448, (1, 2, 3, 4),
+    NeighboursConfig(text=replace(_CLIP_L, projection_dim=768)),
+    depths=(1, 1, 1, 0), betas=(0.0015, 0.015), size=768, scale=5.0,
+)  # fmt: skip
+
+
+ZOO = (
+    LDM_CELEBAHQ, LDM_FFHQ, LDM_BEDROOMS, LDM_CHURCHES, LDM_IMAGENET_VQ8, LDM_IMAGENET,
+    LDM_TEXT_256, LDM_TEXT, LDM_LAYOUT, LDM_LANDSCAPES_256, LDM_LANDSCAPES_512, LDM_BSR,
+    LDM_INPAINTING, RDM_768,
+)  # fmt: skip
+"""Every system that was published with latent diffusion's code."""
+
+PIXELS = AutoencoderConfig(channels=(), latent_channels=3, scaling_factor=1.0)
+"""The identity, for diffusion in pixels; f = 1."""
 
 
 def _scene_stage(levels: int, latent_channels: int, codes: int = 0) -> AutoencoderConfig:

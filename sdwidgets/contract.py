@@ -14,10 +14,11 @@ Spec = Mapping[str, Any]
 
 # -------------------------------------------------------------------------------- a run's bytes
 
-NUMBERED = {"frame": 64, "more": 64, "film": 6, "grid": 24}
+NUMBERED = {"frame": 64, "more": 64, "film": 6, "grid": 24, "row": 64, "still": 128}
 """Numbered traits, and how many there are of each: frame0 to frame63 hold a step each, more0 to
 more63 the parts of a step that only an opened Studio needs, film0 to film5 a compared run, grid0 to
-grid23 the images that a training made at a step."""
+grid23 the images that a training made at a step, row0 to row63 those of a run in a tree,
+still0 to still127 the frames of a walk."""
 
 HEADER_VERSION = 1
 """The ``v`` of a run's data beside its steps."""
@@ -63,7 +64,7 @@ the title."""
 PAGE = {
     "document": """\
 <!doctype html>
-<html lang="en">
+<html lang="en" class="sdw-exported">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -144,6 +145,10 @@ KINDS = {
 """What a step records by layer, and the name of that part of a recorded step: kinds of attention,
 and what controls add."""
 
+PARENT = {"depth": 16, "text": 1000000, "step": 10000}
+"""The limits of the parents in a record's JSON: how many, each the parent of the one before;
+characters of all together; first steps that a branch shares with its parent."""
+
 MOST_CONTROLS = 8
 """The most controls of a run."""
 
@@ -183,7 +188,7 @@ TEXT_KEY = "sdwidgets"
 
 # -------------------------------------------------------------------------------- a run's settings
 
-SETTINGS_FORMAT = 3
+SETTINGS_FORMAT = 4
 """The format of the settings that are written today, as in `trace.older`."""
 
 SETTINGS_LIMITS = {
@@ -201,29 +206,72 @@ SETTINGS_LIMITS = {
     "negative_aesthetic_score": (0, 10),
     "clip_skip": (0, 31),
     "chunks": (1, 10),
+    "start_step": (0, 999),
+    "end_step": (1, 1000),
+    "hires": (1, 4),
+    "hires_strength": (0, 1),
+    "hires_steps": (1, 1000),
+    "window": (1, 4096),
+    "refiner_start": (0, 1),
+    "guide_scale": (0, 10000),
     "eta": (0, 1),
+    "s_noise": (0, 2),
+    "s_churn": (0, 100),
 }
 """The lowest and the highest value of each number among the settings, as in `settings.LIMITS`."""
 
 LONGEST_PROMPT = 100000
 """Characters of a prompt."""
 
+CLASSES = {"boxes": 100, "name": 200, "number": 1000000}
+"""The limits of what names classes: boxes of an image, characters of a name, a class's number."""
+
+MOST_NEIGHBOURS = 64
+"""Images that a run may be given as neighbours."""
+
 LARGEST_SIDE = 100000
 """Pixels along a side of an image that a model is told of."""
 
 SAMPLERS = {
     "dpmpp_2m": (),
-    "euler": (),
-    "euler_ancestral": (),
-    "heun": (),
+    "euler": ("s_churn", "s_noise"),
+    "euler_ancestral": ("eta", "s_noise"),
+    "heun": ("s_churn", "s_noise"),
+    "unipc": (),
+    "dpmpp_2m_sde": ("eta", "s_noise"),
+    "dpmpp_3m_sde": ("eta", "s_noise"),
+    "dpmpp_sde": ("eta", "s_noise"),
+    "dpmpp_2s_ancestral": ("eta", "s_noise"),
+    "dpm2": ("s_churn", "s_noise"),
+    "dpm2_ancestral": ("eta", "s_noise"),
+    "lms": (),
     "ddim": ("eta",),
+    "ddpm": ("eta",),
+    "plms": (),
+    "lcm": (),
+    "tcd": ("eta",),
 }
 """The samplers, and the names of the options of each, as in `sampling.OPTIONS`."""
 
-OPTIONS = {"eta": 0}
-"""The defaults of the samplers' options."""
+OPTIONS = {"eta": 0, "s_noise": 1, "s_churn": 0}
+"""The options that some sampler has, each with the value that changes nothing."""
 
-SCHEDULES = ("default", "karras", "uniform", "trailing", "ddim", "dpmsolver", "config")
+HIRES_METHODS = ("latents", "pixels")
+"""What is enlarged between two passes."""
+
+SCHEDULES = (
+    "default",
+    "karras",
+    "exponential",
+    "simple",
+    "sgm_uniform",
+    "beta",
+    "uniform",
+    "trailing",
+    "ddim",
+    "dpmsolver",
+    "config",
+)
 """The noise grids, as in `sampling.SCHEDULES`."""
 
 # ------------------------------------------------------------------------------- what is chosen
@@ -271,27 +319,50 @@ DEFAULTS = {
     "weights": "mean",
     "clip_skip": 0,
     "chunks": 10,
-    "steps": 20,
-    "sampler": "dpmpp_2m",
     "schedule": "default",
+    "start_step": 0,
     "guidance_rescale": 0.0,
     "batch_size": 1,
     "strength": 0.8,
     "fit": "crop",
-    "eta": 0.0,
+    "hires_strength": 0.6,
+    "hires_method": "latents",
+    "guide_scale": 1.0,
 }
 """The defaults of `settings.Settings`, which notebook cells leave out."""
 
-BUNDLED: Mapping[str, Any] = {
-    "names": ("emoji", "emoji scenes"),
-    "fingerprint": "6408c26c12dedd1741ccd3d97ac40618f9f96379b0e78698863a4bc230891d06",
-    "settings": {"schedule": "trailing", "guidance_scale": 3.0, "width": 128, "height": 128},
+SYSTEMS: Mapping[str, str] = {
+    "emoji scenes": "emoji",
+    "emoji, by class": "emoji-class",
+    "emoji, by boxes": "emoji-layout",
+    "emoji, by label map": "emoji-map",
+    "emoji, four times as large": "emoji-upscale",
+    "emoji, inpainting": "emoji-inpaint",
+    "emoji, by neighbours": "emoji-neighbours",
+    "emoji, in pixels": "emoji-pixels",
 }
-"""The bundled model: its names in requests and records, its fingerprint, and the settings that it
-fills in."""
+"""The bundled models: what records call each, and the name by which it is loaded. The first is the
+default one."""
+
+BUNDLED: Mapping[str, Any] = {
+    "fingerprint": "6408c26c12dedd1741ccd3d97ac40618f9f96379b0e78698863a4bc230891d06",
+    "settings": {
+        "steps": 20,
+        "sampler": "dpmpp_2m",
+        "schedule": "trailing",
+        "guidance_scale": 3.0,
+        "width": 128,
+        "height": 128,
+    },
+}
+"""The default model: its fingerprint, and the settings that it fills in."""
 
 PANELS = ("denoising", "attention", "tokens", "control")
 """The panels of a viewer."""
+
+BRANCHES: Mapping[str, Any] = {"views": ("picture", "difference"), "thumbnails": 16, "name": 100}
+"""The tree of runs: what is shown of each, the most steps of a run that have a thumbnail, and the
+characters of a run's name."""
 
 # ------------------------------------------------------------------------------- states, messages
 
@@ -313,16 +384,107 @@ TRAINING_STATES = (
 LAB_STATES = ("idle", "working", "error")
 """The states of the lab."""
 
+SWEEP_STATES = (
+    "idle",
+    "running",
+    "pausing",
+    "paused",
+    "stopping",
+    "done",
+    "stopped",
+    "error",
+)
+"""The states of a sweep."""
+
+CELL_STATES = ("waiting", "running", "done", "failed")
+"""The states of a sweep's points, each a byte of the trait ``cells``."""
+
+SWEEP_SAYS = {
+    "hello": (),
+    "news": ("images", "running"),
+    "point": ("index", "about", "made", "error", "scores", "type", "studio", "whole"),
+    "file": ("name", "type"),
+    "told": ("message",),
+}
+"""What the kernel says of a sweep, and the fields of each kind. ``news``: the points whose images
+are in the buffers, JPEGs; ``running`` has [point, steps done, steps] of each that runs. ``point``:
+everything about one, with its image as the buffer if it has one: its settings in words, its record,
+up to three lines of an error, a number for each score, whether a Studio is open and whether its
+steps are kept. ``file``: a file to save. ``told``: what came of a request, in words."""
+
+SWEEP_LIMITS = {"asked": 64, "saved": 200000, "error": 600, "label": 200}
+"""The most images in an answer to a page, bytes of all images in the saved state, characters of an
+error and of a label."""
+
 ASKS = {
     "viewer": ("frames",),
     "picture": ("hello", "ping"),
     "studio": ("generate", "stop"),
-    "start": ("file", "take", "restore", "dismiss", "drop", "set", "settings"),
+    "start": (
+        "file",
+        "take",
+        "restore",
+        "dismiss",
+        "drop",
+        "set",
+        "settings",
+        "unmask",
+        "paint",
+        "last",
+        "word",
+        "change",
+    ),
+    "more": ("set",),
+    "low_res": ("file", "drop", "last"),
+    "neighbours": ("file", "use", "drop", "last", "off"),
     "history": ("recall", "pin", "delete", "use", "compare", "open"),
     "training": ("hello", "pause", "resume", "stop"),
     "lab": ("file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"),
+    "branches": (
+        "grow",
+        "edit",
+        "cost",
+        "stop",
+        "keep",
+        "prune",
+        "undo",
+        "rename",
+        "compare",
+        "apart",
+        "save",
+        "file",
+    ),
+    "painter": ("file", "mask", "undo", "redo", "pad", "threshold", "settle", "drop", "image"),
+    "label_map": ("file", "map", "undo", "redo", "drop", "image"),
+    "boxes": ("file", "boxes", "undo", "redo", "drop", "image"),
+    "walk": ("hello", "ping", "start", "stop", "save"),
+    "sweep": (
+        "hello",
+        "start",
+        "pause",
+        "resume",
+        "stop",
+        "look",
+        "open",
+        "compare",
+        "apart",
+        "use",
+        "table",
+        "sheet",
+    ),
 }
 """The kinds of messages that a page sends to the kernel."""
+
+# ----------------------------------------------------------------------------------------- walks
+
+WALK: Mapping[str, Any] = {
+    "bytes": 3000000,
+    "still": 150000,
+    "fps": (1, 30),
+    "endings": (".webp", ".gif", ".mp4"),
+}
+"""The most bytes of all images of a walk in the saved state, and of each; frames a second; the
+animations that a page may ask for."""
 
 # ---------------------------------------------------------------------------- the side panel
 
@@ -434,6 +596,10 @@ SIDE_LIMITS = {
 """The most images, pixels along the longer side of their JPEGs, models, folders, jobs, jobs among
 them that have ended, and characters of a text."""
 
+BEGINNING: Mapping[str, Any] = {"cells": 48, "scale": 1 / 32, "zero": 128}
+"""The previews of a start image and of the noise on it: the most cells along a side, and how their
+bytes stand for red, green and blue: ``(byte - zero) * scale``."""
+
 # ----------------------------------------------------------------------------------------- the lab
 
 UPLOAD = {"largest": 16777216, "part": 1048576}
@@ -460,6 +626,29 @@ TOUCHED = ("cell", "pixel")
 
 NOISE_LEVELS = 21
 """The noise levels at which an image is shown."""
+
+# ------------------------------------------------------------------------------------- the painter
+
+PAINTER: Mapping[str, Any] = {
+    "how": ("replace", "add", "subtract"),
+    "saved": 1024,
+    "bytes": 1500000,
+    "band": 4194304,
+    "undo": 100,
+    "history": 64000000,
+    "pad": 2048,
+    "feather": 200,
+    "brush": 1000,
+}
+"""What a map does to the mask that is there. Pixels along the longer side of the image that is
+saved, and the most of its bytes; pixels of a mask in a message; changes that can be undone, and the
+bytes of all of them; pixels of new area on a side; pixels of a feathered edge, and across the
+brush."""
+
+
+BOXES: Mapping[str, Any] = {"most": 30, "undo": 100, "least": 0.01, "digits": 3}
+"""The most boxes, if nothing else is said; changes that can be undone; the shortest side of a box
+that is drawn, in fractions of the image; and the decimals of its corners."""
 
 
 def numbered(name: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -17,7 +17,7 @@ from .pictures import fitted
 from .pixels import to_tensor
 from .settings import Settings
 from .sources import Source
-from .trace.record import GivenControl
+from .trace.record import GivenControl, Reference
 
 if TYPE_CHECKING:
     from .control import Control
@@ -41,16 +41,18 @@ class Controls:
         model: LatentDiffusion,
         settings: Settings,
         steps: int,
+        nets: Sequence[ControlNet] = (),
     ) -> Controls:
         """The controls of a run of ``steps`` steps with these checked settings.
 
-        Networks are loaded here where a control names a file. Raises InputError for a network of
+        Networks are loaded here where a control names a file; ``nets`` are those that are loaded
+        already. Raises InputError for a network of
         another family than the model's, and what `load_control` raises.
         """
-        nets, images, given = list[ControlNet](), list[Image.Image](), list[GivenControl]()
+        images, given = list[Image.Image](), list[GivenControl]()
         sources, notices = list[Source](), list[str]()
-        for number, control in enumerate(controls, 1):
-            net = control.network(model.device, model.dtype)
+        nets = nets or [control.network(model.device, model.dtype) for control in controls]
+        for number, (control, net) in enumerate(zip(controls, nets, strict=True), 1):
             name = control.name
             _check_fits(net.config, model.config, name)
             image, _, changes = fitted(control.image, None, *settings.size, settings.fit)
@@ -59,9 +61,12 @@ class Controls:
                 said.replace("The image", f"The image of {which}", 1)
                 for said in (*control.notices, *changes)
             ]
-            nets.append(net)
             images.append(image)
-            given.append(GivenControl(name, image, control.strength, control.start, control.end))
+            given.append(
+                GivenControl(
+                    name, image, control.strength, control.start, control.end, _made_by(control)
+                )
+            )
             own = net.sources or (Source(name, kind="controlnet"),)
             sources += [replace(one, strength=control.strength) for one in own]
             if control.strength == 0 or not any(
@@ -80,6 +85,59 @@ class Controls:
             hint = net.embed(pixels.to(weight.device, weight.dtype))
             parts.append(ControlPart(net, hint, one.strength, one.acts))
         return parts
+
+
+@dataclass(frozen=True, eq=False)
+class _Again:
+    """A control as it was given to a run that has ended; see `control.Control`."""
+
+    name: str
+    net: ControlNet
+    image: Image.Image
+    strength: float
+    start: float
+    end: float
+    notices: tuple[str, ...] = ()
+
+    def network(self, device: torch.device, dtype: torch.dtype) -> ControlNet:
+        return self.net.on(device, dtype)
+
+
+def controls_again(given: Sequence[GivenControl]) -> tuple[Any, ...]:
+    """The controls that a run followed. Raises InputError if a network is no longer there."""
+    controls: list[Any] = []
+    for one in given:
+        if isinstance(one.made_by, Reference):
+            net = one.made_by()
+            if net is not None and one.image is not None:
+                controls.append(_Again(one.name, net, one.image, one.strength, one.start, one.end))
+                continue
+        elif one.made_by is not None:
+            controls.append(one.made_by)
+            continue
+        raise InputError(
+            f"The run followed a control by {one.name!r}, which is no longer there.\n"
+            "Give it again: control=sdwidgets.Control(net, picture), or control=() for none.",
+            parameter="control",
+        )
+    return tuple(controls)
+
+
+def are_same(some: Sequence[GivenControl], others: Sequence[GivenControl]) -> bool:
+    """Whether runs that follow them follow the same images in the same way."""
+    return len(some) == len(others) and all(
+        one.as_dict() == other.as_dict()
+        and one.image is not None
+        and other.image is not None
+        and one.image.tobytes() == other.image.tobytes()
+        for one, other in zip(some, others, strict=True)
+    )
+
+
+def _made_by(control: Control) -> Any:
+    """What a record keeps of a control: no network, which may be large."""
+    net = getattr(control, "net", None)
+    return Reference(net) if isinstance(net, ControlNet) else control
 
 
 def _check_fits(net: ControlNetConfig, model: ModelConfig, name: str) -> None:

@@ -66,3 +66,14 @@ class Stopped(SDWidgetsError):
 
 class Busy(SDWidgetsError, RuntimeError):
     """The call cannot be served now, such as waiting for a run inside another run's callback."""
+
+
+class WorkerLost(SDWidgetsError, RuntimeError):
+    """A point of a sweep for which two workers of a cluster were lost, one after the other."""
+
+
+class ClusterLost(SDWidgetsError, ConnectionError):
+    """A cluster that cannot go on with a sweep: its scheduler or all of its workers are gone.
+
+    Results that came back before are kept.
+    """

@@ -16,17 +16,18 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from . import checks
+from .checkpoints.zoo import bundled_models
 from .checks import shown
 from .daemon import start_daemon
 from .errors import Busy, InputError, OutOfMemory, Stopped
+from .frames import without_frames
 from .loras import Lora, LoraLike, loras_of
 from .pictures import PictureLike, Start
 from .settings import AttentionSettings, Settings, amount, controls_of
@@ -40,9 +41,13 @@ if TYPE_CHECKING:
     from .pipeline import LatentDiffusion
     from .run import Run
     from .trace import Trace
+    from .trace.branching import Branch
+    from .trace.editing import Edit
 
 State = Literal["queued", "loading", "running", "done", "stopped", "error"]
 FINAL: tuple[State, ...] = ("done", "stopped", "error")
+Make: TypeAlias = "Callable[[Job, LatentDiffusion, LatentDiffusion | None], Trace | None]"
+"""Makes the run of a job in the manager's place: from the job, its model and its refiner."""
 DEFAULT_MODEL = "emoji"
 PACED = 9
 """Times of a run that tell its pace: those of its last steps, and at first that of its begin."""
@@ -54,12 +59,16 @@ log = logging.getLogger(__name__)
 class Request:
     """A run to be submitted: the model and the arguments of `LatentDiffusion.sample`.
 
-    ``model``: a bundled name, a path, or the hub's "owner/name". ``image``, ``mask`` and ``depth``:
-    as in `LatentDiffusion.sample`. ``attention``: record where the words look. ``control``: what
-    the run follows; a network that is named by its path is loaded when the run begins. ``sources``:
+    ``model``: a bundled name, a path, or the hub's "owner/name". ``image``, ``mask``, ``depth``,
+    ``label_map``, ``low_res``, ``neighbours`` and ``guide``: as in `LatentDiffusion.sample`.
+    ``attention``: record where the words look. ``control``: what the run follows; a network that is
+    named by its path is loaded when the run begins. ``sources``:
     those that the model and the controls are expected to have, as in `Trace.sources`; if they have
     others, the run and its record have a notice. ``loras``: files of LoRAs to apply to the model,
-    each a path, (path, strength) or (path, strength, text_strength).
+    each a path, (path, strength) or (path, strength, text_strength). ``refiner``: the name of the
+    model that makes the last steps, which is kept beside the first. ``branch``, ``edit``:
+    what `Trace.branching` or `Trace.editing` returned, whose settings are given with it; attention,
+    control and images are its own.
     """
 
     model: str
@@ -71,6 +80,13 @@ class Request:
     depth: PictureLike | None = None
     loras: Sequence[LoraLike] = ()
     control: Control | Sequence[Control] = ()
+    refiner: str | None = None
+    branch: Branch | None = None
+    edit: Edit | None = None
+    label_map: PictureLike | None = None
+    low_res: PictureLike | None = None
+    neighbours: Sequence[PictureLike] | None = None
+    guide: Callable[[Any], Any] | None = None
 
 
 class Job:
@@ -97,6 +113,7 @@ class Job:
         on_model: Callable[[LatentDiffusion], object] | None = None,
         on_message: Callable[[str], object] | None = None,
         start: Start | None = None,
+        make: Make | None = None,
     ):
         self.id = number
         self.request = request  # None: only load the model
@@ -113,6 +130,7 @@ class Job:
         self._model_name = model
         self._manager = manager
         self._start = start
+        self._make = make
         self._on_run = on_run
         self._on_step = on_step
         self._on_state = on_state
@@ -202,6 +220,22 @@ class Job:
         if self.error is not None:
             raise self.error.with_traceback(None)
 
+    # For what makes the run in the manager's place.
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stop.is_set()
+
+    def made(self, step: int, steps: int) -> None:
+        """Say that ``step`` of ``steps`` steps are done; on the worker."""
+        if self._began is None or steps != self.steps:
+            self._times.clear()
+            self._begin(steps)
+        self.step = step
+        self._times.append(time.monotonic())
+        self._manager._tell_change(self)
+
     # The methods below are called by the manager.
 
     def _set_state(self, state: State) -> None:
@@ -234,7 +268,7 @@ class Job:
         self._set_state(state)
         # Callbacks hold widgets, and frames hold steps; an ended job needs neither.
         self._on_run = self._on_step = self._on_state = self._on_model = None
-        self._on_message = self._start = None
+        self._on_message = self._start = self._make = None
 
     def _tell(self, callback: Callable[[Any], object] | None, value: object) -> None:
         """Call a callback. An exception in it is logged, once per run, and ends nothing."""
@@ -322,10 +356,10 @@ class ModelManager:
         )
 
     def available(self) -> list[str]:
-        """The names to offer: the bundled model, then other models that were loaded."""
+        """The names to offer: the bundled models, then other models that were loaded."""
         self._check_process()
         with self._lock:
-            return list(dict.fromkeys([DEFAULT_MODEL, *self._loaded]))
+            return list(dict.fromkeys([DEFAULT_MODEL, *bundled_models(), *self._loaded]))
 
     def loaded(self) -> list[str]:
         """The names of the models in memory, the least recently used first."""
@@ -413,11 +447,12 @@ class ModelManager:
         job._raise_if_failed()
         return models[0]
 
-    def add(self, model: LatentDiffusion, name: str | None = None) -> str:
+    def add(self, model: LatentDiffusion, name: str | None = None, *, replace: bool = True) -> str:
         """Offer a model that is in memory already, such as a trained or derived one.
 
         Returns its name. The model stays until it is unloaded, whatever the budget, and replaces a
-        loaded model of the same name.
+        loaded model of the same name. With ``replace=False``, it gets the first of "name",
+        "name (2)" and so on that no other loaded model has.
         """
         self._check_process()
         if not all(hasattr(model, name) for name in ("name", "config", "run")):
@@ -430,6 +465,9 @@ class ModelManager:
         _check_name(name)
         device = str(getattr(model, "device", "cpu"))
         with self._lock:
+            wanted, number = name, 2
+            while not replace and name in self._loaded and self._loaded[name].model is not model:
+                name, number = f"{wanted} ({number})", number + 1
             self._adapted.pop(name, None)
             self._loaded[name] = _Loaded(model, 0, device, is_owned=True)
         self._tell_change(None)
@@ -453,6 +491,7 @@ class ModelManager:
         on_step: Callable[[Step], object] | None = None,
         on_state: Callable[[State], object] | None = None,
         on_message: Callable[[str], object] | None = None,
+        make: Make | None = None,
     ) -> Job:
         """Queue a run and return at once; from any thread, also from inside a callback.
 
@@ -461,6 +500,8 @@ class ModelManager:
         ``on_step`` is called with each `Step`, ``on_state`` with each state, ``on_message`` with
         each new ``Job.message``. All are called on the worker thread (while the job is queued, also
         on the caller's and on others that cancel jobs). What they raise is logged and ends nothing.
+        ``make(job, model, refiner)`` makes the run in the manager's place, on the worker: it asks
+        ``job.stopping`` before each step, tells ``job.made``, and returns the record, if any.
         Raises ``InputError`` (``ImageError`` for images) if it is no request, and for settings that
         no model takes, or that its model does not take if it is loaded; ``Busy`` after `close` and
         in a forked process. Image files are read before this returns.
@@ -470,18 +511,35 @@ class ModelManager:
             raise InputError(f"submit takes a Request, got a {type(request).__name__}.")
         if not isinstance(request.model, str) or not request.model:
             raise InputError("A request needs the name of a model.", parameter="model")
+        if request.refiner is not None and (
+            not isinstance(request.refiner, str) or not request.refiner
+        ):
+            raise InputError(
+                f"refiner must be the name of a model, got {shown(request.refiner)}.",
+                parameter="refiner",
+            )
         if not isinstance(request.settings, Settings):
             raise InputError("A request needs Settings.", parameter="settings")
         named = {"on_run": on_run, "on_step": on_step, "on_state": on_state}
-        for name, callback in {**named, "on_message": on_message}.items():
+        named |= {"on_message": on_message, "make": make, "guide": request.guide}  # type: ignore[dict-item]
+        for name, callback in named.items():
             checks.function(name, callback)
+        request = _of_another(request)
         with self._lock:
             self._check_open()
             found = self._loaded.get(request.model)
         settings = request.settings.checked(found.model.config if found else None)
-        start = Start.of(request.image, request.mask, request.depth)
+        start = Start.of(
+            request.image,
+            request.mask,
+            request.depth,
+            request.label_map,
+            request.low_res,
+            request.neighbours,
+        )
         from_noise = found is not None and found.model.config.starts_from_noise
-        if start is not None and start.image is not None and not from_noise:
+        by_strength = not (from_noise or settings.start_step or settings.steps is None)
+        if start is not None and start.image is not None and by_strength:
             _ = settings.skipped_steps  # whether a step is left to do
         AttentionSettings.of(request.attention)
         request = replace(
@@ -494,7 +552,7 @@ class ModelManager:
         number = next(self._numbers)
         job = Job(
             self, number, request.model, request, on_run, on_step, on_state,
-            on_message=on_message, start=start,
+            on_message=on_message, start=start, make=make,
         )  # fmt: skip
         job._tell(on_state, "queued")
         return self._enqueue(job)
@@ -624,11 +682,15 @@ class ModelManager:
         """Do a job, in a frame of its own, so that nothing holds the model afterwards."""
         error: BaseException | None = None
         try:
-            model = self._get(job)
-            if model is not None and job.request is not None and job.request.loras:
-                model = self._with_loras(job, model, loras_of(job.request.loras))
-            if model is not None and job.request is not None:
-                self._run(job, model, job.request)
+            model, request = self._get(job, job.model), job.request
+            if model is not None and request is not None and request.loras:
+                model = self._with_loras(job, model, loras_of(request.loras))
+            refiner: LatentDiffusion | None = None
+            if model is not None and request is not None and request.refiner is not None:
+                refiner = self._get(job, request.refiner, keep=job.model)
+                model = None if refiner is None else model
+            if model is not None and request is not None:
+                self._run(job, model, request, refiner)
             elif model is not None:
                 job._tell(job._on_model, model)
                 job._end("done")
@@ -638,13 +700,14 @@ class ModelManager:
             if error is None:
                 job._end("stopped", "Stopped while the model was loaded.")
             else:
-                job.traceback = _without_frames(error)
+                job.traceback = without_frames(error)
                 job.error = error
                 job._end("error")
 
-    def _get(self, job: Job) -> LatentDiffusion | None:
-        """Return the job's model, loaded if need be; None if the job was stopped meanwhile."""
-        name = job._model_name
+    def _get(self, job: Job, name: str, *, keep: str | None = None) -> LatentDiffusion | None:
+        """Return a model of the job, loaded if need be; None if the job was stopped meanwhile.
+
+        ``keep``: the model beside which it is loaded."""
         with self._lock:
             found = self._loaded.get(name)
             if found is not None:
@@ -659,7 +722,7 @@ class ModelManager:
         def make_room(needed: int, device: torch.device) -> None:
             nonlocal claim
             claim = (needed, str(device))
-            self._make_room(name, needed, device)
+            self._make_room(name, needed, device, keep=keep)
             self._tell_loading(job, f"Reading the weights of {name}, {amount(needed)}")
 
         try:
@@ -739,7 +802,11 @@ class ModelManager:
             )
         while True:
             with self._lock:
-                adapted = [key for key, each in self._adapted.items() if each.device == where]
+                adapted = [
+                    key
+                    for key, each in self._adapted.items()
+                    if each.device == where and key != keep
+                ]
                 here = [
                     key
                     for key, entry in self._loaded.items()
@@ -748,6 +815,9 @@ class ModelManager:
                 used = sum(self._loaded[key].size for key in here)
                 used += sum(self._adapted[key].size for key in adapted)
                 kept = self._loaded[keep].size if keep in here else 0
+                if keep in self._adapted and self._adapted[keep].device == where:
+                    used += self._adapted[keep].size
+                    kept += self._adapted[keep].size
             if not here and not adapted:
                 return
             free = self._free(device, used)
@@ -770,7 +840,7 @@ class ModelManager:
                 raise OutOfMemory(
                     f"The model {name} needs {amount(needed)} more; the budget is "
                     f"{amount(budget or 0)}.\nGive the manager a larger budget, or take fewer "
-                    "LoRAs."
+                    "LoRAs or no refiner."
                 )
 
     def _free(self, device: torch.device, used: int) -> int | None:
@@ -781,7 +851,13 @@ class ModelManager:
 
         return available_memory(device)
 
-    def _run(self, job: Job, model: LatentDiffusion, request: Request) -> None:
+    def _run(
+        self,
+        job: Job,
+        model: LatentDiffusion,
+        request: Request,
+        refiner: LatentDiffusion | None = None,
+    ) -> None:
         from .trace import Trace
 
         if job._stop.is_set():
@@ -789,9 +865,25 @@ class ModelManager:
             return
         job._say("")
         job._set_state("running")
-        run = model.run(
-            request.settings, job._start, attention=request.attention, control=request.control
-        )
+        if job._make is not None:
+            job._trace = job._make(job, model, refiner)
+            if job._stop.is_set():
+                job._end("stopped", "Stopped.")
+                return
+            self._finish(job)
+            return
+        given: dict[str, Any] = {"attention": request.attention, "control": request.control}
+        if request.guide is not None:
+            given |= {"guide": request.guide}
+        if refiner is not None:
+            given |= {"refiner": refiner}
+        if request.branch is not None:
+            given |= {"control": request.branch.control, "branch": request.branch}
+        run: Any
+        if request.edit is not None:
+            run = replace(request.edit, refiner=refiner or request.edit.refiner).run(model)
+        else:
+            run = model.run(request.settings, job._start, **given)
         if request.sources and (other := differences(request.sources, run.sources)):
             run.notices += (other,)
         job._tell(job._on_run, run)
@@ -805,7 +897,13 @@ class ModelManager:
         if job._stop.is_set():
             job._end("stopped", f"Stopped after {len(taken)} of {len(run)} steps.")
             return
+        self._finish(job)
+
+    def _finish(self, job: Job) -> None:
+        """End a job whose run is done."""
         job._end("done")
+        if job._trace is None:
+            return
         for follower in self._followers:
             if follower.on_record is not None:
                 self._tell(follower, follower.on_record, job, job._trace)
@@ -819,6 +917,38 @@ def _is_current(model: LatentDiffusion) -> bool:
         )
     except OSError:
         return False
+
+
+def _of_another(request: Request) -> Request:
+    """The request with what its branch or edit says. Raises InputError for what that has itself."""
+    branch, edit = request.branch, request.edit
+    if branch is not None and edit is not None:
+        raise InputError(
+            "A request is for a branch or for an edit, not for both.\nSubmit two.",
+            parameter="edit",
+        )
+    if branch is not None and not hasattr(branch, "noise_from"):
+        raise InputError(
+            f"branch must be what trace.branching(...) returns, got {shown(branch)}.",
+            parameter="branch",
+        )
+    if edit is not None and not hasattr(edit, "cross_attention"):
+        raise InputError(
+            f"edit must be what trace.editing(...) returns, got {shown(edit)}.",
+            parameter="edit",
+        )
+    came = branch or edit
+    if came is None:
+        return request
+    which, maker = ("A branch", "branching") if branch is not None else ("An edit", "editing")
+    for name in ("image", "mask", "depth", "label_map", "low_res", "neighbours", "control"):
+        if getattr(request, name) not in (None, ()):
+            raise InputError(
+                f"{which} follows its run, so the request cannot have {name}.\n"
+                f"Leave it out; trace.{maker}(..., control=...) takes controls.",
+                parameter=name,
+            )
+    return replace(request, settings=came.settings, attention=came.attention)
 
 
 def _check_name(name: object) -> None:
@@ -844,23 +974,6 @@ def _until(stop: threading.Event, run: Any) -> Iterator[Step]:
             return
         yield step
     run.close()
-
-
-def _without_frames(error: BaseException) -> str:
-    """Remove the frames, and with them the run's tensors, from an error; return them as text."""
-    try:
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    except BaseException:  # from somebody's __str__
-        text = f"{type(error).__name__}, which cannot be shown"
-    seen: set[int] = set()
-    queue: list[BaseException | None] = [error]
-    while queue:
-        found = queue.pop()
-        if found is not None and id(found) not in seen:
-            seen.add(id(found))
-            found.__traceback__ = None
-            queue += [found.__cause__, found.__context__]
-    return text
 
 
 def _free_memory() -> None:

@@ -1,19 +1,25 @@
-"""How much memory is free, checked before weights are loaded and before a run starts; and the many
-ways in which memory runs out."""
+"""How much memory is free, checked before weights are loaded and before a run starts; when it asks
+for tiles; and the many ways in which it runs out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import torch
+from torch import Tensor
 
+from .configs import AutoencoderConfig
 from .devices import check_device
 from .errors import OutOfMemory
-from .settings import amount
+from .settings import amount, autoencoder_memory
 from .usage import main_memory
 
 R = TypeVar("R")
+
+MPS_TENSOR = 2**32 - 1
+"""Bytes of the largest tensor on Apple's GPU; beyond, Metal ends the process."""
 
 
 def available_memory(device: torch.device) -> int | None:
@@ -37,6 +43,40 @@ def check_memory(needed: int, device: torch.device, what: str) -> None:
             f"{what} needs {amount(needed)} of memory on {device}; {amount(free)} are free.\n"
             "Unload other models, close programs, or load in half precision (dtype='bfloat16')."
         )
+
+
+def asks_for_tiles(config: AutoencoderConfig, width: int, height: int, weight: Tensor) -> bool:
+    """Whether there is too little memory for an image of that size through an autoencoder at once,
+    and tiles need less.
+
+    ``weight`` is any of its weights. Raises ``DeviceLost``.
+    """
+    if not _tiles_save(config, width, height):
+        return False
+    cells = (width // config.factor) * (height // config.factor)
+    if weight.device.type == "mps" and config.mid_attention * 4 * cells**2 > MPS_TENSOR:
+        return True  # there, attention keeps its scores
+    free = available_memory(weight.device)
+    needed = autoencoder_memory(config, width, height) * weight.element_size() / 4
+    return free is not None and needed > free
+
+
+def tiled_where_short(
+    config: AutoencoderConfig, width: int, height: int, weight: Tensor, work: Callable[[bool], R]
+) -> tuple[R, bool]:
+    """What ``work(tiled)`` returns, and whether it was tiled: where memory asks for it, or has run
+    out without."""
+    if not asks_for_tiles(config, width, height, weight):
+        if not _tiles_save(config, width, height):
+            return work(False), False
+        with suppress(OutOfMemory):
+            return within_memory(lambda: work(False), str), False
+    return work(True), True
+
+
+def _tiles_save(config: AutoencoderConfig, width: int, height: int) -> bool:
+    whole, tiled = (autoencoder_memory(config, width, height, tiled=n) for n in (False, True))
+    return tiled < whole
 
 
 def within_memory(work: Callable[[], R], message: Callable[[], str]) -> R:

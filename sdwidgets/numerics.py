@@ -38,7 +38,7 @@ def tensor(name: str, value: object, shape: Sequence[str | int], *, kind: str = 
     ):
         wanted = ", ".join(map(str, shape))
         raise InputError(
-            f"{name} must be {kind} [{wanted}], a tensor or an array, got {_described(value)}.",
+            f"{name} must be {kind} [{wanted}], a tensor or an array, got {described(value)}.",
             parameter=name,
         )
     return given.detach()
@@ -50,7 +50,7 @@ def _kind(dtype: torch.dtype) -> str:
     return "others" if dtype.is_complex or dtype == torch.bool else "whole numbers"
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
     """Type and shape, as messages show them."""
     if isinstance(value, Tensor) and not value.is_nested:
         said = f"{dtype_name(value.dtype)} {[*value.shape]}"

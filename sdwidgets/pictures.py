@@ -10,9 +10,9 @@ from __future__ import annotations
 import io
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,11 +20,16 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 from . import checks
+from .checks import shown
+from .contract import MOST_NEIGHBOURS
 from .errors import ImageError, InputError
 from .settings import FITS
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 MAX_PIXELS = 40_000_000
+LARGEST_NEIGHBOUR = 1024
+"""Pixels along the longer side of a neighbour; larger ones are made smaller."""
+NEARLY = 8  # levels of a mask that are as good as black or white
 
 PictureLike: TypeAlias = (
     "Image.Image | np.ndarray | str | os.PathLike[str] | bytes | bytearray | memoryview"
@@ -35,14 +40,18 @@ path; or a file's bytes."""
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """What a run is given to look at: an RGB ``image``, its ``mask`` (255: repaint, 0: keep), a
-    ``depth`` map [H, W] float32 of any range, each or None, and ``notices`` of how they were
-    changed."""
+    """What a run is given to look at: an RGB ``image``, its ``mask`` (255: repaint, 0: keep,
+    greys in part), a
+    ``depth`` map [H, W] float32 of any range, a ``label_map`` [H, W] uint16, a small image to
+    enlarge, ``low_res``, each or None, ``neighbours``, and ``notices`` of how they were changed."""
 
     image: Image.Image | None
     mask: Image.Image | None = None
     notices: tuple[str, ...] = ()
     depth: np.ndarray | None = None
+    label_map: np.ndarray | None = None
+    low_res: Image.Image | None = None
+    neighbours: tuple[Image.Image, ...] = ()
 
     @classmethod
     def of(
@@ -50,6 +59,9 @@ class Start:
         image: PictureLike | None,
         mask: PictureLike | None = None,
         depth: PictureLike | None = None,
+        label_map: PictureLike | None = None,
+        low_res: PictureLike | None = None,
+        neighbours: Sequence[PictureLike] | None = None,
     ) -> Start | None:
         """The start for a run's arguments of these names; None if all are None.
 
@@ -61,23 +73,57 @@ class Start:
                 "A mask was given without an image.\nGive the image that it belongs to.",
                 parameter="image",
             )
-        if image is None and depth is None:
-            return None
-        opened, notices = (None, ()) if image is None else as_picture(image)
+        near, notices = as_neighbours(neighbours)
+        opened, small = None, None
+        if image is not None:
+            opened, said = as_picture(image)
+            notices = said + notices
+        if low_res is not None:
+            small, said = _read(low_res, "low_res", "white")
+            notices += said
         checked = None if mask is None else as_mask(mask)
         if opened is not None and checked is not None:
-            _check_size(opened, checked)
-        return cls(opened, checked, notices, None if depth is None else as_depth(depth))
+            check_mask(opened, checked)
+        start = cls(
+            opened,
+            checked,
+            notices,
+            None if depth is None else as_depth(depth),
+            None if label_map is None else as_label_map(label_map),
+            small,
+            near,
+        )
+        return start if start.has_any else None
 
-    def fitted(self, width: int, height: int, fit: str = FITS[0]) -> Start:
-        """Image and mask at the run's size, see `fitted`, and the depth map in its shape."""
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything to look at."""
+        given = (self.image, self.depth, self.label_map, self.low_res)
+        return bool(self.neighbours) or any(one is not None for one in given)
+
+    def with_small_image(self) -> Start:
+        """The same for a model that enlarges an image, which is the ``image`` then."""
+        return self if self.low_res is None else replace(self, image=self.low_res, low_res=None)
+
+    def fitted(
+        self, width: int, height: int, fit: str = FITS[0], canvas: tuple[int, int] | None = None
+    ) -> Start:
+        """Image and mask at that size, see `fitted`, and the depth map in the shape, the label map
+        at the size, of the whole ``canvas``, where the image is only a part of it."""
         image, mask, depth, notices = self.image, self.mask, self.depth, self.notices
         if image is not None:
+            if canvas is not None and mask is not None and mask.getextrema()[1] == 0:
+                mask = None  # it adds nothing to the canvas's own
             image, mask, more = fitted(image, mask, width, height, fit)
             notices += more
         if depth is not None:
-            depth = in_shape(depth, width, height, fit)
-        return Start(image, mask, notices, depth)
+            depth = in_shape(depth, *(canvas or (width, height)), fit)
+        label_map = self.label_map
+        if label_map is not None:
+            label_map = map_at(label_map, *(canvas or (width, height)), fit)
+        return replace(
+            self, image=image, mask=mask, notices=notices, depth=depth, label_map=label_map
+        )
 
 
 @contextmanager
@@ -111,14 +157,29 @@ def as_picture(value: PictureLike) -> tuple[Image.Image, tuple[str, ...]]:
     return _read(value, "image", "white")
 
 
-def as_mask(value: PictureLike) -> Image.Image:
-    """A mask in mode L: each pixel is 255 (repaint) or 0 (keep).
+def is_transparent(value: PictureLike) -> bool:
+    """Whether an image has transparent parts, which `as_picture` shows on white. Raises
+    ImageError."""
+    if isinstance(value, np.ndarray):
+        value = _from_array(value, "image")
+    return as_picture(value)[0] != _read(value, "image", "black")[0]
 
-    Pixels lighter than middle grey are repainted. Transparent pixels count as black. Raises
-    ImageError.
+
+def as_mask(value: PictureLike) -> Image.Image:
+    """A mask in mode L, as a run takes it: 255 is repainted, 0 is kept, and greys in part.
+
+    What is within 8 levels of black or white counts as that: JPEG files have neither exactly.
+    Transparent pixels count as black. Raises ImageError.
     """
-    grey = np.asarray(_read(value, "mask", "black")[0].convert("L"))
-    return Image.fromarray(np.where(grey >= 128, 255, 0).astype(np.uint8))
+    return as_soft_mask(value).point(
+        [0 if i <= NEARLY else 255 if i >= 255 - NEARLY else i for i in range(256)]
+    )
+
+
+def as_soft_mask(value: PictureLike) -> Image.Image:
+    """A mask in mode L with all its levels. Transparent pixels count as black. Raises
+    ImageError."""
+    return _read(value, "mask", "black")[0].convert("L")
 
 
 def as_depth(value: PictureLike) -> np.ndarray:
@@ -146,8 +207,97 @@ def as_depth(value: PictureLike) -> np.ndarray:
     return depth
 
 
+def as_label_map(value: PictureLike) -> np.ndarray:
+    """A label map [H, W] uint16: the number of the class of each pixel.
+
+    An array [H, W] of whole numbers, or an image whose greys, or colours of its palette, are the
+    numbers. Raises ImageError.
+    """
+    if isinstance(value, (str, bytes, bytearray, memoryview, os.PathLike)):
+        value = _numbers_in(value)
+    elif isinstance(value, Image.Image):
+        _check_pixels(value.width, value.height, "label_map")
+        value = _greys(value)
+    if not (isinstance(value, np.ndarray) and value.ndim == 2 and value.dtype.kind in "biuf"):
+        what = f"{value.dtype} {[*value.shape]}" if isinstance(value, np.ndarray) else shown(value)
+        raise ImageError(
+            f"A label map is an array [H, W] of whole numbers, got {what}.\n"
+            "model.classes are the names of the numbers.",
+            parameter="label_map",
+        )
+    _check_pixels(value.shape[1], value.shape[0], "label_map")
+    with np.errstate(invalid="ignore"):
+        numbers = value.astype(np.uint16)
+    if not np.array_equal(numbers, value):
+        raise ImageError(
+            "A label map has whole numbers from 0 to 65,535, those of classes.\n"
+            "model.classes are their names.",
+            parameter="label_map",
+        )
+    return numbers
+
+
+def _numbers_in(source: Any) -> np.ndarray:
+    """The numbers in an image file."""
+    if not isinstance(source, (str, os.PathLike)):
+        source = io.BytesIO(source)
+    elif not Path(source).is_file():  # excludes pipes and devices, which may never end
+        raise ImageError(f"There is no image file {str(source)!r}.", parameter="label_map")
+    try:
+        with warnings.catch_warnings(), Image.open(source, formats=FORMATS) as image:
+            warnings.simplefilter("ignore")
+            _check_pixels(image.width, image.height, "label_map")
+            return _greys(image)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise almost anything on broken files
+        problem = checks.shortened(str(error).split("\n")[0], 200) or type(error).__name__
+    raise ImageError(f"The label map cannot be read: {problem}.", parameter="label_map")
+
+
+def _greys(image: Image.Image) -> np.ndarray:
+    if image.mode not in ("1", "L", "P") and not image.mode.startswith("I"):
+        raise ImageError(
+            f"A label map has a number for each pixel; this image has the mode {image.mode}.\n"
+            "Give an array [H, W], or an image of greys or with a palette.",
+            parameter="label_map",
+        )
+    return np.asarray(image)
+
+
+def map_at(label_map: np.ndarray, width: int, height: int, fit: str = FITS[0]) -> np.ndarray:
+    """A label map [H, W] at the size of an image: in its shape, see `in_shape`, and then of each
+    pixel the nearest number."""
+    shaped = in_shape(label_map, width, height, fit)
+    h, w = shaped.shape
+    rows, columns = np.arange(height) * h // height, np.arange(width) * w // width
+    return shaped[rows[:, None], columns]
+
+
+def as_neighbours(
+    value: Sequence[PictureLike] | None,
+) -> tuple[tuple[Image.Image, ...], tuple[str, ...]]:
+    """RGB images like the one to make, and notices; larger ones are made smaller. Raises
+    InputError for no list, ImageError."""
+    if value is None:
+        return (), ()
+    if not isinstance(value, (list, tuple)) or len(value) > MOST_NEIGHBOURS:
+        raise InputError(
+            f"neighbours must be a list of at most {MOST_NEIGHBOURS} images, got {shown(value)}.",
+            parameter="neighbours",
+        )
+    images: list[Image.Image] = []
+    notices: list[str] = []
+    for each in value:
+        image, said = _read(each, "neighbours", "white")
+        image.thumbnail((LARGEST_NEIGHBOUR,) * 2, Image.Resampling.LANCZOS)
+        images.append(image)
+        notices += said
+    return tuple(images), tuple(dict.fromkeys(notices))
+
+
 def in_shape(depth: np.ndarray, width: int, height: int, fit: str = FITS[0]) -> np.ndarray:
-    """A depth map [H, W] in the shape of an image ``width`` x ``height``, at its own scale.
+    """A depth or label map [H, W] in the shape of an image, at its own scale.
 
     As `fitted`: its outer parts are cut off ("crop"), its edges repeated ("pad"), or it stays as it
     is, for the network to stretch.
@@ -182,7 +332,7 @@ def fitted(
     checks.choice("fit", fit, FITS)
     notices: list[str] = []
     if mask is not None:
-        _check_size(image, mask)
+        check_mask(image, mask)
     if image.size != (width, height):
         notices.append(_fit_notice(image, (width, height), fit))
         image, mask = _resized(image, mask, (width, height), fit)
@@ -198,20 +348,33 @@ def fitted(
 def _resized(
     image: Image.Image, mask: Image.Image | None, size: tuple[int, int], fit: str
 ) -> tuple[Image.Image, Image.Image | None]:
-    smooth, sharp = Image.Resampling.LANCZOS, Image.Resampling.NEAREST
+    made = mask and resized_mask(mask, size, fit)
+    smooth = Image.Resampling.LANCZOS
     if fit == "crop":
-        return ImageOps.fit(image, size, smooth), mask and ImageOps.fit(mask, size, sharp)
+        return ImageOps.fit(image, size, smooth), made
     inside = size if fit == "stretch" else _inside(image.size, size)
-    image, mask = image.resize(inside, smooth), mask and mask.resize(inside, sharp)
-    if inside == size:
-        return image, mask
+    image = image.resize(inside, smooth)
+    if inside != size:
+        left, top, right, bottom = _around(inside, size)
+        beyond = ((top, bottom), (left, right), (0, 0))
+        image = Image.fromarray(np.pad(np.asarray(image), beyond, mode="edge"))
+    return image, made
+
+
+def resized_mask(mask: Image.Image, size: tuple[int, int], fit: str = FITS[0]) -> Image.Image:
+    """A mask at the run's size, as `fitted` makes it beside its image."""
+    checks.choice("fit", fit, FITS)
+    sharp = Image.Resampling.NEAREST
+    if fit == "crop":
+        return ImageOps.fit(mask, size, sharp)
+    inside = size if fit == "stretch" else _inside(mask.size, size)
+    return ImageOps.expand(mask.resize(inside, sharp), _around(inside, size), fill=255)
+
+
+def _around(inside: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The pixels on the left, top, right and bottom of an image in the middle of a larger size."""
     left, top = ((outer - inner) // 2 for outer, inner in zip(size, inside, strict=True))
-    right, bottom = size[0] - inside[0] - left, size[1] - inside[1] - top
-    around = ((top, bottom), (left, right))
-    padded = Image.fromarray(np.pad(np.asarray(image), (*around, (0, 0)), mode="edge"))
-    if mask is not None:
-        mask = ImageOps.expand(mask, (left, top, right, bottom), fill=255)
-    return padded, mask
+    return left, top, size[0] - inside[0] - left, size[1] - inside[1] - top
 
 
 def _inside(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
@@ -237,7 +400,8 @@ def _fit_notice(image: Image.Image, size: tuple[int, int], fit: str) -> str:
     return f"{said}; {max(lost, 0.01):.0%} of it was cut off, {sides}."
 
 
-def _check_size(image: Image.Image, mask: Image.Image) -> None:
+def check_mask(image: Image.Image, mask: Image.Image) -> None:
+    """Raise ImageError if the mask has another size than its image."""
     if mask.size != image.size:
         raise ImageError(
             f"The mask is {_size(mask)}, the image is {_size(image)}.\n"

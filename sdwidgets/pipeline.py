@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,7 @@ from .devices import OnDevice
 from .diffusion import NoiseSchedule
 from .errors import InputError, NumericsError
 from .loras import Lora, LoraLike, loras_of
+from .memory import asks_for_tiles, tiled_where_short
 from .models.autoencoder import Autoencoder
 from .models.conditioning import (
     Conditioning,
@@ -40,24 +41,30 @@ from .models.conditioning import (
     read,
     replaced,
 )
-from .models.images import seeing
+from .models.images import in_tiles, seeing
 from .models.patched import restored
-from .models.text import TextEncoder
+from .models.text import BertEncoder, TextEncoder
 from .models.unet import UNet
 from .numerics import dtype_name, is_finite, tensor
+from .passes import Around
 from .pictures import PictureLike, Start, as_picture, fitted
 from .pixels import to_image, to_tensor
 from .run import Run
 from .settings import AttentionSettings, Settings
 from .sources import Source, listed
 from .threads import threads_for
-from .tiling import decode_in_tiles
 from .trace import Trace
+from .trace.branching import Branch
 from .trace.images import SD1_PREVIEW, fit_preview, preview_rgb
 from .vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from .control import Control
+    from .guiding import Guide
+    from .passes import Around
+
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +121,17 @@ class LatentDiffusion:
         """
         return self.config.schedule.prediction
 
+    @property
+    def takes(self) -> frozenset[str]:
+        """What a run of it may be given beside numbers, of "prompt", "label", "boxes", "label_map",
+        "low_res", "image", "mask", "depth", "neighbours" and "guide"."""
+        return self.config.takes
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of its classes, of labels, boxes or label maps, by number; () without any."""
+        return self.config.classes
+
     @cached_property
     def fingerprint(self) -> str:
         """64 hexadecimal digits that identify its weights; see `fingerprint_of`.
@@ -126,9 +144,13 @@ class LatentDiffusion:
         return values if self.derivation is None else self.derivation.fingerprint(values)
 
     @property
-    def text(self) -> TextEncoder | None:
+    def text(self) -> TextEncoder | BertEncoder | None:
         """The first text encoder; None for a model that reads no text."""
-        return next((each for each in self.embedders if isinstance(each, TextEncoder)), None)
+        return next(iter(self._readers), None)
+
+    @property
+    def _readers(self) -> list[TextEncoder | BertEncoder]:
+        return [each for each in self.embedders if isinstance(each, (TextEncoder, BertEncoder))]
 
     def derived(
         self,
@@ -233,9 +255,10 @@ class LatentDiffusion:
             replaced(each, next(texts)) if isinstance(each, TextEncoder) else each
             for each in plain.embedders
         ]
-        return plain._below(
-            found.loras, found.sources, found.unet, embedders, plain.notices + found.notices
-        )
+        few, config = found.few_steps, plain.config
+        config = few.defaults_of(config) if few else config
+        notices = plain.notices + found.notices
+        return plain._below(found.loras, found.sources, found.unet, embedders, notices, config)
 
     def with_embeddings(self, embeddings: EmbeddingsLike) -> LatentDiffusion:
         """This model with learnt words (textual inversions) more; the two share all weights.
@@ -253,8 +276,7 @@ class LatentDiffusion:
             better.generate("a cat", negative_prompt="easynegative")
         """
         files = embeddings_of(embeddings)
-        texts = [each for each in self.embedders if isinstance(each, TextEncoder)]
-        configs = [each.config for each in texts]
+        configs = [each.config for each in self._readers]
         found = [read_embeddings(word, path, configs) for word, path in files.items()]
         return self.with_learnt([word for words in found for word in words])
 
@@ -268,11 +290,10 @@ class LatentDiffusion:
                 f"The files have the word {next(w for w in names if names.count(w) > 1)!r} twice.",
                 parameter="embeddings",
             )
-        numbers = {id(each): number for number, each in enumerate(
-            each for each in self.embedders if isinstance(each, TextEncoder))}  # fmt: skip
+        numbers = {id(each): number for number, each in enumerate(self._readers)}
         embedders = [
             each.learning({word.word: word.vectors[numbers[id(each)]] for word in words})
-            if isinstance(each, TextEncoder)
+            if isinstance(each, (TextEncoder, BertEncoder))
             else each
             for each in self.embedders
         ]
@@ -315,11 +336,20 @@ class LatentDiffusion:
         unet: UNet,
         embedders: Sequence[Embedder],
         notices: tuple[str, ...],
+        defaults: ModelConfig,
     ) -> LatentDiffusion:
-        """This model below ``loras``, with the networks that have them."""
+        """This model below ``loras``, with the networks that have them, and the ``defaults`` of
+        runs."""
         derived = self.derived(*sources, name=self.name, unet=unet, embedders=embedders)
+        names = ("steps", "sampler", "schedule_name", "guidance_scale")
+        own = {name: getattr(defaults, name) for name in names}
         return replace(
-            derived, loras=loras, plain=self, notices=notices, vocabulary=self.vocabulary
+            derived,
+            config=replace(derived.config, **own),
+            loras=loras,
+            plain=self,
+            notices=notices,
+            vocabulary=self.vocabulary,
         )
 
     def _derived_below(
@@ -346,7 +376,7 @@ class LatentDiffusion:
             embedders=own,
         )
         added = self.sources[len(plain.sources) :]
-        return base._below(self.loras, added, unet, embedders, self.notices)
+        return base._below(self.loras, added, unet, embedders, self.notices, self.config)
 
     def with_autoencoder(
         self, autoencoder: Autoencoder, *, name: str | None = None
@@ -369,13 +399,18 @@ class LatentDiffusion:
     def preview_factors(self) -> np.ndarray:
         """[C + 1, 3] float32 for `trace.preview_rgb`: from the model's folder, or fitted once.
 
-        They are published for Stable Diffusion's autoencoder; any other decodes a little noise.
+        They are published for Stable Diffusion's autoencoder, and exact for the identity; any other
+        decodes a little noise.
         """
+        config = self.config.autoencoder
         if self.preview is not None:
             return self.preview
-        if self.config.autoencoder == SD1.autoencoder:
+        if config == SD1.autoencoder:
             return SD1_PREVIEW
-        channels, side = self.config.autoencoder.latent_channels, 8
+        if config.is_identity:
+            scales = np.eye(3) / config.scaling_factor
+            return np.vstack([scales, np.full(3, config.shift_factor)]).astype(np.float32)
+        channels, side = config.latent_channels, 8
         generator = torch.Generator("cpu").manual_seed(0)
         # flat patches of two sizes: a cell's colour depends on its neighbours, too
         noise = [
@@ -383,9 +418,9 @@ class LatentDiffusion:
             for n in (side // 4, side)
         ]
         latents = torch.cat([F.interpolate(x, size=(side, side)) for x in noise])
-        factor = self.config.autoencoder.factor
-        with torch.no_grad(), threads_for(self.autoencoder, len(latents) * (side * factor) ** 2):
-            parameter = next(self.autoencoder.parameters())
+        positions = len(latents) * (side * config.factor) ** 2
+        with torch.no_grad(), threads_for(self.autoencoder, positions):
+            parameter = self.autoencoder.weight
             images = self.autoencoder.decode(latents.to(parameter.device, parameter.dtype))
         return fit_preview(latents, images.cpu())
 
@@ -413,11 +448,15 @@ class LatentDiffusion:
         the model does not take.
         """
         batch = self._batch(given)
-        read(self.embedders, batch)
+        embedders = self.embedders
+        read(embedders, batch)
         side = self.config.size // self.config.autoencoder.factor
         # no embedder works harder than a step
         with OnDevice(self.device), threads_for(self.unet, len(batch) * side**2):
-            return condition(self.embedders, batch, join=self.config.join, device=self.device)
+            config, weight = self.config.autoencoder, self.autoencoder.weight
+            if any(asks_for_tiles(config, *each.size, weight) for each in batch):
+                embedders = tuple(map(in_tiles, embedders))
+            return condition(embedders, batch, join=self.config.join, device=self.device)
 
     def _batch(self, given: Sequence[str | Given]) -> list[Given]:
         """What is given for each image; a lone prompt stands for an image of the model's size."""
@@ -430,21 +469,26 @@ class LatentDiffusion:
     def _latents(self, latents: object) -> Tensor:
         return tensor("latents", latents, ("B", self.config.autoencoder.latent_channels, "h", "w"))
 
-    def encode(self, image: PictureLike) -> Tensor:
+    def encode(self, image: PictureLike, *, tiled: bool | None = None) -> Tensor:
         """The latents [1, C, H/f, W/f] float32 of an image: the mean of its posterior.
 
-        An image whose sides are not multiples of f is scaled to the nearest multiples.
+        An image whose sides are not multiples of f is scaled to the nearest multiples. ``tiled``:
+        as for `decode`.
         """
         opened, _ = as_picture(image)
         factor = self.config.autoencoder.factor
         width, height = (max(round(side / factor), 1) * factor for side in opened.size)
         opened, _, _ = fitted(opened, None, width, height)
-        return self.posterior(opened)[0]
+        return self.posterior(opened, tiled=tiled)[0]
 
     @torch.no_grad()
-    def posterior(self, image: Image.Image) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [1, C, h, w] float32 of an RGB image's latents."""
-        parameter = next(self.autoencoder.parameters())
+    def posterior(self, image: Image.Image, *, tiled: bool | None = None) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation [1, C, h, w] float32 of an RGB image's latents.
+
+        ``tiled``: as for `decode`.
+        """
+        _check_tiled(tiled)
+        parameter = self.autoencoder.weight
         factor = self.config.autoencoder.factor
         if not isinstance(image, Image.Image) or any(side % factor for side in image.size):
             raise InputError(
@@ -457,33 +501,58 @@ class LatentDiffusion:
             OnDevice(parameter.device),
             threads_for(self.autoencoder, image.width * image.height),
         ):
-            posterior = self.autoencoder.encode(pixels)
+            posterior = self._autoencoded(
+                tiled, image.size, lambda tiled: self.autoencoder.encode(pixels, tiled=tiled)
+            )
         return posterior.mean.float(), posterior.std.float()
 
     @torch.no_grad()
-    def decode(self, latents: Tensor | np.ndarray, *, tiled: bool = False) -> list[Image.Image]:
+    def decode(
+        self, latents: Tensor | np.ndarray, *, tiled: bool | None = None
+    ) -> list[Image.Image]:
         """The images of clean latents [B, C, h, w], decoded one at a time to save memory.
 
-        ``tiled``: decode each in tiles of 32 x 32 cells, which needs still less memory; the images
-        differ slightly, most where tiles meet. If half precision overflows in the decoder, it
-        decodes again in float32. Raises NumericsError if that does not help, and InputError if
-        ``latents`` have another shape or type.
+        ``tiled``: in tiles, which gives the same image, up to rounding, in a fraction of the memory
+        and about one and a half times as long; see `models.tiling`. None: where memory is short. If
+        half precision overflows in the decoder, it decodes again in float32. Raises NumericsError
+        if that does not help, and InputError if ``latents`` have another shape or type.
         """
-        checks.flag("tiled", tiled)
-        parameter = next(self.autoencoder.parameters())
+        _check_tiled(tiled)
+        parameter = self.autoencoder.weight
         latents = self._latents(latents).to(parameter.device)
+        factor = self.config.autoencoder.factor
+        size = (latents.shape[3] * factor, latents.shape[2] * factor)
+
+        def decoded(autoencoder: Autoencoder, dtype: torch.dtype) -> list[Tensor]:
+            return [
+                self._autoencoded(
+                    tiled,
+                    size,
+                    lambda tiled, one=one: _decoded(autoencoder, one[None], dtype, tiled),  # type: ignore[misc]
+                )
+                for one in latents
+            ]
+
         with OnDevice(parameter.device):
-            decoder = self.autoencoder
-            pixels = [_decoded(decoder, one[None], parameter.dtype, tiled) for one in latents]
+            pixels = decoded(self.autoencoder, parameter.dtype)
             if not all(is_finite(one) for one in pixels):
-                decoder = copy.deepcopy(self.autoencoder).float()
-                pixels = [_decoded(decoder, one[None], torch.float32, tiled) for one in latents]
+                pixels = decoded(copy.deepcopy(self.autoencoder).float(), torch.float32)
             if not all(is_finite(one) for one in pixels):
                 raise NumericsError(
                     f"The decoder gave NaN or infinity in {dtype_name(parameter.dtype)}, "
                     "and again in float32.\nIts weights or the latents are broken."
                 )
         return [to_image(one[0]) for one in pixels]
+
+    def _autoencoded(
+        self, tiled: bool | None, size: tuple[int, int], work: Callable[[bool], R]
+    ) -> R:
+        """What ``work(tiled)`` of an image of that (width, height) returns. None: in tiles where
+        memory is short."""
+        if tiled is not None:
+            return work(tiled)
+        config, weight = self.config.autoencoder, self.autoencoder.weight
+        return tiled_where_short(config, *size, weight, work)[0]
 
     def sample(
         self,
@@ -493,22 +562,42 @@ class LatentDiffusion:
         weights: str = "mean",
         clip_skip: int = 0,
         chunks: int = 10,
-        steps: int = 20,
-        sampler: str = "dpmpp_2m",
+        steps: int | None = None,
+        sampler: str | None = None,
         schedule: str = "default",
+        sigmas: Sequence[float] | np.ndarray | Tensor | None = None,
+        start_step: int = 0,
+        end_step: int | None = None,
         guidance_scale: float | None = None,
         guidance_rescale: float = 0.0,
         seed: int | Sequence[int] | None = None,
         width: int | None = None,
         height: int | None = None,
         batch_size: int = 1,
+        variation: tuple[int | Sequence[int], float] | None = None,
+        toward: tuple[str, float] | None = None,
+        label: str | int | Sequence[str | int | None] | None = None,
+        boxes: Sequence[Any] | None = None,
         image: PictureLike | None = None,
         strength: float = 0.8,
         fit: str = "crop",
+        pad: int | tuple[int, int, int, int] | None = None,
         mask: PictureLike | None = None,
         depth: PictureLike | None = None,
+        label_map: PictureLike | None = None,
+        low_res: PictureLike | None = None,
+        neighbours: Sequence[PictureLike] | None = None,
         latents: Tensor | np.ndarray | None = None,
-        eta: float = 0.0,
+        eta: float | None = None,
+        s_noise: float | None = None,
+        s_churn: float | None = None,
+        hires: float | None = None,
+        hires_strength: float = 0.6,
+        hires_steps: int | None = None,
+        hires_method: str = "latents",
+        window: int | None = None,
+        refiner_start: float | None = None,
+        guide_scale: float = 1.0,
         original_size: tuple[int, int] | None = None,
         crop: tuple[int, int] | None = None,
         target_size: tuple[int, int] | None = None,
@@ -518,27 +607,49 @@ class LatentDiffusion:
         negative_aesthetic_score: float | None = None,
         attention: bool | AttentionSettings = False,
         control: Control | Sequence[Control] | None = None,
+        refiner: LatentDiffusion | None = None,
+        guide: Guide | None = None,
     ) -> Run:
         """An iterator of the run's `Step`s, each made on demand; ``len()`` is their number.
 
         prompt, negative_prompt, seed: a value, or a list with a value per image of the batch.
         weights, clip_skip, chunks: how the prompts are read; see `prompts.Reading`. In prompts,
         "(word)", "(word:1.3)" and "[word]" weigh words, and BREAK begins a new chunk of 75 tokens.
-        steps: 1 to 1000. sampler: "dpmpp_2m", "euler", "euler_ancestral", "heun" or "ddim" (with
-        ``eta``, 0 to 1, the share of fresh noise). schedule: the noise levels visited: "default"
+        steps: 1 to 1000. sampler: one of `sampling.SAMPLERS`, such as "euler"; some take options,
+        eta, s_noise and s_churn (`sampling.OPTIONS`). None is the model's own: 20 steps of
+        "dpmpp_2m", unless it is made for few steps. schedule: the noise levels visited: "default"
         (from the noisiest one on), "karras", "config" (as the model's config says, exactly as in
-        diffusers), or another of `diffusion.SCHEDULES`.
+        diffusers), or another of `diffusion.SCHEDULES`. sigmas: noise levels given by hand, in
+        place of steps and schedule: descending, from at most the model's noisiest one.
         guidance_scale: how much the prompt is exaggerated; 1 or less means not at all, and is twice
         as fast; None is the model's own. guidance_rescale: 0 to 1, how much of the added contrast
         is taken back. seed: None draws a random seed; image i of a batch has seed + i, and equals
-        the image that this seed makes alone, on every device. width, height: pixels, multiples of
+        the image that this seed makes alone, on every device. variation: (another seed, 0 to 1);
+        the noise goes that share of the way to the other seed's, along the sphere (Shoemake,
+        SIGGRAPH 1985; A1111's "variation seed"). The other seed is counted up or listed as seed is:
+        ``seed=[7] * 4, variation=(8, 0.1)`` makes four variations of an image. At 0 and 1, the
+        image is that of the one seed or the other. toward: (another prompt, 0 to 1); the context
+        and the pooled vector go that share of the way from the prompt's to the other's, in a
+        straight line, token by token. At 0 the run is that of the prompt, to the bit; at 1 that of
+        the other, to rounding. Recorded attention is that to the blended tokens, named by the words
+        of ``prompt``, which should be the nearer of the two. width, height: pixels, multiples of
         the autoencoder's factor; None is the model's own size.
         image: an image to start from; ``strength`` (0 to 1) is the share of the way from noise that
         is left. fit: what happens to an image of another shape: "crop" (its outer parts are cut
         off), "pad" (its edges are repeated) or "stretch". mask: its white part is repainted, and
-        all other pixels are kept exactly. A model that sees images takes them here,
-        too; see below.
-        latents: [B, C, h, w], unit-variance noise in place of the seed's. attention: record in
+        its black part is kept exactly. Grey is between: it is repainted in that share of the steps,
+        the last ones (Differential Diffusion, arXiv 2306.00950), and blended by as much. A model
+        that sees images takes them here, too; see below.
+        pad: pixels of new area on the left, top, right and bottom of ``image``, or one number for
+        all four. The image keeps its size, or that which ``width`` and ``height`` of the whole
+        leave it. The new area begins as its edges continued, with noise by ``strength`` (1: as
+        noise alone). The nearest 4 latent cells of the image are blended with it; all pixels beyond
+        are kept exactly. A mask, of the image's size, is repainted, too. A depth map and controls
+        are those of the whole.
+        latents: [B, C, h, w], unit-variance noise in place of the seed's. start_step, end_step:
+        only the steps of the grid from the one to before the other are made. With an image,
+        start_step takes the place of strength. With latents, they are those that a run with this
+        end_step left (`Run.latents_left`), noise and all. attention: record in
         ``step.attention`` where the words look; True, or `AttentionSettings` to record more.
         original_size, target_size (width, height) and crop (left, top), in pixels: the sizes that
         Stable Diffusion XL is told; None is the size of the image to make, uncropped.
@@ -552,7 +663,34 @@ class LatentDiffusion:
         the small one; its size, times 4, is the default of width and height. noise_level: 0 to 350,
         how much noise is put on it, and so how freely it is enlarged.
 
+        label: the class, for a model of classes: one of ``model.classes`` by name or number, or a
+        list with one for each image; None is the null class. boxes: the layout for a model of
+        layouts, [(name, (x0, y0, x1, y1)), ...] in fractions of the image from its upper left
+        corner, or a list of layouts; None leaves it to the model, [] is empty. label_map: [H, W] of
+        whole numbers, the class of each pixel (or an image of them), for a model that paints one.
+        It is brought to the run's size like an image, to the nearest. low_res: the small image for
+        a model that enlarges one. neighbours: images like the one to make, for a model that is
+        augmented by retrieval. ``model.takes`` names what a model takes.
+
         control: a `Control` that the run follows, or several; what they add is summed.
+
+        guide: a function of images [B, 3, H, W] float32 in [-1, 1] to a loss [B], in torch, which
+        steers the run towards images of a lower loss; or one of `sdwidgets.guides`. It sees the
+        image that each step expects, decoded. guide_scale: how much it steers; see `guiding`.
+
+        hires: 1 to 4, the factor by which a second pass enlarges what the first made at width x
+        height. It is image to image with ``hires_strength`` and the same seed, of ``hires_steps``
+        steps before the strength is applied (None: of ``steps``). hires_method: "latents" resizes
+        the first pass's clean latents bicubically; "pixels" decodes them, resizes the image with
+        Lanczos's filter and encodes it. The run has the steps of both passes. An image and a mask
+        are brought to the size of each pass.
+        refiner: another model with the same latents and noise levels, such as Stable Diffusion XL's
+        refiner. It makes the steps below ``refiner_start`` (0 to 1; 0.8 if it is None) of the way
+        from noise, measured in training steps; with hires, those of the second pass.
+
+        window: pixels, for sizes far past the trained one. The network looks at overlapping windows
+        of that side, and its predictions are blended in every step (MultiDiffusion, arXiv
+        2302.08113); None: at all of the image at once.
 
         Everything is checked before this returns: InputError (ImageError for images) for what
         cannot be used, OutOfMemory for what cannot fit. The run itself may raise OutOfMemory and
@@ -567,15 +705,32 @@ class LatentDiffusion:
             steps=steps,
             sampler=sampler,
             schedule=schedule,
+            sigmas=sigmas,  # type: ignore[arg-type]
+            start_step=start_step,
+            end_step=end_step,
             guidance_scale=guidance_scale,
             guidance_rescale=guidance_rescale,
             seed=seed,  # type: ignore[arg-type]
             width=width,
             height=height,
             batch_size=batch_size,
+            variation=variation,  # type: ignore[arg-type]
+            toward=toward,
+            label=label,  # type: ignore[arg-type]
+            boxes=boxes,  # type: ignore[arg-type]
             strength=strength,
             fit=fit,
+            pad=pad,  # type: ignore[arg-type]  # a number becomes four when checked
             eta=eta,
+            s_noise=s_noise,
+            s_churn=s_churn,
+            hires=hires,
+            hires_strength=hires_strength,
+            hires_steps=hires_steps,
+            hires_method=hires_method,
+            window=window,
+            refiner_start=refiner_start,
+            guide_scale=guide_scale,
             original_size=original_size,
             crop=crop,
             target_size=target_size,
@@ -586,8 +741,16 @@ class LatentDiffusion:
         )
         # errors in the settings come first
         checked = settings.checked(self.config)
-        start = Start.of(image, mask, depth)
-        return self.run(checked, start, latents=latents, attention=attention, control=control)
+        start = Start.of(image, mask, depth, label_map, low_res, neighbours)
+        return self.run(
+            checked,
+            start,
+            latents=latents,
+            attention=attention,
+            control=control,
+            refiner=refiner,
+            guide=guide,
+        )
 
     def run(
         self,
@@ -597,14 +760,23 @@ class LatentDiffusion:
         latents: Tensor | np.ndarray | None = None,
         attention: bool | AttentionSettings = False,
         control: Control | Sequence[Control] | None = None,
+        around: Around | None = None,
+        refiner: LatentDiffusion | None = None,
+        branch: Branch | None = None,
+        guide: Guide | None = None,
     ) -> Run:
         """The run of `sample`, from a `Settings` value and an image that is already open.
 
-        Settings that were checked for this model are not checked again. Raises what `sample` does.
+        Settings that were checked for this model are not checked again. ``around`` wraps the
+        denoiser; see `passes.Around`. ``branch``: what `Trace.branching` returned, with its
+        ``settings``; images, latents and a refiner are then its own. Raises what `sample` does.
         """
         checks.typed("settings", settings, Settings, "a Settings")
         checks.typed("start", start, (Start, type(None)), "a Start")
-        return Run(self, settings.checked(self.config), start, latents, attention, control)
+        settings = settings.checked(self.config)
+        return Run(
+            self, settings, start, latents, attention, control, around, refiner, branch, guide
+        )
 
     def generate(self, prompt: str | Sequence[str] = "", **settings: Any) -> Trace:
         """The record of a whole run, with its images; takes the arguments of `sample`."""
@@ -699,10 +871,10 @@ def noise_schedule(config: ScheduleConfig) -> NoiseSchedule:
 
 
 def _decoded(autoencoder: Autoencoder, latents: Tensor, dtype: torch.dtype, tiled: bool) -> Tensor:
-    factor = autoencoder.config.factor
-    with threads_for(autoencoder, latents[:, 0].numel() * factor**2):
-        if tiled:
-            return decode_in_tiles(
-                lambda part: autoencoder.decode(part.to(dtype)).float(), latents, factor
-            )
-        return autoencoder.decode(latents.to(dtype)).float()
+    with threads_for(autoencoder, latents[:, 0].numel() * autoencoder.config.factor**2):
+        return autoencoder.decode(latents.to(dtype), tiled=tiled).float()
+
+
+def _check_tiled(tiled: object) -> None:
+    if tiled is not None:
+        checks.flag("tiled", tiled)

@@ -370,8 +370,7 @@ def render(scene: Scene, glyphs: Glyphs) -> Picture:
     masks = {noun: np.zeros((SIZE, SIZE), bool) for noun in scene.counts}
     for placed in scene.objects:
         glyph = glyphs[placed.noun]
-        scale = placed.size / max(glyph.size)
-        width, height = (max(1, round(side * scale)) for side in glyph.size)
+        width, height = _drawn_size(placed, glyph)
         small = np.asarray(
             glyph.convert("RGBa").resize((width, height), Image.Resampling.BOX), np.float32
         )  # premultiplied, to avoid dark seams at the edges
@@ -387,3 +386,39 @@ def render(scene: Scene, glyphs: Glyphs) -> Picture:
         masks[placed.noun][y0:y1, x0:x1] |= covered
     masks[scene.background] = ~np.any(list(masks.values()), axis=0)
     return Picture(image.round().clip(0, 255).astype(np.uint8), masks)
+
+
+def _drawn_size(placed: Placed, glyph: Image.Image) -> tuple[int, int]:
+    """(width, height) of an object in pixels."""
+    scale = placed.size / max(glyph.size)
+    width, height = (max(1, round(side * scale)) for side in glyph.size)
+    return width, height
+
+
+# ------------------------------------------------------------------------- what else is known
+
+Box = tuple[str, tuple[float, float, float, float]]
+"""A name, and (x0, y0, x1, y1) in fractions of the image."""
+
+CLASSES: tuple[str, ...] = (*COLORS, *OBJECTS)
+"""The classes of a label map, in order: the backgrounds by their colours, then the objects."""
+
+
+def boxes(scene: Scene, glyphs: Glyphs) -> list[Box]:
+    """The box of each object, in the order of ``objects``, cut at the edges of the image."""
+    found = []
+    for placed in scene.objects:
+        width, height = _drawn_size(placed, glyphs[placed.noun])
+        left, top = round(placed.x - width / 2), round(placed.y - height / 2)
+        corners = (left, top, left + width, top + height)
+        x0, y0, x1, y1 = (min(max(corner, 0), SIZE) / SIZE for corner in corners)
+        found.append((placed.noun, (x0, y0, x1, y1)))
+    return found
+
+
+def label_map(picture: Picture) -> np.ndarray:
+    """The class of each pixel, uint8 [S, S]: its index in `CLASSES`."""
+    labels = np.zeros(picture.image.shape[:2], np.uint8)
+    for word, mask in picture.masks.items():
+        labels[mask] = CLASSES.index(word)
+    return labels

@@ -25,6 +25,7 @@ from torch import nn
 from .daemon import start_daemon
 from .errors import Busy
 from .preferences import options
+from .usage import control_groups
 
 SMALL = 2.5e9
 """The most multiply-adds of a pass for a single thread; see ``python -m benchmarks.threads``.
@@ -148,7 +149,8 @@ def torchs_own() -> set[int]:
 def free_cores() -> int:
     """Return how many cores this process may use and no other process uses; at least 1."""
     cores = _cores()
-    allowed = min(len(cores), math.ceil(_quota() or len(cores)))
+    quotas = [quota for group in control_groups() if (quota := _quota(group))]
+    allowed = min(len(cores), *map(math.ceil, quotas)) if quotas else len(cores)
     return max(allowed - round(_OTHERS.busy(cores)), 1)
 
 
@@ -170,8 +172,8 @@ def _physical(cores: tuple[int, ...]) -> int:
         return max(len(cores) // 2, 1)
 
 
-def _quota(group: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """Return how many cores' worth of time the container may use; None without a limit.
+def _quota(group: Path) -> float | None:
+    """Return how many cores' worth of time a control group may use; None without a limit.
 
     https://docs.kernel.org/admin-guide/cgroup-v2.html, of version 1 scheduler/sched-bwc.html.
     """

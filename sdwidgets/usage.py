@@ -12,6 +12,7 @@ from pathlib import Path
 GROUP = Path("/sys/fs/cgroup")
 MACHINE = Path("/proc/meminfo")
 PROCESS = Path("/proc/self/statm")
+OWN_GROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,25 @@ def main_memory() -> Iterator[int]:
     elif hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         # Not Linux: without another library only the total is known.
         yield os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    yield from container_memory()
+    for group in control_groups():
+        yield from container_memory(group)
+
+
+def control_groups(root: Path = GROUP, own: Path = OWN_GROUP) -> Iterator[Path]:
+    """The control groups whose limits hold for this process, the outermost first.
+
+    A container sees its own group as the root. A service of systemd, such as a JupyterHub makes for
+    each user, is further down. (https://docs.kernel.org/admin-guide/cgroup-v2.html)
+    """
+    yield root
+    with suppress(OSError, ValueError):
+        for line in own.read_text().splitlines():
+            number, _, path = line.split(":", 2)
+            parts = [part for part in path.split("/") if part]
+            if number == "0" and ".." not in parts:  # version 2, and inside what is seen here
+                for part in parts:
+                    root = root / part
+                    yield root
 
 
 def container_memory(group: Path = GROUP) -> Iterator[int]:
@@ -73,15 +92,18 @@ def container_memory(group: Path = GROUP) -> Iterator[int]:
 
 def _main() -> tuple[int | None, int | None]:
     """The main memory, and what of it is free."""
-    totals, free = [*_field("MemTotal:")], [*_field("MemAvailable:"), *container_memory()]
+    groups = [*control_groups()]
+    limits = [limit for group in groups for limit in container_memory(group)]
+    totals, free = [*_field("MemTotal:")], [*_field("MemAvailable:"), *limits]
     if not totals:
         with suppress(Exception):  # not Linux; a kernel brings this library
             import psutil
 
             machine = psutil.virtual_memory()
             totals, free = [machine.total], [machine.available]
-    with suppress(OSError, ValueError):  # no group, or no limit
-        totals.append(int((GROUP / "memory.max").read_text()))
+    for group in groups:
+        with suppress(OSError, ValueError):  # no group, or no limit
+            totals.append(int((group / "memory.max").read_text()))
     return min(totals, default=None), min(free, default=None)
 
 

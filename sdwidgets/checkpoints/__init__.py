@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .first_stage import load_autoencoder
     from .load import load_model
     from .save import save_autoencoder, save_model
+    from .save_system import save_system
 
 __all__ = [
     "Converted",
@@ -24,6 +25,7 @@ __all__ = [
     "load_model",
     "save_autoencoder",
     "save_model",
+    "save_system",
 ]
 
 
@@ -41,6 +43,10 @@ def __getattr__(name: str) -> Any:
         from . import save
 
         return getattr(save, name)
+    if name == "save_system":
+        from .save_system import save_system
+
+        return save_system
     if name in ("Converted", "convert"):
         from . import conversion
 

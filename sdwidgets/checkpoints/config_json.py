@@ -250,6 +250,10 @@ def sizes_from_json(data: Mapping[str, Any], where: str, *, score: bool = False)
 def can_be_json(config: UNetConfig) -> bool:
     """Whether diffusers' config has a place for all numbers of a network: where the last level has
     transformers, the middle has as many blocks as these."""
+    if not config.transformers or config.scale_shift or config.resample_blocks:
+        return False
+    if not config.context_dim:
+        return False
     return not config.depths[-1] or config.mid_depth in (0, config.depths[-1])
 
 
@@ -460,13 +464,16 @@ _LEADING = (
     "DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler",
     "LCMScheduler", "PNDMScheduler", "TCDScheduler", None,
 )  # fmt: skip
-# Those whose betas are Stable Diffusion's by default, and, of these, in the root. The default of
-# all others is DDPM's, linear from 0.0001 to 0.02.
+# Those whose betas are Stable Diffusion's by default, and, of these, in the root: the classes of
+# latent consistency models, whose grid is their own, too, whatever spacing their config names. The
+# default of all others is DDPM's, linear from 0.0001 to 0.02.
 _STABLE = (
     "DPMSolverSDEScheduler", "HeunDiscreteScheduler", "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler", "LCMScheduler", "TCDScheduler",
 )  # fmt: skip
-_IN_THE_ROOT = ("LCMScheduler", "TCDScheduler")
+_DISTILLED = ("LCMScheduler", "TCDScheduler")
+# Those with settings of where the last step ends, and of clipping.
+_WITH_ALPHAS = ("DDIMScheduler", *_DISTILLED)
 
 
 def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
@@ -477,22 +484,31 @@ def schedule_from_json(data: Mapping[str, Any], where: str) -> ScheduleConfig:
     first, last = (0.00085, 0.012) if name in _STABLE else (0.0001, 0.02)
     start = f.number("beta_start", 1e-8, 0.999, first)
     prediction: Any = f.choice("prediction_type", _PREDICTIONS, "epsilon")
-    usual = "scaled_linear" if name in _IN_THE_ROOT else "linear"
+    usual = "scaled_linear" if name in _DISTILLED else "linear"
     kind: Any = f.choice("beta_schedule", _same("linear", "scaled_linear"), usual)
     steps = f.integer("num_train_timesteps", 2, 10_000, 1000)
     usual = "leading" if name in _LEADING else "linspace"
     spacing: Any = f.choice("timestep_spacing", _same("leading", "trailing", "linspace"), usual)
-    karras: Spacing = "karras"
+    if name in _DISTILLED:
+        spacing = "lcm"
     return ScheduleConfig(
         steps=steps,
         beta_start=start,
         beta_end=f.number("beta_end", start, 0.999, max(last, start)),
         kind=kind,
         prediction=prediction,
-        spacing=karras if f.flag("use_karras_sigmas", False) else spacing,
+        spacing=next((own for own, key in _SPACED.items() if f.flag(key, False)), spacing),
         offset=f.integer("steps_offset", 0, steps - 1, 1),
         zero_snr=f.flag("rescale_betas_zero_snr", False),
     )
+
+
+_SPACED: dict[Spacing, str] = {
+    "karras": "use_karras_sigmas",
+    "exponential": "use_exponential_sigmas",
+    "beta": "use_beta_sigmas",
+}
+"""The flags of schedulers that space the noise levels themselves, and not the training steps."""
 
 
 def check_schedule(config: ScheduleConfig, where: str) -> None:
@@ -509,9 +525,14 @@ def check_schedule(config: ScheduleConfig, where: str) -> None:
         ) from None
 
 
-def schedule_to_json(config: ScheduleConfig, *, distilled: bool = False) -> Json:
-    """Return the inverse of ``schedule_from_json``; ``distilled``: for a latent consistency model,
-    whose pipeline in diffusers takes one class only."""
+def has_word_for(prediction: Prediction) -> bool:
+    """Whether diffusers' configs of schedules have a word for what a network predicts."""
+    return prediction in _PREDICTIONS.values()
+
+
+def schedule_to_json(config: ScheduleConfig, name: str = "DDIMScheduler") -> Json:
+    """Return the inverse of ``schedule_from_json``, for diffusers' class of that ``name``. The grid
+    of a latent consistency model is known by its class alone."""
     diffusers_name = {ours: theirs for theirs, ours in _PREDICTIONS.items()}
     if config.prediction not in diffusers_name:
         raise InputError(
@@ -519,20 +540,21 @@ def schedule_to_json(config: ScheduleConfig, *, distilled: bool = False) -> Json
             f"variance schedule has no name for it.\nKnown: {', '.join(diffusers_name)}.",
             parameter="prediction",
         )
-    karras = {"use_karras_sigmas": True} if config.spacing == "karras" else {}
+    flag = _SPACED.get(config.spacing)
+    spacing = "trailing" if config.spacing == "lcm" else config.spacing
+    own = {"clip_sample": False, "set_alpha_to_one": False}
     return {
-        "_class_name": scheduler_class(distilled=distilled),
+        "_class_name": name,
         "beta_end": config.beta_end,
         "beta_schedule": config.kind,
         "beta_start": config.beta_start,
-        "clip_sample": False,
         "num_train_timesteps": config.steps,
         "prediction_type": diffusers_name[config.prediction],
         "rescale_betas_zero_snr": config.zero_snr,
-        "set_alpha_to_one": False,
         "steps_offset": config.offset,
-        "timestep_spacing": "linspace" if karras else config.spacing,
-        **karras,
+        "timestep_spacing": "linspace" if flag else spacing,
+        **(own if name in _WITH_ALPHAS else {}),
+        **({flag: True} if flag else {}),
     }
 
 
@@ -558,20 +580,13 @@ def low_resolution_to_json(config: LowResolutionConfig) -> Json:
     }
 
 
-def scheduler_class(*, distilled: bool) -> str:
-    """Return the name of the class that ``schedule_to_json`` names."""
-    return "LCMScheduler" if distilled else "DDIMScheduler"
-
-
 def check_parts_fit(config: ModelConfig, where: str) -> None:
     """Raise ``CheckpointError`` if UNet, autoencoder and text encoder do not fit each other."""
     unet, vae = config.unet, config.autoencoder
-    if not config.text:
-        raise CheckpointError(f"{where} has no text encoder.")
     width = config.context_width
     if unet.context_dim != width:
         raise CheckpointError(
-            f"{where} mixes two models: its text encoder has width {width}, its UNet takes "
+            f"{where} mixes two models: its {_context(config)} has width {width}, its UNet takes "
             f"{unet.context_dim}."
         )
     if unet.vector_dim != config.vector_width:
@@ -596,12 +611,17 @@ def check_parts_fit(config: ModelConfig, where: str) -> None:
             f"{where}: the guidance scale has {unet.guidance_dim} features in its UNet, and "
             f"{sum(told)} in its embedders."
         )
-    most = [each.most for each in config.embedders if isinstance(each, LowResolutionConfig)]
+    small = [each for each in config.embedders if isinstance(each, LowResolutionConfig)]
+    most = [each.most for each in small if each.levels]
     if bool(unet.classes) != bool(most) or (most and max(most) >= unet.classes):
         raise CheckpointError(
             f"{where}: its UNet has a table of {unet.classes:,} classes, and is told "
             + (f"noise levels up to {max(most):,}." if most else "none.")
         )
+
+
+def _context(config: ModelConfig) -> str:
+    return "text encoder" if config.text else "context"
 
 
 def as_prediction(value: object) -> Prediction | None:

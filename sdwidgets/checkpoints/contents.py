@@ -34,7 +34,8 @@ Part = Literal["unet", "vae", "text_encoder", "text_encoder_2"]
 
 def parts_of(config: ModelConfig) -> tuple[str, ...]:
     """Return the names of a model's networks, which are those of their folders."""
-    return ("unet", "vae", *(encoder for encoder, _ in folders_of(config)))
+    count = sum(isinstance(each, TextConfig) for each in config.embedders)
+    return ("unet", "vae", *(encoder for encoder, _ in folders_of(config)[:count]))
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,34 @@ class Contents:
     """A model to write. The names of its tensors are those of our networks' parameters."""
 
     config: ModelConfig
-    networks: tuple[Tensors, ...]  # the UNet, the autoencoder, and each text encoder
+    unet: Tensors
+    autoencoder: Tensors
+    embedders: tuple[Tensors, ...]  # of each embedder; some have none
     tokenizers: tuple[Tokenizer, ...]  # of each text encoder
     preview: np.ndarray | None = None
     vocabulary: Vocabulary | None = None
     left_out: tuple[str, ...] = ()  # names in the files that are none of ours
+
+    @property
+    def texts(self) -> tuple[Tensors, ...]:
+        """The tensors of each text encoder."""
+        told = zip(self.config.embedders, self.embedders, strict=True)
+        return tuple(each for config, each in told if isinstance(config, TextConfig))
+
+    @property
+    def read_by(self) -> tuple[tuple[int, Tokenizer], ...]:
+        """Each text encoder's index among the embedders, and its tokenizer."""
+        return tuple(zip(self.config.readers, self.tokenizers, strict=True))
+
+    @property
+    def all(self) -> tuple[Tensors, ...]:
+        """The tensors of the UNet, the autoencoder and each embedder."""
+        return self.unet, self.autoencoder, *self.embedders
+
+    @property
+    def networks(self) -> tuple[Tensors, ...]:
+        """The tensors of the networks in `parts_of`: UNet, autoencoder and text encoders."""
+        return self.unet, self.autoencoder, *self.texts
 
     def network(self, part: Part) -> Tensors:
         """Return the tensors of a part. Raises ``InputError`` if the model has no such part."""
@@ -61,12 +85,13 @@ class Contents:
     @classmethod
     def of(cls, model: LatentDiffusion) -> Contents:
         """Return those of a loaded model."""
-        texts: list[Any] = [each for each in model.embedders if isinstance(each.config, TextConfig)]
-        networks = (model.unet, model.autoencoder, *(text.model for text in texts))
+        texts: list[Any] = [model.embedders[n] for n in model.config.readers]
         return cls(
             config=model.config,
-            networks=tuple(map(tensors_of, networks)),
-            tokenizers=tuple(text.tokenizer for text in texts),
+            unet=tensors_of(model.unet),
+            autoencoder=tensors_of(model.autoencoder),
+            embedders=tuple(tensors_of(each.model) for each in model.embedders),
+            tokenizers=tuple(getattr(each, "text", each).tokenizer for each in texts),
             preview=model.preview,
             vocabulary=model.vocabulary,
         )
@@ -78,9 +103,12 @@ class Contents:
         Raises ``CheckpointError`` if they are not whole.
         """
         made = built(layout)
+        unet, autoencoder, *embedders = map(_stored, made.plans)
         return cls(
             config=replace(layout.config, embedders=tuple(each.config for each in made.embedders)),
-            networks=tuple(_stored(plan) for plan in made.plans),
+            unet=unet,
+            autoencoder=autoencoder,
+            embedders=tuple(embedders),
             tokenizers=tuple(text.tokenizer for text in made.texts),
             preview=layout.preview,
             vocabulary=layout.vocabulary,
@@ -89,7 +117,12 @@ class Contents:
 
     def as_dtype(self, dtype: torch.dtype | None) -> Contents:
         """Return the contents with floats of another type; None keeps theirs."""
-        return replace(self, networks=tuple(as_dtype(each, dtype) for each in self.networks))
+        return replace(
+            self,
+            unet=as_dtype(self.unet, dtype),
+            autoencoder=as_dtype(self.autoencoder, dtype),
+            embedders=tuple(as_dtype(each, dtype) for each in self.embedders),
+        )
 
 
 def as_dtype(tensors: Tensors, dtype: torch.dtype | None) -> Tensors:

@@ -25,13 +25,15 @@ from . import config_json
 from .contents import Contents, Part, Tensors, as_dtype
 from .exchange import is_there
 from .fill import leftovers
-from .folder import open_folder
+from .folder_files import MARKERS, placed
 from .layout import Layout
 from .pickles import PickleFile, open_weights
 from .prediction import settled
-from .save import check_has_folder, placed, write_model_folder, write_part_folder
+from .save import check_has_folder, is_describable, write_model_folder, write_part_folder
 from .save_file import FileLayout, in_one_file, notes, part_in_file
+from .save_system import write_system_folder
 from .single_file import open_file
+from .system import open_model_folder
 from .target import stored_dtype
 from .weights import TensorFile
 from .writing import Progress, check_disk, outgoing, write_tensors
@@ -127,8 +129,11 @@ class _Job:
 
     def write_folder(self, part: Part | None) -> Converted:
         contents, done = self.contents, 0
-        check_has_folder(contents.config)
-        networks = contents.networks if part is None else (contents.network(part),)
+        if part is None:
+            networks: tuple[Tensors, ...] = contents.all
+        else:
+            check_has_folder(contents.config)
+            networks = (contents.network(part),)
         tensors = {f"{n}.{name}": t for n, each in enumerate(networks) for name, t in each.items()}
         total = sum(tensor.size for tensor in tensors.values())
         check_disk(self.target.absolute().parent, total)
@@ -140,13 +145,15 @@ class _Job:
             done += size if written == size else 0
 
         def write(new: Path) -> None:
-            if part is None:
+            if part is None and is_describable(contents.config):
                 write_model_folder(contents, new, progress)
+            elif part is None:
+                write_system_folder(contents, new, progress=progress)
             else:
                 write_part_folder(contents, part, new, progress)
             self.check()
 
-        placed(self.target, "model_index.json" if part is None else "config.json", write)
+        placed(self.target, MARKERS if part is None else ("config.json",), write)
         return _converted(self.target, tensors)
 
 
@@ -169,7 +176,7 @@ def _with_same_names(
 def _open(source: Path, target: Path, stack: ExitStack) -> Layout:
     """Open a model, until ``stack`` closes. Raises ``CheckpointError`` for what is none."""
     if source.is_dir():
-        layout = open_folder(source, source.resolve().name, stack)
+        layout = open_model_folder(source, source.resolve().name, stack)
     elif _is_pickle(source):
         # Its tensors are first put into a safetensors file, in the same way as without a layout.
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,27 +15,28 @@ from pathlib import Path
 from typing import cast
 
 from .. import checks
-from ..configs import DECIDED, UNetConfig
+from ..configs import DECIDED, SD1, SDXL, UNetConfig
 from ..errors import CheckpointError, CheckpointNotFound
-from . import bases, hub, infer, zoo
+from . import bases, few_steps, hub, infer, zoo
 from .description import CONVERT, Description, capital, notes_of, plain
 from .exchange import is_there
 from .families import family_of, is_exactly
-from .folder import open_folder, weight_files
+from .folder import weight_files
 from .held import Opened, held_in
 from .layout import Layout
 from .pickles import PickleFile, open_weights
 from .prediction import settled
 from .recognise import UNKNOWN, Kind, Names, algorithms, foreign_names, kind_of
 from .single_file import layout_of
+from .system import WEIGHTS, is_system, open_model_folder
 from .weights import Entry, WeightFile, quoted, read_json
 
 
 def inspect(path: str | os.PathLike[str]) -> Description:
     """Return what a file or a folder is: a model, an addition to one, a part, or something else.
 
-    ``path``: a file of weights of any kind, a model folder in the diffusers layout, the folder of a
-    part or of a LoRA, a model of the hub's cache ("owner/name"), or "emoji", the bundled model.
+    ``path``: a file of weights of any kind, a model folder of either layout, the folder of a
+    part or of a LoRA, a model of the hub's cache ("owner/name"), or a bundled model ("emoji").
 
     Only headers are read. Nothing is fetched, and nothing in a pickle runs. A well-formed file that
     is not known is described, too, by the names in it. Raises ``CheckpointNotFound``,
@@ -45,8 +46,8 @@ def inspect(path: str | os.PathLike[str]) -> Description:
     if is_there(place):
         return _of_folder(place) if place.is_dir() else _of_file(place)
     text = os.fspath(path)
-    if text == zoo.MODEL:
-        return _of_folder(zoo.WEIGHTS / zoo.MODEL, text)
+    if (bundled := zoo.model_folder(text)) is not None:
+        return _of_folder(bundled, text)
     if hub.is_model_id(text):
         cached = next((folder for name, folder in hub.cached_models() if name == text), None)
         if cached is not None:
@@ -88,8 +89,13 @@ def _of_addition(file: Opened, kind: Kind, found: Description) -> Description:
     use, refused = kind.use.replace("FILE", repr(str(file.path))), ""
     if kind.key == "lora" and (strange := [a.title for a in algorithms(shapes) if not a.runs]):
         use, refused = "", f"{' and '.join(strange)} cannot be applied by this kit."
+    few = None
+    if kind.key == "lora":
+        is_xl = "XL" in family
+        few = few_steps.of_addition(file.path, metadata, (SDXL if is_xl else SD1).unet)
     return replace(
         found,
+        few_steps=str(few or ""),
         kind=kind.key,
         what=capital(", ".join([what or kind.title, *details])),
         family=family,
@@ -288,6 +294,7 @@ def _checked(
                 prediction=layout.config.schedule.prediction,
                 decided=layout.decided or DECIDED.get(layout.prediction_source, ""),
                 zero_snr=layout.config.schedule.zero_snr,
+                few_steps=str(layout.few_steps or ""),
                 notices=layout.notices,
             )
     except (CheckpointError, CheckpointNotFound) as error:
@@ -301,6 +308,8 @@ def _checked(
 def _of_folder(folder: Path, label: str = "") -> Description:
     if (folder / "model_index.json").is_file():
         return _of_model_folder(folder, label)
+    if is_system(folder):
+        return _of_system(folder, label)
     if (folder / "adapter_config.json").is_file():
         return _of_part(folder, ("adapter_model",), "adapter_config.json")
     if (folder / "config.json").is_file():
@@ -339,7 +348,24 @@ def _of_model_folder(folder: Path, name: str) -> Description:
             what=f"Model of the pipeline {plain(str(index.get('_class_name')))}",
             layout="diffusers",
         )
-    return _checked(found, lambda stack: open_folder(folder, label, stack), name and repr(name))
+    return _checked(
+        found, lambda stack: open_model_folder(folder, label, stack), name and repr(name)
+    )
+
+
+def _of_system(folder: Path, name: str) -> Description:
+    """Describe a folder of our own layout; ``name`` is what `load` takes, or ""."""
+    with ExitStack() as stack:
+        try:
+            files = [stack.enter_context(WeightFile(folder / WEIGHTS))]
+        except (CheckpointError, CheckpointNotFound):  # loading it says so, too
+            files = []
+        found = replace(
+            held_in(folder, files), kind="model", what="Latent diffusion", layout="sdwidgets"
+        )
+    return _checked(
+        found, lambda stack: open_model_folder(folder, name, stack), name and repr(name)
+    )
 
 
 _FOLDERS = {

@@ -55,6 +55,8 @@ class Description:
     """How that was decided, in words."""
     zero_snr: bool = False
     """Whether its noise ends in pure noise (zero terminal SNR)."""
+    few_steps: str = ""
+    """The settings for which it was distilled, "4, lcm, guidance 1 (its name says so)"; or ""."""
     resolution: int | None = None
     """Pixels along one side of the images for which it was made; None if nothing tells it."""
     missing: tuple[str, ...] = ()
@@ -85,6 +87,8 @@ class Description:
         if self.prediction:
             how = f" ({self.decided})" if self.decided else ""
             told.append(f"predicts {self.prediction}{how}")
+        if self.few_steps:
+            told.append(f"few steps: {self.few_steps}")
         if self.resolution:
             told.append(f"made for {self.resolution} x {self.resolution} pixels")
         said = [", ".join(filter(None, told))]
@@ -210,6 +214,8 @@ def _lines(it: Description) -> list[str]:
                     else f"It predicts {it.prediction}")  # fmt: skip
     if it.zero_snr:
         told.append("its noise ends in pure noise (zero terminal SNR)")
+    if it.few_steps:
+        told.append(f"few steps: {it.few_steps}")
     if it.resolution:
         told.append(f"made for {it.resolution} x {it.resolution} pixels")
     if told:

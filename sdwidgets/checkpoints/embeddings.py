@@ -23,7 +23,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import checks
-from ..configs import TextConfig
+from ..configs import BertConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from ..sources import LocalFile, Source
 from ..strict_json import parse
@@ -104,7 +104,9 @@ def embeddings_of(value: object) -> dict[str, Path]:
     return found
 
 
-def read_embeddings(word: str, path: Path, texts: Sequence[TextConfig]) -> tuple[LearntWord, ...]:
+def read_embeddings(
+    word: str, path: Path, texts: Sequence[TextConfig | BertConfig]
+) -> tuple[LearntWord, ...]:
     """Return the learnt word in a file, for a model with the text encoders ``texts``; of a LoRA's
     file, all words inside, by their own names.
 
@@ -157,7 +159,7 @@ def _vectors(file: WeightFile | PickleFile, name: str) -> Tensor:
 
 
 def _fitted(
-    found: Mapping[str, Tensor], texts: Sequence[TextConfig], where: str
+    found: Mapping[str, Tensor], texts: Sequence[TextConfig | BertConfig], where: str
 ) -> tuple[Tensor, ...]:
     """Return the vectors for each text encoder. Raises ``CheckpointError``."""
     widths = tuple(text.width for text in texts)

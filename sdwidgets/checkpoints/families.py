@@ -9,10 +9,11 @@ latents' scale. Families that differ in nothing but their training share a row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import configs
-from ..configs import ModelConfig, UNetConfig
+from ..configs import EmbedderConfig, ModelConfig, UNetConfig
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Family:
     preset: ModelConfig
 
     @property
-    def inputs(self) -> tuple[int, int, int]:
-        """(width of the context, width of the vector, channels) that its network takes."""
+    def inputs(self) -> tuple[int, ...]:
+        """(width of the context, width of the vector, channels) that its network takes, and the
+        channels that it returns."""
         return _inputs(self.preset.unet)
 
 
@@ -54,17 +56,36 @@ FAMILIES = (
     Family("vega", "Segmind Vega (Stable Diffusion XL, distilled)", configs.VEGA),
     Family("koala-700m", "KOALA 700M (Stable Diffusion XL, distilled)", configs.KOALA_700M),
     Family("koala-1b", "KOALA 1B (Stable Diffusion XL, distilled)", configs.KOALA_1B),
+    # CelebA-HQ, FFHQ and LSUN bedrooms differ in nothing but their training.
+    Family("ldm", "latent diffusion, unconditional (VQ-f4)", configs.LDM_CELEBAHQ),
+    Family("ldm-churches", "latent diffusion, unconditional (KL-f8)", configs.LDM_CHURCHES),
+    Family("ldm-imagenet", "latent diffusion, ImageNet", configs.LDM_IMAGENET),
+    Family("ldm-imagenet-vq8", "latent diffusion, ImageNet (VQ-f8)", configs.LDM_IMAGENET_VQ8),
+    Family("ldm-layout", "latent diffusion, layout to image", configs.LDM_LAYOUT),
+    Family("ldm-text-256", "latent diffusion, text to image (VQ-f4)", configs.LDM_TEXT_256),
+    Family("ldm-text", "latent diffusion, text to image", configs.LDM_TEXT),
+    Family("ldm-bsr", "latent diffusion, super-resolution", configs.LDM_BSR),
+    Family("ldm-landscapes", "latent diffusion, semantic synthesis", configs.LDM_LANDSCAPES_256),
+    Family("ldm-inpainting", "latent diffusion, inpainting", configs.LDM_INPAINTING),
+    Family("rdm", "retrieval-augmented diffusion", configs.RDM_768),
 )
 
 
-def family_of(unet: UNetConfig) -> Family | None:
+def is_latent_diffusions(family: Family) -> bool:
+    """Whether a family was published with latent diffusion's own code."""
+    return family.preset in configs.ZOO
+
+
+def family_of(unet: UNetConfig, told: Sequence[type[EmbedderConfig]] = ()) -> Family | None:
     """Return the family of a network: that of its shapes, or the nearest by its inputs.
 
+    ``told``: classes of embedders' configs, one of which goes with it; () if that is not known.
     None if no family has these inputs. Attention heads and groups of norms do not count, since
     shapes do not tell them.
     """
-    alike = [each for each in FAMILIES if is_exactly(each, unet)]
-    near = [each for each in FAMILIES if each.inputs == _inputs(unet)]
+    known = [each for each in FAMILIES if not told or any(map(each.preset.has, told))]
+    alike = [each for each in known if is_exactly(each, unet)]
+    near = [each for each in known if each.inputs == _inputs(unet)]
     guided = [
         each for each in near if bool(each.preset.unet.guidance_dim) == bool(unet.guidance_dim)
     ]
@@ -79,7 +100,7 @@ def is_exactly(family: Family, unet: UNetConfig) -> bool:
 def completed(unet: UNetConfig, family: Family) -> UNetConfig:
     """Return the config with what shapes do not tell, as in the family.
 
-    Stable Diffusion 1 has as many attention heads at every level, later families heads of 64.
+    Stable Diffusion 1 has as many attention heads at every level, others heads of one width.
     Where text states are as wide as a level's features, it is the family's matter whether the level
     attends to itself.
     """
@@ -90,7 +111,8 @@ def completed(unet: UNetConfig, family: Family) -> UNetConfig:
     if len(set(known.heads)) == 1:
         heads = known.heads[:1] * len(levels)
     else:
-        heads = tuple(max(width // 64, 1) for width in unet.channels)
+        wide = known.channels[0] // known.heads[0]
+        heads = tuple(max(width // wide, 1) for width in unet.channels)
     read, cross = unet.cross_only, known.cross_only
     if any(read) and len(cross) == len(levels):
         doubtful = [unet.channels[i] == unet.context_dim or not unet.depths[i] for i in levels]
@@ -98,8 +120,8 @@ def completed(unet: UNetConfig, family: Family) -> UNetConfig:
     return replace(unet, heads=heads)
 
 
-def _inputs(unet: UNetConfig) -> tuple[int, int, int]:
-    return unet.context_dim, unet.vector_dim, unet.in_channels
+def _inputs(unet: UNetConfig) -> tuple[int, ...]:
+    return unet.context_dim, unet.vector_dim, unet.in_channels, unet.out_channels
 
 
 def _shapes(unet: UNetConfig) -> UNetConfig:

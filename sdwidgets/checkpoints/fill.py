@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError, Stopped
 from ..memory import check_memory
 from .layout import Layout, Weights
-from .names import Source
+from .names import UNET, Source
 from .recognise import family
 from .weights import FLOATS, WeightFile, quoted
 
@@ -60,17 +60,14 @@ def plan(part: Part) -> Plan:
     Raises ``CheckpointError`` if a parameter is missing, has another shape, or is stored as
     integers. Names in the file are only compared with ours; they never become attributes or paths.
     """
-    where = part.weights.files[0].path
+    where = part.weights.files[0].path if part.weights.files else ""
     places: dict[str, tuple[WeightFile, Source]] = {}
     missing = []
     expected = {name: tuple(t.shape) for name, t in part.module.state_dict().items()}
     for name in expected:
-        candidates = part.weights.lookup(name)
-        place = next(
-            ((f, s) for s in candidates for f in part.weights.files if s.name in f.entries), None
-        )
+        place = part.weights.place(name)
         if place is None:
-            missing.append(candidates[0].name)
+            missing.append(next((each.name for each in part.weights.lookup(name)), name))
         else:
             places[name] = place
     if missing:
@@ -112,7 +109,7 @@ def fill(
         if check_finite and not is_finite(tensor):
             raise CheckpointError(_why_not_finite(file, source, dtype))
         state[name] = tensor.to(device)
-    for file in plan.part.weights.files:
+    for file in {file.path: file for file, _ in plan.places.values()}.values():
         file.check_unchanged()
     module.load_state_dict(state, strict=True, assign=True)
     module.to(device)  # buffers that are not weights
@@ -152,9 +149,11 @@ def read_place(
     scale = scale_of(file, source.name)
     cpu, precise = torch.device("cpu"), dtype if scale is None else torch.float32
     layout = channels_last and len(file.entries[source.name].shape) == 4
-    tensor = file.read(
-        source.name, precise, cpu, part=source.part, parts=source.parts, channels_last=layout
-    )
+    part, parts = (0, 1) if source.groups > 1 else (source.part, source.parts)
+    tensor = file.read(source.name, precise, cpu, part=part, parts=parts, channels_last=layout)
+    if source.groups > 1:
+        rows = tensor.unflatten(0, (source.groups, source.parts, -1))
+        tensor = rows[:, source.part].flatten(0, 1)
     if scale is not None:
         tensor = tensor.mul_(file.read(scale, precise, cpu).view(())).to(dtype)
     if source.transposed:
@@ -221,7 +220,8 @@ def precision(name: str, plans: Sequence[Plan]) -> list[str]:
 # What training and other programs leave in files, and what no loader needs.
 _LEFT_OVER = re.compile(
     r"(^|\.)(betas|alphas_cumprod(_prev)?|sqrt_\w+|log_one_minus_\w+|posterior_\w+|lvlb_weights"
-    r"|logvar|position_ids|logit_scale|attn_mask|text_projection(\.weight)?|sigmas|v_pred)$"
+    r"|logvar|position_ids|logit_scale|attn_mask|text_projection(\.weight)?|sigmas|v_pred"
+    r"|scale_factor|to_logits\.(weight|bias))$"
     r"|^model_ema\.|^(first_stage_model\.)?loss\.|^embedding_manager\.|\.resblocks\.\d+\."
     r"|^depth_model\."  # it makes depth maps, which runs are given
     r"|(^|\.)(scaled_fp8|scale_(weight|input)|input_scale|comfy_quant|ztsnr)$|^denoiser\."
@@ -232,18 +232,16 @@ _AVERAGE = re.compile(r"model_ema\.(?!(decay|num_updates)$)")
 
 
 def check_strays(layout: Layout, plans: Sequence[Plan]) -> None:
-    """Raise ``CheckpointError`` if the network in a single file has more than its config says.
+    """Raise ``CheckpointError`` if the network in a file has more than its config says.
 
     What nobody knows may change what it computes.
     """
-    if layout.network is None:
-        return
     used = set().union(*(plan.used for plan in plans))
     strays = [
         name
         for file in layout.weights[0].files
         for name in file.entries
-        if name.startswith(layout.network)
+        if name.startswith(layout.strict)
         and (file.path, name) not in used
         and not _LEFT_OVER.search(name)
     ]
@@ -263,7 +261,9 @@ def leftovers(name: str, unused: Sequence[str]) -> list[str]:
     """
     if not unused:
         return []
-    unknown = [each for each in unused if not _LEFT_OVER.search(each)]
+    # Of the network itself, only what a moving average stands for may be left.
+    usual = [each for each in unused if each.startswith(UNET) or _LEFT_OVER.search(each)]
+    unknown = sorted({*unused} - {*usual})
     average = sum(bool(_AVERAGE.match(each)) for each in unused)
     also = f"; {average:,} are a moving average of its weights (EMA)" if average else ""
     count = f"{name}: {len(unused):,} tensors without a place in the model were left out"
@@ -283,7 +283,7 @@ def check_count(label: str, count: int, weights: Weights) -> None:
     A config of a few bytes can describe a network that takes minutes to build. This bounds it by
     its files before it is built. A few tensors that are missing are named later.
     """
-    there = sum(len(file.entries) for file in weights.files)
+    there = weights.count
     if count > MOST_TENSORS or count > 2 * there:
         raise CheckpointError(
             f"{weights.files[0].path} has {there:,} tensors; the {label} that its config describes "
@@ -300,7 +300,7 @@ def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, sourc
         )
     found, fits = entry.shape[::-1] if source.transposed else entry.shape, True
     if source.parts > 1:
-        fits = bool(found) and found[0] % source.parts == 0
+        fits = bool(found) and found[0] % (source.parts * source.groups) == 0
         found = (found[0] // source.parts, *found[1:]) if fits else found
     # A 1x1 convolution and a linear layer have the same numbers.
     if not fits or _linear(found) != _linear(expected):
@@ -311,7 +311,7 @@ def _check_entry(part: Part, name: str, expected: Shape, file: WeightFile, sourc
 
 
 def _linear(shape: Shape) -> Shape:
-    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+    return shape[:2] if shape[2:] in ((1, 1), (1,)) else shape
 
 
 def _looks_like(name: str, found: Shape, expected: Shape) -> str:

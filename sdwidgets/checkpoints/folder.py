@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ import numpy as np
 from ..configs import ModelConfig
 from ..errors import CheckpointError, CheckpointNotFound
 from ..vocabulary import MOST, Vocabulary
-from . import config_json, model_index, names
+from . import config_json, few_steps, model_index, names
 from .families import family_of, is_exactly
-from .layout import Layout, Weights
+from .layout import Layout, Weights, of_embedders
 from .weights import WeightFile, pickle_advice, quoted, read_json
 
 VARIANTS = (".fp16", ".bf16", ".fp32")
@@ -60,23 +59,22 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
         autoencoder.latent_channels,
         _config(small, config_json.low_resolution_from_json) if small.is_file() else None,
     )
-    schedule = _config(
-        folder / "scheduler" / "scheduler_config.json", config_json.schedule_from_json
-    )
+    scheduler = folder / "scheduler" / "scheduler_config.json"
     config = ModelConfig(
         name=label,
         unet=unet,
         autoencoder=autoencoder,
         embedders=embedders,
-        schedule=schedule,
+        schedule=_config(scheduler, config_json.schedule_from_json),
         size=side * autoencoder.factor,
+        guidance_scale=pipeline.guidance_scale,
         join="width" if len(texts) > 1 else "tokens",
     )
-    turbo = _is_turbo(config)
-    name, guidance_scale = model_index.notes_from_index(
-        index, str(index_path), label, guidance_scale=1.0 if turbo else None
-    )
-    config = replace(config, name=name, guidance_scale=guidance_scale)
+    few = None
+    if not model_index.has_defaults(index):
+        few = few_steps.of_folder(config, read_json(scheduler).get("_class_name"), label)
+        config = few.defaults_of(config) if few else config
+    config = model_index.with_notes(index, str(index_path), config)
     config_json.check_parts_fit(config, str(folder))
     return Layout(
         path=folder,
@@ -90,9 +88,12 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
                 weight_files(folder / "vae", "diffusion_pytorch_model", stack),
                 names.diffusers_names(),
             ),
-            *(
-                Weights(weight_files(folder / encoder, "model", stack), names.clip_names())
-                for encoder, _ in parts
+            *of_embedders(
+                config,
+                (
+                    Weights(weight_files(folder / encoder, "model", stack), names.clip_names())
+                    for encoder, _ in parts
+                ),
             ),
         ),
         tokenizers=tuple(folder / tokenizer for _, tokenizer in parts),
@@ -102,30 +103,14 @@ def open_folder(folder: Path, label: str, stack: ExitStack) -> Layout:
             config_json.token_ids(read_json(folder / encoder / "config.json"))
             for encoder, _ in parts
         ),
-        preview=_preview(folder / "preview.json", autoencoder.latent_channels),
-        vocabulary=_vocabulary(folder / "vocabulary.json"),
+        preview=preview_of(folder / "preview.json", autoencoder.latent_channels),
+        vocabulary=vocabulary_of(folder / "vocabulary.json"),
         notices=(
-            *model_index.notices(index, name),
+            *model_index.notices(index, config.name),
             *_about_size(config),
-            *((_TURBO,) if turbo and guidance_scale == 1 else ()),
         ),
+        few_steps=few or few_steps.of_config(config),
     )
-
-
-_TURBO = (
-    "The folder has the noise grid of SD-Turbo and XL Turbo, so images are made without guidance "
-    "unless you ask for it. Such models are made for 1 to 4 steps."
-)
-
-
-def _is_turbo(config: ModelConfig) -> bool:
-    """Whether a folder is one of the two models that were distilled for a few steps and differ from
-    others only in what their scheduler and size say."""
-    family, noise = family_of(config.unet), config.schedule
-    if family is None or family.key not in ("sd2", "sdxl") or not is_exactly(family, config.unet):
-        return False
-    few = noise.spacing == "trailing" and noise.prediction == "eps" and not noise.zero_snr
-    return few and config.size == 512
 
 
 SMALLEST = 512
@@ -146,7 +131,7 @@ def _about_size(config: ModelConfig) -> tuple[str, ...]:
     )
 
 
-def _preview(path: Path, channels: int) -> np.ndarray | None:
+def preview_of(path: Path, channels: int) -> np.ndarray | None:
     """The factors from latents to colours in a folder's preview.json, if it has one."""
     if not path.is_file():
         return None
@@ -159,7 +144,7 @@ def _preview(path: Path, channels: int) -> np.ndarray | None:
     return factors
 
 
-def _vocabulary(path: Path) -> Vocabulary | None:
+def vocabulary_of(path: Path) -> Vocabulary | None:
     """The words that a folder's vocabulary.json says the model knows, if it has one."""
     if not path.is_file():
         return None

@@ -28,10 +28,13 @@ class Opened(Protocol):
 
 _PARTS = (
     ("UNet", r"^(model\.diffusion_model\.|unet[.:]|lora_unet_|lycoris_unet_)"),
-    ("autoencoder", r"^(first_stage_model\.|vae\.)"),
+    ("autoencoder", r"^(first_stage_model\.|vae\.|autoencoder\.)"),
+    ("conditioning", r"^embedders\.\d+\."),
     ("second text encoder",
      r"^(conditioner\.embedders\.1\.|text_encoder_2\.|(lora_|lycoris_)?te2_)"),
     ("T5", r"^(text_encoders\.t5|text_encoder_3\.)"),
+    ("table of classes", r"^cond_stage_model\.embedding\."),
+    ("encoder of label maps", r"^cond_stage_model\.channel_mapper\."),
     ("text encoder",
      r"^(cond_stage_model\.|conditioner\.embedders\.0\.|text_encoder[.:]|text_encoders\."
      r"|(lora_|lycoris_)?te1?_)"),

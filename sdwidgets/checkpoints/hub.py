@@ -20,6 +20,7 @@ from ..daemon import start_daemon
 from ..errors import Busy, HubError, InputError, SDWidgetsError, Stopped
 from ..sources import Source
 from ..untrusted import open_regular
+from . import system
 from .folder import VARIANTS, shards
 from .model_index import TEXT_FOLDERS, text_folders
 from .weights import quoted, read_json
@@ -130,6 +131,8 @@ def wanted_files(names: Sequence[str]) -> list[str]:
     Weights in half precision are taken only if there are no others.
     """
     chosen = [name for name in names if any(fnmatchcase(name, p) for p in _SETTINGS)]
+    if "model_index.json" not in names and {*system.FILES} <= {*names}:  # our own layout
+        return [*chosen, *system.FILES]
     for part, stem in _STEMS.items():
         for patterns in _WEIGHTS:
             paths = [f"{part}/{pattern.format(stem=stem)}" for pattern in patterns]
@@ -347,14 +350,15 @@ def cached_models() -> Iterator[tuple[str, Path]]:
         with suppress(OSError, ValueError), open_regular(entry / "refs" / "main") as file:
             commit = file.read(100).decode("ascii").strip()
             folder = entry / "snapshots" / commit
-            if _COMMIT.fullmatch(commit) and (folder / "model_index.json").is_file():
+            is_model = (folder / "model_index.json").is_file() or system.is_system(folder)
+            if _COMMIT.fullmatch(commit) and is_model:
                 yield model_id, folder
 
 
 def _is_whole(folder: Path) -> bool:
     index = folder / "model_index.json"
     if not index.is_file():
-        return False
+        return all((folder / name).is_file() for name in system.FILES)
     encoders = [encoder for encoder, _ in text_folders(read_json(index))]
     return all(_has_weights(folder / part) for part in ("unet", "vae", *encoders))
 

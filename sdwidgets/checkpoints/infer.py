@@ -6,6 +6,7 @@ heads, the activation or what the network predicts: these are its family's, see 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,13 +19,18 @@ from ..configs import (
     GuidanceConfig,
     LowResolutionConfig,
     ModelConfig,
+    NeighboursConfig,
     TextConfig,
     UNetConfig,
+    VisionConfig,
 )
 from ..errors import CheckpointError
 from . import config_json
 from .families import completed, family_of
 from .names import AUTOENCODER, CLIP, OPEN_CLIP, UNET
+from .plain_config import check_numbers
+from .stages import read_as as read_stage
+from .stages import stage_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -75,7 +81,7 @@ def infer_unet(shapes: Shapes, place: Place) -> UNetConfig:
     """
     read = _compvis_unet if place.compvis else _diffusers_unet
     unet = read(shapes, place.prefix)
-    family = family_of(unet)
+    family = family_of(unet, stage_of(shapes))
     return completed(unet, family) if family else unet
 
 
@@ -85,17 +91,23 @@ def as_family(
     autoencoder: AutoencoderConfig,
     texts: Sequence[TextConfig],
     name: str,
+    shapes: Shapes,
+    vision: VisionConfig | None = None,
 ) -> ModelConfig:
-    """Return the config of a whole model of the family of ``preset``, made of these networks."""
+    """Return the config of a whole model of the family of ``preset``, made of these networks and of
+    the trained embedders in a file of these ``shapes``."""
     left = iter(texts)
     told: list[EmbedderConfig] = []
     for embedder in preset.embedders:
         if isinstance(embedder, TextConfig):
             told.append(next(left))
+        elif isinstance(embedder, NeighboursConfig):
+            text = next(left) if embedder.text else None
+            told.append(replace(embedder, text=text, vision=vision or embedder.vision))
         elif isinstance(embedder, LowResolutionConfig):
             told.append(replace(embedder, levels=unet.classes))
         elif not isinstance(embedder, GuidanceConfig):
-            told.append(embedder)
+            told.append(read_stage(embedder, shapes, autoencoder))
     if unet.guidance_dim:
         told.append(GuidanceConfig(unet.guidance_dim))
     return replace(preset, name=name, unet=unet, autoencoder=autoencoder, embedders=tuple(told))
@@ -176,6 +188,23 @@ def infer_text(shapes: Shapes, place: TextPlace) -> TextConfig:
     )
 
 
+def infer_vision(shapes: Shapes, prefix: str) -> VisionConfig:
+    """Return the config of CLIP's vision tower, whose names begin with ``prefix``. Raises as
+    `infer_text`."""
+    inner = f"{prefix}vision_model."
+    width, _, patch, _ = shapes[f"{inner}embeddings.patch_embedding.weight"]
+    side = math.isqrt(shapes[f"{inner}embeddings.position_embedding.weight"][0] - 1)
+    return VisionConfig(
+        size=side * patch,
+        patch=patch,
+        width=width,
+        layers=_number_of(shapes, inner + "encoder.layers.{}.layer_norm1.weight"),
+        heads=max(width // 64, 1),  # all published CLIP models have heads of 64
+        hidden=shapes[f"{inner}encoder.layers.0.mlp.fc1.weight"][0],
+        projection_dim=shapes[f"{prefix}visual_projection.weight"][0],
+    )
+
+
 def _projection(shapes: Shapes, prefix: str) -> int:
     if f"{prefix}text_projection" in shapes:  # a matrix, to be transposed
         return shapes[f"{prefix}text_projection"][1]
@@ -204,10 +233,14 @@ def read_as(stored: TextConfig, known: TextConfig, *, open_clip: bool) -> TextCo
 
 
 def check_bounds(config: ModelConfig, where: str) -> None:
-    """Check the bounds that a folder's config files have, by writing and reading such files.
+    """Check the bounds that a folder's config files have, by writing and reading such files; of a
+    network that diffusers does not have, those of our own.
 
     Raises ``CheckpointError``.
     """
+    if not config_json.can_be_json(config.unet) or not config.text:
+        check_numbers(config, where)
+        return
     config_json.unet_from_json(config_json.unet_to_json(config.unet, 64), where)
     config_json.autoencoder_from_json(
         config_json.autoencoder_to_json(config.autoencoder, 512), where
@@ -227,15 +260,19 @@ def _depth(shapes: Shapes, attention: str) -> int:
 
 @dataclass(frozen=True)
 class _Block:
-    """A residual block and the transformer after it: where they are, channels and depth."""
+    """A residual block and the attention after it: where they are, channels and depth, which is 1
+    for a lone self-attention."""
 
     channels: int
     depth: int
     attention: str
+    is_plain: bool = False  # a lone self-attention
 
 
 def _block(shapes: Shapes, resnet: str, attention: str) -> _Block:
-    return _Block(shapes[resnet][0], _depth(shapes, attention), attention)
+    is_plain = f"{attention}.qkv.weight" in shapes
+    depth = 1 if is_plain else _depth(shapes, attention)
+    return _Block(shapes[resnet][0], depth, attention, is_plain)
 
 
 def _compvis_unet(shapes: Shapes, prefix: str) -> UNetConfig:
@@ -243,15 +280,21 @@ def _compvis_unet(shapes: Shapes, prefix: str) -> UNetConfig:
         resnet = f"{prefix}{place}.{part}.out_layers.3.weight"
         return _block(shapes, resnet, f"{prefix}{place}.{part + 1}")
 
+    outputs = _number_of(shapes, prefix + "output_blocks.{}.0.out_layers.3.weight")
+    # Residual blocks that halve look as all others. Those that double follow another block.
+    doubling = sum(
+        any(f"{prefix}output_blocks.{n}.{place}.in_layers.0.weight" in shapes for place in (1, 2))
+        for n in range(outputs)
+    )
+    halving = {n * outputs // (doubling + 1) for n in range(1, doubling + 1)} if doubling else set()
     levels: list[list[_Block]] = [[]]
     for n in count(1):
-        if f"{prefix}input_blocks.{n}.0.out_layers.3.weight" in shapes:
-            levels[-1].append(block(f"input_blocks.{n}"))
-        elif f"{prefix}input_blocks.{n}.0.op.weight" in shapes:
+        if n in halving or f"{prefix}input_blocks.{n}.0.op.weight" in shapes:
             levels.append([])
+        elif f"{prefix}input_blocks.{n}.0.out_layers.3.weight" in shapes:
+            levels[-1].append(block(f"input_blocks.{n}"))
         else:
             break
-    outputs = _number_of(shapes, prefix + "output_blocks.{}.0.out_layers.3.weight")
     middle = [
         block("middle_block", part)
         for part in (0, 2)
@@ -267,6 +310,8 @@ def _compvis_unet(shapes: Shapes, prefix: str) -> UNetConfig:
         vector=f"{prefix}label_emb.0.0.weight",
         classes=f"{prefix}label_emb.weight",
         guidance=f"{prefix}time_embedding.cond_proj.weight",  # LCM's, by diffusers' name
+        time=f"{prefix}input_blocks.1.0.emb_layers.1.weight",
+        resample_blocks=doubling > 0,
     )
 
 
@@ -290,6 +335,7 @@ def _diffusers_unet(shapes: Shapes, prefix: str) -> UNetConfig:
         vector=f"{prefix}add_embedding.linear_1.weight",
         classes=f"{prefix}class_embedding.weight",
         guidance=f"{prefix}time_embedding.cond_proj.weight",
+        time=f"{prefix}down_blocks.0.resnets.0.time_emb_proj.weight",
     )
 
 
@@ -304,6 +350,8 @@ def _unet(
     vector: str,
     classes: str,
     guidance: str,
+    time: str,
+    resample_blocks: bool = False,
 ) -> UNetConfig:
     """Return the config of a network; ``down`` has the blocks of each level going down, ``up`` all
     blocks going up, and the rest are names of single weights."""
@@ -314,10 +362,14 @@ def _unet(
         for start in reversed(range(0, len(down) * (blocks + 1), blocks + 1))
     )
     mirrored = tuple((depth,) * (blocks + 1) for depth in depths)
-    transformers = [block for level in (*down, up, middle) for block in level if block.depth]
-    # Without a transformer, the name of the weight that is missing is told.
-    where = transformers[0].attention if transformers else first.removesuffix("weight") + "..."
-    context = shapes[f"{where}.transformer_blocks.0.attn2.to_k.weight"][1]
+    attentions = [block for level in (*down, up, middle) for block in level if block.depth]
+    is_plain = bool(attentions) and attentions[0].is_plain
+    # Without attention, the name of the weight that is missing is told.
+    where = attentions[0].attention if attentions else first.removesuffix("weight") + "..."
+    key = f"{where}.transformer_blocks.0.attn2.to_k.weight"
+    context = 0 if is_plain else shapes[key][1]
+    if not (is_plain or context):
+        raise ValueError(f"{key} has no columns")
 
     def attends_to_context(level: int) -> bool:
         block = down[level][0]
@@ -337,6 +389,9 @@ def _unet(
         up_depths=() if by_level == mirrored else by_level,
         middle=len(middle),
         guidance_dim=shapes[guidance][1] if guidance in shapes else 0,
+        transformers=not is_plain,
+        scale_shift=time in shapes and shapes[time][0] == 2 * down[0][0].channels,
+        resample_blocks=resample_blocks,
         classes=shapes[classes][0] if classes in shapes else 0,
         cross_only=cross_only if any(cross_only) else (),
     )

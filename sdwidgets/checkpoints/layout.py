@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..configs import ModelConfig, PredictionSource
-from ..sources import Source
+from ..configs import ModelConfig, PredictionSource, TextConfig
+from ..sources import Source as Origin
 from ..vocabulary import Vocabulary
-from .names import Lookup
+from .few_steps import FewSteps
+from .names import Lookup, Source
 from .weights import WeightFile
 
 if TYPE_CHECKING:
@@ -21,11 +22,43 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weights:
-    """The open files of a part of a model, and how its parameters are named in them."""
+    """The open files of a part of a model, and how its parameters are named in them.
+
+    ``shared``: the weights of a bundled model, which has the parameters that the files lack.
+    """
 
     files: Sequence[WeightFile]
     lookup: Lookup
     kind: str = "checkpoint"  # "autoencoder" or "text encoder" for a part from elsewhere
+    shared: Weights | None = None
+
+    @property
+    def count(self) -> int:
+        """How many tensors there are, with those that are shared."""
+        own = sum(len(file.entries) for file in self.files)
+        return own + (self.shared.count if self.shared else 0)
+
+    def place(self, name: str) -> tuple[WeightFile, Source] | None:
+        """Return where a parameter is; None if it is nowhere."""
+        found = (
+            (file, source)
+            for source in self.lookup(name)
+            for file in self.files
+            if source.name in file.entries
+        )
+        return next(found, None) or (self.shared.place(name) if self.shared else None)
+
+
+NO_WEIGHTS = Weights((), lambda name: [])
+"""Those of an embedder that has none."""
+
+
+def of_embedders(config: ModelConfig, texts: Iterable[Weights]) -> tuple[Weights, ...]:
+    """Return the weights of each embedder of a model in which only text encoders have any."""
+    left = iter(texts)
+    return tuple(
+        next(left) if isinstance(each, TextConfig) else NO_WEIGHTS for each in config.embedders
+    )
 
 
 @dataclass(frozen=True)
@@ -34,7 +67,7 @@ class Layout:
 
     path: Path
     config: ModelConfig
-    weights: tuple[Weights, ...]  # of the UNet, the autoencoder, and each text encoder
+    weights: tuple[Weights, ...]  # of the UNet, the autoencoder, and each embedder
     tokenizers: tuple[Path | None, ...]  # of each text encoder; None: CLIP's own
     pad_from_tokenizer: bool  # for folders; for single files, the family tells how to pad
     prediction_source: PredictionSource = ""  # how it was decided what the network predicts
@@ -45,7 +78,8 @@ class Layout:
     notices: tuple[str, ...] = ()  # what changes the meaning of the model; every run repeats them
     said: tuple[str, ...] = ()  # what is said once, when the model is loaded
     autoencoder: Autoencoder | None = None  # one that is loaded already; it has no weights here
-    network: str | None = None  # what the network's names begin with in a single file
+    strict: tuple[str, ...] = ()  # how names begin that must all have a place in the model
+    few_steps: FewSteps | None = None  # what it was distilled for, which the config has as defaults
 
     @property
     def shown(self) -> str:
@@ -53,7 +87,7 @@ class Layout:
         return self.config.name if self.path.is_dir() else self.path.name
 
     @property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[Origin, ...]:
         """The weight files, each once, by the path in the model folder or the file's name."""
         folder = self.path if self.path.is_dir() else self.path.parent
         files = {
@@ -63,11 +97,11 @@ class Layout:
             if weights.kind == "checkpoint"
         }
         return tuple(
-            Source(path.relative_to(folder).as_posix(), file=file) for path, file in files.items()
+            Origin(path.relative_to(folder).as_posix(), file=file) for path, file in files.items()
         )
 
     @property
-    def parts(self) -> tuple[Source, ...]:
+    def parts(self) -> tuple[Origin, ...]:
         """The weight files of parts from elsewhere, and what a loaded part was made of."""
         loaded = self.autoencoder.sources if self.autoencoder is not None else ()
         files = {
@@ -76,5 +110,5 @@ class Layout:
             for file in weights.files
             if weights.kind != "checkpoint"
         }
-        named = (Source(path.name, kind=kind, file=file) for path, (kind, file) in files.items())
+        named = (Origin(path.name, kind=kind, file=file) for path, (kind, file) in files.items())
         return (*named, *loaded)

@@ -1,4 +1,4 @@
-"""The models that can be loaded without a download: the bundled one, the hub's cache, folders.
+"""The models that can be loaded without a download: the bundled ones, the hub's cache, folders.
 
 A model is told by its configs and by the headers of its weights, with the functions that load it,
 so a listed model says what loading it would say. No weights are read, nothing is fetched, and torch
@@ -19,13 +19,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from ..configs import ModelConfig
 from ..daemon import start_daemon
 from ..errors import CheckpointNotFound, SDWidgetsError
 from . import hub, zoo
 from .describe import inspect, words_of
-from .folder import open_folder
 from .layout import Layout
 from .single_file import open_file
+from .system import is_system, open_model_folder
 from .weights import FLOATS, quoted
 
 Place = Literal["bundled", "hub", "folder"]
@@ -154,12 +155,12 @@ class Listing:
 
 
 def find(folders: Sequence[str] = (), most: int = MOST) -> Iterator[Listed]:
-    """Find models by the names of files: the bundled model, the hub's cache, then the folders.
+    """Find models by the names of files: the bundled models, the hub's cache, then the folders.
 
     What cannot be looked into is an entry that is refused.
     """
-    if (path := zoo.WEIGHTS / zoo.MODEL).is_dir():
-        yield Listed(zoo.MODEL, zoo.MODEL, "bundled", path)
+    for name in zoo.bundled_models():
+        yield Listed(name, name, "bundled", zoo.WEIGHTS / name)
     with suppress(OSError):
         for model_id, path in hub.cached_models():
             yield Listed(model_id, model_id, "hub", path)
@@ -200,7 +201,7 @@ def _in_folder(text: str) -> Iterator[Listed]:
             if (info.st_dev, info.st_ino) in entered:  # a link to a folder that contains it
                 continue
             entered.add((info.st_dev, info.st_ino))
-            if (folder / "model_index.json").is_file():
+            if (folder / "model_index.json").is_file() or is_system(folder):
                 yield _listed(folder, _title(folder, root))
                 continue
             with os.scandir(folder) as entries:
@@ -293,6 +294,9 @@ def described(layout: Layout) -> str:
         words_of(config.unet),
         f"{config.size} x {config.size} pixels",
     ]
+    if layout.few_steps is not None:
+        steps = layout.few_steps.steps
+        parts.append("1 step" if steps == 1 else f"{steps} steps")
     if layout.prediction_source == "config":
         parts.append(f"predicts {config.schedule.prediction}")
     kinds = Counter(
@@ -319,7 +323,7 @@ def _part(listed: Listed) -> Listed | None:
 
 def _open(listed: Listed, stack: ExitStack) -> Layout:
     if listed.path.is_dir():
-        return open_folder(listed.path, listed.title, stack)
+        return open_model_folder(listed.path, listed.title, stack)
     return open_file(listed.path, stack)
 
 
@@ -337,3 +341,27 @@ def _state(path: Path) -> tuple[str, int, int]:
     except FileNotFoundError:  # a link to a file that is gone
         return str(path), -1, -1
     return str(path), info.st_size, info.st_mtime_ns
+
+
+def config_of(name: str) -> ModelConfig | None:
+    """The config of a model that is on this machine, told by its headers alone.
+
+    ``name``: what `load_model` takes. None for what is not here, or is no whole model. It never
+    raises.
+    """
+    try:
+        place = Path(name).expanduser()
+        if (bundled := zoo.model_folder(name)) is not None:
+            found = Listed(name, name, "bundled", bundled)
+        elif place.exists():
+            found = Listed(name, place.name, "folder", Path(os.path.realpath(place)))
+        else:
+            cached = (path for model_id, path in hub.cached_models() if model_id == name)
+            path = next(cached, None)
+            if path is None:
+                return None
+            found = Listed(name, name, "hub", path)
+        with ExitStack() as stack:
+            return _open(found, stack).config
+    except Exception:  # a file that lies may lead to anything
+        return None

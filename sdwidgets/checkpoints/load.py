@@ -17,11 +17,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from .. import checks
-from ..configs import ModelConfig, Prediction, TextConfig
-from ..errors import CheckpointNotFound, InputError
+from ..configs import (
+    BertConfig,
+    BoxesConfig,
+    ClassConfig,
+    EmbedderConfig,
+    LabelMapConfig,
+    ModelConfig,
+    NeighboursConfig,
+    Prediction,
+    TextConfig,
+)
+from ..errors import CheckpointError, CheckpointNotFound, InputError
 from ..loras import Lora, LoraLike, loras_of
 from ..sources import Source
-from . import config_json, hub
+from . import config_json, hub, zoo
 from .embeddings import EmbeddingsLike, embeddings_of
 from .exchange import is_there
 from .fill import (
@@ -35,13 +45,13 @@ from .fill import (
     plan,
     precision,
 )
-from .folder import open_folder
 from .layout import Layout
 from .lora import check_loras
 from .lora_files import Networks
 from .parts import Elsewhere, with_parts
 from .prediction import settled
 from .single_file import open_file
+from .system import open_model_folder
 from .target import device_of, dtype_of, loaded
 from .weights import quoted
 
@@ -53,8 +63,8 @@ if TYPE_CHECKING:
     from ..models.unet import UNet
     from ..pipeline import LatentDiffusion
 
-BUNDLED = Path(__file__).resolve().parent.parent / "weights"
-DEFAULT = "emoji"
+BUNDLED = zoo.WEIGHTS
+DEFAULT = zoo.MODEL
 
 
 def load_model(
@@ -77,9 +87,10 @@ def load_model(
 ) -> LatentDiffusion:
     """Return the model of that name.
 
-    ``name``: "emoji", the bundled model; a folder in the diffusers layout; a safetensors file with
-    CompVis's or diffusers' names; or the hub's "owner/name", whose safetensors files and settings
-    are downloaded to the hub's cache. Models are Stable Diffusion 1, 2 and XL and their variants.
+    ``name``: "emoji" or another bundled model ("emoji-class", ...); a folder in the diffusers
+    layout, or as `save_model` wrote it; a safetensors file with CompVis's or diffusers' names; or
+    the hub's "owner/name", whose safetensors files and settings are downloaded to the hub's cache.
+    Models are Stable Diffusion 1, 2 and XL and their variants.
 
     ``device``: "auto" takes an NVIDIA GPU, Apple's GPU or the CPU, in this order. ``dtype``: "auto"
     is float16 on an NVIDIA GPU and float32 elsewhere; weights of another type are converted.
@@ -131,7 +142,7 @@ def load_model(
 
     def assemble(stack: ExitStack) -> tuple[LatentDiffusion, list[str]]:
         if path.is_dir():
-            layout = with_parts(open_folder(path, label, stack), elsewhere, stack)
+            layout = with_parts(open_model_folder(path, label, stack), elsewhere, stack)
         else:
             layout = open_file(path, stack, config=config, elsewhere=elsewhere)
         config_json.check_schedule(layout.config.schedule, str(path))
@@ -198,11 +209,11 @@ def _locate(
     if not isinstance(text, str) or not text:
         raise InputError(f"{checks.shown(name)} is not the name of a model.", parameter="name")
     is_path = not isinstance(name, str)
-    if not is_path and text == DEFAULT:
-        folder = BUNDLED / DEFAULT
+    if not is_path and text in zoo.MODELS:
+        folder = zoo.WEIGHTS / text
         if not folder.is_dir():
             raise CheckpointNotFound(
-                f"The bundled model is not in this installation ({folder}).\n"
+                f"The bundled model {text!r} is not in this installation ({folder}).\n"
                 "Install sdwidgets again, or load a file, a folder or a hub id."
             )
         return folder, text, ""
@@ -271,8 +282,12 @@ def built(layout: Layout) -> Built:
         known = _with_token_ids(text, tokenizer, layout)
         with torch.device("meta"):
             texts.append(TextEncoder(known, CLIPText(known), tokenizer))
-    embedders = embedders_of(config.embedders, texts, autoencoder)
-    modules = [unet, autoencoder, *(text.model for text in texts)]
+    try:
+        with torch.device("meta"):
+            embedders = embedders_of(config.embedders, texts, autoencoder)
+    except InputError as error:  # numbers of which no embedder can be made
+        raise CheckpointError(f"{layout.path}: {error}") from None
+    modules = [unet, autoencoder, *(each.model for each in embedders)]
     plans = tuple(
         plan(Part(label, module, weights))
         for label, module, weights in zip(labels(config), modules, layout.weights, strict=True)
@@ -329,7 +344,7 @@ def _check_counts(layout: Layout) -> None:
     counts = [20 * transformers + 10 * blocks * len(levels)]
     vae = layout.config.autoencoder
     counts.append(8 * (2 * vae.blocks_per_level + 1) * len(vae.channels))
-    counts += [16 * text.layers for text in layout.config.text]
+    counts += [16 * _layers(each) for each in layout.config.embedders]
     for label, count, weights in zip(labels(layout.config), counts, layout.weights, strict=True):
         if weights.files:
             check_count(label, count, weights)
@@ -337,8 +352,27 @@ def _check_counts(layout: Layout) -> None:
 
 def labels(config: ModelConfig) -> list[str]:
     """Return the names of a model's networks, for messages."""
-    texts = ["text encoder", "second text encoder", "third text encoder"]
-    return ["UNet", "autoencoder", *texts[: len(config.text)]]
+    found, texts = ["UNet", "autoencoder"], ["text encoder", "second text encoder"]
+    for each in config.embedders:
+        is_text = isinstance(each, TextConfig) and texts
+        found.append(texts.pop(0) if is_text else _LABELS.get(type(each), "embedder"))
+    return found
+
+
+_LABELS: dict[type, str] = {
+    BertConfig: "text encoder",
+    TextConfig: "third text encoder",
+    ClassConfig: "table of classes",
+    BoxesConfig: "encoder of boxes",
+    LabelMapConfig: "encoder of label maps",
+    NeighboursConfig: "encoder of neighbours",
+}
+
+
+def _layers(config: EmbedderConfig) -> int:
+    if isinstance(config, NeighboursConfig):
+        return config.vision.layers + (config.text.layers if config.text else 0)
+    return getattr(config, "layers", 0)
 
 
 def _doubts(tokenizer: Tokenizer, folder: Path, named: tuple[int, int] | None) -> list[str]:

@@ -20,6 +20,8 @@ from ..memory import check_memory
 from ..models.patched import patched
 from ..models.unet import UNet
 from ..sources import Source, hashed
+from . import few_steps
+from .few_steps import FewSteps
 from .fill import is_finite
 from .lora_algorithms import Misfit, decomposed
 from .lora_files import Change, Fitted, Networks, Weights, fitted, naming
@@ -42,6 +44,7 @@ class Applied:
     loras: tuple[Lora, ...]
     sources: tuple[Source, ...]
     notices: tuple[str, ...]
+    few_steps: FewSteps | None = None  # for which the last of them that is made for few steps is
 
 
 def check_loras(networks: Networks, loras: Sequence[Lora]) -> None:
@@ -83,12 +86,17 @@ def apply_loras(
         for each in found:
             each.file.check_unchanged()
         texts = zip(networks.texts, new[1:], strict=True)
+        few = [(each, made) for each in found if (made := _few_steps(each, networks))]
         return Applied(
             patched(networks.unet, new[0]),
             tuple(patched(module, weights) for module, weights in texts),
             tuple(replace(each.lora, file=each.file.stamp) for each in found),
             hashed([each.source for each in found], QUICK),  # all of it was just read
-            tuple(_about_words(each) for each in found if each.words),
+            (
+                *(_about_words(each) for each in found if each.words),
+                *(made.notice(each.source.name) for each, made in few[-1:]),
+            ),
+            few[-1][1] if few else None,
         )
 
     return loaded(loras[0].path, device, assemble)
@@ -153,6 +161,13 @@ def _read(file: Weights, name: str, device: torch.device) -> Tensor:
             f"{file.path}: tensor {quoted(name)} holds NaN or infinity.\nDownload it again."
         )
     return tensor
+
+
+def _few_steps(found: Fitted, networks: Networks) -> FewSteps | None:
+    """What a LoRA that acts is made for."""
+    if found.lora.strength <= 0:
+        return None
+    return few_steps.of_addition(found.lora.path, found.file.metadata, networks.unet_config)
 
 
 def _about_words(found: Fitted) -> str:

@@ -24,15 +24,16 @@ from ..configs import (
     UNetConfig,
 )
 from ..errors import CheckpointError
+from ..sampling import SAMPLERS, SCHEDULES
 from .config_json import (
     Fields,
     Json,
     autoencoder_class,
     can_be_json,
-    scheduler_class,
     sizes_from_json,
     text_class,
 )
+from .few_steps import scheduler_of
 from .weights import quoted
 
 # The classes that a model_index.json may name for each part.
@@ -243,18 +244,30 @@ def embedders_from_index(
     return tuple(told)
 
 
-def notes_from_index(
-    index: Mapping[str, Any], where: str, name: str, *, guidance_scale: float | None = None
-) -> tuple[str, float]:
-    """Return (name, guidance_scale) from our own notes; or ``name``, and ``guidance_scale`` or the
-    pipeline's default."""
+def with_notes(index: Mapping[str, Any], where: str, config: ModelConfig) -> ModelConfig:
+    """Return the config with the name and the defaults that our own notes say."""
     notes = index.get("_sdwidgets", {})
     if not isinstance(notes, dict):
         raise CheckpointError(f"{where}: _sdwidgets is {quoted(notes)}, not an object.")
-    own, usual = notes.get("name"), pipeline_of(index).guidance_scale
-    usual = usual if guidance_scale is None else guidance_scale
-    guidance = Fields(notes, where).number("guidance_scale", 0.0, 100.0, usual)
-    return (own[:100] if isinstance(own, str) and own else name), guidance
+    own, fields = notes.get("name"), Fields(notes, where)
+    return replace(
+        config,
+        name=own[:100] if isinstance(own, str) and own else config.name,
+        guidance_scale=fields.number("guidance_scale", 0.0, 100.0, config.guidance_scale),
+        steps=fields.integer("steps", 1, 10_000, config.steps),
+        sampler=fields.choice("sampler", _known(SAMPLERS), config.sampler),
+        schedule_name=fields.choice("schedule", _known(SCHEDULES), config.schedule_name),
+    )
+
+
+def has_defaults(index: Mapping[str, Any]) -> bool:
+    """Whether our own notes say with which settings runs are made."""
+    notes = index.get("_sdwidgets")
+    return isinstance(notes, dict) and "steps" in notes
+
+
+def _known(names: Sequence[str]) -> dict[str, str]:
+    return dict(zip(names, names, strict=True))
 
 
 def pipeline_for(config: ModelConfig) -> Pipeline | None:
@@ -266,6 +279,8 @@ def pipeline_for(config: ModelConfig) -> Pipeline | None:
     ordered = [TextConfig] * texts + [SizesConfig] * is_xl + [GuidanceConfig] * is_told
     if kinds != [*ordered, *([sees] if sees else [])] or not can_be_json(config.unet):
         return None
+    if config.autoencoder.is_identity or not all(map(_is_seen_as_usual, config.embedders)):
+        return None
     if not (_reads_as_xl(config) if is_xl else _reads_alone(config)):
         return None
     if is_xl and (texts == 1 or _sizes(config).score):
@@ -274,6 +289,14 @@ def pipeline_for(config: ModelConfig) -> Pipeline | None:
         return _LCM
     fitting = (each for each in PIPELINES.values() if (each.is_xl, each.sees) == (is_xl, sees))
     return next(fitting, None)
+
+
+def _is_seen_as_usual(told: EmbedderConfig) -> bool:
+    """Whether diffusers' pipelines would tell it in the same way; latent diffusion's own models
+    see masks and small images in other ways."""
+    if isinstance(told, MaskedImageConfig):
+        return told == MaskedImageConfig(told.latent_channels)
+    return not isinstance(told, LowResolutionConfig) or told.levels > 0
 
 
 def _reads_alone(config: ModelConfig) -> bool:
@@ -301,8 +324,14 @@ def model_index(config: ModelConfig) -> Json:
         "_class_name": pipeline.name,
         "_diffusers_version": "0.30.0",  # whose layout it is; pipelines for inpainting ask
         # Keys that begin with an underscore are notes, which diffusers ignores.
-        "_sdwidgets": {"name": config.name, "guidance_scale": config.guidance_scale},
-        "scheduler": ["diffusers", scheduler_class(distilled=is_distilled(config))],
+        "_sdwidgets": {
+            "name": config.name,
+            "guidance_scale": config.guidance_scale,
+            "steps": config.steps,
+            "sampler": config.sampler,
+            "schedule": config.schedule_name,
+        },
+        "scheduler": ["diffusers", scheduler_class(config)],
         "unet": ["diffusers", "UNet2DConditionModel"],
         "vae": ["diffusers", autoencoder_class(config.autoencoder)],
         **{part: [None, None] for part in pipeline.empty},
@@ -323,9 +352,10 @@ def model_index(config: ModelConfig) -> Json:
     return index
 
 
-def is_distilled(config: ModelConfig) -> bool:
-    """Whether a model is saved as a latent consistency model, which has a scheduler of its own."""
-    return pipeline_for(config) is _LCM
+def scheduler_class(config: ModelConfig) -> str:
+    """Return diffusers' class of the scheduler with which a model is saved: that of the sampler for
+    which it was distilled, and in the pipeline of latent consistency models always theirs."""
+    return "LCMScheduler" if pipeline_for(config) is _LCM else scheduler_of(config)
 
 
 def small_image(config: ModelConfig) -> LowResolutionConfig | None:

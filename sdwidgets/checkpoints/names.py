@@ -9,22 +9,34 @@ a config in that order, so that it holds for models of every size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..configs import AutoencoderConfig, ControlNetConfig, TextConfig, UNetConfig
+from ..configs import (
+    AutoencoderConfig,
+    BertConfig,
+    BoxesConfig,
+    ClassifierConfig,
+    ControlNetConfig,
+    EmbedderConfig,
+    TextConfig,
+    UNetConfig,
+)
 
 
 @dataclass(frozen=True)
 class Source:
     """Where a parameter is: a name in the file, or one of ``parts`` equal parts of its tensor.
 
-    ``transposed``: the file has the matrix of which a linear layer's weight is the transpose.
+    ``groups``: the tensor has that many groups of rows, each with all parts; latent diffusion's
+    first networks have queries, keys and values by attention head. ``transposed``: the file has the
+    matrix of which a linear layer's weight is the transpose.
     """
 
     name: str
     part: int = 0
     parts: int = 1
     transposed: bool = False
+    groups: int = 1
 
 
 # From a parameter's name to the places where it may be, the most likely first.
@@ -32,8 +44,12 @@ Lookup = Callable[[str], list[Source]]
 
 UNET = "model.diffusion_model."
 AUTOENCODER = "first_stage_model."
-CLIP = "cond_stage_model.transformer."
-OPEN_CLIP = "cond_stage_model.model."
+STAGE = "cond_stage_model."
+CLIP = f"{STAGE}transformer."
+OPEN_CLIP = f"{STAGE}model."
+AVERAGE = "model_ema."
+SCALE = "scale_factor"
+"""The latents' scale, where CompVis's training measured it."""
 
 # The autoencoder's attention before diffusers 0.13.
 _OLD_ATTENTION = {
@@ -56,6 +72,23 @@ def diffusers_names(prefix: str = "") -> Lookup:
     return look_up
 
 
+def tower_names(text: Lookup, vision: str) -> Lookup:
+    """transformers' names of CLIP's two towers, of which ``text`` has the first; those of the
+    other begin with ``vision``."""
+
+    def look_up(name: str) -> list[Source]:
+        if name.startswith("text."):
+            return text(name.removeprefix("text."))
+        return [Source(vision + name.removeprefix("vision."))]
+
+    return look_up
+
+
+def own_names(prefix: str = "") -> Lookup:
+    """Our names with a prefix, and no others."""
+    return lambda name: [Source(prefix + name)]
+
+
 def clip_names(prefix: str = "") -> Lookup:
     """transformers' names of CLIP text models, with "text_model." (before version 5) or without."""
 
@@ -67,11 +100,69 @@ def clip_names(prefix: str = "") -> Lookup:
 
 
 def compvis_unet_names(config: UNetConfig, prefix: str = UNET) -> Lookup:
-    return _from_modules(_unet_modules(config), prefix)
+    """CompVis's names of a UNet. Without transformers, its attention has queries, keys and values
+    in one tensor, head by head."""
+    modules = _from_modules(_unet_modules(config), prefix)
+    if config.transformers:
+        return modules
+
+    def look_up(name: str) -> list[Source]:
+        block, _, kind = name.rpartition(".")
+        attention, _, projection = block.rpartition(".")
+        if projection not in _PROJECTIONS:
+            return modules(name)
+        (place,) = modules(f"{attention}.qkv.{kind}")
+        return [replace(place, part=_PROJECTIONS.index(projection), parts=3, groups=heads(name))]
+
+    def heads(name: str) -> int:
+        half, level, *_ = name.split(".")
+        if half == "mid_block":
+            return config.heads[-1]
+        return (config.heads if half == "down_blocks" else config.heads[::-1])[int(level)]
+
+    return look_up
+
+
+_PROJECTIONS = ("to_q", "to_k", "to_v")
+
+
+def averaged_names(lookup: Lookup, prefix: str = UNET) -> Lookup:
+    """The names of a UNet's moving average (EMA), as latent diffusion's training keeps it: those of
+    ``lookup`` without dots."""
+    inner = prefix.removeprefix("model.")
+
+    def look_up(name: str) -> list[Source]:
+        return [
+            replace(each, name=AVERAGE + (inner + each.name.removeprefix(prefix)).replace(".", ""))
+            for each in lookup(name)
+        ]
+
+    return look_up
+
+
+def stage_names(config: EmbedderConfig) -> Lookup:
+    """CompVis's names of an embedder that was trained with the network."""
+    is_transformer = isinstance(config, (BertConfig, BoxesConfig))
+    return own_names(f"{STAGE}transformer." if is_transformer else STAGE)
 
 
 def compvis_control_names(config: ControlNetConfig, prefix: str) -> Lookup:
     return _from_modules(_control_modules(config), prefix)
+
+
+def compvis_classifier_names(config: ClassifierConfig, prefix: str = "") -> Lookup:
+    """CompVis's names of a classifier of noisy latents: those of a UNet, and of the pooling."""
+    table = _POOLS[config.pool]
+    unet, pool = compvis_unet_names(config.unet, prefix), _from_modules(table.items(), prefix)
+    return lambda name: (pool if name.partition(".")[0] in table else unet)(name)
+
+
+_POOLS = {
+    "attention": {"conv_norm_out": "out.0", "pool": "out.2"},
+    "adaptive": {"conv_norm_out": "out.0", "out": "out.3"},
+    "spatial": {"hidden": "out.0", "out": "out.2"},
+    "spatial_v2": {"hidden": "out.0", "hidden_norm": "out.1", "out": "out.3"},
+}
 
 
 def compvis_autoencoder_names(config: AutoencoderConfig, prefix: str = AUTOENCODER) -> Lookup:
@@ -127,6 +218,13 @@ def _resnet(ours: str, theirs: str) -> Iterator[tuple[str, str]]:
     yield f"{ours}.conv_shortcut", f"{theirs}.skip_connection"
 
 
+def _attention(config: UNetConfig, ours: str, theirs: str) -> Iterator[tuple[str, str]]:
+    yield ours, theirs
+    if not config.transformers:
+        yield f"{ours}.group_norm", f"{theirs}.norm"
+        yield f"{ours}.to_out.0", f"{theirs}.proj_out"
+
+
 def _unet_modules(config: UNetConfig) -> Iterator[tuple[str, str]]:
     """(our module, CompVis's module) of the UNet, in the order in which CompVis builds them."""
     levels = len(config.channels)
@@ -143,15 +241,18 @@ def _unet_modules(config: UNetConfig) -> Iterator[tuple[str, str]]:
         for i in range(config.blocks_per_level):
             yield from _resnet(f"{down}.resnets.{i}", f"input_blocks.{n}.0")
             if config.depths[level]:
-                yield f"{down}.attentions.{i}", f"input_blocks.{n}.1"
+                yield from _attention(config, f"{down}.attentions.{i}", f"input_blocks.{n}.1")
             n += 1
         if level < levels - 1:
-            yield f"{down}.downsamplers.0.conv", f"input_blocks.{n}.0.op"
+            if config.resample_blocks:
+                yield from _resnet(f"{down}.downsamplers.0", f"input_blocks.{n}.0")
+            else:
+                yield f"{down}.downsamplers.0.conv", f"input_blocks.{n}.0.op"
             n += 1
 
     for i in range(config.middle):
         yield from _resnet(f"mid_block.resnets.{i}", f"middle_block.{2 * i}")
-    yield "mid_block.attentions.0", "middle_block.1"
+    yield from _attention(config, "mid_block.attentions.0", "middle_block.1")
 
     n = 0
     for i_up, level in enumerate(reversed(range(levels))):
@@ -159,12 +260,15 @@ def _unet_modules(config: UNetConfig) -> Iterator[tuple[str, str]]:
         for i in range(config.blocks_per_level + 1):
             yield from _resnet(f"{up}.resnets.{i}", f"output_blocks.{n}.0")
             if config.depth_up(level, i):
-                yield f"{up}.attentions.{i}", f"output_blocks.{n}.1"
+                yield from _attention(config, f"{up}.attentions.{i}", f"output_blocks.{n}.1")
             n += 1
         if level > 0:
             # It follows the last residual block, and its transformer if there is one.
             place = 2 if config.depth_up(level, config.blocks_per_level) else 1
-            yield f"{up}.upsamplers.0.conv", f"output_blocks.{n - 1}.{place}.conv"
+            if config.resample_blocks:
+                yield from _resnet(f"{up}.upsamplers.0", f"output_blocks.{n - 1}.{place}")
+            else:
+                yield f"{up}.upsamplers.0.conv", f"output_blocks.{n - 1}.{place}.conv"
 
     yield "conv_norm_out", "out.0"
     yield "conv_out", "out.2"

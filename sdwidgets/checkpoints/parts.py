@@ -12,7 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ..configs import AutoencoderConfig, ModelConfig, TextConfig
+from ..configs import (
+    AutoencoderConfig,
+    ModelConfig,
+    NeighboursConfig,
+    TextConfig,
+    VisionConfig,
+)
 from ..errors import CheckpointError, CheckpointNotFound, InputError
 from . import config_json, infer, model_index, names
 from .folder import weight_files
@@ -239,6 +245,46 @@ def _texts_in_folder(folder: Path, stack: ExitStack) -> list[FoundText]:
     return found
 
 
+# ----------------------------------------------------------------------------------------- vision
+
+
+_VISION = "vision_model.embeddings.class_embedding"
+
+
+@dataclass(frozen=True)
+class FoundVision:
+    """CLIP's vision tower in the files of a whole CLIP; ``prefix``: how its names begin."""
+
+    config: VisionConfig
+    files: Sequence[WeightFile]
+    prefix: str = ""
+
+    def beside(self, text: Weights) -> Weights:
+        """Return where the weights of both towers are."""
+        files = {file.path: file for file in (*text.files, *self.files)}
+        names_of = names.tower_names(text.lookup, self.prefix)
+        return Weights([*files.values()], names_of, "text encoder")
+
+
+def open_vision(paths: Sequence[Path], stack: ExitStack) -> FoundVision | None:
+    """Open CLIP's vision tower in one of these files or folders, until ``stack`` closes; None if it
+    is in none. Raises ``CheckpointError`` or ``CheckpointNotFound``."""
+    for path in paths:
+        if path.is_dir() and not (path / "config.json").is_file():
+            continue  # a model folder, whose text encoder is alone
+        files = (
+            weight_files(path, "model", stack)
+            if path.is_dir()
+            else [stack.enter_context(WeightFile(path))]
+        )
+        for prefix in ("", "clip."):
+            if any(prefix + _VISION in file.entries for file in files):
+                shapes = {name: shape for file in files for name, shape in file.shapes.items()}
+                with infer.whole(path, "CLIP vision encoder"):
+                    return FoundVision(infer.infer_vision(shapes, prefix), files, prefix)
+    return None
+
+
 # --------------------------------------------------------------------------------- model folders
 
 
@@ -255,11 +301,17 @@ def with_parts(layout: Layout, elsewhere: Elsewhere, stack: ExitStack) -> Layout
         notices = layout.notices + found.doubts(known)
         layout = replace(layout, autoencoder=found.loaded, notices=notices, preview=None)
     if elsewhere.texts:
+        if any(isinstance(each, NeighboursConfig) for each in config.embedders):
+            raise InputError(
+                "text= cannot replace an encoder of neighbours in a folder.\nLeave it out.",
+                parameter="text",
+            )
         texts = list(config.text)
+        places = [n for n, each in enumerate(config.embedders) if isinstance(each, TextConfig)]
         for number, text in enumerate(open_texts(elsewhere.texts, config, stack)):
             if text is not None:
                 texts[number] = text.read_as(texts[number])
-                weights[2 + number] = text.weights(texts[number])
+                weights[2 + places[number]] = text.weights(texts[number])
         config = with_texts(config, texts)
     if elsewhere.tokenizers:
         count = len(layout.tokenizers)

@@ -26,7 +26,6 @@ import numpy as np
 from ..configs import (
     EMOJI,
     SD2,
-    SD_TURBO,
     ModelConfig,
     Prediction,
     PredictionSource,
@@ -36,6 +35,7 @@ from ..errors import CheckpointError
 from ..untrusted import open_regular
 from . import config_json
 from .families import family_of
+from .few_steps import LIKE_TURBO
 from .layout import Layout
 from .weights import FLOATS, WeightFile, quoted
 
@@ -79,7 +79,11 @@ def settled(layout: Layout, wanted: Prediction | None, zero_snr: bool | None = N
     ``CheckpointError`` for two answers, and for noise that this kit lacks.
     """
     _check_noise(layout.weights[0].files[0])
-    return _ending(_predicting(layout, wanted), zero_snr, layout.prediction_source)
+    found = _ending(_predicting(layout, wanted), zero_snr, layout.prediction_source)
+    few = found.few_steps
+    if few is None or few.is_certain:
+        return found
+    return replace(found, notices=(*found.notices, few.notice(found.shown)))
 
 
 def _predicting(layout: Layout, wanted: Prediction | None) -> Layout:
@@ -177,16 +181,23 @@ def _other(prediction: Prediction) -> Prediction:
 def _with(
     layout: Layout, prediction: Prediction, source: PredictionSource, *notices: str
 ) -> Layout:
-    config = layout.config
-    size, guidance = config.size, config.guidance_scale
+    config, few = layout.config, layout.few_steps
     if layout.prediction_source == "family" and _is_sd2(config):
-        size = _SIZES[prediction]
-        if prediction == "v" and guidance == SD_TURBO.guidance_scale:  # not SD-Turbo, then
-            guidance = SD2.guidance_scale
+        config = replace(config, size=_SIZES[prediction])
+        if prediction == "v" and few is not None and few.decided == LIKE_TURBO:  # it is not, then
+            few = None
+            config = replace(
+                config,
+                guidance_scale=SD2.guidance_scale,
+                steps=SD2.steps,
+                sampler=SD2.sampler,
+                schedule_name=SD2.schedule_name,
+            )
     schedule = replace(config.schedule, prediction=prediction)
     return replace(
         layout,
-        config=replace(config, schedule=schedule, size=size, guidance_scale=guidance),
+        config=replace(config, schedule=schedule),
+        few_steps=few,
         prediction_source=source,
         notices=(*layout.notices, *notices),
     )
@@ -318,10 +329,10 @@ def _bundled_bias() -> np.ndarray:
 
 def _read(layout: Layout, name: str, unet: UNetConfig) -> np.ndarray | None:
     """Return a small parameter of the network; None if it is not there."""
-    for source in layout.weights[0].lookup(name):
-        for file in layout.weights[0].files:
-            entry = file.entries.get(source.name)
-            is_small = entry and len(entry.shape) == 1 and entry.shape[0] <= max(unet.channels)
-            if entry and is_small and entry.dtype in FLOATS:
-                return file.numbers(source.name)
-    return None
+    place = layout.weights[0].place(name)
+    if place is None:
+        return None
+    file, source = place
+    entry = file.entries[source.name]
+    is_small = len(entry.shape) == 1 and entry.shape[0] <= max(unet.channels)
+    return file.numbers(source.name) if is_small and entry.dtype in FLOATS else None

@@ -154,14 +154,6 @@ _WHOLE = (
         "alt_diffusion", "an AltDiffusion model (another text encoder)",
         (r"^cond_stage_model\.(roberta|transformation)\.",),
     ),
-    Kind(
-        "latent_diffusion", "a latent-diffusion model with another text encoder (BERT)",
-        (r"^cond_stage_model\.transformer\.(token_emb|attn_layers)\.",),
-    ),
-    Kind(
-        "latent_diffusion", "a latent-diffusion model for classes",
-        (r"^cond_stage_model\.embedding\.weight$",),
-    ),
 )  # fmt: skip
 
 

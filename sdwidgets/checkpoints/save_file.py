@@ -14,10 +14,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..configs import ModelConfig, ScheduleConfig, TextConfig
+from ..configs import ModelConfig, NeighboursConfig, ScheduleConfig, TextConfig
+from ..errors import InputError
 from . import names
+from .config_json import can_be_json
 from .contents import Contents, Part, Tensors, parts_of
-from .families import family_of, is_exactly
+from .families import family_of, is_exactly, is_latent_diffusions
+from .stages import is_trained
 from .writing import Outgoing, converted
 
 FileLayout = Literal["compvis", "diffusers"]
@@ -28,9 +31,13 @@ def in_one_file(contents: Contents, layout: FileLayout) -> dict[str, Outgoing]:
 
     "compvis": the original names, for XL those of Stability's newer code. "diffusers": those of a
     model folder, with the folder's name in front. A mark says that the noise ends in pure noise.
+    CLIP's towers that embed neighbours are left out, as they are in published files.
+
+    Raises ``InputError`` for a model that has no names in the layout.
     """
     config = contents.config
     unet, autoencoder, *texts = contents.networks
+    _check_has_names(config, layout)
     if layout == "diffusers":
         tensors = {f"unet.{name}": tensor for name, tensor in unet.items()}
         tensors |= {f"vae.{name}": tensor for name, tensor in autoencoder.items()}
@@ -39,11 +46,43 @@ def in_one_file(contents: Contents, layout: FileLayout) -> dict[str, Outgoing]:
     else:
         tensors = _compvis_unet(unet, config)
         tensors |= _compvis_autoencoder(autoencoder, config)
-        for number, (each, text) in enumerate(zip(texts, config.text, strict=True)):
+        own = [each for each in config.embedders if isinstance(each, TextConfig)]
+        for number, (each, text) in enumerate(zip(texts, own, strict=True)):
             is_new = bool(config.unet.vector_dim)
-            start = f"conditioner.embedders.{number}." if is_new else "cond_stage_model."
+            start = f"conditioner.embedders.{number}." if is_new else names.STAGE
             tensors |= _text(each, text, start)
+        for told, each in zip(config.embedders, contents.embedders, strict=True):
+            if is_trained(told):
+                tensors |= _renamed(each, names.stage_names(told))
+        tensors |= _scale(config)
     return tensors | _marks(config.schedule)
+
+
+def _check_has_names(config: ModelConfig, layout: FileLayout) -> None:
+    if config.autoencoder.is_identity:
+        raise InputError(
+            f"{config.name} has no autoencoder, and published files of such models have other "
+            "names.\nConvert it to a folder.",
+            parameter="layout",
+        )
+    is_own = any(is_trained(e) or isinstance(e, NeighboursConfig) for e in config.embedders)
+    if layout == "diffusers" and (is_own or not can_be_json(config.unet)):
+        raise InputError(
+            f"diffusers has no names for {config.name}.\n"
+            "Convert it to a folder, or to one file in the layout 'compvis'.",
+            parameter="layout",
+        )
+
+
+def _scale(config: ModelConfig) -> dict[str, Outgoing]:
+    """The latents' scale, where it is not that of the family, as CompVis's training keeps one that
+    it has measured."""
+    family, scale = family_of(config.unet), config.autoencoder.scaling_factor
+    if family is None or not is_latent_diffusions(family):
+        return {}
+    if scale == family.preset.autoencoder.scaling_factor:
+        return {}
+    return {names.SCALE: Outgoing("F32", (), lambda: torch.tensor(scale))}
 
 
 def part_in_file(contents: Contents, part: Part, layout: FileLayout) -> dict[str, Outgoing]:
@@ -111,9 +150,12 @@ def _marks(schedule: ScheduleConfig) -> dict[str, Outgoing]:
 
 def _compvis_unet(tensors: Tensors, config: ModelConfig) -> dict[str, Outgoing]:
     renamed = _renamed(tensors, names.compvis_unet_names(config.unet))
-    if config.unet.context_dim != 768:  # later families have linear layers there
-        return renamed
-    return _convolved(renamed, (".proj_in.weight", ".proj_out.weight"))
+    if config.has(TextConfig) and config.unet.context_dim != 768:
+        return renamed  # later families than Stable Diffusion 1 have linear layers there
+    ends = ("qkv.weight", "proj_in.weight", "proj_out.weight")
+    if not config.unet.transformers:
+        return _convolved(renamed, ends, dimensions=1)
+    return _convolved(renamed, ends)
 
 
 def _text(tensors: Tensors, config: TextConfig, start: str) -> dict[str, Outgoing]:
@@ -148,13 +190,15 @@ def _transformers(tensors: Tensors, prefix: str = "") -> dict[str, Outgoing]:
 def _renamed(tensors: Tensors, lookup: names.Lookup) -> dict[str, Outgoing]:
     """Return tensors by the names of a file, joined where the file has them in one matrix."""
     pieces: dict[str, dict[int, Outgoing]] = {}
+    groups: dict[str, int] = {}
     for name, tensor in tensors.items():
         source = lookup(name)[0]
         if source.transposed:
             tensor = _transposed(tensor)
         pieces.setdefault(source.name, {})[source.part] = tensor
+        groups[source.name] = source.groups
     return {
-        name: _joined([found[part] for part in sorted(found)], name)
+        name: _joined([found[part] for part in sorted(found)], name, groups[name])
         for name, found in pieces.items()
     }
 
@@ -163,8 +207,8 @@ def _transposed(tensor: Outgoing) -> Outgoing:
     return Outgoing(tensor.dtype, tensor.shape[::-1], lambda: tensor.read().t())
 
 
-def _joined(parts: list[Outgoing], name: str) -> Outgoing:
-    """Return tensors under one another; in float32 if their types differ."""
+def _joined(parts: list[Outgoing], name: str, groups: int = 1) -> Outgoing:
+    """Return tensors under one another, group by group; in float32 if their types differ."""
     if len(parts) == 1:
         return parts[0]
     if len({part.dtype for part in parts}) > 1:
@@ -172,16 +216,19 @@ def _joined(parts: list[Outgoing], name: str) -> Outgoing:
     rows = sum(part.shape[0] for part in parts)
 
     def read() -> Tensor:
-        return torch.cat([part.read() for part in parts])
+        split = [part.read().unflatten(0, (groups, -1)) for part in parts]
+        return torch.cat(split, dim=1).flatten(0, 1)
 
     return Outgoing(parts[0].dtype, (rows, *parts[0].shape[1:]), read)
 
 
-def _convolved(tensors: Mapping[str, Outgoing], ends: tuple[str, ...]) -> dict[str, Outgoing]:
-    """Return the matrices whose names end so as 1x1 convolutions."""
+def _convolved(
+    tensors: Mapping[str, Outgoing], ends: tuple[str, ...], dimensions: int = 2
+) -> dict[str, Outgoing]:
+    """Return the matrices whose names end so as convolutions of width 1."""
 
     def convolved(tensor: Outgoing) -> Outgoing:
-        shape = (*tensor.shape, 1, 1)
+        shape = (*tensor.shape, *[1] * dimensions)
         return Outgoing(tensor.dtype, shape, lambda: tensor.read().reshape(shape))
 
     return {

@@ -29,6 +29,29 @@ MODEL = "emoji"
 """The name of the bundled model, and of its own autoencoder."""
 
 
+MODELS = (
+    MODEL,
+    "emoji-class",
+    "emoji-layout",
+    "emoji-map",
+    "emoji-upscale",
+    "emoji-inpaint",
+    "emoji-neighbours",
+    "emoji-pixels",
+)
+"""Possible names of models trained on the emoji scenes; see `bundled_models`."""
+
+
+def bundled_models() -> tuple[str, ...]:
+    """The names of the bundled models that are installed; the default one first."""
+    return tuple(name for name in MODELS if (WEIGHTS / name).is_dir())
+
+
+def model_folder(name: object) -> Path | None:
+    """Return the folder of a bundled model; None if there is none of that name."""
+    return WEIGHTS / name if isinstance(name, str) and name in bundled_models() else None
+
+
 def bundled_autoencoders() -> tuple[str, ...]:
     """The names of the bundled autoencoders: KL first, by ascending f; the model's own last."""
     return tuple(name for name in (*ZOO, MODEL) if (_folder(name) / "config.json").is_file())

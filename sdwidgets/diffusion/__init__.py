@@ -12,9 +12,12 @@ from .denoiser import (
     coefficients,
     guide,
     inpainting,
+    repainted,
 )
+from .noise import slerp
 from .samplers import SAMPLERS, Noise, Sampler, Step
 from .schedule import SCHEDULES, NoiseSchedule
+from .steering import classified, steered
 
 __all__ = [
     "PREDICTIONS",
@@ -28,7 +31,11 @@ __all__ = [
     "Prediction",
     "Sampler",
     "Step",
+    "classified",
     "coefficients",
     "guide",
     "inpainting",
+    "repainted",
+    "slerp",
+    "steered",
 ]

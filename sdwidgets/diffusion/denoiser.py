@@ -11,7 +11,7 @@ noise`` and nothing else. Latents are float32 outside; the one cast to the netwo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -148,8 +148,8 @@ class Denoiser:
         out = guide(cond, uncond, scale, self.guidance_rescale)
         if self._halves is None:
             self._halves = (
-                torch.add(skipped, cond, alpha=c_out),
-                torch.add(skipped, uncond, alpha=c_out),
+                torch.add(skipped, cond, alpha=c_out).detach(),
+                torch.add(skipped, uncond, alpha=c_out).detach(),
             )
         return torch.add(skipped, out, alpha=c_out)
 
@@ -185,19 +185,35 @@ def guide(cond: Tensor, uncond: Tensor, scale: float, rescale: float = 0.0) -> T
 
 
 def inpainting(
-    denoise: Denoise, known: Tensor, noise: Tensor, mask: Tensor, start: float
+    denoise: Denoise, known: Tensor, noise: Tensor, mask: Tensor, levels: Sequence[float]
 ) -> Denoise:
     """A ``denoise`` that keeps everything outside the mask at ``known`` (latent blending).
 
-    known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted. In each
-    call, latents outside the mask are replaced by ``known + sigma * noise``, and the result there
-    is ``known``. So every sampler can inpaint without knowing it. The first latents, at sigma =
-    ``start``, are used as they are.
+    known, noise [B, C, h, w]; mask [B or 1, 1, h, w], 1 where something new is wanted, values in
+    between as in `repainted`; levels: the noise levels of the run, descending. In each call,
+    latents that are kept are replaced by ``known + sigma * noise``, and the result there is
+    ``known``. So every sampler can inpaint without knowing it. The first latents, at
+    ``levels[0]``, are used as they are.
     """
 
     def blended(x: Tensor, sigma: float) -> Tensor:
-        if sigma < start:
-            x = torch.where(mask > 0, x, torch.add(known, noise, alpha=sigma))
-        return torch.where(mask > 0, denoise(x, sigma), known)
+        free = repainted(mask, sigma, levels)
+        if sigma < levels[0]:
+            x = torch.where(free, x, torch.add(known, noise, alpha=sigma))
+        return torch.where(free, denoise(x, sigma), known)
 
+    # some samplers count training steps
+    blended.schedule = getattr(denoise, "schedule", None)  # type: ignore[attr-defined]
     return blended
+
+
+def repainted(mask: Tensor, sigma: float, levels: Sequence[float]) -> Tensor:
+    """Return where latents are repainted at ``sigma``, in bool, the mask's shape.
+
+    A value of the mask is the share of the run's steps, its last ones, in which that place is
+    repainted: 1 always, 0 never, and between them it follows what is known until that share is left
+    (Differential Diffusion, Levin and Fried, arXiv 2306.00950, section 4).
+    """
+    steps = len(levels) - 1
+    made = sum(level >= sigma for level in levels[1:-1])
+    return torch.round((1 - mask) * steps) <= made

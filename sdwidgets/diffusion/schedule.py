@@ -34,10 +34,10 @@ LEAST_ABAR = (
 class NoiseSchedule:
     """The noise levels a network was trained on: ``sigmas`` [T] float64 on the CPU, ascending.
 
-    The grids (`leading`, `ddim`, `dpmsolver`, `uniform`, `trailing`, `karras`) return the ``n + 1``
-    noise levels around the ``n`` steps of a sampler, 1 <= n <= T, descending, float64 on the CPU.
-    ``spacing`` ("leading", "linspace", "trailing" or "karras") is the grid that the model's config
-    names (see `config`); ``offset`` is the training step at which `leading` ends.
+    The grids (`karras`, `simple`, `leading` and others, see `SCHEDULES`) return the ``n + 1`` noise
+    levels around the ``n`` steps of a sampler, 1 <= n <= T, descending, float64 on the CPU.
+    ``spacing`` is the grid that the model's config names, one of `SPACINGS` (see `config`);
+    ``offset`` is the training step at which `leading` ends.
     """
 
     sigmas: Tensor
@@ -135,12 +135,12 @@ class NoiseSchedule:
     # -- grids -------------------------------------------------------------------------------
 
     def default(self, n: int) -> Tensor:
-        """`karras` where the model's config asks for it, else `trailing`.
+        """The grid of the model's config if that is one of `FROM_THE_TOP`, else `trailing`.
 
-        Both begin at the noisiest level for any n. A run from noise has to: a network that is told
+        Each begins at the noisiest level for any n. A run from noise has to: a network that is told
         of less noise than there is takes some of it for an image.
         """
-        return self.karras(n) if self.spacing == "karras" else self.trailing(n)
+        return self.config(n) if self.spacing in FROM_THE_TOP else self.trailing(n)
 
     def config(self, n: int) -> Tensor:
         """The grid that the model's config names, by its ``spacing``, as diffusers makes it."""
@@ -185,14 +185,67 @@ class NoiseSchedule:
         self._check(n)
         return self._at(np.round(np.arange(1, n + 1) * (len(self) / n)) - 1)
 
+    def lcm(self, n: int) -> Tensor:
+        """The levels of n of 50 steps, at about even distances from the noisiest on, and 0.
+
+        Latent consistency models were distilled for the 50 steps t = T/50 - 1, 2 T/50 - 1, ... (Luo
+        et al., arXiv 2310.04378, section 4.3). For more than 50, or a T that 50 does not divide,
+        this is `trailing`.
+        """
+        self._check(n)
+        apart, rest = divmod(len(self), DISTILLED)
+        if n > DISTILLED or rest:
+            return self.trailing(n)
+        chosen = DISTILLED - np.arange(n) * DISTILLED // n
+        return self._at(chosen[::-1] * float(apart) - 1)
+
+    def simple(self, n: int) -> Tensor:
+        """The levels of T-1 and every T/n-th training step below, and 0 (ComfyUI's "simple").
+
+        Steps are rounded up where `trailing` rounds to the nearest.
+        """
+        self._check(n)
+        return self._at(len(self) - 1.0 - np.arange(n)[::-1] * len(self) // n)
+
+    def sgm_uniform(self, n: int) -> Tensor:
+        """The levels of n + 1 evenly spaced t from T-1 to 0 without the last, and 0.
+
+        The grid of Stability's generative-models; where `uniform` goes on to t = 0, it stops short.
+        """
+        self._check(n)
+        return self._at(np.linspace(len(self) - 1, 0, n + 1)[:-1][::-1])
+
+    def beta(self, n: int) -> Tensor:
+        """The levels of t at the quantiles 1, 1 - 1/n, ... 1/n of Beta(0.6, 0.6) over T, and 0.
+
+        Dense at both ends of the noise (Lee et al., "Beta Sampling is All You Need", arXiv
+        2407.12173). ComfyUI rounds t, and so takes fewer steps where two of them coincide.
+        """
+        self._check(n)
+        return self._at((len(self) - 1) * beta_quantiles(np.arange(1, n + 1) / n))
+
+    def beta_sigmas(self, n: int) -> Tensor:
+        """Levels at n evenly spaced quantiles of Beta(0.6, 0.6) over all sigmas, and 0.
+
+        This is the "beta" of diffusers (``use_beta_sigmas``) and AUTOMATIC1111. The paper spreads t
+        instead, as `beta` does.
+        """
+        self._check(n)
+        low, high = float(self.sigmas[0]), float(self.sigmas[-1])
+        return self._ending(low + (high - low) * beta_quantiles(np.linspace(1, 0, n)))
+
     def karras(self, n: int, rho: float = 7.0) -> Tensor:
         """Levels evenly spaced in sigma^(1/rho) over all of T, and 0 (arXiv 2206.00364, eq. 5)."""
         self._check(n)
         rho = checks.real("rho", rho, 0.1, 1000)
         low, high = float(self.sigmas[0]), float(self.sigmas[-1])
-        roots = _evenly(high ** (1 / rho), low ** (1 / rho), n)
-        sigmas = (roots**rho).clamp(low, high)  # rounding may leave the range
-        return torch.cat([sigmas, sigmas.new_zeros(1)])
+        return self._ending(np.linspace(high ** (1 / rho), low ** (1 / rho), n) ** rho)
+
+    def exponential(self, n: int) -> Tensor:
+        """Levels evenly spaced in log(sigma) over all of T, and 0 (k-diffusion's "exponential")."""
+        self._check(n)
+        logs = self._log_sigmas
+        return self._ending(np.exp(np.linspace(logs[-1], logs[0], n)))
 
     def _check(self, n: int) -> None:
         if not checks.is_whole(n) or not 1 <= n <= len(self):
@@ -204,7 +257,12 @@ class NoiseSchedule:
         """The noise levels at the ascending ``t`` [n], in descending order, followed by 0."""
         t = t - max(t[-1] - (len(self) - 1), 0)  # for n near T the offset would leave the range
         sigmas = np.exp(np.interp(t, np.arange(len(self)), self._log_sigmas))
-        return torch.from_numpy(np.append(sigmas[::-1], 0.0))
+        return self._ending(sigmas[::-1])
+
+    def _ending(self, sigmas: np.ndarray) -> Tensor:
+        """The grid of descending ``sigmas`` [n], and 0; rounding leads none out of the range."""
+        low, high = float(self.sigmas[0]), float(self.sigmas[-1])
+        return torch.from_numpy(np.append(np.clip(sigmas, low, high), 0.0))
 
 
 def _to_pure_noise(abar: Tensor) -> Tensor:
@@ -223,20 +281,57 @@ def _evenly(first: float, last: float, n: int) -> Tensor:
     return torch.linspace(first, last, n, dtype=torch.float64, device="cpu")
 
 
+DISTILLED = 50
+"""The steps of the teacher's grid in a latent consistency model; see `NoiseSchedule.lcm`."""
+
+BETA = 0.6
+"""Both parameters of the distribution of `NoiseSchedule.beta` (arXiv 2407.12173, section 4)."""
+
+
+def beta_quantiles(p: np.ndarray) -> np.ndarray:
+    """The x in [0, 1] where the distribution function I of Beta(a, a), a = `BETA`, is ``p``.
+
+    I(x) = x^a (1-x)^a / (a B(a, a)) (1 + sum_k (2a)_k / (a+1)_k x^k), k > 0 (DLMF 8.17.8).
+    Up to x = 1/2 the sum converges fast, and beyond, I(x) = 1 - I(1-x). Newton's method in u = x^a,
+    in which I is nearly straight, is exact to rounding after five steps.
+    """
+    a, near = BETA, np.minimum(p, 1 - p)
+    scale = a * math.gamma(a) ** 2 / math.gamma(2 * a)  # a B(a, a)
+    k = np.arange(50)
+    series = np.append(1.0, np.cumprod((2 * a + k) / (a + 1 + k)))[::-1]
+    u = np.minimum(near * scale, 0.5**a)
+    for _ in range(5):
+        x = u ** (1 / a)
+        found = u * (1 - x) ** a * np.polyval(series, x)
+        u = u - (found - near * scale) * (1 - x) ** (1 - a)
+    x = np.clip(u, 0, 0.5**a) ** (1 / a)
+    return np.where(p > 0.5, 1 - x, x)
+
+
 SPACINGS: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
     "leading": NoiseSchedule.leading,
     "linspace": NoiseSchedule.uniform,
     "trailing": NoiseSchedule.trailing,
     "karras": NoiseSchedule.karras,
+    "exponential": NoiseSchedule.exponential,
+    "beta": NoiseSchedule.beta_sigmas,
+    "lcm": NoiseSchedule.lcm,
 }
 """The grids that a model's config may name, by their names in diffusers' configurations."""
 
+FROM_THE_TOP = ("karras", "exponential", "beta", "lcm")
+"""Those of `SPACINGS` that begin at the noisiest level, and are no plain choice of steps."""
+
 SCHEDULES: dict[str, Callable[[NoiseSchedule, int], Tensor]] = {
     "default": NoiseSchedule.default,
-    "config": NoiseSchedule.config,
     "karras": NoiseSchedule.karras,
+    "exponential": NoiseSchedule.exponential,
+    "simple": NoiseSchedule.simple,
+    "sgm_uniform": NoiseSchedule.sgm_uniform,
+    "beta": NoiseSchedule.beta,
     "uniform": NoiseSchedule.uniform,
     "trailing": NoiseSchedule.trailing,
     "ddim": NoiseSchedule.ddim,
     "dpmsolver": NoiseSchedule.dpmsolver,
+    "config": NoiseSchedule.config,
 }

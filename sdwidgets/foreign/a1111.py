@@ -14,13 +14,16 @@ from collections.abc import Iterator, Mapping
 from ..strict_json import parse
 from .data import json_object
 from .found import Found
-from .names import real, skipped, take_sampler, whole
+from .names import AUTOMATIC, UNTIL_1_8, real, skipped, take_options, take_sampler, whole
 from .texts import USER_COMMENT
 
 _NEGATIVE = "Negative prompt:"
 _KEY = re.compile(r"\s*([A-Za-z][\w /+.-]{0,60}):\s*")
 _SIZE = re.compile(r"(\d{1,6})\s*x\s*(\d{1,6})")
 _TAG = re.compile(r"<(lora|lyco|hypernet):([^<>:]{1,200})((?::[^<>:]{0,30}){0,4})>")
+_OPTIONS = {
+    "Eta": "eta", "Eta DDIM": "eta", "Sigma churn": "s_churn", "Sigma noise": "s_noise",
+}  # fmt: skip
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 
 
@@ -63,20 +66,60 @@ def _take(found: Found, values: dict[str, str]) -> None:
         found.values |= {"width": int(size[1]), "height": int(size[2])}
     sampler = values.pop("Sampler", None)
     schedule = values.pop("Schedule type", None) or values.pop("Scheduler", None)
-    take_sampler(found, sampler, schedule)
-    if "Eta" in values:
-        found.values["eta"] = real(values.pop("Eta"))
+    if schedule == "Beta":  # over sigma and not over the steps, and with numbers from its options
+        take_sampler(found, sampler)
+        found.others["noise levels"] = schedule
+    else:
+        is_new = _version(values.get("Version", "")) >= (1, 9)
+        take_sampler(found, sampler, schedule, AUTOMATIC if is_new else UNTIL_1_8)
+    for theirs, ours in _OPTIONS.items():
+        take_options(found, {ours: values.pop(theirs, None)})
     if "Image CFG scale" in values:
         found.values["image_guidance_scale"] = real(values.pop("Image CFG scale"))
     if "RescaleCFG" in values:
         found.values["guidance_rescale"] = real(values.pop("RescaleCFG"))
-    # With "Hires upscale" it is the strength of a second pass, and not of a start image.
-    if "Denoising strength" in values and "Hires upscale" not in values:
+    if {"Variation seed", "Variation seed strength"} <= values.keys():
+        other, strength = values.pop("Variation seed"), values.pop("Variation seed strength")
+        found.values["variation"] = (whole(other), real(strength))
+    if any(name.startswith("Hires ") for name in values):
+        _take_second_pass(found, values)
+    elif "Denoising strength" in values:
         found.task = "inpainting" if "Mask blur" in values else "image to image"
         found.values["strength"] = real(values.pop("Denoising strength"))
     found.model = values.pop("Model", "")
     found.others |= values
     found.values = {name: value for name, value in found.values.items() if value is not None}
+
+
+def _version(text: str) -> tuple[int, int]:
+    """Its version, also inside that of a fork, "f2.0.1v1.10.1"; (0, 0) if there is none."""
+    numbers = re.findall(r"v(\d{1,3})\.(\d{1,3})", text)
+    return (int(numbers[-1][0]), int(numbers[-1][1])) if numbers else (0, 0)
+
+
+def _take_second_pass(found: Found, values: dict[str, str]) -> None:
+    """The second pass, whose strength is the "Denoising strength"; "Size" is the first's.
+
+    "Hires resize" gives the final size instead of a factor, with 0 for a side that follows from the
+    other. Where both sides give different factors, a part is cut off, and it has no setting here.
+    """
+    scale = real(values.get("Hires upscale"))
+    final = _SIZE.fullmatch(values.get("Hires resize", ""))
+    if scale is None and final is not None:
+        sides = zip(final.groups(), ("width", "height"), strict=True)
+        factors = {
+            int(side) / found.values[name]
+            for side, name in sides
+            if int(side) and found.values.get(name)
+        }
+        scale = factors.pop() if len(factors) == 1 else None
+    if not isinstance(scale, float) or not found.takes("hires", scale):
+        return
+    values.pop("Hires upscale" if "Hires upscale" in values else "Hires resize")
+    steps = whole(values.pop("Hires steps", None)) or found.values["steps"]  # 0: as in the first
+    upscaler = values.get("Hires upscaler", "Latent")
+    method = "latents" if upscaler.startswith("Latent") else "pixels"
+    found.second_pass(scale, real(values.pop("Denoising strength", None)), steps, method)
 
 
 def _pairs(line: str) -> Iterator[tuple[str, str]]:

@@ -1,76 +1,48 @@
-"""ComfyUI's settings: the graph that made the image, followed backwards from its sampler.
-
-"prompt" is the graph as it ran: a node by id, with its class and its inputs, and an input is a
-value or a link, ``[id, output]``. "workflow" is the graph as it was drawn: widgets have no names
-there, so only nodes whose order of widgets is known can be read.
-"""
+"""ComfyUI's settings: the graph that made the image, followed backwards from its sampler."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from .data import json_object, text
+from .data import json_object
 from .found import Found
-from .names import real, take_sampler, whole
-
-_WIDGETS = {
-    "KSampler": (
-        "seed", "", "steps", "cfg", "sampler_name", "scheduler", "denoise",
-    ),
-    "KSamplerAdvanced": (
-        "add_noise", "noise_seed", "", "steps", "cfg", "sampler_name", "scheduler",
-        "start_at_step", "end_at_step", "return_with_leftover_noise",
-    ),
-    "CLIPTextEncode": ("text",),
-    "CheckpointLoaderSimple": ("ckpt_name",),
-    "UNETLoader": ("unet_name", "weight_dtype"),
-    "VAELoader": ("vae_name",),
-    "LoraLoader": ("lora_name", "strength_model", "strength_clip"),
-    "LoraLoaderModelOnly": ("lora_name", "strength_model"),
-    "CLIPSetLastLayer": ("stop_at_clip_layer",),
-    "EmptyLatentImage": ("width", "height", "batch_size"),
-    "KSamplerSelect": ("sampler_name",),
-    "BasicScheduler": ("scheduler", "steps", "denoise"),
-    "RandomNoise": ("noise_seed", ""),
-    "PrimitiveNode": ("value",),
-}  # fmt: skip
-"""The widgets of the classes in a drawn graph, in order; "" has no input of its own."""
+from .graph import (
+    Graph,
+    Node,
+    as_drawn,
+    as_run,
+    first_pass,
+    linked,
+    sampler_of,
+    upstream,
+    value_of,
+    way_to,
+)
+from .names import real, take_options, take_sampler, whole
 
 _TEXTS = ("text", "text_g", "prompt", "string", "value", "text_l", "clip_l", "populated_text")
 _MORE_CONDITIONING = (
     "conditioning", "conditioning_1", "conditioning_to", "conditioning_2", "positive", "negative",
 )  # fmt: skip
-_LATENTS = ("latent_image", "samples", "samples_to", "latent", "pixels", "image")
 
-
-@dataclass(frozen=True)
-class _Node:
-    id: str
-    kind: str
-    inputs: Mapping[str, Any]
-
-
-Graph = Mapping[str, _Node]
+_SIDES = ("left", "top", "right", "bottom")
 
 
 def read(texts: Mapping[str, str]) -> Found | None:
     """What the graph says; None if there is no graph, or no sampler in it."""
     texts = {**texts, **_of_exif(texts)}
-    graph = _as_run(json_object(texts.get("prompt"))) or _as_drawn(
-        json_object(texts.get("workflow"))
-    )
-    sampler = _sampler(graph)
+    graph = as_run(json_object(texts.get("prompt"))) or as_drawn(json_object(texts.get("workflow")))
+    sampler = sampler_of(graph)
     if sampler is None:
         return None
     found = Found("ComfyUI")
-    first = _first_pass(graph, sampler)
-    if first is not sampler:
-        found.others["second pass"] = sampler.kind
+    first = first_pass(graph, sampler)
     _take_sampler(found, graph, first)
     _take_latents(found, graph, first)
     _take_model(found, graph, first)
+    if first is not sampler:
+        _take_second_pass(found, graph, first, sampler)
     found.values = {name: value for name, value in found.values.items() if value is not None}
     return found
 
@@ -85,148 +57,46 @@ def _of_exif(texts: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _as_run(said: dict[str, Any] | None) -> dict[str, _Node]:
-    graph = {}
-    for number, node in (said or {}).items():
-        if isinstance(node, Mapping) and isinstance(node.get("inputs"), Mapping):
-            graph[number] = _Node(number, text(node.get("class_type")), node["inputs"])
-    return graph
-
-
-def _as_drawn(said: dict[str, Any] | None) -> dict[str, _Node]:
-    nodes = said.get("nodes") if said else None
-    links = said.get("links") if said else None
-    if not isinstance(nodes, list) or not isinstance(links, list):
-        return {}
-    origins = {
-        link[0]: [str(link[1]), link[2]]
-        for link in links
-        if isinstance(link, list) and len(link) >= 5 and isinstance(link[0], int)
-    }
-    graph = {}
-    for node in nodes:
-        if not isinstance(node, Mapping) or node.get("mode") in (2, 4):  # muted, bypassed
-            continue
-        kind, values = text(node.get("type")), node.get("widgets_values")
-        widgets = _WIDGETS.get(kind, ())
-        inputs: dict[str, Any] = {}
-        if isinstance(values, list):
-            inputs = {name: value for name, value in zip(widgets, values, strict=False) if name}
-        for slot in node.get("inputs") or ():
-            link = slot.get("link") if isinstance(slot, Mapping) else None
-            if isinstance(link, int) and link in origins:
-                inputs[text(slot.get("name"))] = origins[link]
-        graph[str(node.get("id"))] = _Node(str(node.get("id")), kind, inputs)
-    return graph
-
-
-def _linked(graph: Graph, value: Any) -> _Node | None:
-    """The node that an input comes from; None if it is a value."""
-    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], (str, int)):
-        return graph.get(str(value[0]))
-    return None
-
-
-def _upstream(graph: Graph, node: _Node) -> Iterator[_Node]:
-    """The nodes that a node depends on, the nearest first, each once."""
-    seen, queue = {node.id}, [node]
-    while queue:
-        for value in queue.pop(0).inputs.values():
-            source = _linked(graph, value)
-            if source is not None and source.id not in seen:
-                seen.add(source.id)
-                queue.append(source)
-                yield source
-
-
-def _is_sampler(node: _Node) -> bool:
-    return ("positive" in node.inputs or "guider" in node.inputs) and any(
-        name in node.inputs for name in ("latent_image", "latent", "samples")
-    )
-
-
-def _sampler(graph: Graph) -> _Node | None:
-    """The sampler that the saved image comes from; without one, the last sampler of the graph."""
-    savers = [node for node in graph.values() if "Save" in node.kind and "images" in node.inputs]
-    shown = [node for node in graph.values() if node.kind == "PreviewImage"]
-    for end in [*savers, *shown]:
-        for node in _upstream(graph, end):
-            if _is_sampler(node):
-                return node
-    return next((node for node in reversed(list(graph.values())) if _is_sampler(node)), None)
-
-
-def _first_pass(graph: Graph, sampler: _Node) -> _Node:
-    """The sampler that begins from nothing, if ``sampler`` goes on from another's latents."""
-    found = sampler
-    for _ in range(len(graph)):
-        latents = _latents(graph, found)
-        if latents is None or not _is_sampler(latents):
-            return found
-        found = latents
-    return found
-
-
-def _latents(graph: Graph, node: _Node) -> _Node | None:
-    """The node where the latents that a sampler begins from are made."""
-    seen = {node.id}
-    while True:
-        links = (_linked(graph, node.inputs.get(name)) for name in _LATENTS)
-        source = next((link for link in links if link is not None), None)
-        if source is None or source.id in seen:
-            return node if len(seen) > 1 else None
-        seen.add(source.id)
-        node = source
-        if _is_sampler(node):
-            return node
-
-
-def _value(graph: Graph, node: _Node | None, *names: str) -> Any:
-    """The value of the first of these inputs that there is; links to nodes with one value are
-    followed."""
-    for name in names:
-        value = node.inputs.get(name) if node else None
-        for _ in range(8):
-            source = _linked(graph, value)
-            if source is None:
-                break
-            inputs = source.inputs
-            value = next(
-                (inputs[one] for one in (name, "seed", "value", "int", "float") if one in inputs),
-                None,
-            )
-        if value is not None and not isinstance(value, (list, Mapping)):
-            return value
-    return None
-
-
-def _take_sampler(found: Found, graph: Graph, node: _Node) -> None:
-    guider = _linked(graph, node.inputs.get("guider")) or node
-    noise = _linked(graph, node.inputs.get("noise")) or node
-    method = _linked(graph, node.inputs.get("sampler")) or node
-    sigmas = _linked(graph, node.inputs.get("sigmas")) or node
+def _take_sampler(found: Found, graph: Graph, node: Node) -> None:
+    guider = linked(graph, node.inputs.get("guider")) or node
+    noise = linked(graph, node.inputs.get("noise")) or node
+    method = linked(graph, node.inputs.get("sampler")) or node
+    sigmas = linked(graph, node.inputs.get("sigmas")) or node
     found.values |= {
         "prompt": _prompt(found, graph, guider, "positive", "conditioning"),
         "negative_prompt": _prompt(found, graph, guider, "negative"),
-        "seed": whole(_value(graph, noise, "seed", "noise_seed")),
-        "steps": whole(_value(graph, sigmas, "steps")),
-        "guidance_scale": real(_value(graph, guider, "cfg")),
+        "seed": whole(value_of(graph, noise, "seed", "noise_seed")),
+        "steps": whole(value_of(graph, sigmas, "steps")),
+        "guidance_scale": real(value_of(graph, guider, "cfg")),
     }
     kind = sigmas.kind.removesuffix("Scheduler").lower()
-    schedule = _value(graph, sigmas, "scheduler") or (kind if sigmas is not node else None)
-    take_sampler(found, _value(graph, method, "sampler_name"), schedule)
-    strength = real(_value(graph, sigmas, "denoise"))
+    schedule = value_of(graph, sigmas, "scheduler") or (kind if sigmas is not node else None)
+    _take_method(found, graph, method, schedule)
+    strength = real(value_of(graph, sigmas, "denoise"))
     if isinstance(strength, (int, float)) and strength != 1:
         found.values["strength"] = strength
+    steps = found.values["steps"]
     for name in ("start_at_step", "end_at_step"):
-        value = whole(_value(graph, node, name))
-        if isinstance(value, int) and value not in (0, 10_000):
-            found.others[name.replace("_", " ")] = value
+        step = whole(value_of(graph, node, name))
+        idle = 0 if name == "start_at_step" else steps
+        if isinstance(step, int) and step not in (idle, 10_000):
+            found.others[name.replace("_", " ")] = step
 
 
-def _prompt(found: Found, graph: Graph, node: _Node, *names: str) -> str | None:
+def _take_method(found: Found, graph: Graph, node: Node, schedule: Any) -> None:
+    """The sampler of a node: by its name, or by a class of its own with options."""
+    name = value_of(graph, node, "sampler_name")
+    if name is None and node.kind.startswith("Sampler") and not node.kind.startswith("SamplerCus"):
+        name = node.kind.removeprefix("Sampler")
+        if value_of(graph, node, "solver_type") == "heun":
+            name += " heun"
+    take_sampler(found, name, schedule)
+    take_options(found, {one: value_of(graph, node, one) for one in ("eta", "s_noise")})
+
+
+def _prompt(found: Found, graph: Graph, node: Node, *names: str) -> str | None:
     """The text that an input of a sampler comes from."""
-    links = (_linked(graph, node.inputs.get(name)) for name in names)
+    links = (linked(graph, node.inputs.get(name)) for name in names)
     start = next((link for link in links if link is not None), None)
     name, seen = names[0], set[str]()
     while start is not None and start.id not in seen:
@@ -239,17 +109,17 @@ def _prompt(found: Found, graph: Graph, node: _Node, *names: str) -> str | None:
         found.others[f"node {start.kind}"] = "passed over"
         # a node with both outputs passes each on
         order = [name, *_MORE_CONDITIONING]
-        sources = (_linked(graph, start.inputs.get(one)) for one in order)
+        sources = (linked(graph, start.inputs.get(one)) for one in order)
         start = next((source for source in sources if source is not None), None)
     return None
 
 
-def _said(graph: Graph, node: _Node) -> str | None:
+def _said(graph: Graph, node: Node) -> str | None:
     """The text of a node that encodes one, which may be that of another node."""
     for name in _TEXTS:
         value = node.inputs.get(name)
         for _ in range(8):
-            source = _linked(graph, value)
+            source = linked(graph, value)
             if source is None:
                 break
             value = next((source.inputs[one] for one in _TEXTS if one in source.inputs), None)
@@ -258,7 +128,7 @@ def _said(graph: Graph, node: _Node) -> str | None:
     return None
 
 
-def _take_sizes(found: Found, graph: Graph, node: _Node) -> None:
+def _take_sizes(found: Found, graph: Graph, node: Node) -> None:
     """The sizes that Stable Diffusion XL's text nodes tell."""
     names = {
         "original_size": ("width", "height"),
@@ -266,40 +136,112 @@ def _take_sizes(found: Found, graph: Graph, node: _Node) -> None:
         "target_size": ("target_width", "target_height"),
     }
     for ours, pair in names.items():
-        values = tuple(whole(_value(graph, node, name)) for name in pair)
+        values = tuple(whole(value_of(graph, node, name)) for name in pair)
         if node.kind == "CLIPTextEncodeSDXL" and all(isinstance(one, int) for one in values):
             found.values[ours] = values
 
 
-def _take_latents(found: Found, graph: Graph, node: _Node) -> None:
-    latents = _latents(graph, node)
-    if latents is None:
+def _take_latents(found: Found, graph: Graph, node: Node) -> None:
+    """The latents that a sampler begins from: empty ones, or an image's, perhaps padded."""
+    way = way_to(graph, node)
+    if not way:
         return
+    latents = way[-1]
     if latents.kind.startswith("Empty") or "batch_size" in latents.inputs:
         for name in ("width", "height", "batch_size"):
-            found.values[name] = whole(_value(graph, latents, name))
+            found.values[name] = whole(value_of(graph, latents, name))
         return
-    masked = any("mask" in each.inputs for each in _upstream(graph, node))
+    masked = any("mask" in each.inputs for each in upstream(graph, node))
     found.task = "inpainting" if masked else "image to image"
+    start, steps = found.others.get("start at step"), found.values["steps"]
+    if isinstance(start, int) and isinstance(steps, int) and 0 < start < steps:
+        del found.others["start at step"]
+        found.values["strength"] = (steps - start) / steps
+    found.values.setdefault("strength", 1.0)
+    pads = [each for each in way if each.kind == "ImagePadForOutpaint"]
+    if len(pads) == 1:
+        sides = [whole(value_of(graph, pads[0], side)) for side in _SIDES]
+        found.task, found.values["pad"] = "outpainting", tuple(sides)
+        found.others["feathering"] = value_of(graph, pads[0], "feathering")
 
 
-def _take_model(found: Found, graph: Graph, node: _Node) -> None:
+_ENLARGES = {
+    ("LatentUpscale",): "latents",
+    ("LatentUpscaleBy",): "latents",
+    ("VAEEncode", "ImageScale", "VAEDecode"): "pixels",
+    ("VAEEncode", "ImageScaleBy", "VAEDecode"): "pixels",
+}
+"""What is enlarged by the nodes between two samplers, from the second back to the first."""
+
+
+def _take_second_pass(found: Found, graph: Graph, first: Node, last: Node) -> None:
+    """What the sampler ``last`` does with the latents of ``first``: the rest of its steps, or a
+    second pass. It has no setting if more than its size, strength and steps is other."""
+    second = Found(found.program)
+    _take_sampler(second, graph, last)
+    _take_model(second, graph, last)
+    between = way_to(graph, last)
+    names = ("prompt", "negative_prompt", "guidance_scale", "sampler", "schedule")
+    alike = second.model == found.model and all(
+        found.values.get(name) == second.values.get(name) for name in names
+    )
+    if not alike or between[-1] is not first:
+        found.others["second pass"] = last.kind
+        return
+    if len(between) == 1 and found.values["steps"] == second.values["steps"]:
+        # the same grid of steps in two nodes
+        stops, goes_on = found.others.get("end at step"), second.others.get("start at step")
+        if stops == goes_on and value_of(graph, last, "add_noise") == "disable":
+            del found.others["end at step"]
+            return
+    resize = between[(len(between) - 1) // 2]  # alone, or between decoding and encoding
+    method = _ENLARGES.get(tuple(each.kind for each in between[:-1]))
+    scale = _scale(found, graph, resize)
+    strength, steps = second.values.get("strength"), second.values["steps"]
+    if (
+        method is None
+        or scale is None
+        or not found.takes("hires", scale)
+        or not found.takes("hires_strength", strength)
+    ):
+        found.others["second pass"] = last.kind
+        return
+    found.second_pass(scale, strength, steps, method)
+    found.others["upscale method"] = value_of(graph, resize, "upscale_method")
+    if second.values["seed"] != found.values["seed"]:
+        found.others["second pass seed"] = second.values["seed"]
+
+
+def _scale(found: Found, graph: Graph, resize: Node) -> float | None:
+    """The factor by which a node enlarges both sides; None if they differ or are not known."""
+    scale = real(value_of(graph, resize, "scale_by"))
+    if isinstance(scale, (int, float)):
+        return float(scale)
+    factors = set()
+    for name in ("width", "height"):
+        side, before = whole(value_of(graph, resize, name)), found.values.get(name)
+        if isinstance(side, int) and isinstance(before, int) and side and before:
+            factors.add(side / before)
+    return factors.pop() if len(factors) == 1 else None
+
+
+def _take_model(found: Found, graph: Graph, node: Node) -> None:
     """The model and what changes it, from the sampler back to its loader."""
-    guider = _linked(graph, node.inputs.get("guider")) or node
-    current, seen = _linked(graph, guider.inputs.get("model")), set[str]()
+    guider = linked(graph, node.inputs.get("guider")) or node
+    current, seen = linked(graph, guider.inputs.get("model")), set[str]()
     while current is not None and current.id not in seen:
         seen.add(current.id)
-        name = _value(graph, current, "ckpt_name", "unet_name")
+        name = value_of(graph, current, "ckpt_name", "unet_name")
         if isinstance(name, str):
             found.model = name.replace("\\", "/").rpartition("/")[2]
-        elif isinstance(lora := _value(graph, current, "lora_name"), str):
-            strength = real(_value(graph, current, "strength_model"))
+        elif isinstance(lora := value_of(graph, current, "lora_name"), str):
+            strength = real(value_of(graph, current, "strength_model"))
             found.others[f"LoRA {lora}"] = "1" if strength is None else strength
         else:
             found.others[f"node {current.kind}"] = "passed over"
-        current = _linked(graph, current.inputs.get("model"))
-    for each in _upstream(graph, node):
+        current = linked(graph, current.inputs.get("model"))
+    for each in upstream(graph, node):
         if each.kind == "CLIPSetLastLayer":
-            layer = whole(_value(graph, each, "stop_at_clip_layer"))
+            layer = whole(value_of(graph, each, "stop_at_clip_layer"))
             if isinstance(layer, int) and -100 <= layer <= -1:
                 found.values["clip_skip"] = -layer - 1

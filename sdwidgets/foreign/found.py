@@ -52,6 +52,21 @@ class Found:
     model: str = ""
     task: str = "text to image"
 
+    def second_pass(self, scale: float, strength: Any, made: Any, method: str) -> None:
+        """Set a second pass of ``made`` steps, of which none is skipped by its strength.
+
+        Here `hires_steps` are those of the whole grid, of which ``strength`` is the share made.
+        """
+        self.values |= {"hires": scale, "hires_method": method}
+        if strength is not None:
+            self.values["hires_strength"] = strength
+        if isinstance(made, int) and self.takes("hires_strength", strength):
+            self.values["hires_steps"] = max(round(made / strength), 1)
+
+    def takes(self, name: str, value: Any) -> bool:
+        """Whether a run takes this value of a setting."""
+        return name in _NAMES and _is_taken({name: value})
+
     def settings(self) -> FoundSettings:
         """The values that are settings and that a run takes; all others are left out."""
         kept: dict[str, Any] = {}
@@ -75,7 +90,12 @@ class Found:
     @property
     def given(self) -> list[str]:
         """What the run was given beside its settings, which is not in the file."""
-        return {"image to image": ["image"], "inpainting": ["image", "mask"]}.get(self.task, [])
+        needed = {
+            "image to image": ["image"],
+            "outpainting": ["image"],
+            "inpainting": ["image", "mask"],
+        }
+        return needed.get(self.task, [])
 
 
 def _is_taken(values: dict[str, Any]) -> bool:

@@ -47,6 +47,7 @@ def _newest(said: dict[str, Any]) -> Found:
     found.task = next((task for word, task in _TASKS.items() if word in mode), found.task)
     if found.task != "text to image":
         found.values["strength"] = said.pop("strength", None)
+    _take_second_pass(found, said)
     take_sampler(found, said.pop("scheduler", None))
     loras = said.pop("loras", None)
     for one in loras if isinstance(loras, list) else []:
@@ -55,6 +56,31 @@ def _newest(said: dict[str, Any]) -> Found:
         found.others[f"LoRA {name}"] = inside(one, "weight")
     found.others |= said
     return _kept(found)
+
+
+def _take_second_pass(found: Found, said: dict[str, Any]) -> None:
+    """The "high resolution fix", if the size of its first pass is told; "width" is the last's."""
+    final = [found.values.get(name) for name in ("width", "height")]
+    begun = [whole(said.get(name)) for name in ("hrf_width", "hrf_height")]
+    if said.get("hrf_enabled") is False or not all(isinstance(n, int) and n for n in final + begun):
+        return
+    factors = {last / first for last, first in zip(final, begun, strict=True)}
+    if len(factors) > 1 or not found.takes("hires", scale := factors.pop()):
+        return
+    found.values |= {"width": begun[0], "height": begun[1], "hires": scale}
+    found.values |= {"hires_strength": said.pop("hrf_strength", None), "hires_method": "pixels"}
+    for name in ("hrf_width", "hrf_height", "hrf_enabled"):
+        said.pop(name, None)
+
+
+def _take_variation(found: Found, said: Any) -> Any:
+    """A single variation, a seed and its weight, as a setting; returns what is left."""
+    one = said[0] if isinstance(said, list) and len(said) == 1 else None
+    seed, weight = whole(inside(one, "seed")), inside(one, "weight")
+    if seed is None or weight is None:
+        return said
+    found.values["variation"] = (seed, weight)
+    return None
 
 
 def _second(said: dict[str, Any]) -> Found:
@@ -75,6 +101,7 @@ def _second(said: dict[str, Any]) -> Found:
     if found.task != "text to image":
         found.values["strength"] = image.pop("strength", None)
     take_sampler(found, image.pop("sampler", None))
+    image["variations"] = _take_variation(found, image.pop("variations", None))
     found.others |= {**image, **said}
     return _kept(found)
 
@@ -110,6 +137,9 @@ def _first(line: str) -> Found | None:
             found.task, found.values["strength"] = "image to image", real(value)
         elif name == "I":
             found.task = "image to image"
+        elif name == "V" and re.fullmatch(r"\d+:[\d.]+", value):
+            other, weight = value.split(":")
+            found.values["variation"] = (whole(other), real(weight))
         else:
             found.others[flag] = value or "yes"
     return _kept(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..sampling import SAMPLERS, SCHEDULES
@@ -11,15 +12,21 @@ _SAMPLERS = {
     "euler": "euler",
     "euler a": "euler_ancestral",
     "euler ancestral": "euler_ancestral",
+    "eulerancestral": "euler_ancestral",
     "heun": "heun",
     "lms": "lms",
     "dpm2": "dpm2",
     "dpm2 a": "dpm2_ancestral",
     "dpm 2": "dpm2",
+    "dpm 2 a": "dpm2_ancestral",
     "dpm 2 ancestral": "dpm2_ancestral",
+    "kdpm 2": "dpm2",
+    "kdpm 2 a": "dpm2_ancestral",
     "dpm++ 2s a": "dpmpp_2s_ancestral",
+    "dpm++2s a": "dpmpp_2s_ancestral",
     "dpmpp 2s ancestral": "dpmpp_2s_ancestral",
     "dpm++ 2m": "dpmpp_2m",
+    "dpm++2m": "dpmpp_2m",
     "dpmpp 2m": "dpmpp_2m",
     "dpm++ sde": "dpmpp_sde",
     "dpmpp sde": "dpmpp_sde",
@@ -33,11 +40,13 @@ _SAMPLERS = {
     "pndm": "plms",
     "unipc": "unipc",
     "uni pc": "unipc",
+    "uni pc bh2": "unipc",
     "lcm": "lcm",
     "tcd": "tcd",
 }
-"""Names as they are in k-diffusion and here, by the names of AUTOMATIC1111, ComfyUI and InvokeAI in
-lower case, without "k_" and with spaces. Those that are not in `SAMPLERS` are only shown."""
+"""Our names, by those of AUTOMATIC1111, stable-diffusion.cpp, ComfyUI, InvokeAI and NovelAI in
+lower case, without "k_" and with spaces. All others are only shown: among them are methods that we
+lack (Restart, CFG++, DPM fast and adaptive, DEIS, IPNDM), and 2M SDE with Heun's formula."""
 
 _SCHEDULES = {
     "karras": "karras",
@@ -45,31 +54,80 @@ _SCHEDULES = {
     "beta": "beta",
     "uniform": "uniform",  # k-diffusion's own grid, evenly spaced from the last training step
     "normal": "uniform",
-    "automatic": "uniform",
+    "discrete": "uniform",  # stable-diffusion.cpp
+    "native": "uniform",  # NovelAI
     "simple": "simple",
     "sgm uniform": "sgm_uniform",
+    "trailing": "trailing",
 }
+_OTHER_SCHEDULES = (
+    "align your steps", "automatic", "ays", "ddim", "ddim uniform", "gits", "kl optimal",
+    "linear quadratic", "polyexponential", "smoothstep", "turbo",
+)  # fmt: skip
+"""Noise grids that we lack, or that depend on the sampler."""
+
+_ENDINGS = sorted({*_SCHEDULES, *_OTHER_SCHEDULES}, key=len, reverse=True)
+
+UNTIL_1_8 = {"ddim": "ddim", "plms": "ddim", "unipc": "sgm_uniform"}
+"""The grids of AUTOMATIC1111's samplers that have one of their own; all others have "uniform"."""
+
+AUTOMATIC = {
+    **UNTIL_1_8,
+    "dpmpp_2m": "karras",
+    "dpmpp_sde": "karras",
+    "dpmpp_2s_ancestral": "karras",
+    "dpm2": "karras",
+    "dpm2_ancestral": "karras",
+    "dpmpp_2m_sde": "exponential",
+    "dpmpp_3m_sde": "exponential",
+}
+"""What "Automatic" means there since version 1.9 (modules/sd_samplers_kdiffusion.py)."""
 
 
-def take_sampler(found: Found, sampler: Any, schedule: Any = None) -> None:
+def take_sampler(
+    found: Found, sampler: Any, schedule: Any = None, usual: Mapping[str, str] | None = None
+) -> None:
     """Put a sampler and a noise grid into ``found``: as settings if there are such, else as they
-    are. A sampler's name may end with its grid, as in "DPM++ 2M Karras"."""
+    are. A sampler's name may end with its grid, as in "DPM++ 2M Karras".
+
+    ``usual``: the grid of each sampler if none is named, else "uniform"; None: that is not known.
+    """
+    known = ""
     if isinstance(sampler, str) and sampler:
         name = _plain(sampler)
-        for ending in ("karras", "exponential", " k"):
-            if name.endswith(ending) and name != ending and not schedule:
-                name, schedule = name.removesuffix(ending).strip(), ending.replace(" k", "karras")
+        if not schedule:
+            name, schedule = _divided(name)
         known = _SAMPLERS.get(name.removesuffix(" gpu"), "")
         if known in SAMPLERS:
             found.values["sampler"] = known
         else:
             found.others["sampler"] = sampler
+    if schedule is None and usual is not None and known:
+        found.values["schedule"] = usual.get(known, "uniform")
     if isinstance(schedule, str) and schedule:
-        known = _SCHEDULES.get(_plain(schedule), "")
-        if known in SCHEDULES:
-            found.values["schedule"] = known
+        plain = _plain(schedule)
+        grid = AUTOMATIC.get(known, "uniform") if plain == "automatic" else _SCHEDULES.get(plain)
+        if grid in SCHEDULES and (known or plain != "automatic"):
+            found.values["schedule"] = grid
         else:
             found.others["noise levels"] = schedule
+
+
+def take_options(found: Found, options: Mapping[str, Any]) -> None:
+    """Put options of the sampler into ``found``, by our names; without a sampler of ours, they say
+    nothing about a run here."""
+    place = found.values if "sampler" in found.values else found.others
+    place |= {name: real(value) for name, value in options.items() if value is not None}
+
+
+def _divided(name: str) -> tuple[str, str | None]:
+    """A sampler's name without the grid at its end, and that grid."""
+    if name.endswith(" k"):  # InvokeAI
+        return name.removesuffix(" k"), "karras"
+    for ending in _ENDINGS:
+        if name.endswith(f" {ending}"):
+            return name.removesuffix(ending).strip(), ending
+    return name, None
 
 
 def _plain(name: str) -> str:

@@ -39,8 +39,9 @@ class Entry:
 def entry(name: str, config: AutoencoderConfig, *, of_model: bool = False) -> Entry:
     """The entry of an autoencoder; ``of_model``: it is a diffusion model's own."""
     factor, channels, codes = config.factor, config.latent_channels, config.codes
-    kind = ("VQ" if codes else "KL") + (" (model)" if of_model else "")
-    bits = (math.log2(codes) if codes else 16 * channels) / factor**2
+    kind = ("VQ" if codes else "pixels" if config.is_identity else "KL") + " (model)" * of_model
+    numbers = 8 if config.is_identity else 16  # bits of each
+    bits = (math.log2(codes) if codes else numbers * channels) / factor**2
     ratio = 3 * factor**2 / (1 if codes else channels)
     what = f"{codes:,} codes" if codes else f"{channels} channels"
     label = f"f = {factor} · {kind} · {what} · {ratio:.3g}x fewer numbers"

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..memory import asks_for_tiles
 from ..metrics import bits_per_pixel, error_map, psnr, ssim
 from ..models.autoencoder import Autoencoder, Posterior, padded
 from ..pixels import to_image
@@ -80,10 +81,11 @@ def encode(autoencoder: Autoencoder, pixels: Tensor) -> Encoded:
 @torch.no_grad()
 def posterior_of(autoencoder: Autoencoder, pixels: Tensor) -> Posterior:
     """The posterior of ``pixels`` [B, 3, H, W], padded to multiples of f."""
-    parameter = next(autoencoder.parameters())
+    parameter = autoencoder.weight
     whole = padded(pixels, autoencoder.config.factor)
+    tiled = asks_for_tiles(autoencoder.config, whole.shape[3], whole.shape[2], parameter)
     with threads_for(autoencoder, whole[:, 0].numel()):
-        return autoencoder.encode(whole.to(parameter.device, parameter.dtype))
+        return autoencoder.encode(whole.to(parameter.device, parameter.dtype), tiled=tiled)
 
 
 @torch.no_grad()
@@ -93,9 +95,11 @@ def decode(autoencoder: Autoencoder, latents: Tensor, size: tuple[int, int]) -> 
     ``size``: the width and height that they are cropped to.
     """
     width, height = size
-    parameter = next(autoencoder.parameters())
+    parameter = autoencoder.weight
+    tiled = asks_for_tiles(autoencoder.config, width, height, parameter)
     with threads_for(autoencoder, latents[:, 0].numel() * autoencoder.config.factor**2):
-        pixels = autoencoder.decode(latents.to(parameter.device, parameter.dtype))
+        latents = latents.to(parameter.device, parameter.dtype)
+        pixels = autoencoder.decode(latents, tiled=tiled)
     return pixels[..., :height, :width].float().clamp(-1, 1).cpu()
 
 

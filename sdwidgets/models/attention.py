@@ -1,4 +1,4 @@
-"""Attention whose probabilities can be observed.
+"""Attention that can be observed and edited.
 
 Sources: "Attention Is All You Need" (Vaswani et al., arXiv 1706.03762, equation 1); the spatial
 transformer of "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al.,
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,10 @@ from torch.nn import functional as F
 Look: TypeAlias = "Callable[[Attention, Tensor, Tensor, Tensor | None], None]"
 """Called with the layer, its queries [B, N, C], the input of its keys and values [B, T, D], and
 its probabilities [B, heads, N, T] in float32 for cross-attention, None for self-attention."""
+
+QUERIES = 2**14
+"""How many queries of a cross-attention are computed at a time, to limit its memory: all of those
+of a 1024 x 1024 image of Stable Diffusion."""
 
 LOOK: ContextVar[Look | None] = ContextVar("LOOK", default=None)
 """The current observer, per thread and per asyncio task, so that they can share a model."""
@@ -39,8 +43,43 @@ def looking(look: Look) -> Iterator[None]:
         LOOK.reset(before)
 
 
+class Edit(Protocol):
+    """Changes attention in the forward pass."""
+
+    def cross(self, layer: Attention, probabilities: Tensor) -> Tensor:
+        """Return what a cross-attention uses in place of its probabilities [B, heads, N, T]."""
+        ...
+
+    def itself(self, layer: Attention, x: Tensor) -> Tensor:
+        """Return the states [B, N, C] from which a self-attention takes its queries and keys, in
+        place of its input; its values stay its own."""
+        ...
+
+
+EDIT: ContextVar[Edit | None] = ContextVar("EDIT", default=None)
+"""The current edit, per thread and per asyncio task, as `LOOK` is."""
+
+
+@contextmanager
+def editing(edit: Edit) -> Iterator[None]:
+    """Apply ``edit`` to every attention inside this block, in this thread only.
+
+    Observers see what it makes of the attention. ``edit`` must return new tensors, or its arguments
+    as they are. An outer edit pauses meanwhile. A compiled network (torch.compile) is not edited.
+    """
+    before = EDIT.set(edit)
+    try:
+        yield
+    finally:
+        EDIT.reset(before)
+
+
 def _looking_on() -> Look | None:
     return None if torch.compiler.is_compiling() else LOOK.get()
+
+
+def _editing_on() -> Edit | None:
+    return None if torch.compiler.is_compiling() else EDIT.get()
 
 
 class Attention(nn.Module):
@@ -49,7 +88,8 @@ class Attention(nn.Module):
     Without a context (``context_width`` None), x attends to itself through torch's fused kernel.
     With a context, the pixels attend to a few dozen tokens. Then the probabilities are always
     computed explicitly: that costs no more at this size, and observing them cannot change the
-    image. For self-attention, an observer computes them with `probabilities_of`.
+    image. For self-attention, an observer computes them with `probabilities_of`, and an edit gives
+    other queries and keys, so that the fused kernel stays.
     """
 
     def __init__(
@@ -84,17 +124,26 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Return [B, N, C] of ``x`` [B, N, C] and, for cross-attention, ``context`` [B, T, D]."""
-        q, look = self.to_q(x), _looking_on()
+        look, edit = _looking_on(), _editing_on()
         if context is not None:
-            p = self.probabilities_of(q, context)  # [B, heads, N, T]
-            if look is not None:
-                look(self, q, context, p)
+            q = self.to_q(x)
             v = self._split(self.to_v(context))  # [B, heads, T, d]
-            h = p.to(v.dtype) @ v  # [B, heads, N, d]
+            # [B, heads, N, T], in parts that do not depend on who looks
+            parts = (self.probabilities_of(some, context) for some in q.split(QUERIES, dim=1))
+            if look is not None or edit is not None:
+                p = torch.cat([*parts], dim=2)
+                if edit is not None:
+                    p = edit.cross(self, p)
+                if look is not None:
+                    look(self, q, context, p)
+                parts = (some for some in p.split(QUERIES, dim=2))
+            h = torch.cat([some.to(v.dtype) @ v for some in parts], dim=2)  # [B, heads, N, d]
         else:
+            y = x if edit is None else edit.itself(self, x)
+            q = self.to_q(y)
             if look is not None:
-                look(self, q, x, None)
-            q, k, v = (self._split(part) for part in (q, self.to_k(x), self.to_v(x)))
+                look(self, q, y, None)
+            q, k, v = (self._split(part) for part in (q, self.to_k(y), self.to_v(x)))
             h = F.scaled_dot_product_attention(q, k, v)  # [B, heads, N, d]
         return self.to_out[0](h.transpose(1, 2).flatten(2))  # [B, N, C]
 
@@ -185,13 +234,17 @@ class SpatialTransformer(nn.Module):
 
 
 class PixelAttention(Attention):
-    """x [B, C, h, w] -> [B, C, h, w]: attention over all pixels with a single head."""
+    """x [B, C, h, w] -> [B, C, h, w]: self-attention over all pixels, with a residual.
 
-    def __init__(self, channels: int, groups: int):
-        super().__init__(channels, heads=1, bias=True)
-        self.group_norm = nn.GroupNorm(groups, channels, eps=1e-6)
+    In the autoencoder, and in denoising networks without transformers (arXiv 2006.11239, appendix
+    B). It takes no context: one that is given is not used.
+    """
+
+    def __init__(self, channels: int, groups: int, heads: int = 1, *, eps: float = 1e-6):
+        super().__init__(channels, heads, bias=True)
+        self.group_norm = nn.GroupNorm(groups, channels, eps=eps)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         h = self.group_norm(x).flatten(2).mT  # [B, hw, C]
-        h = super().forward(h, context)
+        h = super().forward(h)
         return x + h.mT.unflatten(2, x.shape[-2:])

@@ -1,4 +1,4 @@
-"""The KL and VQ autoencoders: images to latents of unit variance, and back.
+"""The KL and VQ autoencoders, and the identity: images to latents of unit variance, and back.
 
 Source: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach et al., arXiv
 2112.10752, section 3.1 and appendix G). The latents' scale and shift are applied here: everything
@@ -8,6 +8,7 @@ outside sees latents of (about) unit variance.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from ..sources import Source
 from .attention import PixelAttention
 from .layers import Downsample, ResnetBlock, Upsample, norm_silu
 from .quantizer import Quantizer
+from .tiling import in_tiles
 
 EPS = 1e-6
 
@@ -87,7 +89,36 @@ class Codes(Posterior):
         return torch.full((len(self.indices),), nats, device=self.indices.device)
 
 
-class MidBlock(nn.Module):
+class Pixels(Posterior):
+    """What the identity returns: a posterior without uncertainty, so ``std`` is zero."""
+
+    def sample(self, generator: torch.Generator | None = None) -> Tensor:
+        """Return the scaled pixels [B, C, h, w], which are not random."""
+        return self.mean
+
+    def kl(self) -> Tensor:
+        """Return KL(q || uniform over the levels of 8 bits) [B] in nats, summed over a sample.
+
+        It is constant: log 256 per number.
+        """
+        nats = self.mean[0].numel() * math.log(256)
+        return torch.full((len(self.mean),), nats, device=self.mean.device)
+
+
+class Stack(nn.Module):
+    """Layers, one after the other."""
+
+    def layers(self) -> Iterator[nn.Module]:
+        """The layers, in the order in which they are computed."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers():
+            x = layer(x)
+        return x
+
+
+class MidBlock(Stack):
     """x [B, C, h, w] -> [B, C, h, w]: residual, attention over all pixels (optional), residual."""
 
     def __init__(self, channels: int, groups: int, attention: bool):
@@ -97,14 +128,11 @@ class MidBlock(nn.Module):
             ResnetBlock(channels, channels, groups=groups, eps=EPS) for _ in range(2)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.resnets[0](x)
-        for attention in self.attentions:
-            x = attention(x)
-        return self.resnets[1](x)
+    def layers(self) -> Iterator[nn.Module]:
+        return iter((self.resnets[0], *self.attentions, self.resnets[1]))
 
 
-class Level(nn.Module):
+class Level(Stack):
     """x [B, in, h, w] -> [B, out, h, w]: residual blocks, each followed by attention if wanted."""
 
     def __init__(self, in_channels: int, channels: int, blocks: int, groups: int, attention: bool):
@@ -117,12 +145,11 @@ class Level(nn.Module):
             for i in range(blocks)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def layers(self) -> Iterator[nn.Module]:
         for i, resnet in enumerate(self.resnets):
-            x = resnet(x)
+            yield resnet
             if self.attentions:
-                x = self.attentions[i](x)
-        return x
+                yield self.attentions[i]
 
 
 class DownBlock(Level):
@@ -141,11 +168,9 @@ class DownBlock(Level):
         super().__init__(in_channels, channels, blocks, groups, attention)
         self.downsamplers = nn.ModuleList([] if last else [Downsample(channels, asymmetric=True)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = super().forward(x)
-        for downsample in self.downsamplers:
-            x = downsample(x)
-        return x
+    def layers(self) -> Iterator[nn.Module]:
+        yield from super().layers()
+        yield from self.downsamplers
 
 
 class UpBlock(Level):
@@ -164,11 +189,9 @@ class UpBlock(Level):
         super().__init__(in_channels, channels, blocks, groups, attention)
         self.upsamplers = nn.ModuleList([] if last else [Upsample(channels)])
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = super().forward(x)
-        for upsample in self.upsamplers:
-            x = upsample(x)
-        return x
+    def layers(self) -> Iterator[nn.Module]:
+        yield from super().layers()
+        yield from self.upsamplers
 
 
 class Encoder(nn.Module):
@@ -192,6 +215,13 @@ class Encoder(nn.Module):
         self.mid_block = MidBlock(channels[-1], groups, config.mid_attention)
         self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=EPS)
         self.conv_out = nn.Conv2d(channels[-1], config.moments, 3, padding=1)
+
+    def layers(self) -> Iterator[nn.Module]:
+        """The layers, in the order in which they are computed; a SiLU follows the norm."""
+        yield self.conv_in
+        for block in (*self.down_blocks, self.mid_block):
+            yield from block.layers()
+        yield from (self.conv_norm_out, self.conv_out)
 
     def forward(self, image: Tensor) -> Tensor:
         h = self.conv_in(image)  # [B, channels[0], H, W]
@@ -223,6 +253,13 @@ class Decoder(nn.Module):
         self.conv_norm_out = nn.GroupNorm(groups, channels[-1], eps=EPS)
         self.conv_out = nn.Conv2d(channels[-1], config.in_channels, 3, padding=1)
 
+    def layers(self) -> Iterator[nn.Module]:
+        """The layers, in the order in which they are computed; a SiLU follows the norm."""
+        yield self.conv_in
+        for block in (self.mid_block, *self.up_blocks):
+            yield from block.layers()
+        yield from (self.conv_norm_out, self.conv_out)
+
     def forward(self, z: Tensor) -> Tensor:
         h = self.mid_block(self.conv_in(z))  # [B, channels[-1], h, w]
         for block in self.up_blocks:
@@ -235,27 +272,46 @@ class Autoencoder(nn.Module):
 
     Parameter names are those of diffusers' ``AutoencoderKL`` or, with codes, ``VQModel``. It is
     fully convolutional: images may have any size that is a multiple of f. `reconstruct` takes all
-    other sizes.
+    other sizes. Without levels in its config it is the identity, up to the scale and the shift, and
+    has no parameters: a model with it works on pixels.
     """
+
+    _place: Tensor
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
         self.config = config
         self.sources: tuple[Source, ...] = ()  # the files that its weights came from, if any
+        self.quantize: Quantizer | None = None
+        if config.is_identity:
+            # Says where and in what type it computes. It is no weight, so it is never on "meta".
+            self.register_buffer("_place", torch.zeros((), device="cpu"), persistent=False)
+            return
         self.encoder = Encoder(config)
         self.decoder = Decoder(config)
         self.quant_conv = nn.Conv2d(config.moments, config.moments, 1)
         self.post_quant_conv = nn.Conv2d(config.latent_channels, config.latent_channels, 1)
-        self.quantize = Quantizer(config.codes, config.latent_channels) if config.codes else None
+        if config.codes:
+            self.quantize = Quantizer(config.codes, config.latent_channels)
 
-    def encode(self, image: Tensor) -> Posterior:
+    @property
+    def weight(self) -> Tensor:
+        """A tensor of the type and on the device in which it computes; not to be changed."""
+        return self._place if self.config.is_identity else self.post_quant_conv.weight
+
+    def encode(self, image: Tensor, *, tiled: bool = False) -> Posterior:
         """Return the posterior over latents [B, C, H/f, W/f] of ``image`` [B, 3, H, W] in [-1, 1].
 
-        H and W are multiples of f = ``config.factor``. With codes it is a `Codes`, otherwise a
-        Gaussian with its variance clamped to e^-30..e^20.
+        H and W are multiples of f = ``config.factor``. With codes it is a `Codes`, for the identity
+        `Pixels`, otherwise a Gaussian with its variance clamped to e^-30..e^20. ``tiled``: in a
+        fraction of the memory and about one and a half times as long, without gradients; see
+        `models.tiling`.
         """
         scale, shift = self.config.scaling_factor, self.config.shift_factor
-        moments = self.quant_conv(self.encoder(image))
+        if self.config.is_identity:
+            mean = (image - shift) * scale
+            return Pixels(mean, torch.zeros_like(mean), scale, shift)
+        moments = self.quant_conv(_through(self.encoder, image, tiled))
         if self.quantize is None:
             mean, log_variance = moments.chunk(2, dim=1)
             std = torch.exp(0.5 * log_variance.clamp(-30.0, 20.0))
@@ -273,15 +329,18 @@ class Autoencoder(nn.Module):
             codes=self.config.codes,
         )
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, *, tiled: bool = False, quantize: bool = True) -> Tensor:
         """Return images [B, 3, fh, fw], about in [-1, 1], for unit-variance latents [B, C, h, w].
 
-        With codes, the latents are quantised first, since a network's latents lie between codes.
+        With codes, the latents are quantised first, since a network's latents lie between codes;
+        ``quantize=False`` decodes them as they are. ``tiled``: as in `encode`.
         """
         z = latents / self.config.scaling_factor + self.config.shift_factor
-        if self.quantize is not None:
+        if self.config.is_identity:
+            return z
+        if self.quantize is not None and quantize:
             z = self.quantize(z).latents
-        return self.decoder(self.post_quant_conv(z))
+        return _through(self.decoder, self.post_quant_conv(z), tiled)
 
     def decode_codes(self, indices: Tensor) -> Tensor:
         """Return images [B, 3, fh, fw] for the ``indices`` [B, h, w] of codes, 0 to K - 1.
@@ -291,7 +350,7 @@ class Autoencoder(nn.Module):
         """
         if self.quantize is None:
             raise InputError(
-                "A KL autoencoder has no codes.\nDecode latents instead.", parameter="indices"
+                "This autoencoder has no codes.\nDecode latents instead.", parameter="indices"
             )
         indices = tensor("indices", indices, ("B", "h", "w"), kind="whole numbers").long()
         low, high = (int(end) for end in torch.aminmax(indices))
@@ -310,6 +369,10 @@ class Autoencoder(nn.Module):
         """The same for any H and W: the image is `padded`, and the result cropped."""
         height, width = image.shape[-2:]
         return self(padded(image, self.config.factor))[..., :height, :width]
+
+
+def _through(part: Encoder | Decoder, x: Tensor, tiled: bool) -> Tensor:
+    return in_tiles(part.layers(), x) if tiled else part(x)  # type: ignore[no-any-return]
 
 
 def padded(image: Tensor, factor: int) -> Tensor:

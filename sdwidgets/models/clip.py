@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..configs import TextConfig
+from ..configs import TextConfig, VisionConfig
 from ..errors import InputError
-from .patched import patched
+from .word_vectors import WordVectors
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,11 @@ def linear(inputs: int, outputs: int, *, std: float, bias: bool = True) -> nn.Li
     return layer
 
 
-def embedding(count: int, width: int, *, std: float = 0.02) -> nn.Embedding:
+def embedding(count: int, width: int, *, std: float = 0.02) -> WordVectors:
     """Return ``count`` random vectors of standard deviation ``std``."""
     weight = torch.empty(count, width)
     draw(weight, std)
-    return nn.Embedding.from_pretrained(weight, freeze=False)
+    return WordVectors.from_pretrained(weight, freeze=False)
 
 
 def draw(weight: Tensor, std: float) -> None:
@@ -70,28 +70,18 @@ class Embeddings(nn.Module):
         super().__init__()
         self.token_embedding = embedding(config.vocab_size, config.width)
         self.position_embedding = embedding(config.length, config.width)
-        # Vectors [n, width] of learnt words, with the ids after the vocabulary's; see `learning`.
-        self.learnt: Tensor | None
-        self.register_buffer("learnt", None, persistent=False)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return self._vectors(ids) + self.position_embedding.weight[: ids.shape[1]]
-
-    def _vectors(self, ids: Tensor) -> Tensor:
-        if self.learnt is None:
-            return self.token_embedding(ids)
-        beyond = ids - self.token_embedding.num_embeddings
-        vectors = self.token_embedding(torch.where(beyond < 0, ids, 0))
-        learnt = self.learnt.to(vectors.dtype)[beyond.clamp_min(0)]
-        return torch.where((beyond < 0)[..., None], vectors, learnt)
+        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
 
 
 class SelfAttention(nn.Module):
-    """[B, T, width] -> [B, T, width]: each token attends to itself and the tokens before it."""
+    """[B, T, width] -> [B, T, width]: each token attends to all, or, where it is ``causal``, to
+    itself and the tokens before it."""
 
-    def __init__(self, config: TextConfig):
+    def __init__(self, config: TextConfig | VisionConfig, causal: bool):
         super().__init__()
-        self.heads, width = config.heads, config.width
+        self.heads, width, self.causal = config.heads, config.width, causal
         std = (2 * config.layers * width) ** -0.5  # smaller, the more layers add up
         # In the order of the published files, on which a model's fingerprint depends.
         self.k_proj = linear(width, width, std=std)
@@ -104,14 +94,14 @@ class SelfAttention(nn.Module):
             project(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, d]
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.out_proj(h.transpose(1, 2).flatten(2))  # [B, T, width]
 
 
 class MLP(nn.Module):
     """[..., width] -> [..., width] through one hidden layer."""
 
-    def __init__(self, config: TextConfig):
+    def __init__(self, config: TextConfig | VisionConfig):
         super().__init__()
         self.activation = ACTIVATIONS[config.activation]
         width, hidden = config.width, config.hidden
@@ -125,9 +115,9 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """[B, T, width] -> [B, T, width]: self-attention, then the MLP, both pre-norm and residual."""
 
-    def __init__(self, config: TextConfig):
+    def __init__(self, config: TextConfig | VisionConfig, causal: bool):
         super().__init__()
-        self.self_attn = SelfAttention(config)
+        self.self_attn = SelfAttention(config, causal)
         self.layer_norm1 = nn.LayerNorm(config.width)
         self.mlp = MLP(config)
         self.layer_norm2 = nn.LayerNorm(config.width)
@@ -140,9 +130,9 @@ class Layer(nn.Module):
 class Encoder(nn.Module):
     """The layers, in the order in which they are applied."""
 
-    def __init__(self, config: TextConfig):
+    def __init__(self, config: TextConfig | VisionConfig, causal: bool):
         super().__init__()
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.layers = nn.ModuleList(Layer(config, causal) for _ in range(config.layers))
 
 
 class Transformer(nn.Module):
@@ -151,7 +141,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TextConfig):
         super().__init__()
         self.embeddings = Embeddings(config)
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, causal=True)
         self.final_layer_norm = nn.LayerNorm(config.width)
 
     def forward(self, ids: Tensor) -> list[Tensor]:
@@ -208,15 +198,3 @@ class CLIPText(nn.Module):
         if self.text_projection is not None:
             pooled = self.text_projection(pooled)
         return TextStates(states, pooled)
-
-
-def learning(model: CLIPText, vectors: Tensor) -> CLIPText:
-    """Return a copy of ``model`` that shares all its weights and has ``vectors`` [n, width] more,
-    for the ids from ``vocab_size`` on."""
-    new = patched(model, {})
-    embeddings = new.text_model.embeddings
-    weight = embeddings.token_embedding.weight
-    vectors = vectors.to(weight.device, weight.dtype)
-    old = embeddings.learnt
-    embeddings.learnt = vectors if old is None else torch.cat([old, vectors])
-    return new

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from torch import Tensor, nn
 
 from .controlnet import ControlNet
+from .windows import Window
 
 Added: TypeAlias = "Sequence[Sequence[Tensor] | None]"
 """What each control adds to the skips and the middle, in the UNet's order; None: it is off."""
@@ -47,10 +48,15 @@ class Controlled:
         self.parts = tuple(parts)
         self.look = look
         self._on = (True,) * len(self.parts)
+        self._window: Window | None = None
 
     def at(self, step: int, steps: int) -> None:
         """Say that the next calls are in step ``step`` of ``steps``."""
         self._on = tuple(part.acts(step, steps) for part in self.parts)
+
+    def look_at(self, window: Window | None) -> None:
+        """Say that the next calls are of that window of the image; None: of all of it."""
+        self._window = window
 
     def __call__(
         self,
@@ -81,7 +87,8 @@ class Controlled:
         vector: Tensor | None,
     ) -> list[Tensor]:
         latents = x[:, : part.net.config.unet.in_channels]
-        found = part.net(latents, t, part.hint, context, vector)
+        hint = part.hint if self._window is None else self._window.of(part.hint)
+        found = part.net(latents, t, hint, context, vector)
         return found if part.strength == 1 else [each * part.strength for each in found]
 
 

@@ -1,34 +1,44 @@
 """Embedders of classes, sizes and the guidance scale; the embedders of a config.
 
-Text encoders are embedders, too; they are in `text`. Those of images are in `images`. An
-unconditional model has no embedder.
+Text encoders are embedders, too; they are in `text`. Those of images are in `images`, of layouts in
+`boxes`, of label maps in `label_map`. An unconditional model has no embedder.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ..classes import number_of
 from ..configs import (
+    BertConfig,
+    BoxesConfig,
     ClassConfig,
     DepthConfig,
     EmbedderConfig,
     GuidanceConfig,
     ImageConfig,
+    LabelMapConfig,
     LowResolutionConfig,
     MaskedImageConfig,
+    NeighboursConfig,
     SizesConfig,
     TextConfig,
 )
 from ..errors import InputError
 from .autoencoder import Autoencoder
+from .boxes import Boxes
 from .conditioning import Conditioning, Embedder, Given, Tokens
 from .images import DepthMap, EditedImage, MaskedImage, SmallImage
+from .label_map import LabelMap
 from .layers import timestep_embedding
+from .neighbours import NeighbourImages
+from .text import BertEncoder, TextEncoder
+from .token_encoder import TokenEncoder
+from .wordpiece import bert_tokenizer
 
 USUAL_SCORE = 6.0
 """The aesthetic score that a refiner is told where none is given."""
@@ -37,33 +47,35 @@ USUAL_SCORE = 6.0
 class ClassEmbedder(nn.Module):
     """Class numbers [B, 1] -> a token each [B, 1, width], for cross-attention.
 
-    The number ``classes`` is the null class: dropped labels become it in training, and guidance
-    leads away from it (arXiv 2207.12598).
+    With ``null``, the number ``classes`` is the null class: dropped labels become it in training,
+    and guidance leads away from it (arXiv 2207.12598).
     """
 
-    def __init__(self, classes: int, width: int):
+    def __init__(self, classes: int, width: int, *, null: bool = True):
         super().__init__()
-        self.embedding = nn.Embedding(classes + 1, width)
+        self.embedding = nn.Embedding(classes + null, width)
 
     def forward(self, numbers: Tensor) -> Tensor:
         return self.embedding(numbers)
 
 
 class ClassLabels:
-    """Prompts that name a class: "cat" -> its token [B, 1, width]; "" is the null class.
+    """Labels that name a class: "cat" -> its token [B, 1, width]; None is the null class.
 
-    As in the class-conditional models of arXiv 2112.10752 (appendix E). A single token has no
-    interesting heat map: its share of the attention is 1 everywhere.
+    As in the class-conditional models of arXiv 2112.10752 (appendix E). Without a label, the prompt
+    names the class. A single token has no interesting heat map: its share of the attention is 1
+    everywhere.
     """
 
-    inputs = frozenset({"prompt"})
+    inputs = frozenset({"label", "prompt"})
 
     def __init__(self, config: ClassConfig):
         self.config = config
-        self.model: nn.Module = ClassEmbedder(len(config.names), config.width)
+        self.model: nn.Module = ClassEmbedder(len(config.names), config.width, null=config.null)
 
     def tokens(self, given: Sequence[Given]) -> Tokens:
-        """Return the class numbers as ids [B, 1]. Raises InputError for an unknown class."""
+        """Return the class numbers as ids [B, 1]. Raises InputError for an unknown class, and for
+        none where the model has no null class."""
         return Tokens.without_words(self._numbers(given))
 
     def embed(self, given: Sequence[Given]) -> Conditioning:
@@ -72,24 +84,21 @@ class ClassLabels:
         return Conditioning(context=self.model(self._numbers(given).to(weight.device)))
 
     def _numbers(self, given: Sequence[Given]) -> Tensor:
-        numbers = [[self._number(each.prompt or "")] for each in given]
-        return torch.tensor(numbers, device="cpu")
+        return torch.tensor([[self._number(each)] for each in given], device="cpu")
 
-    def _number(self, prompt: str) -> int:
-        names, name = self.config.names, " ".join(prompt.split())
-        if not name:
-            return len(names)
-        known = {one.casefold(): number for number, one in enumerate(names)}
-        if name.casefold() in known:
-            return known[name.casefold()]
-        near = difflib.get_close_matches(name.casefold(), known, 1, 0.4)
-        hint = f" Did you mean {names[known[near[0]]]!r}?" if near else ""
-        few = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-        raise InputError(
-            f"This model knows classes, not sentences, and {name[:60]!r} is not a class.{hint}\n"
-            f"Known: {few}.",
-            parameter="prompt",
-        )
+    def _number(self, given: Given) -> int:
+        parameter = "prompt" if given.label is None else "label"
+        name = (given.label or "").strip() or (given.prompt or "").strip()
+        if name:
+            known = "classes" if parameter == "label" else "classes, not sentences"
+            return number_of(name, self.config.names, parameter=parameter, known=known)
+        if not self.config.null:
+            raise InputError(
+                "This model has no null class: it needs a class and cannot be guided by it.\n"
+                "Give a label, and guidance_scale=1.",
+                parameter="label",
+            )
+        return len(self.config.names)
 
 
 class Sizes:
@@ -156,10 +165,13 @@ class GuidanceScale:
 
 _KINDS: dict[type, Callable[..., Embedder]] = {
     ClassConfig: ClassLabels,
+    BoxesConfig: Boxes,
+    LabelMapConfig: LabelMap,
     SizesConfig: Sizes,
     GuidanceConfig: GuidanceScale,
 }
-"""The embedder of each config, except for texts, which need a tokenizer, and images."""
+"""The embedder of each config, except for texts, which need a tokenizer, and images that need an
+autoencoder."""
 
 _SEEN: dict[type, Callable[..., Embedder]] = {
     MaskedImageConfig: MaskedImage,
@@ -167,7 +179,7 @@ _SEEN: dict[type, Callable[..., Embedder]] = {
     DepthConfig: DepthMap,
     LowResolutionConfig: SmallImage,
 }
-"""The embedder of each config of an image; it needs the model's autoencoder."""
+"""The embedder of each config of an image that needs the model's autoencoder."""
 
 
 def embedders_of(
@@ -177,13 +189,20 @@ def embedders_of(
 ) -> tuple[Embedder, ...]:
     """Return an embedder for each config, in order.
 
-    ``texts`` are those of the `TextConfig`s; ``autoencoder`` is the model's, for those of images.
+    ``texts`` are those of the `TextConfig`s, also where neighbours have one; ``autoencoder`` is the
+    model's, for those of images.
     """
     texts = iter(texts)
 
     def made(config: EmbedderConfig) -> Embedder:
         if isinstance(config, TextConfig):
             return next(texts)
+        if isinstance(config, BertConfig):
+            return BertEncoder(config, TokenEncoder(config), bert_tokenizer())
+        if isinstance(config, NeighboursConfig):
+            text = next(texts) if config.text else None
+            assert text is None or isinstance(text, TextEncoder)
+            return NeighbourImages(config, text)
         if type(config) in _KINDS:
             return _KINDS[type(config)](config)
         if autoencoder is None:

@@ -32,11 +32,18 @@ class _Seen(Generic[C]):
         self.config: C = config
         self.model: nn.Module = nn.Identity()
         self.autoencoder = autoencoder
+        self.tiled = False
 
     def with_autoencoder(self: S, autoencoder: Autoencoder) -> S:
         """Return the same embedder for another autoencoder."""
         other = copy.copy(self)
         other.autoencoder = autoencoder
+        return other
+
+    def in_tiles(self: S) -> S:
+        """Return the same embedder, which encodes images in tiles; see `models.tiling`."""
+        other = copy.copy(self)
+        other.tiled = True
         return other
 
     def tokens(self, given: Sequence[Given]) -> None:
@@ -53,7 +60,7 @@ class _Seen(Generic[C]):
 
     @property
     def _weight(self) -> Tensor:
-        return next(self.autoencoder.parameters())
+        return self.autoencoder.weight
 
     def _cells(self, given: Given) -> tuple[int, int]:
         """(h, w) of the image's latents."""
@@ -67,21 +74,23 @@ class _Seen(Generic[C]):
     def _posterior(self, pixels: Tensor) -> Posterior:
         """Of pixels [3, H, W]."""
         weight = self._weight
-        return self.autoencoder.encode(pixels[None].to(weight.device, weight.dtype))
+        pixels = pixels[None].to(weight.device, weight.dtype)
+        return self.autoencoder.encode(pixels, tiled=self.tiled)
 
 
 class MaskedImage(_Seen[MaskedImageConfig]):
-    """The mask, and the latents of the image with its masked part in grey: channels 1 + C.
+    """The mask, and the latents of the image without its masked part: channels 1 + C, or C + 1.
 
     What an inpainting model sees (arXiv 2112.10752, section 4.5, and the inpainting models of
     Stable Diffusion). The mask has the value of the pixel in each cell's upper left corner, as in
     their training. Latents are the posterior's mean. Without an image or a mask, all is repainted.
+    The config says the order, the mask's range and the colour of the masked part.
     """
 
     inputs = frozenset({"image", "mask"})
 
     def _channels(self, given: Given) -> Tensor:
-        width, height = given.size
+        (width, height), config = given.size, self.config
         image = torch.zeros(3, height, width) if given.image is None else given.image.values
         mask = torch.ones(1, height, width) if given.mask is None else given.mask.values
         if image.shape[1:] != (height, width) or mask.shape[1:] != (height, width):
@@ -90,9 +99,13 @@ class MaskedImage(_Seen[MaskedImageConfig]):
                 "make.",
                 parameter="image",
             )
-        latents = self._posterior(torch.where(mask.to(image.device) < 0.5, image, 0)).mean.float()
+        kept = torch.where(mask.to(image.device) < 0.5, image, config.fill)
+        latents = self._posterior(kept).mean.float()
         small = F.interpolate(mask[None].float(), size=self._cells(given))  # nearest
-        return torch.cat([small.to(latents.device), latents], dim=1)
+        small = small.to(latents.device)
+        if config.signed:
+            small = 2 * small - 1
+        return torch.cat([latents, small] if config.mask_last else [small, latents], dim=1)
 
 
 class EditedImage(_Seen[ImageConfig]):
@@ -137,21 +150,26 @@ class SmallImage(_Seen[LowResolutionConfig]):
 
     A pixel for each latent cell ("Cascaded Diffusion Models", Ho et al., arXiv 2106.15282, section
     4.1: the noise makes up for what is unlike the small images of training). Zeros and level 0 for
-    none.
+    none. Where the config has no levels, the image is as it is, without noise and class, as in
+    arXiv 2112.10752, section 4.4.
     """
 
-    inputs = frozenset({"image", "noise_level"})
+    def __init__(self, config: LowResolutionConfig, autoencoder: Autoencoder):
+        super().__init__(config, autoencoder)
+        self.inputs = frozenset({"image", "noise_level"} if config.levels else {"image"})
 
     @torch.no_grad()
     def embed(self, given: Sequence[Given]) -> Conditioning:
         """Return the images [B, 3, h, w], and the levels [B] int64 as classes."""
+        concat = super().embed(given).concat
+        if not self.config.levels:
+            return Conditioning(concat=concat)
         levels = [each.noise_level or 0 for each in given]
         if min(levels) < 0 or max(levels) >= self.config.levels:
             raise InputError(
                 f"noise_level must be 0 to {self.config.levels - 1}.", parameter="noise_level"
             )
-        label = torch.tensor(levels, device=self._weight.device)
-        return Conditioning(concat=super().embed(given).concat, label=label)
+        return Conditioning(concat=concat, label=torch.tensor(levels, device=self._weight.device))
 
     def _channels(self, given: Given) -> Tensor:
         if given.image is None:
@@ -171,3 +189,8 @@ def seeing(embedder: Embedder, autoencoder: Autoencoder) -> Embedder:
     if isinstance(embedder, _Seen) and embedder.autoencoder is not autoencoder:
         return embedder.with_autoencoder(autoencoder)
     return embedder
+
+
+def in_tiles(embedder: Embedder) -> Embedder:
+    """Return the embedder, which encodes images in tiles, if it does."""
+    return embedder.in_tiles() if isinstance(embedder, _Seen) else embedder

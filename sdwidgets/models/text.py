@@ -1,32 +1,39 @@
-"""Prompts to text states: CLIP's tokenizer and its text transformer, as an embedder.
+"""Prompts to text states: a tokenizer and a text transformer, as an embedder.
 
-Source: "Learning Transferable Visual Models From Natural Language Supervision" (Radford et al.,
-arXiv 2103.00020, section 2.4). Weights and chunks are AUTOMATIC1111's (stable-diffusion-webui,
+They are CLIP's ("Learning Transferable Visual Models From Natural Language Supervision", Radford et
+al., arXiv 2103.00020, section 2.4), or BERT's tokenizer and latent diffusion's own transformer
+("High-Resolution Image Synthesis with Latent Diffusion Models", Rombach et al., arXiv 2112.10752,
+section 4.3.1). Weights and chunks are AUTOMATIC1111's (stable-diffusion-webui,
 modules/sd_hijack_clip.py and sd_emphasis.py); `prompts` has their notation.
 """
 
 from __future__ import annotations
 
-import codecs
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import torch
 from tokenizers import Encoding
 from torch import Tensor, nn
 
-from ..configs import TextConfig
+from ..configs import BertConfig, TextConfig
 from ..errors import CheckpointError, InputError
 from ..prompts import PLAIN, Fragment, Reading, fragments
 from ..spelling import spans_of
-from .clip import TextStates, learning
+from .clip import TextStates
 from .conditioning import Conditioning, Given, Span, Tokens
 from .tokenizer import Tokenizer
+from .word_vectors import learning
+from .wordpiece import WordPiece
+
+C = TypeVar("C", TextConfig, BertConfig)
+K = TypeVar("K", Tokenizer, WordPiece)
+P = TypeVar("P", bound="PromptEncoder")  # type: ignore[type-arg]
 
 COMMA_REACH = 20
 """A chunk ends after its last comma if at most this many tokens follow it."""
@@ -61,14 +68,15 @@ class _Text:
     places: tuple[int, ...]  # of the start, the tokens and the end
     cut: str
     controls: tuple[str, ...]
+    unknown: tuple[str, ...]  # words that the vocabulary does not have
 
     @property
     def is_weighted(self) -> bool:
         return any(weight != 1 for row in self.weights for weight in row)
 
 
-class TextEncoder:
-    """A tokenizer and a CLIP text transformer: prompts -> text states [B, T, width].
+class PromptEncoder(Generic[C, K]):
+    """A tokenizer and a text transformer: prompts -> text states [B, T, width].
 
     T is a multiple of the config's length: a long prompt is read in chunks, each with its own start
     and end. `prompts.Reading` says how a prompt is read.
@@ -78,9 +86,9 @@ class TextEncoder:
 
     def __init__(
         self,
-        config: TextConfig,
+        config: C,
         model: nn.Module,
-        tokenizer: Tokenizer,
+        tokenizer: K,
         learnt: Mapping[str, int] | None = None,
     ):
         """``learnt``: how many vectors each learnt word has, in the order of those in ``model``."""
@@ -90,9 +98,9 @@ class TextEncoder:
                 f" {len(tokenizer) - 1:,}, the text encoder has ids up to"
                 f" {config.vocab_size - 1:,}.\nThey belong to two different models."
             )
-        self.config = config
+        self.config: C = config
         self.model = model
-        self.tokenizer = tokenizer
+        self.tokenizer: K = tokenizer
         # A run asks several times. A cached method would keep the encoder alive.
         self.learnt = dict(learnt or {})
         vocabulary = _Vocabulary(tokenizer, config.vocab_size, self.learnt)
@@ -102,16 +110,16 @@ class TextEncoder:
         # a cache cannot be sent
         return type(self), (self.config, self.model, self.tokenizer, self.learnt)
 
-    def learning(self, words: Mapping[str, Tensor]) -> TextEncoder:
+    def learning(self: P, words: Mapping[str, Tensor]) -> P:
         """Return an encoder that reads further ``words``, each as its vectors [n, width] (textual
         inversion, arXiv 2208.01618); it shares all weights with this one."""
         if taken := [word for word in words if word.casefold() in map(str.casefold, self.learnt)]:
             raise InputError(
                 f"The model has a learnt word {taken[0]!r} already.", parameter="embeddings"
             )
-        model = learning(self.model, torch.cat([*words.values()]))  # type: ignore[arg-type]
+        model = learning(self.model, torch.cat([*words.values()]))
         counts = {word: len(vectors) for word, vectors in words.items()}
-        return TextEncoder(self.config, model, self.tokenizer, {**self.learnt, **counts})
+        return type(self)(self.config, model, self.tokenizer, {**self.learnt, **counts})
 
     @property
     def capacity(self) -> int:
@@ -186,6 +194,7 @@ class TextEncoder:
             cut=tuple(text.cut for text in texts),
             words=tuple(tuple(token.span for token in text.tokens) for text in texts),
             controls=tuple(dict.fromkeys(each for text in texts for each in text.controls)),
+            unknown=tuple(dict.fromkeys(each for text in texts for each in text.unknown)),
             places=tuple(text.places for text in texts),
             periods=tuple(
                 length * (count if count % len(text.ids) else len(text.ids)) for text in texts
@@ -219,6 +228,14 @@ class TextEncoder:
             for number, one, pooled in zip(some, read.states, read.pooled, strict=True):
                 states[number] = one, pooled
         return TextStates(*map(torch.stack, zip(*states, strict=True)))
+
+
+class TextEncoder(PromptEncoder[TextConfig, Tokenizer]):
+    """CLIP's tokenizer and text transformer."""
+
+
+class BertEncoder(PromptEncoder[BertConfig, WordPiece]):
+    """BERT's tokenizer and latent diffusion's own transformer."""
 
 
 def _length(counts: Sequence[int]) -> int:
@@ -260,7 +277,7 @@ def _weighted(states: Tensor, weights: Tensor, means: Sequence[bool]) -> Tensor:
     return weighted * torch.where(restored, was / now, 1.0)
 
 
-def _row(config: TextConfig, ids: Sequence[int]) -> tuple[int, ...]:
+def _row(config: TextConfig | BertConfig, ids: Sequence[int]) -> tuple[int, ...]:
     """Return a chunk: start, ``ids``, end and padding."""
     filling = (config.pad,) * (config.length - 2 - len(ids))
     return (config.bos, *ids, config.eos, *filling)
@@ -270,7 +287,7 @@ def _row(config: TextConfig, ids: Sequence[int]) -> tuple[int, ...]:
 class _Vocabulary:
     """The tokens of a text encoder: its tokenizer's, and the vectors of learnt words after them."""
 
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | WordPiece
     size: int
     learnt: Mapping[str, int]
 
@@ -303,7 +320,7 @@ def _plain(text: str) -> str:
 
 
 def _read(
-    config: TextConfig, vocabulary: _Vocabulary, prompt: str, marked: bool, chunks: int
+    config: TextConfig | BertConfig, vocabulary: _Vocabulary, prompt: str, marked: bool, chunks: int
 ) -> _Text:
     """Return a prompt as it is read; ``marked``: whether brackets and BREAK mean something."""
     prompt = re.sub("[\ud800-\udfff]", "\ufffd", prompt)  # same length: spans stay right
@@ -328,6 +345,12 @@ def _read(
         places=(0, *places, first[-1] + len(rows[-1])),
         cut=cut.strip() or cut,  # characters that are spaces to Python alone count as a word
         controls=tokenizer.controls(prompt),
+        unknown=tuple(
+            prompt[slice(*token.span)]
+            for row in rows
+            for token in row
+            if token.id == tokenizer.unknown
+        ),
     )
 
 
@@ -407,19 +430,19 @@ def _units(
 
 
 def _ordinary(
-    tokenizer: Tokenizer, fragment: Fragment, begin: int, end: int, filled: _Chunks
+    tokenizer: Tokenizer | WordPiece, fragment: Fragment, begin: int, end: int, filled: _Chunks
 ) -> Iterator[tuple[_Token, ...]]:
     """Yield the tokens of a part of a fragment without learnt words."""
     text = fragment.text[begin:end] if begin or end < len(fragment.text) else fragment.text
     if not text:
         return
     encoding = _encode_start(tokenizer, text, max(filled.left, 1))
-    pieces = _readable(encoding.tokens)
+    pieces = tokenizer.readable(encoding.tokens)
     for id, piece, (first, last) in zip(encoding.ids, pieces, encoding.offsets, strict=True):
         yield (_Token(id, piece, fragment.span(begin + first, begin + last), fragment.weight),)
 
 
-def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:
+def _encode_start(tokenizer: Tokenizer | WordPiece, prompt: str, room: int) -> Encoding:
     """Return the encoding of a start of ``prompt`` with more than ``room`` tokens, or of all of it.
 
     Only the beginning of a long prompt is tokenised. It ends at a space, which no token crosses, or
@@ -434,29 +457,3 @@ def _encode_start(tokenizer: Tokenizer, prompt: str, room: int) -> Encoding:
             return encoding
         end *= 8
     return tokenizer.encode(prompt)
-
-
-def _readable(tokens: Iterable[str]) -> tuple[str, ...]:
-    """Return byte-level tokens as text, with each character at the token of its last byte."""
-    table = _bytes_of_characters()
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def readable(token: str) -> str:
-        try:
-            return decoder.decode(bytes(table[c] for c in token.removesuffix("</w>")))
-        except KeyError:  # a token added to the vocabulary stands for its own characters
-            return token
-
-    return tuple(map(readable, tokens))
-
-
-@cache
-def _bytes_of_characters() -> dict[str, int]:
-    """Return the byte for which each character of a byte-level vocabulary stands.
-
-    Printable Latin-1 characters stand for themselves, the other bytes for U+0100 onwards in order
-    ("Language Models are Unsupervised Multitask Learners", Radford et al. 2019, section 2.2).
-    """
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}

@@ -9,8 +9,10 @@ files of single models have no vocabulary.
 
 from __future__ import annotations
 
+import codecs
 import gzip
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,7 @@ class Tokenizer:
         self.eos = ids[tokens["eos_token"].content]
         self.pad = ids[tokens["pad_token"].content]
         self.comma = ids.get("," + END_OF_WORD)  # None: there is no comma alone
+        self.unknown: int | None = None  # it has a token for each byte
 
     @property
     def vocab(self) -> dict[str, int]:
@@ -141,6 +144,19 @@ class Tokenizer:
         """Return the ids, the tokens and their offsets in ``text``, without start and end."""
         return self._backend.encode(text, add_special_tokens=False)
 
+    def readable(self, tokens: Sequence[str]) -> tuple[str, ...]:
+        """Return byte-level tokens as text, with each character at the token of its last byte."""
+        table = _bytes_of_characters()
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+        def readable(token: str) -> str:
+            try:
+                return decoder.decode(bytes(table[c] for c in token.removesuffix(END_OF_WORD)))
+            except KeyError:  # a token added to the vocabulary stands for its own characters
+                return token
+
+        return tuple(map(readable, tokens))
+
 
 def clip_tokenizer() -> Tokenizer:
     """Return the tokenizer of all published CLIP models, with 49,408 tokens.
@@ -163,6 +179,18 @@ def _vocabulary_of(merges: Iterable[tuple[str, str]]) -> dict[str, int]:
     tokens += [first + second for first, second in merges]
     tokens += [SPECIAL["bos_token"], SPECIAL["eos_token"]]
     return {token: number for number, token in enumerate(tokens)}
+
+
+@cache
+def _bytes_of_characters() -> dict[str, int]:
+    """Return the byte for which each character of a byte-level vocabulary stands.
+
+    Printable Latin-1 characters stand for themselves, the other bytes for U+0100 onwards in order
+    ("Language Models are Unsupervised Multitask Learners", Radford et al. 2019, section 2.2).
+    """
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(0x100 + i): b for i, b in enumerate(others)}
 
 
 def load_tokenizer(folder: str | Path) -> Tokenizer:

@@ -5,13 +5,15 @@ Sources: "High-Resolution Image Synthesis with Latent Diffusion Models" (Rombach
 2307.01952, sections 2.1 and 2.2); uneven depths and networks without a middle: "BK-SDM" (Kim et
 al., arXiv 2305.15798, section 3) and "Progressive Knowledge Distillation of Stable Diffusion XL"
 (Gupta et al., arXiv 2401.02677, section 3); the guidance scale as an input: "Latent Consistency
-Models" (Luo et al., arXiv 2310.04378, section 4.1).
+Models" (Luo et al., arXiv 2310.04378, section 4.1); scales and shifts by the time, and residual
+blocks that resample: "Diffusion Models Beat GANs on Image Synthesis" (Dhariwal & Nichol, arXiv
+2105.05233, section 3).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +21,14 @@ from torch.nn import functional as F
 
 from ..configs import UNetConfig
 from ..errors import InputError
-from .attention import Attention, SpatialTransformer
+from .attention import Attention, PixelAttention, SpatialTransformer
 from .layers import (
     Downsample,
+    DownsampleBlock,
     EmbeddingMLP,
     ResnetBlock,
     Upsample,
+    UpsampleBlock,
     norm_silu,
     timestep_embedding,
 )
@@ -36,9 +40,20 @@ Residuals: TypeAlias = "Callable[[Sequence[Tensor]], Sequence[Tensor] | None]"
 """What is added to the skips and, last, to the middle's output, as a function of all of them."""
 
 
+def _resnet_options(config: UNetConfig) -> dict[str, Any]:
+    """What all residual blocks of a network have in common."""
+    return {
+        "groups": config.norm_groups,
+        "eps": EPS,
+        "embedding_width": 4 * config.channels[0],
+        "scale_shift": config.scale_shift,
+    }
+
+
 class Level(nn.Module):
-    """Residual blocks, each followed by a spatial transformer where its entry of ``depths`` is not
-    0. A level has a transformer after all of its blocks or after none."""
+    """Residual blocks, each followed by attention where its entry of ``depths`` is not 0: a spatial
+    transformer or, in configs without, a lone self-attention. A level has attention after all of
+    its blocks or after none."""
 
     def __init__(
         self,
@@ -49,21 +64,20 @@ class Level(nn.Module):
         cross_only: bool = False,
     ):
         super().__init__()
-        channels, groups = config.channels[level], config.norm_groups
+        channels, groups, heads = config.channels[level], config.norm_groups, config.heads[level]
         self.resnets = nn.ModuleList(
-            ResnetBlock(n, channels, groups=groups, eps=EPS, embedding_width=4 * config.channels[0])
-            for n in in_channels
+            ResnetBlock(n, channels, **_resnet_options(config)) for n in in_channels
         )
         self.attentions = nn.ModuleList(
-            SpatialTransformer(
-                channels, config.heads[level], depth, config.context_dim, groups, cross_only
-            )
+            SpatialTransformer(channels, heads, depth, config.context_dim, groups, cross_only)
+            if config.transformers
+            else PixelAttention(channels, groups, heads, eps=EPS)
             for depth in depths
             if depth
         )
 
     def block(self, i: int, x: Tensor, embedding: Tensor, context: Tensor | None) -> Tensor:
-        """Residual block ``i`` and its transformer: [B, in, h, w] -> [B, out, h, w]."""
+        """Residual block ``i`` and its attention: [B, in, h, w] -> [B, out, h, w]."""
         x = self.resnets[i](x, embedding)
         return self.attentions[i](x, context) if len(self.attentions) else x
 
@@ -76,8 +90,14 @@ class DownLevel(Level):
         in_channels = [channels[max(level - 1, 0)], *[channels[level]] * (blocks - 1)]
         depths = [config.depths[level]] * blocks
         super().__init__(config, level, in_channels, depths, config.cross_only_at(level))
-        last = level == len(channels) - 1
-        self.downsamplers = nn.ModuleList([] if last else [Downsample(channels[level])])
+        self.downsamplers = nn.ModuleList()
+        if level < len(channels) - 1:
+            n = channels[level]
+            self.downsamplers.append(
+                DownsampleBlock(n, n, **_resnet_options(config))
+                if config.resample_blocks
+                else Downsample(n)
+            )
 
     def forward(
         self, x: Tensor, embedding: Tensor, context: Tensor | None
@@ -87,13 +107,14 @@ class DownLevel(Level):
             x = self.block(i, x, embedding, context)
             states.append(x)
         for downsample in self.downsamplers:
-            x = downsample(x)
+            is_block = isinstance(downsample, ResnetBlock)
+            x = downsample(x, embedding) if is_block else downsample(x)
             states.append(x)
         return x, states
 
 
 class MidLevel(Level):
-    """[B, C, h, w] -> [B, C, h, w] at the lowest resolution: residual, transformer, residual; or
+    """[B, C, h, w] -> [B, C, h, w] at the lowest resolution: residual, attention, residual; or
     the first of these alone."""
 
     def __init__(self, config: UNetConfig):
@@ -119,7 +140,14 @@ class UpLevel(Level):
         in_channels = [state + skip for state, skip in zip(states, skips, strict=True)]
         depths = [config.depth_up(level, block) for block in range(blocks + 1)]
         super().__init__(config, level, in_channels, depths, config.cross_only_at(level))
-        self.upsamplers = nn.ModuleList([Upsample(channels[level])] if level else [])
+        self.upsamplers = nn.ModuleList()
+        if level:
+            n = channels[level]
+            self.upsamplers.append(
+                UpsampleBlock(n, n, **_resnet_options(config))
+                if config.resample_blocks
+                else Upsample(n)
+            )
 
     def forward(
         self, x: Tensor, skips: list[Tensor], embedding: Tensor, context: Tensor | None
@@ -130,7 +158,9 @@ class UpLevel(Level):
             x = self.block(i, x, embedding, context)
         for upsample in self.upsamplers:
             height, width = skips[-1].shape[-2:]  # odd sizes: not always twice as large
-            x = upsample(x, (height, width))
+            is_block = isinstance(upsample, ResnetBlock)
+            told = (embedding,) if is_block else ()
+            x = upsample(x, *told, size=(height, width))
         return x
 
 
@@ -264,6 +294,8 @@ def zero_residuals(unet: UNet) -> None:
             last: nn.Module = module.conv2
         elif isinstance(module, SpatialTransformer):
             last = module.proj_out
+        elif isinstance(module, PixelAttention):
+            last = module.to_out[0]
         else:
             continue
         for parameter in last.parameters():

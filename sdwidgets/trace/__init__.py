@@ -1,6 +1,7 @@
 """Records of runs: the steps, the images, where the words looked.
 
-Only attention.py, which records, and questions.py, which asks a model, need torch.
+Only the recorders (attention.py, control.py), questions.py, which asks a model, and edited.py with
+editor.py, which make another run, need torch.
 """
 
 from .images import encode_jpeg, encode_png, fit_preview, preview_rgb
@@ -10,17 +11,20 @@ from .recipe import DAAM, DEFAULT, Recipe
 from .step import Queries, StepAttention, TraceStep
 from .tokens import PromptTokens, Word
 from .trace import Trace
+from .tree import Node, Tree
 from .writing import write_file
 
 __all__ = [
     "DAAM",
     "DEFAULT",
+    "Node",
     "PromptTokens",
     "Queries",
     "Recipe",
     "StepAttention",
     "Trace",
     "TraceStep",
+    "Tree",
     "Word",
     "encode_jpeg",
     "encode_png",

@@ -57,14 +57,7 @@ def animation(
     A step is shown as `preview_rgb` of its latents, smoothly resized to the image. At most 100 are
     shown, spread evenly. Raises InputError.
     """
-    path = checks.path("path", path)
-    kind = path.suffix.lower()
-    if kind not in ENCODERS:
-        said = checks.shown(kind) if kind else "a file without an ending"
-        raise InputError(
-            f"An animation cannot be written as {said}.\nKnown: {', '.join(ENCODERS)}.",
-            parameter="path",
-        )
+    path, kind = ending_of(path)
     view = checks.choice("view", view, (*VIEWS, "both"))
     seconds = checks.real("seconds", seconds, 0.1, 600)
     hold = checks.real("hold", hold, 0, 600)
@@ -80,6 +73,37 @@ def animation(
         frames.append(_beside(stills.end, last) if view == "both" else last)
     held = hold if len(frames) > len(chosen) else 0.0
     return write_file(path, ENCODERS[kind](frames, seconds, held))
+
+
+def ending_of(path: str | os.PathLike[str]) -> tuple[Path, str]:
+    """The path of an animation, and its ending, one of `ENCODERS`. Raises InputError."""
+    path = checks.path("path", path)
+    kind = path.suffix.lower()
+    if kind not in ENCODERS:
+        said = checks.shown(kind) if kind else "a file without an ending"
+        raise InputError(
+            f"An animation cannot be written as {said}.\nKnown: {', '.join(ENCODERS)}.",
+            parameter="path",
+        )
+    return path, kind
+
+
+def encoded(images: Sequence[Image.Image], kind: str, seconds: float) -> bytes:
+    """The file of an animation of images of one size, which share ``seconds``.
+
+    ``kind``: one of `ENCODERS`. Images are at most 1024 pixels along a side; for a video, sides are
+    even.
+    """
+    width, height = images[0].size
+    shrink = min(LARGEST_SIDE / max(width, height), 1)
+    least = 2 if kind == ".mp4" else 1
+    width_to, height_to = (
+        max(round(side * shrink / least) * least, least) for side in (width, height)
+    )
+    frames = [image.convert("RGB") for image in images]
+    if (width_to, height_to) != (width, height):
+        frames = [frame.resize((width_to, height_to), Image.Resampling.LANCZOS) for frame in frames]
+    return ENCODERS[kind](frames, seconds, 0.0)
 
 
 def _frame(

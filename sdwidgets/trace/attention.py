@@ -17,6 +17,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..models.attention import Attention, looking
 from ..models.conditioning import Tokens
+from ..models.windows import Blended, Window
 from ..settings import AttentionSettings
 from .step import Maps, Queries, StepAttention
 
@@ -88,6 +89,17 @@ class AttentionRecorder:
         self._cells: dict[str, Tensor] = {}
         self._queries: dict[str, Tensor] = {}
         self._closed = False  # a call of this step has been recorded already
+        self._window: Window | None = None
+        self._blended: dict[tuple[str, str], Blended] = {}
+
+    def look_at(self, window: Window | None) -> None:
+        """Say which window of the image comes next; with None, that all were seen."""
+        self._window = window
+        if window is None:
+            for (kind, name), map in self._blended.items():
+                kept = map.mean().flatten(-2).mT  # [B, K, N, n]
+                (self._cross if kind == "cross" else self._uncond)[name] = kept
+            self._blended = {}
 
     def __call__(
         self, network: Callable[[Tensor, Tensor], Tensor]
@@ -116,18 +128,30 @@ class AttentionRecorder:
         name, batch = self._names.get(layer), len(self._lengths)
         if name is None:
             return
-        few = queries.shape[1] <= FEW_CELLS
+        few = queries.shape[1] <= FEW_CELLS and self._window is None
         if probabilities is None:
             if few:
                 p = layer.probabilities_of(queries[:batch], context[:batch])
                 self._cells[name] = p.detach().mean(1).to(torch.float16)
             return
-        self._cross[name] = self._tokens(probabilities[:batch], self._lengths, self._chosen)
+        cross = self._tokens(probabilities[:batch], self._lengths, self._chosen)
+        self._keep("cross", name, cross)
         if self.settings.uncond and len(probabilities) > batch:
             uncond = probabilities[batch : 2 * batch]
-            self._uncond[name] = self._tokens(uncond, self._uncond_lengths, self._uncond_chosen)
+            kept = self._tokens(uncond, self._uncond_lengths, self._uncond_chosen)
+            self._keep("uncond", name, kept)
         if self.settings.queries and few:
             self._queries[name] = queries.detach()[:batch].float()  # [B, N, C]
+
+    def _keep(self, kind: str, name: str, p: Tensor) -> None:
+        """Keep the maps [B, K, N, n] of a layer, or of a window in it."""
+        window = self._window
+        if window is None:
+            (self._cross if kind == "cross" else self._uncond)[name] = p
+            return
+        grid = grid_of(p.shape[2], window.height, window.width)
+        blended = self._blended.setdefault((kind, name), Blended())
+        blended.add(window, p.mT.unflatten(-1, grid).float())
 
     def _tokens(
         self, probabilities: Tensor, lengths: Sequence[int], chosen: Tensor | None
@@ -189,8 +213,9 @@ def chosen(read: Tokens, rows: Sequence[int]) -> Tensor | None:
     chosen = torch.zeros(len(rows), total, n, device="cpu")
     for one, row in zip(chosen, rows, strict=True):
         places, period = torch.tensor(read.places[row], device="cpu"), read.periods[row]
+        (columns,) = (places >= 0).nonzero(as_tuple=True)
         for begin in range(0, total, period):
-            one[begin + places, torch.arange(len(places), device="cpu")] = 1
+            one[begin + places[columns], columns] = 1
     return chosen
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models.controlled import Added
+from ..models.windows import Blended, Window
 from .attention import arrays
 from .control_map import LARGEST
 
@@ -32,6 +33,15 @@ class ControlRecorder:
         }
         self._levels["mid_block"] = [len(skip_levels)]  # after all skips
         self._maps: dict[str, Tensor] = {}
+        self._window: Window | None = None
+        self._blended: dict[str, Blended] = {}
+
+    def look_at(self, window: Window | None) -> None:
+        """Say which window of the image comes next; with None, that all were seen."""
+        self._window = window
+        if window is None and not self._maps:
+            self._maps = {name: map.mean().half() for name, map in self._blended.items()}
+        self._blended = self._blended if window else {}
 
     def look(self, skips: Sequence[Tensor], added: Added) -> None:
         if self._maps:
@@ -45,7 +55,11 @@ class ControlRecorder:
                 for each in added
             ]
             ratio = torch.stack(over, dim=1)[:, :, None] / under.clamp_min(1e-6)[:, None, None]
-            self._maps[name] = ratio.clamp_max(LARGEST).to(torch.float16)
+            ratio = ratio.clamp_max(LARGEST)
+            if self._window is None:
+                self._maps[name] = ratio.to(torch.float16)
+            else:
+                self._blended.setdefault(name, Blended()).add(self._window, ratio)
 
     def _size(self, values: Tensor) -> Tensor:
         """[B, C, h, w] -> [B, h, w] float32: the mean magnitude of the prompt's half."""

@@ -1,7 +1,9 @@
 """Settings of earlier versions, converted so that they make the same images today.
 
-Records name the format of their settings, except those in the first format. In format 2, brackets
-were text, and a prompt was cut after the first 75 tokens. In the first, moreover:
+Records name the format of their settings, except those in the first format. In format 3, steps and
+sampler had fixed defaults, and an option that a sampler did not have was kept at its default. In
+format 2, moreover, brackets were text, and a prompt was cut after the first 75 tokens. In the
+first, moreover:
 
 - The schedule "default" was the grid of the model's config, which is "config" today.
 - A seed's bits above 32 had no effect.
@@ -15,18 +17,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checks import is_whole
+from ..contract import PARENT
 from ..prompts import PLAIN
 
-FORMAT = 3
+FORMAT = 4
 """The format of the settings that `Settings.as_dict` returns today."""
 
 
 def settings_of(record: Mapping[str, Any]) -> Any:
     """The settings of a record, not checked yet, in today's format."""
     settings, form = record.get("settings"), record.get("settings_format", 1)
-    if form not in (1, 2) or not isinstance(settings, Mapping):
+    if form not in (1, 2, 3) or not isinstance(settings, Mapping):
         return settings
-    changed = {"weights": PLAIN.weights, "chunks": PLAIN.chunks, **settings}
+    changed: dict[str, Any] = {"steps": 20, "sampler": "dpmpp_2m", **settings}
+    if changed.get("eta") == 0:
+        changed["eta"] = None
+    if form == 3:
+        return changed
+    changed = {"weights": PLAIN.weights, "chunks": PLAIN.chunks, **changed}
     if form == 2:
         return changed
     if settings.get("schedule", "default") == "default":
@@ -41,9 +49,16 @@ def settings_of(record: Mapping[str, Any]) -> Any:
     return changed
 
 
-def translated(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with its settings in today's format."""
-    return {**record, "settings": settings_of(record), "settings_format": FORMAT}
+def translated(record: dict[str, Any], parents: int = PARENT["depth"]) -> dict[str, Any]:
+    """The record with its settings, and those of its parents, in today's format.
+
+    Of more than so many ``parents``, the last ones are left out.
+    """
+    made = {**record, "settings": settings_of(record), "settings_format": FORMAT}
+    parent = made.pop("parent", None)
+    if parents and isinstance(parent, dict) and isinstance(parent.get("record"), dict):
+        made["parent"] = {**parent, "record": translated(parent["record"], parents - 1)}
+    return made
 
 
 def _seed(seed: Any, batch: Any) -> Any:

@@ -7,10 +7,12 @@ Tensors of step i and of layer n, in the order of the JSON's list for that kind 
     steps.i.attention.cells.n                              [B, N, N]       } a .scale for each map
     steps.i.attention.queries.n                            [B, N, C] int8 and a .scale [B, N, 1]
     steps.i.control.n                                      [B, K, 1, h, w], as attention; n: a level
-    images.k, given_image, given_mask, given_control.k     [bytes] uint8, a PNG
+    images.k, given_image, given_mask, given_control.k,
+    given_neighbour.k                                      [bytes] uint8, a PNG
     factors                                                [C + 1, 3] float32
     given_latents                                          [B, C, h, w] float32
     given_depth                                            [H, W] float32
+    given_label_map                                        [H, W] uint16
 
 The difference is the prompt's half of guidance minus the other half. A step's x_next is normally
 the next step's x, and only has a tensor of its own where it is not. The JSON lists each step's
@@ -63,6 +65,7 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
                 "sigma_next": float(step.sigma_next),
                 "seconds": None if step.seconds is None else float(step.seconds),
                 "parts": [*latents, *kinds],
+                **({} if step.draws is None else {"draws": step.draws}),
             }
         )
     pictures = {f"images.{number}": image for number, image in enumerate(record.images)}
@@ -73,6 +76,7 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
     for number, control in enumerate(record.given_controls):
         if control.image is not None:
             pictures[f"given_control.{number}"] = control.image
+    pictures |= {f"given_neighbour.{i}": one for i, one in enumerate(record.given_neighbours)}
     tensors.update((name, _png(image, name)) for name, image in pictures.items())
     if record.factors is not None:
         tensors["factors"] = np.ascontiguousarray(record.factors, np.float32)
@@ -80,6 +84,8 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         tensors["given_latents"] = np.ascontiguousarray(record.given_latents, np.float32)
     if record.given_depth is not None:
         tensors["given_depth"] = np.ascontiguousarray(record.given_depth, np.float32)
+    if record.given_label_map is not None:
+        tensors["given_label_map"] = np.ascontiguousarray(record.given_label_map, np.uint16)
     meta = {
         "model": record.model,
         "task": record.task,
@@ -103,8 +109,12 @@ def packed(record: Record, precision: str) -> tuple[dict[str, Any], dict[str, np
         "pictures": list(pictures),
         "stored": {"precision": precision, "largest errors": {}, "averaged": {}},
     }
+    if record.given_guide is not None:
+        meta["guide"] = dict(record.given_guide)
     if record.given_controls:
         meta["controls"] = [control.as_dict() for control in record.given_controls]
+    if record.parent is not None:
+        meta["parent"] = record.parent.as_dict()
     return meta, tensors
 
 

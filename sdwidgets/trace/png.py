@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import checks
+from ..contract import PARENT
 from ..errors import ImageError, InputError
 from ..foreign import read as read_foreign
 from ..pictures import opened_for_settings
@@ -19,21 +20,25 @@ from .images import TEXT_KEY, encode_png
 from .record import Record
 from .writing import write_file
 
-GIVEN = ("image", "mask", "depth", "latents", "control")
+GIVEN = ("image", "mask", "depth", "label_map", "neighbours", "latents", "control", "guide")
 """What a run may be given beside settings."""
 
 # Characters of a record in a file: two prompts, what was cut, the names of sources (a character may
-# take six, "\u0000"), and the rest.
-_MAX_TEXT = 6 * (3 * PROMPT_LENGTH + MOST * NAME_LIMIT) + (1 << 16)
+# take six, "\u0000"), its parents, and the rest.
+_MAX_TEXT = 6 * (3 * PROMPT_LENGTH + MOST * NAME_LIMIT) + PARENT["text"] + (1 << 16)
 
 
-def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
-    """What is written into an image's file; see `Trace.record`."""
-    picture = checks.index("picture", picture, record.batch_size)
-    settings = record.settings
-    # a caller's own steps have no seed, and may have more images than the settings say
-    if settings.seed is not None and picture < settings.batch_size:
-        settings = settings.of_picture(picture)
+def settings_record(record: Record, picture: int | None = 0) -> dict[str, Any]:
+    """What is written into an image's file; see `Trace.record`. None: for the whole batch."""
+    settings, parent, cut = record.settings, record.parent, ""
+    if picture is not None:
+        picture = checks.index("picture", picture, record.batch_size)
+        # a caller's own steps have no seed, and may have more images than the settings say
+        if settings.seed is not None and picture < settings.batch_size:
+            settings = settings.of_picture(picture)
+        if parent is not None:
+            parent = parent.of_picture(picture)
+        cut = record.cut[picture] if picture < len(record.cut) else ""
     made: dict[str, Any] = {
         "model": record.model,
         "task": record.task,
@@ -46,14 +51,21 @@ def settings_record(record: Record, picture: int = 0) -> dict[str, Any]:
         "prediction": record.prediction,
         "prediction_source": record.prediction_source,
         "sources": [one.as_dict() for one in hashed(record.sources, QUICK)],
-        "given": [name for name in GIVEN if getattr(record, f"given_{name}", None) is not None]
-        + (["control"] if record.given_controls else []),
+        "given": [name for name in GIVEN if _was_given(record, name)],
+        "guide": dict(record.given_guide or {}),
         "controls": [control.as_dict() for control in record.given_controls],
-        "cut": record.cut[picture] if picture < len(record.cut) else "",
+        "cut": cut,
         "notices": list(record.notices),
+        "parent": None if parent is None else parent.as_dict(),
     }
     made |= {name: value for name, value in more.items() if value}
     return made if record.complete else {**made, "complete": False}
+
+
+def _was_given(record: Record, name: str) -> bool:
+    """Whether a run was given what has that name in `GIVEN`."""
+    given = record.given_controls if name == "control" else getattr(record, f"given_{name}")
+    return len(given) > 0 if isinstance(given, tuple) else given is not None
 
 
 def png(record: Record, picture: int = 0) -> bytes:
@@ -129,7 +141,8 @@ def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = Fal
 
     An image, a mask, latents or controls that the run was given are not in the file. Settings that
     need them are returned only if ``partial`` is true, for
-    ``generate(image=..., **settings.as_dict())``; those of another program are always returned.
+    ``generate(image=..., **settings.as_dict())``, and so are those of a branch or an edit, which
+    make another image; those of another program are always returned.
 
     Raises ImageError if the file has no settings; InputError if the run was given more than
     settings, or if no run takes them.
@@ -141,6 +154,15 @@ def read_settings(source: str | os.PathLike[str] | bytes, *, partial: bool = Fal
             raise ImageError("This image has no settings inside.", parameter="image")
         return found.settings()
     settings = settings_in(record)
+    above = record.get("parent")
+    how = above.get("how") if isinstance(above, dict) else None
+    if how in ("branch", "edit") and not partial:
+        what = "a branch" if how == "branch" else "an edit"
+        raise InputError(
+            f"This image was made as {what} of another run, so its settings alone do not make it.\n"
+            "Use read_settings(..., partial=True) for a new run with them.",
+            parameter="partial",
+        )
     needed = given_to(record)
     if needed and not partial:
         raise InputError(
@@ -164,6 +186,10 @@ def settings_in(record: dict[str, Any]) -> Settings:
 def given_to(record: dict[str, Any]) -> list[str]:
     """What a run was given beside its settings, as its record and its task say."""
     said, task = record.get("given"), record.get("task")
-    by_task = {"image to image": ["image"], "inpainting": ["image", "mask"]}
+    by_task = {
+        "image to image": ["image"],
+        "outpainting": ["image"],
+        "inpainting": ["image", "mask"],
+    }
     needed = [*(said if isinstance(said, list) else []), *by_task.get(str(task), [])]
-    return [name for name in (*GIVEN, "control") if name in needed]
+    return [name for name in GIVEN if name in needed]

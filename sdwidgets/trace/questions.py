@@ -17,7 +17,9 @@ from .. import checks
 from ..contract import SPECIAL
 from ..errors import InputError
 from ..models.conditioning import Conditioning, Given, Tokens
-from .attention import HasCrossAttention, chosen, grid_of
+from ..pictures import Start
+from ..settings import Settings
+from .attention import HasAttention, chosen, grid_of
 from .heat import heat_map
 from .maps import sizes, word_map
 from .recipe import DEFAULT
@@ -31,23 +33,31 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
-@runtime_checkable
-class Askable(Protocol):
-    """What is asked of a model here; `sdwidgets.LatentDiffusion` has these members."""
+class Fingerprinted(Protocol):
+    """A model by its weights."""
 
     @property
     def name(self) -> str: ...
     @property
     def fingerprint(self) -> str: ...  # of the weights
+
+
+@runtime_checkable
+class Askable(Fingerprinted, Protocol):
+    """What is asked of a model here; `sdwidgets.LatentDiffusion` has these members."""
+
     @property
     def device(self) -> torch.device: ...
     @property
     def dtype(self) -> torch.dtype: ...  # of the network
     @property
-    def unet(self) -> HasCrossAttention: ...
+    def unet(self) -> HasAttention: ...
+    @property
+    def config(self) -> Any: ...  # configs.ModelConfig
     def tokenize(self, given: Sequence[str | Given]) -> Tokens: ...
     def condition(self, given: Sequence[str | Given]) -> Conditioning: ...
     def generate(self, prompt: str, **settings: Any) -> Trace: ...  # one image
+    def run(self, settings: Settings, start: Start | None = None, **given: Any) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,8 +93,9 @@ def query(
     """[H, W] float32: see `Trace.query`."""
     if not isinstance(word, str) or not word.strip():
         raise InputError("Ask for a word: a text that is not empty.", parameter="word")
-    model = _model_of(record, model)
+    model = model_of(record, model)
     picture = checks.index("picture", picture, record.batch_size)
+    record.check_prompt(picture)
     text = f"{record.prompt_of(picture).prompt} {word}".strip() if prompt is None else prompt
     given, read = _asked(model, record, text)
     tokens = PromptTokens.of(text, read)
@@ -143,16 +154,10 @@ def ablate(
     model: Askable | None = None,
 ) -> Ablation:
     """See `Trace.ablate`."""
-    if not isinstance(word, str) or not isinstance(replacement, str):
-        raise InputError("word and replacement must be texts.", parameter="word")
-    if not word.strip() or word in SPECIAL:
-        raise InputError(
-            f"{checks.shown(word)} is no word to take away.\nGive a word of the prompt.",
-            parameter="word",
-        )
     picture = checks.index("picture", picture, trace.batch_size)
-    trace.prompt_of(picture).find(word)  # says so if the network never saw it
-    model = _model_of(trace, model)
+    trace.check_prompt(picture)
+    prompt = replaced(trace.prompt_of(picture), word, replacement)
+    model = model_of(trace, model)
     if not trace.complete:
         raise InputError("This run was stopped: there is no image to compare with.")
     if picture >= len(trace.images):
@@ -160,15 +165,15 @@ def ablate(
             f"This record has no image {picture} to compare with.", parameter="picture"
         )
     one = trace.settings.of_picture(picture)
-    prompt = str(one.prompt)
-    for start, end in reversed(trace.prompt_of(picture).spans_of(word)):
-        prompt = prompt[:start] + replacement + prompt[end:]
     noise = trace.given_latents
     other = model.generate(
-        **replace(one, prompt=" ".join(prompt.split())).as_dict(),
+        **replace(one, prompt=prompt).as_dict(),
         image=trace.given_image,
         mask=trace.given_mask,
         depth=trace.given_depth,
+        label_map=trace.given_label_map,
+        neighbours=trace.given_neighbours or None,
+        guide=trace.guide,
         latents=None if noise is None else noise[picture : picture + 1],
     )
     pixels = [np.asarray(each, np.float32) for each in (trace.images[picture], other.image)]
@@ -180,6 +185,25 @@ def ablate(
     return Ablation(word, replacement, trace, other, change, heat, correlation, picture)
 
 
+def replaced(prompt: PromptTokens, word: str, replacement: str) -> str:
+    """The prompt with another text in place of all occurrences of a word that the network saw.
+
+    Raises InputError.
+    """
+    if not isinstance(word, str) or not isinstance(replacement, str):
+        raise InputError("word and replacement must be texts.", parameter="word")
+    if not word.strip() or word in SPECIAL:
+        raise InputError(
+            f"{checks.shown(word)} is no word to take away.\nGive a word of the prompt.",
+            parameter="word",
+        )
+    prompt.find(word)  # says so if the network never saw it
+    text = prompt.prompt
+    for start, end in reversed(prompt.spans_of(word)):
+        text = text[:start] + replacement + text[end:]
+    return " ".join(text.split())
+
+
 def _asked(model: Askable, record: Record, prompt: Any) -> tuple[Given, Tokens]:
     """What the model is told by a prompt that is read as in the run, and its tokens."""
     if not isinstance(prompt, str):
@@ -189,7 +213,7 @@ def _asked(model: Askable, record: Record, prompt: Any) -> tuple[Given, Tokens]:
     return given, read
 
 
-def _model_of(record: Record, model: Askable | None) -> Askable:
+def model_of(record: Record, model: Askable | None) -> Askable:
     """The model to ask, the given one or that of the run. InputError if its weights differ."""
     if model is None and record.model_ref is not None:
         model = record.model_ref()
@@ -200,10 +224,15 @@ def _model_of(record: Record, model: Askable | None) -> Askable:
             parameter="model",
         )
     checks.typed("model", model, Askable, "the model of the run")
+    check_weights(record, model)
+    return model
+
+
+def check_weights(record: Record, model: Fingerprinted) -> None:
+    """Raise InputError unless the model has the weights of the one that ran."""
     if record.fingerprint and model.fingerprint != record.fingerprint:
         raise InputError(
             f"{model.name!r} has other weights than {record.model!r} had in this run.\n"
             "Give the model that made it.",
             parameter="model",
         )
-    return model

@@ -7,20 +7,53 @@ of this package makes records (recording.py), keeps them in files (file.py, png.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from .. import checks
+from ..contract import CONTROL_STRENGTH
 from ..errors import InputError
-from ..settings import Settings
+from ..pictures import Start
+from ..settings import AttentionSettings, Settings
 from ..sources import Source
+from . import checked
 from .recipe import DEFAULT, Recipe
 from .step import Maps, TraceStep
 from .tokens import PromptTokens
+
+if TYPE_CHECKING:
+    from .parent import Parent
+
+
+class Reference(weakref.ref):  # type: ignore[type-arg]  # not generic at runtime
+    """A weak reference, which a record that is sent to another process does without."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def __deepcopy__(self, memo: object) -> Reference:
+        return self
+
+
+class Kept:
+    """A value that a record keeps in this process alone: ``value``."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(None), ()
+
+    def __deepcopy__(self, memo: object) -> Kept:
+        return self
+
 
 StepNumbers: TypeAlias = "int | Sequence[int] | np.ndarray | None"
 """One or several of `TraceStep.index`; None: those that a recipe names."""
@@ -39,6 +72,19 @@ def control_of(steps: Sequence[TraceStep]) -> Maps:
     return next((one.control for one in steps if one.control), {})
 
 
+def attention_of(steps: Sequence[TraceStep]) -> AttentionSettings | None:
+    """What was recorded of attention; None for nothing."""
+    kept = next((one.attention for one in steps if one.attention and one.attention.cross), None)
+    if kept is None:
+        return None
+    return AttentionSettings(
+        heads=any(maps.shape[1] > 1 for maps in kept.cross.values()),
+        uncond=bool(kept.uncond),
+        self_attention=bool(kept.cells),
+        queries=bool(kept.queries),
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class GivenControl:
     """An image that a run followed, by a ControlNet.
@@ -52,6 +98,8 @@ class GivenControl:
     strength: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    made_by: Any = field(default=None, repr=False)
+    """A weak reference to the network, or the control that names its file; never in a file."""
 
     def acts(self, step: int, steps: int) -> bool:
         """Whether it acts in step ``step`` of ``steps``: that step is inside as a whole."""
@@ -66,13 +114,24 @@ class GivenControl:
             "end": self.end,
         }
 
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> GivenControl:
+        """The control that `as_dict` describes; ValueError for what no control is."""
+        return cls(
+            checked.text(given, "name"),
+            None,
+            strength=checked.real(given, "strength", CONTROL_STRENGTH[1]),
+            start=checked.real(given, "start", 1),
+            end=checked.real(given, "end", 1),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
     """The record of one run. Arrays may be shared with the run: do not write into them."""
 
     model: str  # its name
-    task: str  # "text to image", "image to image" or "inpainting"
+    task: str  # what the run did, in words; see `Run.task`
     settings: Settings  # as they were resolved: with the seed, the size, the guidance used
     tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # each image's prompt
     steps: tuple[TraceStep, ...] = field(default=(), repr=False)
@@ -87,10 +146,19 @@ class Record:
     prediction: str = field(default="", repr=False)  # what the model predicts; "" is not known
     prediction_source: str = field(default="", repr=False)  # see `configs.PredictionSource`
     negative_tokens: tuple[PromptTokens, ...] = field(default=(), repr=False)  # where guided
-    given_image: Image.Image | None = field(default=None, repr=False)  # what the run began from
+    given_image: Image.Image | None = field(default=None, repr=False)
+    """What the run began from, or enlarged; of an outpainting, without the new area."""
     given_mask: Image.Image | None = field(default=None, repr=False)
     given_depth: np.ndarray | None = field(default=None, repr=False)  # [H, W] float32, of any range
+    given_label_map: np.ndarray | None = field(default=None, repr=False)
+    """[H, W] uint16, the number of the class of each pixel."""
+    given_neighbours: tuple[Image.Image, ...] = field(default=(), repr=False)
+    """Images like the one to make."""
     given_latents: np.ndarray | None = field(default=None, repr=False)  # noise not from the seed
+    given_guide: Mapping[str, Any] | None = field(default=None, repr=False)
+    """What steered the run, as `guides.plain` returns it. A function of one's own has its name
+    alone, so it has to be given again."""
+    guide_ref: Kept | None = field(default=None, repr=False)  # the guide itself; never in a file
     given_controls: tuple[GivenControl, ...] = field(default=(), repr=False)
     """The images that it followed, by ControlNets."""
     factors: np.ndarray | None = field(default=None, repr=False)  # of `images.preview_rgb`
@@ -100,6 +168,7 @@ class Record:
     run_seconds: float | None = field(default=None, repr=False)  # of all steps, kept or not
     model_ref: Any = field(default=None, repr=False)  # a weak reference to the model that ran
     sources: tuple[Source, ...] = field(default=(), repr=False)  # what that model was made of
+    parent: Parent | None = None  # the run from which this one came
 
     @property
     def image(self) -> Image.Image:
@@ -107,6 +176,28 @@ class Record:
         if not self.images:
             raise InputError("This run was stopped before its first step: it has no image.")
         return self.images[0]
+
+    @property
+    def start(self) -> Start | None:
+        """The images that the run was given, for a run with the same; None if it was given none."""
+        start = Start(
+            self.given_image,
+            self.given_mask,
+            depth=self.given_depth,
+            label_map=self.given_label_map,
+            neighbours=self.given_neighbours,
+        )
+        return start if start.has_any else None
+
+    @property
+    def guide(self) -> Any:
+        """The guide that steered the run; None for a run without one. Raises InputError if it was
+        a function, and is not known in this process."""
+        if self.given_guide is None or self.guide_ref is not None:
+            return self.guide_ref and self.guide_ref.value
+        from ..guides import made  # needs torch, as the run that it is for does
+
+        return made(self.given_guide)
 
     @property
     def prompt(self) -> str:
@@ -142,7 +233,7 @@ class Record:
         if self.images:
             return self.images[0].size
         if self.settings.width and self.settings.height:
-            return self.settings.width, self.settings.height
+            return self.settings.final_size
         if not self.steps:
             raise InputError("This record has no steps and no image: nothing has a size.")
         height, width = self.steps[0].x.shape[-2:]
@@ -172,6 +263,17 @@ class Record:
             )
         return prompts[picture]
 
+    def check_prompt(self, picture: int) -> None:
+        """Raise InputError if an image's words are not of its prompt: a model may be told boxes or
+        neighbours, whose names no text can replace."""
+        tokens = self.tokens[picture : picture + 1]
+        if tokens and tokens[0].prompt != self.settings.prompts[picture]:
+            raise InputError(
+                "The words of this run are names of what it was given, not of a prompt, so none can"
+                " be replaced.\nMake a new run with other boxes or neighbours.",
+                parameter="word",
+            )
+
     def chosen_steps(self, step: StepNumbers, recipe: Recipe = DEFAULT) -> list[TraceStep]:
         """The steps asked for by their index; negative numbers count back from the last one kept.
 
@@ -196,14 +298,14 @@ class Record:
             if place not in known:
                 raise InputError(
                     f"This record has no step {checks.shown(one)}.\n"
-                    f"Its steps: {_listed(list(known))}.",
+                    f"Its steps: {listed(list(known))}.",
                     parameter="step",
                 )
             chosen.append(known[place])
         return chosen
 
 
-def _listed(numbers: Sequence[int]) -> str:
+def listed(numbers: Sequence[int]) -> str:
     """Step numbers in a short line."""
     if len(numbers) > 2 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
         return f"{numbers[0]} to {numbers[-1]}"

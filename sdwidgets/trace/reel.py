@@ -37,6 +37,8 @@ def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str
     settings = record.settings
     first = record.steps[0] if record.steps else None
     width, height = settings.width or 0, settings.height or 0
+    if width and height:
+        width, height = settings.final_size
     if first is not None and not width:  # steps of someone's own loop have no settings
         height, width = first.x.shape[-2:]
     factors = record.factors
@@ -69,6 +71,7 @@ def header_of(record: Record, run: int, *, recipe: Recipe = DEFAULT) -> dict[str
             )
         ],
         **_controls(record),
+        **_parent(record),
     }
 
 
@@ -93,6 +96,12 @@ def _layers(record: Record, recipe: Recipe) -> dict[str, Any]:
             "against": recipe.against,
         },
     }
+
+
+def _parent(record: Record) -> dict[str, Any]:
+    """How the run came from another, and how many first steps are that run's own."""
+    parent = record.parent
+    return {} if parent is None else {"parent": {"how": parent.how, "step": parent.step}}
 
 
 def _controls(record: Record) -> dict[str, Any]:

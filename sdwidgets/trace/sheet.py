@@ -84,7 +84,7 @@ def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
     width = checks.real("width", width, 2, 20)
     before = Stills(ablation.before, ablation.picture)
     after = Stills(ablation.trace)
-    word, other = _plain(ablation.word), _plain(ablation.replacement)
+    word, other = plain(ablation.word), plain(ablation.replacement)
     cells = [
         (f"with “{word}”", before.final or before.end),
         (f"with “{other}”" if other else "without", after.final or after.end),
@@ -94,7 +94,7 @@ def ablation_sheet(ablation: Ablation, *, width: float = WIDTH) -> Sheet:
         cells.append((f"where “{word}” looked", before.coloured(stretched(ablation.heat))))
     said = "" if ablation.correlation is None else f"correlation {ablation.correlation:.2f}"
     row = _Row("", [image for _, image in cells], math=False)
-    prompt = _plain(ablation.before.settings.prompts[before.picture])
+    prompt = plain(ablation.before.settings.prompts[before.picture])
     titles = [textwrap.shorten(title, 24, placeholder="…") for title, _ in cells]
     return _drawn([row], titles, (f"“{prompt}”", said), width)
 
@@ -106,7 +106,7 @@ def comparison_png(records: Sequence[Record], labels: Sequence[str], *, width: i
     """
     stills = [Stills(record) for record in records]
     row = _Row("", [one.final or one.end for one in stills], math=False)
-    titles = [textwrap.fill(_plain(label), 64 // len(records), max_lines=2) for label in labels]
+    titles = [textwrap.fill(plain(label), 64 // len(records), max_lines=2) for label in labels]
     return _small(_drawn([row], titles, ("", ""), width / 100))
 
 
@@ -172,7 +172,7 @@ def _heat_row(stills: Stills, word: str | int | Span, chosen: Sequence[TraceStep
     ]
     if stills.final is not None:
         images.append(overlaid(stills.final, stills.heat(word)))
-    shown = _plain(_written(word, stills))
+    shown = plain(_written(word, stills))
     if len(shown) > LONGEST_WORD:
         shown = shown[: LONGEST_WORD - 1] + "…"
     return _Row(f"heat of\n“{shown}”", images, math=False)
@@ -217,16 +217,16 @@ def _caption(record: Record, picture: int) -> tuple[str, str]:
     """What was asked, and whatever else is known that the image can be made again with."""
     settings = record.settings
     own = picture if picture < settings.batch_size else 0  # someone's own loop may make more
-    prompt = _plain(settings.prompts[own])
+    prompt = plain(settings.prompts[own])
     known = [record.model, settings.sampler, f"{record.expected or len(record.steps)} steps"]
     if settings.guidance_scale is not None:
         known.append(f"guidance {settings.guidance_scale:g}")
     if settings.seed is not None:
         known.append(f"seed {settings.seeds[own]}")
-    return f"“{prompt}”" if prompt else "", _plain(", ".join(part for part in known if part))
+    return f"“{prompt}”" if prompt else "", plain(", ".join(part for part in known if part))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """A text on one line; □ stands for characters that the figure's font does not have."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 

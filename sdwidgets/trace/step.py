@@ -66,6 +66,7 @@ class TraceStep:
     seconds: float | None = None  # the time it took
     control: Maps = field(default_factory=dict, repr=False)
     """What controls add: level -> [B, K, 1, h, w] float16 of K controls; see `ControlRecorder`."""
+    draws: int | None = None  # how often the run had drawn noise before it; None: not known
 
 
 def as_array(values: Any) -> np.ndarray:
@@ -95,6 +96,7 @@ def recorded(
         uncond=None if step.uncond is None else as_array(step.uncond),
         seconds=seconds,
         control=getattr(step, "control", None) or {},
+        draws=getattr(step, "draws", None),
     )
 
 

@@ -32,6 +32,7 @@ MEMORY_LIMIT = RECORD["memory"]
 KEPT = 128 * 2**20
 """Bytes of arrays that a loaded record keeps in memory beside its packed tensors."""
 STEP_LIMIT = RECORD["steps"]
+DRAW_LIMIT = 100 * STEP_LIMIT
 PIECE_LIMIT = RECORD["pieces"]  # of a prompt; also slots, heads, channels
 
 _PARTS = {*LATENTS, *KINDS.values()}
@@ -47,6 +48,7 @@ class StepInfo:
     sigma_next: float
     seconds: float | None
     parts: tuple[str, ...]
+    draws: int | None = None
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> StepInfo:
@@ -60,7 +62,26 @@ class StepInfo:
             sigma_next=checked.real(given, "sigma_next", SIGMA_LIMIT),
             seconds=checked.seconds(given, "seconds"),
             parts=parts,
+            draws=_draws(given),
         )
+
+
+def _draws(given: Mapping[str, Any]) -> int | None:
+    """See `TraceStep.draws`; None in files from before it was kept."""
+    return None if given.get("draws") is None else checked.whole(given, "draws", 0, DRAW_LIMIT)
+
+
+@dataclass
+class Room:
+    """The bytes that what is read may still take, of one record or of several together."""
+
+    left: int = MEMORY_LIMIT
+
+    def take(self, size: int) -> None:
+        """Count bytes that may be allocated; ValueError beyond the limit."""
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f"it would take more than {MEMORY_LIMIT / 1e9:g} GB of memory")
 
 
 @dataclass(eq=False)
@@ -76,7 +97,8 @@ class Tensors:
     grids: Grids
     precision: str
     columns: Mapping[str, int]  # kind of maps -> the fewest that fit the prompts
-    left: int = MEMORY_LIMIT
+    own_from: int = 0  # the first step with these prompts; those before are of a parent's
+    room: Room = field(default_factory=Room)
     _made: OrderedDict[str, Any] = field(default_factory=OrderedDict, repr=False)
     _kept: int = 0  # bytes of those
     _lock: Lock = field(default_factory=Lock, repr=False)
@@ -117,13 +139,13 @@ class Tensors:
                 self.check_latents(name)
                 continue
             for number, grid in enumerate(self.grids[kind].values()):
-                self._check_layer(f"{name}.{number}", kind, grid)
+                self._check_layer(f"{name}.{number}", kind, grid, own=info.index >= self.own_from)
 
     def check_latents(self, name: str) -> None:
-        self._reserve(4 * math.prod(self.shape))
+        self.room.take(4 * math.prod(self.shape))
         self._check(name, np.float16, self.shape)
 
-    def _check_layer(self, name: str, kind: str, grid: Grid) -> None:
+    def _check_layer(self, name: str, kind: str, grid: Grid, *, own: bool) -> None:
         batch = self.shape[0]
         if kind == "queries":
             self._check(name, np.int8, (batch, *grid))
@@ -136,13 +158,14 @@ class Tensors:
             count, each = (batch, grid[0]), grid[1:]
         else:
             heads, columns = given[1:3] if len(given) == 5 else (0, 0)
-            if not (1 <= heads <= PIECE_LIMIT and self.columns[kind] <= columns <= PIECE_LIMIT + 3):
+            fewest = self.columns[kind] if own else 1
+            if not (1 <= heads <= PIECE_LIMIT and fewest <= columns <= PIECE_LIMIT + 3):
                 raise ValueError(f"{name} has the shape {[*given]}")
             by = block(grid) if self.precision == "8-bit" else 1
             count, each = (batch, heads, columns), (-(-grid[0] // by), -(-grid[1] // by))
             if by > 1:
-                self._reserve(2 * math.prod(count) * (grid[0] + by) * (grid[1] + by))
-        self._reserve(2 * math.prod(count) * math.prod(each))
+                self.room.take(2 * math.prod(count) * (grid[0] + by) * (grid[1] + by))
+        self.room.take(2 * math.prod(count) * math.prod(each))
         if not self.is_scaled(kind):
             self._check(name, np.float16, (*count, *each))
             return
@@ -160,12 +183,6 @@ class Tensors:
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise ValueError(f"{name} has NaN or infinity")
         return values
-
-    def _reserve(self, size: int) -> None:
-        """Count bytes that may be allocated; ValueError beyond the limit."""
-        self.left -= size
-        if self.left < 0:
-            raise ValueError(f"it would take more than {MEMORY_LIMIT / 1e9:g} GB of memory")
 
     def factors(self) -> np.ndarray | None:
         """[C + 1, 3] float32, for `images.preview_rgb`; None if they are missing."""
@@ -193,6 +210,15 @@ class Tensors:
             raise ValueError(f"given_depth is {[*shape]}")
         return self._check("given_depth", np.float32, shape)
 
+    def given_label_map(self) -> np.ndarray | None:
+        """[H, W] uint16: the label map that the run was given; None if it was given none."""
+        if "given_label_map" not in self.tensors:
+            return None
+        shape = self.tensors["given_label_map"].shape
+        if len(shape) != 2 or not 1 <= math.prod(shape) <= MAX_PIXELS:
+            raise ValueError(f"given_label_map is {[*shape]}")
+        return self._check("given_label_map", np.uint16, shape)
+
     def image(self, name: str) -> Image.Image:
         """An image out of its PNG, without anything else that a PNG may carry."""
         values = self.tensors[name]
@@ -203,7 +229,7 @@ class Tensors:
                 with Image.open(io.BytesIO(content), formats=("PNG",)) as opened:
                     if opened.mode not in IMAGE_MODES or opened.width * opened.height > MAX_PIXELS:
                         raise ValueError(f"{opened.width} x {opened.height}, {opened.mode}")
-                    self._reserve(opened.width * opened.height * len(opened.mode))
+                    self.room.take(opened.width * opened.height * len(opened.mode))
                     image = opened.copy()
         except Exception as error:  # decoders raise nearly everything on broken files
             raise ValueError(f"{name} cannot be read: {error}") from None
@@ -301,6 +327,7 @@ class StoredStep(TraceStep):
             sigma=info.sigma,
             sigma_next=info.sigma_next,
             seconds=info.seconds,
+            draws=info.draws,
             _tensors=tensors,
             _parts=info.parts,
             _next=following,

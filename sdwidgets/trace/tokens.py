@@ -53,13 +53,16 @@ class PromptTokens:
 
     @classmethod
     def of(cls, prompt: str, read: Tokens, row: int = 0) -> PromptTokens:
-        """The tokens of prompt ``row`` of a batch, as the model read it."""
+        """The tokens of prompt ``row`` of a batch, as the model read it.
+
+        Where its words are not those of a prompt, the text is that which they are in.
+        """
         several = bool(read.chunks) and read.chunks[row] > 1
         weights = read.weights[row] if read.weights else ()
         learnt = read.learnt[row] if read.learnt else ()
         padding = tuple(each.padding for each in (read, *read.others))
         return cls(
-            prompt,
+            read.texts[row] if read.texts else prompt,
             read.pieces[row],
             read.words[row],
             read.cut[row],
@@ -74,9 +77,11 @@ class PromptTokens:
     def words(self) -> tuple[Word, ...]:
         """The words of the prompt that the network saw, in order, each with its tokens."""
         words: list[Span] = []
-        learnt = {span for span, name in zip(self.spans, self.learnt, strict=False) if name}
+        whole = {span for span, name in zip(self.spans, self.learnt, strict=False) if name}
+        # the name of a box, or a prompt that is a single token, may have spaces
+        whole |= {span for span in self.spans if len(self.prompt[slice(*span)].split()) > 1}
         begin = 0
-        for first, last in [*sorted(learnt), (len(self.prompt), len(self.prompt))]:
+        for first, last in [*sorted(whole), (len(self.prompt), len(self.prompt))]:
             words += [match.span() for match in word().finditer(self._seen, begin, first)]
             words += [(first, last)] if last > first else []
             begin = max(begin, last)

@@ -7,16 +7,20 @@ Reading and showing a record needs no torch and no model; asking it something ne
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
+from ..settings import AttentionSettings
 from . import file, recording
 from .animation import animation
+from .branching import Branch
 from .control_map import control_map
+from .editing import Edit
 from .heat import heat_map
 from .page import export_html
 from .png import png, save_png, settings_record
@@ -170,6 +174,182 @@ class Trace(Record):
         from .questions import ablate
 
         return ablate(self, word, replacement, picture=picture, model=model)
+
+    def edit(
+        self,
+        word: str | None = None,
+        replacement: str = "",
+        *,
+        prompt: str | None = None,
+        weights: Mapping[str, float] | None = None,
+        cross_attention: float = 0.8,
+        self_attention: float = 0.4,
+        resolution: int | None = None,
+        blend: bool | str | Sequence[str] = False,
+        threshold: float = 0.3,
+        picture: int = 0,
+        control: Any = None,
+        refiner: Any = None,
+        model: Askable | None = None,
+    ) -> Trace:
+        """The record of the same image with another prompt: what is where stays, as far as it can.
+
+        Prompt-to-prompt (Hertz et al., arXiv 2208.01626). The run and its edit are made side by
+        side from the same noise, and the edit uses the run's attention. So only the run's settings
+        are needed, and what it was given; its steps need not be kept.
+
+            trace.edit("cat", "dog")                     # a word or phrase, wherever it is
+            trace.edit(prompt="a fluffy cat on a boat")  # words added, taken away, replaced
+            trace.edit(weights={"fluffy": 2})            # more or less of a word
+
+        ``word``, ``replacement``: as in `ablate`. ``prompt``: a whole prompt; words in both are the
+        longest common subsequence, and what is between two of them replaces what was there.
+        ``weights``: factors, -100 to 100, of the attention to words of the edited prompt, in all
+        steps.
+
+        ``cross_attention``, ``self_attention``: the share of the steps, from the first, in which
+        the edit uses the run's attention to words, and of cells to one another: more keeps the
+        layout more closely. The latter only in layers of at most ``resolution`` x ``resolution``
+        cells; None is 16, or a quarter of the latents' longer side if that is more.
+
+        ``blend``: keep the run's image outside the places where the words that change look, or
+        where the given words look. These are the cells where a word's share of the attention to
+        words is more than ``threshold``, 0 to 1, of its greatest.
+
+        ``picture``: the image's index in the batch. ``control``, ``refiner``: as in
+        `LatentDiffusion.sample`, those that the run had; its controls while they are loaded, if
+        None. A refiner's steps are not edited. ``model`` as in `query`. Attention is recorded if it
+        was in the run. Raises InputError, and what a run raises.
+        """
+        edit = self.editing(
+            word,
+            replacement,
+            prompt=prompt,
+            weights=weights,
+            cross_attention=cross_attention,
+            self_attention=self_attention,
+            resolution=resolution,
+            blend=blend,
+            threshold=threshold,
+            picture=picture,
+            control=control,
+            refiner=refiner,
+        )
+        run = edit.run(model)
+        return type(self).of(run, run)
+
+    def editing(self, word: str | None = None, replacement: str = "", **how: Any) -> Edit:
+        """What `edit` would make, as plain data, before anything is made.
+
+        Takes the arguments of `edit`, without ``model``. ``.run(model)`` is its run, for a loop or
+        a `Viewer` to watch; ``Request(model, editing.settings, edit=editing)`` is for a
+        `ModelManager`. Raises InputError.
+        """
+        return Edit.of(self, word, replacement, **how)
+
+    # ------------------------------------------------------------------------- another way on
+
+    def branch(
+        self,
+        step: int,
+        *,
+        prompt: str | Sequence[str] | None = None,
+        negative_prompt: str | Sequence[str] | None = None,
+        guidance_scale: float | None = None,
+        guidance_rescale: float | None = None,
+        sampler: str | None = None,
+        steps: int | None = None,
+        schedule: str | None = None,
+        sigmas: Sequence[float] | None = None,
+        seed: int | Sequence[int] | None = None,
+        control: Any = None,
+        weights: str | None = None,
+        clip_skip: int | None = None,
+        chunks: int | None = None,
+        image_guidance_scale: float | None = None,
+        attention: bool | AttentionSettings | None = None,
+        picture: int | None = None,
+        exact: bool = False,
+        model: Askable | None = None,
+        **others: Any,
+    ) -> Trace:
+        """The record of a run that goes on from before ``step`` of this one, otherwise than it did.
+
+        Only the steps that are left cost anything: the first ``step`` steps are this record's own.
+        The new record has them all, and its ``parent`` is this run. What is None stays as it was;
+        with nothing changed, the image is the same to the bit.
+
+            trace.branch(12, prompt="a cat in the snow")   # from before step 12, counted from 0
+            trace.branch(-5, guidance_scale=3.0)           # the last five steps
+            trace.branch(8, sampler="euler", steps=40)     # more of them from there on
+            trace.branch(8, sampler="euler_ancestral", seed=3)
+
+        ``step``: a `TraceStep.index`; negative numbers count back from the end, and 0 is the start.
+        Of a run that was stopped, it may be the step that was to come next.
+
+        ``steps``, ``schedule``, ``sigmas``: another grid of noise levels, of which those below the
+        level reached are visited. ``sampler``: with its own defaults for its options, which are
+        among ``others``, such as ``eta``. ``seed``: that of the noise that a stochastic sampler
+        adds from here on; None goes on with the run's. ``control``: as in
+        `LatentDiffusion.sample`; () for none. ``attention``: None records what the run recorded.
+        ``picture``: only this image of a batch. ``others``: options of samplers, what only some
+        models are told, ``window`` and ``end_step``. How the run began (size, batch, seed of the
+        first noise, images) cannot change.
+
+        Where the prompt, guidance or controls change, a sampler that looks back begins anew: what
+        the network said before is no longer on its way. A changed sampler looks back at all steps.
+
+        ``exact``: make the first steps again, at their cost. A record that was read from a file has
+        latents of 16 bits, and only this way is its branch that of the run itself. ``model``: as in
+        `query`. Raises InputError (for steps that the record does not keep, with those that it
+        keeps), and what `LatentDiffusion.sample` raises.
+        """
+        branch = self.branching(
+            step,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
+            guidance_scale=guidance_scale,
+            guidance_rescale=guidance_rescale,
+            sampler=sampler,
+            steps=steps,
+            schedule=schedule,
+            sigmas=sigmas,
+            seed=seed,
+            control=control,
+            weights=weights,
+            clip_skip=clip_skip,
+            chunks=chunks,
+            image_guidance_scale=image_guidance_scale,
+            attention=attention,
+            picture=picture,
+            exact=exact,
+            **others,
+        )
+        run = branch.run(model)
+        return type(self).of(run, run)
+
+    def branching(self, step: int, **changes: Any) -> Branch:
+        """What `branch` would make, as plain data, before anything is made.
+
+        Takes the arguments of `branch`, without ``model``. ``.run(model)`` is the `Run`, for a loop
+        or a `Viewer` to watch; ``Request(model, branching.settings, branch=branching)`` is for a
+        `ModelManager`. Raises InputError.
+        """
+        return Branch.of(self, step, **changes)
+
+    @property
+    def latents_left(self) -> np.ndarray:
+        """[B, C, h, w] float64: the latents after the last step, with the noise that is left.
+
+        As the network sees them, of unit variance, at the level ``steps[-1].sigma_next``.
+        ``model.sample(..., latents=trace.latents_left, start_step=k)`` goes on from them, where
+        this run had ``end_step=k``; also another model, such as a refiner. Raises InputError for a
+        record without steps.
+        """
+        if not self.steps:
+            raise InputError("This record has no steps, so it has no latents to go on from.")
+        sigma, values = self.steps[-1].sigma_next, self.steps[-1].x_next.astype(np.float64)
+        return values * (1 / (1 + sigma if self.prediction == "flow" else (1 + sigma**2) ** 0.5))
 
     # ------------------------------------------------------------------------------ to files
 

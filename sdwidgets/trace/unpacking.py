@@ -17,10 +17,10 @@ from PIL import Image
 
 from .. import checks
 from ..contract import (
-    CONTROL_STRENGTH,
     KINDS,
     LATENTS,
     MOST_CONTROLS,
+    MOST_NEIGHBOURS,
     PRECISIONS,
     RECORD,
 )
@@ -29,9 +29,10 @@ from ..settings import LIMITS, Settings
 from ..sources import MOST, Source
 from . import checked, older
 from .packing import CELLS, Grid
+from .parent import Parent
 from .record import GivenControl, Record
 from .step import SIGMA_LIMIT, TraceStep
-from .stored import PIECE_LIMIT, STEP_LIMIT, StepInfo, StoredStep, Tensors
+from .stored import PIECE_LIMIT, STEP_LIMIT, Room, StepInfo, StoredStep, Tensors
 from .tokens import PromptTokens
 
 R = TypeVar("R", bound=Record)
@@ -45,18 +46,30 @@ BATCH_LIMIT = LIMITS["batch_size"][1]
 _FIELDS = {
     "sha256", "format", "model", "task", "settings", "settings_format", "tokens",
     "negative_tokens", "expected", "complete", "run_seconds", "notices", "versions", "fingerprint",
-    "prediction", "prediction_source", "sources", "controls", "schedule_sigmas", "latents",
-    "layers", "steps", "pictures", "stored",
+    "prediction", "prediction_source", "sources", "controls", "guide", "schedule_sigmas", "latents",
+    "layers", "steps", "pictures", "stored", "parent",
 }  # fmt: skip
 _GIVEN = ("given_image", "given_mask")
 _GIVEN_CONTROL = "given_control."
+_GIVEN_NEIGHBOUR = "given_neighbour."
 _ERRORS = ("latents", "attention", "averaging")
 
 
-def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: type[R]) -> R:
+def unpacked(
+    meta: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray],
+    kind: type[R],
+    *,
+    room: Room | None = None,
+    checked_steps: int = 0,
+    own_from: int | None = None,
+) -> R:
     """The record, of class ``kind``.
 
-    Its notices name the steps that lack a tensor and are left out, and what is not known here.
+    ``room``: what it may take of memory, where several records are read. ``checked_steps``: of so
+    many first steps, the tensors were checked with another record. ``own_from``: how many first
+    steps are a parent's own, if the JSON has no parent. The record's notices name the steps that
+    lack a tensor and are left out, and what is not known here.
     """
     settings, unknown = _settings(meta)
     tokens = _prompts(meta, "tokens", settings.batch_size)
@@ -64,24 +77,27 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
     infos = [StepInfo.of(given) for given in checked.mappings(meta, "steps", STEP_LIMIT)]
     if any(after.index <= info.index for info, after in pairwise(infos)):
         raise ValueError("its steps are out of order")
-    stored = _stored(meta)
+    stored, parent = _stored(meta), _parent(meta)
     content = Tensors(
         tensors,
         shape=_shape(meta, settings.batch_size) if infos else (),
         grids=_grids(meta, infos),
         precision=stored["precision"],
         columns={"cross": _columns(tokens), "uncond": _columns(negative), "control": 1},
+        own_from=own_from or (0 if parent is None else parent.step),
+        room=Room() if room is None else room,
     )
     controls = _controls(meta)
     pictures = _picture_names(meta, len(controls))
     expected = checked.whole(meta, "expected", 0, STEP_LIMIT)
     if infos and 0 < expected <= infos[-1].index:
         raise ValueError(f"it has step {infos[-1].index} of {expected}")
-    steps, missing = _steps(infos, content)
+    steps, missing = _steps(infos, content, checked_steps)
     images = {name: content.image(name) for name in pictures if name in tensors}
     _check_images(images, content.shape[0] if infos else settings.batch_size)
     lost = [f"step {index}" for index in missing] + [one for one in pictures if one not in tensors]
-    strangers = _strangers(infos, content) - {"factors", "given_latents", "given_depth", *pictures}
+    arrays = {"factors", "given_latents", "given_depth", "given_label_map"}
+    strangers = _strangers(infos, content) - arrays - {*pictures}
     unknown += sorted(strangers | (meta.keys() - _FIELDS))
     notices = checked.texts(meta, "notices", 1_000)
     if lost:
@@ -108,8 +124,13 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
         negative_tokens=negative,
         given_image=images.get("given_image"),
         given_mask=images.get("given_mask"),
+        given_guide=guide_of(meta),
         given_latents=content.given_latents(),
         given_depth=content.given_depth(),
+        given_label_map=content.given_label_map(),
+        given_neighbours=tuple(
+            image for name, image in images.items() if name.startswith(_GIVEN_NEIGHBOUR)
+        ),
         given_controls=tuple(
             replace(control, image=images.get(f"{_GIVEN_CONTROL}{number}"))
             for number, control in enumerate(controls)
@@ -118,10 +139,13 @@ def unpacked(meta: Mapping[str, Any], tensors: Mapping[str, np.ndarray], kind: t
         schedule_sigmas=_sigmas(meta),
         stored=stored,
         sources=_sources(meta),
+        parent=parent,
     )
 
 
-def _steps(infos: Sequence[StepInfo], content: Tensors) -> tuple[tuple[TraceStep, ...], list[int]]:
+def _steps(
+    infos: Sequence[StepInfo], content: Tensors, checked_steps: int
+) -> tuple[tuple[TraceStep, ...], list[int]]:
     """(The whole steps, the indices of the others.) Neighbours share their latents."""
     whole = [all(name in content.tensors for name in content.names(info)) for info in infos]
     steps, missing = [], []
@@ -134,7 +158,8 @@ def _steps(infos: Sequence[StepInfo], content: Tensors) -> tuple[tuple[TraceStep
         if not is_whole or following is None or following[0] not in content.tensors:
             missing.append(info.index)
             continue
-        content.check(info)
+        if info.index >= checked_steps:
+            content.check(info)
         if not after_whole:
             content.check_latents(following[0])
         steps.append(StoredStep.of(info, content, following))
@@ -270,17 +295,20 @@ def _sources(meta: Mapping[str, Any]) -> tuple[Source, ...]:
 def _controls(meta: Mapping[str, Any]) -> list[GivenControl]:
     """The controls without their images; [] in a file from before there were any."""
     given = checked.mappings(meta, "controls", MOST_CONTROLS) if "controls" in meta else []
-    return [_control(one) for one in given]
+    return list(map(GivenControl.from_dict, given))
 
 
-def _control(given: Mapping[str, Any]) -> GivenControl:
-    return GivenControl(
-        checked.text(given, "name"),
-        None,
-        strength=checked.real(given, "strength", CONTROL_STRENGTH[1]),
-        start=checked.real(given, "start", 1),
-        end=checked.real(given, "end", 1),
-    )
+def guide_of(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What steered the run; None where nothing did, and in older files."""
+    if "guide" not in given:
+        return None
+    guide = checked.mapping(given, "guide")
+    return {**guide, "name": checked.text(guide, "name")}
+
+
+def _parent(meta: Mapping[str, Any]) -> Parent | None:
+    """The run from which this one came; None for one of its own, and in older files."""
+    return Parent.from_dict(checked.mapping(meta, "parent")) if "parent" in meta else None
 
 
 def _columns(prompts: Sequence[PromptTokens]) -> int:
@@ -302,11 +330,14 @@ def _check_images(images: Mapping[str, Image.Image], batch: int) -> None:
 
 def _picture_names(meta: Mapping[str, Any], controls: int) -> tuple[str, ...]:
     """The images that the file should have; those of the batch are images.0, images.1, ..."""
-    names = checked.texts(meta, "pictures", BATCH_LIMIT + len(_GIVEN) + MOST_CONTROLS)
+    most = BATCH_LIMIT + len(_GIVEN) + MOST_CONTROLS + MOST_NEIGHBOURS
+    names = checked.texts(meta, "pictures", most)
     images = _images(names)
     fits = images == [f"images.{i}" for i in range(len(images))]
     own = {f"{_GIVEN_CONTROL}{i}" for i in range(controls)}
     followed = {name for name in names if name.startswith(_GIVEN_CONTROL)}
+    near = [name for name in names if name.startswith(_GIVEN_NEIGHBOUR)]
+    fits = fits and near == [f"{_GIVEN_NEIGHBOUR}{i}" for i in range(len(near))]
     if len(set(names)) < len(names) or not fits or not followed <= own:
         raise ValueError(f"pictures is {reprlib.repr(names)}")
     return names
@@ -318,7 +349,7 @@ def _images(names: Sequence[str]) -> list[str]:
 
 
 def _was_given(name: str) -> bool:
-    return name in _GIVEN or name.startswith(_GIVEN_CONTROL)
+    return name in _GIVEN or name.startswith((_GIVEN_CONTROL, _GIVEN_NEIGHBOUR))
 
 
 def _stored(meta: Mapping[str, Any]) -> dict[str, Any]:
