@@ -5,6 +5,8 @@ resumes from its checkpoint in the runs folder. ``pack`` turns the checkpoints i
 that ``sdwidgets.load`` and diffusers read; ``unpack`` turns such a folder (by default the bundled
 model) back into checkpoints, to train its denoiser further.
 
+``zoo NAME`` trains a small system of its own; see `zoo`.
+
 Under torchrun (``torchrun --nproc_per_node 4 -m sdwidgets.training PART``) the processes share
 every batch.
 """
@@ -15,22 +17,17 @@ import argparse
 import os
 import signal
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING
 
 import torch
-from tqdm.auto import tqdm
 
 from ..checkpoints import load_model
 from ..configs import EMOJI, SCENE_STAGES
 from ..scenes import load_glyphs
-from .loop import Plan, Task, distributed, train
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from .following import follow
+from .loop import Plan, distributed
 
 BUNDLED = Path(__file__).resolve().parents[1] / "weights" / "emoji"
 
@@ -45,59 +42,14 @@ PLANS = {
 }
 
 
-def follow(
-    task: Task,
-    plan: Plan,
-    checkpoint: Path,
-    stop: Event,
-    log_every: int = 50,
-    accelerator: Accelerator | None = None,
-) -> None:
-    """Train with a progress bar, or without a terminal a line every ``log_every`` steps.
-
-    Of several processes the first shows it. When one is asked to stop, all stop."""
-    speaks = accelerator is None or accelerator.is_main_process
-    live = speaks and sys.stderr.isatty()
-    bar: tqdm | None = None
-    mean: dict[str, float] = {}
-    began = time.perf_counter()
-    for step in train(task, plan, checkpoint, accelerator=accelerator):
-        if bar is None:
-            bar = tqdm(total=step.total, initial=step.index, disable=not live, desc=checkpoint.stem)
-            first = step.index
-        for name, value in {"loss": step.loss, **step.metrics}.items():
-            mean[name] = value if name not in mean else 0.98 * mean[name] + 0.02 * value
-        bar.update()
-        bar.set_postfix({k: f"{v:.4g}" for k, v in mean.items()}, refresh=False)
-        if speaks and not live and (step.index + 1) % log_every == 0:
-            spent = time.perf_counter() - began
-            rate = (step.index + 1 - first) / spent
-            values = "  ".join(f"{k} {v:.4g}" for k, v in mean.items())
-            print(
-                f"{checkpoint.stem} {step.index + 1}/{step.total}  {values}  "
-                f"{rate * plan.batch_size:.0f} samples/s  "
-                f"{(step.total - step.index - 1) / rate / 60:.0f} min left",
-                flush=True,
-            )
-        if _asked(stop, accelerator):
-            stop.set()
-            break
-    if bar is not None:
-        bar.close()
-
-
-def _asked(stop: Event, accelerator: Accelerator | None) -> bool:
-    """Whether this or any other process has been asked to stop."""
-    if accelerator is None:
-        return stop.is_set()
-    if stop.is_set():
-        accelerator.set_trigger()
-    return bool(accelerator.check_trigger())
-
-
 def main(argv: list[str] | None = None) -> None:
+    given = sys.argv[1:] if argv is None else argv
+    if given[:1] == ["zoo"]:
+        from .zoo.__main__ import main as zoo
+
+        return zoo(given[1:])
     parser = argparse.ArgumentParser(prog="python -m sdwidgets.training", description=__doc__)
-    parser.add_argument("part", choices=[*PLANS, "pack", "pack-first-stages", "unpack"])
+    parser.add_argument("part", choices=[*PLANS, "pack", "pack-first-stages", "unpack", "zoo"])
     parser.add_argument("--name", choices=SCENE_STAGES, default="KL-f8", help="which first stage")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
     parser.add_argument("--out", type=Path, default=Path("runs/emoji"), help="pack's model folder")
@@ -110,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--lr", type=float, help="learning rate of AdamW's weights")
     parser.add_argument("--matrix-lr", type=float, help="learning rate of Muon's weights")
     parser.add_argument("--seed", type=int)
-    args = parser.parse_args(argv)
+    args = parser.parse_args(given)
     if args.threads:
         torch.set_num_threads(args.threads)
     from . import parts

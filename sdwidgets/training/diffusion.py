@@ -34,7 +34,14 @@ from ..configs import (
 )
 from ..errors import InputError
 from ..models.autoencoder import Autoencoder
-from ..models.conditioning import Embedder, Given, condition, conditioned, learns
+from ..models.conditioning import (
+    Conditioning,
+    Embedder,
+    Given,
+    condition,
+    conditioned,
+    learns,
+)
 from ..models.embedders import ClassLabels
 from ..models.text import TextEncoder
 from ..models.unet import UNet, zero_residuals
@@ -120,12 +127,17 @@ class DiffusionTask:
             batch.append(Given(prompt, (self.config.size, self.config.size), reading=PLAIN))
         return batch
 
+    def told(self, draw: Draw) -> Conditioning:
+        """Return the network's inputs for a batch, beside its noisy latents."""
+        join = self.config.join
+        return condition(self.embedders, self.given(draw), join=join, device=draw.device)
+
     def identity(self) -> dict[str, Fact]:
         """Return facts that identify the training, for its checkpoint."""
         count, coder = len(self.latents), self.autoencoder
         facts: dict[str, Fact] = {
             **of_schedule(self.config.schedule),
-            "autoencoder": fingerprint_of(coder.encoder, coder.quant_conv)[:12],  # of the latents
+            "autoencoder": _latents_of(coder),
             **of_embedders(self.embedders),
             **of_images(self.pictures, count),
             "seed of the task": self.seed,
@@ -143,9 +155,7 @@ class DiffusionTask:
         sigma = self.noise.sigmas[t].view(-1, 1, 1, 1)  # float64, on the CPU
         eps = draw.normal(*channels)
         x = noised(prediction, z, eps, sigma).to(memory_format=torch.channels_last)
-        join = self.config.join
-        told = condition(self.embedders, self.given(draw), join=join, device=device)
-        out = conditioned(self.model.unet, told)(x, t.to(device))
+        out = conditioned(self.model.unet, self.told(draw))(x, t.to(device))
         wanted = target(prediction, z, eps, sigma)
         error = (out.float() - wanted).square().mean((1, 2, 3))  # [B]
         weight = torch.ones_like(error)
@@ -208,6 +218,13 @@ class DiffusionTask:
             self.noise,
             prediction_source="training",
         )
+
+
+def _latents_of(coder: Autoencoder) -> str:
+    """A fingerprint of what makes an autoencoder's latents."""
+    if coder.config.is_identity:
+        return "pixels"
+    return fingerprint_of(coder.encoder, coder.quant_conv)[:12]
 
 
 def prompt_of(

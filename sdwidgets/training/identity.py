@@ -21,9 +21,11 @@ from torch import Tensor
 from ..checks import shortened
 from ..configs import ScheduleConfig
 from ..errors import CheckpointError
+from ..models.boxes import Boxes
 from ..models.conditioning import Embedder, learns
 from ..models.embedders import ClassLabels
-from ..models.text import TextEncoder
+from ..models.label_map import LabelMap
+from ..models.text import BertEncoder, TextEncoder
 from ..pipeline import fingerprint_of
 
 if TYPE_CHECKING:
@@ -54,16 +56,16 @@ def of_embedders(embedders: Sequence[Embedder]) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     for number, each in enumerate(embedders):
         after = f" {number + 1}" if number else ""
-        if isinstance(each, ClassLabels):
+        if isinstance(each, (ClassLabels, Boxes, LabelMap)):
             facts[f"classes{after}"] = ", ".join(each.config.names)
-        if isinstance(each, TextEncoder):
+        if isinstance(each, (TextEncoder, BertEncoder)):
             facts[f"tokenizer{after}"] = of_tokenizer(each)
             if not learns(each):
                 facts[f"text encoder{after}"] = fingerprint_of(each.model)[:12]
     return facts
 
 
-def of_tokenizer(text: TextEncoder) -> str:
+def of_tokenizer(text: TextEncoder | BertEncoder) -> str:
     """A fingerprint of its tokens and their ids."""
     return _digest("\n".join(f"{id} {token}" for token, id in sorted(text.tokenizer.vocab.items())))
 

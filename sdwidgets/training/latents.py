@@ -126,7 +126,7 @@ class _Numbered(Dataset):
 def _encoded(
     autoencoder: Autoencoder, pictures: Pictures, numbers: range
 ) -> tuple[Latents, Tensor]:
-    device = next(autoencoder.parameters()).device
+    device = autoencoder.weight.device
     workers = (os.cpu_count() or 1) - 1 if device.type == "cuda" else 0
     loader = DataLoader(
         _Numbered(pictures, numbers),

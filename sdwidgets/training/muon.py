@@ -72,7 +72,10 @@ def split(model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     Muon does not take embeddings, nor the layers at a network's two ends, which turn something else
     into features or features into something else; nor an adversary, which learns nothing at that
     pace."""
-    ends = ("conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color")
+    ends = (
+        "conv_in", "conv_out", "embedding", "log_temperature", "project", "cells", "color",
+        "token_emb", "pos_emb", "channel_mapper",
+    )  # fmt: skip
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     adversary: list[Tensor] = []

@@ -27,8 +27,8 @@ from .recognizer import NOTHING, NOUNS
 class WithCells(Denoising):
     """The network, with classifiers that name the content of each cell of its upward features."""
 
-    def __init__(self, unet: UNet):
-        super().__init__(unet)
+    def __init__(self, unet: UNet, embedders: Sequence[nn.Module] = ()):
+        super().__init__(unet, embedders)
         self.cells = nn.ModuleList(
             nn.Sequential(
                 nn.GroupNorm(1, width), nn.Conv2d(width, 128, 1), nn.SiLU(),

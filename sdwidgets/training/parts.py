@@ -37,7 +37,7 @@ def trained_autoencoder(
 ) -> Autoencoder:
     """The autoencoder of the runs folder, its latents scaled to unit variance."""
     model = Autoencoder(config.autoencoder)
-    weights = averaged(_needed(runs / "autoencoder.pt", "autoencoder"))
+    weights = averaged(needed(runs / "autoencoder.pt", "autoencoder"))
     model.load_state_dict(Trained.kept(weights))
     model = placed(model.eval().requires_grad_(False), device)
     model.config = standardize(model, _whole_scenes(glyphs))
@@ -49,7 +49,7 @@ def trained_autoencoder(
 def trained_first_stage(name: str, runs: Path, glyphs: Glyphs, device: str = "cpu") -> Autoencoder:
     """An autoencoder of `SCENE_STAGES` from the runs folder, latents scaled to unit variance."""
     model = Autoencoder(SCENE_STAGES[name])
-    weights = averaged(_needed(runs / f"{name}.pt", f"first-stage --name {name}"))
+    weights = averaged(needed(runs / f"{name}.pt", f"first-stage --name {name}"))
     model.load_state_dict(Trained.kept(weights))
     model = placed(model.eval().requires_grad_(False), device)
     model.config = standardize(model, _whole_scenes(glyphs))
@@ -73,7 +73,8 @@ def pack_first_stages(runs: Path, glyphs: Glyphs, folder: Path) -> list[Path]:
     ]
 
 
-def _needed(checkpoint: Path, part: str) -> Path:
+def needed(checkpoint: Path, part: str) -> Path:
+    """A checkpoint that must exist. Raises InputError, naming the ``part`` to train, if not."""
     if not checkpoint.exists():
         raise InputError(
             f"{checkpoint} does not exist yet.\nTrain it first: python -m sdwidgets.training {part}"
@@ -85,7 +86,7 @@ def trained_text(config: ModelConfig, runs: Path, device: str = "cpu") -> TextEn
     """The frozen text encoder of the runs folder, with its tokenizer."""
     (text,) = config.text
     model = CLIPText(text)
-    weights = kept_weights(averaged(_needed(runs / "text.pt", "text")), text)
+    weights = kept_weights(averaged(needed(runs / "text.pt", "text")), text)
     model.load_state_dict(weights, strict=True)
     model = model.eval().requires_grad_(False).to(device)
     return TextEncoder(text, model, load_tokenizer(runs / "tokenizer"))
@@ -96,7 +97,7 @@ def pack(config: ModelConfig, runs: Path, glyphs: Glyphs, folder: Path) -> Laten
     autoencoder = trained_autoencoder(config, runs, glyphs)
     absorb_shift(autoencoder)
     unet = UNet(config.unet)
-    trained = averaged(_needed(runs / "diffusion.pt", "diffusion"))
+    trained = averaged(needed(runs / "diffusion.pt", "diffusion"))
     unet.load_state_dict(WithCells.kept(trained), strict=True)
     scenes = [scene_at(0, i) for i in range(200)]
     images = draw(scenes, glyphs)

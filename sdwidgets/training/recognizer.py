@@ -123,7 +123,7 @@ def recognize(model: Recognizer, images: Tensor, smallest: int = 3) -> list[Seen
     seen = []
     for labels, color in zip(cells.argmax(1).cpu().numpy(), colors.argmax(1), strict=True):
         found: dict[str, list[tuple[int, float, float]]] = {}
-        for number, group in _groups(labels):
+        for number, group in groups(labels):
             if number != NOTHING and len(group) >= smallest:
                 y, x = (np.mean(group, axis=0) + 0.5) * CELL
                 found.setdefault(NOUNS[number], []).append((len(group), float(x), float(y)))
@@ -132,11 +132,11 @@ def recognize(model: Recognizer, images: Tensor, smallest: int = 3) -> list[Seen
     return seen
 
 
-def _groups(labels: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
+def groups(labels: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
     """The connected groups of equal cells, each with its class and its cells' (row, column)."""
     height, width = labels.shape
     free = np.ones(labels.shape, bool)
-    groups = []
+    found = []
     for start in np.ndindex(labels.shape):
         if not free[start]:
             continue
@@ -150,8 +150,8 @@ def _groups(labels: np.ndarray) -> list[tuple[int, list[tuple[int, int]]]]:
                 if 0 <= r < height and 0 <= c < width and free[r, c] and labels[r, c] == number:
                     free[r, c] = False
                     front.append((r, c))
-        groups.append((number, group))
-    return groups
+        found.append((number, group))
+    return found
 
 
 def holds(seen: Seen, first: str, relation: Relation, second: str) -> bool:
