@@ -60,7 +60,7 @@ def _constant(name: str, value: object) -> str:
 def _literal(value: object, room: int, indent: int = 0) -> str:
     """The value in TypeScript as Biome formats it: on one line where that has ``room`` for it."""
     if isinstance(value, Mapping):
-        (opening, closing), items = "{}", [(f"{name}: ", each) for name, each in value.items()]
+        (opening, closing), items = "{}", [(_key(name), each) for name, each in value.items()]
     elif isinstance(value, tuple):
         (opening, closing), items = "[]", [("", each) for each in value]
     elif isinstance(value, str):
@@ -81,6 +81,10 @@ def _literal(value: object, room: int, indent: int = 0) -> str:
         start = f"{margin}{key.rstrip()}\n{margin}  " if is_long else margin + key
         lines.append(f"{start}{literal},\n")
     return f"{opening}\n{''.join(lines)}{' ' * indent}{closing}"
+
+
+def _key(name: str) -> str:
+    return f"{name if name.isidentifier() else _text(name)}: "
 
 
 def _text(value: str) -> str:

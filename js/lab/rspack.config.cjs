@@ -7,8 +7,11 @@ module.exports = {
   optimization: {
     splitChunks: { chunks: "async", minSize: 0 },
     minimizer: [
-      new rspack.SwcJsMinimizerRspackPlugin({ minimizerOptions: { compress: { passes: 3 } } }),
-      new rspack.LightningCssMinimizerRspackPlugin(),
+      new rspack.SwcJsMinimizerRspackPlugin({
+        exclude: /standalone/, // as it was built
+        minimizerOptions: { compress: { passes: 3 } },
+      }),
+      new rspack.LightningCssMinimizerRspackPlugin({ exclude: /standalone/ }),
     ],
   },
   module: {
@@ -19,8 +22,21 @@ module.exports = {
         options: { jsc: { parser: { syntax: "typescript" }, target: "es2022" } },
         type: "javascript/auto",
       },
+      // Styles become texts in scripts, which no minimizer finds.
+      {
+        test: /\.css$/,
+        enforce: "pre",
+        loader: "builtin:lightningcss-loader",
+        options: { minify: true },
+      },
       // import text from "./file?text"
       { resourceQuery: /text/, type: "asset/source" },
+      // import address from "-!./file?file"
+      {
+        resourceQuery: /file/,
+        type: "asset/resource",
+        generator: { filename: "[name].[contenthash][ext]" },
+      },
     ],
   },
 };

@@ -1,4 +1,5 @@
-// The host of an exported page: shows widgets from the page's own data, without kernel or network.
+// The viewers without a kernel: an exported page shows them from its own data, and JupyterLab's
+// extension over its reader of recorded runs.
 
 import compare from "./compare";
 import { EXPORTED } from "./lib/contract";
@@ -6,6 +7,8 @@ import { h } from "./lib/dom";
 import { hostModel, type State } from "./lib/host";
 import viewer from "./viewer";
 import "./standalone.css";
+
+export { compare, viewer };
 
 interface Widget {
   initialize?(props: object): unknown;

@@ -31,7 +31,14 @@ beforeEach(() => {
   urls = countedUrls();
   placeAtOnce();
   model = new FakeModel({
-    ...{ thumbnail: new Uint8Array(), note: "", reshaped: false, strength: 0.8, fit: "crop" },
+    ...{
+      thumbnail: new Uint8Array(),
+      note: "",
+      masked: "",
+      reshaped: false,
+      strength: 0.8,
+      fit: "crop",
+    },
     ...{ offer: "", message: "", problem: "" },
   });
   root = document.createElement("div");
@@ -202,6 +209,92 @@ test("of a recorded run, the start image and then the settings are sent, and not
     made: { model: "m", given: ["image"], settings: { prompt: "a cat", seed: 7 } },
     image: true,
   });
+});
+
+test("of an inpainting, its mask goes after its image", async () => {
+  const made = { model: "m", task: "inpainting", settings: { prompt: "a cat", seed: 7 } };
+  const given = { given_image: { data_offsets: [0, 2] }, given_mask: { data_offsets: [2, 3] } };
+  const header = JSON.stringify({ __metadata__: { sdtrace: JSON.stringify(made) }, ...given });
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(header.length), true);
+  give(root, "drop", [new File([length, header, new Uint8Array([5, 6, 7])], "cat.sdtrace")]);
+  await vi.waitFor(() => expect(model.sent.length).toBe(3));
+  expect(model.sent).toMatchObject([
+    { kind: "file", size: 2, second: false },
+    { kind: "file", size: 1, second: true },
+    { kind: "settings", image: true, mask: true },
+  ]);
+});
+
+test("of a run with a label map and neighbours, each goes by its name", async () => {
+  const given = {
+    given_label_map: { shape: [1, 2], data_offsets: [0, 4] },
+    "given_neighbour.0": { data_offsets: [4, 6] },
+    "given_neighbour.1": { data_offsets: [6, 7] },
+  };
+  const made = { model: "m", settings: { prompt: "", seed: 7 } };
+  const header = JSON.stringify({ __metadata__: { sdtrace: JSON.stringify(made) }, ...given });
+  const length = new Uint8Array(8);
+  new DataView(length.buffer).setBigUint64(0, BigInt(header.length), true);
+  give(root, "drop", [new File([length, header, new Uint8Array(7)], "cat.sdtrace")]);
+  await vi.waitFor(() => expect(model.sent.length).toBe(4));
+  expect(model.sent).toMatchObject([
+    { kind: "file", size: 4, second: false, of: "label_map", shape: [1, 2] },
+    { kind: "file", size: 2, second: false, of: "neighbour.0" },
+    { kind: "file", size: 1, second: false, of: "neighbour.1" },
+    { kind: "settings", image: false, came: ["label_map", "neighbour.0", "neighbour.1"] },
+  ]);
+});
+
+test("a mask is named beside its image, and can be removed", () => {
+  model.change({ thumbnail: new Uint8Array([1]) });
+  expect(find(".sdw-start-mask").hidden).toBe(true);
+  model.change({ masked: "20 % of it painted over" });
+  expect(text(".sdw-start-mask")).toContain("20 % of it painted over");
+  button("Remove the mask").click();
+  expect(model.sent).toEqual([{ kind: "unmask" }]);
+});
+
+test("the painter, the last result and its words are offered when there is what they need", () => {
+  const shown = (one: HTMLElement) => !one.hidden && one.closest("[hidden]") === null;
+  const maps = find(".sdw-start-maps");
+  expect(["Use the last result", "Paint a mask…"].map(button).some(shown)).toBe(false);
+  model.change({ results: 1, words: ["cat"] });
+  button("Use the last result").click();
+  model.change({ thumbnail: new Uint8Array([1]) });
+  button("Paint a mask…").click();
+  expect(maps.hidden).toBe(true); // until there is something to paint on
+  model.change({ painting: true });
+  expect(button("Close the painter").getAttribute("aria-expanded")).toBe("true");
+  const words = maps.querySelector("select") as HTMLSelectElement;
+  expect([...words.options].map(({ value }) => value)).toEqual(["", "cat"]);
+  words.value = "cat";
+  words.dispatchEvent(new Event("change"));
+  expect(shown(button("The last change"))).toBe(false);
+  model.change({ results: 2 });
+  button("The last change").click();
+  expect(words.value).toBe("cat");
+  expect(model.sent).toEqual([
+    { kind: "last" },
+    { kind: "paint" },
+    { kind: "word", word: "cat" },
+    { kind: "change" },
+  ]);
+});
+
+test("the slider says where the run begins, also while it moves", () => {
+  model.change({ thumbnail: new Uint8Array([1]), steps: 4, levels: [] });
+  expect(text(".sdw-start-where")).toBe("from step 2 of 4"); // 0.8 of 4 are three steps
+  expect(find("canvas").hidden).toBe(true);
+  model.change({ levels: [10, 5, 2, 1, 0] });
+  const slider = find<HTMLInputElement>("input[type=range]");
+  slider.value = "0.5";
+  slider.dispatchEvent(new Event("input"));
+  expect(text(".sdw-start-where")).toBe("from step 3 of 4, sigma 2");
+  expect(slider.getAttribute("aria-valuetext")).toBe("0.50, from step 3 of 4, sigma 2");
+  expect(model.sent).toEqual([]);
+  model.change({ steps: 0, levels: [] });
+  expect(text(".sdw-start-where")).toBe("");
 });
 
 test("of several records, only the newest counts", async () => {

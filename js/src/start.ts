@@ -1,12 +1,14 @@
 // The image that the Studio's runs start from: opened, dropped or pasted, shown, and removed.
 
 import type { AnyModel, Render } from "@anywidget/types";
+import { begins, picture as preview } from "./lib/beginning";
+import { button } from "./lib/button";
 import { addressOf, type Binary, bytes } from "./lib/bytes";
 import { quietly } from "./lib/choices";
 import { type ASKS, FITS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
 import { opener, takeFiles } from "./lib/files";
-import { ENDING, inside, isRecord } from "./lib/inside";
+import { ENDING, inside, isRecord, type More, type Place } from "./lib/inside";
 import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { whenPlaced } from "./lib/placed";
@@ -16,8 +18,18 @@ import "./start.css";
 export interface Model {
   thumbnail: Binary; // PNG; empty without an image
   note: string; // its size, and what is done to it
+  masked: string; // how much of it is painted over, in words
+  painting: boolean; // whether the Painter is open
+  results: number; // to start from and to compare, at most 2
+  words: string[]; // of the last result, which can be masks
   reshaped: boolean; // whether it has another shape than the images to come
   strength: number;
+  steps: number; // of the grid; 0 where the strength takes none of them away
+  levels: number[]; // sigma around the steps; [] as long as they are not known
+  cells: number[]; // [w, h] of the previews; [] without them
+  clean: Binary; // [h, w, 3] of the image, and of the noise on it; see BEGINNING
+  noise: Binary;
+  base: number[]; // the constant of both
   fit: string;
   offer: string; // the settings in the last file, in words
   message: string;
@@ -43,11 +55,6 @@ const render: Render<Model> = ({ model, el }) => {
     if (lost) say(LOST);
     else quietly(() => model.send({ kind, ...more }, undefined, data));
   };
-  const button = (words: string, title: string, act: () => void) => {
-    const made = h("button", { class: "sdw-button", title }, words);
-    on(made, "click", act);
-    return made;
-  };
 
   // ---------------------------------------------------------------------------- a file comes
 
@@ -64,11 +71,15 @@ const render: Render<Model> = ({ model, el }) => {
   });
   const send = opener(say, (message, data) => ask("file", message, data));
   let newest: unknown;
-  /** Takes over the settings of a run, with its start image, which goes first. */
-  const restore = async (made: unknown, image?: File) => {
+  /** Takes over the settings of a run, with all that it was given, which goes first. */
+  const restore = async (made: unknown, image?: File, mask?: File, more: [More, File][] = []) => {
     newest = made;
     const sent = image !== undefined && (await send(image));
-    if (newest === made) ask("settings", { made, image: sent });
+    const masked = sent && mask !== undefined && (await send(mask, true));
+    const came: string[] = [];
+    for (const [{ name, shape }, file] of more)
+      if (await send(file, false, { of: name, ...(shape && { shape }) })) came.push(name);
+    if (newest === made) ask("settings", { made, image: sent, mask: masked, came });
   };
   const openRecord = async (file: File) => {
     newest = file;
@@ -76,8 +87,10 @@ const render: Render<Model> = ({ model, el }) => {
     const found = await inside(blobSource(file)).catch(() => undefined);
     if (newest !== file) return;
     if (found?.kind !== "record") return say(`${file.name} is no recorded run, or is damaged.`);
-    const { made, image } = found;
-    void restore(made, image && new File([file.slice(image.from, image.to)], "image.png"));
+    const cut = (at: Place) => new File([file.slice(at.from, at.to)], "image.png");
+    const [image, mask] = [found.image, found.mask].map((at) => at && cut(at));
+    const more = found.more.map((one): [More, File] => [one, cut(one)]);
+    void restore(found.made, image, mask, more);
   };
   const open = (file: File) => {
     if (lost) return say(LOST);
@@ -92,10 +105,31 @@ const render: Render<Model> = ({ model, el }) => {
   const note = h("p", "sdw-start-note");
   const slider = h("input", { type: "range", min: 0.05, max: 1, step: 0.05 });
   const value = h("output", {});
-  const strength = h("label", "sdw-start-strength", "strength", slider, value);
-  strength.title = "How much of the image changes: 1 is everything, near 0 almost nothing";
-  on(slider, "input", () => write(value, Number(slider.value).toFixed(2)));
+  const label = h("label", {}, "strength", slider, value);
+  label.title = "How much of the image changes: 1 is everything, near 0 almost nothing";
+  const where = h("span", "sdw-start-note sdw-start-where");
+  const noisy = h("canvas", { class: "sdw-start-thumb", "aria-hidden": "true" });
+  noisy.title = "The image with the noise at which the run begins, as the latents show it";
+  const strength = h("div", "sdw-start-strength", label, where);
+  on(slider, "input", () => begin());
   on(slider, "change", () => ask("set", { name: "strength", value: Number(slider.value) }));
+  /** Shows where a run of the slider's strength begins. */
+  function begin() {
+    const share = Number(slider.value);
+    write(value, share.toFixed(2));
+    const { at, words } = begins(model.get("steps") ?? 0, share, model.get("levels") ?? []);
+    write(where, words);
+    if (words) aria(slider, "valuetext", `${share.toFixed(2)}, ${words}`);
+    const level = (model.get("levels") ?? [])[at];
+    const [width = 0, height = 0] = model.get("cells") ?? [];
+    noisy.hidden = level === undefined || width === 0;
+    if (level === undefined || width === 0) return;
+    [noisy.width, noisy.height] = [width, height];
+    const [clean, noise] = [bytes(model.get("clean")), bytes(model.get("noise"))];
+    const image = new ImageData(width, height);
+    image.data.set(preview(clean, noise, model.get("base"), level));
+    noisy.getContext("2d")?.putImageData(image, 0, 0);
+  }
   const fit = h("select", {}, ...FITS.map((name) => h("option", { value: name }, SHAPING[name])));
   on(fit, "change", () => ask("set", { name: "fit", value: fit.value }));
   const shape = h("label", "sdw-start-fit", "other shape", fit);
@@ -103,11 +137,36 @@ const render: Render<Model> = ({ model, el }) => {
     ask("drop");
     choose.focus();
   });
+  const masked = h("span", "sdw-start-note");
+  const unmask = button("Remove the mask", "Let all of the image change", () => {
+    ask("unmask");
+    paint.focus();
+  });
+  const mask = h("div", "sdw-start-mask", masked, unmask);
+  const paint = button("", "Paint over what the run is to change, or drag an edge for more", () =>
+    ask("paint"),
+  );
+  const last = button("Use the last result", "Start the next run from the newest image", () =>
+    ask("last"),
+  );
+  const word = h("select", { "aria-label": "Mask from a word of the last result" });
+  on(word, "change", () => word.value && ask("word", { word: word.value }));
+  const change = button("The last change", "Where the last two results differ", () =>
+    ask("change"),
+  );
+  const maps = h(
+    "div",
+    { class: "sdw-start-maps", role: "group", "aria-label": "Mask from" },
+    "mask from",
+    word,
+    change,
+  );
   const image = h(
     "div",
     "sdw-start-image",
     picture,
-    h("div", "sdw-start-words", note, shape),
+    noisy,
+    h("div", "sdw-start-words", note, shape, mask),
     strength,
   );
 
@@ -127,13 +186,24 @@ const render: Render<Model> = ({ model, el }) => {
   const status = h("p", { class: "sdw-start-said", role: "status", dir: "auto" });
   const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
   el.classList.add("sdw", "sdw-start");
-  el.replaceChildren(choose, input, remove, image, offer, status, error);
+  el.replaceChildren(choose, input, last, paint, remove, image, maps, offer, status, error);
 
   // ------------------------------------------------------------------------------------ show
 
   let url = "";
   let drawn: unknown;
   let share: number | undefined;
+  let offered = "";
+  /** A select that is in somebody's hand is not replaced. */
+  function offerWords(words: string[]) {
+    word.hidden = words.length === 0;
+    if (words.join("\n") === offered) return;
+    offered = words.join("\n");
+    word.replaceChildren(
+      h("option", { value: "" }, "a word…"),
+      ...words.map((each) => h("option", { value: each }, each)),
+    );
+  }
   const forget = () => URL.revokeObjectURL(url);
   function show() {
     const thumbnail = model.get("thumbnail");
@@ -145,16 +215,26 @@ const render: Render<Model> = ({ model, el }) => {
       if (there) picture.src = url;
       else picture.removeAttribute("src");
     }
-    image.hidden = remove.hidden = !there;
+    image.hidden = remove.hidden = paint.hidden = !there;
+    const painting = model.get("painting");
+    write(paint, painting ? "Close the painter" : "Paint a mask…");
+    aria(paint, "expanded", painting);
+    const results = model.get("results") ?? 0;
+    last.hidden = results === 0;
+    offerWords(model.get("words") ?? []);
+    change.hidden = results < 2;
+    maps.hidden = !painting || (word.hidden && change.hidden);
     write(note, model.get("note") ?? "");
+    write(masked, model.get("masked") ?? "");
+    mask.hidden = masked.textContent === "";
     shape.hidden = !model.get("reshaped");
     fit.value = model.get("fit");
     const now = model.get("strength");
     if (now !== share) {
       share = now; // not whenever something else changes: the slider may be in somebody's hand
       slider.value = String(share);
-      write(value, share.toFixed(2));
     }
+    begin();
     const words = model.get("offer") ?? "";
     offer.hidden = words === "";
     write(found, words);
@@ -182,7 +262,7 @@ const render: Render<Model> = ({ model, el }) => {
   let letGo = () => {};
   const placed = whenPlaced(el, (root) => {
     root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
-    letGo = takeFiles(root, open, restore);
+    letGo = takeFiles(root, open, (made, image) => void restore(made, image));
   });
   const free = keepKeys(el);
   return () => {

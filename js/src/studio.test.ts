@@ -507,6 +507,21 @@ test("what is folded and what is wrong is said to those who cannot see it", asyn
   expect(field.getAttribute("aria-invalid")).toBe("false");
 });
 
+test("the slider and the colour of the guide have the names that are beside them", async () => {
+  const guide = document.createElement("div");
+  guide.className = "sdw-row sdw-guide";
+  guide.innerHTML =
+    '<div><label class="widget-label">how much</label><div><i role="slider"></i></div></div>' +
+    '<div><label class="widget-label">colour</label><input type="color"></div><div></div>';
+  root.append(guide);
+  root.classList.toggle("sdw-inside");
+  await Promise.resolve();
+  const names = [...guide.querySelectorAll("[aria-label]")].map((one) =>
+    one.getAttribute("aria-label"),
+  );
+  expect(names).toEqual(["how much", "colour"]);
+});
+
 test("Ctrl-Enter anywhere in the Studio generates", () => {
   const init = { key: "Enter", ctrlKey: true, bubbles: true };
   root.querySelector(".sdw-stop")?.dispatchEvent(new KeyboardEvent("keydown", init));

@@ -46,8 +46,15 @@ function surroundings(root: HTMLElement, kernel: Kernel, view: Show) {
     for (const fold of all(".sdw-more, .sdw-look")) {
       aria(fold, "expanded", fold.classList.contains("mod-active"));
     }
+    for (const toggle of all(".sdw-live")) {
+      aria(toggle, "pressed", toggle.classList.contains("mod-active"));
+    }
     for (const field of all(".sdw-row :is(input, textarea, select)")) {
       aria(field, "invalid", field.closest(".sdw-wrong") !== null);
+    }
+    for (const bare of all(".sdw-guide :is([role=slider], input[type=color])")) {
+      const label = bare.closest(".sdw-guide > *")?.querySelector(".widget-label")?.textContent;
+      if (label) aria(bare, "label", label);
     }
   };
   const changed = new MutationObserver(describe);

@@ -656,3 +656,21 @@ test("a run whose kernel ends in the middle has stopped; one that is over stays 
   model.change(done);
   expect([el.dataset.state, find(".sdw-v-status").textContent]).toEqual(["done", "Done in 1 s"]);
 });
+
+test("where a branch's own steps begin is marked on the timeline, and told at that step", () => {
+  const { header, ...frames } = traits();
+  model.change({ header, ...frames, ...done, view: "clean" });
+  const notch = () => find(".sdw-v-branched");
+  expect(notch().hidden).toBe(true);
+  model.change({ header: { ...(header as object), parent: { how: "branch", step: 2 } } });
+  expect(notch().hidden).toBe(false);
+  expect(Number(notch().style.getPropertyValue("--sdw-at"))).toBeCloseTo(2 / 3);
+  scrub(2);
+  expect(slider().getAttribute("aria-valuetext")).toContain("branched here");
+  expect(find(".sdw-v-note").textContent).toContain("branched here");
+  scrub(1);
+  expect(slider().getAttribute("aria-valuetext")).not.toContain("branched");
+  expect(find(".sdw-v-note").textContent).toBe("");
+  model.change({ header: { ...(header as object), parent: { how: "edit", step: 0 } } });
+  expect(notch().hidden).toBe(true);
+});

@@ -135,6 +135,56 @@ test.each<[string, unknown]>([
   expect(() => making(run)).toThrow(expect.objectContaining({ name: "NoCell", message }) as NoCell);
 });
 
+test("a branch is the parent's run, and what it changed from a step on; a chain has each of them", () => {
+  const { settings } = plain.made;
+  const first = { how: "branch", step: 2, record: plain.made };
+  const second = {
+    how: "branch",
+    record: { ...set({ prompt: "a dog", guidance_scale: 2 }), parent: first },
+    seed: [7],
+  };
+  const changed = { prompt: "a dog", guidance_scale: 2, sigmas: [5, 1, 0], steps: 2, seed: 1 };
+  const cell = making({ ...set(changed), parent: second });
+  expect(cell).toContain(`trace = model.generate("a cat", seed=${settings.seed}, steps=3)\n`);
+  expect(cell).toContain('trace = trace.branch(step=2, prompt="a dog", guidance_scale=2)\n');
+  expect(cell).toMatch(
+    /trace = trace\.branch\(step=0, seed=\[7\], sigmas=\[5, 1, 0\]\)\ntrace\.image$/,
+  );
+});
+
+test("a second pass is made by its own run, and a refiner is loaded", () => {
+  const parent = { how: "hires", record: plain.made };
+  const sources = [{ name: "xl/refiner", kind: "refiner" }];
+  const cell = making({ ...set({ hires: 2, refiner_start: 0.8 }), parent, sources });
+  expect(cell).toContain('# Give the path of the refiner.\nrefiner = sdw.load("xl/refiner")\n');
+  expect(cell).toMatch(/hires=2,\s+refiner_start=0.8,\s+refiner=refiner,\n\)\ntrace.image$/);
+});
+
+const deep = (count: number): object =>
+  count === 0 ? plain.made : { ...plain.made, parent: { how: "edit", record: deep(count - 1) } };
+const from = (parent: unknown) => made({ parent });
+
+test.each<[string, unknown]>([
+  ["It came from another run in a way that is not known.", from({ how: "merge", record: {} })],
+  ["It has no settings.", from({ how: "branch" })],
+  ["It has no settings.", from({ how: "edit", record: [1] })],
+  ["Its step cannot be used.", from({ how: "branch", record: plain.made, step: "1); x(" })],
+  ["Its seed cannot be used.", from({ how: "branch", record: plain.made, seed: "7" })],
+  ["Its word cannot be used.", from({ how: "edit", record: plain.made, edit: { word: [1] } })],
+  ["Its weights cannot be used.", from({ how: "edit", record: plain.made, edit: { weights: 5 } })],
+  ["Its blend cannot be used.", from({ how: "edit", record: plain.made, edit: { blend: [3] } })],
+  ["It came from too many runs.", deep(17)],
+])("%s", (message, run) => {
+  expect(() => making(run)).toThrow(expect.objectContaining({ name: "NoCell", message }) as NoCell);
+});
+
+test("words of an edit stay literals", () => {
+  const edit = { word: 'a"\n', weights: { "'x'); import os": -1 }, blend: false };
+  const cell = making(from({ how: "edit", record: plain.made, edit }));
+  expect(cell).toContain(`trace = trace.edit(word='a"\\n', weights={"'x'); import os": -1})\n`);
+  expect(making(deep(16)).match(/trace\.edit\(\)/g)?.length).toBe(16);
+});
+
 test("sizes that a model was told are pairs", () => {
   expect(making(set({ crop: [0, 8] }))).toContain("crop=(0, 8)");
 });

@@ -25,10 +25,14 @@ export async function unzipped(base64: string): Promise<Uint8Array> {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
-export const golden = JSON.parse(new TextDecoder().decode(await unzipped(records.gzip))) as {
+/** The JSON that gzip packed, from base64. */
+export const unzippedJson = async <T>(base64: string) =>
+  JSON.parse(new TextDecoder().decode(await unzipped(base64))) as T;
+
+export const golden = await unzippedJson<{
   files: Record<string, Golden>;
   labels: { of: string[]; are: string[] };
-};
+}>(records.gzip);
 
 export const bytesOf = (value: Bytes | undefined) => withBytes(value) as Uint8Array;
 

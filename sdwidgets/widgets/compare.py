@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import anywidget
 import traitlets
 
-from ..checks import shortened
 from ..contract import LONGEST_SIDE, NUMBERED, numbered
 from ..errors import InputError
 from ..frontend import Code
-from ..settings import TOLD
-from ..trace.about import told
+from ..trace.about import DIFFERENCES
 from ..trace.reel import film, header_of, pack
 from ..trace.thinning import stride_for, strided
 from ..trace.trace import Trace
@@ -147,32 +145,10 @@ def _films(traces: Sequence[Trace], longest: int, by: int) -> list[bytes]:
     return [film([pack(step, longest=longest) for step in strided(one, by)]) for one in kept]
 
 
-_DIFFERENCES: tuple[Callable[[Trace], str], ...] = (
-    lambda trace: shortened(str(trace.settings.prompt), 60) or "no prompt",
-    lambda trace: f"without {shortened(str(trace.settings.negative_prompt), 60)!r}",
-    lambda trace: f"weights {trace.settings.weights}",
-    lambda trace: f"clip skip {trace.settings.clip_skip}",
-    lambda trace: f"at most {trace.settings.chunks} chunks",
-    lambda trace: f"seed {trace.settings.seed}",
-    lambda trace: f"guidance {1 if (g := trace.settings.guidance_scale) is None else g:g}",
-    lambda trace: f"rescaled by {trace.settings.guidance_rescale:g}",
-    lambda trace: f"{trace.settings.steps} steps",
-    lambda trace: trace.settings.sampler,
-    lambda trace: f"schedule {trace.settings.schedule}",
-    lambda trace: f"{trace.settings.width} x {trace.settings.height}",
-    lambda trace: f"eta {trace.settings.eta:g}",
-    lambda trace: f"strength {trace.settings.strength:g}",
-    *((lambda trace, name=name: told(trace.settings, name)) for name in TOLD),  # type: ignore[misc]
-    lambda trace: trace.task,
-    lambda trace: trace.model,
-)
-"""The ways in which runs may differ, each in words."""
-
-
 def _labels(traces: Sequence[Trace]) -> list[str]:
     """The differences of each run from the others; its number if there are none."""
     labels: list[list[str]] = [[] for _ in traces]
-    for say in _DIFFERENCES:
+    for say in DIFFERENCES:
         said = [say(trace) for trace in traces]
         if len(set(said)) > 1:
             for label, words in zip(labels, said, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -12,8 +12,11 @@ from ..errors import InputError
 from ..manager import DEFAULT_MODEL
 from ..sampling import SAMPLERS, SCHEDULES
 from ..settings import TOLD
+from .guide import GuideRow
 from .loras import LoraList
-from .start import Restore, StartView
+from .more import MORE, MoreView, Situation, taken, written
+from .rows import fold, row
+from .start import StartView
 from .words import WordsView
 
 if TYPE_CHECKING:
@@ -29,9 +32,16 @@ BRACKETS = {
 """What the page calls the values of `prompts.WEIGHTS`."""
 
 
+OF_START = ("image", "mask")
+"""Parameters of errors that are about the start image."""
+
+OF_GUIDE = ("guide", "guide_scale")
+"""Parameters of errors that are about the guide's row."""
+
+
 class Controls:
-    """The fields and buttons of a Studio. ``take`` and ``restore``: see `StartView`;
-    ``take_loras``: see `LoraList`.
+    """The fields and buttons of a Studio. ``start``: its view of the start image; ``take_loras``:
+    see `LoraList`; ``take_guide``: see `GuideRow`.
 
     ``rows``: the rows of the page, in order. ``fields``: the settings' controls by trait name.
     ``everything``: all widgets.
@@ -39,9 +49,9 @@ class Controls:
 
     def __init__(
         self,
-        take: Callable[[bytes | None], object],
-        restore: Restore,
+        start: StartView,
         take_loras: Callable[[tuple[Lora, ...]], object],
+        take_guide: Callable[[Any], object],
     ) -> None:
         w = ipywidgets
         self.generate = w.Button(description="Generate", tooltip="Generate an image (Ctrl-Enter)")
@@ -51,11 +61,15 @@ class Controls:
         self.look = w.ToggleButton(
             description="See inside", tooltip="Every step, and where each word looks"
         )
-        self.start = StartView(take, restore)
+        self.live = w.ToggleButton(
+            description="Live", tooltip="The image follows the words and settings as you type"
+        )
+        self.start = start
         self.end_comparison = w.Button(description="Close the comparison")
         self.apart = row("apart", self.end_comparison)
         self.words = WordsView()
         self.loras = LoraList(take_loras)
+        self.further = MoreView()
         self.about = w.Label("")
         self.about.add_class("sdw-about")
         self.about.add_class("mathjax_ignore")  # a name's dollars are dollars
@@ -82,39 +96,50 @@ class Controls:
             "width": w.FloatText(description="width", step=8),
             "height": w.FloatText(description="height", step=8),
             "batch_size": w.FloatText(description="images", step=1),
+            "guide_scale": w.FloatText(description="guide_scale", step=0.1),
+            **dict.fromkeys(MORE, self.further),
             "image_guidance_scale": w.FloatText(description="image guidance", step=0.5),
             "noise_level": w.FloatText(description="noise on the image", step=10),
             "aesthetic_score": w.FloatText(description="aesthetic score", step=0.5),
             "negative_aesthetic_score": w.FloatText(description="negative score", step=0.5),
         }
+        self.guide = GuideRow(self.fields["guide_scale"], take_guide)
         for name, field in self.fields.items():
-            if field is not self.start:
+            if field not in (self.start, self.further):
                 field.add_class(f"sdw-{name.replace('_', '-')}")
             if hasattr(field, "continuous_update"):
                 field.continuous_update = name == "prompt"  # tokens are counted live
-        buttons = ("generate", "stop", "dice", "more", "look")
+        buttons = ("generate", "stop", "dice", "more", "look", "live")
         for name in buttons:
             getattr(self, name).add_class(f"sdw-{name}")
 
         f = self.fields
-        ask = row("ask", f["prompt"], self.words)
+        self._inputs = row("inputs")  # where the panels of what a model takes are
+        self._known = row("seat", self.words)  # a page folds boxes, and no view of ours
+        self._begins = row("seat", self.start)
+        ask = row("ask", f["prompt"], self._known, self._inputs)
+        fold(self._inputs, True)
         seed = row("seed-row", f["seed"], self.dice)
         top = row("top", ask, self.generate, self.stop)
         numbers = f["steps"], f["guidance_scale"]
-        buttons_of_main = self.more, self.look, self.start
+        buttons_of_main = self.more, self.look, self.live, self._begins
         main = row("main", f["negative_prompt"], seed, *numbers, *buttons_of_main)
         read = ("weights", "clip_skip", "chunks")
         names = ("model", "sampler", "schedule", "width", "height", "batch_size", *read)
         self._rest = row("rest", *(f[name] for name in names), self.about)
-        fold(self._rest, True)
+        self._further = row("all", self.further)
+        self._unfold()
         self._told = row("told", *(f[name] for name in TOLD))
         self.show_told(())
-        self.more.observe(lambda change: fold(self._rest, not change.new), "value")
-        self.more.observe(lambda change: self.loras.unfold(change.new), "value")
-        self.rows = [top, main, self._told, self._rest, self.loras.box]
+        self.more.observe(lambda _: self._unfold(), "value")
+        self.easel = row("easel")  # where the Painter is while it is open
+        fold(self.easel, True)
+        below = self._told, self._rest, self.guide.box, self.loras.box, self._further
+        self.rows = [top, main, self.easel, *below]
         self.everything: tuple[Any, ...] = (
             *dict.fromkeys(f.values()), *(getattr(self, name) for name in buttons), self.words,
-            self.about, ask, seed, *self.rows, self.loras.add, self.end_comparison, self.apart,
+            self.about, ask, seed, self._inputs, self._known, self._begins, *self.rows,
+            *self.guide.parts, self.loras.add, self.end_comparison, self.apart,
         )  # fmt: skip
         self._wrong: dict[str, InputError] = {}
 
@@ -125,7 +150,7 @@ class Controls:
         Such a value stays in its control, marked, until it is corrected. Until then no run starts,
         since it would differ from what the page shows.
         """
-        return next(iter(self._wrong.values()), self.loras.wrong)
+        return next(iter(self._wrong.values()), self.guide.wrong or self.loras.wrong)
 
     def tie(
         self,
@@ -140,44 +165,94 @@ class Controls:
         """
 
         def take(name: str, value: Any) -> None:
-            if isinstance(value, float) and value.is_integer() and name != "guidance_scale":
+            text = value
+            if name in MORE:
+                value = MORE[name].read(text)
+            elif isinstance(value, float) and value.is_integer() and name != "guidance_scale":
                 value = int(value)
-            if getattr(settings, name) is None and value == TOLD[name]:
+            if name in TOLD and getattr(settings, name) is None and value == TOLD[name]:
                 return  # the field shows the default
             self._wrong.pop(name, None)
             try:
                 setattr(settings, name, value)
             except InputError as error:
                 self._wrong[name] = error
+                if name in MORE:
+                    self.further.fill(name, text)
                 refuse(error)
             else:
+                if name in MORE:
+                    self.fill(name, getattr(settings, name))  # as it was understood
                 accept(name)
 
         for name, field in self.fields.items():
             self.fill(name, getattr(settings, name))
-            settings.observe(lambda change: self.fill(change.name, change.new), name)
-            field.observe(lambda change, name=name: take(name, change.new), trait_of(name))
+            settings.observe(lambda _, name=name: self.fill(name, getattr(settings, name)), name)
+            if name not in MORE:
+                field.observe(lambda change, name=name: take(name, change.new), trait_of(name))
+        self.further.take = take
+        self.guide.refuse = refuse
 
     def fill(self, name: str, value: Any) -> None:
         """Put a setting's value into its field; for None, the default of models that take it."""
         self._wrong.pop(name, None)
+        if name in MORE:
+            self.further.fill(name, written(name, value))
+        if name in MORE or name not in self.fields:  # a panel shows it
+            return
         setattr(self.fields[name], trait_of(name), TOLD[name] if value is None else value)
 
     def mark(self, parameter: str | None) -> None:
         """Mark the field that an error is about, and unmark all others."""
-        for name, field in self.fields.items():
-            if name == parameter:
-                field.add_class("sdw-wrong")
-                if field in self._rest.children:
-                    self.more.value = True
-            else:
-                field.remove_class("sdw-wrong")
+        wrong: Any = self.start if parameter in OF_START else self.fields.get(parameter or "")
+        for field in dict.fromkeys(self.fields.values()):
+            (field.add_class if field is wrong else field.remove_class)("sdw-wrong")
+        self.further.wrong = parameter if parameter in MORE else ""
+        if parameter in MORE:
+            self.further.unfolded = True
+        self.guide.mark(parameter)
+        if parameter in MORE or parameter in OF_GUIDE or wrong in self._rest.children:
+            self.more.value = True
+
+    def _unfold(self) -> None:
+        """Show what is behind the buttons that are pressed."""
+        fold(self._rest, not self.more.value)
+        fold(self._further, not self.more.value)
+        self.guide.unfold(self.more.value)
+        self.loras.unfold(self.more.value)
+
+    def place(self, painter: Any) -> None:
+        """Show the Painter below the start image; None removes it. All other rows stay."""
+        self.easel.children = () if painter is None else (painter,)
+        fold(self.easel, painter is None)
+        self.start.painting = painter is not None
+
+    def place_inputs(self, panels: Sequence[Any]) -> None:
+        """Show these panels below the prompt, or in its place."""
+        self._inputs.children = (*panels,)
+        fold(self._inputs, not panels)
+
+    def show_taken(self, *, worded: bool, image: bool) -> None:
+        """Show the prompt's fields if the model is told words, and the start image if it takes
+        one."""
+        for field in (self.fields["prompt"], self._known, self.fields["negative_prompt"]):
+            fold(field, not worded)
+        fold(self._begins, not image)
 
     def show_told(self, names: Collection[str]) -> None:
         """Show those fields of `settings.TOLD` that the model takes, and hide the others."""
         for name in TOLD:
             fold(self.fields[name], name not in names)
         fold(self._told, not names)
+
+    def show_more(self, now: Situation) -> None:
+        """Show those fields of `more.MORE` that a run takes now, with the defaults that they have.
+
+        A hidden field keeps no wrong text, which nobody could correct.
+        """
+        for name in ({*MORE} - {*taken(now)}) & {*self._wrong}:
+            self.fill(name, getattr(now.settings, name))
+        self.further.show(now)
 
     def offer(self, names: Iterable[str]) -> None:
         """Add models to the picker."""
@@ -194,18 +269,5 @@ def about(model: LatentDiffusion) -> str:
 
 
 def trait_of(name: str) -> str:
-    """The trait of a setting's control that holds its value."""
+    """The trait of a setting's own control that holds its value."""
     return name if name in ("strength", "fit") else "value"
-
-
-def row(name: str, *children: Any) -> Any:
-    """A box with a CSS class from its name."""
-    box = ipywidgets.HBox(children)
-    box.add_class("sdw-row")
-    box.add_class(f"sdw-{name}")
-    return box
-
-
-def fold(box: Any, folded: bool) -> None:
-    """Hide or show a row."""
-    (box.add_class if folded else box.remove_class)("sdw-folded")

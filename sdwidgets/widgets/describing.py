@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 
 from ..checks import shortened
+from ..configs import ModelConfig
 from ..errors import CheckpointNotFound, SDWidgetsError
 from ..folders import without_folders
 from .newest import Newest
@@ -15,12 +16,13 @@ MOST = 600  # characters
 
 
 class Describing:
-    """Describes the model that was chosen last; ``show(model, line)`` is called on its thread.
+    """Describes the model that was chosen last. ``show(model, line, config)`` is called on its
+    thread; the config is None if it is not known.
 
     The disk may be slow, so nothing waits for it. Nothing is loaded or fetched.
     """
 
-    def __init__(self, show: Callable[[str, str], object]):
+    def __init__(self, show: Callable[[str, str, ModelConfig | None], object]):
         self._show = show
         self._queue = Newest(lambda _: None, lambda: None, name="sdwidgets description")
 
@@ -33,9 +35,9 @@ class Describing:
         """Describe this model instead of any other. Returns at once."""
 
         def work(is_old: Callable[[], bool]) -> None:
-            line = line_about(model)
+            line, config = line_about(model), config_of(model)
             if not is_old():
-                self._show(model, line)
+                self._show(model, line, config)
 
         self._queue.ask("model", work)
 
@@ -64,3 +66,10 @@ def line_about(model: str) -> str:
     except ValueError:  # a NUL: no name of a file
         return ""
     return shortened(" ".join(without_folders(said).split()), MOST)
+
+
+def config_of(model: str) -> ModelConfig | None:
+    """The config of a model that is on this machine, by its headers; None for others."""
+    from ..checkpoints import listing
+
+    return listing.config_of(model)

@@ -85,6 +85,8 @@ class Gallery:
         It takes no time: it is called on the thread that runs.
         """
         slim = replace(trace, steps=(), factors=None, model_ref=None, negative_tokens=())
+        if slim.parent is not None:
+            slim = replace(slim, parent=slim.parent.without_trace())
         added = [Picture(next(self._numbers), name, slim, i) for i in range(len(slim.images))]
         pictures = [*self.pictures, *added][-SIDE_LIMITS["images"] :]
         while len(pictures) > 1 and sum(one.pixels for one in pictures) > MOST_PIXELS:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import traitlets
@@ -143,6 +143,40 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
+@contextlib.contextmanager
+def _messages() -> Iterator[Callable[[int], Any] | None]:
+    """Give a function that handles up to so many waiting messages; None if there is no way.
+
+    Cells that are started meanwhile run afterwards: jupyter_ui_poll holds them back until the cell
+    ends that waits. While a page's message is handled no cell ends, and so no other would ever run.
+    What it does at the end of a cell is then done here.
+    """
+    try:
+        from jupyter_ui_poll import ui_events
+    except ImportError:
+        yield None
+        return
+    waiting = ui_events()
+    try:
+        with waiting as handle:
+            yield handle
+    finally:
+        if not _in_cell():
+            for at_the_end in [*_shell().events.callbacks["post_run_cell"]]:
+                if getattr(at_the_end, "__self__", None) is waiting:
+                    at_the_end(None)
+
+
+def _in_cell() -> bool:
+    """Whether a cell runs, or a page's message is handled; a cell if the kernel does not say."""
+    kernel = getattr(_shell(), "kernel", None)
+    parent: Callable[[], Any] = getattr(kernel, "get_parent", dict)
+    try:
+        return bool(parent()["header"]["msg_type"] == "execute_request")
+    except (KeyError, TypeError):
+        return True
+
+
 def wait_for(done: threading.Event, timeout: float | None = None) -> bool:
     """Wait until ``done`` is set, or ``timeout`` seconds; return whether it is set.
 
@@ -151,12 +185,7 @@ def wait_for(done: threading.Event, timeout: float | None = None) -> bool:
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     with contextlib.ExitStack() as stack:
-        handle_messages: Callable[[int], Any] | None = None
-        if in_colab():
-            with contextlib.suppress(ImportError):
-                from jupyter_ui_poll import ui_events
-
-                handle_messages = stack.enter_context(ui_events())
+        handle_messages = stack.enter_context(_messages()) if in_colab() else None
         while not done.is_set():
             left = 0.1 if deadline is None else min(0.1, deadline - time.monotonic())
             if left <= 0:

@@ -6,7 +6,7 @@ import base64
 import logging
 import os
 from collections.abc import Callable, Collection
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import anywidget
 import ipywidgets
@@ -16,6 +16,8 @@ from ..errors import Busy, InputError
 from . import kernel
 
 log = logging.getLogger(__name__)
+
+AnyLiving = TypeVar("AnyLiving", bound="Living")
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -179,6 +181,11 @@ def opened() -> list[Any]:
     """All open widgets, of every kind."""
     known = getattr(registry, "_instances", None)  # since ipywidgets 8
     return [*(registry.Widget.widgets if known is None else known).values()]
+
+
+def newest(kind: type[AnyLiving]) -> AnyLiving | None:
+    """The open widget of that kind that was made last; None if there is none."""
+    return next((one for one in reversed(opened()) if isinstance(one, kind)), None)
 
 
 def take_out(leaving: Collection[Any]) -> None:

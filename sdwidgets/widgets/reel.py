@@ -114,8 +114,9 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
             if self._trace is None:
                 return None
             kept = tuple(step for _, step in self._slots.steps())
-            whole = len(self._trace.steps) >= len(kept)
-            return self._trace if whole else replace(self._trace, steps=kept)
+            own = tuple(step for step in kept if _is_like(step, self._trace.steps))
+            whole = len(self._trace.steps) >= len(own)
+            return self._trace if whole else replace(self._trace, steps=own)
 
     def show(self: AnyView, trace: Trace | Recordable) -> AnyView:
         """Show a finished run and return the view itself.
@@ -215,6 +216,14 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
             self._redraw()
             return True
 
+    def put(
+        self, trace: Trace, message: str, images: Sequence[dict[str, Any]] | None = None
+    ) -> int:
+        """Show a finished run at once, in place of the one on show, and return its number."""
+        with self.lock:
+            self._show(trace, message, images=images)
+            return self._run
+
     # See `Watching.watch`.
 
     def _start(self, steps: Iterable[Step], run: Recordable | None) -> int:
@@ -297,8 +306,9 @@ class ReelView(Living, Watching, Selections, anywidget.AnyWidget):
             if self.message == "Starting":
                 self.message = "Denoising"
             known = self._slots.steps()
-            if self._trace is not None and not self._trace.steps and known:
-                self._trace = replace(self._trace, steps=(known[0][1],))  # it names the layers
+            if self._trace is not None and known and not _is_like(known[-1][1], self._trace.steps):
+                # it names the layers, and which of them count: others in a second pass
+                self._trace = replace(self._trace, steps=(known[-1][1],))
                 self.header = header_of(self._trace, self._run)
             for name, frame in frames.items():
                 setattr(self, name, frame)
@@ -410,6 +420,11 @@ def _asked(steps: object) -> Trace:
         complete=False,
         factors=getattr(model, "preview_factors", None),
     )
+
+
+def _is_like(step: TraceStep, steps: Sequence[TraceStep]) -> bool:
+    """Whether a step has the shape of the first of these; False without any."""
+    return bool(steps) and steps[0].x.shape == step.x.shape
 
 
 def _said(trace: Trace) -> str:

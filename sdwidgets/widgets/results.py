@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from PIL import Image
 
 from ..checks import shortened
+from ..classes import TASKS
 from ..folders import last_part
 from ..loras import Lora
 from ..settings import Settings
+from ..trace.about import guided
 from ..trace.trace import Trace
 from .final import SHOWN, jpeg
 from .loras import shown
 from .stage import Reel
-
-if TYPE_CHECKING:
-    from ..pictures import PictureLike
 
 HISTORY = 12
 """The most results kept, beside those that are pinned."""
@@ -33,6 +32,9 @@ TRACES = 4
 
 THUMBNAIL = 64
 """Pixels along the longer side of a thumbnail."""
+
+FROM_IMAGES = ("image to image", "inpainting", "outpainting")
+"""The tasks of runs that begin from an image."""
 
 TILES = 4
 """The most images of a batch on a thumbnail."""
@@ -49,10 +51,10 @@ class Result:
     reel: Reel  # as it was saved
     thumbnail: bytes  # JPEG
     title: str
-    start: PictureLike | None = None  # the start image
     trace: Trace | None = None
     pinned: bool = False
     loras: tuple[Lora, ...] = ()
+    given: Mapping[str, Any] = field(default_factory=dict)  # by the names of `given.GIVEN`
 
     @classmethod
     def of(
@@ -62,14 +64,15 @@ class Result:
         trace: Trace,
         images: Sequence[dict[str, Any]],
         reel: Reel,
-        start: PictureLike | None,
-        loras: tuple[Lora, ...] = (),
+        loras: tuple[Lora, ...],
+        given: Mapping[str, Any],
     ) -> Result:
         """The result of a run from its record, ``trace``."""
         settings = trace.settings
         small = jpeg(contact(trace.images[:TILES]), THUMBNAIL)
-        title = title_of(model, settings, start is not None, loras)
-        return cls(number, model, settings, images, reel, small, title, start, trace, loras=loras)
+        title = title_of(model, settings, trace.task, loras, guided(trace))
+        more: dict[str, Any] = {"trace": trace, "loras": loras, "given": given}
+        return cls(number, model, settings, images, reel, small, title, **more)
 
     def entry(self) -> dict[str, Any]:
         """The result as the page shows it in the strip of earlier results.
@@ -78,7 +81,7 @@ class Result:
         """
         return {
             "id": self.id,
-            "prompt": shortened(str(self.settings.prompt), SHOWN),
+            "prompt": shortened(asked_for(self.settings), SHOWN),
             "seed": self.settings.seed,
             "title": self.title,
             "thumbnail": self.thumbnail,
@@ -147,18 +150,33 @@ def name_of(model: str) -> str:
     return last_part(model) if is_path else model
 
 
-def title_of(model: str, settings: Settings, start: bool, loras: Sequence[Lora] = ()) -> str:
-    """The settings of a result in words. ``start``: whether it started from an image."""
+def asked_for(settings: Settings) -> str:
+    """What a run was to show, in words: its prompt, its class, or the names of its boxes."""
+    if settings.prompt:
+        return str(settings.prompt)
+    if settings.label is not None:
+        return f"class {settings.label}" if isinstance(settings.label, int) else str(settings.label)
+    return ", ".join(str(box[0]) for box in settings.boxes or ())
+
+
+def title_of(
+    model: str, settings: Settings, task: str, loras: Sequence[Lora] = (), guide: str = ""
+) -> str:
+    """The settings of a result in words. ``task``: see `Record.task`; "" is not known. ``guide``:
+    what steered it, in words."""
     negative = shortened(str(settings.negative_prompt), SHOWN)
+    inside = {"inpainting": " inside a mask", "outpainting": ", with new area"}.get(task, "")
     parts = [
-        shortened(str(settings.prompt), SHOWN) or "no prompt",
+        shortened(asked_for(settings), SHOWN) or "no prompt",
         f"negative prompt {negative!r}" if negative else "",
         f"seed {settings.seed}",
         f"{settings.steps} steps of {settings.sampler}",
         "" if settings.guidance_scale is None else f"guidance {settings.guidance_scale:g}",
-        f"from an image, strength {settings.strength:g}" if start else "",
-        f"{settings.width} x {settings.height}" if settings.width and settings.height else "",
+        f"from an image{inside}, strength {settings.strength:g}" if task in FROM_IMAGES else "",
+        "from a small image" if task == TASKS["low_res"] else "",
+        "{} x {}".format(*settings.final_size) if settings.width and settings.height else "",
         name_of(model),
+        f"guide {guide}" if guide else "",
         *(f"with {shown(lora)}" for lora in loras[:3]),
         f"and {len(loras) - 3} more LoRAs" if len(loras) > 3 else "",
     ]

@@ -31,6 +31,7 @@ class Running:
     ``on_message`` (before the first step), ``on_run`` and, last, ``on_end``. Any thread may call
     `start` and `stop` and read attributes.
 
+    ``shown``: whether the view shows its steps as they come; if not, ``on_end`` shows it at once.
     ``number``: the run's number in the view; -1 before it is shown. ``trace`` and ``error``: the
     outcome. ``over``: everything is shown and the next run may start; ``on_end`` sets it, or its
     return does.
@@ -46,8 +47,10 @@ class Running:
         on_message: Callable[[str], object],
         on_run: Callable[[Run], object],
         on_end: Callable[[Running, str, str], object],
+        shown: bool = True,
     ):
         self.request = request
+        self.shown = shown
         self.number = -1
         self.trace: Trace | None = None
         self.error: BaseException | None = None
@@ -61,8 +64,9 @@ class Running:
         self._stopping = threading.Event()
         self._states: list[str] = []  # from the worker, not passed on yet
         self._messages: list[str] = []  # likewise
-        self._expected = request.settings.steps
+        self._expected = request.settings.steps or 0
         self._run: Run | None = None
+        self._begun = False  # whether its first step is to come or made
         self._slots = Slots()
         self._thread: threading.Thread | None = None
 
@@ -161,10 +165,12 @@ class Running:
                 self._on_state(state)
         while self._messages:
             message = self._messages.pop(0)
-            if message and self.number < 0:
+            if message and not self._begun:
                 self._on_message(message)
-        if self._run is not None and self.number < 0:
-            self.number = self._view.begin(Trace.begun(self._run), self._slots)
+        if self._run is not None and not self._begun:
+            self._begun = True
+            if self.shown:
+                self.number = self._view.begin(Trace.begun(self._run), self._slots)
             self._on_run(self._run)
 
     def _said(self) -> str:
@@ -172,7 +178,7 @@ class Running:
         if self.error is not None:
             return in_words(self.error)
         if self.trace is not None:
-            return report(self.trace, len(self.trace.steps))
+            return report(self.trace, self.trace.expected)
         steps = self._slots.count
         if not steps:
             return f"Stopped before the first of {counted(self._expected)}"

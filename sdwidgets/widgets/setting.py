@@ -8,14 +8,16 @@ from typing import Any
 
 import traitlets
 
+from ..checks import shown
+from ..classes import layouts_in
 from ..configs import EMOJI
 from ..errors import InputError
 from ..manager import DEFAULT_MODEL
-from ..pictures import as_picture
 from ..prompts import MOST_CHUNKS, WEIGHTS
 from ..sampling import SAMPLERS, SCHEDULES
 from ..settings import FITS, TOLD, Settings
 from . import kernel
+from .given import RunInputs
 from .loras import Loras
 from .selection import SAFE_WHOLE
 
@@ -32,15 +34,42 @@ SETTINGS = (
     "fit",
     "sampler",
     "schedule",
+    "pad",  # before the size of the whole, which grows with it
     "width",
     "height",
     "batch_size",
     *TOLD,
+    "label",
+    "boxes",
+    "guide_scale",
+    "variation",
+    "toward",
+    "guidance_rescale",
+    "eta",
+    "s_noise",
+    "s_churn",
+    "sigmas",  # after the steps and the grid, whose place it takes
+    "start_step",
+    "end_step",
+    "hires",
+    "hires_strength",
+    "hires_steps",
+    "hires_method",
+    "window",
+    "original_size",
+    "crop",
+    "target_size",
 )
-"""The Studio's traits that go into a run's `Settings`, under the same names."""
+"""The Studio's traits that go into a run's `Settings`, under the same names. They are loaded in
+this order."""
 
-OWN = ("width", "height", "guidance_scale")
-"""The settings whose defaults come from the model."""
+OF_SOME = (*TOLD, "label", "boxes", "label_map")
+"""The settings that only some models take, and each in its own way: another model resets them to
+None."""
+
+OWN = ("steps", "sampler", "width", "height", "guidance_scale")
+"""The settings whose defaults come from the model, and from LoRAs for few steps. The noise grid is
+the model's, too, as long as it is "default"."""
 
 
 class Setting(kernel.AnyTrait):
@@ -81,15 +110,37 @@ class Told(Setting):
         return None if value is None else super().validate(obj, value)
 
 
-class StartImage(kernel.AnyTrait):
-    """An image in any accepted form, converted to RGB; or None."""
+class Further(kernel.AnyTrait):
+    """A setting that most runs leave at its default, which None restores.
+
+    Its limits are checked at once: an empty control is the default, so none needs to be wrong.
+    """
 
     def validate(self, obj: Any, value: Any) -> Any:
-        return None if value is None else as_picture(value)[0]
+        name = str(self.name)
+        if value is None:
+            return getattr(Settings, name)
+        checked = getattr(Settings(**{name: value}).checked(), name)
+        if what := _several(name, checked):
+            raise InputError(
+                f"{name} takes one {what} in the Studio, got {shown(value)}.\n"
+                "Use sample or generate of a model for lists.",
+                parameter=name,
+            )
+        return checked
 
 
-class RunSettings(traitlets.HasTraits):
-    """The settings of the Studio's runs, as traits."""
+def _several(name: str, value: Any) -> str:
+    """What a value has several of, for the images of a batch; "" if it is for a single one."""
+    if name == "variation" and isinstance(value[0], tuple):
+        return "seed"
+    if name == "label" and isinstance(value, tuple):
+        return "class"
+    return "layout" if name == "boxes" and layouts_in(value) is not None else ""
+
+
+class RunSettings(RunInputs):
+    """The settings of the Studio's runs, and what these are given, as traits."""
 
     model = traitlets.Unicode(DEFAULT_MODEL)
     """The name of a model that the manager knows, a path, or ``owner/name`` on the hub."""
@@ -117,15 +168,16 @@ class RunSettings(traitlets.HasTraits):
     """The seed of the noise. None draws a random one."""
 
     steps = Setting(20)
-    """The number of denoising steps, 1 to 1000."""
+    """The number of denoising steps, 1 to 1000. The model's default until set."""
 
     guidance_scale = Setting(float(EMOJI.guidance_scale))
     """How strongly the image follows the prompt; 1 is no guidance. Until set, this is the model's
-    default, as are ``width`` and ``height``. Choosing another model resets all three to its own."""
+    default, as are ``steps``, ``sampler``, ``width`` and ``height``. Choosing another model resets
+    them all to its own, and ``schedule`` to "default"."""
 
-    image = StartImage(None)
-    """The image to start from (image to image): a PIL image, an array, a path or a file's bytes.
-    None starts from noise."""
+    pad = Further(None)
+    """Pixels of new area around the start image (outpainting): left, top, right, bottom, or one
+    number for all. ``width`` and ``height`` are those of the whole, and grow with it."""
 
     strength = Setting(0.8)
     """How much of the start image changes: 1 is everything, near 0 almost nothing."""
@@ -134,7 +186,7 @@ class RunSettings(traitlets.HasTraits):
     """How a start image of another shape is brought to the run's: "crop", "pad" or "stretch"."""
 
     sampler = Setting(SAMPLERS[0])
-    """The method that steps from one noise level to the next."""
+    """The method that steps from one noise level to the next. The model's default until set."""
 
     schedule = Setting(SCHEDULES[0])
     """How the noise levels of the steps are spaced."""
@@ -160,6 +212,74 @@ class RunSettings(traitlets.HasTraits):
 
     negative_aesthetic_score = Told(None)
     """What a refiner is told of the negative prompt's half of guidance, 0 to 10."""
+
+    label = Further(None)
+    """The class, by name or number, for models of classes; `model.classes` has their names. None is
+    no class; choosing another model resets it, and ``boxes``, to None."""
+
+    boxes = Further(None)
+    """The objects of a layout, for models that are told one: a list of (name, (x0, y0, x1, y1)), in
+    fractions of the image from its upper left corner. None is unconditional."""
+
+    guide_scale = Setting(Settings.guide_scale)
+    """How much ``guide`` steers, 0 to 10,000; see `guiding.Guiding`."""
+
+    variation = Further(None)
+    """(Another seed, how far the noise goes towards its own, 0 to 1)."""
+
+    toward = Further(None)
+    """(Another prompt, how far the context goes towards its own, 0 to 1)."""
+
+    guidance_rescale = Further(Settings.guidance_rescale)
+    """How far guidance is brought back to the contrast of the prompt's half, 0 to 1."""
+
+    eta = Further(None)
+    """The share of a step's noise that is fresh, 0 to 1; None is the sampler's own. It acts where
+    the chosen sampler has it, as do ``s_noise`` and ``s_churn``; see `sampling.OPTIONS`."""
+
+    s_noise = Further(None)
+    """The factor of fresh noise, 0 to 2; None is the sampler's own."""
+
+    s_churn = Further(None)
+    """How much noise is put back before each step, over all steps, 0 to 100; None is the
+    sampler's own."""
+
+    sigmas = Further(None)
+    """Noise levels given by hand, falling, in place of ``steps`` and ``schedule``. Setting either
+    of these drops them."""
+
+    start_step = Further(Settings.start_step)
+    """The first step of the grid that is made; more than 0 takes the place of ``strength``."""
+
+    end_step = Further(None)
+    """The step of the grid before which the run ends; None is all."""
+
+    hires = Further(None)
+    """The factor by which a second pass enlarges the image, more than 1 and at most 4; None makes
+    no second pass."""
+
+    hires_strength = Further(Settings.hires_strength)
+    """How much the second pass changes, 0 to 1."""
+
+    hires_steps = Further(None)
+    """The steps of the second pass's grid; None is as many as ``steps``."""
+
+    hires_method = Further(Settings.hires_method)
+    """What is enlarged between the passes: "latents" or "pixels"."""
+
+    window = Further(None)
+    """The side in pixels of the overlapping windows at which the network looks; None is all at
+    once."""
+
+    original_size = Further(None)
+    """(width, height) that the model is told the image once had, for models that are conditioned
+    on it, as are ``crop`` and ``target_size``; None is the image's own."""
+
+    crop = Further(None)
+    """(left, top) that the model is told were cut off; None is (0, 0)."""
+
+    target_size = Further(None)
+    """(width, height) that the model is told the image is to have; None is the image's own."""
 
     @property
     def settings(self) -> Settings:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,6 +48,18 @@ class Upload:
     """The parts of the newest file that have arrived so far."""
 
     parts: list[Part] = field(default_factory=list)
+
+    @contextmanager
+    def taking(
+        self, part: Part, send: Callable[[dict[str, Any]], object]
+    ) -> Iterator[bytes | None]:
+        """What `add` returns. After the last part, ``send`` tells the page that the file was taken,
+        even if nothing has changed or it was refused."""
+        try:
+            yield self.add(part)
+        finally:
+            if part.part == part.parts - 1:
+                send({"kind": "taken"})
 
     def add(self, part: Part) -> bytes | None:
         """Take the next part; return the whole file after the last part, otherwise None.

@@ -17,7 +17,7 @@ from .life import Living
 from .selection import FromPage
 
 if TYPE_CHECKING:
-    from ..models.text import TextEncoder
+    from ..models.text import BertEncoder, TextEncoder
 
 EXAMPLES = (
     "a cat left of a car on a blue background",
@@ -67,7 +67,7 @@ class WordsView(Living, FromPage, anywidget.AnyWidget):
             self.unknown = unknown_in(prompt, known) if known else []
 
 
-def count_of(text: TextEncoder, prompt: str, settings: Settings) -> str:
+def count_of(text: TextEncoder | BertEncoder, prompt: str, settings: Settings) -> str:
     """How a text encoder reads a prompt: "12 of 75 tokens", in how many chunks, what is cut."""
     try:
         tokens = text.tokenize([prompt], settings.reading)

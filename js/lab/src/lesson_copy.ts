@@ -9,6 +9,8 @@ import denoising from "../../../notebooks/02_denoising.ipynb?text";
 import attention from "../../../notebooks/03_cross_attention.ipynb?text";
 import autoencoder from "../../../notebooks/04_autoencoder.ipynb?text";
 import training from "../../../notebooks/05_train_your_own.ipynb?text";
+import changing from "../../../notebooks/06_change_a_run.ipynb?text";
+import systems from "../../../notebooks/07_one_idea_many_systems.ipynb?text";
 import "./lesson_copy.css";
 import { type Lesson, lessons } from "./lessons";
 import {
@@ -30,6 +32,8 @@ const NOTEBOOKS: Record<string, string> = {
   "03_cross_attention": attention,
   "04_autoencoder": autoencoder,
   "05_train_your_own": training,
+  "06_change_a_run": changing,
+  "07_one_idea_many_systems": systems,
 };
 
 /** Copies a lesson into a folder, unless it is there, and opens it. Throws `NotMade`. */

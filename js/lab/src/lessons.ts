@@ -38,5 +38,15 @@ export function lessons(trans: Texts): Lesson[] {
       title: trans.__("Train your own"),
       summary: trans.__("A small model from scratch, on images that you make, in minutes."),
     },
+    {
+      name: "06_change_a_run",
+      title: trans.__("Change a run"),
+      summary: trans.__("Samplers, variations, branches, and edits that keep the layout."),
+    },
+    {
+      name: "07_one_idea_many_systems",
+      title: trans.__("One idea, many systems"),
+      summary: trans.__("Classes, boxes, label maps, holes and neighbours: any conditioning."),
+    },
   ];
 }

@@ -1,7 +1,7 @@
 // From one image to another: through their latents, and through their pixels.
 
+import { allow, button } from "../lib/button";
 import { h, write } from "../lib/dom";
-import { allow, button } from "./button";
 import { image } from "./image";
 import { opener, thumbnails } from "./sources";
 import type { MakePart, What } from "./view";

@@ -1,9 +1,9 @@
 // A control for each edit of latents, except painting.
 
+import { button } from "../lib/button";
 import { ALL_CHANNELS, EDIT_LIMIT } from "../lib/contract";
 import { symbol } from "../lib/controls";
 import { h } from "../lib/dom";
-import { button } from "./button";
 import { type Slider, slider } from "./slider";
 import type { Edited, EditJson, LabView } from "./view";
 

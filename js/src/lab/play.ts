@@ -1,8 +1,8 @@
 // Play: paint on the latents, knock channels out, add noise, walk; the decoded image follows.
 
+import { allow, button } from "../lib/button";
 import { type Binary, bytes } from "../lib/bytes";
 import { h, write } from "../lib/dom";
-import { allow, button } from "./button";
 import { gridOf } from "./channel";
 import { easel } from "./easel";
 import { image } from "./image";

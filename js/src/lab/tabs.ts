@@ -51,7 +51,7 @@ export function tabs(
       for (const [name, button] of buttons) {
         button.setAttribute("aria-selected", String(name === panel));
       }
-      if (!row.contains(document.activeElement)) oneTabStop(buttons.get(panel));
+      oneTabStop(buttons.get(panel));
       const other =
         view.selection.chosen.length > 1 ? "; click another above to look into that" : "";
       write(of, panel === "noise" || active === "" ? "" : `of ${active}${other}`);

@@ -1,5 +1,6 @@
 // The values of the kernel's traits, checked: a saved notebook may hold anything.
 
+import { isBinary as binary } from "../lib/bytes";
 import { LAB_STATES, TOUCHED } from "../lib/contract";
 import { one } from "../lib/shared";
 import type { Data } from "./view";
@@ -9,7 +10,6 @@ type Is = (value: unknown) => boolean;
 
 const text: Is = (value) => typeof value === "string" && value.length <= 100_000;
 const number: Is = (value) => typeof value === "number" && Number.isFinite(value);
-const binary: Is = (value) => ArrayBuffer.isView(value) || value instanceof ArrayBuffer;
 const record: Is = (value) => typeof value === "object" && value !== null;
 const size: Is = (value) => Number.isInteger(value) && Number(value) > 0 && Number(value) <= 4096;
 const or =

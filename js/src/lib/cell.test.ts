@@ -47,3 +47,56 @@ test("several controls are a list, and what is no control is left out", () => {
     "    control=control,",
   ]);
 });
+
+test("a bundled system is loaded by its name, and all of its settings are written", () => {
+  const settings = { prompt: "", seed: 3, steps: 20, guidance_scale: 3, width: 128 };
+  const made = { ...run, settings_format: 4, given: [], controls: [], sources: [], settings };
+  const cell = making({ ...made, model: "emoji, by class" });
+  expect(cell).toContain('\nmodel = sdw.load("emoji-class")\n');
+  expect(cell).toContain("model.generate(seed=3, steps=20, guidance_scale=3, width=128)");
+  expect(making({ ...made, model: "emoji-class" })).toBe(cell);
+  const lora = [{ name: "a.safetensors", kind: "lora", strength: 1 }];
+  expect(making({ ...made, model: "emoji-class", sources: lora })).toContain(
+    'sdw.load("emoji-class", loras=["a.safetensors"])',
+  );
+  const usual = making({ ...made, model: "emoji scenes" });
+  expect(usual).toContain("\nmodel = sdw.load()\ntrace = model.generate(seed=3)\n");
+  for (const model of ["constructor", "emoji, by", ["emoji scenes"]]) {
+    const isText = typeof model === "string";
+    if (isText) expect(making({ ...made, model })).toContain("# Give the path of the file");
+    else expect(() => making({ ...made, model })).toThrow("does not name its model");
+  }
+});
+
+test("labels and boxes are written as Python takes them, and a guide is asked for", () => {
+  const settings = {
+    seed: 3,
+    label: ["cat", null, 7],
+    boxes: [[["a dog", [0, 0.25, 0.5, 1]]], [], [["it's", [0, 0, 1, 1]]]],
+    guide_scale: 2.5,
+  };
+  const cell = making({
+    ...run,
+    given: [],
+    controls: [],
+    sources: [],
+    settings,
+    guide: { name: "f" },
+  });
+  expect(cell).toContain('label=["cat", None, 7]');
+  expect(cell).toContain('boxes=[[("a dog", (0, 0.25, 0.5, 1))], [], [("it\'s", (0, 0, 1, 1))]]');
+  expect(cell).toContain('guide = ...  # give what steered the run: "f"');
+  expect(cell).toMatch(/guide_scale=2.5,\s+guide=guide/);
+  const ready = { ...run, given: [], controls: [], settings, guide: { name: "colour" } };
+  expect(making(ready, { record: "a.sdtrace" })).toContain("guide=record.guide");
+  const one = making({
+    ...run,
+    given: [],
+    controls: [],
+    settings: { seed: 3, boxes: [["a", [0, 0, 1, 1]]] },
+  });
+  expect(one).toContain('boxes=[("a", (0, 0, 1, 1))]');
+  expect(() => making({ ...run, settings: { seed: 3, boxes: [["a", [0, 0, 1]]] } })).toThrow(
+    "boxes",
+  );
+});

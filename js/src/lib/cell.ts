@@ -1,7 +1,7 @@
 // The text of notebook cells for a run: the one that makes it again, from what its record or image
 // says of it, and the one that shows a record. Whatever a file says, a text of it stays a literal.
 
-import { BUNDLED, DEFAULTS, MOST_CONTROLS } from "./contract";
+import { BUNDLED, CLASSES, DEFAULTS, MOST_CONTROLS, PARENT, SYSTEMS } from "./contract";
 import { isNumber, isWhole } from "./numbers";
 import { converted, type Values } from "./older";
 
@@ -17,7 +17,9 @@ export class NoCell extends Error {
   override name = "NoCell";
 }
 
-const GIVEN = ["image", "mask", "depth", "latents"] as const;
+const GIVEN = ["image", "mask", "depth", "label_map", "neighbours", "latents"] as const;
+const [DEFAULT] = Object.values(SYSTEMS); // what is loaded where no name is given
+const GRID = ["steps", "schedule"]; // what noise levels given by hand take the place of
 const WIDTH = 88; // characters of a line of code
 const SEED = 2 ** 32 - 1;
 const BATCH = 64;
@@ -70,17 +72,19 @@ export function viewing(record: string): string {
  * of an .sdtrace; it is not trusted. Raises `NoCell`.
  */
 export function making(made: unknown, found: Found = {}): string {
-  const run = plain(made) as Values;
-  const settings = plain(run?.settings) as Values;
-  if (!isObject(run) || !isObject(settings)) throw new NoCell("It has no settings.");
+  const last = plain(made) as Values;
+  const { batch_size: count } = settingsIn(last);
+  const { run, descent } = descentOf(last);
+  const now = settingsIn(run);
   if (run.task === "") throw new NoCell("Its steps were made by a program that it does not name.");
-  const now = converted(settings, run);
-  const isBundled = (BUNDLED.names as readonly unknown[]).includes(run.model);
+  const bundled = bundledName(run.model);
   const given = givenTo(run);
   const begin = given.map((name) => {
     const value = found.record === undefined ? name : `record.given_${name}`;
     return `${name}=${value}`;
   });
+  const guide = guideOf(run, found.record !== undefined);
+  if (guide !== undefined) begin.push(guide === "" ? "guide=record.guide" : "guide=guide");
   const follow = controlsOf(run);
   if (follow.length > 0) begin.push("control=control");
   const isThere = found.record !== undefined;
@@ -90,34 +94,119 @@ export function making(made: unknown, found: Found = {}): string {
   });
   const fromImage = given.includes("image");
   const isFitted = fromImage || follow.length > 0;
-  const values = written(now, { isBundled, fromImage, isFitted });
+  const values = written(now, { isDefault: bundled === DEFAULT, fromImage, isFitted });
   const attention = found.attention ? ["attention=True"] : [];
-  const several = isNumber(now.batch_size) && now.batch_size > 1;
+  const several = isNumber(count) && count > 1;
+  const refiner = refinerOf(run, now);
   const from = found.name === undefined ? "its settings" : literal(found.name);
   const lines = [
     ...(found.name === undefined ? [] : [`# Makes the run of ${from} again.`]),
-    ...(run.complete === false ? ["# It was stopped before its end; this makes all of it."] : []),
+    ...(last.complete === false ? ["# It was stopped before its end; this makes all of it."] : []),
     "import sdwidgets as sdw",
     "",
-    ...(given.length + follow.length > 0 && found.record !== undefined
+    ...((given.length + follow.length > 0 || guide === "") && found.record !== undefined
       ? [`record = sdw.Trace.load(${literal(found.record)})`]
       : [...given, ...images].map(
           (name) => `${name} = ...  # give what the run had: it is not in ${from}`,
         )),
-    ...modelOf(run, isBundled),
+    ...(guide ? [guide] : []),
+    ...modelOf(run, bundled),
+    ...refiner,
     ...following(follow, images),
-    ...call("trace = model.generate", [...values, ...begin, ...attention]),
+    ...call("trace = model.generate", [
+      ...values,
+      ...(refiner.length > 0 ? ["refiner=refiner"] : []),
+      ...begin,
+      ...attention,
+    ]),
+    ...descent.flatMap(({ verb, args }) =>
+      call(`trace = trace.${verb}`, [...args, ...(follow.length > 0 ? ["control=control"] : [])]),
+    ),
     found.attention ? "sdw.Viewer(trace)" : several ? "display(*trace.images)" : "trace.image",
   ];
   return lines.join("\n");
 }
 
+/** The settings of a run's record, in today's format. */
+function settingsIn(run: Values): Values {
+  if (!isObject(run) || !isObject(run.settings)) throw new NoCell("It has no settings.");
+  return converted(run.settings, run);
+}
+
+/** What a run came from: the first run, and each branch or edit after it as a method's call. */
+function descentOf(last: Values): { run: Values; descent: Descent[] } {
+  const descent: Descent[] = [];
+  let run = last;
+  for (;;) {
+    const { parent } = run;
+    // a second pass is among the settings of its own run
+    if (!isObject(parent) || parent.how === "hires") return { run, descent };
+    const above = parent.record as Values;
+    if (descent.length >= PARENT.depth) throw new NoCell("It came from too many runs.");
+    if (parent.how === "branch") {
+      descent.unshift({ verb: "branch", args: branched(run, above, parent) });
+    } else if (parent.how === "edit") {
+      const edit = isObject(parent.edit) ? parent.edit : {};
+      const plain = edit.blend === false ? { ...edit, blend: null } : edit;
+      descent.unshift({ verb: "edit", args: writtenBy(EDIT, plain) });
+    } else {
+      throw new NoCell("It came from another run in a way that is not known.");
+    }
+    run = above;
+  }
+}
+
+interface Descent {
+  verb: "branch" | "edit";
+  args: string[];
+}
+
+/** The arguments of a branch: where it begins, and what differs from its parent. */
+function branched(run: Values, above: Values, { step = 0, seed = null }: Values): string[] {
+  const [own, its] = [settingsIn(run), settingsIn(above)];
+  const isSame = (name: string) => JSON.stringify(own[name]) === JSON.stringify(its[name]);
+  const isImplied = (name: string) => Array.isArray(own.sigmas) && GRID.includes(name);
+  const changed = Object.keys(WRITE).filter((name) => !isSame(name) && !isImplied(name));
+  const values = Object.fromEntries(changed.map((name) => [name, own[name]]));
+  return [...writtenBy(BRANCH, { step, seed }), ...writtenBy(WRITE, { ...values, seed: null })];
+}
+
+/** "name=value" of each argument that is there. */
+function writtenBy(writes: Readonly<Record<string, Write>>, values: Values): string[] {
+  return Object.entries(writes).flatMap(([name, write]) => {
+    const value = values[name];
+    if (value === undefined || value === null) return [];
+    const text = write(value);
+    if (text === undefined) throw new NoCell(`Its ${name.replaceAll("_", " ")} cannot be used.`);
+    return [`${name}=${text}`];
+  });
+}
+
+/** The lines that load the model of the last steps. */
+function refinerOf(run: Values, { refiner_start: start }: Values): string[] {
+  if (!isNumber(start)) return [];
+  const sources = (Array.isArray(run.sources) ? run.sources : []).map(plain).filter(isObject);
+  const name = sources.find(({ kind }) => kind === "refiner")?.name;
+  const path = typeof name === "string" ? literal(name) : "...";
+  return ["# Give the path of the refiner.", `refiner = sdw.load(${path})`];
+}
+
 /** What the run was given beside its settings. */
 function givenTo(run: Values): (typeof GIVEN)[number][] {
   const named = [run.given, run.pictures].flatMap((list) => (Array.isArray(list) ? list : []));
-  if (run.task === "image to image") named.push("image");
+  if (run.task === "image to image" || run.task === "outpainting") named.push("image");
   if (run.task === "inpainting") named.push("image", "mask");
   return GIVEN.filter((name) => named.includes(name) || named.includes(`given_${name}`));
+}
+
+/** The line that asks for the guide that steered the run; "" where its record makes it again. */
+function guideOf({ guide, given }: Values, isThere: boolean): string | undefined {
+  if (!isObject(guide) && !(Array.isArray(given) && given.includes("guide"))) return undefined;
+  const { name: kind, function: own } = isObject(guide) ? guide : {};
+  if (isThere && typeof kind === "string" && kind !== "function") return "";
+  const said = typeof own === "string" ? own : kind;
+  const name = typeof said === "string" ? literal(said) : "a guide";
+  return `guide = ...  # give what steered the run: ${name}`;
 }
 
 /** The controls that the run followed. */
@@ -142,8 +231,14 @@ function following(controls: readonly Values[], images: readonly string[]): stri
   return [`# Give the ${files}.`, ...(made.length > 1 ? value : [`control = ${made[0]}`])];
 }
 
+/** The name by which `sdw.load` has the bundled model of a record or a request; else undefined. */
+function bundledName(model: unknown): string | undefined {
+  const known = Object.entries(SYSTEMS).find((names) => (names as unknown[]).includes(model));
+  return known?.[1];
+}
+
 /** The lines that load the run's model, and say what else it had. */
-function modelOf(run: Values, isBundled: boolean): string[] {
+function modelOf(run: Values, bundled: string | undefined): string[] {
   const { model, fingerprint } = run;
   if (typeof model !== "string" || model === "") throw new NoCell("It does not name its model.");
   const sources = (Array.isArray(run.sources) ? run.sources : []).map(plain).filter(isObject);
@@ -154,8 +249,9 @@ function modelOf(run: Values, isBundled: boolean): string[] {
   const adapters = sources.flatMap(adapter);
   const loras = adapters.length > 0 ? [`loras=[${adapters.join(", ")}]`] : [];
   if (loras.length > 0) lines.push("# Give the paths of the files of its LoRAs.");
-  if (isBundled) {
-    lines.push(...call("model = sdw.load", loras));
+  if (bundled !== undefined) {
+    const named = bundled === DEFAULT ? [] : [literal(bundled)];
+    lines.push(...call("model = sdw.load", [...named, ...loras]));
   } else if (isOnHub && typeof name === "string") {
     const args = [literal(name), `revision=${literal(commit)}`, ...loras];
     lines.push(...call("model = sdw.load", args));
@@ -164,7 +260,7 @@ function modelOf(run: Values, isBundled: boolean): string[] {
     lines.push(...call("model = sdw.load", [literal(model), ...loras]));
   }
   for (const { name, kind, strength } of sources) {
-    if (kind === "checkpoint" || kind === "lora" || kind === "controlnet") continue;
+    if (["checkpoint", "lora", "controlnet", "refiner"].includes(kind as string)) continue;
     if (typeof name !== "string" || typeof kind !== "string") continue;
     const how = typeof strength === "number" ? `, strength ${number(strength)}` : "";
     lines.push(`# The run's model also had ${literal(name)} (${literal(kind)}${how}).`);
@@ -189,10 +285,10 @@ function adapter({ name, kind, strength, text_strength: text }: Values): string[
 /** The arguments that differ from their defaults: the prompt, then "name=value". */
 function written(
   settings: Values,
-  { isBundled, fromImage, isFitted }: Record<"isBundled" | "fromImage" | "isFitted", boolean>,
+  { isDefault, fromImage, isFitted }: Record<"isDefault" | "fromImage" | "isFitted", boolean>,
 ): string[] {
-  const defaults: Values = isBundled ? { ...DEFAULTS, ...BUNDLED.settings } : DEFAULTS;
-  const counts = ["prompt", "negative_prompt", "seed"].some((name) =>
+  const defaults: Values = isDefault ? { ...DEFAULTS, ...BUNDLED.settings } : DEFAULTS;
+  const counts = ["prompt", "negative_prompt", "label", "seed"].some((name) =>
     Array.isArray(settings[name]),
   );
   const lines = [];
@@ -200,6 +296,7 @@ function written(
     const value = settings[name];
     const unused = (name === "strength" && !fromImage) || (name === "fit" && !isFitted);
     if (unused || (name === "batch_size" && counts)) continue;
+    if (Array.isArray(settings.sigmas) && GRID.includes(name)) continue;
     if (value === undefined || value === null || value === defaults[name]) continue;
     const text = write(value);
     if (text === undefined) throw new NoCell(`Its ${name.replaceAll("_", " ")} cannot be used.`);
@@ -227,11 +324,35 @@ const each =
     const isList = texts.length > 0 && texts.length <= BATCH && !texts.includes(undefined);
     return isList ? `[${texts.join(", ")}]` : undefined;
   };
-const pair: Write = (value) => {
-  const texts =
-    Array.isArray(value) && value.length === 2 ? value.map(whole(100_000)) : [undefined];
-  return texts.includes(undefined) ? undefined : `(${texts.join(", ")})`;
+/** A tuple of values, each written in its own way. */
+const tuple =
+  (...writes: Write[]): Write =>
+  (value) => {
+    if (!Array.isArray(value) || value.length !== writes.length) return undefined;
+    const texts = writes.map((write, i) => write(value[i]));
+    return texts.includes(undefined) ? undefined : `(${texts.join(", ")})`;
+  };
+const pair = tuple(whole(100_000), whole(100_000));
+const side = whole(4096);
+const levels: Write = (value) => {
+  const texts = Array.isArray(value) && value.length <= 1001 ? value.map(real) : [undefined];
+  return texts.includes(undefined) ? undefined : `[${texts.join(", ")}]`;
 };
+
+const label: Write = (value) => {
+  if (value === null) return "None";
+  return typeof value === "string" ? literal(value) : whole(CLASSES.number)(value);
+};
+const box = tuple(text, tuple(real, real, real, real));
+const list =
+  (write: Write, most: number): Write =>
+  (value) => {
+    const texts = Array.isArray(value) && value.length <= most ? value.map(write) : [undefined];
+    return texts.includes(undefined) ? undefined : `[${texts.join(", ")}]`;
+  };
+const layout = list(box, CLASSES.boxes);
+/** The boxes of all images, or a layout for each. */
+const layouts: Write = (value) => layout(value) ?? list(layout, BATCH)(value);
 
 /** How each argument of `LatentDiffusion.sample` is written, in the order of the cell. */
 const WRITE: Readonly<Record<string, Write>> = {
@@ -244,14 +365,31 @@ const WRITE: Readonly<Record<string, Write>> = {
   steps: whole(1000),
   sampler: text,
   schedule: text,
+  sigmas: levels,
+  start_step: whole(1000),
+  end_step: whole(1000),
   guidance_scale: real,
   guidance_rescale: real,
-  width: whole(4096),
-  height: whole(4096),
+  width: side,
+  height: side,
   batch_size: whole(BATCH),
+  variation: tuple(each(whole(SEED)), real),
+  toward: tuple(text, real),
+  label: (value) => each(label)(value),
+  boxes: (value) => layouts(value),
   strength: real,
   fit: text,
+  pad: tuple(side, side, side, side),
   eta: real,
+  s_noise: real,
+  s_churn: real,
+  hires: real,
+  hires_strength: real,
+  hires_steps: whole(1000),
+  hires_method: text,
+  window: side,
+  refiner_start: real,
+  guide_scale: real,
   original_size: pair,
   crop: pair,
   target_size: pair,
@@ -259,6 +397,29 @@ const WRITE: Readonly<Record<string, Write>> = {
   noise_level: whole(999),
   aesthetic_score: real,
   negative_aesthetic_score: real,
+};
+
+const BRANCH: Readonly<Record<string, Write>> = {
+  step: whole(PARENT.step),
+  seed: each(whole(SEED)),
+};
+
+/** How each argument of `Trace.edit` is written. */
+const EDIT: Readonly<Record<string, Write>> = {
+  word: text,
+  replacement: text,
+  prompt: text,
+  weights(value) {
+    const items = Object.entries(value as Values).map(([word, factor]) => [word, real(factor)]);
+    if (!isObject(value) || items.some(([, factor]) => factor === undefined)) return undefined;
+    return `{${items.map(([word, factor]) => `${literal(word as string)}: ${factor}`).join(", ")}}`;
+  },
+  cross_attention: real,
+  self_attention: real,
+  resolution: side,
+  blend: (value) => (value === true ? "True" : each(text)(value)),
+  threshold: real,
+  picture: (value) => whole(BATCH - 1)(value),
 };
 
 /** A finite number as Python reads it; both languages write the shortest digits that return it. */

@@ -38,7 +38,7 @@ export class Choices<T extends object> {
   }
 
   send() {
-    if (this.#timer !== undefined || keys(this.#waiting).length === 0) return;
+    if (this.#timer || keys(this.#waiting).length === 0) return;
     this.#save();
     this.#timer = setTimeout(() => {
       this.#timer = undefined;

@@ -26,7 +26,7 @@ const known = new Map<Colormap, Uint8Array>();
 /** The map's colours [256, 3], from 0 up. */
 export function colours(map: Colormap): Uint8Array {
   let table = known.get(map);
-  if (table === undefined) {
+  if (!table) {
     table = spread(KNOTS[map] ?? KNOTS.magma);
     known.set(map, table);
   }

@@ -3,9 +3,10 @@
 /**
  * Numbered traits, and how many there are of each: frame0 to frame63 hold a step each, more0 to
  * more63 the parts of a step that only an opened Studio needs, film0 to film5 a compared run, grid0
- * to grid23 the images that a training made at a step.
+ * to grid23 the images that a training made at a step, row0 to row63 those of a run in a tree,
+ * still0 to still127 the frames of a walk.
  */
-export const NUMBERED = { frame: 64, more: 64, film: 6, grid: 24 } as const;
+export const NUMBERED = { frame: 64, more: 64, film: 6, grid: 24, row: 64, still: 128 } as const;
 
 /** The ``v`` of a run's data beside its steps. */
 export const HEADER_VERSION = 1;
@@ -62,7 +63,7 @@ export const EXPORT_LIMITS = { run: 12000000, image: 2000000, title: 200 } as co
  */
 export const PAGE = {
   document:
-    '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<header class="sdw sdw-page">\n<h1 dir="auto">{heading}</h1>\n<p>{summary}</p>\n</header>\n<main id="{root}">\n<noscript>\n{still}\n</noscript>\n</main>\n<footer class="sdw sdw-page">\n{absent}<h2>Settings</h2>\n<dl>\n{about}\n</dl>\n</footer>\n<script type="application/json" id="{place}">{data}</script>\n<script type="module">{script}</script>\n</body>\n</html>\n',
+    '<!doctype html>\n<html lang="en" class="sdw-exported">\n<head>\n<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{title}</title>\n<style>{style}</style>\n</head>\n<body>\n<header class="sdw sdw-page">\n<h1 dir="auto">{heading}</h1>\n<p>{summary}</p>\n</header>\n<main id="{root}">\n<noscript>\n{still}\n</noscript>\n</main>\n<footer class="sdw sdw-page">\n{absent}<h2>Settings</h2>\n<dl>\n{about}\n</dl>\n</footer>\n<script type="application/json" id="{place}">{data}</script>\n<script type="module">{script}</script>\n</body>\n</html>\n',
   policy:
     "default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; img-src blob: data:; base-uri 'none'; form-action 'none'",
   absent: "<p>Attention was not recorded: a run with <code>attention=True</code> shows it.</p>\n",
@@ -113,6 +114,12 @@ export const KINDS = {
   control: "control",
 } as const;
 
+/**
+ * The limits of the parents in a record's JSON: how many, each the parent of the one before;
+ * characters of all together; first steps that a branch shares with its parent.
+ */
+export const PARENT = { depth: 16, text: 1000000, step: 10000 } as const;
+
 /** The most controls of a run. */
 export const MOST_CONTROLS = 8;
 
@@ -153,7 +160,7 @@ export const MOST_PIXELS = 40000000;
 export const TEXT_KEY = "sdwidgets";
 
 /** The format of the settings that are written today, as in `trace.older`. */
-export const SETTINGS_FORMAT = 3;
+export const SETTINGS_FORMAT = 4;
 
 /** The lowest and the highest value of each number among the settings, as in `settings.LIMITS`. */
 export const SETTINGS_LIMITS = {
@@ -171,11 +178,27 @@ export const SETTINGS_LIMITS = {
   negative_aesthetic_score: [0, 10],
   clip_skip: [0, 31],
   chunks: [1, 10],
+  start_step: [0, 999],
+  end_step: [1, 1000],
+  hires: [1, 4],
+  hires_strength: [0, 1],
+  hires_steps: [1, 1000],
+  window: [1, 4096],
+  refiner_start: [0, 1],
+  guide_scale: [0, 10000],
   eta: [0, 1],
+  s_noise: [0, 2],
+  s_churn: [0, 100],
 } as const;
 
 /** Characters of a prompt. */
 export const LONGEST_PROMPT = 100000;
+
+/** The limits of what names classes: boxes of an image, characters of a name, a class's number. */
+export const CLASSES = { boxes: 100, name: 200, number: 1000000 } as const;
+
+/** Images that a run may be given as neighbours. */
+export const MOST_NEIGHBOURS = 64;
 
 /** Pixels along a side of an image that a model is told of. */
 export const LARGEST_SIDE = 100000;
@@ -183,19 +206,38 @@ export const LARGEST_SIDE = 100000;
 /** The samplers, and the names of the options of each, as in `sampling.OPTIONS`. */
 export const SAMPLERS = {
   dpmpp_2m: [],
-  euler: [],
-  euler_ancestral: [],
-  heun: [],
+  euler: ["s_churn", "s_noise"],
+  euler_ancestral: ["eta", "s_noise"],
+  heun: ["s_churn", "s_noise"],
+  unipc: [],
+  dpmpp_2m_sde: ["eta", "s_noise"],
+  dpmpp_3m_sde: ["eta", "s_noise"],
+  dpmpp_sde: ["eta", "s_noise"],
+  dpmpp_2s_ancestral: ["eta", "s_noise"],
+  dpm2: ["s_churn", "s_noise"],
+  dpm2_ancestral: ["eta", "s_noise"],
+  lms: [],
   ddim: ["eta"],
+  ddpm: ["eta"],
+  plms: [],
+  lcm: [],
+  tcd: ["eta"],
 } as const;
 
-/** The defaults of the samplers' options. */
-export const OPTIONS = { eta: 0 } as const;
+/** The options that some sampler has, each with the value that changes nothing. */
+export const OPTIONS = { eta: 0, s_noise: 1, s_churn: 0 } as const;
+
+/** What is enlarged between two passes. */
+export const HIRES_METHODS = ["latents", "pixels"] as const;
 
 /** The noise grids, as in `sampling.SCHEDULES`. */
 export const SCHEDULES = [
   "default",
   "karras",
+  "exponential",
+  "simple",
+  "sgm_uniform",
+  "beta",
   "uniform",
   "trailing",
   "ddim",
@@ -241,28 +283,53 @@ export const DEFAULTS = {
   weights: "mean",
   clip_skip: 0,
   chunks: 10,
-  steps: 20,
-  sampler: "dpmpp_2m",
   schedule: "default",
+  start_step: 0,
   guidance_rescale: 0.0,
   batch_size: 1,
   strength: 0.8,
   fit: "crop",
-  eta: 0.0,
+  hires_strength: 0.6,
+  hires_method: "latents",
+  guide_scale: 1.0,
 } as const;
 
 /**
- * The bundled model: its names in requests and records, its fingerprint, and the settings that it
- * fills in.
+ * The bundled models: what records call each, and the name by which it is loaded. The first is the
+ * default one.
  */
+export const SYSTEMS = {
+  "emoji scenes": "emoji",
+  "emoji, by class": "emoji-class",
+  "emoji, by boxes": "emoji-layout",
+  "emoji, by label map": "emoji-map",
+  "emoji, four times as large": "emoji-upscale",
+  "emoji, inpainting": "emoji-inpaint",
+  "emoji, by neighbours": "emoji-neighbours",
+  "emoji, in pixels": "emoji-pixels",
+} as const;
+
+/** The default model: its fingerprint, and the settings that it fills in. */
 export const BUNDLED = {
-  names: ["emoji", "emoji scenes"],
   fingerprint: "6408c26c12dedd1741ccd3d97ac40618f9f96379b0e78698863a4bc230891d06",
-  settings: { schedule: "trailing", guidance_scale: 3.0, width: 128, height: 128 },
+  settings: {
+    steps: 20,
+    sampler: "dpmpp_2m",
+    schedule: "trailing",
+    guidance_scale: 3.0,
+    width: 128,
+    height: 128,
+  },
 } as const;
 
 /** The panels of a viewer. */
 export const PANELS = ["denoising", "attention", "tokens", "control"] as const;
+
+/**
+ * The tree of runs: what is shown of each, the most steps of a run that have a thumbnail, and the
+ * characters of a run's name.
+ */
+export const BRANCHES = { views: ["picture", "difference"], thumbnails: 16, name: 100 } as const;
 
 /** The states of a run in a viewer. */
 export const RUN_STATES = ["idle", "loading", "running", "done", "stopped", "error"] as const;
@@ -282,15 +349,111 @@ export const TRAINING_STATES = [
 /** The states of the lab. */
 export const LAB_STATES = ["idle", "working", "error"] as const;
 
+/** The states of a sweep. */
+export const SWEEP_STATES = [
+  "idle",
+  "running",
+  "pausing",
+  "paused",
+  "stopping",
+  "done",
+  "stopped",
+  "error",
+] as const;
+
+/** The states of a sweep's points, each a byte of the trait ``cells``. */
+export const CELL_STATES = ["waiting", "running", "done", "failed"] as const;
+
+/**
+ * What the kernel says of a sweep, and the fields of each kind. ``news``: the points whose images
+ * are in the buffers, JPEGs; ``running`` has [point, steps done, steps] of each that runs.
+ * ``point``: everything about one, with its image as the buffer if it has one: its settings in
+ * words, its record, up to three lines of an error, a number for each score, whether a Studio is
+ * open and whether its steps are kept. ``file``: a file to save. ``told``: what came of a request,
+ * in words.
+ */
+export const SWEEP_SAYS = {
+  hello: [],
+  news: ["images", "running"],
+  point: ["index", "about", "made", "error", "scores", "type", "studio", "whole"],
+  file: ["name", "type"],
+  told: ["message"],
+} as const;
+
+/**
+ * The most images in an answer to a page, bytes of all images in the saved state, characters of an
+ * error and of a label.
+ */
+export const SWEEP_LIMITS = { asked: 64, saved: 200000, error: 600, label: 200 } as const;
+
 /** The kinds of messages that a page sends to the kernel. */
 export const ASKS = {
   viewer: ["frames"],
   picture: ["hello", "ping"],
   studio: ["generate", "stop"],
-  start: ["file", "take", "restore", "dismiss", "drop", "set", "settings"],
+  start: [
+    "file",
+    "take",
+    "restore",
+    "dismiss",
+    "drop",
+    "set",
+    "settings",
+    "unmask",
+    "paint",
+    "last",
+    "word",
+    "change",
+  ],
+  more: ["set"],
+  low_res: ["file", "drop", "last"],
+  neighbours: ["file", "use", "drop", "last", "off"],
   history: ["recall", "pin", "delete", "use", "compare", "open"],
   training: ["hello", "pause", "resume", "stop"],
   lab: ["file", "sample", "edit", "touch", "undo", "redo", "reset", "swap", "send"],
+  branches: [
+    "grow",
+    "edit",
+    "cost",
+    "stop",
+    "keep",
+    "prune",
+    "undo",
+    "rename",
+    "compare",
+    "apart",
+    "save",
+    "file",
+  ],
+  painter: ["file", "mask", "undo", "redo", "pad", "threshold", "settle", "drop", "image"],
+  label_map: ["file", "map", "undo", "redo", "drop", "image"],
+  boxes: ["file", "boxes", "undo", "redo", "drop", "image"],
+  walk: ["hello", "ping", "start", "stop", "save"],
+  sweep: [
+    "hello",
+    "start",
+    "pause",
+    "resume",
+    "stop",
+    "look",
+    "open",
+    "compare",
+    "apart",
+    "use",
+    "table",
+    "sheet",
+  ],
+} as const;
+
+/**
+ * The most bytes of all images of a walk in the saved state, and of each; frames a second; the
+ * animations that a page may ask for.
+ */
+export const WALK = {
+  bytes: 3000000,
+  still: 150000,
+  fps: [1, 30],
+  endings: [".webp", ".gif", ".mp4"],
 } as const;
 
 /**
@@ -438,6 +601,12 @@ export const SIDE_LIMITS = {
 } as const;
 
 /**
+ * The previews of a start image and of the noise on it: the most cells along a side, and how their
+ * bytes stand for red, green and blue: ``(byte - zero) * scale``.
+ */
+export const BEGINNING = { cells: 48, scale: 0.03125, zero: 128 } as const;
+
+/**
  * The most bytes of a file, and of each part in which it is sent, since some servers cut longer
  * messages.
  */
@@ -463,3 +632,27 @@ export const TOUCHED = ["cell", "pixel"] as const;
 
 /** The noise levels at which an image is shown. */
 export const NOISE_LEVELS = 21;
+
+/**
+ * What a map does to the mask that is there. Pixels along the longer side of the image that is
+ * saved, and the most of its bytes; pixels of a mask in a message; changes that can be undone, and
+ * the bytes of all of them; pixels of new area on a side; pixels of a feathered edge, and across
+ * the brush.
+ */
+export const PAINTER = {
+  how: ["replace", "add", "subtract"],
+  saved: 1024,
+  bytes: 1500000,
+  band: 4194304,
+  undo: 100,
+  history: 64000000,
+  pad: 2048,
+  feather: 200,
+  brush: 1000,
+} as const;
+
+/**
+ * The most boxes, if nothing else is said; changes that can be undone; the shortest side of a box
+ * that is drawn, in fractions of the image; and the decimals of its corners.
+ */
+export const BOXES = { most: 30, undo: 100, least: 0.01, digits: 3 } as const;

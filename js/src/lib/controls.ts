@@ -49,8 +49,7 @@ export function choice<T extends string>(
       for (const [each, button] of buttons) {
         aria(button, "pressed", each === value);
       }
-      const pressed = buttons.get(value);
-      if (!element.contains(document.activeElement)) oneTabStop(pressed);
+      oneTabStop(buttons.get(value));
     },
     allow(value, allowed) {
       buttons.get(value)?.setAttribute("aria-disabled", String(!allowed));

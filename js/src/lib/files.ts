@@ -15,13 +15,19 @@ export function refusal(file: { name: string; size: number }): string | undefine
   );
 }
 
+/** What a file is of a recorded run, where it is no start image or mask. */
+export interface Recorded {
+  of: string; // its name
+  shape?: readonly number[]; // of an array
+}
+
 /** A file's messages to the kernel, in order, each with its bytes. */
-export async function partsOf(file: File, second: boolean) {
+export async function partsOf(file: File, second: boolean, recorded?: Recorded) {
   const data = bytes(await file.arrayBuffer());
   const parts = Math.max(Math.ceil(data.length / PART), 1);
   const { name, size } = file;
   return Array.from({ length: parts }, (_, part) => {
-    const message = { kind: "file", name, size, part, parts, second };
+    const message = { kind: "file", name, size, part, parts, second, ...recorded };
     return { message, data: data.slice(part * PART, (part + 1) * PART).buffer };
   });
 }
@@ -36,20 +42,21 @@ export function opener(
   say: (words: string, wrong: boolean) => void,
   send: (message: Part["message"], data: ArrayBuffer[]) => void,
 ) {
-  const newest = new Map<boolean, File>();
-  return async (file: File, second = false) => {
-    newest.set(second, file);
+  const newest = new Map<string, File>();
+  return async (file: File, second = false, recorded?: Recorded) => {
+    const place = recorded?.of ?? String(second);
+    newest.set(place, file);
     const problem = refusal(file);
     say(problem ?? `Opening ${file.name || "the image"}`, problem !== undefined);
     if (problem !== undefined) return false;
-    return partsOf(file, second).then(
+    return partsOf(file, second, recorded).then(
       (parts) => {
-        if (file !== newest.get(second)) return false;
+        if (file !== newest.get(place)) return false;
         for (const { message, data } of parts) send(message, [data]);
         return true;
       },
       () => {
-        if (file === newest.get(second)) say(`${file.name || "The file"} cannot be read.`, true);
+        if (file === newest.get(place)) say(`${file.name || "The file"} cannot be read.`, true);
         return false;
       },
     );
@@ -61,7 +68,8 @@ export const SETTINGS_TYPE = "application/vnd.sdwidgets.settings+json";
 
 /**
  * Takes files that are dropped on the root, or pasted while the focus is in it; returns the cleanup.
- * With `settings`, it also takes dragged settings, with the start image of the run if there is one.
+ * With `settings`, it also takes dragged settings, with the start image of the run if there is one;
+ * with `all`, every file and not the first alone.
  *
  * While what it takes is over it, the root has the attribute `data-dropping`. A host with drags of
  * its own looks for the attribute `data-takes`, sets the other, and turns a drop into one of these.
@@ -70,6 +78,7 @@ export function takeFiles(
   root: HTMLElement,
   open: (file: File) => void,
   settings?: (made: unknown, image?: File) => void,
+  all = false,
 ): () => void {
   root.dataset.takes = settings ? "image record settings" : "image";
   const drag = (event: DragEvent) => {
@@ -89,7 +98,7 @@ export function takeFiles(
     event.preventDefault();
     event.stopPropagation();
     if (made !== undefined) settings?.(made, file);
-    else if (file !== undefined) open(file);
+    else for (const each of all ? (transfer?.files ?? []) : [file as File]) open(each);
   };
   const paste = (event: ClipboardEvent) => {
     // Office programs add an image of the text that was copied. In a field, the text is meant.

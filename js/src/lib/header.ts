@@ -26,6 +26,7 @@ export interface Header {
   pictures: ImageHeader[]; // one for each image of the batch; [] without a prompt
   controls?: Control[]; // the images that the run followed
   levels?: string[]; // labels of the levels at which what they add is recorded
+  parent?: { how: string; step: number }; // the run from which it came, whose own its first steps are
 }
 
 /** An image that a run followed, by a ControlNet. */
@@ -151,8 +152,9 @@ const isHeader = isLike({
     }),
     LIMITS.batch,
   ),
-  controls: (value) => value === undefined || isControls(value),
-  levels: (value) => value === undefined || isList(isText, LIMITS.layers)(value),
+  controls: isMissingOr(isControls),
+  levels: isMissingOr(isList(isText, LIMITS.layers)),
+  parent: isMissingOr(isLike({ how: isText, step: isPixels })),
 });
 
 /** The header in a trait's value; undefined if it is not valid, since it may come from a file. */
@@ -161,3 +163,7 @@ export function readHeader(value: unknown): Header | undefined {
   const header = value as Header;
   return header.recipe.layers.every((layer) => layer in header.layers) ? header : undefined;
 }
+
+/** The step from which on a branch's steps are its own; 0 for a run that has no others. */
+export const branchedAt = ({ parent, steps }: Partial<Header> = {}) =>
+  parent?.how === "branch" && parent.step < (steps ?? 0) ? parent.step : 0;

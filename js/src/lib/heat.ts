@@ -78,7 +78,7 @@ export function imageAt(header: Header | undefined, picture: number): number {
 
 /** The layers to average: the chosen one, else the recipe's, else all. */
 function layersOf(header: Header, layer: number): number[] {
-  if (header.layers[layer] !== undefined) return [layer];
+  if (header.layers[layer]) return [layer];
   return header.recipe.layers.length > 0 ? header.recipe.layers : header.layers.map((_, i) => i);
 }
 
@@ -90,7 +90,7 @@ function framesOf(
 ): Frame[] {
   if (span === "step") {
     const frame = reel.at(step);
-    return frame !== undefined && frame.tokens > 0 ? [frame] : [];
+    return frame && frame.tokens > 0 ? [frame] : [];
   }
   const [from, to] = header.recipe.steps;
   const seen = reel.frames.filter((frame) => frame.tokens > 0);
@@ -104,7 +104,7 @@ function framesOf(
 /** The frames and layers that a map averages; undefined before the header. */
 export function counted(reel: Reel, chosen: Omit<Chosen, "word" | "picture">) {
   const { header } = reel;
-  if (header === undefined) return undefined;
+  if (!header) return undefined;
   return { frames: framesOf(reel, header, chosen), layers: layersOf(header, chosen.layer) };
 }
 
@@ -112,7 +112,7 @@ export function counted(reel: Reel, chosen: Omit<Chosen, "word" | "picture">) {
 function add(stack: Stack, frame: Frame, picture: number, layers: number[], tokens: number[]) {
   for (const layer of layers) {
     const attention = frame.attention(layer, picture);
-    if (attention === undefined) continue;
+    if (!attention) continue;
     const { h, w, scales, bytes } = attention;
     const { values } = gridOf(stack, h, w);
     for (const token of tokens) {
@@ -129,7 +129,7 @@ function add(stack: Stack, frame: Frame, picture: number, layers: number[], toke
 function gridOf(stack: Stack, h: number, w: number): Grid {
   const name = h * 65_536 + w;
   let grid = stack.grids.get(name);
-  if (grid === undefined) {
+  if (!grid) {
     grid = { h, w, values: new Float32Array(h * w) };
     stack.grids.set(name, grid);
   }
@@ -145,7 +145,7 @@ class Memory {
 
   recall<T>(key: string, make: () => T, size: (made: T) => number): T {
     const known = this.#kept.get(key);
-    const value = known === undefined ? make() : (known.value as T);
+    const value = known ? (known.value as T) : make();
     const now = size(value); // it may have grown
     this.#kept.delete(key);
     this.#kept.set(key, { value, size: now });
@@ -221,7 +221,7 @@ function resolve(reel: Reel, chosen: Omit<Chosen, "word">) {
   const { header } = reel;
   const which = imageAt(header, chosen.picture);
   const picture = header?.pictures[which];
-  if (header === undefined || picture === undefined) return undefined;
+  if (!header || !picture) return undefined;
   const frames = framesOf(reel, header, chosen);
   const width = frames[0]?.tokens ?? 0;
   if (width === 0) return undefined;
@@ -285,7 +285,7 @@ export function heat(
   height: number,
 ): Float32Array | undefined {
   const found = resolve(reel, chosen);
-  if (found === undefined) return undefined;
+  if (!found) return undefined;
   const tokens = columns(found.picture, chosen.word, found.width);
   if (tokens.length === 0) return undefined;
   const stack = found.stack(tokens);
@@ -339,7 +339,7 @@ export function ranking(
   cell: { x: number; y: number },
 ): Share[] {
   const found = resolve(reel, chosen);
-  if (found === undefined) return [];
+  if (!found) return [];
   const { picture, width, stack, header } = found;
   const at = (one: Stack) => sample(one, cell.x, cell.y);
   const each = wordStacks(found).map((word) => at(word.stack));
@@ -365,7 +365,7 @@ export function glance(frame: Frame, layer: number, picture: number, tokens: num
   const stack: Stack = { key: "", grids: new Map(), count: 0 };
   add(stack, frame, picture, [layer], tokens);
   const [grid] = stack.grids.values();
-  if (grid === undefined) return undefined;
+  if (!grid) return undefined;
   const { values } = grid;
   const sum = values.reduce((all, value) => all + value, 0);
   return { mean: sum / values.length, peak: strongest(values) };

@@ -52,6 +52,26 @@ test("a record says what made it, and where its start image is", async () => {
   expect(source.count()).toBeLessThan(data + 20); // only the header
 });
 
+test("a record says where its label map and its neighbours are, and what steered it", async () => {
+  const guide = { name: "colour", colour: "red" };
+  const source = record(
+    { settings, guide },
+    {
+      given_label_map: { shape: [1, 2], data_offsets: [0, 4] },
+      "given_neighbour.0": { data_offsets: [4, 6] },
+      "given_neighbour.1": { data_offsets: [6, 9999] },
+    },
+    new Uint8Array(10),
+  );
+  const found = await inside(source);
+  const from = source.size - 10;
+  expect(found?.made).toEqual({ settings, guide, given: ["label_map", "neighbours", "guide"] });
+  expect(found?.more).toEqual([
+    { name: "label_map", shape: [1, 2], from, to: from + 4 },
+    { name: "neighbour.0", from: from + 4, to: from + 6 },
+  ]);
+});
+
 test("attention is known by its layers", async () => {
   const found = await inside(record({ settings, layers: { cross: { mid: [2, 2] } } }));
   expect(found?.attention).toBe(true);

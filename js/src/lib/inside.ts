@@ -6,11 +6,24 @@ import { RECORD, TEXT_KEY } from "./contract";
 import type { Values } from "./older";
 import type { Source } from "./source";
 
+export interface Place {
+  from: number;
+  to: number;
+}
+
 export interface Inside {
   kind: "record" | "image";
   made: Values; // as `Trace.record` returns it
   attention: boolean; // whether the words' maps were recorded
-  image: { from: number; to: number } | undefined; // where the start image is in a record, a PNG
+  image: Place | undefined; // where the start image is in a record, a PNG
+  mask: Place | undefined; // and its mask
+  more: More[]; // what else it was given
+}
+
+/** A label map (uint16, of that shape) or a neighbour (a PNG) in a record. */
+export interface More extends Place {
+  name: string; // "label_map", "neighbour.0" and so on
+  shape?: number[];
 }
 
 /** The ending of a record's name. */
@@ -42,22 +55,46 @@ async function inRecord(file: Source): Promise<Inside | undefined> {
   const header = JSON.parse(decoded(await file.read(8, 8 + length)));
   const made = JSON.parse(header.__metadata__.sdtrace);
   if (made === null || typeof made !== "object") return undefined;
-  const given = ["image", "mask", "depth", "latents"].filter((name) => `given_${name}` in header);
+  const given = ["image", "mask", "depth", "label_map", "latents"].filter(
+    (name) => `given_${name}` in header,
+  );
+  if ("given_neighbour.0" in header) given.push("neighbours");
   if ("given_control.0" in header) given.push("control");
-  const [begin, end] = header.given_image?.data_offsets ?? [];
-  const isThere = Number.isInteger(begin) && begin >= 0 && begin < end;
-  const image = { from: 8 + length + begin, to: 8 + length + end };
+  if ("guide" in made) given.push("guide");
+  const place = (name: string): Place | undefined => {
+    const [begin, end] = header[name]?.data_offsets ?? [];
+    const isThere = Number.isInteger(begin) && begin >= 0 && begin < end;
+    const at = { from: 8 + length + begin, to: 8 + length + end };
+    return isThere && at.to <= file.size ? at : undefined;
+  };
   const attention = Object.keys(made.layers?.cross ?? {}).length > 0;
   const { model, task, settings, settings_format, complete, fingerprint, sources } = made;
-  const { controls } = made;
+  const { controls, guide } = made;
   const kept = { model, task, settings, settings_format, complete, fingerprint, sources, controls };
-  const known = Object.entries({ ...kept, given }).filter(([, value]) => value !== undefined);
+  const known = Object.entries({ ...kept, guide, given }).filter(
+    ([, value]) => value !== undefined,
+  );
   return {
     kind: "record",
     made: Object.fromEntries(known),
     attention,
-    image: isThere && image.to <= file.size ? image : undefined,
+    image: place("given_image"),
+    mask: place("given_mask"),
+    more: moreIn(header, place),
   };
+}
+
+/** The label map and the neighbours of a record. */
+function moreIn(header: Values, place: (name: string) => Place | undefined): More[] {
+  const more: More[] = [];
+  const map = place("given_label_map");
+  const shape = (header.given_label_map as { shape?: number[] } | undefined)?.shape;
+  if (map && Array.isArray(shape)) more.push({ name: "label_map", ...map, shape });
+  for (let i = 0; `given_neighbour.${i}` in header; i++) {
+    const image = place(`given_neighbour.${i}`);
+    if (image) more.push({ name: `neighbour.${i}`, ...image });
+  }
+  return more;
 }
 
 /** The text chunk "sdwidgets" stands before the pixels (PNG specification, 11.3.3.4: iTXt). */
@@ -73,7 +110,9 @@ async function inImage(file: Source): Promise<Inside | undefined> {
       if (text !== undefined) {
         const made = JSON.parse(text);
         const isObject = typeof made === "object" && typeof made?.settings === "object";
-        return isObject ? { kind: "image", made, attention: false, image: undefined } : undefined;
+        return isObject
+          ? { kind: "image", made, attention: false, image: undefined, mask: undefined, more: [] }
+          : undefined;
       }
     }
     at += 12 + length;

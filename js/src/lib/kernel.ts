@@ -39,7 +39,9 @@ export function onConnection(model: unknown, tell: (lost: boolean) => void): () 
 export const ANSWERED_WITHIN = 1000; // ms, for a click
 
 /** A page's message to the kernel. */
-export type Ask = { kind: (typeof ASKS)["picture" | "studio" | "training"][number] };
+export type Ask = {
+  kind: (typeof ASKS)["picture" | "studio" | "training" | "sweep" | "walk"][number];
+} & Record<string, unknown>;
 
 type Follow = (name: string, handler: unknown) => void;
 

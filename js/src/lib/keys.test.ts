@@ -77,6 +77,9 @@ test("a row of buttons is one tab stop, and arrows move in it", () => {
   press(row, "Home");
   expect(document.activeElement).toBe(buttons[0]);
   oneTabStop(buttons[1]);
+  expect(stops()).toEqual(["a"]); // it has the focus
+  buttons[0]?.blur();
+  oneTabStop(buttons[1]);
   expect(stops()).toEqual(["b"]);
 });
 

@@ -45,7 +45,8 @@ export function keepKeys(root: HTMLElement, onRun?: () => void): () => void {
 
 /**
  * Makes a row of buttons one tab stop; arrows, Home and End move within it.
- * Call the returned function after the buttons change, with the one that Tab should reach.
+ * Call the returned function after the buttons change, with the one that Tab should reach; it stays
+ * at a button that has the focus.
  */
 export function roving(row: HTMLElement): (stop?: HTMLElement) => void {
   const items = () => [...row.querySelectorAll<HTMLElement>("button")];
@@ -66,6 +67,7 @@ export function roving(row: HTMLElement): (stop?: HTMLElement) => void {
   });
   return (stop) => {
     const all = items();
-    reach(stop ?? all.find((item) => item.tabIndex === 0) ?? all[0]);
+    const focused = all.find((item) => item === document.activeElement);
+    reach(focused ?? stop ?? all.find((item) => item.tabIndex === 0) ?? all[0]);
   };
 }

@@ -36,7 +36,7 @@ export function factorsFor(channels: number, known: Factors): Factors {
 /** The clean latents that this guidance scale would have predicted: uncond + scale * difference. */
 export function guided(frame: Frame, scale: number): Float32Array | undefined {
   const { uncond, difference } = frame;
-  if (uncond === undefined || difference === undefined) return undefined;
+  if (!uncond || !difference) return undefined;
   return uncond.map((value, i) => value + scale * (difference[i] as number));
 }
 

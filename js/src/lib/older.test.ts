@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { converted } from "./older";
 
-const AS_TEXT = { weights: "none", chunks: 1 };
+const NAMED = { steps: 20, sampler: "dpmpp_2m" };
+const AS_TEXT = { weights: "none", chunks: 1, ...NAMED };
 
 const cases = [
   ["seeds that end in 32 bits stay", { seed: 2 ** 32 - 3, batch_size: 3 }, {}],
@@ -19,7 +20,7 @@ const cases = [
 ] as const;
 
 test.each(cases)("%s", (_, settings, changed) => {
-  const usual = { schedule: "karras", strength: 0.8, steps: 20 };
+  const usual = { schedule: "karras", strength: 0.8, ...NAMED };
   const given = { ...usual, ...settings };
   const wanted = { ...usual, ...settings, ...changed, weights: "none", chunks: 1 };
   expect(converted(given, { task: "image to image" })).toEqual(wanted);
@@ -52,7 +53,15 @@ test("brackets were text, and prompts were cut, up to format 2", () => {
   const settings = { prompt: "a (cat)", schedule: "default", seed: 2 ** 40 };
   expect(converted(settings, { settings_format: 2 })).toEqual({ ...settings, ...AS_TEXT });
   expect(converted(settings, { settings_format: 2n })).toEqual({ ...settings, ...AS_TEXT });
-  for (const settings_format of [3, "2", null, [1]]) {
+  for (const settings_format of [4, "2", null, [1]]) {
     expect(converted(settings, { settings_format })).toEqual(settings);
   }
+});
+
+test("an option at the value that changes nothing was written for every sampler, up to format 3", () => {
+  const settings = { sampler: "euler_ancestral", steps: 5 };
+  const told = { settings_format: 3 };
+  expect(converted({ ...settings, eta: 0 }, told)).toEqual({ ...settings, eta: null });
+  expect(converted({ ...settings, eta: 0.5 }, told)).toEqual({ ...settings, eta: 0.5 });
+  expect(converted({}, told)).toEqual(NAMED);
 });

@@ -19,8 +19,12 @@ export function converted(
   { settings_format: format = 1, task }: { settings_format?: unknown; task?: unknown },
   one: Whole = 1,
 ): Values {
-  if (!isNumber(format) || (Number(format) !== 1 && Number(format) !== 2)) return settings;
-  const read = { weights: "none", chunks: one, ...settings };
+  if (!isNumber(format) || ![1, 2, 3].includes(Number(format))) return settings;
+  const steps = typeof one === "bigint" ? 20n : 20;
+  const named: Values = { steps, sampler: "dpmpp_2m", ...settings };
+  if (isNumber(named.eta) && Number(named.eta) === 0) named.eta = null;
+  if (Number(format) === 3) return named;
+  const read = { weights: "none", chunks: one, ...named };
   return Number(format) === 1 ? ofFirst(read, task) : read;
 }
 

@@ -155,7 +155,7 @@ export class Packed implements Frame {
 
   #latents(part: Part) {
     const place = this.places.get(part);
-    if (place !== undefined && !this.#floats.has(part)) {
+    if (place && !this.#floats.has(part)) {
       const { data, at } = place;
       this.#floats.set(part, halves(data.subarray(at, at + 2 * count(this.size))));
     }
@@ -173,7 +173,7 @@ export class Packed implements Frame {
   #layer(kind: "grids" | "levels", T: number, layer: number, picture: number) {
     const batch = this.size[0];
     const [place, grid] = [this.places.get(kind + layer), this.#maps[kind][layer]];
-    if (place === undefined || grid === undefined || !isWhole(picture, batch - 1, 0)) {
+    if (!place || !grid || !isWhole(picture, batch - 1, 0)) {
       return undefined;
     }
     const [h, w] = grid;
@@ -221,7 +221,7 @@ export function unpack(value: unknown): Packed | undefined {
 /** A step joined with its separate parts; the step alone if those belong to another. */
 export function joined(base: Packed, more: Packed | undefined): Packed {
   const fits = more?.index === base.index && more.size.join() === base.size.join();
-  if (more === undefined || !fits) return base;
+  if (!more || !fits) return base;
   return new Packed(base.meta, new Map([...base.places, ...more.places]), more.meta);
 }
 
@@ -233,7 +233,7 @@ export function unfilm(value: unknown): Frame[] {
   for (let at = 0; at + 4 <= data.length; ) {
     const length = numbers.getUint32(at, true);
     const frame = unpack(data.subarray(at + 4, at + 4 + length));
-    if (frame !== undefined) frames.push(frame);
+    if (frame) frames.push(frame);
     at += 4 + length;
   }
   return frames;
@@ -244,7 +244,7 @@ export function nearest(frames: readonly Frame[], step: number): Frame | undefin
   if (step < 0) return frames.at(-1);
   let best: Frame | undefined;
   for (const frame of frames) {
-    if (best === undefined || Math.abs(frame.index - step) < Math.abs(best.index - step)) {
+    if (!best || Math.abs(frame.index - step) < Math.abs(best.index - step)) {
       best = frame;
     }
   }

@@ -169,7 +169,7 @@ export class Store extends Shared implements Show {
   protected override read(): boolean {
     const { changed, another, fresh } = this.reel.read(this.get);
     const { lacking, header } = this.reel;
-    if (lacking && header !== undefined) this.ask(header.run);
+    if (lacking && header) this.ask(header.run);
     if (another) this.#player.clear();
 
     this.#latest = this.#said();

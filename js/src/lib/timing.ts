@@ -6,7 +6,7 @@ import type { Reel } from "./view";
 export function secondsLeft({ frames, header }: Reel): number {
   const last = frames.at(-1);
   const times = frames.map((frame) => frame.seconds).filter((seconds) => seconds !== null);
-  if (last === undefined || header === undefined || times.length < 2) return Number.NaN;
+  if (!last || !header || times.length < 2) return Number.NaN;
   // The first step often waits for memory or a compiler.
   const later = times.slice(1);
   const mean = later.reduce((sum, seconds) => sum + seconds, 0) / later.length;

@@ -40,7 +40,7 @@ export const shownWord = (view: View) => view.hover.word ?? view.selection.word;
 /** The map of a word in this view; undefined if there is none. */
 function mapOf(view: View, word: string): WordMap | undefined {
   const { reel, selection } = view;
-  if (reel.header === undefined || word === "") return undefined;
+  if (!reel.header || word === "") return undefined;
   const [width, height] = canvasSize(reel.header);
   const values = heat(reel, { ...selection, word }, width, height);
   return values && { values, width, height };
@@ -54,14 +54,14 @@ interface WordMap {
 
 /** Draws a map in colours, from its smallest to its largest value; without one, nothing. */
 function paintMap(canvas: HTMLCanvasElement, map: WordMap | undefined, colormap: Colormap) {
-  if (map === undefined) return wipe(canvas);
+  if (!map) return wipe(canvas);
   const { values, width, height } = map;
   paint(canvas, { pixels: coloured(scaled(values), colormap), w: width, h: height });
 }
 
 /** Draws a line around values above half, light on dark so that it is visible on any image. */
 function paintContour(canvas: HTMLCanvasElement, map: WordMap | undefined) {
-  if (map === undefined) return wipe(canvas);
+  if (!map) return wipe(canvas);
   canvas.width = map.width * FINER; // which also empties it
   canvas.height = map.height * FINER;
   const context = canvas.getContext("2d");
@@ -124,7 +124,7 @@ export function heatOverlay(view: View): Panel {
     const name = found ? `heat map of ${word}` : "no heat map";
     aria(element, "label", `${name}${recorded ? "; arrow keys point at a spot" : ""}`);
 
-    spot.hidden = hover.cell === undefined;
+    spot.hidden = !hover.cell;
     if (hover.cell) {
       spot.style.left = `${100 * hover.cell.x}%`;
       spot.style.top = `${100 * hover.cell.y}%`;
@@ -199,8 +199,7 @@ export function unrecordedWords(): HTMLElement {
 
 /** The prompt in order: its words and the text between them. */
 export function promptParts(picture: ImageHeader | undefined, begun = false): Part[] {
-  if (picture === undefined)
-    return [{ text: `The prompt ${begun ? "is not known" : "appears here"}` }];
+  if (!picture) return [{ text: `The prompt ${begun ? "is not known" : "appears here"}` }];
   const letters = [...picture.prompt]; // code points, as Python counts
   const parts: Part[] = [];
   let at = 0;
@@ -217,7 +216,7 @@ export function promptParts(picture: ImageHeader | undefined, begun = false): Pa
 function saidOf({ reel, selection }: View): string {
   const found = counted(reel, selection);
   const { header } = reel;
-  if (header === undefined || found === undefined || found.frames.length === 0) return "";
+  if (!header || !found || found.frames.length === 0) return "";
   const { frames, layers } = found;
   const [first] = frames;
   const steps =
@@ -301,7 +300,7 @@ function rankingList() {
       element.dataset.empty = String(found.length === 0);
       rows.forEach(({ word, fill, share, item }, i) => {
         const one = found[i];
-        item.toggleAttribute("data-none", one === undefined);
+        item.toggleAttribute("data-none", !one);
         item.toggleAttribute(
           "data-shown",
           one !== undefined && sameWord(one.word, shownWord(view)),

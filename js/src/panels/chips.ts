@@ -74,7 +74,7 @@ export function wordRow(view: View, label: string, name: string): WordRow {
         one.toggleAttribute("data-shown", shown !== "" && sameWord(own, shown));
         if (pinned) first ??= one;
       }
-      if (first && !element.contains(document.activeElement)) oneTabStop(first);
+      if (first) oneTabStop(first);
     },
   };
 }

@@ -32,7 +32,7 @@ function addedAt(frame: Frame, level: number, picture: number): Added[] {
 }
 
 function madeOf(maps: Attention | undefined): Added[] {
-  if (maps === undefined) return [];
+  if (!maps) return [];
   const { scales, bytes, h, w } = maps;
   return Array.from(scales, (scale, k) => {
     const part = bytes.subarray(k * h * w, (k + 1) * h * w);
@@ -146,7 +146,7 @@ function levelMap(label: string) {
       write(share, added ? shareWords(added.mean) : "");
       const words = added ? `adds ${shareWords(added.mean)} on average` : "nothing recorded";
       aria(canvas, "label", `${label}: ${words}`);
-      if (added === undefined) return wipe(canvas);
+      if (!added) return wipe(canvas);
       const shares = added.values.map((value) => (most > 0 ? value / most : 0));
       paint(canvas, { pixels: coloured(shares, colormap), w: added.w, h: added.h });
     },

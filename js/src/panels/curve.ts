@@ -120,12 +120,12 @@ export function plot(pick: (step: number) => void): Plot {
     for (const [name, { button }] of buttons) {
       aria(button, "pressed", name === one?.name);
     }
-    const logs = one === undefined || isPositive(one);
+    const logs = !one || isPositive(one);
     const log = wanted === "log" && logs;
     scales.allow("log", logs);
     scales.show(log ? "log" : "linear");
     const range = one && rangeOf(one);
-    if (one === undefined || range === undefined) {
+    if (!one || !range) {
       for (const path of [raw, mean]) path.setAttribute("d", "");
       for (const text of [high, low, first, last]) write(text, "");
     } else {

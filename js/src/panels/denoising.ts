@@ -104,13 +104,13 @@ export function denoising(view: View): Panel {
     CELLS.forEach((cell, i) => {
       const { button, canvas, words } = thumbs[i] as Thumb;
       const latents = frame && cell.latents(frame, view);
-      if (frame === undefined || latents === undefined) wipe(canvas);
+      if (!frame || !latents) wipe(canvas);
       else paint(canvas, (cell.signed ? signed : preview)(latents, frame.size, which, factors));
-      aria(button, "disabled", latents === undefined);
+      aria(button, "disabled", !latents);
       aria(button, "pressed", i === chosen);
       if (cell.index === "∅") write(words, negative ? "negative" : cell.words);
     });
-    if (!row.contains(document.activeElement)) oneTabStop(thumbs[chosen]?.button);
+    oneTabStop(thumbs[chosen]?.button);
     const cell = CELLS[chosen] as Cell;
     channels.draw(cell, frame, frame && cell.latents(frame, view), which, count || 4);
   };
@@ -175,7 +175,7 @@ function channelRow() {
       count: number,
     ) {
       have(count);
-      if (frame === undefined || latents === undefined) {
+      if (!frame || !latents) {
         for (const canvas of canvases) wipe(canvas);
         write(label, `Channels of “${cell.words}”`);
         return;

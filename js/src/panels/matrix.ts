@@ -63,7 +63,7 @@ export function matrix(view: View): Panel {
 
   const open = (row: number, column: number) => {
     const frame = rows[row]?.cells[column]?.frame;
-    if (frame !== undefined) view.select({ layer: row, step: frame.index, span: "step" });
+    if (frame) view.select({ layer: row, step: frame.index, span: "step" });
   };
   const reach = (row: number, column: number) => {
     const cell = () => rows[active[0]]?.cells[active[1]]?.element;
@@ -79,7 +79,7 @@ export function matrix(view: View): Panel {
 
   on(grid, "click", (event) => {
     const place = placeOf(event.target);
-    if (place === undefined) return;
+    if (!place) return;
     reach(...place);
     open(...place);
   });
@@ -168,7 +168,7 @@ export function matrix(view: View): Panel {
     filled = now;
     const there = new Map(reel.frames.map((frame) => [columnOf(frame, header), frame]));
     for (const [layer, { name, cells }] of rows.entries()) {
-      const [h_, w_] = reel.frames[0]?.grids[layer] ?? [];
+      const [h_, w_] = reel.frames.at(-1)?.grids[layer] ?? [];
       if (h_ !== undefined) write(name.lastElementChild as HTMLElement, `${w_} × ${h_}`);
       for (const [column, cell] of cells.entries()) {
         const frame = there.get(column);
@@ -197,7 +197,7 @@ export function matrix(view: View): Panel {
   const say = (place: [number, number] | undefined) => {
     const cell = place && rows[place[0]]?.cells[place[1]];
     const label = place && view.reel.header?.layers[place[0]]?.label;
-    if (cell?.frame === undefined || cell.value === undefined) {
+    if (!cell?.frame || !cell.value) {
       write(read, most > 0 ? `${MEANING}: at most ${percent(most)}\u00a0%.` : `${MEANING}.`);
     } else {
       const { peak, mean } = cell.value;
@@ -216,7 +216,7 @@ export function matrix(view: View): Panel {
     const { layers } = header.recipe;
     const everything = layers.length === 0 || layers.length === header.layers.length;
     write(all, everything ? "all layers" : "usual layers");
-    const none = header.layers[selection.layer] === undefined;
+    const none = !header.layers[selection.layer];
     aria(all, "pressed", none);
     for (const [layer, { name }] of rows.entries()) {
       aria(name, "pressed", selection.layer === layer);
@@ -231,7 +231,7 @@ export function matrix(view: View): Panel {
     if (what === "hover") return;
     const { header } = view.reel;
     const { word } = view.selection;
-    const waiting = header === undefined || header.layers.length === 0;
+    const waiting = !header || header.layers.length === 0;
     write(
       hint,
       waiting ? "Steps and layers appear here" : word === "" ? "Click a word to fill this" : "",
@@ -239,7 +239,7 @@ export function matrix(view: View): Panel {
     aria(grid, "label", word ? `${NAME}: ${plain(word)}, step by layer` : NAME);
     element.dataset.word = word;
     element.dataset.waiting = String(waiting);
-    if (header === undefined) return;
+    if (!header) return;
     build(header);
     fill(header);
     mark(header);

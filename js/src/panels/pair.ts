@@ -22,7 +22,7 @@ export function pair(view: Show): Panel {
     const images = allImages(view);
     const draw = (canvas: HTMLCanvasElement, latents: Float32Array | undefined, words: string) => {
       aria(canvas, "label", frame ? `${words}, ${stepWords(frame, reel.header)}` : words);
-      if (frame === undefined || latents === undefined) return wipe(canvas);
+      if (!frame || !latents) return wipe(canvas);
       const factors = reel.header?.factors ?? [];
       const planes = images.map((image) => preview(latents, frame.size, image, factors));
       paintGrid(canvas, planes);

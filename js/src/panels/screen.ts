@@ -3,6 +3,7 @@
 import { addressOf } from "../lib/bytes";
 import { changes } from "../lib/changes";
 import { aria, h, on, vary } from "../lib/dom";
+import { branchedAt } from "../lib/header";
 import { change, clean, columnsFor, type Plane, paintGrid, preview, wipe } from "../lib/latents";
 import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
@@ -67,7 +68,7 @@ export function screen(view: Show, layers: Layers = {}): Screen {
   if (over) box.append(over.element);
 
   const point = (event: PointerEvent) => {
-    if (over === undefined || !view.reel.header?.layers.length) return;
+    if (!over || !view.reel.header?.layers.length) return;
     const area = box.getBoundingClientRect();
     const share = (at: number, from: number, size: number) =>
       clamp((at - from) / Math.max(size, 1), 0, 1);
@@ -93,13 +94,16 @@ export function screen(view: Show, layers: Layers = {}): Screen {
     const shown = all ? view.pictures : view.pictures.slice(which, which + 1);
     finals.show(shown, name === "picture", (i) => header?.pictures[all ? i : which]?.prompt);
     setShape(box, shapeOf(view));
-    element.dataset.show = frame === undefined && shown.length === 0 ? "nothing" : name;
+    element.dataset.show = !frame && shown.length === 0 ? "nothing" : name;
     const said = frame ? `${NAMES[name]}, ${stepWords(frame, header)}` : "no image yet";
     aria(canvas, "label", said);
     aria(canvas, "hidden", name === "picture"); // the image has words of its own
-    if (frame === undefined) wipe(canvas);
+    if (!frame) wipe(canvas);
     const images = all ? allImages(view) : [which];
     note = frame ? paintFrame(canvas, view, frame, images, name) : "";
+    if (note === "" && frame && frame.index > 0 && frame.index === branchedAt(header)) {
+      note = "branched here";
+    }
   };
 
   const update = (what: What) => {
@@ -179,16 +183,17 @@ function paintFrame(
     return "";
   }
   if (name === "change") {
-    const before = reel.frames[reel.frames.indexOf(frame) - 1];
+    const last = reel.frames[reel.frames.indexOf(frame) - 1];
+    const before = last?.size.join() === frame.size.join() ? last : undefined; // passes differ
     const [now, then] = [frame.denoised, before?.denoised ?? frame.denoised];
-    if (now === undefined || then === undefined || now.length !== then.length) return "";
+    if (!now || !then) return "";
     let gain = 1;
     paint((image) => {
       const plane = change(now, then, frame.size, image, factors);
       gain = plane.gain;
       return plane;
     });
-    if (before === undefined) return "the first step: nothing to compare";
+    if (!before) return "the first step: nothing to compare";
     return `since step ${before.index}${gain > 1 ? `, shown ${gain} × as strong` : ""}`;
   }
   const latents = clean(frame, guidanceOf(view));

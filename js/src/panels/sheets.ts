@@ -88,7 +88,7 @@ export function sheets(changed: () => void): Sheets {
     draw();
   };
   const toggle = () => {
-    if (timer !== undefined) pause();
+    if (timer) pause();
     else if (all.length > 1) {
       rested = 0;
       timer = setInterval(tick, TICK);
@@ -119,9 +119,9 @@ export function sheets(changed: () => void): Sheets {
     const at = place();
     const sheet = all[at];
     const several = all.length > 1;
-    element.dataset.show = sheet === undefined ? "nothing" : "images";
+    element.dataset.show = sheet ? "images" : "nothing";
     element.dataset.step = String(sheet?.step ?? 0);
-    if (sheet !== undefined) {
+    if (sheet) {
       const { width, height, rows, columns } = sheet;
       const url = made.get(sheet)?.url ?? "";
       if (image.src !== url) image.src = url;
@@ -149,7 +149,7 @@ export function sheets(changed: () => void): Sheets {
       if (i === at) thumb?.setAttribute("aria-current", "true");
       else thumb?.removeAttribute("aria-current");
     });
-    if (!strip.contains(document.activeElement)) oneTabStop(sheet && made.get(sheet)?.thumb);
+    oneTabStop(sheet && made.get(sheet)?.thumb);
   };
 
   let labelled = ""; // the prompts in `words`

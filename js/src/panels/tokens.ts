@@ -47,7 +47,7 @@ export function groups(picture: ImageHeader): Group[] {
     const text = isLearnt && word === before ? "·" : piece;
     const slot = { text, token: slotOf(picture, i + 1) };
     const how = { weight: weights?.[i] ?? 1, isLearnt };
-    if (word !== undefined && word === before) out.at(-1)?.slots.push(slot);
+    if (word && word === before) out.at(-1)?.slots.push(slot);
     else if (word) out.push({ word: word.text, slots: [slot], kind: "word", ...how });
     else out.push({ word: "", slots: [slot], kind: "piece", ...how });
     before = word;
@@ -86,7 +86,7 @@ export function tokens(view: View): Panel {
       );
       write(cut, picture?.cut.trim() ?? "");
       element.toggleAttribute("data-cut", Boolean(picture?.cut.trim()));
-      element.hidden = picture === undefined && reel.frames.length > 0; // steps of a loop of one's own
+      element.hidden = !picture && reel.frames.length > 0; // steps of a loop of one's own
     }
     row.mark();
   };

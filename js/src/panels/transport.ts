@@ -1,6 +1,7 @@
 // Moving through the steps: play, a slider over the kept ones, keys and the wheel.
 
-import { aria, h, on, svg } from "../lib/dom";
+import { aria, h, on, svg, vary } from "../lib/dom";
+import { branchedAt } from "../lib/header";
 import { isShortcut } from "../lib/keys";
 import { clamp } from "../lib/numbers";
 import type { Frame } from "../lib/reel";
@@ -30,7 +31,9 @@ export function transport(view: Show): Panel {
   const icon = svg("svg", { viewBox: "0 0 16 16" });
   icon.append(sign);
   const button = h("button", { class: "sdw-button sdw-v-play" }, icon);
-  const element = h("div", "sdw-v-transport", button, h("div", "sdw-v-track", slider, progress));
+  const mark = h("span", { class: "sdw-v-branched", "aria-hidden": "true" });
+  const track = h("div", "sdw-v-track", mark, slider, progress);
+  const element = h("div", "sdw-v-transport", button, track);
 
   let timer: ReturnType<typeof setInterval> | undefined;
   let rested = 0;
@@ -58,7 +61,7 @@ export function transport(view: Show): Panel {
     if (at < last) rested = 0;
   };
   const play = () => {
-    if (steps().length < 2 || timer !== undefined) return;
+    if (steps().length < 2 || timer) return;
     rested = 0;
     timer = setInterval(tick, TICK);
     if (place() === steps().length - 1 && view.state !== "running") go(0);
@@ -69,7 +72,7 @@ export function transport(view: Show): Panel {
     timer = undefined;
     update();
   };
-  const toggle = () => (timer === undefined ? play() : pause());
+  const toggle = () => (timer ? pause() : play());
 
   const update = () => {
     const shown = view.reel.at(view.selection.step);
@@ -82,16 +85,20 @@ export function transport(view: Show): Panel {
     aria(slider, "disabled", !several);
     aria(button, "disabled", !several);
     const words = shown ? `${stepWords(shown, view.reel.header)}, noise ${level(shown.sigma)}` : "";
-    const read = isThere() ? "" : `, step ${steps()[place()]} is being read`;
+    const own = branchedAt(view.reel.header);
+    mark.hidden = own === 0;
+    vary(mark, "at", own / Math.max(count - 1, 1));
+    const from = shown && own > 0 && shown.index === own ? ", branched here" : "";
+    const read = isThere() ? from : `, step ${steps()[place()]} is being read`;
     aria(slider, "valuetext", words ? words + read : "no steps yet");
     const playing = timer !== undefined;
     aria(button, "label", playing ? "pause" : "play the steps");
     button.title = playing ? "Pause (space)" : "Play (space)";
     sign.setAttribute("d", playing ? PAUSE : PLAY);
     element.dataset.running = String(isActive(view));
-    const waiting = view.state === "loading" || last === undefined;
+    const waiting = view.state === "loading" || !last;
     if (isActive(view) && waiting) progress.removeAttribute("value");
-    else progress.value = last === undefined ? 0 : (last.index + 1) / count;
+    else progress.value = last ? (last.index + 1) / count : 0;
   };
 
   on(slider, "input", () => {

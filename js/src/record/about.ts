@@ -1,12 +1,15 @@
 // The settings and sources of a run in words (trace/about.py).
 
-import { DEFAULTS } from "../lib/contract";
+import { DEFAULTS, OPTIONS } from "../lib/contract";
+import { type Layout, layoutsIn } from "./classes";
 import { nearestEven } from "./frames";
-import { general, words } from "./python";
+import type { GivenControl } from "./given";
+import type { Parent } from "./parent";
+import { general, type Json, shortened, words } from "./python";
 import { tenths, totalOf } from "./said";
-import { each, type Settings, seedsOf, TOLD } from "./settings";
+import { each, finalSize, type Settings, seedsOf, TOLD } from "./settings";
 import type { ModelSource } from "./sources";
-import type { GivenControl, Unpacked } from "./unpacked";
+import type { Unpacked } from "./unpacked";
 
 /** What `about` reads of a record, which an image's file also says. */
 export type Told = Pick<
@@ -23,7 +26,9 @@ export type Told = Pick<
   | "predictionSource"
   | "sources"
   | "givenImage"
+  | "guide"
   | "controls"
+  | "parent"
 > & { readonly steps: readonly { readonly seconds: number | null }[] };
 
 /** Width and height of each image in pixels. */
@@ -33,7 +38,7 @@ export type Size = readonly [number, number];
  * record's images, if it has any. */
 export function sizeOf({ settings, content }: Unpacked, made: Size | undefined): Size {
   if (made !== undefined) return made;
-  if (settings.width && settings.height) return [settings.width, settings.height];
+  if (settings.width && settings.height) return finalSize(settings);
   const [, , h = 0, w = 0] = content.shape;
   return [8 * w, 8 * h];
 }
@@ -56,7 +61,7 @@ export function summary(record: Unpacked, size: Size): string[] {
   if (task) {
     const { guidance_scale: guidance, sampler } = settings;
     const said = guidance === null ? "" : `guidance ${general(guidance)}`;
-    parts = [`seed ${seedWords(settings)}`, ...parts, sampler, said];
+    parts = [`seed ${seedWords(settings)}`, ...parts, sampler ?? "", said];
   }
   parts.push(times(size), record.model);
   const batch = steps.length > 0 ? (content.shape[0] ?? 1) : settings.batch_size;
@@ -73,13 +78,23 @@ export function about(record: Told, size: Size): [string, string][] {
   const rows: [string, string][] = [
     ["prompt", texts(settings.prompt)],
     ["negative prompt", texts(settings.negative_prompt)],
+    ["toward", towardWords(settings)],
+    ["label", labelWords(settings)],
+    ["boxes", boxWords(settings)],
     ["reading", readingWords(settings)],
+    ["came from", ancestry(settings, record.parent).join("\n")],
     ["seed", seedWords(settings)],
+    ["variation", variationWords(settings)],
     ["steps", stepWords(record)],
-    ["sampler", task ? settings.sampler : ""],
-    ["schedule", task ? settings.schedule : ""],
+    ["sampler", task ? (settings.sampler ?? "") : ""],
+    ["schedule", task ? scheduleWords(settings) : ""],
     ["guidance", guidance === null || !task ? "" : guidanceWords(guidance, settings)],
     ["size", `${times(size)} pixels`],
+    ["hires", hiresWords(settings)],
+    ["padding", paddingWords(settings)],
+    ["window", settings.window === null ? "" : `${settings.window} pixels`],
+    ["refiner", refinerWords(settings)],
+    ["guide", guideWords(record)],
     ["task", taskWords(record)],
     ["model", record.model],
     ["prediction", predictionWords(record)],
@@ -102,6 +117,14 @@ function readingWords({ weights, clip_skip: skip, chunks }: Settings): string {
   return parts.join(", ");
 }
 
+/** The name of the grid, or its noise levels if they were given. */
+function scheduleWords({ schedule, sigmas }: Settings): string {
+  if (sigmas === null) return schedule;
+  const levels = sigmas.map(general);
+  if (levels.length <= 12) return levels.join(", ");
+  return `${levels.length} levels from ${levels[0]} to ${levels.at(-1)}`;
+}
+
 /** "7", "7 to 10", or "7, 3, 5". */
 function seedWords(settings: Settings): string {
   const seeds = seedsOf(settings) ?? [];
@@ -113,7 +136,8 @@ function stepWords(record: Told): string {
   const whole = record.expected || record.steps.length;
   const total = totalOf(record);
   const text = total > 0 ? `${whole} in ${tenths(total)} s` : `${whole}`;
-  return record.complete ? text : `${text}, stopped before its end`;
+  const parts = [text, partWords(record.settings), record.complete ? "" : "stopped before its end"];
+  return joined(parts);
 }
 
 function guidanceWords(guidance: number, { guidance_rescale: rescaled }: Settings): string {
@@ -124,16 +148,156 @@ function guidanceWords(guidance: number, { guidance_rescale: rescaled }: Setting
 function taskWords({ task, settings, givenImage }: Told): string {
   const parts = [task];
   if (givenImage) parts.push(`strength ${general(settings.strength)}`, `fit ${settings.fit}`);
-  if (settings.eta > 0) parts.push(`eta ${general(settings.eta)}`);
-  parts.push(...TOLD.map((name) => toldWords(settings, name)));
+  parts.push(
+    ...[...(Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]), ...TOLD].map((name) =>
+      toldWords(settings, name),
+    ),
+  );
   return parts.filter((part) => part !== "").join(", ");
 }
 
-/** A setting that only some models are told, "noise level 20"; "" for other models. */
-export function toldWords(settings: Settings, name: (typeof TOLD)[number]): string {
+/** A setting that only some models or samplers take, "noise level 20"; "" where it is null. */
+export function toldWords(
+  settings: Settings,
+  name: (typeof TOLD)[number] | keyof typeof OPTIONS,
+): string {
   const value = settings[name];
   return value === null ? "" : `${name.replaceAll("_", " ")} ${general(value)}`;
 }
+
+const joined = (parts: readonly string[]) => parts.filter((part) => part !== "").join(", ");
+const counted = (steps: number | null) =>
+  steps === null ? "" : steps === 1 ? "1 step" : `${steps} steps`;
+
+/** The steps that were made, counted from 0, of the noise levels' steps; "" if all were. */
+export function partWords({ start_step: start, end_step: end, steps }: Settings): string {
+  if (start === 0 && end === null) return "";
+  const last = end === null ? "the last" : `${end - 1}`;
+  return `from step ${start} to ${last}${steps === null ? "" : ` of ${steps}`}`;
+}
+
+/** "0.2 of the way to seed 7"; "" where the noise is the seed's own. */
+export function variationWords({ variation }: Settings): string {
+  if (variation === null) return "";
+  const [seed, strength] = variation;
+  const to = Array.isArray(seed) ? `seeds ${seed.join(", ")}` : `seed ${seed}`;
+  return `${general(strength)} of the way to ${to}`;
+}
+
+/** "0.2 of the way to a dog"; "" where the context is the prompt's own. */
+export const towardWords = ({ toward }: Settings) =>
+  toward === null ? "" : `${general(toward[1])} of the way to ${toward[0].trim() || "none"}`;
+
+/** The class of each image, a line each; "" where none was given. */
+export function labelWords({ label, batch_size: batch }: Settings): string {
+  const labels = each(label, batch);
+  if (labels.every((one) => one === null)) return "";
+  return lines(labels.map((one) => (one === null ? "none" : `${one}`)));
+}
+
+/** "cat 0.1 0.2 0.5 0.75, dog ..." of each image, a line each; "" where no boxes were given. */
+export function boxWords({ boxes, batch_size: batch }: Settings): string {
+  if (boxes === null) return "";
+  const layouts = layoutsIn(boxes) ?? Array.from({ length: batch }, () => boxes as Layout);
+  const boxed = ([name, corners]: Layout[number]) => [name, ...corners.map(general)].join(" ");
+  return lines(layouts.map((layout) => layout.map(boxed).join(", ") || "none"));
+}
+
+/** The name of the guide, and how much it steered; "" without one. */
+export function guideWords({ guide, settings }: Pick<Told, "guide" | "settings">): string {
+  if (guide === undefined) return "";
+  const name = shortened(String(guide.get("function") || guide.get("name")), QUOTED);
+  return `${name}, scale ${general(settings.guide_scale)}`;
+}
+
+/** "left 64, right 64 pixels"; "" where no area was added. */
+export function paddingWords({ pad }: Settings): string {
+  if (pad === null) return "";
+  const sides = ["left", "top", "right", "bottom"].map((side, i) =>
+    pad[i] ? `${side} ${pad[i]}` : "",
+  );
+  return `${joined(sides)} pixels`;
+}
+
+/** The second pass; "" for a run of a single pass. */
+export function hiresWords(settings: Settings): string {
+  const { hires, hires_strength: strength, hires_steps: steps, hires_method: method } = settings;
+  if (hires === null) return "";
+  const size = `${general(hires)} times as large`;
+  return joined([size, `strength ${general(strength)}`, counted(steps), `enlarged as ${method}`]);
+}
+
+/** From where a second model went on; "" if there was none. */
+export const refinerWords = ({ refiner_start: start }: Settings) =>
+  start === null ? "" : `another model from ${nearestEven(100 * start)}% of the way`;
+
+const QUOTED = 60; // characters of a text within a sentence
+
+/** How a run came from another, briefly; "" for a run of its own. */
+export function cameWords(parent: Parent | undefined): string {
+  if (parent === undefined) return "";
+  const { how, step } = parent;
+  if (how === "branch") return `branched at step ${step}`;
+  if (how === "edit") return "edited";
+  return how === "hires" ? "second pass" : `another run (${shortened(how, QUOTED)})`;
+}
+
+/** How a run came from another, that one from a third, ..., a line each. */
+function ancestry(settings: Settings, parent: Parent | undefined): string[] {
+  if (parent === undefined) return [];
+  return [descent(settings, parent), ...ancestry(parent.settings, parent.parent)];
+}
+
+/** How a run with these settings came from its parent. */
+function descent(settings: Settings, parent: Parent): string {
+  const { how, step, seed, settings: above } = parent;
+  if (how === "hires") return `second pass, after one at ${above.width} × ${above.height} pixels`;
+  if (how === "edit") return `edited: ${editWords(settings, parent)}`;
+  if (how !== "branch") {
+    return `another run (${shortened(how, QUOTED)}), with the prompt ${quoted(above.prompt)}`;
+  }
+  const count = above.steps === null ? "" : ` of ${above.steps}`;
+  const [own, its] = [settings, above].map(changeable) as [string[], string[]];
+  const other = joined(its.map((text, i) => (text === own[i] ? "" : text)));
+  const from = other === "" ? "" : ` from a run with ${other}`;
+  const seeds = Array.isArray(seed) ? seed : [seed];
+  const fresh = seed === null ? "" : `, with the noise of seed ${seeds.join(", ")}`;
+  return `branched at step ${step}${count}${from}${fresh}`;
+}
+
+/** The settings that a branch changes most, in words. */
+function changeable(settings: Settings): string[] {
+  const { guidance_scale: guidance, steps, sampler, schedule } = settings;
+  return [
+    `the prompt ${quoted(settings.prompt)}`,
+    `the negative prompt ${quoted(settings.negative_prompt)}`,
+    guidance === null ? "" : `guidance ${general(guidance)}`,
+    counted(steps),
+    sampler ?? "",
+    schedule === DEFAULTS.schedule ? "" : `schedule ${schedule}`,
+  ];
+}
+
+/** What an edit changed: words, or the prompt. */
+function editWords(settings: Settings, { settings: above, edit }: Parent): string {
+  const [before, after] = [quoted(above.prompt), quoted(settings.prompt)];
+  const parts = before === after ? [] : [`${before} → ${after}`];
+  const get = (name: string): Json => edit?.get(name) ?? null;
+  const [word, other, factors] = ["word", "replacement", "weights"].map(get);
+  if (typeof word === "string") {
+    const instead = typeof other === "string" && other !== "" ? other : "nothing";
+    parts.splice(0, 1, `${shortened(word, QUOTED)} → ${shortened(instead, QUOTED)}`);
+  }
+  for (const [name, factor] of factors instanceof Map ? factors : []) {
+    const isNumber = typeof factor === "number" || typeof factor === "bigint";
+    if (isNumber) parts.push(`${shortened(name, QUOTED)} × ${general(Number(factor))}`);
+  }
+  return joined(parts) || before;
+}
+
+/** The text, or the first of several, on one line in quotation marks. */
+const quoted = (text: string | string[]) =>
+  `“${shortened(words((Array.isArray(text) ? text[0] : text) ?? "").join(" "), QUOTED)}”`;
 
 function predictionWords({ prediction, predictionSource }: Told): string {
   const known = prediction !== "" && predictionSource !== "";

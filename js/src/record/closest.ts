@@ -22,9 +22,14 @@ function matching(a: string, b: string): number {
   return before + best + matching(a.slice(inA + best), b.slice(inB + best));
 }
 
+/** A name without what is often left out: "DPM++ 2M" and "dpm2m" are dpmpp_2m. */
+const plain = (name: string) => name.replaceAll(/[_+]|pp/g, "");
+
 /** The known name nearest to a text; undefined if none is near. */
 export function closest(text: string, known: readonly string[]): string | undefined {
   const given = [...text.toLowerCase().replaceAll(" ", "_")].slice(0, 50).join("");
+  const same = known.find((name) => plain(name) === plain(given));
+  if (same !== undefined) return same;
   const longer = known.find((name) => name.startsWith(given) && given.includes("_"));
   if (longer !== undefined) return longer;
   const ratios = known.map((name) => [alike(name, given), name] as const);

@@ -1,10 +1,22 @@
 // The model of Compare for opened records (widgets/compare.py).
 
 import type { AnyModel } from "@anywidget/types";
-import { NUMBERED } from "../lib/contract";
+import { NUMBERED, OPTIONS } from "../lib/contract";
 import { hostModel, type State } from "../lib/host";
 import { numbered } from "../lib/shared";
-import { toldWords } from "./about";
+import {
+  boxWords,
+  cameWords,
+  guideWords,
+  hiresWords,
+  labelWords,
+  paddingWords,
+  partWords,
+  refinerWords,
+  toldWords,
+  towardWords,
+  variationWords,
+} from "./about";
 import { general, repr, shortened } from "./python";
 import type { RecordFile } from "./record";
 import { type Settings, TOLD } from "./settings";
@@ -71,19 +83,31 @@ function said(value: string | number | null | (string | number)[]): string {
 const DIFFERENCES: ((settings: Settings, record: RecordFile) => string)[] = [
   ({ prompt }) => shortened(said(prompt), 60) || "no prompt",
   ({ negative_prompt }) => `without ${repr(shortened(said(negative_prompt), 60))}`,
+  (settings) => shortened(towardWords(settings), 60),
+  (settings) => shortened(labelWords(settings).replaceAll("\n", ", "), 60),
+  (settings) => shortened(boxWords(settings).replaceAll("\n", "; "), 60),
   ({ weights }) => `weights ${weights}`,
   ({ clip_skip }) => `clip skip ${clip_skip}`,
   ({ chunks }) => `at most ${chunks} chunks`,
+  (_, { unpacked }) => cameWords(unpacked.parent),
   ({ seed }) => `seed ${said(seed)}`,
+  variationWords,
   ({ guidance_scale }) => `guidance ${general(guidance_scale ?? 1)}`,
   ({ guidance_rescale }) => `rescaled by ${general(guidance_rescale)}`,
-  ({ steps }) => `${steps} steps`,
-  ({ sampler }) => sampler,
+  ({ steps }) => (steps === null ? "" : `${steps} steps`),
+  partWords,
+  ({ sampler }) => sampler ?? "",
   ({ schedule }) => `schedule ${schedule}`,
   ({ width, height }) => `${said(width)} x ${said(height)}`,
-  ({ eta }) => `eta ${general(eta)}`,
+  hiresWords,
+  paddingWords,
+  ({ window }) => (window === null ? "" : `window ${window}`),
+  refinerWords,
   ({ strength }) => `strength ${general(strength)}`,
-  ...TOLD.map((name) => (settings: Settings) => toldWords(settings, name)),
+  (_, { unpacked }) => (unpacked.guide ? `guide ${guideWords(unpacked)}` : ""),
+  ...[...(Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]), ...TOLD].map(
+    (name) => (settings: Settings) => toldWords(settings, name),
+  ),
   (_, { meta }) => meta.task,
   (_, { meta }) => meta.model,
 ];

@@ -3,7 +3,7 @@
 import { DEFAULT_RECIPE, HEADER_VERSION, type PLACES, SD1_PREVIEW } from "../lib/contract";
 import type { Header, Layer, Recipe } from "../lib/header";
 import { times } from "../lib/numbers";
-import { each, seedsOf } from "./settings";
+import { each, finalSize, seedsOf } from "./settings";
 import type { Grid } from "./tensors";
 import { wordsOf } from "./tokens";
 import type { Unpacked } from "./unpacked";
@@ -18,26 +18,28 @@ export function headerOf(
   const [first] = steps;
   const [, channels = 0, rows = 0, columns = 0] = content.shape;
   const known = settings.width !== null && settings.width > 0;
+  const [width, height] = finalSize(settings);
   const isOwn = first !== undefined && !known; // steps of someone's own loop have no settings
   return {
     v: HEADER_VERSION,
     run,
     model: record.model,
     task,
-    sampler: task ? settings.sampler : "",
+    sampler: task ? (settings.sampler ?? "") : "",
     schedule: task ? settings.schedule : "",
     steps: record.expected || steps.length,
     guidance_scale: settings.guidance_scale ?? 1,
     guidance_rescale: settings.guidance_rescale,
     guided: record.negativeTokens.length > 0 || first?.parts.includes("difference") === true,
-    width: isOwn ? columns : (settings.width ?? 0),
-    height: isOwn ? rows : (settings.height ?? 0),
+    width: isOwn ? columns : width,
+    height: isOwn ? rows : height,
     factors: factors ? triples(factors) : first ? factorsFor(channels) : [],
     sigmas: [],
     schedule_sigmas: [...record.scheduleSigmas],
     ...layersOf(record),
     pictures: picturesOf(record),
     ...controlsOf(record),
+    ...(record.parent && { parent: { how: record.parent.how, step: record.parent.step } }),
   };
 }
 

@@ -1,16 +1,24 @@
 // The settings inside a PNG that `Trace.save_image` or the Studio wrote (trace/png.py).
 
 import { isPng } from "../lib/bytes";
-import { LONGEST_PROMPT, MOST_CONTROLS, SETTINGS_FORMAT, SOURCES, TEXT_KEY } from "../lib/contract";
+import {
+  LONGEST_PROMPT,
+  MOST_CONTROLS,
+  PARENT,
+  SETTINGS_FORMAT,
+  SOURCES,
+  TEXT_KEY,
+} from "../lib/contract";
 import type { Told } from "./about";
 import { chunksOf, crc32, inflated } from "./images";
 import { parseJson } from "./json";
+import { type Parent, parentOf } from "./parent";
 import { dumps, type Json, type JsonObject, lengthOf } from "./python";
 import { Fault, RefusedRecord } from "./refused";
 import { checkedSettings, type Settings, settingsOf } from "./settings";
 
 /** The characters of the longest record in a file. */
-const LONGEST = 6 * (3 * LONGEST_PROMPT + SOURCES.most * SOURCES.name) + 2 ** 16;
+const LONGEST = 6 * (3 * LONGEST_PROMPT + SOURCES.most * SOURCES.name) + PARENT.text + 2 ** 16;
 /** The most bytes that a compressed text may have, as in Pillow. */
 const INFLATED = 2 ** 20;
 
@@ -22,6 +30,8 @@ export interface ImageSettings {
   readonly settings: Settings;
   /** What the run was given beside settings, not in the file: "image", "mask", "depth", "latents". */
   readonly given: readonly string[];
+  /** The run from which this one came, if that is known and right. */
+  readonly parent: Parent | undefined;
 }
 
 /** The settings inside an image file. Rejects with `RefusedRecord` if it has none, or none that a
@@ -37,6 +47,7 @@ export async function settingsInImage(data: Uint8Array): Promise<ImageSettings> 
       record: JSON.parse(dumps(record)),
       settings: checkedSettings(settings).settings,
       given: givenIn(record),
+      parent: parentIn(record),
     };
   } catch (error) {
     if (error instanceof Fault) throw new RefusedRecord(error.message);
@@ -45,7 +56,7 @@ export async function settingsInImage(data: Uint8Array): Promise<ImageSettings> 
 }
 
 /** What an image says about its run, for `about`; of fields that are not checked, only texts. */
-export function toldBy({ record, settings, given }: ImageSettings): Told {
+export function toldBy({ record, settings, given, parent }: ImageSettings): Told {
   const text = (value: unknown) => (typeof value === "string" ? value : "");
   const object = (value: unknown) => Object(value) as Record<string, unknown>;
   const list = Array.isArray(record.sources) ? record.sources.slice(0, SOURCES.most) : [];
@@ -65,22 +76,25 @@ export function toldBy({ record, settings, given }: ImageSettings): Told {
     start: number(start) ?? 0,
     end: number(end) ?? 1,
   }));
+  const guide = text(object(record.guide).function) || text(object(record.guide).name);
   const versions = Object.entries(object(record.versions)).filter(([, one]) => text(one) !== "");
   return {
     settings,
     task: text(record.task),
     model: text(record.model),
-    expected: settings.steps,
+    expected: settings.steps ?? 0,
     steps: [],
     runSeconds: 0,
     complete: record.complete !== false,
     givenImage: given.includes("image"),
+    guide: guide === "" ? undefined : new Map([["name", guide]]),
     prediction: text(record.prediction),
     predictionSource: text(record.prediction_source),
     fingerprint: text(record.fingerprint),
     versions: new Map(versions as [string, string][]),
     sources: sources.filter(({ name }) => name !== ""),
     controls: followed.filter(({ name }) => name !== ""),
+    parent,
   };
 }
 
@@ -89,9 +103,21 @@ function givenIn(record: JsonObject): string[] {
   const said = record.get("given");
   const needed: Json[] = Array.isArray(said) ? [...said] : [];
   const task = record.get("task");
-  if (task === "image to image" || task === "inpainting") needed.push("image");
+  if (["image to image", "inpainting", "outpainting"].includes(task as string)) {
+    needed.push("image");
+  }
   if (task === "inpainting") needed.push("mask");
-  return ["image", "mask", "depth", "latents", "control"].filter((name) => needed.includes(name));
+  const given = [
+    "image",
+    "mask",
+    "depth",
+    "label_map",
+    "neighbours",
+    "latents",
+    "control",
+    "guide",
+  ];
+  return given.filter((name) => needed.includes(name));
 }
 
 /** The record inside an image file, its settings in today's format; undefined if it has none. */
@@ -101,12 +127,35 @@ async function recordInImage(data: Uint8Array): Promise<JsonObject | undefined> 
     if (text === undefined || lengthOf(text) > LONGEST) return undefined;
     const record = parseJson(text, "its JSON is ");
     if (!(record instanceof Map)) return undefined;
-    const today = new Map(record);
-    today.set("settings", settingsOf(record) ?? null);
-    return today.set("settings_format", BigInt(SETTINGS_FORMAT));
+    return translated(record, PARENT.depth);
   } catch (error) {
     if (!(error instanceof Fault)) throw error;
     throw new RefusedRecord(`No settings can be read from this image: ${error.message}.`);
+  }
+}
+
+/** The record with its settings, and those of its parents, in today's format. */
+function translated(record: JsonObject, parents: number): JsonObject {
+  const today = new Map(record);
+  today.set("settings", settingsOf(record) ?? null);
+  today.set("settings_format", BigInt(SETTINGS_FORMAT));
+  const parent = record.get("parent");
+  today.delete("parent");
+  const above = parent instanceof Map ? parent.get("record") : undefined;
+  if (parents > 0 && parent instanceof Map && above instanceof Map) {
+    today.set("parent", new Map(parent).set("record", translated(above, parents - 1)));
+  }
+  return today;
+}
+
+/** The parent of a record, where it is as a run has one. */
+function parentIn(record: JsonObject): Parent | undefined {
+  const given = record.get("parent");
+  try {
+    return given instanceof Map ? parentOf(given) : undefined;
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    return undefined;
   }
 }
 

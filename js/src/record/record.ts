@@ -348,8 +348,11 @@ function metaFor(record: Unpacked): Meta {
     image: record.givenImage,
     mask: record.givenMask,
     depth: record.givenDepth,
+    label_map: record.givenLabelMap,
+    neighbours: record.neighbours > 0,
     latents: record.givenLatents,
     control: record.controls.length > 0,
+    guide: record.guide !== undefined,
   };
   return {
     model: record.model,

@@ -1,7 +1,7 @@
 // Files that are wrong: refused, or taken with a notice, in the words of Python.
 
 import { expect, test } from "vitest";
-import { unzipped } from "../../test/records";
+import { unzipped, unzippedJson } from "../../test/records";
 import refused from "../../test/refused.json?raw";
 import { bytesSource, openRecord, RefusedRecord } from "./index";
 
@@ -12,7 +12,8 @@ interface Case {
   notices?: string[]; // what it says about a file that it takes
 }
 
-const { files, cases } = JSON.parse(refused) as { files: string; cases: Case[] };
+const { files, cases: packed } = JSON.parse(refused) as { files: string; cases: string };
+const cases = await unzippedJson<Case[]>(packed);
 
 /** The verdict on a file once all of it was checked. */
 async function verdict(data: Uint8Array): Promise<Pick<Case, "said" | "notices">> {

@@ -3,6 +3,7 @@
 import { SETTINGS_FORMAT, TEXT_KEY } from "../lib/contract";
 import type { Picture } from "../lib/show";
 import { withText } from "./images";
+import { ofImageAt, parentJson } from "./parent";
 import { dumps, type Json, type JsonObject, shortened } from "./python";
 import { each, ofImage, seedsOf, settingsJson } from "./settings";
 import { sourceJson } from "./sources";
@@ -74,9 +75,13 @@ export function recordOf(record: Unpacked, image: number): JsonObject {
     record.givenImage ? "image" : "",
     record.givenMask ? "mask" : "",
     record.givenDepth ? "depth" : "",
+    record.givenLabelMap ? "label_map" : "",
+    record.neighbours > 0 ? "neighbours" : "",
     record.givenLatents ? "latents" : "",
     record.controls.length > 0 ? "control" : "",
+    record.guide ? "guide" : "",
   ];
+  const parent = record.parent && parentJson(ofImageAt(record.parent, image));
   const more: [string, string | Json[]][] = [
     ["fingerprint", record.fingerprint],
     ["prediction", record.prediction],
@@ -87,7 +92,12 @@ export function recordOf(record: Unpacked, image: number): JsonObject {
     ["cut", tokens[image]?.cut ?? ""],
     ["notices", [...record.notices]],
   ];
-  made.push(...more.filter(([, value]) => value.length > 0));
+  const [before, after] = [more.slice(0, 5), more.slice(5)];
+  const there = (some: typeof more) => some.filter(([, value]) => value.length > 0);
+  made.push(...there(before));
+  if (record.guide) made.push(["guide", record.guide]);
+  made.push(...there(after));
+  if (parent) made.push(["parent", parent]);
   if (!complete) made.push(["complete", false]);
   return new Map(made);
 }

@@ -3,28 +3,22 @@
 
 import {
   FITS,
+  HIRES_METHODS,
   LARGEST_SIDE,
   LONGEST_PROMPT,
   OPTIONS,
+  RECORD,
   SAMPLERS,
   SCHEDULES,
   SETTINGS_LIMITS,
   WEIGHTS,
 } from "../lib/contract";
 import { converted } from "../lib/older";
+import { boxesOf, type Label, type Layout, labelsOf, layoutsIn } from "./classes";
 import { closest } from "./closest";
-import {
-  commas,
-  general,
-  isHigh,
-  isLow,
-  type Json,
-  type JsonObject,
-  lengthOf,
-  repr,
-  shown,
-} from "./python";
+import { commas, type Json, type JsonObject, lengthOf, repr, shown } from "./python";
 import { Fault } from "./refused";
+import { wholeText } from "./whole_text";
 
 type Numbered = keyof typeof SETTINGS_LIMITS;
 
@@ -35,18 +29,35 @@ export interface Settings {
   weights: string;
   clip_skip: number;
   chunks: number;
-  steps: number;
-  sampler: string;
+  steps: number | null;
+  sampler: string | null;
   schedule: string;
+  sigmas: number[] | null;
+  start_step: number;
+  end_step: number | null;
   guidance_scale: number | null;
   guidance_rescale: number;
   seed: number | number[] | null;
   width: number | null;
   height: number | null;
   batch_size: number;
+  variation: [number | number[], number] | null;
+  toward: [string, number] | null;
+  label: Label | Label[];
+  boxes: Layout | Layout[] | null;
   strength: number;
   fit: string;
-  eta: number;
+  pad: number[] | null;
+  eta: number | null;
+  s_noise: number | null;
+  s_churn: number | null;
+  hires: number | null;
+  hires_strength: number;
+  hires_steps: number | null;
+  hires_method: string;
+  window: number | null;
+  refiner_start: number | null;
+  guide_scale: number;
   original_size: [number, number] | null;
   crop: [number, number] | null;
   target_size: [number, number] | null;
@@ -62,18 +73,35 @@ const DEFAULTS: [keyof Settings, Json][] = [
   ["weights", WEIGHTS[0]],
   ["clip_skip", 0n],
   ["chunks", BigInt(SETTINGS_LIMITS.chunks[1])],
-  ["steps", 20n],
-  ["sampler", Object.keys(SAMPLERS)[0] as string],
+  ["steps", null],
+  ["sampler", null],
   ["schedule", SCHEDULES[0]],
+  ["sigmas", null],
+  ["start_step", 0n],
+  ["end_step", null],
   ["guidance_scale", null],
   ["guidance_rescale", 0],
   ["seed", null],
   ["width", null],
   ["height", null],
   ["batch_size", 1n],
+  ["variation", null],
+  ["toward", null],
+  ["label", null],
+  ["boxes", null],
   ["strength", 0.8],
   ["fit", FITS[0]],
-  ["eta", OPTIONS.eta],
+  ["pad", null],
+  ["eta", null],
+  ["s_noise", null],
+  ["s_churn", null],
+  ["hires", null],
+  ["hires_strength", 0.6],
+  ["hires_steps", null],
+  ["hires_method", HIRES_METHODS[0]],
+  ["window", null],
+  ["refiner_start", null],
+  ["guide_scale", 1],
   ["original_size", null],
   ["crop", null],
   ["target_size", null],
@@ -94,6 +122,13 @@ const REALS: readonly string[] = [
   "guidance_rescale",
   "strength",
   "eta",
+  "s_noise",
+  "s_churn",
+  "sigmas",
+  "hires",
+  "hires_strength",
+  "refiner_start",
+  "guide_scale",
   "image_guidance_scale",
   "aesthetic_score",
   "negative_aesthetic_score",
@@ -105,42 +140,71 @@ export function checkedSettings(given: JsonObject): { settings: Settings; unknow
   const get = (name: keyof Settings) =>
     given.has(name) ? (given.get(name) as Json) : (known.get(name) as Json);
   const schedule = choice("schedule", get("schedule"), SCHEDULES);
+  const sigmas = levels(get("sigmas"));
+  const steps = sigmas === null ? get("steps") : stepsOf(sigmas, get("steps"), schedule);
   const optional = <T>(value: Json, check: (value: Json) => T) =>
     value === null ? null : check(value);
   const optionalReal = (name: Numbered & keyof Settings) =>
     optional(get(name), (one) => real(name, one));
+  const optionalWhole = (name: Numbered & keyof Settings) =>
+    optional(get(name), (one) => whole(name, one));
+  const options = {
+    eta: optionalReal("eta"),
+    s_noise: optionalReal("s_noise"),
+    s_churn: optionalReal("s_churn"),
+  };
+  const sampler = optional(get("sampler"), (one) => choice("sampler", one, Object.keys(SAMPLERS)));
+  if (sampler !== null) checkOptions(sampler, options);
   const settings: Settings = {
     prompt: texts("prompt", get("prompt")),
     negative_prompt: texts("negative_prompt", get("negative_prompt")),
     weights: choice("weights", get("weights"), WEIGHTS),
     clip_skip: whole("clip_skip", get("clip_skip")),
     chunks: whole("chunks", get("chunks")),
-    steps: whole("steps", get("steps")),
-    sampler: choice("sampler", get("sampler"), Object.keys(SAMPLERS)),
+    steps: optional(steps, (one) => whole("steps", one)),
+    sampler,
     schedule,
+    sigmas,
+    start_step: whole("start_step", get("start_step")),
+    end_step: optionalWhole("end_step"),
     guidance_scale: optionalReal("guidance_scale"),
     guidance_rescale: real("guidance_rescale", get("guidance_rescale")),
     seed: optional(get("seed"), seeds),
-    width: optional(get("width"), (one) => whole("width", one)),
-    height: optional(get("height"), (one) => whole("height", one)),
+    width: optionalWhole("width"),
+    height: optionalWhole("height"),
     batch_size: whole("batch_size", get("batch_size")),
+    variation: variation(get("variation")),
+    toward: toward(get("toward")),
+    label: labelsOf(get("label")),
+    boxes: boxesOf(get("boxes")),
     strength: real("strength", get("strength")),
     fit: choice("fit", get("fit"), FITS),
-    eta: real("eta", get("eta")),
+    pad: pad(get("pad")),
+    ...options,
+    hires: optionalReal("hires"),
+    hires_strength: real("hires_strength", get("hires_strength")),
+    hires_steps: optionalWhole("hires_steps"),
+    hires_method: choice("hires_method", get("hires_method"), HIRES_METHODS),
+    window: optionalWhole("window"),
+    refiner_start: optionalReal("refiner_start"),
+    guide_scale: real("guide_scale", get("guide_scale")),
     original_size: pair("original_size", get("original_size"), 1),
     crop: pair("crop", get("crop"), 0),
     target_size: pair("target_size", get("target_size"), 1),
     image_guidance_scale: optionalReal("image_guidance_scale"),
-    noise_level: optional(get("noise_level"), (one) => whole("noise_level", one)),
+    noise_level: optionalWhole("noise_level"),
     aesthetic_score: optionalReal("aesthetic_score"),
     negative_aesthetic_score: optionalReal("negative_aesthetic_score"),
   };
-  if (settings.strength === 0) {
-    throw new Fault("strength is 0: nothing would change.\nGive more than 0 and at most 1.");
+  for (const name of ["strength", "hires_strength"] as const) {
+    if (settings[name] === 0) {
+      throw new Fault(`${name} is 0: nothing would change.\nGive more than 0 and at most 1.`);
+    }
   }
-  for (const name of Object.keys(OPTIONS) as (keyof typeof OPTIONS)[]) {
-    checkUnused(name, settings[name], settings.sampler);
+  if (settings.hires === 1) {
+    throw new Fault("hires is 1: nothing would be enlarged.\nGive more than 1 and at most 4.");
   }
+  checkSteps(settings);
   settings.batch_size = batchOf(settings);
   const unknown = [...given.keys()].filter((name) => !known.has(name as keyof Settings));
   return { settings, unknown };
@@ -149,6 +213,8 @@ export function checkedSettings(given: JsonObject): { settings: Settings; unknow
 /** The settings as JSON that Python would write: whole numbers and others are kept apart. */
 export function settingsJson(settings: Settings): JsonObject {
   const json = (name: string, value: unknown): Json => {
+    if (name === "toward" || name === "boxes") return value as Json;
+    if (name === "variation" && Array.isArray(value)) return [json("seed", value[0]), value[1]];
     if (Array.isArray(value)) return value.map((one) => json(name, one));
     if (typeof value === "number" && !REALS.includes(name)) return BigInt(value);
     return value as Json;
@@ -160,19 +226,31 @@ export function settingsJson(settings: Settings): JsonObject {
 export const each = <T>(value: T | T[], batch: number): T[] =>
   Array.isArray(value) ? value : Array.from({ length: batch }, () => value);
 
+/** [width, height] of the image: that of the second pass, where there is one; 0 if not known. */
+export function finalSize({ width, height, hires }: Settings): [number, number] {
+  const [w, h] = [width ?? 0, height ?? 0];
+  const enlarged = (side: number, by: number) => Math.max(Math.round((side * by) / 8), 1) * 8;
+  return hires === null || w === 0 || h === 0 ? [w, h] : [enlarged(w, hires), enlarged(h, hires)];
+}
+
 /** The seed of each image; null where it is not known. */
 export function seedsOf({ seed, batch_size }: Settings): number[] | null {
-  if (seed === null || Array.isArray(seed)) return seed;
-  return Array.from({ length: batch_size }, (_, i) => seed + i);
+  return seed === null ? seed : seedsIn(seed, batch_size);
 }
+
+const seedsIn = (seed: number | number[], batch: number): number[] =>
+  Array.isArray(seed) ? seed : Array.from({ length: batch }, (_, i) => seed + i);
 
 /** The settings that make one image of the batch alone. */
 export function ofImage(settings: Settings, index: number): Settings {
-  const { prompt, negative_prompt, batch_size } = settings;
+  const { prompt, negative_prompt, batch_size, variation, label, boxes } = settings;
   return {
     ...settings,
+    variation: variation && [seedsIn(variation[0], batch_size)[index] ?? 0, variation[1]],
     prompt: each(prompt, batch_size)[index] ?? "",
     negative_prompt: each(negative_prompt, batch_size)[index] ?? "",
+    label: each(label, batch_size)[index] ?? null,
+    boxes: (layoutsIn(boxes) ?? [])[index] ?? (boxes as Layout | null),
     seed: seedsOf(settings)?.[index] ?? null,
     batch_size: 1,
   };
@@ -184,7 +262,16 @@ function choice(name: string, value: Json, known: readonly string[]): string {
   if (typeof value === "string" && known.includes(value)) return value;
   const near = typeof value === "string" ? closest(value, known) : undefined;
   const hint = near === undefined ? "" : `Did you mean ${repr(near)}? `;
-  throw new Fault(`There is no ${name} ${shown(value)}.\n${hint}Known: ${known.join(", ")}.`);
+  throw new Fault(`There is no ${name} ${shown(value)}.\n${hint}Known: ${listed(known)}.`);
+}
+
+/** The names, on two lines if they are many. */
+function listed(names: readonly string[]): string {
+  const half = names.join(", ").length > 100 ? Math.ceil(names.length / 2) : names.length;
+  return [names.slice(0, half), names.slice(half)]
+    .filter((part) => part.length > 0)
+    .map((part) => part.join(", "))
+    .join(",\n");
 }
 
 function whole(name: Numbered, value: Json): number {
@@ -212,16 +299,125 @@ function outside(name: Numbered, value: Json): Fault {
   return new Fault(`${name} must be ${low} to ${high}, got ${shown(value)}.`);
 }
 
-function checkUnused(name: keyof typeof OPTIONS, value: number, sampler: string) {
-  const takers = Object.entries(SAMPLERS)
-    .filter(([, options]) => (options as readonly string[]).includes(name))
-    .map(([taker]) => taker);
-  if (takers.includes(sampler) || value === OPTIONS[name]) return;
-  const known = takers.map(repr).join(" or ");
-  throw new Fault(
-    `${name} only has an effect with the sampler ${known}, not with ${repr(sampler)}.\n` +
-      `Leave it at ${general(OPTIONS[name])}, or set sampler=${known}.`,
-  );
+/** The options become null where the sampler does not have them. */
+function checkOptions(sampler: string, options: Record<keyof typeof OPTIONS, number | null>) {
+  for (const [name, idle] of Object.entries(OPTIONS) as [keyof typeof OPTIONS, number][]) {
+    const takers = Object.entries(SAMPLERS)
+      .filter(([, options]) => (options as readonly string[]).includes(name))
+      .map(([taker]) => taker);
+    if (takers.includes(sampler)) continue;
+    const value = options[name];
+    options[name] = null;
+    if (value === null || value === idle) continue;
+    throw new Fault(
+      `The sampler ${repr(sampler)} has no ${name}.\n` +
+        `Leave it out, or take one that has: ${takers.join(", ")}.`,
+    );
+  }
+}
+
+function checkSteps({ start_step: start, end_step: end, steps }: Settings) {
+  if (steps !== null && start >= steps) {
+    throw new Fault(`start_step ${start} leaves no step of ${steps}.\nGive 0 to ${steps - 1}.`);
+  }
+  if (end !== null && end <= start) {
+    throw new Fault(
+      `end_step must be more than start_step, ${start}; got ${end}.\n` +
+        "Steps are made from start_step to before end_step.",
+    );
+  }
+}
+
+const isNumber = (value: Json): value is bigint | number =>
+  typeof value === "bigint" || typeof value === "number";
+
+function levels(value: Json): number[] | null {
+  if (value === null) return null;
+  const most = SETTINGS_LIMITS.steps[1] + 1;
+  const right =
+    Array.isArray(value) &&
+    value.length >= 2 &&
+    value.length <= most &&
+    value.every((one) => isNumber(one) && one >= 0 && one <= RECORD.sigma) &&
+    value.every((one, i) => i === 0 || (value[i - 1] as number) > (one as number));
+  if (!right) {
+    throw new Fault(
+      `sigmas must be 2 to ${most} noise levels, each below the one before it and none below 0, ` +
+        `got ${shown(value)}.\nFor example [14.6, 3.0, 0.7, 0].`,
+    );
+  }
+  return value.map(Number);
+}
+
+function stepsOf(sigmas: number[], steps: Json, schedule: string): bigint {
+  if (schedule !== SCHEDULES[0]) {
+    throw new Fault(
+      "sigmas and schedule both say which noise levels to visit.\nGive only one of them.",
+    );
+  }
+  const own = sigmas.length - 1;
+  if (steps !== null && !(isNumber(steps) && Number(steps) === own)) {
+    throw new Fault(
+      `${sigmas.length} noise levels make ${own} steps, got steps=${shown(steps)}.\nLeave out steps.`,
+    );
+  }
+  return BigInt(own);
+}
+
+function variation(value: Json): [number | number[], number] | null {
+  if (value === null) return null;
+  if (!Array.isArray(value) || value.length !== 2) {
+    throw new Fault(
+      `variation must be a seed and a number from 0 to 1, got ${shown(value)}.\nFor example (7, 0.2).`,
+    );
+  }
+  const [seed, strength] = value as [Json, Json];
+  const [low, high] = SETTINGS_LIMITS.seed;
+  const isList = Array.isArray(seed) && seed.length <= SETTINGS_LIMITS.batch_size[1];
+  const all = isList ? seed : [seed];
+  const right = (one: Json) => typeof one === "bigint" && one >= low && one <= high;
+  if (all.length === 0 || !all.every(right)) {
+    throw new Fault(`The seed of variation must be 0 to ${high}, got ${shown(seed)}.`);
+  }
+  if (!isNumber(strength) || !(strength >= 0 && strength <= 1)) {
+    throw new Fault(`The strength of variation must be 0 to 1, got ${shown(strength)}.`);
+  }
+  return [isList ? all.map(Number) : Number(seed), Number(strength)];
+}
+
+function toward(value: Json): [string, number] | null {
+  if (value === null) return null;
+  if (!Array.isArray(value) || value.length !== 2) {
+    throw new Fault(
+      `toward must be another prompt and a number from 0 to 1, got ${shown(value)}.\nFor example ('a dog', 0.5).`,
+    );
+  }
+  const [prompt, share] = value as [Json, Json];
+  if (!isNumber(share) || !(share >= 0 && share <= 1)) {
+    throw new Fault(`The share of toward must be 0 to 1, got ${shown(share)}.`);
+  }
+  return [text("toward", prompt), Number(share)];
+}
+
+function pad(value: Json): number[] | null {
+  if (value === null) return null;
+  const sides = typeof value === "bigint" ? [value, value, value, value] : value;
+  const high = SETTINGS_LIMITS.width[1];
+  const right =
+    Array.isArray(sides) &&
+    sides.length === 4 &&
+    sides.every((side) => typeof side === "bigint" && side >= 0 && side <= high);
+  if (!right) {
+    throw new Fault(
+      `pad must be a whole number of pixels from 0 to ${high}, or four: left, top, right and ` +
+        `bottom; got ${shown(value)}.`,
+    );
+  }
+  const numbers = sides.map(Number);
+  if (numbers.every((side) => side === 0)) {
+    throw new Fault("pad is 0: no area would be added.\nGive more.");
+  }
+  return numbers;
 }
 
 function pair(name: string, value: Json, low: number): [number, number] | null {
@@ -262,19 +458,7 @@ function text(name: string, value: Json): string {
         "A model reads at most 750 tokens.",
     );
   }
-  let position = 0;
-  for (const letter of value) {
-    const unit = letter.charCodeAt(0);
-    if (letter.length === 1 && (isHigh(unit) || isLow(unit))) {
-      const code = unit.toString(16).toUpperCase().padStart(4, "0");
-      throw new Fault(
-        `${name} has half a character (a lone surrogate, U+${code}) at position ${position}.\n` +
-          "Type or paste that character again.",
-      );
-    }
-    position++;
-  }
-  return value;
+  return wholeText(name, value);
 }
 
 function seeds(value: Json): number | number[] {
@@ -301,8 +485,11 @@ function seed(value: Json): number {
 /** The batch size that all lists agree on. */
 function batchOf(settings: Settings): number {
   const sizes: [string, number][] = [["batch_size", settings.batch_size]];
-  for (const name of ["prompt", "negative_prompt", "seed"] as const) {
-    const value = settings[name];
+  const other = settings.variation?.[0];
+  const others = { variation: other, boxes: layoutsIn(settings.boxes) };
+  const names = ["prompt", "negative_prompt", "label", "boxes", "seed", "variation"] as const;
+  for (const name of names) {
+    const value = name === "variation" || name === "boxes" ? others[name] : settings[name];
     if (Array.isArray(value)) sizes.push([name, value.length]);
   }
   const batch = Math.max(...sizes.map(([, size]) => size));
@@ -320,6 +507,12 @@ function batchOf(settings: Settings): number {
   if (typeof settings.seed === "number" && settings.seed + batch - 1 > high) {
     throw new Fault(
       `seed ${settings.seed} leaves no room for ${batch} seeds.\nGive at most ${high - batch + 1}.`,
+    );
+  }
+  if (typeof other === "number" && other + batch - 1 > high) {
+    throw new Fault(
+      `The seed of variation, ${other}, leaves no room for ${batch} seeds.\n` +
+        `Give at most ${high - batch + 1}.`,
     );
   }
   return batch;

@@ -38,12 +38,13 @@ export class Tensors {
   readonly grids: Grids;
   readonly precision: string;
   readonly columns: Readonly<Record<string, number>>; // kind of maps -> the fewest
+  readonly ownFrom: number; // the first step with these prompts; those before are of a parent's
   #left = RECORD.memory as number;
 
   constructor(
     all: ReadonlyMap<string, Tensor>,
     values: Values,
-    given: Pick<Tensors, "shape" | "grids" | "precision" | "columns">,
+    given: Pick<Tensors, "shape" | "grids" | "precision" | "columns" | "ownFrom">,
   ) {
     this.all = all;
     this.values = values;
@@ -51,6 +52,7 @@ export class Tensors {
     this.grids = given.grids;
     this.precision = given.precision;
     this.columns = given.columns;
+    this.ownFrom = given.ownFrom;
   }
 
   isScaled(kind: string) {
@@ -90,7 +92,7 @@ export class Tensors {
       const kind = part.replace("attention.", "");
       let number = 0;
       for (const grid of this.grids.get(kind)?.values() ?? []) {
-        this.#checkLayer(`${name}.${number++}`, kind, grid);
+        this.#checkLayer(`${name}.${number++}`, kind, grid, index >= this.ownFrom);
       }
     }
   }
@@ -100,7 +102,7 @@ export class Tensors {
     this.#check(name, "F16", this.shape);
   }
 
-  #checkLayer(name: string, kind: string, grid: Grid) {
+  #checkLayer(name: string, kind: string, grid: Grid, own: boolean) {
     const batch = this.shape[0] as number;
     if (kind === "queries") {
       this.#check(name, "I8", [batch, ...grid]);
@@ -113,7 +115,7 @@ export class Tensors {
       const [heads, columns] =
         given.length === 5 ? [given[1] as number, given[2] as number] : [0, 0];
       const { pieces } = RECORD;
-      const fewest = this.columns[kind] as number;
+      const fewest = own ? (this.columns[kind] as number) : 1;
       if (heads < 1 || heads > pieces || columns < fewest || columns > pieces + 3) {
         throw new Fault(`${name} has the shape [${given.join(", ")}]`);
       }
@@ -178,6 +180,18 @@ export class Tensors {
       throw new Fault(`given_depth is [${shape.join(", ")}]`);
     }
     return this.#check("given_depth", "F32", shape);
+  }
+
+  /** The label map that the run was given. */
+  givenLabelMap(): Tensor | undefined {
+    const found = this.all.get("given_label_map");
+    if (found === undefined) return undefined;
+    const { shape } = found;
+    const count = product(shape);
+    if (shape.length !== 2 || count < 1 || count > MOST_PIXELS) {
+      throw new Fault(`given_label_map is [${shape.join(", ")}]`);
+    }
+    return this.#check("given_label_map", "U16", shape);
   }
 
   /** An image; undefined if it has not been read yet. */

@@ -1,7 +1,7 @@
 // A prompt as the network read it, and the words in it (trace/tokens.py).
 
 import { LIMITS } from "../lib/contract";
-import { lengthOf, SPACE } from "./python";
+import { lengthOf, SPACE, words } from "./python";
 
 /** The tokens of one prompt; places count in code points. */
 export interface PromptTokens {
@@ -52,7 +52,7 @@ export function wordsOf({ prompt, spans, learnt }: PromptTokens): Word[] {
 }
 
 /** The spans of what may be a word. What is in no piece, such as brackets, divides words as spaces
- * do; a learnt word is one, however it is spelt. */
+ * do; a learnt word, and what a piece spans, is one, however it is spelt. */
 function* parts(
   letters: readonly string[],
   spans: PromptTokens["spans"],
@@ -62,7 +62,10 @@ function* parts(
   for (const [from, to] of spans) {
     for (let i = from; i < to || MARK.test(letters[i] ?? ""); i++) seen[i] = letters[i] as string;
   }
-  const own = new Map(spans.flatMap(([a, b], i) => (learnt[i] ? [[`${a} ${b}`, [a, b]]] : [])));
+  // the name of a box, or a prompt that is a single token, may have spaces
+  const isWhole = ([a, b]: readonly [number, number], i: number) =>
+    Boolean(learnt[i]) || words(letters.slice(a, b).join("")).length > 1;
+  const own = new Map(spans.filter(isWhole).map(([a, b]) => [`${a} ${b}`, [a, b]]));
   const ordered = ([...own.values()] as [number, number][]).sort(([a], [b]) => a - b);
   let start = 0;
   for (const [first, last] of [...ordered, [letters.length, letters.length] as const]) {

@@ -2,10 +2,10 @@
 // (trace/unpacking.py).
 
 import {
-  CONTROL_STRENGTH,
   KINDS,
   LATENTS,
   MOST_CONTROLS,
+  MOST_NEIGHBOURS,
   PRECISIONS,
   RECORD,
   SETTINGS_LIMITS,
@@ -13,7 +13,9 @@ import {
 } from "../lib/contract";
 import { times } from "../lib/numbers";
 import * as checked from "./checked";
+import { type GivenControl, givenControl, guideOf } from "./given";
 import type { Tensor } from "./layout";
+import { type Parent, parentOf } from "./parent";
 import { ascii, commas, compared, type Json, type JsonObject, lengthOf, short } from "./python";
 import { Fault } from "./refused";
 import { checkedSettings, type Settings, settingsOf } from "./settings";
@@ -28,14 +30,6 @@ export interface StepInfo {
   readonly sigma_next: number;
   readonly seconds: number | null;
   readonly parts: readonly string[];
-}
-
-/** An image that the run followed, by a ControlNet. */
-export interface GivenControl {
-  readonly name: string; // of the network
-  readonly strength: number;
-  readonly start: number; // share of the steps, 0 to 1
-  readonly end: number;
 }
 
 /** A record, except for what its tensors hold. */
@@ -58,11 +52,15 @@ export interface Unpacked {
   readonly givenImage: boolean;
   readonly givenMask: boolean;
   readonly givenDepth: boolean;
+  readonly givenLabelMap: boolean;
+  readonly guide: JsonObject | undefined; // what steered the run
+  readonly neighbours: number; // how many images the run was given
   readonly givenLatents: boolean;
   readonly controls: readonly GivenControl[];
   readonly factors: Tensor | undefined;
   readonly scheduleSigmas: readonly number[];
   readonly sources: readonly ModelSource[];
+  readonly parent: Parent | undefined; // the run from which this one came
   readonly precision: string;
   readonly content: Tensors;
 }
@@ -70,11 +68,12 @@ export interface Unpacked {
 const FIELDS = new Set([
   "sha256", "format", "model", "task", "settings", "settings_format", "tokens", "negative_tokens",
   "expected", "complete", "run_seconds", "notices", "versions", "fingerprint", "prediction",
-  "prediction_source", "sources", "controls", "schedule_sigmas", "latents", "layers", "steps",
-  "pictures", "stored",
+  "prediction_source", "sources", "controls", "guide", "schedule_sigmas", "latents", "layers", "steps",
+  "pictures", "stored", "parent",
 ]); // biome-ignore format: a list
 const GIVEN = ["given_image", "given_mask"];
 const GIVEN_CONTROL = "given_control.";
+const GIVEN_NEIGHBOUR = "given_neighbour.";
 const BATCH = SETTINGS_LIMITS.batch_size[1];
 const ENCODERS = 8; // text encoders of a model
 const PARTS: readonly string[] = [...LATENTS, ...Object.values(KINDS)];
@@ -94,11 +93,13 @@ export function unpacked(
     throw new Fault("its steps are out of order");
   }
   const precision = precisionOf(meta);
+  const parent = meta.has("parent") ? parentOf(checked.mapping(meta, "parent")) : undefined;
   const content = new Tensors(tensors, values, {
     shape: infos.length > 0 ? shapeOf(meta, settings.batch_size) : [],
     grids: gridsOf(meta, infos),
     precision,
     columns: { cross: columnsOf(tokens), uncond: columnsOf(negativeTokens), control: 1 },
+    ownFrom: parent?.step ?? 0,
   });
   const controls = controlsOf(meta);
   const pictures = picturesOf(meta);
@@ -115,7 +116,8 @@ export function unpacked(
     ...missing.map((index) => `step ${index}`),
     ...pictures.filter((name) => !tensors.has(name)),
   ];
-  const known = new Set(["factors", "given_latents", "given_depth", ...pictures]);
+  const arrays = ["factors", "given_latents", "given_depth", "given_label_map"];
+  const known = new Set([...arrays, ...pictures]);
   const strange = strangersOf(infos, content).filter((name) => !known.has(name));
   const fields = [...meta.keys()].filter((name) => !FIELDS.has(name));
   const more = [...new Set([...strange, ...fields])].sort(compared);
@@ -147,12 +149,16 @@ export function unpacked(
     givenImage: images.has("given_image"),
     givenMask: images.has("given_mask"),
     givenDepth: content.givenDepth() !== undefined,
+    givenLabelMap: content.givenLabelMap() !== undefined,
+    neighbours: there.filter((name) => name.startsWith(GIVEN_NEIGHBOUR)).length,
+    guide: guideOf(meta),
     givenLatents: content.givenLatents() !== undefined,
     controls,
     factors: content.factors(),
     scheduleSigmas: sigmasOf(meta),
     precision,
     sources: sourcesOf(meta),
+    parent,
     content,
   };
 }
@@ -163,13 +169,16 @@ function stepOf(given: JsonObject): StepInfo {
   if (!right || !parts.every((one) => PARTS.includes(one))) {
     throw new Fault(`parts of a step are ${short(parts, "()")}`);
   }
-  return {
+  const info = {
     index: checked.whole(given, "index", 0, RECORD.steps - 1),
     sigma: checked.real(given, "sigma", RECORD.sigma),
     sigma_next: checked.real(given, "sigma_next", RECORD.sigma),
     seconds: checked.seconds(given, "seconds"),
     parts,
   };
+  // only a run that goes on from here asks how often noise was drawn before
+  if ((given.get("draws") ?? null) !== null) checked.whole(given, "draws", 0, 100 * RECORD.steps);
+  return info;
 }
 
 /** The whole steps, and the indices of the others. */
@@ -317,12 +326,7 @@ function sourcesOf(meta: JsonObject): ModelSource[] {
 /** The controls; [] in a file from before there were any. */
 function controlsOf(meta: JsonObject): GivenControl[] {
   if (!meta.has("controls")) return [];
-  return checked.mappings(meta, "controls", MOST_CONTROLS).map((given) => ({
-    name: checked.text(given, "name"),
-    strength: checked.real(given, "strength", CONTROL_STRENGTH[1]),
-    start: checked.real(given, "start", 1),
-    end: checked.real(given, "end", 1),
-  }));
+  return checked.mappings(meta, "controls", MOST_CONTROLS).map(givenControl);
 }
 
 /** The fewest columns that attention has: the start, the longest prompt's pieces, the end, and all
@@ -349,12 +353,16 @@ function checkImages(images: ReadonlyMap<string, ImageInfo | undefined>, batch: 
 
 /** The images that the file should have. */
 export function picturesOf(meta: JsonObject): string[] {
-  const names = checked.texts(meta, "pictures", BATCH + GIVEN.length + MOST_CONTROLS);
+  const most = BATCH + GIVEN.length + MOST_CONTROLS + MOST_NEIGHBOURS;
+  const names = checked.texts(meta, "pictures", most);
   const images = imagesOf(names);
   const own = followedBy(controlsOf(meta).length);
   const isStrange = (name: string) => name.startsWith(GIVEN_CONTROL) && !own.includes(name);
-  const isTwice = new Set(names).size < names.length;
-  if (isTwice || images.some((name, i) => name !== `images.${i}`) || names.some(isStrange)) {
+  const near = names.filter((name) => name.startsWith(GIVEN_NEIGHBOUR));
+  const isInOrder =
+    images.every((name, i) => name === `images.${i}`) &&
+    near.every((name, i) => name === `${GIVEN_NEIGHBOUR}${i}`);
+  if (new Set(names).size < names.length || !isInOrder || names.some(isStrange)) {
     throw new Fault(`pictures is ${short(names, "()")}`);
   }
   return names;
@@ -362,7 +370,10 @@ export function picturesOf(meta: JsonObject): string[] {
 
 /** The images of the batch; the others were given to the run. */
 const imagesOf = (names: readonly string[]) =>
-  names.filter((name) => !GIVEN.includes(name) && !name.startsWith(GIVEN_CONTROL));
+  names.filter(
+    (name) =>
+      !GIVEN.includes(name) && !name.startsWith(GIVEN_CONTROL) && !name.startsWith(GIVEN_NEIGHBOUR),
+  );
 
 /** The tensors with the images that so many controls followed. */
 export const followedBy = (controls: number) => times(controls, (i) => `${GIVEN_CONTROL}${i}`);

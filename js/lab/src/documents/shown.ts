@@ -1,7 +1,6 @@
 // Recorded runs in a tab: the viewer and the comparison of the widgets, over the reader's models.
 
 import type { AnyModel } from "@anywidget/types";
-import compare from "../../../src/compare";
 import { h } from "../../../src/lib/dom";
 import { NAMES, type Selection, selectionOf } from "../../../src/lib/selection";
 import type { Source } from "../../../src/lib/source";
@@ -13,10 +12,10 @@ import {
   recordOf,
   sizeOf,
 } from "../../../src/record";
-import viewer from "../../../src/viewer";
 import { looksRuined, Unread } from "../drives/source";
 import type { Texts } from "../texts";
 import { table } from "./table";
+import { viewers } from "./viewers";
 
 interface Options {
   root: HTMLElement;
@@ -89,7 +88,7 @@ export async function showRecord(
   options: Options & Named & { panels: readonly string[] | undefined },
 ) {
   const { root, name, signal, trans, panels } = options;
-  const file = await opened(options, signal);
+  const [file, { viewer }] = await Promise.all([opened(options, signal), viewers()]);
   const { model } = file;
   const known = model.get("panels") as string[];
   if (panels) model.set("panels", known.filter((panel) => panels.includes(panel)) as never);
@@ -123,7 +122,8 @@ export async function showRecord(
 /** Shows several records, locked to one step and one word; returns what undoes it. */
 export async function compareRecords(options: Options & { files: readonly Named[] }) {
   const { root, signal, files } = options;
-  const records = await Promise.all(files.map((file) => opened(file, signal)));
+  const opening = Promise.all(files.map((file) => opened(file, signal)));
+  const [records, { compare }] = await Promise.all([opening, viewers()]);
   const { model, loaded } = openComparison(records);
   selecting(model, options);
   const el = h("div");

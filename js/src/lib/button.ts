@@ -1,6 +1,6 @@
 // A button with words; it keeps the focus when it is disabled.
 
-import { h } from "../lib/dom";
+import { h } from "./dom";
 
 export function button(words: string, title: string, click: () => void): HTMLButtonElement {
   const element = h("button", { type: "button", class: "sdw-button", title }, words);

@@ -1,0 +1,73 @@
+// The image that is drawn on: chosen, dropped or pasted here, and shown as the kernel has it.
+
+import type { AnyModel } from "@anywidget/types";
+import { addressOf, bytes, isPng } from "../lib/bytes";
+import { PAINTER } from "../lib/contract";
+import { h, on, write } from "../lib/dom";
+import { opener, takeFiles } from "../lib/files";
+import { LOST } from "../lib/kernel";
+import type { Paper } from "./traits";
+
+interface Host {
+  model: AnyModel<Paper>;
+  root: HTMLElement; // takes what is dropped and pasted
+  ask(kind: "file" | "image", more?: object, data?: ArrayBuffer[]): void;
+  say(words: string, wrong?: boolean): void;
+  lost(): boolean; // whether the kernel is gone
+  picture(url: string): void; // shows the image at this address
+}
+
+export interface Images {
+  readonly choose: HTMLButtonElement;
+  readonly input: HTMLElement;
+  /** Shows the image that there is; `words` are those of the button for another. */
+  update(words: string): void;
+  /** Takes the kernel's image at its own size. */
+  hear(message: { kind?: unknown; image?: unknown }, buffers: readonly unknown[]): void;
+  remove(): void;
+}
+
+export function images({ model, root, ask, say, lost, picture }: Host): Images {
+  const send = opener(say, (message, data) => ask("file", message, data));
+  const open = (file: File) => {
+    if (lost()) say(LOST);
+    else void send(file);
+  };
+  const input = h("input", { type: "file", accept: "image/*", hidden: true });
+  on(input, "change", () => {
+    const file = input.files?.[0];
+    if (file) open(file);
+    input.value = ""; // so that the same file can be opened again
+  });
+  const choose = h("button", "sdw-button");
+  on(choose, "click", () => input.click());
+  const forget = takeFiles(root, open);
+
+  let url = "";
+  let drawn: unknown;
+  const draw = (data: unknown) => {
+    URL.revokeObjectURL(url);
+    const file = bytes(data);
+    url = file.length > 0 ? addressOf(file, isPng(file) ? "image/png" : "image/jpeg") : "";
+    picture(url);
+  };
+  return {
+    choose,
+    input,
+    update(words) {
+      write(choose, words);
+      if (model.get("picture") === drawn) return;
+      drawn = model.get("picture");
+      draw(drawn);
+      // the trait is small: it is in every saved notebook
+      if (url && Math.max(model.get("width"), model.get("height")) > PAINTER.saved) ask("image");
+    },
+    hear({ kind, image }, buffers) {
+      if (kind === "image" && image === model.get("shown")) draw(buffers[0]);
+    },
+    remove() {
+      forget();
+      URL.revokeObjectURL(url);
+    },
+  };
+}
