@@ -1,4 +1,4 @@
-"""Runs of the bundled model with the notebook cells that make them again, and texts as literals.
+"""Runs of the bundled models with the notebook cells that make them again, and texts as literals.
 
 ``python tests/cells.py`` writes js/test/cells.json: what records say comes from Python, and the
 cells and literals from js/src/lib/cell.ts (with Node). js/test/cells.test.ts checks that the page
@@ -18,14 +18,16 @@ import numpy as np
 from PIL import Image
 
 import sdwidgets as sdw
-from sdwidgets.contract import BUNDLED
 from sdwidgets.trace import Trace
+from sdwidgets.trace.png import settings_record
 
 JS = Path(__file__).resolve().parents[1] / "js"
 PATH = JS / "test" / "cells.json"
 RECORD = 'a run\'s "records"/cat.sdtrace'
 
-KEYS = ("model", "task", "settings", "settings_format", "fingerprint", "given", "complete")
+KEYS = (
+    "model", "task", "settings", "settings_format", "fingerprint", "given", "complete", "parent",
+)  # fmt: skip
 """What a cell depends on; versions and times differ between machines."""
 
 
@@ -56,21 +58,64 @@ def runs() -> Iterator[tuple[str, Trace, dict[str, Any]]]:
     yield "image to image", model.generate("a cat", **from_image), {"record": RECORD}
     yield "image to image, alone", model.generate("a cat", **from_image), {"name": "cat.png"}
     yield "inpainting", model.generate("a dog", mask=mask, **from_image), {"record": RECORD}
+    padded = {"pad": (16, 0, 0, 8), "variation": (7, 0.25), "strength": 1.0, "seed": 4, "steps": 3}
+    outpainting = model.generate("a dog", image=picture(), **padded)
+    yield "outpainting", outpainting, {"record": RECORD}
+    yield "outpainting, alone", outpainting, {"name": "cat.png"}
     noise = np.sin(np.arange(4 * 8 * 8, dtype=np.float32).reshape(1, 4, 8, 8))
     given = model.generate("a dog", latents=noise, seed=1, **small)
     yield "latents", given, {"record": RECORD, "name": "dog.sdtrace"}
+    noisy = {"sampler": "euler_ancestral", "eta": 0.5, "s_noise": 1.02}
+    part = {"start_step": 1, "end_step": 3, "variation": (9, 0.25), "pad": (8, 0, 16, 24)}
+    out = {"image": picture(), "seed": 4, **small, **noisy, "steps": 4}
+    yield "a part, outpainted", model.generate("a cat", **out, **part), {"record": RECORD}
+    blended = {"toward": ("a 'dog'\n", 1 / 3), **small}
+    yield "between two prompts", model.generate("a cat", seed=5, **blended), {"name": "cat.png"}
+    by_hand = {"sigmas": [20.0, 3.0, 1 / 3, 0.0], "window": 64, "seed": 6, "width": 96}
+    yield "levels by hand", model.generate("a red car", **by_hand, height=64), {}
+    larger = {"hires": 1.5, "hires_steps": 4, "hires_method": "pixels", "hires_strength": 0.5}
+    enlarged = model.generate("a red car", seed=3, **larger, **small)
+    yield "two passes", enlarged, {"record": RECORD}
+    edited = several.edit("dog", "cow", weights={"cow": 1.5}, blend=["cow"], picture=1)
+    yield "an edit", edited, {"record": RECORD}
+    yield "an edit, alone", several.edit(prompt="a red cat", picture=0), {"name": "cat.png"}
+    other = {"prompt": "a red car", "guidance_scale": 5, "sampler": "euler_ancestral"}
+    branch = count.branch(step=1, seed=[7, 5, 2], **other)
+    yield "a branch", branch, {"record": RECORD}
+    yield (
+        "a branch of a branch, alone",
+        branch.branch(step=2, steps=4, picture=1),
+        {"name": "car.png"},
+    )
     seen = model.generate("a dog", attention=True, seed=1, **small)
     yield "attention", seen, {"record": RECORD, "attention": True}
+    by_class = sdw.load("emoji-class").generate(label=["cat", None], seed=2, **small)
+    yield "by class", by_class, {"record": RECORD}
+    boxes = [("blue", (0, 0, 1, 1)), ("cat", (0.1, 0.25, 0.6, 0.9))]
+    layout = sdw.load("emoji-layout").generate(boxes=boxes, guidance_scale=1.5, seed=3, **small)
+    yield "by boxes", layout, {"name": "cat.png"}
+    areas = np.repeat([[0, 4, 11]], 3, axis=0)
+    yield (
+        "by label map",
+        sdw.load("emoji-map").generate(label_map=areas, **small, seed=1),
+        {"record": RECORD},
+    )
 
 
 def made(run: Trace, found: dict[str, Any]) -> dict[str, Any]:
     """Return what the file says of a run: that of a PNG, or of an .sdtrace."""
     said = run.record()
     if "record" in found:  # the whole run, not an image of it
-        said["settings"] = run.settings.as_dict()
-    if said.get("fingerprint") == BUNDLED["fingerprint"]:
-        said["sources"] = said["sources"][:1]
-    return json.loads(json.dumps({name: said[name] for name in KEYS if name in said}))
+        said = settings_record(run, None)
+    return json.loads(json.dumps(_known(said)))
+
+
+def _known(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what cells depend on in a record and in those of its parents."""
+    known = {name: said[name] for name in KEYS if name in said}
+    if "parent" in known:
+        known["parent"] = {**said["parent"], "record": _known(said["parent"]["record"])}
+    return known
 
 
 def texts() -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # references.py, vocabulary.py
 
 if TYPE_CHECKING:
-    from sdwidgets.configs import ModelConfig
+    from sdwidgets.configs import EmbedderConfig, ModelConfig
     from sdwidgets.pipeline import LatentDiffusion
 
 
@@ -24,6 +25,19 @@ def _interruptible() -> None:
     """Make Ctrl-C interrupt even where tests run in the background, where it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rounding() -> Iterator[None]:
+    """Round as another machine would, if SDWIDGETS_ROUNDING asks for it."""
+    if not os.environ.get("SDWIDGETS_ROUNDING"):
+        yield
+        return
+    from rounding import round_otherwise
+
+    with pytest.MonkeyPatch.context() as patch:
+        round_otherwise(patch)
+        yield
 
 
 @pytest.fixture
@@ -47,7 +61,7 @@ def make_model(
     import torch
     from vocabulary import write_vocabulary
 
-    from sdwidgets.configs import TextConfig
+    from sdwidgets.configs import NeighboursConfig, TextConfig
     from sdwidgets.models.autoencoder import Autoencoder
     from sdwidgets.models.clip import CLIPText
     from sdwidgets.models.embedders import embedders_of
@@ -62,13 +76,15 @@ def make_model(
 
     def make(config: ModelConfig) -> LatentDiffusion:
         vocabulary = {"vocab_size": n, "bos": n - 2, "eos": n - 1}
-        told = tuple(
-            replace(each, **vocabulary, pad=0 if each.pad == 0 else n - 1)
-            if isinstance(each, TextConfig)
-            else each
-            for each in config.embedders
-        )
-        config = replace(config, embedders=told)
+
+        def small(each: EmbedderConfig) -> EmbedderConfig:
+            if isinstance(each, NeighboursConfig) and each.text is not None:
+                return replace(each, text=small(each.text))
+            if isinstance(each, TextConfig):
+                return replace(each, **vocabulary, pad=0 if each.pad == 0 else n - 1)
+            return each
+
+        config = replace(config, embedders=tuple(map(small, config.embedders)))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             unet, autoencoder = UNet(config.unet), Autoencoder(config.autoencoder)

@@ -30,6 +30,7 @@ from sdwidgets.settings import Settings
 from sdwidgets.sources import Source
 from sdwidgets.trace import PromptTokens, StepAttention, Trace, TraceStep
 from sdwidgets.trace import page as exported
+from sdwidgets.trace.parent import Parent
 from sdwidgets.trace.png import settings_record
 from sdwidgets.trace.record import GivenControl
 from sdwidgets.trace.step import Queries
@@ -136,13 +137,15 @@ def traces() -> dict[str, tuple[Trace, str]]:
     asked = Settings(
         prompt=tuple(one.prompt for one in both),
         negative_prompt=("", "</script><b>rain"),
-        steps=3,
+        sigmas=(14.5, 2.0, 1e-5, 0.0),
         sampler="euler",
         guidance_scale=3.0,
         seed=(7, 11),
         width=16,
         height=12,
         strength=0.75,
+        pad=(2, 0, 0, 4),
+        variation=(9, 0.25),
         image_guidance_scale=1.5,
         noise_level=20,
         aesthetic_score=6.5,
@@ -224,6 +227,32 @@ def traces() -> dict[str, tuple[Trace, str]]:
         ),
         given_latents=None,
     )
+    branch = replace(
+        heads,
+        model="branch",
+        parent=Parent.of("branch", replace(heads, settings=asked), step=1, seed=(4, 9)),
+        steps=tuple(replace(step, draws=2 * step.index) for step in heads.steps),
+    )
+    edits = {"word": "ducks", "replacement": "", "weights": {"swim": 2.5}, "blend": ["a"]}
+    edited = replace(
+        rich,
+        model="edited",
+        parent=Parent.of("edit", replace(rich, parent=branch.parent), edit=edits | {"picture": 1}),
+        settings=replace(
+            asked, start_step=1, end_step=3, variation=(8, 0.25), pad=(0, 8, 4, 0), window=8,
+            refiner_start=0.125, toward=(" two <b>geese</b>\n", 1 / 3), guide_scale=2.5,
+            label=("</b> cat", None), boxes=((("a \"b\"", (0.0, 1 / 3, 0.5, 1.0)),), ()),
+        ),
+    )  # fmt: skip
+    passes = replace(
+        edited,
+        given_guide={"name": "colour <b>", "rgb": [255, 0.5], "of": {"a": None}},
+        given_label_map=(np.arange(48, dtype=np.uint16) * 1000).reshape(6, 8),
+        given_neighbours=(image(7, 5, shift=2), image(16, 12, shift=3)),
+        model="passes",
+        parent=Parent.of("hires", replace(rich, parent=Parent.of("merge", edited))),
+        settings=replace(asked, hires=1.5, label=7, boxes=(("dog", (0.25, 0.125, 1.0, 0.75)),)),
+    )
     return {
         "rich": (rich, "8-bit"),
         "rich float16": (rich, "float16"),
@@ -237,6 +266,9 @@ def traces() -> dict[str, tuple[Trace, str]]:
         "empty": (empty, "8-bit"),
         "controlled": (controlled, "8-bit"),
         "controlled float16": (controlled, "float16"),
+        "branch": (branch, "8-bit"),
+        "edited": (edited, "8-bit"),
+        "passes": (passes, "float16"),
     }
 
 
@@ -302,10 +334,10 @@ def golden() -> dict[str, Any]:
             loaded[name] = Trace.load(path)
             found[name] = {"file": path.read_bytes(), **expected(loaded[name])}
         found["format 1"] = {"file": OLD.read_bytes(), **expected(Trace.load(OLD))}
-    compare = Compare(loaded["rich"], loaded["heads"], loaded["loop"])
+    compare = Compare(loaded["rich"], loaded["heads"], loaded["loop"], loaded["edited"])
     labels = compare.labels
     compare.close()
-    return {"files": found, "labels": {"of": ["rich", "heads", "loop"], "are": labels}}
+    return {"files": found, "labels": {"of": ["rich", "heads", "loop", "edited"], "are": labels}}
 
 
 def text() -> str:

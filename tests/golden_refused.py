@@ -15,7 +15,8 @@ import json
 import os
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from sdwidgets.errors import InputError
 from sdwidgets.settings import Settings
 from sdwidgets.trace import Trace, read_record, read_settings
 from sdwidgets.trace.images import encode_jpeg
+from sdwidgets.trace.parent import Parent
 from sdwidgets.trace.png import given_to, settings_record
 
 PATH = Path(__file__).resolve().parents[1] / "js" / "test" / "refused.json"
@@ -66,12 +68,20 @@ def base() -> Trace:
     )
 
 
+def branch() -> Trace:
+    """Return the same run as the branch of an edit of another."""
+    first = Trace("tiny", "text to image", Settings(prompt="a dog", steps=3, seed=1).checked())
+    edit = replace(first, parent=Parent.of("edit", first, edit={"word": "cow", "blend": True}))
+    return replace(base(), parent=Parent.of("branch", edit, step=1, seed=5))
+
+
 def files(content: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield (what is wrong, a file) for many ways to damage a whole file."""
     yield from _cut(content)
     yield from _others()
     yield from _headers()
     yield from _lying(content)
+    yield from _strange_parents()
     yield from _flipped(content)
     yield from _mutated(content)
 
@@ -205,6 +215,16 @@ def _lying(content: bytes) -> Iterator[tuple[str, bytes]]:
     for name, values in _SETTINGS.items():
         for i, value in enumerate(values):
             yield say(f"{name} {i}", name, value)
+    for i, some in enumerate((
+        {"hires": 2, "start_step": 1}, {"hires": 2, "end_step": 2}, {"hires": 2, "hires_steps": 7},
+        {"hires": 2, "sigmas": [3, 2, 1, 0], "hires_steps": 7}, {"hires": 3, "width": 4000},
+        {"hires": 2, "hires_strength": 0.1}, {"hires": 1.001, "height": 4095},
+        {"hires": 2, "hires_steps": 7, "hires_strength": 0.05}, {"sampler": "ddim", "eta": 0.5},
+        {"sigmas": [3, 2, 1, 0], "schedule": "karras"}, {"sigmas": [3, 2, 0], "steps": None},
+    )):  # fmt: skip
+        record, tensors = apart(content)
+        record["settings"] |= some
+        yield f"settings together {i}", together(record, tensors)
     for name in ("steps.2.denoised", "steps.2.x", "steps.2.x_next", "steps.0.uncond", "images.0",
                  "steps.1.attention.cross.0.scale", "factors"):  # fmt: skip
         record, tensors = apart(content)
@@ -242,6 +262,72 @@ def _lying(content: bytes) -> Iterator[tuple[str, bytes]]:
     yield "image: cut", together(record, tensors)
 
 
+def _strange_parents() -> Iterator[tuple[str, bytes]]:
+    """Yield whole files that say strange things about the run from which theirs came."""
+    content = branch().save("branch.sdtrace").read_bytes()
+    yield "a branch", content
+    for what, change in _PARENTS.items():
+        record, tensors = apart(content)
+        change(record["parent"])
+        yield f"parent: {what}", together(record, tensors)
+    for draws in (0, 7, -1, 10**6 + 1, None, 1.0):
+        record, tensors = apart(content)
+        record["steps"][1]["draws"] = draws
+        yield f"draws: {draws}", together(record, tensors)
+    chance = random.Random(3)
+    original, tensors = apart(content)
+    for i in range(60):
+        record = copy.deepcopy(original)
+        *way, last = chance.choice(places(record["parent"]))
+        inside = record["parent"]
+        for key in way:
+            inside = inside[key]
+        inside[last] = copy.deepcopy(chance.choice(ODD))
+        yield f"mutated parent {i}", together(record, tensors)
+
+
+def _deep(parent: dict[str, Any], count: int) -> None:
+    """Make a parent the first of ``count``, each the parent of the one before."""
+    record = {name: value for name, value in parent["record"].items() if name != "parent"}
+    above: dict[str, Any] = {}
+    for _ in range(count):
+        above = {"parent": {"how": "branch", "record": {**record, **above}}}
+    parent.update(above["parent"])
+
+
+def _put(*way: Any) -> Callable[[dict[str, Any]], None]:
+    """Return what puts the last of ``way`` into a parent, at the names before it."""
+    *names, last, value = way
+
+    def change(parent: dict[str, Any]) -> None:
+        for name in names:
+            parent = parent[name]
+        parent[last] = value
+
+    return change
+
+
+_PARENTS: dict[str, Callable[[dict[str, Any]], None]] = {
+    **{f"how {i}": _put("how", how) for i, how in enumerate(("merge", "", 5, None, "x" * 100_001))},
+    **{f"step {i}": _put("step", step) for i, step in enumerate((0, -1, 10_001, 1.0, None))},
+    **{f"seed {i}": _put("seed", seed)
+       for i, seed in enumerate((None, 0, [1, 2], [], [1] * 65, 2**32, -1, "7", [1.5], True))},
+    **{f"edit {i}": _put("edit", edit) for i, edit in enumerate((None, {}, [], "x", {"a": [1]}))},
+    **{f"record {i}": _put("record", record) for i, record in enumerate((None, {}, [], "x"))},
+    **{f"{name} {i}": _put("record", name, value)
+       for name, values in {
+           "model": (5, "", None), "task": (["a"],), "versions": ([], {"torch": 2}),
+           "settings": (None, [], {}, {"seed": 1}, {"steps": 0}, {"prompt": 5}, {"what": 1}),
+           "settings_format": (1, 3, 9, "x"), "fingerprint": (5,), "sources": (5, [{}], []),
+           "given": ("image", ["image"] * 9, ["a", 5]), "controls": ([{"name": "a"}], 5),
+           "notices": (5, ["a"], [5]), "complete": (None, False), "cut": ("x", 5),
+           "parent": (None, {}, {"how": "branch"}), "strange": (5,),
+       }.items() for i, value in enumerate(values)},
+    "16 parents": lambda parent: _deep(parent, 16),
+    "17 parents": lambda parent: _deep(parent, 17),
+}  # fmt: skip
+
+
 _SETTINGS: dict[str, list[Any]] = {
     "prompt": [["a", "b"], [], ["a"], "half \ud800 b", "x" * 100_001, ["a"] * 65, None],
     "negative_prompt": [["a", "b", "c"], {"a": 1}],
@@ -255,7 +341,75 @@ _SETTINGS: dict[str, list[Any]] = {
     "batch_size": [0, 65, 2],
     "strength": [0, 0.0, 1.5, True, None],
     "fit": ["Crop", "no"],
-    "eta": [0.5, 2, "1"],
+    "sigmas": [
+        [3, 2, 1, 0],
+        [3, 2.5],
+        [1],
+        [1, 2],
+        [2, 2],
+        [3, -1],
+        [1e7, 0],
+        "ab",
+        [3, "1"],
+        [True, 0],
+        [3, None],
+    ],
+    "start_step": [0, 2, 3, -1, 1000, None, 1.5],
+    "end_step": [1, 0, 1001, None, "2", 2.5],
+    "variation": [[7, 0.5], [7, 1], [7], [2**32, 0.5], [-1, 0], [7.5, 0.5], [7, 1.5], [7, "x"], 7],
+    "label": [
+        "  a  cat ",
+        "",
+        3,
+        -1,
+        10**7,
+        True,
+        1.5,
+        "x" * 201,
+        "\ud800",
+        [],
+        ["a", None, 2],
+        {},
+    ],
+    "boxes": [
+        [],
+        [[], [["a", [0, 0, 1, 1]]]],
+        [["a  b", [0.5, 1, 0.25, 0.5]]],
+        [["a", [0, 0, 1, 1.5]]],
+        [["a", [0, 0, 1]]],
+        [["a", [0, 0, 0, 1]]],
+        [["a", ["0", 0, 1, 1]]],
+        [[" ", [0, 0, 1, 1]]],
+        [["\ud800", [0, 0, 1, 1]]],
+        [["a", 7]],
+        [[7, [0, 0, 1, 1]]],
+        [["a", [0, 0, 1, 1]]] * 101,
+        [[]] * 65,
+        "ab",
+        7,
+    ],
+    "guide_scale": [0, 2.5, -1, 10001, "1", None],
+    "toward": [
+        ["a", 0.5],
+        ["a", 1],
+        ["a"],
+        [5, 0.5],
+        ["a", 1.5],
+        ["a", "x"],
+        ["\ud800", 0],
+        "ab",
+        7,
+    ],
+    "pad": [8, [8, 0, 0, 0], 0, [0] * 4, [8], -1, 4097, 1.5, "8", [8, 8, 8, True]],
+    "eta": [0.5, 2, "1", 0, None],
+    "s_noise": [1, 0.9, 3, "1"],
+    "s_churn": [0, 5, 101, True],
+    "hires": [2, 1, 1.0, 0.5, 5, "2", None],
+    "hires_strength": [0, 0.5, 2, None],
+    "hires_steps": [5, 0, 1.5, None],
+    "hires_method": ["pixels", "latent", "", 5],
+    "window": [16, 0, 5000, 16.0, None],
+    "refiner_start": [0.8, 0, 2, "x", None],
     "crop": [[0, 0], [1], [-1, 5], [0, 10**6], "ab"],
     "target_size": [[0, 1], [64, 64]],
     "image_guidance_scale": [0.5, 3, "1"],
@@ -331,6 +485,12 @@ def images() -> Iterator[tuple[str, bytes]]:
     }.items():  # fmt: skip
         yield f"given: {what}", _png(("iTXt", json.dumps({**record, **more})))
     older = {name: value for name, value in record.items() if name != "settings_format"}
+    descended = settings_record(branch())
+    yield "a branch", branch().png()
+    for what, change in _PARENTS.items():
+        changed = copy.deepcopy(descended)
+        change(changed["parent"])
+        yield f"parent: {what}", _png(("iTXt", json.dumps(changed)))
     for i, change in enumerate((
         {"seed": 2**32 + 5}, {"seed": 2**32 - 1, "batch_size": 3}, {"seed": [2**40, 7]},
         {"schedule": "default"}, {"steps": 7, "strength": 0.5}, {"steps": 3, "strength": 0.1},
@@ -340,7 +500,7 @@ def images() -> Iterator[tuple[str, bytes]]:
         yield f"older {i}", _png(("iTXt", json.dumps(changed)))
     whole = _png(("iTXt", text))
     yield "nothing inside", _png()
-    yield "too long", _png(("iTXt", json.dumps({**record, "x": "y" * 2_100_000})))
+    yield "too long", _png(("iTXt", json.dumps({**record, "x": "y" * 3_100_000})))
     yield "a bomb", _png(("zTXt", " " * 2_000_000))
     yield "a packed bomb", _png(("compressed iTXt", " " * 2_000_000))
     yield "jpeg", encode_jpeg(Image.new("RGB", (4, 4)))
@@ -383,7 +543,12 @@ def image_verdict(content: bytes) -> dict[str, Any]:
         return {"said": own.sub(r"\1...", str(error))}
     record = read_record(content)
     assert record is not None
-    return {"record": record, "settings": settings.as_dict(), "given": given_to(record)}
+    verdict = {"record": record, "settings": settings.as_dict(), "given": given_to(record)}
+    try:
+        above = Parent.from_dict(record["parent"]) if "parent" in record else None
+    except (ValueError, InputError):
+        above = None
+    return verdict if above is None else {**verdict, "parent": above.how}
 
 
 # ------------------------------------------------------------------------------- all of it
@@ -429,9 +594,24 @@ def _packed(some: list[bytes]) -> str:
     return base64.b64encode(gzip.compress(b"".join(some), mtime=0)).decode()
 
 
+def text(made: dict[str, Any]) -> str:
+    """Return the file of what `golden` returned, in which the verdicts are packed, too."""
+    verdicts = {name: cases for name, cases in made.items() if name in ("cases", "image_cases")}
+    packed = {name: _packed([json.dumps(cases).encode()]) for name, cases in verdicts.items()}
+    return json.dumps({**made, **packed}, separators=(",", ":")) + "\n"
+
+
+def committed() -> dict[str, Any]:
+    """Return what `golden` returned when the file was written."""
+    made: dict[str, Any] = json.loads(PATH.read_text("utf-8"))
+    for name in ("cases", "image_cases"):
+        made[name] = json.loads(gzip.decompress(base64.b64decode(made[name])))
+    return made
+
+
 if __name__ == "__main__":
     import tempfile
 
     with tempfile.TemporaryDirectory() as made:
-        text = json.dumps(golden(Path(made)), separators=(",", ":"))
-    PATH.write_text(text + "\n", "utf-8", newline="\n")
+        content = text(golden(Path(made)))
+    PATH.write_text(content, "utf-8", newline="\n")

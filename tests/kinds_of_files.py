@@ -344,13 +344,6 @@ FILES: dict[str, tuple[Shapes, str, str]] = {
     "controlled": (
         unet(768, **{"control_model/time_embed/0/weight": (1280, 320)}), "controlled", ""
     ),
-    "LDM with BERT": (
-        unet(1280, **{"cond_stage_model/transformer/token_emb/weight": (30522, 1280)}),
-        "latent_diffusion", "",
-    ),
-    "LDM for classes": (
-        unet(512, **{"cond_stage_model/embedding/weight": (1001, 512)}), "latent_diffusion", ""
-    ),
     # ---------------------------------------------------------------------------- other networks
     "ESRGAN": ({"RRDB_trunk.0.RDB1.conv1.weight": (32, 64, 3, 3)}, "upscaler", ""),
     "ESRGAN, old": ({"model.1.sub.0.RDB1.conv1.0.weight": (32, 64, 3, 3)}, "upscaler", ""),

@@ -10,9 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from sdwidgets.checkpoints import names
-from sdwidgets.configs import ModelConfig, TextConfig
+from sdwidgets.checkpoints.stages import is_trained
+from sdwidgets.configs import (
+    ZOO,
+    BertConfig,
+    BoxesConfig,
+    EmbedderConfig,
+    ModelConfig,
+    TextConfig,
+)
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.models.clip import CLIPText
+from sdwidgets.models.embedders import embedders_of
+from sdwidgets.models.token_encoder import TokenEncoder
 from sdwidgets.models.unet import UNet
 
 Layout = Literal["compvis", "sgm", "diffusers"]
@@ -21,6 +31,8 @@ TEXTS = ("text_encoder", "text_encoder_2")
 
 def layouts_of(config: ModelConfig) -> tuple[Layout, ...]:
     """Return the layouts in which single files of a family are published."""
+    if config in ZOO:
+        return ("compvis",)
     return ("sgm" if config.unet.vector_dim else "compvis", "diffusers")
 
 
@@ -29,7 +41,17 @@ def without_memory(config: ModelConfig) -> dict[str, nn.Module]:
     """Return the networks of a config on the meta device, by diffusers' names."""
     with torch.device("meta"):
         texts = {name: CLIPText(text) for name, text in zip(TEXTS, config.text, strict=False)}
+        if config in ZOO:
+            stages = filter(is_trained, config.embedders)
+            texts = dict(zip(("stage",), map(stage_of, stages), strict=False))
         return {"unet": UNet(config.unet), "vae": Autoencoder(config.autoencoder), **texts}
+
+
+def stage_of(config: EmbedderConfig) -> nn.Module:
+    """Return the embedder that latent diffusion's code trains with its network."""
+    if isinstance(config, (BertConfig, BoxesConfig)):
+        return TokenEncoder(config)
+    return embedders_of([config])[0].model
 
 
 def shapes_of(config: ModelConfig, layout: Layout) -> dict[str, tuple[int, ...]]:
@@ -56,12 +78,22 @@ def published(
             for name, tensor in network.state_dict().items()
         }
     tensors = _renamed(parts["unet"], names.compvis_unet_names(config.unet))
-    if config.unet.context_dim == 768:
+    if not config.unet.transformers:
+        tensors = _convolved(tensors, "qkv.weight", "proj_out.weight", dimensions=1)
+    elif config.unet.context_dim == 768 or config in ZOO:
         tensors = _convolved(tensors, "proj_in.weight", "proj_out.weight")
     if "vae" in parts:
         vae = _renamed(parts["vae"], names.compvis_autoencoder_names(config.autoencoder))
-        ends = tuple(f".attn_1.{name}.weight" for name in ("q", "k", "v", "proj_out"))
+        ends = tuple(f".{name}.weight" for name in ("q", "k", "v", "proj_out"))
         tensors |= _convolved(vae, *ends)
+    if "stage" in parts:
+        (told,) = (each for each in config.embedders if is_trained(each))
+        tensors |= _renamed(parts["stage"], names.stage_names(told))
+        if isinstance(told, (BertConfig, BoxesConfig)):  # it also learns to predict tokens
+            logits = f"{names.STAGE}transformer.to_logits"
+            device = tensors[f"{names.UNET}out.2.bias"].device
+            weight = torch.zeros(told.vocab_size, told.width, device=device)
+            tensors |= {f"{logits}.weight": weight, f"{logits}.bias": weight[:, 0]}
     for number, (part, text) in enumerate(texts.items()):
         start = "cond_stage_model." if layout == "compvis" else f"conditioner.embedders.{number}."
         tensors |= _text(parts[part], text, start)
@@ -93,15 +125,17 @@ def _renamed(network: nn.Module, lookup: names.Lookup) -> dict[str, Tensor]:
     pieces: dict[str, dict[int, Tensor]] = {}
     for name, tensor in network.state_dict().items():
         source = lookup(name)[0]
-        pieces.setdefault(source.name, {})[source.part] = (
-            tensor.t() if source.transposed else tensor
-        )
-    return {name: torch.cat([made[i] for i in sorted(made)]) for name, made in pieces.items()}
-
-
-def _convolved(tensors: dict[str, Tensor], *ends: str) -> dict[str, Tensor]:
-    """Return matrices whose names end so as 1x1 convolutions."""
+        rows = (tensor.t() if source.transposed else tensor).unflatten(0, (source.groups, -1))
+        pieces.setdefault(source.name, {})[source.part] = rows
     return {
-        name: t[:, :, None, None] if name.endswith(ends) and t.ndim == 2 else t
+        name: torch.cat([made[i] for i in sorted(made)], dim=1).flatten(0, 1)
+        for name, made in pieces.items()
+    }
+
+
+def _convolved(tensors: dict[str, Tensor], *ends: str, dimensions: int = 2) -> dict[str, Tensor]:
+    """Return matrices whose names end so as convolutions of width 1."""
+    return {
+        name: t[(..., *[None] * dimensions)] if name.endswith(ends) and t.ndim == 2 else t
         for name, t in tensors.items()
     }

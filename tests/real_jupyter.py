@@ -29,6 +29,13 @@ KERNEL = "tests"
 START = 240  # seconds for servers, browsers and kernels to come up; never reached
 WAIT = 120  # seconds for anything else
 
+# Of each application: the module that starts it, and the name of its options, if pages use them.
+APPLICATIONS: dict[str, tuple[str, str | None]] = {
+    "lab": ("jupyterlab", "LabApp"),
+    "notebook": ("notebook", "JupyterNotebookApp"),
+    "nbclassic": ("nbclassic", None),
+}
+
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -59,9 +66,9 @@ def chromium() -> str | None:
 
 
 class Server:
-    """``jupyter lab`` or ``jupyter notebook`` with all its files under ``folder``.
+    """``jupyter lab``, ``notebook`` or ``nbclassic`` with all its files under ``folder``.
 
-    ``python`` has the application; kernels run in this process's environment. ``extension`` is the
+    ``python`` has the application, ``kernels`` is the Python of its kernels. ``extension`` is the
     folder of the built extension, None for no other than those installed.
     """
 
@@ -71,9 +78,10 @@ class Server:
         application: str = "lab",
         python: str = sys.executable,
         extension: Path | None = EXTENSION,
+        kernels: str = sys.executable,
     ):
         self.application = application
-        self._python, self._extension = python, extension
+        self._python, self._extension, self._kernels_python = python, extension, kernels
         self.root = folder / "root"
         self.token = secrets.token_hex(24)
         with socket.socket() as free:
@@ -94,7 +102,7 @@ class Server:
             file.write_text(json.dumps(values))
         spec = self.kernels / KERNEL / "kernel.json"
         spec.parent.mkdir(parents=True)
-        argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        argv = [self._kernels_python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         spec.write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
 
         # this checkout's extension, whatever is installed in the environment
@@ -118,11 +126,17 @@ class Server:
             "JUPYTER_TOKEN": self.token,  # not on the command line, where others can read it
             "PYTHONPATH": str(ROOT),
         }
-        application = {"lab": "LabApp", "notebook": "JupyterNotebookApp"}[self.application]
+        if self.application == "nbclassic":  # it takes no packages' own settings for its extensions
+            del environment["JUPYTER_CONFIG_PATH"]
+            wanted = {"jupyter-js-widgets/extension": True, "anywidget/extension": True}
+            chosen = self._folder / "config" / "serverconfig" / "notebook.json"
+            chosen.parent.mkdir(parents=True)
+            chosen.write_text(json.dumps({"load_extensions": wanted}))
+        module, application = APPLICATIONS[self.application]
         command = [
             self._python,
             "-m",
-            {"lab": "jupyterlab", "notebook": "notebook"}[self.application],
+            module,
             "--no-browser",
             "--ServerApp.ip=127.0.0.1",
             f"--ServerApp.port={self.port}",
@@ -130,8 +144,9 @@ class Server:
             f"--ServerApp.root_dir={self.root}",
             "--LabApp.extension_manager=readonly",
             "--LabApp.news_url=None",
-            f"--{application}.expose_app_in_browser=True",
         ]
+        if application is not None:
+            command.append(f"--{application}.expose_app_in_browser=True")
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             command.append("--allow-root")
         self._process = subprocess.Popen(
@@ -173,9 +188,11 @@ class Server:
 
     def address(self, notebook: str = "") -> str:
         """Return the address of a notebook in the server's folder; without a name, JupyterLab's."""
-        page = {"lab": f"lab/tree/{notebook}" if notebook else "lab"}.get(
-            self.application, f"notebooks/{notebook}"
-        )
+        page = {
+            "lab": f"lab/tree/{notebook}" if notebook else "lab",
+            "notebook": f"notebooks/{notebook}",
+            "nbclassic": f"nbclassic/notebooks/{notebook}",
+        }[self.application]
         return f"{self.url}/{page}?reset&token={self.token}"
 
 
@@ -251,16 +268,20 @@ class Notebook:
 
     def ask(self, expression: str) -> Any:
         """Return the value of a Python expression in its kernel, through JSON; raise its error."""
-        answer = self.page.evaluate(
+        answer = self._answer(f"__import__('json').dumps({expression})")
+        assert answer["status"] == "ok", "\n".join(answer.get("traceback", ()))
+        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
+
+    def _answer(self, expression: str) -> Any:
+        """Return the kernel's reply about the value of an expression."""
+        return self.page.evaluate(
             """async (text) => {
                 const kernel = window.panel.sessionContext.session.kernel;
                 const asked = {code: '', silent: true, user_expressions: {it: text}};
                 return (await kernel.requestExecute(asked).done).content.user_expressions.it;
             }""",
-            f"__import__('json').dumps({expression})",
+            expression,
         )
-        assert answer["status"] == "ok", "\n".join(answer.get("traceback", ()))
-        return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
 
     def wait_until(self, expression: str, wanted: Any = True) -> None:
         """Wait until a Python expression has this value in its kernel: messages take their time."""
@@ -286,6 +307,10 @@ class Notebook:
         """Run all cells; fail with the first error among their outputs."""
         self.start()
         self.page.evaluate("() => window.ran")
+        self.check_outputs()
+
+    def check_outputs(self) -> None:
+        """Fail with the first error among the cells' outputs."""
         outputs = [output for cell in self.cells for output in cell.get("outputs", ())]
         errors = [output for output in outputs if output["output_type"] == "error"]
         assert not errors, "\n".join(errors[0]["traceback"])

@@ -79,6 +79,7 @@ SCHEDULERS = {
     "euler_ancestral": ("EulerAncestralDiscreteScheduler", {}),
     "heun": ("HeunDiscreteScheduler", {}),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {}),
+    "lcm": ("LCMScheduler", {}),
 }
 """diffusers' scheduler of each of our samplers, with what sets it to do the same."""
 

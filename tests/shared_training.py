@@ -21,8 +21,8 @@ from sdwidgets.configs import TINY, AutoencoderConfig
 from sdwidgets.errors import CheckpointError
 from sdwidgets.models.autoencoder import Autoencoder
 from sdwidgets.training import loop
-from sdwidgets.training.__main__ import follow
 from sdwidgets.training.autoencoder import IDLE
+from sdwidgets.training.following import follow
 from sdwidgets.training.scaling import quieten
 
 if TYPE_CHECKING:

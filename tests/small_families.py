@@ -64,7 +64,9 @@ def small(config: ModelConfig) -> ModelConfig:
 FAMILIES: dict[str, ModelConfig] = {
     name: small(preset)
     for name, preset in vars(configs).items()
-    if isinstance(preset, ModelConfig) and name not in ("TINY", "EMOJI")
+    if isinstance(preset, ModelConfig)
+    and name not in ("TINY", "EMOJI")
+    and preset not in configs.ZOO  # which diffusers cannot describe
 }
 
 

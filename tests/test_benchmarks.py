@@ -6,12 +6,14 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import measure
 from benchmarks.all import BENCHMARKS
 from benchmarks.measure import MISSED, Ratio
+from benchmarks.tiles import inputs, largest_difference, largest_seam
 
 
 def test_rounds_alternate_their_order_and_the_first_does_not_count() -> None:
@@ -51,6 +53,19 @@ def test_results_are_kept_and_tabled(tmp_path: Path) -> None:
     rows = [line for line in table if line.startswith(("| loading", "| running"))]
     assert rows[0].startswith("| loading | 0.500 | 0.9 | ours 1 s | theirs 2 s | 5")
     assert "**missed**" in rows[1]
+
+
+def test_a_seam_is_a_step_of_the_difference_along_a_whole_row_or_column() -> None:
+    whole = inputs("decode", 512, 8, 4)
+    assert largest_seam(whole, whole) == largest_difference(whole, whole) == 0
+    step = np.abs(np.diff(whole)).mean(), np.abs(np.diff(whole, axis=-2)).mean()
+    shifted = whole.copy()
+    shifted[..., 20:] += 0.5  # a seam between two columns
+    assert largest_seam(shifted, whole) == pytest.approx(0.5 / np.mean(step), rel=1e-4)
+    spot = whole.copy()
+    spot[..., 20, 20] += 0.5
+    assert largest_seam(spot, whole) < 0.05 * largest_seam(shifted, whole)
+    assert largest_difference(spot, whole) == pytest.approx(0.5 / np.abs(whole).max(), rel=1e-4)
 
 
 def test_every_question_of_the_readme_has_its_command() -> None:

@@ -153,6 +153,6 @@ def test_they_rebuild_scenes_that_they_have_not_seen(rebuilt):
     assert rebuilt["KL-f4"] > 30
 
 
-def test_all_weights_together_are_at_most_40_megabytes():
+def test_all_weights_together_are_at_most_60_megabytes():
     files = FOLDER.parent.rglob("*")
-    assert sum(file.stat().st_size for file in files if file.is_file()) < 40e6
+    assert sum(file.stat().st_size for file in files if file.is_file()) < 60e6

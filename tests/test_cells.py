@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 
 import sdwidgets as sdw
-from sdwidgets.contract import BUNDLED, DEFAULTS
+from sdwidgets.checkpoints import zoo
+from sdwidgets.checkpoints.weights import read_json
+from sdwidgets.configs import EMOJI
+from sdwidgets.contract import BUNDLED, DEFAULTS, SYSTEMS
 from sdwidgets.errors import ImageError
 from sdwidgets.settings import Settings
 
@@ -82,5 +85,11 @@ def test_cells_leave_out_what_the_bundled_model_fills_in() -> None:
     model = sdw.load()
     settings = Settings().checked(model.config).as_dict()
     assert {name: settings[name] for name in BUNDLED["settings"]} == BUNDLED["settings"]
-    assert BUNDLED["names"] == ("emoji", model.name)
     assert BUNDLED["fingerprint"] == model.fingerprint
+
+
+def test_cells_load_every_bundled_model_by_its_name() -> None:
+    folders = sorted(zoo.WEIGHTS.glob("*/model.json"))
+    said = {read_json(path)["config"]["name"]: path.parent.name for path in folders}
+    assert {EMOJI.name: zoo.MODEL, **said} == SYSTEMS
+    assert tuple(SYSTEMS.values()) == zoo.MODELS

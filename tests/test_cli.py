@@ -136,7 +136,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     [
         ([], False, [*cli.EXECUTED]),
         ([], True, ["jupyterlab"]),
-        (["--execute"], True, [*cli.EXECUTED, "jupyterlab"]),
+        (["--execute"], True, [cli.EXECUTED[0], "jupyterlab"]),
         (["--execute"], False, [*cli.EXECUTED]),
     ],
 )

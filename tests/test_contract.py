@@ -48,6 +48,7 @@ def test_values_are_written_as_typescript(writer: dict[str, Any]) -> None:
     assert written({"a": (1, "b"), "c": None, "d": False}, 80) == (
         '{ a: [1, "b"], c: null, d: false }'
     )
+    assert written({"a, b": 1, "c": {"d-e": 2}}, 80) == '{ "a, b": 1, c: { "d-e": 2 } }'
     assert written({"long": ("x" * 20, "y" * 20)}, 40) == (
         f'{{\n  long: ["{"x" * 20}", "{"y" * 20}"],\n}}'
     )

@@ -6,24 +6,19 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from widget_pages import public_widgets
 
 import sdwidgets as sdw
+from sdwidgets import training
 from sdwidgets.checkpoints.load import BUNDLED, DEFAULT
 
-SHOWN: list[Callable[..., Any]] = [
-    sdw.Studio,
-    sdw.PictureView,
-    sdw.Viewer,
-    sdw.Denoising,
-    sdw.Attention,
-    sdw.Tokens,
-    sdw.Compare,
-    sdw.link,
-]
+SHOWN: list[Callable[..., Any]] = [*public_widgets(), sdw.link]
 
 
 def example(shown: Callable[..., Any]) -> str:
@@ -43,7 +38,22 @@ def test_there_is_an_example_that_runs(
     model = sdw.load()
     cat, dog = (model.generate(f"a {noun}", steps=2, attention=True) for noun in ("cat", "dog"))
     cat.save("cat.sdtrace")
+    cat.image.save("photo.jpg")
     code = example(shown)
     assert f"{shown.__name__}(" in code
     names = {"sdw": sdw, shown.__name__: shown, "model": model, "cat": cat, "dog": dog}
+    if shown is sdw.TrainingView:
+        names |= small_training(cat)
     exec(code, {**names, "display": lambda *_: None})
+
+
+def small_training(cat: sdw.Trace) -> dict[str, Any]:
+    """What the example takes as given, with two steps in place of its hundreds."""
+    images = [cat.image.resize((64, 64))] * 4
+    arrays = training.Arrays(images, captions=["a cat"] * 4)
+    task = training.diffusion(arrays, autoencoder="emoji", prompts=["a cat"])
+
+    def train(task: Any, plan: Any, file: str) -> Any:
+        return training.train(task, replace(plan, steps=2, batch_size=2), file)
+
+    return {"task": task, "training": SimpleNamespace(train=train, Plan=training.Plan)}

@@ -22,6 +22,16 @@ def test_a_bundle_that_was_never_built_says_how_to_build_it(
         frontend.bundle("picture.js")
 
 
+# Each widget in a saved notebook has a copy of its bundle. An exported page has one of all panels.
+MOST_BYTES = {"standalone": 70_000}
+
+
+def test_bundles_are_small() -> None:
+    sizes = {path.stem: path.stat().st_size for path in frontend.STATIC.glob("*.js")}
+    assert sizes
+    assert {n: size for n, size in sizes.items() if size > MOST_BYTES.get(n, 60_000)} == {}
+
+
 @pytest.mark.parametrize("kind", ["js", "css"])
 def test_no_bundle_ends_the_element_it_is_put_in(kind: str) -> None:
     for path in frontend.STATIC.glob(f"*.{kind}"):

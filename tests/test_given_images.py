@@ -91,6 +91,21 @@ def test_pixels_outside_the_mask_are_kept_exactly(
     assert not np.array_equal(kept[:, :8], made[:, :8])
 
 
+def test_grey_of_a_mask_is_repainted_in_its_share_of_the_steps(
+    make_model: Make, image: Image.Image
+) -> None:
+    mask = Image.new("L", (16, 16))
+    mask.paste(255, (0, 0, 4, 16))
+    mask.paste(128, (4, 0, 12, 16))  # then black
+    given = {"image": image, "mask": mask, "strength": 1.0, "steps": 4, "seed": 3}
+    steps = list(make_model(TINY).sample("a cat", **given))
+    first, second, third, final = (step.denoised for step in steps)
+    assert torch.equal(first[..., 2:], second[..., 2:])  # the image's own
+    assert not torch.equal(first[..., :2], second[..., :2])
+    assert not torch.equal(second[..., 2:6], third[..., 2:6])
+    assert torch.equal(first[..., 6:], final[..., 6:])
+
+
 def test_the_network_sees_the_mask_in_both_halves(
     make_model: Make, image: Image.Image, left_half: Image.Image
 ) -> None:

@@ -36,7 +36,7 @@ def test_python_still_refuses_what_the_page_is_tested_to_refuse(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    committed = json.loads(golden_refused.PATH.read_text("utf-8"))
+    committed = golden_refused.committed()
     files, start = gzip.decompress(base64.b64decode(committed["files"])), 0
     for case in committed["cases"]:
         size, what = case.pop("size"), case.pop("what")
@@ -46,7 +46,7 @@ def test_python_still_refuses_what_the_page_is_tested_to_refuse(
 
 
 def test_python_still_reads_the_images_that_the_page_is_tested_to_read() -> None:
-    committed = json.loads(golden_refused.PATH.read_text("utf-8"))
+    committed = golden_refused.committed()
     files, start = gzip.decompress(base64.b64decode(committed["images"])), 0
     for case in committed["image_cases"]:
         size, what = case.pop("size"), case.pop("what")

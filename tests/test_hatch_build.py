@@ -244,6 +244,9 @@ def in_place(tree: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (information / "direct_url.json").write_text(json.dumps(origin))
     (copy / "sdwidgets" / "static").mkdir(parents=True)
     (copy / "sdwidgets" / "static" / "old.js").touch()
+    # Some versions of importlib's metadata list only the files that are there.
+    for file in (copy / "sdwidgets" / "package.json", site / "sdwidgets.pth"):
+        file.touch()
     monkeypatch.syspath_prepend(site)
     (tree.ROOT / "install.json").touch()
     return copy / "sdwidgets"
@@ -276,7 +279,7 @@ def test_what_is_installed_from_elsewhere_stays(
     if origin is not None:
         file.write_text(json.dumps(origin).replace("here", tree.ROOT.as_uri()))
     tree.refresh_installed()
-    assert files(in_place) == {"static/old.js"}
+    assert files(in_place) == {"package.json", "static/old.js"}
 
 
 def test_a_link_to_the_extension_stays(tree: ModuleType, in_place: Path) -> None:

@@ -28,6 +28,7 @@ from PIL import Image
 
 from sdwidgets import manager as manager_module
 from sdwidgets import settings as settings_module
+from sdwidgets.checkpoints.zoo import bundled_models
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.errors import Busy, CheckpointError, InputError, OutOfMemory, Stopped
 from sdwidgets.manager import Job, ModelManager, Request
@@ -799,7 +800,7 @@ def test_a_running_model_can_be_unloaded() -> None:
 def test_loading_and_warming_up(manager: ModelManager) -> None:
     manager.warm_up("one").wait(LIMIT)
     assert manager.load("one").name == "one"
-    assert manager.available() == ["emoji", "one"]
+    assert manager.available() == [*bundled_models(), "one"]
     manager.warm_up("broken").wait(LIMIT)
     with pytest.raises(CheckpointError):
         manager.load("broken")
@@ -1199,3 +1200,14 @@ def test_wrong_loras_are_refused_when_they_are_submitted() -> None:
         with pytest.raises(InputError) as caught:
             manager.submit(Request("m", Settings(), loras="a.safetensors"))
         assert caught.value.parameter == "loras"
+
+
+def test_a_model_added_beside_others_takes_a_name_that_none_of_them_has() -> None:
+    first, second, third = FakeModel("mine"), FakeModel("mine"), FakeModel("mine")
+    with ModelManager() as manager:
+        names = [manager.add(each, replace=False) for each in (first, second, third)]  # type: ignore[arg-type]
+        assert names == ["mine", "mine (2)", "mine (3)"]
+        assert manager.add(second, "mine", replace=False) == "mine (2)"  # type: ignore[arg-type]
+        assert manager.load("mine") is first  # type: ignore[comparison-overlap]
+        assert manager.add(third) == "mine"  # type: ignore[arg-type]
+        assert manager.load("mine") is third  # type: ignore[comparison-overlap]

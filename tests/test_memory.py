@@ -45,6 +45,29 @@ def test_a_container_has_less_than_its_machine(
     assert list(usage.container_memory(tmp_path / "nowhere")) == []
 
 
+def test_the_groups_around_a_process_have_limits_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As of a service of systemd, which a JupyterHub makes for each user."""
+    own = tmp_path / "cgroup"
+    own.write_text("4:memory:/elsewhere\n0::/hub.slice/alice.service\n")
+    root = tmp_path / "root"
+    alice = root / "hub.slice" / "alice.service"
+    alice.mkdir(parents=True)
+    assert list(usage.control_groups(root, own)) == [root, alice.parent, alice]
+    assert list(usage.control_groups(root, tmp_path / "nowhere")) == [root]
+    own.write_text("0::/../beside\n")  # of a namespace around this one
+    assert list(usage.control_groups(root, own)) == [root]
+
+    for group, limit in ((alice.parent, 900), (alice, 500)):
+        (group / "memory.max").write_text(f"{limit}\n")
+        (group / "memory.current").write_text("200\n")
+        (group / "memory.stat").write_text("inactive_file 0")
+    monkeypatch.setattr(usage, "control_groups", lambda: [root, alice.parent, alice])
+    assert sorted(usage.main_memory())[:2] == [300, 700]
+    assert usage.usage().total == 500
+
+
 def test_a_gpu_is_asked_for_its_own_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (123, 456))
     assert memory.available_memory(torch.device("cuda")) == 123

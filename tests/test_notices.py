@@ -84,3 +84,10 @@ def test_a_model_that_reads_no_words_records_none(tiny_model: LatentDiffusion) -
     mute = replace(tiny_model, config=replace(tiny_model.config, embedders=()), embedders=())
     run = mute.sample("", steps=1, seed=0, attention=True)
     assert "The model reads no words, so no attention is recorded." in run.notices
+
+
+def test_noise_levels_given_by_hand_are_named_where_they_surprise() -> None:
+    assert said(sigmas=[14.6, 1.0, 0.0]) == ""
+    assert "The noise levels given begin at 50%" in said(sigmas=[1.6, 1.0, 0.0], begins=0.5)
+    assert "given end at 0.25: noise is left" in said(sigmas=[14.6, 0.25])
+    assert said(sigmas=[14.6, 1.0, 0.25], end_step=1) == ""

@@ -317,15 +317,17 @@ def test_a_picture_given_is_not_changed() -> None:
 @pytest.mark.parametrize(
     ("mode", "colour", "expected"),
     [
-        ("L", 127, 0),
-        ("L", 128, 255),
+        ("L", 8, 0),  # as in a JPEG file
+        ("L", 247, 255),
+        ("L", 9, 9),
+        ("L", 127, 127),
         ("1", 1, 255),
         ("RGB", "white", 255),
         ("RGBA", (255, 255, 255, 0), 0),  # unpainted parts are kept
         ("RGBA", (255, 255, 255, 255), 255),
     ],
 )
-def test_masks_are_black_and_white(mode: str, colour: Any, expected: int) -> None:
+def test_masks_are_black_and_white_and_grey_between(mode: str, colour: Any, expected: int) -> None:
     mask = as_mask(Image.new(mode, (4, 4), colour))
     assert mask.mode == "L" and mask.getextrema() == (expected, expected)
 

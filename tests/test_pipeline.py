@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tqdm import tqdm
 
 import sdwidgets as sdw
-from sdwidgets import run as running
+from sdwidgets import room
 from sdwidgets.configs import TINY, ModelConfig
 from sdwidgets.diffusion import PREDICTIONS, SAMPLERS, Prediction, Step
 from sdwidgets.errors import ImageError, InputError, NumericsError, OutOfMemory
@@ -36,6 +36,7 @@ from sdwidgets.sampling import SCHEDULES
 from sdwidgets.settings import Settings, largest_tensor, memory_needed
 from sdwidgets.sources import Source
 from sdwidgets.trace import Trace, preview_rgb
+from sdwidgets.trace.about import about
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler"}
 
@@ -83,6 +84,66 @@ def test_every_sampler_on_every_grid(
     assert all(before.x_next is after.x for before, after in pairwise(trace.steps))
 
 
+LEVELS = [14.0, 2.5, 0.5, 0.0]
+
+
+@pytest.mark.parametrize("levels", [LEVELS, np.array(LEVELS), torch.tensor(LEVELS), tuple(LEVELS)])
+def test_a_run_visits_the_noise_levels_that_it_is_given(
+    tiny_model: LatentDiffusion, levels: Any
+) -> None:
+    run = tiny_model.sample("a cat", sigmas=levels, seed=1)
+    assert run.settings.sigmas == tuple(LEVELS) and run.settings.steps == len(run) == 3
+    visited = [(step.sigma, step.sigma_next) for step in run]
+    assert visited == [*pairwise(LEVELS)]
+
+
+def test_the_levels_of_a_grid_given_by_hand_make_the_same_image(
+    tiny_model: LatentDiffusion,
+) -> None:
+    named = tiny_model.generate("a cat", steps=5, schedule="karras", seed=1)
+    given = tiny_model.generate("a cat", sigmas=tiny_model.schedule.karras(5), seed=1)
+    assert torch.equal(latents_of(named), latents_of(given))
+
+
+def test_a_run_from_an_image_skips_levels_given_by_hand(
+    tiny_model: LatentDiffusion, picture: Image.Image
+) -> None:
+    run = tiny_model.sample("a cat", sigmas=LEVELS, strength=0.7, image=picture, seed=1)
+    assert [step.sigma for step in run] == LEVELS[1:3]
+    assert run.settings.strength == pytest.approx(2 / 3)
+
+
+def test_given_levels_may_leave_noise_which_is_said(tiny_model: LatentDiffusion) -> None:
+    run = tiny_model.sample("a cat", sigmas=LEVELS[:3], seed=1)
+    assert [step.sigma_next for step in run][-1] == 0.5
+    assert any("noise is left" in notice for notice in run.notices)
+
+
+def test_given_levels_have_at_most_the_noise_that_the_model_knows(
+    tiny_model: LatentDiffusion,
+) -> None:
+    tiny_model.sample("a cat", sigmas=[14.615, 1, 0], seed=1)  # as published lists round 14.6146
+    with pytest.raises(InputError, match=r"begin at 15, .*up to 14\.6146\.\nBegin at 14\.6146"):
+        tiny_model.sample("a cat", sigmas=[15, 1, 0], seed=1)
+
+
+def test_given_levels_take_the_place_of_steps_and_schedule(tiny_model: LatentDiffusion) -> None:
+    for other in ({"steps": 4}, {"schedule": "karras"}):
+        with pytest.raises(InputError, match="noise levels"):
+            tiny_model.sample("a cat", sigmas=LEVELS, **other)
+    assert tiny_model.sample("a cat", sigmas=LEVELS, steps=3).settings.sigmas == tuple(LEVELS)
+
+
+def test_a_record_has_the_noise_levels_that_were_given(tiny_model: LatentDiffusion) -> None:
+    trace = tiny_model.generate("a cat", sigmas=LEVELS, seed=1)
+    assert trace.settings.sigmas == tuple(LEVELS)
+    assert dict(about(trace))["schedule"] == "14, 2.5, 0.5, 0"
+    many = tiny_model.generate("a cat", sigmas=[*range(14, -1, -1)], seed=1)
+    assert dict(about(many))["schedule"] == "15 levels from 14 to 0"
+    again = tiny_model.sample(**trace.settings.as_dict())
+    assert torch.equal([*again][-1].x_next, latents_of(trace))
+
+
 def test_sizes_need_not_be_square_nor_even_in_cells(tiny_model: LatentDiffusion) -> None:
     trace = tiny_model.generate("a cat", width=22, height=10, **SETTINGS)
     assert trace.image.size == (22, 10)
@@ -105,8 +166,8 @@ def test_the_guided_prediction_is_made_of_its_halves(tiny_model: LatentDiffusion
 def test_the_negative_prompt_takes_the_empty_ones_place(tiny_model: LatentDiffusion) -> None:
     empty = next(tiny_model.sample("a cat", **SETTINGS))
     negative = next(tiny_model.sample("a cat", negative_prompt="the dog", **SETTINGS))
-    assert torch.allclose(empty.cond, negative.cond, atol=1e-5)
-    assert not torch.allclose(empty.uncond, negative.uncond, atol=1e-5)
+    assert torch.allclose(empty.cond, negative.cond, rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(empty.uncond, negative.uncond, rtol=1e-3, atol=1e-3)
 
 
 def calls_of(model: LatentDiffusion, **settings: Any) -> list[tuple[int, Tensor]]:
@@ -304,7 +365,7 @@ class CountedOps(TorchDispatchMode):
 @pytest.mark.parametrize(
     "bad",
     [
-        *({"steps": steps} for steps in (0, -1, 2.5, True, "3", None, math.nan, 10**9)),
+        *({"steps": steps} for steps in (0, -1, 2.5, True, "3", math.nan, 10**9)),
         {"guidance_scale": float("nan")},
         {"width": 7},
         {"height": 20000},
@@ -518,10 +579,10 @@ def test_a_run_that_does_not_fit_into_free_memory_is_refused_before_it_begins(
     tiny_model: LatentDiffusion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     needed = memory_needed(tiny_model.config, 16, 16, 8)
-    monkeypatch.setattr(running, "available_memory", lambda device: needed - 1)
+    monkeypatch.setattr(room, "available_memory", lambda device: needed - 1)
     with pytest.raises(OutOfMemory, match=r" of .*B.\nTry batch_size=4, or width=8"):
         tiny_model.sample("a cat", batch_size=8)
-    monkeypatch.setattr(running, "available_memory", lambda device: needed)
+    monkeypatch.setattr(room, "available_memory", lambda device: needed)
     tiny_model.sample("a cat", batch_size=8)
 
 
@@ -898,6 +959,8 @@ def test_wrong_types_are_input_errors(tiny_model: LatentDiffusion, call: str) ->
     for odd in ODD:
         if call == "of steps" and isinstance(odd, dict):
             continue  # no steps, which is no error
+        if call == "tiled" and odd is None:
+            continue  # in tiles where memory is short
         with pytest.raises(InputError) as caught:
             CALLS[call](tiny_model, odd)
         assert len(str(caught.value).splitlines()) <= 3

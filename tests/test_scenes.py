@@ -121,3 +121,21 @@ def test_without_the_font_the_error_says_how_to_get_it(monkeypatch):
     monkeypatch.delenv("SDWIDGETS_EMOJI_FONT", raising=False)
     with pytest.raises(InputError, match="fonts-noto-color-emoji"):
         scenes.load_glyphs.__wrapped__()
+
+
+def test_a_box_is_the_extent_of_its_object(glyphs):
+    for scene in some(20, kind="two"):
+        masks = scenes.render(scene, glyphs).masks
+        for noun, (x0, y0, x1, y1) in scenes.boxes(scene, glyphs):
+            rows, columns = np.nonzero(masks[noun])
+            corners = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1])
+            box = scenes.SIZE * np.array([x0, y0, x1, y1])
+            assert np.abs(box - corners).max() <= 2  # edges are covered by less than half
+
+
+def test_every_pixel_has_the_class_of_its_mask(glyphs):
+    for scene in some(10):
+        picture = scenes.render(scene, glyphs)
+        labels = scenes.label_map(picture)
+        for word, mask in picture.masks.items():
+            assert np.array_equal(labels == scenes.CLASSES.index(word), mask)

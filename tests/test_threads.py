@@ -257,9 +257,9 @@ def test_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
     def watch(where: Any, name: str) -> None:
         plain = getattr(where, name)
 
-        def watched(*args: Any) -> Any:
+        def watched(*args: Any, **options: Any) -> Any:
             seen.append(torch.get_num_threads())
-            return plain(*args)
+            return plain(*args, **options)
 
         monkeypatch.setattr(where, name, watched)
 
@@ -346,6 +346,23 @@ def test_a_containers_quota(tmp_path: Path, files: dict[str, str], cores: float 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert threads._quota(tmp_path) == cores
+
+
+def test_the_smallest_quota_around_a_process_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "alice.service"
+    inner.mkdir()
+    (tmp_path / "cpu.max").write_text("600000 100000\n")
+    (inner / "cpu.max").write_text("250000 100000\n")
+    monkeypatch.setattr(threads, "_cores", lambda: tuple(range(8)))
+    monkeypatch.setattr(threads._OTHERS, "busy", lambda cores: 0)
+    monkeypatch.setattr(threads, "control_groups", lambda: [tmp_path, inner])
+    assert free_cores() == 3
+    (inner / "cpu.max").write_text("max 100000\n")
+    assert free_cores() == 6
+    (tmp_path / "cpu.max").unlink()
+    assert free_cores() == 8
 
 
 def test_cores_that_others_keep_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import sdwidgets
-from sdwidgets.checkpoints.folder import _vocabulary
+from sdwidgets.checkpoints.folder import vocabulary_of
 from sdwidgets.errors import CheckpointError
 from sdwidgets.scenes import caption_words, make_scene
 from sdwidgets.vocabulary import (
@@ -62,7 +62,7 @@ def test_a_notice_names_each_word_once_and_not_too_many() -> None:
 
 def test_the_bundled_model_brings_the_words_of_its_captions() -> None:
     folder = Path(sdwidgets.__file__).parent / "weights" / "emoji"
-    words = _vocabulary(folder / "vocabulary.json")
+    words = vocabulary_of(folder / "vocabulary.json")
     assert words == caption_words()
     assert {"cat", "gray", "left", "three", "butterflies"} <= set(words_of(words))
 
@@ -82,4 +82,4 @@ def test_all_words_of_captions_are_among_them() -> None:
 def test_a_broken_list_of_words_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "vocabulary.json").write_text(text)
     with pytest.raises(CheckpointError, match="vocabulary"):
-        _vocabulary(tmp_path / "vocabulary.json")
+        vocabulary_of(tmp_path / "vocabulary.json")

@@ -54,6 +54,7 @@ def test_a_wheel_holds_every_bundle(wheel: list[str], hatch_build: ModuleType) -
         "sdwidgets/weights/emoji/text_encoder/model.safetensors",
         "sdwidgets/weights/emoji/tokenizer/vocab.json",
         "sdwidgets/weights/clip/merges.txt.gz",
+        "sdwidgets/weights/bert/vocab.txt.gz",
         "sdwidgets/weights/samples/samples.json",
         "sdwidgets/weights/samples/frogs.png",
         *(f"sdwidgets/notebooks/{name}" for name in LESSONS),

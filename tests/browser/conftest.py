@@ -63,10 +63,24 @@ def notebook_oldest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def colab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The classic notebook on Google Colab's packages, which its kernels have, too."""
+    python = python_in(dev_checks.COLAB_FOLDER)
+    server = Server(tmp_path_factory.mktemp("colab"), "nbclassic", python, kernels=python)
+    server.start()
+    yield server
+    server.stop()
+
+
 def oldest_python() -> str:
-    python = dev_checks.python_of(dev_checks.OLD_LAB_FOLDER)
+    return python_in(dev_checks.OLD_LAB_FOLDER)
+
+
+def python_in(folder: Path) -> str:
+    python = dev_checks.python_of(folder)
     if not Path(python).exists():
-        pytest.skip(f"needs {dev_checks.OLD_LAB_FOLDER.name}, which make test makes")
+        pytest.skip(f"needs {folder.name}, which make test makes")
     return python
 
 

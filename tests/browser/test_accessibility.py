@@ -1,6 +1,6 @@
 """What axe-core finds in every widget and in an exported page: nothing.
 
-All widgets are in one notebook, which is looked at in light and dark, at 1280 x 720 and at the same
+All widgets are in one notebook, which is looked at in light and dark at 1280 x 720, and on the same
 screen zoomed to 150 %.
 """
 
@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from axe import violations
+from every_widget import RUNS, WIDGETS
 from playwright.sync_api import Browser, Locator, Page, expect
 from real_jupyter import Notebook, Server, use_theme, write_notebook
 from sight import faint_rings, lost_in_forced_colours
+from widget_pages import public_widgets
 
 pytestmark = pytest.mark.browser
 
@@ -22,75 +24,6 @@ SCREENS = {
     "150 %": {"width": 853, "height": 480, "deviceScaleFactor": 1.5},
 }
 THEMES = ("Light", "Dark")
-
-RUNS = """
-from contextlib import suppress
-
-import sdwidgets as sdw
-from sdwidgets import training
-
-model = sdw.load()
-prompt = "a cat left of a car on a blue background"
-trace = model.generate(prompt, steps=8, seed=7, attention=True)
-plain = model.generate("a dog left of a car on a blue background", steps=8, seed=7)
-long = model.generate("a hippopotamus " * 30 + "penguin", seed=7, steps=2)
-trace.export_html("page.html")
-
-def studio(**settings):
-    made = sdw.Studio(prompt=prompt, seed=7, steps=8, **settings)
-    made.generate()
-    made.wait()
-    return made
-
-def refused():
-    made = sdw.Studio(prompt=prompt, width=33)
-    with suppress(sdw.InputError):
-        made.generate()
-    return made
-
-def forming():
-    view = sdw.PictureView()
-    for step in view.watch(model.sample(prompt, steps=4, seed=7)):
-        pass
-    return view
-
-def lab(panel, **settings):
-    made = sdw.Lab(autoencoders=["KL-f8", "VQ-f8"], **settings)
-    made.panel = panel
-    made.wait()
-    return made
-
-def learning():
-    arrays = training.Arrays([trace.image.resize((64, 64))] * 8, captions=["a cat"] * 8)
-    task = training.diffusion(arrays, autoencoder="emoji", prompts=["a cat", "a car"])
-    view = sdw.TrainingView()
-    plan = training.Plan(steps=4, batch_size=2)
-    view.start(training.train(task, plan), pictures=lambda: task.samples(2), every=2)
-    view.wait()
-    return view
-"""
-
-WIDGETS = {
-    "Studio, idle": "sdw.Studio(prompt=prompt)",
-    "Studio, a result": "studio()",
-    "Studio, inside": "studio(inside=True)",
-    "Studio, an error": "refused()",
-    "Studio, a start image": "studio(image=trace.image.resize((200, 100)))",
-    "PictureView": "forming()",
-    "Viewer": "sdw.Viewer(trace, word='cat')",
-    "Viewer, no attention": "sdw.Viewer(plain)",
-    "Denoising": "sdw.Denoising(trace)",
-    "Attention": "sdw.Attention(trace, word='cat', other='car')",
-    "Tokens": "sdw.Tokens(long)",
-    "Compare": "sdw.Compare(trace, trace, word='cat')",
-    "Compare, no attention": "sdw.Compare(trace, plain)",
-    "Lab, latents": "lab('latents')",
-    "Lab, play": "lab('play')",
-    "Lab, between": "lab('between')",
-    "Lab, noise": "lab('noise')",
-    "TrainingView, idle": "sdw.TrainingView()",
-    "TrainingView": "learning()",
-}
 
 Found = dict[str, list[str]]
 
@@ -125,13 +58,17 @@ def themes(page: Page) -> Iterator[str]:
 
 
 def looks(page: Page) -> Iterator[str]:
-    """Make the page light and dark, on each of the screens; yield the name of each look."""
+    """Make the page light and dark, and light on the other screen; yield the name of each look.
+
+    Colours are those of the theme, on whatever screen.
+    """
     session = page.context.new_cdp_session(page)
-    for theme in themes(page):
-        for screen, metrics in SCREENS.items():
-            session.send("Emulation.setDeviceMetricsOverride", metrics | {"mobile": False})
-            page.wait_for_function("width => window.innerWidth === width", arg=metrics["width"])
-            yield f"{theme}, {screen}"
+    for theme, screen in (("Light", "100 %"), ("Light", "150 %"), ("Dark", "100 %")):
+        use_theme(page, theme)
+        metrics = SCREENS[screen]
+        session.send("Emulation.setDeviceMetricsOverride", metrics | {"mobile": False})
+        page.wait_for_function("width => window.innerWidth === width", arg=metrics["width"])
+        yield f"{theme}, {screen}"
     session.detach()
 
 
@@ -146,6 +83,12 @@ def found(notebook: Notebook) -> Found:
     return {
         name: [f"{line} [{'; '.join(where)}]" for line, where in seen.items()]
         for name, seen in notes.items()
+    }
+
+
+def test_every_public_widget_is_looked_at() -> None:
+    assert {name.partition(",")[0] for name in WIDGETS} == {
+        kind.__name__ for kind in public_widgets()
     }
 
 

@@ -19,8 +19,10 @@ LESSONS = {
     "03_cross_attention": 2,
     "04_autoencoder": 1,
     "05_train_your_own": 4,
+    "06_change_a_run": 2,
+    "07_one_idea_many_systems": 3,
 }
-LONG, SHORT = "STEPS, COUNT = 1000, 1500", "STEPS, COUNT = 20, 40"  # of the last one's training
+LONG, SHORT = "STEPS, COUNT = 1000, 1500", "STEPS, COUNT = 20, 40"  # of a lesson's training
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

@@ -508,7 +508,12 @@ def test_it_is_exported_as_the_page_that_python_writes(
     viewer = exported.locator("main#sdw .sdw-viewer")
     expect(viewer).to_have_attribute("data-frames", "6")
     expect(exported.locator("h1")).to_have_text("a cat and a dog")
+    # With the styles of the page and of the viewer.
+    expect(exported.locator("body")).to_have_css("margin", "0px")
+    expect(viewer).to_have_css("max-width", "1080px")
     assert problems == []
+    size = "getComputedStyle(document.documentElement).getPropertyValue('--jp-ui-font-size1')"
+    assert (exported.evaluate(size), desk.page.evaluate(size)) == ("14px", "13px")  # its own
 
 
 # ---------------------------------------------------------------------------------------- images

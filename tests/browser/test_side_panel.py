@@ -23,7 +23,11 @@ from real_jupyter import (
 )
 from sight import faint_rings, lost_in_forced_colours
 
+from sdwidgets.checkpoints.zoo import bundled_models
+
 pytestmark = pytest.mark.browser
+
+MODELS = len(bundled_models())
 
 Open = Callable[..., Notebook]
 
@@ -97,7 +101,7 @@ def test_it_follows_the_active_notebook_and_imports_nothing(
     used.run()
     says(page, "linked")
     expect(panel).to_contain_text(used.file.name)
-    expect(panel.locator(".sdw-side-model")).to_have_count(1)
+    expect(panel.locator(".sdw-side-model")).to_have_count(MODELS)
     expect(panel.locator("[role=meter]")).not_to_have_attribute("aria-valuetext", "not known")
 
     activate(plain)
@@ -105,7 +109,7 @@ def test_it_follows_the_active_notebook_and_imports_nothing(
     assert plain.ask(NOTHING) == []
     panel.get_by_role("button", name="Use sdwidgets in this kernel").click()
     says(page, "linked")
-    expect(panel.locator(".sdw-side-model")).to_have_count(1)
+    expect(panel.locator(".sdw-side-model")).to_have_count(MODELS)
     assert plain.ask("'torch' in __import__('sys').modules") is False
     assert plain.cells[0]["execution_count"] == 1  # and the history has not moved
     assert plain.ask("get_ipython().execution_count") == 2
@@ -262,7 +266,7 @@ def test_a_restart_and_a_switch(load_notebook: Open) -> None:
     assert notebook.kernel != kernel
     notebook.run()
     says(page, "linked")
-    expect(panel.locator(".sdw-side-model")).to_have_count(1)
+    expect(panel.locator(".sdw-side-model")).to_have_count(MODELS)
     assert notebook.problems == []
 
 
@@ -271,7 +275,7 @@ def test_models_queue_and_images(load_notebook: Open) -> None:
     page = notebook.page
     panel = show(page)
     notebook.run()
-    row = panel.locator(".sdw-side-model")
+    row = panel.locator(".sdw-side-model").first
     expect(row).to_contain_text("emoji")
     expect(row).to_contain_text("with sdwidgets")
     panel.get_by_role("button", name="Load emoji", exact=True).click()
@@ -349,7 +353,7 @@ def test_the_settings_of_the_panel(load_notebook: Open, tmp_path: Path) -> None:
         row = panel.locator(".sdw-side-model", has_text="broken")
         expect(row).to_have_attribute("data-state", "refused")
         panel.get_by_role("searchbox").fill("broken")
-        expect(panel.locator(".sdw-side-model")).to_have_count(1)
+        expect(panel.locator(".sdw-side-model")).to_have_count(MODELS)
         row.get_by_role("button").click()
         dialog = page.locator(".jp-Dialog")
         expect(dialog).to_contain_text("broken")

@@ -130,7 +130,7 @@ def test_the_keyboard_alone_does_it(open_notebook: Open) -> None:
     )
     # From the prompt on, Tab reaches every control once, each with a name.
     reached = []
-    for _ in range(16):
+    for _ in range(18):
         page.keyboard.press("Tab")
         reached.append(
             page.evaluate("""() => {

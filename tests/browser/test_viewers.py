@@ -539,6 +539,51 @@ def grown_to(notebook: Notebook, count: int) -> None:
     )
 
 
+# Its steps are taken one by one from the test.
+TWO_PASSES = """
+import sdwidgets as sdw
+
+model = sdw.load()
+viewer = sdw.Viewer()
+run = model.sample("a cat left of a car", seed=7, steps=10, hires=1.5, attention=True)
+steps = viewer.watch(run)
+
+def take(count):
+    for _ in range(count):
+        next(steps, None)
+    viewer.flush(everything=True)
+    return len(run.seconds)
+
+viewer
+"""
+
+
+def test_in_a_run_of_two_passes_the_latents_grow_and_the_image_stays_in_place(
+    open_notebook: Open,
+) -> None:
+    notebook = open_notebook(TWO_PASSES)
+    notebook.run()
+    view = view_in(notebook, 0)
+    assert notebook.ask("take(10)") == 10
+    expect(view.root).to_have_attribute("data-step", "9")
+    assert view.pixels(".sdw-v-latents").shape[:2] == (16, 16)
+    place = view.find(".sdw-v-picture").bounding_box()
+    assert float(view.find(".sdw-v-progress").get_attribute("value") or 0) == 10 / 16
+    assert notebook.ask("take(3)") == 13
+    expect(view.root).to_have_attribute("data-step", "12")
+    assert view.pixels(".sdw-v-latents").shape[:2] == (24, 24)
+    assert view.find(".sdw-v-picture").bounding_box() == place
+    assert notebook.ask("take(4)") == 16
+    expect(view.root).to_have_attribute("data-state", "done")
+    expect(view.root).to_have_attribute("data-frames", "16")
+    view.word("cat").click()
+    expect(view.find(".sdw-heat-map")).to_be_visible()
+    assert view.find(".sdw-v-picture").bounding_box() == place
+    view.scrub(4)  # the first pass is still there
+    assert view.pixels(".sdw-v-latents").shape[:2] == (16, 16)
+    assert notebook.ask("list(viewer.trace.size)") == [192, 192]
+
+
 def test_a_viewer_closed_in_the_middle_disturbs_nothing(open_notebook: Open) -> None:
     notebook = open_notebook(SLOW, RUN_ON_A_THREAD)
     notebook.run()

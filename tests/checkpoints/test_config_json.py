@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from sdwidgets import configs
 from sdwidgets.checkpoints import config_json as c
-from sdwidgets.configs import EMOJI, FIRST_STAGES, SD1, SD2, SDXL, TINY, ModelConfig
+from sdwidgets.configs import EMOJI, FIRST_STAGES, SD1, SD2, SDXL, TINY, ModelConfig, Spacing
 from sdwidgets.errors import CheckpointError
 
 CONFIGS = pytest.mark.parametrize("config", [SD1, SD2, EMOJI, TINY], ids=lambda config: config.name)
@@ -262,7 +262,7 @@ def test_a_schedule_that_leaves_no_picture_says_so() -> None:
         c.check_schedule(config, "file")
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+@pytest.mark.parametrize("spacing", sorted({*get_args(Spacing)} - {"lcm"}))
 def test_the_models_own_grid_goes_there_and_back(spacing: Any) -> None:
     config = replace(SD1.schedule, spacing=spacing, offset=3)
     assert c.schedule_from_json(c.schedule_to_json(config), "") == config
@@ -277,6 +277,10 @@ def test_the_models_own_grid_goes_there_and_back(spacing: Any) -> None:
         ({"_class_name": "EulerDiscreteScheduler", "timestep_spacing": "trailing"}, "trailing"),
         ({"_class_name": ["EulerDiscreteScheduler"]}, "linspace"),
         ({"timestep_spacing": "leading", "use_karras_sigmas": True}, "karras"),
+        ({"timestep_spacing": "leading", "use_exponential_sigmas": True}, "exponential"),
+        ({"use_karras_sigmas": False, "use_beta_sigmas": True}, "beta"),
+        ({"_class_name": "LCMScheduler", "timestep_spacing": "leading"}, "lcm"),
+        ({"_class_name": "TCDScheduler"}, "lcm"),
     ],
 )
 def test_a_grid_that_is_not_said_is_the_classs(given: dict[str, Any], spacing: str) -> None:
@@ -441,9 +445,12 @@ def test_zero_terminal_snr_goes_there_and_back() -> None:
 
 
 def test_a_schedule_of_few_steps_is_a_latent_consistency_models() -> None:
-    assert c.schedule_to_json(SD1.schedule, distilled=True)["_class_name"] == "LCMScheduler"
     published = {"_class_name": "LCMScheduler", "original_inference_steps": 50}
-    assert c.schedule_from_json(published, "") == SD1.schedule
+    schedule = replace(SD1.schedule, spacing="lcm")
+    assert c.schedule_from_json(published, "") == schedule
+    again = c.schedule_to_json(schedule, "LCMScheduler")
+    assert again["_class_name"] == "LCMScheduler"
+    assert c.schedule_from_json(again, "") == schedule
 
 
 @pytest.mark.parametrize(

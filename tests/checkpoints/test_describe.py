@@ -31,7 +31,7 @@ from sdwidgets import cli, inspect
 from sdwidgets.checkpoints import hub
 from sdwidgets.checkpoints.describe import Description
 from sdwidgets.checkpoints.families import FAMILIES, Family
-from sdwidgets.configs import SD1, SDXL
+from sdwidgets.configs import SD1, SDXL, LabelMapConfig
 from sdwidgets.errors import CheckpointError, CheckpointNotFound, InputError
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +104,10 @@ def test_a_whole_model_is_described_as_it_would_load(sd1: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=[family.key for family in FAMILIES])
+WHOLE = [family for family in FAMILIES if family.key != "rdm"]  # its file lacks CLIP
+
+
+@pytest.mark.parametrize("family", WHOLE, ids=[family.key for family in WHOLE])
 def test_every_family_is_told_in_every_layout(family: Family, tmp_path: Path) -> None:
     titles = {"compvis": "CompVis", "sgm": "Stability (sgm)", "diffusers": "diffusers"}
     for layout in layouts_of(family.preset):
@@ -113,9 +116,11 @@ def test_every_family_is_told_in_every_layout(family: Family, tmp_path: Path) ->
         assert (found.what, found.family, found.layout) == (
             family.title, family.title, titles[layout]
         )  # fmt: skip
-        assert found.prediction is not None and found.resolution in (512, 768, 1024)
+        assert found.prediction is not None and found.resolution in (256, 512, 768, 1024)
         assert found.loads == f"sdw.load({str(path)!r})" and not found.refused
-        assert {"UNet", "autoencoder"} < set(held(found))
+        assert {"UNet", "autoencoder"} <= set(held(found))
+        has_more = family.preset.context_width > 0 or family.preset.has(LabelMapConfig)
+        assert (len(held(found)) > 2) == has_more
         assert not any("no known part" in said for said in found.ignored)
 
 

@@ -168,7 +168,7 @@ def test_a_derived_model_shares_all_weights(tiny_model: LatentDiffusion, tmp_pat
     for name, weight in before.model.state_dict(keep_vars=True).items():
         assert text.model.state_dict(keep_vars=True)[name] is weight
     assert list(text.model.state_dict()) == list(before.model.state_dict())
-    assert before.model.text_model.embeddings.learnt is None
+    assert before.model.text_model.embeddings.token_embedding.learnt is None
     (source,) = model.sources[len(tiny_model.sources) :]
     assert (source.name, source.kind) == ("toy.safetensors", "embedding")
     assert model.fingerprint != tiny_model.fingerprint and model.name == tiny_model.name

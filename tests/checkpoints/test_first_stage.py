@@ -316,7 +316,7 @@ def test_a_full_disk_leaves_the_old_autoencoder(
     def full(*args: Any, **kwargs: Any) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(save, "_write_weights", full)
+    monkeypatch.setattr(save, "write_weights", full)
     with pytest.raises(CheckpointError, match="No space left"):
         save_autoencoder(Autoencoder(replace(SMALL.autoencoder, scaling_factor=9.0)), path)
     assert loaded(path).config == SMALL.autoencoder

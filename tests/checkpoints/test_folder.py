@@ -15,7 +15,8 @@ from checkpoint_files import SMALL, edit_json, write_folder
 
 from sdwidgets import configs
 from sdwidgets.checkpoints import config_json, load_model, model_index
-from sdwidgets.checkpoints.folder import _about_size, _is_turbo, weight_files
+from sdwidgets.checkpoints.few_steps import is_turbo
+from sdwidgets.checkpoints.folder import _about_size, weight_files
 from sdwidgets.checkpoints.weights import WeightFile
 from sdwidgets.configs import ModelConfig
 from sdwidgets.errors import CheckpointError
@@ -127,15 +128,16 @@ def test_a_published_network_of_small_images_has_a_notice() -> None:
 def test_turbo_models_make_images_without_guidance() -> None:
     for config in (configs.SD_TURBO, configs.SDXL):
         turbo = replace(config, size=512, schedule=replace(config.schedule, spacing="trailing"))
-        assert _is_turbo(turbo)
-        assert not _is_turbo(replace(turbo, size=768))
-        assert not _is_turbo(replace(turbo, schedule=replace(turbo.schedule, zero_snr=True)))
-        assert not _is_turbo(replace(turbo, schedule=config.schedule))
-    assert not _is_turbo(configs.SD1) and not _is_turbo(SMALL)
+        assert is_turbo(turbo)
+        assert not is_turbo(replace(turbo, size=768))
+        assert not is_turbo(replace(turbo, schedule=replace(turbo.schedule, zero_snr=True)))
+        assert not is_turbo(replace(turbo, schedule=config.schedule))
+    assert not is_turbo(configs.SD1) and not is_turbo(SMALL)
     index = {"_class_name": "StableDiffusionXLPipeline"}
-    assert model_index.notes_from_index(index, "", "x", guidance_scale=1.0) == ("x", 1.0)
+    assert model_index.with_notes(index, "", configs.SD_TURBO) == configs.SD_TURBO
     own = index | {"_sdwidgets": {"guidance_scale": 3.0}}
-    assert model_index.notes_from_index(own, "", "x", guidance_scale=1.0) == ("x", 3.0)
+    expected = replace(configs.SD_TURBO, guidance_scale=3.0)
+    assert model_index.with_notes(own, "", configs.SD_TURBO) == expected
 
 
 def test_a_controlnet_in_the_folder_is_left_out_and_said(folder: Path) -> None:

@@ -20,7 +20,7 @@ from checkpoint_files import write_folder
 
 from sdwidgets.checkpoints import hub, load_model, save_model
 from sdwidgets.checkpoints.weights import WeightFile
-from sdwidgets.configs import SDXL_REFINER, TINY, ModelConfig, SizesConfig
+from sdwidgets.configs import SDXL_REFINER, TINY, ClassConfig, ModelConfig, SizesConfig
 from sdwidgets.errors import HubError, InputError, Stopped
 from sdwidgets.pipeline import LatentDiffusion
 from sdwidgets.sources import Source
@@ -292,6 +292,26 @@ def test_the_upscalers_second_scheduler_is_fetched() -> None:
         "text_encoder/model.safetensors",
     ]  # fmt: skip
     assert sorted(hub.wanted_files(names)) == sorted(names)
+
+
+def test_a_model_in_our_own_layout(
+    make_model: Callable[[ModelConfig], LatentDiffusion],
+    tmp_path: Path,
+    transport: Callable[..., list[Any]],
+) -> None:
+    config = replace(TINY, embedders=(ClassConfig(("cat", "dog"), 24),))
+    folder = save_model(make_model(config), tmp_path / "classes")
+    transport(online=folder)
+    assert load_model("a/b", device="cpu").config == config
+    (tmp_path / "half").mkdir()
+    shutil.copy(folder / "model.json", tmp_path / "half")
+    calls = transport(cached=tmp_path / "half", online=folder)
+    assert hub.fetch("a/b") == folder
+    assert len(downloads(calls)) == 1
+    more = ["tokenizer/vocab.json", "vocabulary.json", "x.bin", "README.md"]
+    found = hub.wanted_files(["model.json", "weights.safetensors", *more])
+    assert {*found} == {"model.json", "weights.safetensors", *more[:2]}
+    assert hub.wanted_files(["model.json"]) == []
 
 
 def test_a_fetched_model_is_loaded(folder: Path, transport: Callable[..., list[Any]]) -> None:

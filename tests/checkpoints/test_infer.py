@@ -32,6 +32,7 @@ def config_of(shapes: Shapes, folder: Path) -> ModelConfig:
 EVERY = [
     pytest.param(family.preset, layout, id=f"{family.key}-{layout}")
     for family in FAMILIES
+    if family.key != "rdm"  # its file lacks CLIP
     for layout in layouts_of(family.preset)
 ]
 

@@ -31,6 +31,7 @@ from published import layouts_of, shapes_of
 
 from sdwidgets.checkpoints import hub, listing, load_model
 from sdwidgets.checkpoints.listing import Listed, Listing
+from sdwidgets.checkpoints.zoo import bundled_models
 from sdwidgets.configs import SD1, ModelConfig
 from sdwidgets.errors import CheckpointError
 
@@ -77,7 +78,7 @@ def examined(one: Listed) -> Listed:
 
 
 def test_the_bundled_model_is_listed_without_any_folder() -> None:
-    (emoji,) = listing.find()
+    emoji, *_ = listing.find()
     assert (emoji.name, emoji.place, emoji.state) == ("emoji", "bundled", "reading")
     emoji = listing.examine(emoji)
     assert emoji.state == "found" and emoji.why == ""
@@ -374,12 +375,13 @@ def test_many_files_appear_at_once_and_are_filled_in(
     monkeypatch.setattr(listing, "examine", wait)
     listed.look([str(models)])
     assert reached.wait(LIMIT)
-    assert [one.state for one in listed.models] == ["found", *["reading"] * 500]
-    assert {one.bytes for one in listed.models[1:]} == {len(one_tensor())}
+    bundled = ["found"] * len(bundled_models())
+    assert [one.state for one in listed.models] == [*bundled, *["reading"] * 500]
+    assert {one.bytes for one in listed.models[len(bundled) :]} == {len(one_tensor())}
     assert not listed.done
     go_on.set()
     wait_until(lambda: listed.done, changed)
-    assert [one.state for one in listed.models] == ["found", *["refused"] * 500]
+    assert [one.state for one in listed.models] == [*bundled, *["refused"] * 500]
 
 
 def test_another_look_takes_the_place_of_the_first(
@@ -399,7 +401,7 @@ def test_another_look_takes_the_place_of_the_first(
     listed.look([])
     go_on.set()
     wait_until(lambda: listed.done, changed)
-    assert [one.name for one in listed.models] == ["emoji"]
+    assert [one.name for one in listed.models] == [*bundled_models()]
 
 
 def test_the_thread_ends_when_there_is_nothing_to_look_for(
@@ -435,7 +437,8 @@ def test_it_rests_while_something_else_is_to_be_quick(
     listed = Listing(changed.set, lambda: len(opened) > 2)
     listed.look([str(models)])
     wait_until(lambda: listed.done, changed)
-    assert rests == [0.25, 0.25]  # after the last two of four
+    assert len(opened) == len(bundled_models()) + 3
+    assert rests == [0.25] * (len(opened) - 2)  # after all but the first two
 
 
 def test_an_error_of_the_one_who_is_told_ends_nothing() -> None:

@@ -24,7 +24,9 @@ from sdwidgets.configs import (
 from sdwidgets.errors import CheckpointError
 
 FAMILIES = {
-    name: preset for name, preset in vars(configs).items() if isinstance(preset, ModelConfig)
+    name: preset
+    for name, preset in vars(configs).items()
+    if isinstance(preset, ModelConfig) and preset not in configs.ZOO  # which diffusers has not
 }
 BY_NAME = pytest.mark.parametrize("name", FAMILIES)
 
@@ -38,7 +40,10 @@ def test_what_we_write_names_known_classes_only(name: str) -> None:
     config = FAMILIES[name]
     index = there(m.model_index(config))
     m.check_model_index(index, "")
-    assert m.notes_from_index(index, "", "x") == (config.name, config.guidance_scale)
+    unknown = replace(
+        config, name="x", guidance_scale=1.5, steps=3, sampler="heun", schedule_name="karras"
+    )
+    assert m.with_notes(index, "", unknown) == config
 
 
 @BY_NAME
@@ -50,7 +55,7 @@ def test_every_family_goes_there_and_back(name: str) -> None:
     assert c.unet_from_json(unet, "") == (config.unet, 64)
     vae = there(c.autoencoder_to_json(config.autoencoder, 512))
     assert c.autoencoder_from_json(vae, "") == config.autoencoder
-    noise = there(c.schedule_to_json(config.schedule, distilled=m.is_distilled(config)))
+    noise = there(c.schedule_to_json(config.schedule, m.scheduler_class(config)))
     assert c.schedule_from_json(noise, "") == config.schedule
     folders = m.text_folders(index)
     assert folders == m.folders_of(config)
@@ -93,7 +98,9 @@ def test_the_pipeline_that_diffusers_has_for_a_family(config: ModelConfig, pipel
 def test_xl_is_told_two_texts_and_sizes() -> None:
     index = m.model_index(configs.SDXL)
     assert m.text_folders(index) == m.TEXT_FOLDERS
-    assert m.notes_from_index({"_class_name": index["_class_name"]}, "", "x") == ("x", 5.0)
+    assert m.pipeline_of(index).guidance_scale == 5.0
+    plain = {"_class_name": index["_class_name"]}
+    assert m.with_notes(plain, "", configs.SDXL) == configs.SDXL
     instruct = replace(
         configs.SDXL,
         unet=replace(configs.SDXL.unet, in_channels=8),
@@ -154,7 +161,7 @@ def test_noise_levels_of_a_small_image() -> None:
 @pytest.mark.parametrize("notes", [[], "x", {"guidance_scale": float("nan")}])
 def test_notes_that_are_none(notes: Any) -> None:
     with pytest.raises(CheckpointError):
-        m.notes_from_index({"_sdwidgets": notes}, "", "name")
+        m.with_notes({"_sdwidgets": notes}, "", configs.SD1)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from checkpoint_files import (
 from safetensors.torch import load_file
 from torch import Tensor
 
-from sdwidgets.checkpoints import load, load_model, names, save_model
+from sdwidgets.checkpoints import few_steps, load, load_model, names, save_model
 from sdwidgets.checkpoints.layout import Layout, Weights
 from sdwidgets.checkpoints.prediction import settled
 from sdwidgets.checkpoints.weights import WeightFile
@@ -63,7 +63,10 @@ def laid_out(tmp_path: Path) -> Iterator[Any]:
             file = WeightFile(save_tensors(whole, tmp_path / "model.safetensors", **metadata))
             stack.enter_context(file)
             weights = Weights([file], names.compvis_unet_names(config.unet))
-            return Layout(file.path, config, (weights,), (), False, prediction_source=source)
+            few = few_steps.of_file(Path("x"), {}, config, like_turbo=config is SD_TURBO)
+            return Layout(
+                file.path, config, (weights,), (), False, prediction_source=source, few_steps=few
+            )
 
         yield make
 
@@ -229,6 +232,9 @@ def test_an_sd_turbo_predicts_eps(laid_out: Any, spread: float, guidance: float)
     bias = torch.linspace(-1.7, 1.7, 320) * spread
     layout = settled(laid_out(SD_TURBO, tensors={LAST: bias}), None)
     assert layout.config.guidance_scale == guidance
+    usual = guidance == SD2.guidance_scale
+    assert layout.config.steps == (SD2.steps if usual else SD_TURBO.steps)
+    assert any("made for few steps" in notice for notice in layout.notices) is not usual
 
 
 # ------------------------------------------------------------------------------ zero terminal SNR

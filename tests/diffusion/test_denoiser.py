@@ -14,6 +14,7 @@ from sdwidgets.diffusion import (
     coefficients,
     guide,
     inpainting,
+    repainted,
 )
 from sdwidgets.diffusion.samplers import euler
 
@@ -175,7 +176,7 @@ def test_inpainting_denoises_the_known_part_to_itself(images: tuple[Tensor, Tens
     known, noise = images
     mask = torch.zeros(1, 1, 4, 5)
     mask[..., :2] = 1
-    denoise = inpainting(lambda x, sigma: x * 0 + 9, known, noise, mask, start=10.0)
+    denoise = inpainting(lambda x, sigma: x * 0 + 9, known, noise, mask, [10.0, 1.0, 0.0])
     denoised = denoise(torch.zeros_like(known), SIGMA)
     assert torch.equal(denoised[..., 2:], known[..., 2:])
     assert (denoised[..., :2] == 9).all()
@@ -187,8 +188,27 @@ def test_inpainting_shows_the_network_the_known_part_at_its_noise(
     known, noise = images
     seen = []
     mask = torch.zeros(1, 1, 4, 5)
-    denoise = inpainting(lambda x, s: (seen.append(x), x)[1], known, noise, mask, start=10.0)
+    denoise = inpainting(lambda x, s: (seen.append(x), x)[1], known, noise, mask, [10.0, 1.0, 0.0])
     denoise(torch.zeros_like(known), SIGMA)
     denoise(torch.zeros_like(known), 10.0)
     assert torch.allclose(seen[0], known + SIGMA * noise)
     assert torch.equal(seen[1], torch.zeros_like(known))  # the first latents are used as they are
+
+
+def test_a_grey_mask_is_repainted_in_its_share_of_the_steps() -> None:
+    levels = [8.0, 4.0, 2.0, 1.0, 0.0]
+    mask = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.1, 0.0])
+    found = [repainted(mask, level, levels).tolist() for level in levels[:-1]]
+    assert [sum(row[place] for row in found) for place in range(6)] == [4, 3, 2, 1, 0, 0]
+    assert all(row == sorted(row, reverse=True) for row in found)
+    # between two levels as at the one before
+    assert torch.equal(repainted(mask, 3.0, levels), repainted(mask, 4.0, levels))
+    assert not repainted(torch.zeros(1), 0.0, levels)
+
+
+def test_a_grey_part_is_known_first_and_then_repainted(images: tuple[Tensor, Tensor]) -> None:
+    known, noise = images
+    mask = torch.full((1, 1, 4, 5), 0.5)
+    denoise = inpainting(lambda x, sigma: x * 0 + 9, known, noise, mask, [8.0, 4.0, 2.0, 1.0, 0.0])
+    assert torch.equal(denoise(torch.zeros_like(known), 4.0), known)
+    assert (denoise(torch.zeros_like(known), 2.0) == 9).all()

@@ -3,10 +3,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import beta
 
 from sdwidgets.diffusion import SCHEDULES, NoiseSchedule
+from sdwidgets.diffusion.schedule import SPACINGS
 from sdwidgets.sampling import default_schedule
 
 
@@ -70,6 +73,31 @@ def test_every_grid_descends_from_within_the_range(
     assert grid[0] <= schedule.sigmas[-1] and grid[-1] >= 0
 
 
+FROM_BELOW = ("config", "ddim", "dpmsolver")
+"""The grids that exist to be like other programs, and begin below the noisiest level."""
+FROM_THE_TOP = sorted(set(SCHEDULES) - set(FROM_BELOW))
+
+
+@pytest.mark.parametrize("zero_snr", [False, True])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_no_grid_of_any_length_has_a_level_twice(name: str, zero_snr: bool) -> None:
+    for steps in (2, 3, 50, 1000):
+        schedule = NoiseSchedule.from_betas(steps, zero_snr=zero_snr)
+        for n in range(1, steps + 1):
+            grid = SCHEDULES[name](schedule, n)
+            assert len(grid) == n + 1 and bool((grid.diff() < 0).all()), (steps, n)
+            # nor two that are the same to the network
+            assert bool((grid[1:-1] < grid[:-2] * (1 - 1e-5)).all()), (steps, n)
+
+
+@pytest.mark.parametrize("zero_snr", [False, True])
+@pytest.mark.parametrize("name", FROM_THE_TOP)
+def test_a_run_of_any_length_begins_at_the_noisiest_level(name: str, zero_snr: bool) -> None:
+    schedule = NoiseSchedule.from_betas(zero_snr=zero_snr)
+    first = [float(SCHEDULES[name](schedule, n)[0]) for n in range(1, 1001)]
+    assert first == pytest.approx([float(schedule.sigmas[-1])] * 1000, rel=1e-9)
+
+
 @pytest.mark.parametrize("name", sorted(set(SCHEDULES) - {"ddim"}))
 def test_grids_end_without_noise(schedule: NoiseSchedule, name: str) -> None:
     assert SCHEDULES[name](schedule, 20)[-1] == 0
@@ -87,21 +115,29 @@ def test_the_default_grid_is_stable_diffusions(schedule: NoiseSchedule) -> None:
 
 @pytest.mark.parametrize(
     ("spacing", "grid"),
-    [("leading", "leading"), ("trailing", "trailing"), ("linspace", "uniform"), ("karras",) * 2],
+    [
+        ("leading", "leading"),
+        ("trailing", "trailing"),
+        ("linspace", "uniform"),
+        ("karras", "karras"),
+        ("exponential", "exponential"),
+        ("beta", "beta_sigmas"),
+        ("lcm", "lcm"),
+    ],
 )
 def test_the_grid_of_a_config_is_the_one_that_it_names(spacing: str, grid: str) -> None:
     schedule = NoiseSchedule.from_betas(spacing=spacing)
     assert torch.equal(SCHEDULES["config"](schedule, 7), getattr(schedule, grid)(7))
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_by_default_every_number_of_steps_begins_at_the_noisiest_level(spacing: str) -> None:
     schedule = NoiseSchedule.from_betas(spacing=spacing)
     first = [float(schedule.default(n)[0]) for n in range(1, 1001)]
     assert first == pytest.approx([float(schedule.sigmas[-1])] * 1000, rel=1e-9)
 
 
-@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace", "karras"])
+@pytest.mark.parametrize("spacing", SPACINGS)
 def test_what_default_means_is_the_same_without_torch(spacing: str) -> None:
     schedule = NoiseSchedule.from_betas(spacing=spacing)
     for n in (1, 2, 9, 501):
@@ -127,6 +163,48 @@ def test_a_grid_of_its_own_must_be_one(own: dict[str, Any]) -> None:
 def test_karras_is_even_in_the_seventh_root(schedule: NoiseSchedule) -> None:
     roots = schedule.karras(9)[:-1] ** (1 / 7)
     assert torch.allclose(roots.diff(), roots.diff()[0], rtol=1e-9)
+
+
+def test_exponential_is_even_in_the_logarithm(schedule: NoiseSchedule) -> None:
+    logs = schedule.exponential(9)[:-1].log()
+    assert torch.allclose(logs.diff(), logs.diff()[0], rtol=1e-9)
+
+
+def steps_of(schedule: NoiseSchedule, grid: torch.Tensor) -> list[float]:
+    return [schedule.t(float(sigma)) for sigma in grid[:-1]]
+
+
+def test_simple_takes_every_so_manyth_level_from_the_top(schedule: NoiseSchedule) -> None:
+    assert steps_of(schedule, schedule.simple(4)) == pytest.approx([999, 749, 499, 249])
+    # ComfyUI: -(1 + int(x * T / n))
+    assert steps_of(schedule, schedule.simple(3)) == pytest.approx([999, 666, 333])
+    assert steps_of(schedule, schedule.simple(1000)) == pytest.approx([*range(999, -1, -1)])
+
+
+def test_sgm_uniform_stops_short_of_the_first_training_step(schedule: NoiseSchedule) -> None:
+    evenly = np.linspace(999, 0, 8)[:-1]
+    assert steps_of(schedule, schedule.sgm_uniform(7)) == pytest.approx(evenly.tolist())
+
+
+def test_lcm_chooses_among_the_fifty_steps_of_its_teacher(schedule: NoiseSchedule) -> None:
+    assert steps_of(schedule, schedule.lcm(4)) == pytest.approx([999, 759, 499, 259])
+    assert steps_of(schedule, schedule.lcm(50)) == pytest.approx([*range(999, -1, -20)])
+    assert torch.equal(schedule.lcm(51), schedule.trailing(51))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 37, 500, 1000])
+def test_beta_is_at_scipys_quantiles_of_the_steps(schedule: NoiseSchedule, n: int) -> None:
+    expected = 999 * beta.ppf(1 - np.arange(n) / n, 0.6, 0.6)
+    assert steps_of(schedule, schedule.beta(n)) == pytest.approx(expected.tolist(), abs=1e-9)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 37, 1000])
+def test_the_beta_of_configs_is_at_scipys_quantiles_of_the_levels(
+    schedule: NoiseSchedule, n: int
+) -> None:
+    low, high = float(schedule.sigmas[0]), float(schedule.sigmas[-1])
+    expected = low + (high - low) * beta.ppf(np.linspace(1, 0, n), 0.6, 0.6)
+    assert schedule.beta_sigmas(n)[:-1].tolist() == pytest.approx(expected.tolist(), rel=1e-12)
 
 
 @pytest.mark.parametrize("n", [0, -1, 1001])

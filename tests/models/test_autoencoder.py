@@ -77,6 +77,43 @@ def test_the_middle_attention_is_optional() -> None:
     assert autoencoder(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 8, 8)
 
 
+# -------------------------------------------------------------------------------- the identity
+
+
+@torch.no_grad()
+def test_without_levels_it_is_the_identity() -> None:
+    autoencoder = Autoencoder(configs.PIXELS)
+    assert autoencoder.config.factor == 1
+    assert not autoencoder.state_dict() and not [*autoencoder.parameters()]
+    image = torch.rand(2, 3, 5, 7) * 2 - 1
+    posterior = autoencoder.encode(image)
+    assert torch.equal(posterior.mode(), image)
+    assert torch.equal(posterior.sample(torch.Generator().manual_seed(0)), image)
+    assert torch.equal(autoencoder.decode(image), image)
+    assert torch.equal(autoencoder.decode(image, tiled=True), image)
+    assert torch.equal(autoencoder.reconstruct(image), image)
+    assert posterior.kl().tolist() == pytest.approx([5 * 7 * 3 * math.log(256)] * 2)
+    with pytest.raises(InputError, match="no codes"):
+        autoencoder.decode_codes(torch.zeros(1, 2, 2, dtype=torch.int64))
+
+
+@torch.no_grad()
+def test_the_identity_has_a_scale_and_a_shift() -> None:
+    autoencoder = Autoencoder(replace(configs.PIXELS, scaling_factor=2.0, shift_factor=0.5))
+    image = torch.rand(1, 3, 4, 4)
+    latents = autoencoder.encode(image).mode()
+    torch.testing.assert_close(latents, (image - 0.5) * 2)
+    torch.testing.assert_close(autoencoder.decode(latents), image)
+
+
+def test_the_identity_says_where_and_in_what_type_it_computes() -> None:
+    with torch.device("meta"):  # as models are loaded
+        autoencoder = Autoencoder(configs.PIXELS)
+    assert autoencoder.to("cpu").weight.device.type == "cpu"
+    assert autoencoder.half().weight.dtype == torch.float16
+    assert Autoencoder(CONFIG).half().weight.dtype == torch.float16
+
+
 # --------------------------------------------------------------------------------- vector quantised
 
 VQ = replace(CONFIG, codes=30)

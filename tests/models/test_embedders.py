@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from sdwidgets import Trace, save
+from sdwidgets import Trace, load, save
 from sdwidgets.configs import (
     TINY,
+    BertConfig,
     ClassConfig,
     EmbedderConfig,
     GuidanceConfig,
@@ -73,6 +74,39 @@ def test_a_class_is_one_token_and_nothing_is_the_null_class() -> None:
 def test_a_prompt_that_names_no_class_is_refused_with_the_nearest() -> None:
     with pytest.raises(InputError, match=r"'cta' is not a class\. Did you mean 'cat'\?"):
         ClassLabels(CLASSES).tokens([given("cta")])
+
+
+def test_a_label_is_a_class_before_the_prompt() -> None:
+    labels = ClassLabels(CLASSES)
+    batch = [replace(given("cat"), label="DOG"), replace(given(None), label="fire truck")]
+    assert labels.tokens(batch).ids.tolist() == [[1], [2]]
+    with pytest.raises(InputError, match=r"'dgo' is not a class\. Did you mean 'dog'") as caught:
+        labels.tokens([replace(given("cat"), label="dgo")])
+    assert caught.value.parameter == "label"
+
+
+def test_words_that_berts_vocabulary_does_not_have_are_named() -> None:
+    model = model_of(BertConfig(width=24, layers=1, heads=2, head_width=12))
+    run = model.sample("a 🐱 and a cat", steps=2)
+    (notice,) = (each for each in run.notices if "vocabulary" in each)
+    assert notice == "The prompt has 🐱, which the model's vocabulary does not have."
+
+
+def test_a_label_goes_toward_another_class() -> None:
+    labels = ClassLabels(CLASSES)
+    table = labels.model.embedding.weight
+    half = replace(given(""), label="cat", toward=("dog", 0.5))
+    context = condition([labels], [half]).context
+    assert context is not None
+    assert torch.allclose(context[0, 0], table[:2].mean(0), atol=1e-4)
+
+
+def test_a_table_without_a_null_class_needs_a_label() -> None:
+    (labels,) = embedders_of([replace(CLASSES, null=False)])
+    assert labels.model.embedding.weight.shape == (3, 24)
+    with pytest.raises(InputError, match="no null class") as caught:
+        labels.tokens([given(None)])
+    assert caught.value.parameter == "label"
 
 
 def test_sizes_are_a_vector_of_six_numbers_heights_first() -> None:
@@ -139,7 +173,7 @@ def test_guidance_leads_away_from_the_null_class(classes: LatentDiffusion) -> No
     (step, *_) = classes.sample("cat", steps=2, seed=0, guidance_scale=4.0)
     (null, *_) = classes.sample("", steps=2, seed=0, guidance_scale=1.0)
     assert step.uncond is not None
-    assert torch.allclose(step.uncond, null.denoised, atol=1e-5)
+    assert torch.allclose(step.uncond, null.denoised, rtol=1e-3, atol=1e-3)
 
 
 def test_a_record_of_a_class_has_no_words_and_comes_back(
@@ -165,12 +199,14 @@ def test_a_model_without_prompts_takes_none(silent: LatentDiffusion) -> None:
 
 
 @pytest.mark.parametrize("kind", ["classes", "silent"])
-def test_such_a_model_has_no_folder(
+def test_such_a_model_is_saved_and_loaded(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="cannot describe"):
-        save(request.getfixturevalue(kind), tmp_path / "model")
-    assert not (tmp_path / "model").exists()
+    model: LatentDiffusion = request.getfixturevalue(kind)
+    save(model, tmp_path / "model")
+    again = load(tmp_path / "model", device="cpu")
+    assert again.config == model.config
+    assert again.fingerprint == model.fingerprint
 
 
 def test_a_model_in_memory_runs_by_its_name(classes: LatentDiffusion) -> None:

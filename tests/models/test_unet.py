@@ -58,6 +58,21 @@ def parameters(config: UNetConfig) -> int:
         (configs.VEGA, 745_225_604),
         (configs.KOALA_700M, 782_822_724),
         (configs.KOALA_1B, 1_161_184_324),
+        # as counted in the network's class of latent diffusion's code, built from each config
+        (configs.LDM_CELEBAHQ, 274_056_163),
+        (configs.LDM_FFHQ, 274_056_163),
+        (configs.LDM_BEDROOMS, 274_056_163),
+        (configs.LDM_CHURCHES, 294_966_916),
+        (configs.LDM_IMAGENET_VQ8, 394_984_196),
+        (configs.LDM_IMAGENET, 400_920_579),
+        (configs.LDM_TEXT_256, 403_623_939),
+        (configs.LDM_TEXT, 872_300_484),
+        (configs.LDM_LAYOUT, 246_277_379),
+        (configs.LDM_LANDSCAPES_256, 215_229_315),
+        (configs.LDM_LANDSCAPES_512, 215_229_315),
+        (configs.LDM_BSR, 113_622_563),
+        (configs.LDM_INPAINTING, 387_245_827),
+        (configs.RDM_768, 1_335_480_400),
     ],
     ids=lambda value: getattr(value, "name", ""),
 )
@@ -262,6 +277,54 @@ def test_levels_without_self_attention_attend_to_the_words_twice() -> None:
         unet(*inputs((5, 7)))
     assert [name for name in seen if name in cross] == list(cross)
     assert [name for name in seen if name in own] == list(own)
+
+
+# Latent diffusion's networks without transformers, at small scale.
+PLAIN = UNetConfig(
+    (8, 16, 16), (0, 1, 1), (1, 2, 4), 1, context_dim=0, norm_groups=4, transformers=False
+)
+CHURCHES = replace(PLAIN, scale_shift=True, resample_blocks=True)
+
+
+@pytest.mark.parametrize("config", [PLAIN, CHURCHES], ids=["plain", "churches"])
+@pytest.mark.parametrize("size", [(8, 8), (5, 7), (1, 1)])
+@torch.no_grad()
+def test_networks_without_transformers_take_any_size(
+    config: UNetConfig, size: tuple[int, int]
+) -> None:
+    unet = UNet(config)
+    x, t, context = inputs(size)
+    out = unet(x, t)
+    assert out.shape == x.shape
+    assert not torch.allclose(out, unet(x, t + 500))
+    assert torch.equal(unet(x, t, context), out)  # it reads no words
+    assert unet.cross_attentions() == {}
+
+
+def test_every_parameter_of_a_network_without_transformers_gets_a_gradient() -> None:
+    unet = UNet(CHURCHES)
+    x, t, _ = inputs()
+    unet(x, t).square().mean().backward()
+    # A key's bias shifts all scores of a row equally, which the softmax cancels.
+    named = {n: p for n, p in unet.named_parameters() if not n.endswith("to_k.bias")}
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in named.values())
+    zero_residuals(unet)
+    assert torch.equal(unet(x, t), torch.zeros_like(x))
+
+
+@torch.no_grad()
+def test_the_self_attentions_of_a_network_without_transformers_can_be_seen() -> None:
+    unet = UNet(PLAIN)
+    own = {layer: name for name, layer in unet.self_attentions().items()}
+    seen: list[str] = []
+    x, t, _ = inputs()
+    plain = unet(x, t)
+    with looking(lambda layer, *_: seen.append(own[layer])):
+        assert torch.equal(unet(x, t), plain)
+    assert seen == [*own.values()]
+    assert {name.split(".attentions")[0] for name in seen} == {
+        "down_blocks.1", "down_blocks.2", "mid_block", "up_blocks.0", "up_blocks.1",
+    }  # fmt: skip
 
 
 def test_zeroed_residuals_predict_zero_and_still_learn(unet: UNet) -> None:

@@ -43,10 +43,10 @@ SMALL = {
     ),
 }  # fmt: skip
 
-# Every published network.
+# Every published network that diffusers has.
 NETWORKS = {
     model.name: model for model in vars(configs).values()
-    if isinstance(model, ModelConfig) and model not in (configs.TINY, configs.EMOJI)
+    if isinstance(model, ModelConfig) and model not in (configs.TINY, configs.EMOJI, *configs.ZOO)
 }  # fmt: skip
 
 

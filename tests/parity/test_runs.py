@@ -8,50 +8,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from references import autoencoder_of, copy_weights, relative_error, scheduler_of, unet_of
-from small_families import FAMILIES, picture
-from torch import Tensor
+from references import relative_error, scheduler_of
+from small_families import picture
+from whole_runs import (
+    ONE,
+    SIZES,
+    STEPS,
+    THREE,
+    TOLERANCE,
+    Parts,
+    enlarging,
+    final,
+    generators,
+    mask,
+    masked_latents,
+    pairs,
+    pipeline_of,
+    sized,
+    theirs,
+    words,
+)
 
-from sdwidgets.configs import ImageConfig, ModelConfig
-from sdwidgets.models.conditioning import Given
+from sdwidgets.configs import ModelConfig
 from sdwidgets.pipeline import LatentDiffusion
+from sdwidgets.refining import steps_before
 
 pytestmark = pytest.mark.parity
 diffusers = pytest.importorskip("diffusers")
-
-STEPS = 3
-TOLERANCE = 1e-3  # of the latents' scale
-ONE, THREE = ["a cat"], ["a cat", "the dog", "an owl"]
-SIZES = [((64, 64), ONE), ((72, 40), THREE)]
-
-Parts = dict[str, Any]
-
-
-def _zero_snr(config: ModelConfig) -> ModelConfig:
-    """Return the config of a fine-tuned model that predicts v from pure noise on."""
-    schedule = replace(config.schedule, prediction="v", zero_snr=True, spacing="trailing")
-    return replace(config, schedule=schedule)
-
-
-def _edits(config: ModelConfig) -> ModelConfig:
-    """Return the config of a model fine-tuned to edit images."""
-    told = (*config.embedders, ImageConfig())
-    return replace(config, embedders=told, unet=replace(config.unet, in_channels=8))
-
-
-MODELS = {
-    **FAMILIES,
-    "edits xl": _edits(FAMILIES["SDXL"]),
-    "zero snr": _zero_snr(FAMILIES["SD1"]),
-    "zero snr xl": _zero_snr(FAMILIES["SDXL"]),
-}
 
 
 @pytest.fixture(scope="module")
@@ -59,94 +48,7 @@ def pair(
     make_model: Callable[[ModelConfig], LatentDiffusion],
 ) -> Callable[[str], tuple[LatentDiffusion, Parts]]:
     """Return our small model of a family, and diffusers' networks with its weights."""
-
-    @cache
-    def made(name: str) -> tuple[LatentDiffusion, Parts]:
-        model = make_model(MODELS[name])
-        unet = model.unet
-        unet.conv_out.weight.mul_(5)  # so that the network matters for the result
-        unet.time_embedding.linear_2.weight.mul_(3)  # and so does what is told beside the words
-        if unet.add_embedding is not None:
-            unet.add_embedding.linear_2.weight.mul_(3)
-        theirs = unet_of(unet.config, linear=unet.config.context_dim != 768)
-        vae = autoencoder_of(model.config.autoencoder)
-        theirs.register_to_config(sample_size=64)  # the pipelines compare it; 64 is SD's
-        copy_weights(unet, theirs)
-        copy_weights(model.autoencoder, vae)
-        return model, {"unet": theirs, "vae": vae}
-
-    return made
-
-
-def pipeline_of(
-    kind: str, model: LatentDiffusion, parts: Parts, sampler: str = "euler", **more: Any
-) -> Any:
-    """Return diffusers' pipeline of that class; it is given the words' states."""
-    is_xl = "XL" in kind
-    empty = ["text_encoder", "tokenizer"]
-    empty += ["text_encoder_2", "tokenizer_2"] if is_xl else ["safety_checker", "feature_extractor"]
-    if not (is_xl or "Depth" in kind or "Upscale" in kind):
-        more["requires_safety_checker"] = False
-    if is_xl:
-        more["add_watermarker"] = False
-    if "Depth" in kind:
-        empty.remove("safety_checker")
-    scheduler = scheduler_of(model.config.schedule, sampler)
-    parts = {**parts, "scheduler": scheduler, **dict.fromkeys(empty), **more}
-    pipeline = getattr(diffusers, kind)(**parts)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def words(model: LatentDiffusion, prompts: list[str]) -> dict[str, Tensor]:
-    """Return what diffusers' pipelines take in place of the prompts, and of no negative prompt."""
-    size = (64, 64)
-    told = model.condition([Given(prompt, size) for prompt in prompts])
-    away = model.condition([Given(None, size)] * len(prompts))
-    found = {"prompt_embeds": told.context, "negative_prompt_embeds": away.context}
-    if model.config.vector_width:
-        pooled = model.config.text[-1].projection_dim
-        found["pooled_prompt_embeds"] = told.vector[:, :pooled]
-        found["negative_pooled_prompt_embeds"] = away.vector[:, :pooled]
-    return found
-
-
-def generators(count: int) -> list[torch.Generator]:
-    return [torch.Generator().manual_seed(seed) for seed in range(7, 7 + count)]
-
-
-def final(model: LatentDiffusion, prompts: list[str], **settings: Any) -> Tensor:
-    """Return our last latents, scaled as in a variance-preserving model."""
-    settings = {
-        "schedule": "config", "seed": 7, "steps": STEPS, "sampler": "euler",
-        "batch_size": len(prompts), **settings,
-    }  # fmt: skip
-    *_, last = model.sample(prompts, **settings)
-    return last.x_next / (1 + last.sigma_next**2) ** 0.5
-
-
-def theirs(
-    pipeline: Any, model: LatentDiffusion, prompts: list[str], *, steps: int = STEPS, **more: Any
-) -> Tensor:
-    found: Tensor = pipeline(
-        **words(model, prompts),
-        num_inference_steps=steps,
-        generator=generators(len(prompts)),
-        output_type="latent",
-        **more,
-    ).images
-    return found
-
-
-def mask(width: int, height: int) -> Image.Image:
-    """Return a mask whose edges are not on the latents' cells."""
-    white = Image.new("L", (width, height))
-    white.paste(255, (13, 6, width - 19, height - 9))
-    return white
-
-
-def sized(size: tuple[int, int]) -> dict[str, int]:
-    return {"width": size[0], "height": size[1]}
+    return pairs(make_model)
 
 
 # -- text to image ----------------------------------------------------------------------------
@@ -202,7 +104,14 @@ def test_a_network_that_is_told_the_guidance_scale(
     model, parts = pair("LCM")
     settings = {**sized(size), "guidance_scale": scale}
     pipeline = pipeline_of("StableDiffusionPipeline", model, parts)
-    expected = theirs(pipeline, model, prompts, **settings)
+    schedule = model.config.schedule
+    # only diffusers' scheduler for such models makes their grid, which others take as a list
+    pipeline.scheduler = scheduler_of(schedule, "euler", timestep_spacing="leading")
+    grid = scheduler_of(schedule, "lcm", timestep_spacing="leading")
+    grid.set_timesteps(STEPS)
+    expected = theirs(
+        pipeline, model, prompts, steps=None, timesteps=grid.timesteps.tolist(), **settings
+    )
     latents = final(model, prompts, **settings)
     assert relative_error(latents, expected) < TOLERANCE
     other = final(model, prompts, **{**settings, "guidance_scale": 2.0})
@@ -227,16 +136,20 @@ def test_a_distilled_model_in_a_single_step_from_the_noisiest_level(pair: Any, n
     assert relative_error(last.x_next, expected) < TOLERANCE
 
 
+@pytest.mark.parametrize("steps", [None, 1, 7])
+def test_a_latent_consistency_model_by_its_own_defaults(pair: Any, steps: int | None) -> None:
+    model, parts = pair("LCM")
+    pipeline = pipeline_of("LatentConsistencyModelPipeline", model, parts)
+    pipeline.scheduler = diffusers.LCMScheduler()
+    expected = pipeline(
+        **words(model, ONE), guidance_scale=8.5, num_inference_steps=steps or 4,
+        generator=torch.Generator().manual_seed(5), output_type="latent", **sized((64, 64)),
+    ).images  # fmt: skip
+    *_, last = model.sample("a cat", steps=steps, seed=5, **sized((64, 64)))
+    assert relative_error(last.x_next, expected) < TOLERANCE
+
+
 # -- inpainting -------------------------------------------------------------------------------
-
-
-def masked_latents(model: LatentDiffusion, parts: Parts, size: tuple[int, int]) -> Tensor:
-    """Return diffusers' latents of the masked image, without the noise that its pipelines add."""
-    pixels = torch.from_numpy(np.array(picture(*size), np.float32)).permute(2, 0, 1)[None]
-    kept = torch.from_numpy(np.array(mask(*size)) < 128)[None, None]
-    with torch.no_grad():
-        mode = parts["vae"].encode((pixels / 127.5 - 1) * kept).latent_dist.mode()
-    return mode * model.config.autoencoder.scaling_factor
 
 
 @pytest.mark.parametrize("strength", [0.7, 1.0])
@@ -262,7 +175,7 @@ def test_a_network_that_sees_the_mask(
         prompts,
         image=[picture(*size)] * count,
         mask_image=[mask(*size)] * count,
-        masked_image_latents=masked_latents(model, parts, size).expand(count, -1, -1, -1),
+        masked_image_latents=masked_latents(model, parts, picture(*size), mask(*size), count),
         **settings,
     )
     given = {"image": picture(*size), "mask": mask(*size)}
@@ -324,18 +237,6 @@ def test_depth(
     assert relative_error(latents, expected) > 10 * TOLERANCE
 
 
-def enlarging(model: LatentDiffusion, parts: Parts) -> Any:
-    small = model.config.embedders[-1]
-    low = diffusers.DDPMScheduler(
-        beta_start=small.beta_start, beta_end=small.beta_end, beta_schedule="scaled_linear"
-    )
-    pipeline = pipeline_of(
-        "StableDiffusionUpscalePipeline", model, parts, low_res_scheduler=low, watermarker=None
-    )
-    pipeline.image_processor.register_to_config(do_resize=False)  # to multiples of 4
-    return pipeline
-
-
 @pytest.mark.parametrize("level", [0, 20, 350])
 @pytest.mark.parametrize("guidance", [1.0, 9.0])
 @pytest.mark.parametrize(("size", "prompts"), [((16, 16), ONE), ((13, 9), THREE)])
@@ -392,3 +293,73 @@ def test_the_image_of_an_enlarged_run(pair: Any) -> None:
     )  # fmt: skip
     assert trace.image.size == expected.size == (52, 36)
     assert np.abs(np.asarray(trace.image, int) - np.asarray(expected, int)).max() <= 1
+
+
+# -- two passes, two models -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+@pytest.mark.parametrize(("size", "prompts"), SIZES)
+def test_a_refiner_goes_on(
+    pair: Any, size: tuple[int, int], prompts: list[str], guidance: float, sampler: str
+) -> None:
+    model, parts = pair("SDXL")
+    refiner, refining = pair("SDXL_REFINER")
+    settings = {"guidance_scale": guidance}
+    base = pipeline_of("StableDiffusionXLPipeline", model, parts, sampler)
+    left = theirs(base, model, prompts, steps=7, denoising_end=0.6, **sized(size), **settings)
+    image_to_image = pipeline_of(
+        "StableDiffusionXLImg2ImgPipeline",
+        refiner,
+        refining,
+        sampler,
+        requires_aesthetics_score=True,
+    )
+    expected = theirs(
+        image_to_image, refiner, prompts, steps=7, denoising_start=0.6, image=left, **settings
+    )
+    ours = {
+        **settings, **sized(size), "steps": 7, "refiner": refiner, "sampler": sampler,
+        "schedule": "config" if sampler == "euler" else "dpmsolver",
+    }  # fmt: skip
+    latents = final(model, prompts, refiner_start=0.6, **ours)
+    assert relative_error(latents, expected) < TOLERANCE
+    # and so do two runs, each with its part of the steps
+    parts_of_it = {**ours, "seed": 7, "batch_size": len(prompts)}
+    run = model.sample(prompts, refiner_start=0.6, **parts_of_it)
+    count = steps_before(model.schedule, run.levels, 0.6)
+    del parts_of_it["refiner"], ours["refiner"]
+    run = model.sample(prompts, end_step=count, **parts_of_it)
+    list(run)
+    rest = final(refiner, prompts, start_step=count, latents=run.latents_left, **ours)
+    assert relative_error(rest, expected) < TOLERANCE
+    ours["refiner"] = refiner
+    other = final(model, prompts, refiner_start=0.3, **ours)
+    assert relative_error(other, expected) > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("name", ["SD1", "zero snr", "SDXL"])
+@pytest.mark.parametrize("guidance", [1.0, 5.0])
+@pytest.mark.parametrize(("size", "prompts"), SIZES)
+def test_a_second_pass(
+    pair: Any, name: str, size: tuple[int, int], prompts: list[str], guidance: float
+) -> None:
+    model, parts = pair(name)
+    xl = "XL" if model.config.vector_width else ""
+    settings = {"guidance_scale": guidance}
+    first = theirs(
+        pipeline_of(f"StableDiffusion{xl}Pipeline", model, parts),
+        model, prompts, steps=5, **sized(size), **settings,
+    )  # fmt: skip
+    width, height = (round(side * 1.5 / 8) for side in size)
+    larger = torch.nn.functional.interpolate(
+        first, size=(height, width), mode="bicubic", antialias=True
+    )
+    expected = theirs(
+        pipeline_of(f"StableDiffusion{xl}Img2ImgPipeline", model, parts),
+        model, prompts, steps=5, image=larger, strength=0.6, **settings,
+    )  # fmt: skip
+    latents = final(model, prompts, steps=5, hires=1.5, **sized(size), **settings)
+    assert latents.shape == expected.shape == (len(prompts), 4, height, width)
+    assert relative_error(latents, expected) < TOLERANCE

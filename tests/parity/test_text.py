@@ -18,6 +18,7 @@ from sdwidgets import configs
 from sdwidgets.configs import TextConfig
 from sdwidgets.models.clip import CLIPText
 from sdwidgets.models.tokenizer import clip_tokenizer, load_tokenizer
+from sdwidgets.models.wordpiece import bert_tokenizer
 
 pytestmark = [pytest.mark.parity, pytest.mark.usefixtures("seeded")]
 transformers = pytest.importorskip("transformers")
@@ -185,3 +186,26 @@ def test_clips_own_vocabulary(tmp_path: Path) -> None:
     for prompt in PROMPTS:
         expected = theirs.backend_tokenizer.encode(prompt, add_special_tokens=False)
         assert ours.encode(prompt).ids == expected.ids, ascii(prompt)
+
+
+PROMPTS_OF_BERT = (
+    "",
+    "  A virus monster is playing guitar,\toil on canvas ",
+    "Crème brûlée, 東京 ｆｕｌｌ ‘quoted’ — it's 3.14 (really)",
+    "x" * 101 + " 🐱 a\u200bb\x00c",
+    "[CLS] masked [MASK]",
+    " ".join(["antidisestablishmentarianism"] * 40),
+)
+
+
+def test_berts_tokens(tmp_path: Path) -> None:
+    ours = bert_tokenizer()
+    tokens = sorted(ours.vocab, key=ours.vocab.__getitem__)
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n", encoding="utf-8")
+    theirs = transformers.BertTokenizerFast.from_pretrained(tmp_path)
+    rng = random.Random(0)
+    characters = "ab ,.é'#[]東🐱\t"
+    some = ["".join(rng.choices(characters, k=20)) for _ in range(50)]
+    for prompt in (*PROMPTS_OF_BERT, *some):
+        expected = theirs(prompt, add_special_tokens=False)["input_ids"]
+        assert ours.encode(prompt).ids == expected, prompt

@@ -37,14 +37,15 @@ from sdwidgets.trace import (
     StepAttention,
     Trace,
     TraceStep,
-    file,
     reel,
+    sealed,
     stored,
     writing,
 )
-from sdwidgets.trace.file import FILE_LIMIT, HEADER_LIMIT, Views, load
+from sdwidgets.trace.file import load
 from sdwidgets.trace.maps import averaged, resized
 from sdwidgets.trace.record import Record
+from sdwidgets.trace.sealed import FILE_LIMIT, HEADER_LIMIT, Views
 
 SETTINGS: dict[str, Any] = {"steps": 3, "seed": 1, "sampler": "euler", "attention": True}
 ALL = AttentionSettings(heads=True, uncond=True, self_attention=True, queries=True)
@@ -336,7 +337,7 @@ def test_steps_without_tensors_cost_nothing(path: Path, monkeypatch: pytest.Monk
 def test_headers_with_more_parts_than_any_recording_are_not_parsed(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(file, "parse_object", None)
+    monkeypatch.setattr(sealed, "parse_object", None)
     for part in (b'"a":{"data_offsets":[0,0]},', b"0,"):
         header = b'{"__metadata__":{"sdtrace":"{\\"sha256\\":\\"' + b"0" * 64 + b'\\"}"},"x":[1'
         header += part * ((HEADER_LIMIT - 200) // len(part)) + b"]}"
@@ -990,3 +991,12 @@ def test_noise_that_is_not_from_the_seed_is_kept(
     loaded = Trace.load(path)
     assert np.array_equal(loaded.given_latents, noise)
     assert loaded.ablate("cat", "cat", model=tiny_model).change.max() == 0
+
+
+def test_a_branch_with_a_longer_prompt_is_kept(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    trace = tiny_model.generate("a cat", attention=True, steps=3, seed=1)
+    branch = trace.branch(2, prompt="a cat left of a dog and a bird")
+    loaded = Trace.load(branch.save(tmp_path / "branch.sdtrace"))
+    for mine, theirs in zip(branch.steps, loaded.steps, strict=True):
+        for layer, maps in mine.attention.cross.items():
+            assert maps.shape == theirs.attention.cross[layer].shape

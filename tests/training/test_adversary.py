@@ -36,7 +36,7 @@ def test_the_smallest_picture_has_one_score_and_a_smaller_one_none(layers):
 
 def test_a_score_depends_on_its_own_picture_alone():
     adversary, batch = Adversary(8, 2), images(4)
-    assert torch.allclose(adversary(batch)[:1], adversary(batch[:1]), atol=1e-6)
+    assert torch.allclose(adversary(batch)[:1], adversary(batch[:1]), atol=1e-4)
 
 
 def test_telling_apart_is_the_hinge_loss():

@@ -137,7 +137,9 @@ def test_what_the_adversary_learns_does_not_reach_the_autoencoder(make):
     told = task.loss(draw)
     (told["loss"] - told["told_apart"]).backward()
     alone = [w.grad for w in task.model.autoencoder.parameters() if w.grad is not None]
-    assert all(torch.allclose(a, b, atol=1e-7) for a, b in zip(whole, alone, strict=True))
+    assert all(
+        torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in zip(whole, alone, strict=True)
+    )
     assert all(w.grad.abs().max() < 1e-6 for w in task.model.adversary.parameters())
 
 

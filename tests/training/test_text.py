@@ -166,7 +166,7 @@ def test_twins_are_in_one_batch(vocabulary, glyphs):
     kept = CLIPText(config)
     kept.load_state_dict(kept_weights(task.model.state_dict(), config), strict=True)
     ids = reader.tokenize(["a cat left of a car"]).ids
-    assert torch.allclose(kept(ids).states, task.model(ids).states, atol=1e-5)
+    assert torch.allclose(kept(ids).states, task.model(ids).states, atol=1e-4)
 
 
 def test_captions_that_are_too_long_are_counted():

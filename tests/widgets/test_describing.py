@@ -101,6 +101,6 @@ def test_a_loaded_model_says_more(manager: Any, tmp_path: Path) -> None:
     studio.generate()
     studio.wait(WAIT)
     assert studio.controls.about.value.startswith("This model predicts")
-    studio._show_words(folder, "late")
+    studio._show_words(folder, "late", None)
     assert studio.controls.about.value.startswith("This model predicts")
     studio.close()

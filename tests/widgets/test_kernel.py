@@ -64,3 +64,40 @@ def test_on_colab_messages_are_handled_while_waiting(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     monkeypatch.setitem(sys.modules, "jupyter_ui_poll", poll)
     assert kernel.wait_for(done, 10)
+
+
+def test_cells_run_after_a_page_message_that_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What jupyter_ui_poll does at the end of a cell, where no cell ends."""
+    done, ended = threading.Event(), []
+
+    class Events:
+        def __enter__(self) -> object:
+            return lambda count: done.set()
+
+        def __exit__(self, *_: object) -> None:
+            ended.append("waiting")
+
+        def at_the_end(self, _: object) -> None:
+            ended.append("released")
+
+    events = Events()
+    parent = {"header": {"msg_type": "comm_msg"}}
+    shell = types.SimpleNamespace(
+        kernel=types.SimpleNamespace(get_parent=lambda: parent),
+        events=types.SimpleNamespace(
+            callbacks={"post_run_cell": [lambda _: ended.append("another"), events.at_the_end]}
+        ),
+    )
+    monkeypatch.setattr(kernel, "_shell", lambda: shell)
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    poll = types.SimpleNamespace(ui_events=lambda: events)
+    monkeypatch.setitem(sys.modules, "jupyter_ui_poll", poll)
+    assert kernel.wait_for(done, 10)
+    assert ended == ["waiting", "released"]
+
+    ended.clear()
+    parent["header"]["msg_type"] = "execute_request"  # in a cell, IPython itself does it
+    assert kernel.wait_for(done, 10)
+    done.clear()
+    assert kernel.wait_for(done, 10)
+    assert ended == ["waiting"] * 2

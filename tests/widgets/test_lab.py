@@ -575,7 +575,7 @@ def test_a_thousand_moves_of_a_slider_end_at_the_last(lab: Lab) -> None:
 def test_an_autoencoder_that_fails_leaves_the_others(
     make_lab: Make, autoencoders: dict[str, Autoencoder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_: Any) -> None:
+    def fail(*_: Any, **__: Any) -> None:
         raise InputError("The autoencoder vq is broken.")
 
     broken = build(VQ)

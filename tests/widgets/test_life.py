@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
+import numpy
 import pytest
 from ipywidgets import embed
 from random_values import anything
@@ -25,14 +26,20 @@ import sdwidgets.widgets
 from sdwidgets.errors import Busy, InputError
 from sdwidgets.widgets import (
     Attention,
+    Boxes,
+    Branches,
     Compare,
     Denoising,
     Lab,
+    LabelMap,
+    Painter,
     PictureView,
     Studio,
+    Sweep,
     Tokens,
     TrainingView,
     Viewer,
+    Walk,
     kernel,
     life,
     link,
@@ -46,7 +53,7 @@ WAIT = 60
 VIEW = "application/vnd.jupyter.widget-view+json"
 KINDS = (
     "Studio", "PictureView", "Viewer", "Attention", "Denoising", "Tokens", "Compare", "Lab",
-    "TrainingView",
+    "TrainingView", "Painter", "Boxes", "LabelMap", "Sweep", "Branches", "Walk",
 )  # fmt: skip
 OLD = ipywidgets.__version__.startswith("7.")
 
@@ -88,6 +95,16 @@ def make(model: LatentDiffusion, manager: ModelManager) -> Iterator[Make]:
         view.start([Step()], pictures=lambda: [noise(8, 8)]).wait(WAIT)
         return view
 
+    def sweep() -> Sweep:
+        made = Sweep("tiny", prompt="a cat", manager=manager, **(size | {"seed": range(2)}))
+        made.wait(WAIT)
+        return made
+
+    def walk() -> Walk:
+        walk = Walk("tiny", [1, 2], frames=2, steps=1, manager=manager)
+        walk.wait(WAIT)
+        return walk
+
     makers: dict[str, Callable[[], Any]] = {
         "Studio": studio,
         "PictureView": lambda: PictureView().show(trace()),
@@ -98,6 +115,12 @@ def make(model: LatentDiffusion, manager: ModelManager) -> Iterator[Make]:
         "Compare": lambda: Compare(trace(), trace()),
         "Lab": lab,
         "TrainingView": training,
+        "Painter": lambda: Painter(noise(32, 32)),
+        "Boxes": lambda: Boxes([("cat", (0.1, 0.2, 0.5, 0.9))], classes=["cat", "dog"]),
+        "LabelMap": lambda: LabelMap(classes=["blue", "cat"], size=(16, 16)),
+        "Sweep": sweep,
+        "Branches": lambda: Branches(trace().branch(1, guidance_scale=1.0), manager=manager),
+        "Walk": walk,
     }
 
     def make(kind: str) -> Any:
@@ -342,7 +365,7 @@ def test_it_appears_with_text_and_an_image_also_when_it_is_closed(make: Make, ki
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_a_page_its_output_follows_it(
-    make: Make, kind: str, monkeypatch: pytest.MonkeyPatch
+    make: Make, kind: str, manager: ModelManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outputs: dict[str, Any] = {}
     monkeypatch.setattr(kernel, "without_page", lambda: True)
@@ -360,6 +383,25 @@ def test_without_a_page_its_output_follows_it(
     elif kind == "Lab":
         widget.show(noise(32, 32, seed=3))
         widget.wait(WAIT)
+    elif kind == "Walk":
+        outputs.clear()
+        widget.set_trait("state", "stopped")
+        widget.start()
+        widget.wait(WAIT)
+        before = {}  # the same frames
+    elif kind == "Painter":
+        widget.show(noise(32, 32, seed=3))
+    elif kind == "Boxes":
+        widget.boxes = [("dog", (0.1, 0.2, 0.5, 0.9))]
+    elif kind == "LabelMap":
+        widget.map = numpy.eye(16)
+    elif kind == "Sweep":
+        outputs.clear()
+        before = {}
+        widget = Sweep("tiny", manager=manager, width=16, height=16, steps=1, seed=range(3))
+        widget._ipython_display_()  # which starts it
+        widget.wait(WAIT)
+        widget.close()
     elif kind == "TrainingView":
         widget.start([Step(), Step(1, 2)], pictures=lambda: [noise(8, 8, seed=3)]).wait(WAIT)
     else:
@@ -403,7 +445,11 @@ def test_in_a_forked_process_work_is_refused(make: Make) -> None:
                     call(widget)
                 except Busy as error:
                     yield f"{type(widget).__name__}: {len(str(error).splitlines())} lines"
-                except (AttributeError, InputError):
+                except (
+                    AttributeError,
+                    InputError,
+                    TypeError,
+                ):  # or it takes others
                     pass
             widget.close()
             yield f"{type(widget).__name__}: {'closed' if widget.comm is None else 'left alone'}"

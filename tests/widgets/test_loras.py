@@ -158,14 +158,14 @@ def test_a_png_brings_back_loras_whose_files_are_known(
     (source,) = record["sources"]
     assert source["text_strength"] == 0.25 and len(source["sha256"]) == 64
     studio.loras = []
-    assert "LoRA" not in studio._restore(record, False)
+    assert "LoRA" not in studio._restore(record, ())
     assert studio.loras == (Lora(file, 0.5, 0.25),)
     other = Studio(manager, model="tiny")
-    said = other._restore(record, False)
+    said = other._restore(record, ())
     assert "the LoRA warm.safetensors at 0.5 (text 0.25)" in said and "add the file" in said
     assert other.loras == ()
     record["sources"] = [{"kind": "lora", "name": "", "strength": "x"}, 3, source]
-    assert "warm.safetensors" in other._restore(record, False)
+    assert "warm.safetensors" in other._restore(record, ())
     other.close()
 
 
@@ -173,7 +173,7 @@ def test_titles_name_loras_without_their_folders() -> None:
     from sdwidgets.settings import Settings
 
     loras = [Lora(Path(f"/home/ana/{name}.safetensors")) for name in "abcde"]
-    title = title_of("emoji", Settings(seed=1), False, loras)
+    title = title_of("emoji", Settings(seed=1), "", loras)
     assert "a.safetensors at 1" in title and "2 more LoRAs" in title and "ana" not in title
 
 

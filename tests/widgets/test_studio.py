@@ -14,6 +14,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import ipywidgets
@@ -21,10 +22,12 @@ import numpy as np
 import pytest
 from foreign_images import A1111, png
 from ipywidgets.widgets import widget as widget_module
+from lora_files import attention_of, kohya, named, write
 from made_runs import large, saved_size
 from PIL import Image
 from wires import Wire, meta, steps_sent
 
+from sdwidgets.checkpoints.zoo import bundled_models
 from sdwidgets.configs import EMOJI, TINY, ImageConfig, PredictionSource
 from sdwidgets.contract import PANELS, PARTS
 from sdwidgets.errors import (
@@ -46,6 +49,7 @@ from sdwidgets.widgets import picture as picture_module
 from sdwidgets.widgets import results as results_module
 from sdwidgets.widgets import studio as studio_module
 from sdwidgets.widgets.controls import about, trait_of
+from sdwidgets.widgets.more import MORE as FURTHER
 from sdwidgets.widgets.reel import FRAMES, SAVED
 from sdwidgets.widgets.results import Results
 from sdwidgets.widgets.stage import MORE
@@ -105,7 +109,12 @@ def test_a_trait_and_its_control_are_one(studio: Studio) -> None:
     assert studio.steps == 9
 
 
-@pytest.mark.parametrize("name", ["model", *studio_module.SETTINGS])
+OF_PANELS = ("label", "boxes")  # settings with a panel in place of a control
+
+
+@pytest.mark.parametrize(
+    "name", ["model", *(n for n in studio_module.SETTINGS if n not in (*FURTHER, *OF_PANELS))]
+)
 def test_every_setting_can_be_observed(studio: Studio, name: str) -> None:
     words = {"sampler": "euler", "schedule": "karras", "fit": "pad", "weights": "none"}
     new = {"guidance_scale": 2.5, **words}.get(
@@ -122,7 +131,7 @@ def test_settings_are_those_of_a_run(make_studio: Callable[..., Studio]) -> None
     studio = make_studio(prompt="a dog", negative_prompt="a cat", seed=3, batch_size=2)
     expected = Settings(
         prompt="a dog", negative_prompt="a cat", seed=3, batch_size=2, steps=4, width=16, height=16,
-        guidance_scale=studio.guidance_scale,
+        guidance_scale=studio.guidance_scale, sampler=studio.sampler,
     )  # fmt: skip
     assert studio.settings == expected
 
@@ -190,6 +199,43 @@ def test_with_another_model_they_follow_again(manager: Any) -> None:
     studio.generate()
     assert studio.wait(WAIT).settings.size == (16, 16)
     studio.close()
+
+
+def test_steps_sampler_and_grid_follow_a_model_for_few_steps(make_model: Any, model: Any) -> None:
+    few = make_model(replace(TINY, steps=2, sampler="euler", schedule_name="karras"))
+    with ModelManager(load=lambda name, **_: few if name == "few" else model) as manager:
+        studio = Studio(manager=manager, model="few", prompt="a cat")
+        studio.generate()
+        settings = studio.wait(WAIT).settings
+        assert (settings.steps, settings.sampler, settings.schedule) == (2, "euler", "karras")
+        fields = studio.controls.fields
+        assert (studio.steps, studio.sampler, studio.schedule) == (2, "euler", "default")
+        assert (fields["steps"].value, fields["sampler"].value) == (2, "euler")
+        studio.sampler, studio.schedule = "heun", "uniform"
+        studio.generate()
+        settings = studio.wait(WAIT).settings
+        assert (settings.steps, settings.sampler, settings.schedule) == (2, "heun", "uniform")
+        studio.model = "tiny"
+        assert studio.schedule == "default"
+        studio.generate()
+        settings = studio.wait(WAIT).settings
+        assert (settings.steps, settings.sampler) == (20, "dpmpp_2m")
+        studio.close()
+
+
+def test_they_follow_loras_for_few_steps(tiny_model: LatentDiffusion, tmp_path: Path) -> None:
+    factors = named(tiny_model.unet, attention_of(tiny_model.unet)[:1], kohya("lora_unet_"))
+    path = write(factors, tmp_path / "sdxl_lightning_2step_lora.safetensors")
+    with ModelManager(load=lambda name, **_: tiny_model) as manager:
+        studio = Studio(manager=manager, model="tiny", prompt="a cat", loras=[path])
+        studio.generate()
+        assert studio.wait(WAIT).settings.steps == studio.steps == 2
+        assert (studio.sampler, studio.guidance_scale) == ("euler", 1)
+        studio.loras = ()
+        studio.generate()
+        assert studio.wait(WAIT).settings.steps == studio.steps == 20
+        assert (studio.sampler, studio.guidance_scale) == ("dpmpp_2m", 3)
+        studio.close()
 
 
 def test_what_only_some_models_take_is_shown_with_such_a_model(make_model: Any, model: Any) -> None:
@@ -557,6 +603,20 @@ def test_a_file_does_not_choose_a_model_that_was_never_loaded(studio: Studio, sa
     assert "Another model made the image: stranger/model" in studio.controls.start.message
 
 
+def test_a_file_says_which_of_its_settings_the_studio_does_not_have(
+    studio: Studio, say: Say
+) -> None:
+    settings = {"prompt": "a dog", "seed": 9, "hires": 2.0, "refiner_start": 0.5}
+    record = {"model": "tiny", "settings": settings, "settings_format": 4}
+    record["parent"] = {"how": "branch", "step": 2, "record": {"model": "tiny", "settings": {}}}
+    send(studio, encode_png(Image.new("RGB", (16, 16)), record))
+    say(studio.controls.start, {"kind": "restore"})
+    said = studio.controls.start.message
+    assert "It came from another run" in said
+    assert "Left out: refiner start: 0.5." in said
+    assert studio.hires == 2
+
+
 def test_brackets_have_a_name_for_each_way_to_read_them(studio: Studio) -> None:
     options = studio.controls.fields["weights"].options
     assert [value for _, value in options] == list(WEIGHTS)
@@ -592,8 +652,8 @@ def test_a_recorded_run_gives_the_studio_its_settings_at_once(studio: Studio, sa
     began = {"task": "inpainting", "settings": {"prompt": "a cat", "seed": 1, "strength": 0.5}}
     say(start, {"kind": "settings", "made": {"model": "tiny", **began}, "image": True})
     assert (studio.strength, studio.image is not None) == (0.5, True)
-    assert "not in the file" not in start.message
-    assert "It was also given a mask, which the Studio does not take." in start.message
+    assert "image that is not in the file" not in start.message
+    assert "It was painted inside a mask that is not in the file." in start.message
 
 
 @pytest.mark.parametrize(
@@ -616,6 +676,13 @@ def test_the_bundled_model_is_known_by_the_name_in_its_records(studio: Studio, s
     made = {"model": EMOJI.name, "settings": {"prompt": "a dog", "seed": 9}}
     say(studio.controls.start, {"kind": "settings", "made": made})
     assert (studio.model, studio.prompt) == (DEFAULT_MODEL, "a dog")
+    assert studio.controls.start.message == "The settings of the file are loaded."
+
+
+def test_a_record_of_a_bundled_system_selects_it(studio: Studio, say: Say) -> None:
+    made = {"model": "emoji, by class", "settings": {"label": "cat", "seed": 9}}
+    say(studio.controls.start, {"kind": "settings", "made": made})
+    assert (studio.model, studio.label) == ("emoji-class", "cat")
     assert studio.controls.start.message == "The settings of the file are loaded."
 
 
@@ -882,7 +949,7 @@ def test_a_model_that_was_refused_is_not_offered(model: Any) -> None:
         assert studio.state == "idle"
         studio.generate()
         studio.wait(WAIT)
-        assert studio.controls.fields["model"].options == ("emoji", "right")
+        assert studio.controls.fields["model"].options == (*bundled_models(), "right")
         studio.close()
 
 
