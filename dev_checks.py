@@ -142,6 +142,27 @@ def oldest_lab() -> bool:
     return pip_install(python, "--no-deps", *OLD_LAB)
 
 
+# Google Colab's packages of widgets and kernels, with the classic notebook as their page: it loads
+# widgets as Colab does, by RequireJS, into ipywidgets 7's own manager. The Python is .venv's, which
+# may be older than Colab's 3.12: another one would need a torch of its own.
+COLAB = (
+    *("anywidget==0.9.21", "ipykernel==6.17.1", "ipython==7.34.0", "ipywidgets==7.7.1"),
+    *("jupyter_ui_poll==1.1.0", "nbclassic==1.3.3", "traitlets==5.7.1"),
+    *("widgetsnbextension==3.6.10", "backcall", "decorator", "ipython_genutils", "pickleshare"),
+    "nest_asyncio",
+)
+COLAB_FOLDER = Path(ROOT, ".venv-colab")
+
+
+def colab() -> bool:
+    """The environment of the browser tests' ``colab``."""
+    if not make_venv(COLAB_FOLDER):
+        return False
+    python = python_of(COLAB_FOLDER)
+    see_all_else(python)
+    return pip_install(python, "--no-deps", *COLAB)
+
+
 def make_venv(folder: Path, *options: str) -> bool:
     return run(VENV_PYTHON, "-m", "venv", *options, str(folder))
 
@@ -168,12 +189,14 @@ def see_all_else(python: str) -> None:
 # ------------------------------------------------------------------------- on another machine
 
 # What other machines do differently, as far as this one can show it: their processors' instructions
-# (of torch's kernels and oneDNN's), their number of threads, and work beside the tests.
+# (of torch's kernels and oneDNN's), their number of threads, how they round (tests/rounding.py),
+# and work beside the tests.
+ROUNDING = {"SDWIDGETS_ROUNDING": "1"}
 MACHINES: dict[str, dict[str, str]] = {
-    "default": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"},
-    "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "default": {**ROUNDING, "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "avx2": {**ROUNDING, "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     # Waiting threads sleep: spinning, more threads than cores take tens of times as long.
-    "threads": {"OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"},
+    "threads": {**ROUNDING, "OMP_NUM_THREADS": "4", "OMP_WAIT_POLICY": "passive"},
     "busy": {},
 }
 
@@ -205,10 +228,20 @@ def machine(name: str) -> Iterator[None]:
         os.environ.update(before)
 
 
+PURE = ("checkpoints", "diffusion", "foreign", "models", "trace")
+"""The folders of tests without threads or processes of their own."""
+
+
 def unit_again(name: str) -> Check:
+    # Neighbours disturb threads and processes, which rounding does not; slow tests are about those.
+    if name == "busy":
+        chosen = ["-m", UNIT, *(f"--ignore=tests/{folder}" for folder in PURE)]
+    else:
+        chosen = ["-m", f"{UNIT} and not slow"]
+
     def check() -> bool:
         with machine(name):
-            return pytest("again", "-m", UNIT, *IN_PARALLEL)
+            return pytest("again", *chosen, *IN_PARALLEL)
 
     return check
 
@@ -240,6 +273,7 @@ def everything(again: str | None) -> list[tuple[str, Check]]:
         ("tests: unit", tests("unit", UNIT, *IN_PARALLEL)),
         ("tests: with the oldest versions", oldest_versions),
         ("JupyterLab 4.2 for the tests", oldest_lab),
+        ("Google Colab's packages for the tests", colab),
         ("tests: parity with diffusers", tests("parity", "parity", *IN_PARALLEL)),
         ("tests: browser", tests("browser", "browser", *AT_MOST_TWO)),
     ]
