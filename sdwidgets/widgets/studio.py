@@ -211,9 +211,9 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
                 request,
                 self.view,
                 on_state=self._follow_state,
-                on_message=lambda message: self.view.say("loading", message),
+                on_message=self._say_loading if shown else self._say_beside,
                 on_run=self._adopt,
-                on_end=self._take_end if shown else self._take_quiet_end,
+                on_end=self._take_end if shown else self._quiet_end(self.view.message),
                 shown=shown,
             )
             try:
@@ -514,11 +514,11 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             config = self.manager.load(self.model).config if self.model in loaded else None
             settings = preview_of(request.settings, config, self.live_steps)
             fast = replace(request, settings=settings, attention=False)
-
-            def say(message: str) -> None:
-                self.view.say(self.view.state, message)
-
-            trace = followed(self.manager, fast, is_old, say)
+            said = self.view.message
+            try:
+                trace = followed(self.manager, fast, is_old, self._say_beside)
+            finally:
+                self._say_beside(said)
             with self._lock:
                 if trace is not None and self.live and not self._closed and not self._goes_on():
                     self.view.put(trace, f"Preview: {counted(trace.expected)}")
@@ -537,17 +537,22 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
             if is_old():
                 run.stop()
 
-    def _take_quiet_end(self, run: Running, state: str, message: str) -> None:
-        """Show a run whose steps were not shown; what was stopped, or that no model takes, leaves
-        the image as it is."""
-        is_quiet = state == "stopped" or isinstance(run.error, InputError)
-        if state == "done" and run.trace is not None and not self._closed:
-            run.number = self.view.put(run.trace, message)
-        elif is_quiet and not self._closed:
-            run.over = True
-            self.set_trait("state", self.view.state)
-            return
-        self._take_end(run, state, message)
+    def _quiet_end(self, said: str) -> Callable[[Running, str, str], None]:
+        """A function that shows a run whose steps were not shown. What was stopped, or what no
+        model takes, leaves the image as it is, and ``said`` below it."""
+
+        def take(run: Running, state: str, message: str) -> None:
+            is_quiet = state == "stopped" or isinstance(run.error, InputError)
+            if state == "done" and run.trace is not None and not self._closed:
+                run.number = self.view.put(run.trace, message)
+            elif is_quiet and not self._closed:
+                self._say_beside(said)
+                run.over = True
+                self.set_trait("state", self.view.state)
+                return
+            self._take_end(run, state, message)
+
+        return take
 
     def set_state(self, sync_data: Any) -> None:
         """Does nothing: pages set the traits of the controls, and none of the Studio's."""
@@ -794,6 +799,13 @@ class Studio(RunSettings, Living, ipywidgets.VBox):
                 self.view.end("stopped", message, run=run.number)
             run.over = True
             self.set_trait("state", "stopped")
+
+    def _say_loading(self, message: str) -> None:
+        self.view.say("loading", message)
+
+    def _say_beside(self, message: str) -> None:
+        """Say what a run that is not shown waits for, below the image that stays."""
+        self.view.say(self.view.state, message)
 
     def _set_state(self, state: str, message: str) -> None:
         self.set_trait("state", state)

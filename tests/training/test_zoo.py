@@ -72,14 +72,14 @@ def make(glyphs, base, tmp_path, monkeypatch):
         monkeypatch.setattr(task, "every_glyph", lambda: few)
         monkeypatch.setattr(task, "shown_glyphs", lambda: tuple(few))
 
-    def make(name):
+    def make(name, further=None):
         system = systems.SYSTEMS[name]
         system = replace(system, scenes=4, config=tiny(system.config))
         tower = tmp_path / task.TOWER
         if system.kind == "glyph" and not tower.exists():
             weights = task.tower_task(system).model.state_dict()
             save_atomically({"model": weights, "ema": weights, "step": 0}, tower)
-        return task.zoo_task(system, tmp_path, glyphs)
+        return task.zoo_task(system, tmp_path, glyphs, further=further)
 
     return make
 
@@ -182,6 +182,19 @@ def test_a_system_trains_and_resumes_as_if_it_had_not_stopped(make, name, tmp_pa
     one, other = read_checkpoint(whole)["ema"], read_checkpoint(parts)["ema"]
     for key, weight in one.items():
         assert torch.allclose(weight, other[key], rtol=1e-3, atol=1e-4), key
+
+
+@pytest.mark.parametrize("name", ["emoji-layout", "emoji-map", "emoji-upscale"])
+def test_a_system_is_trained_further_from_where_a_model_of_it_is(make, name, tmp_path):
+    first = make(name)
+    for _ in train(first, PLAN, tmp_path / "first.pt"):
+        pass
+    trained = packing.trained_system(first, tmp_path / "first.pt")
+    own = make(name, trained).model.state_dict()
+    kept = read_checkpoint(tmp_path / "first.pt")["ema"]
+    of_cells = {key for key in own if key.startswith("cells.")}  # which no packed model has
+    assert all(torch.equal(own[key], kept[key].float()) for key in own.keys() - of_cells)
+    assert any(not torch.equal(own[key], first.model.state_dict()[key]) for key in kept)
 
 
 @pytest.mark.parametrize("name", ["emoji-layout", "emoji-inpaint", "emoji-upscale", "emoji-pixels"])

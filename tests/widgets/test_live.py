@@ -257,6 +257,32 @@ def test_what_is_half_typed_is_quiet(studio: Studio, prompt: str) -> None:
     assert studio.view.pictures == images
 
 
+@pytest.mark.parametrize("prompt", ["a dog", "(" * 60 + "a cat" + ")" * 60])
+def test_what_a_run_waits_for_is_said_beside_the_image(
+    studio: Studio, prompt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio.live = True
+    settle(studio)
+    said, submit = studio.view.message, studio.manager.submit
+    seen: list[tuple[str, str]] = []
+
+    def submit_and_say(request: Any, *, on_message: Any = None, **others: Any) -> Any:
+        on_message("Waiting for memory")
+        return submit(request, on_message=on_message, **others)
+
+    def look(change: Any) -> None:
+        if change.new == "Waiting for memory":
+            seen.append((studio.view.state, studio.view.message))
+
+    monkeypatch.setattr(studio.manager, "submit", submit_and_say)
+    studio.view.observe(look, "message")
+    studio.prompt = prompt
+    settle(studio)
+    assert seen and set(seen) == {("done", "Waiting for memory")}
+    assert studio.state == studio.view.state == "done"
+    assert prompt == "a dog" or studio.view.message == said
+
+
 def test_a_run_by_hand_comes_first(studio: Studio, gate: Any) -> None:
     gate.closed = True
     studio.live = True

@@ -2,9 +2,10 @@
 
 Training resumes from its checkpoint in the runs folder. ``--minutes`` ends it after so much time
 of the processor, which other work on the machine does not use up; the learning rate falls at the
-end of ``--steps`` alone. With ``--pack``, the model of the checkpoint is
-written to a folder that ``sdwidgets.load`` reads; nothing is trained then. ``tower`` is the vision
-tower of emoji-neighbours, which comes before it.
+end of ``--steps`` alone. With ``--further``, a new training begins with the weights of a model that
+was packed before. With ``--pack``, the model of the checkpoint is written to a folder that
+``sdwidgets.load`` reads; nothing is trained then. ``tower`` is the vision tower of
+emoji-neighbours, which comes before it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,17 @@ import math
 import signal
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from threading import Event
 
 import torch
 
+from ...checkpoints import load_model
 from ...scenes import load_glyphs
 from ..following import follow
 from .systems import SYSTEMS, TOWER_PLAN
 from .task import ZooTask, tower_task, zoo_task
+from .tower import TowerTask
 
 
 class Spent(Event):
@@ -41,11 +43,13 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m sdwidgets.training zoo", description=__doc__)
     parser.add_argument("name", choices=[*SYSTEMS, "tower"])
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints")
+    parser.add_argument("--further", metavar="MODEL", help="a folder or the bundled model's name")
     parser.add_argument("--steps", type=int)
     parser.add_argument("--minutes", type=float, help="of processor time, after which it ends")
     parser.add_argument("--batch-size", type=int)
     parser.add_argument("--lr", type=float, help="learning rate of AdamW's weights")
     parser.add_argument("--matrix-lr", type=float, help="learning rate of Muon's weights")
+    parser.add_argument("--seed", type=int, help="of what is drawn; another one to train further")
     parser.add_argument("--device", help="by default a GPU, if there is one")
     parser.add_argument("--threads", type=int, help="CPU threads")
     parser.add_argument("--pack", type=Path, metavar="FOLDER", help="write the model to a folder")
@@ -57,13 +61,19 @@ def main(argv: list[str] | None = None) -> None:
     system = SYSTEMS["emoji-neighbours" if is_tower else args.name]
     overrides = {
         name: getattr(args, name)
-        for name in ("steps", "batch_size", "lr", "matrix_lr")
+        for name in ("steps", "batch_size", "lr", "matrix_lr", "seed")
         if getattr(args, name) is not None
     }
     plan = replace(TOWER_PLAN if is_tower else system.plan, **overrides)
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    make = tower_task if is_tower else partial(zoo_task, runs=folder, glyphs=load_glyphs())
-    task = make(system, device=device, seed=plan.seed)
+    task: ZooTask | TowerTask
+    if is_tower:
+        task = tower_task(system, device=device, seed=plan.seed)
+    else:
+        before = args.further
+        further = load_model(before, device=device, dtype="float32") if before else None
+        glyphs = load_glyphs()
+        task = zoo_task(system, folder, glyphs, device=device, seed=plan.seed, further=further)
     checkpoint = folder / f"{args.name}.pt"
     if args.pack and isinstance(task, ZooTask):
         from .packing import pack

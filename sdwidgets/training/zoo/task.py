@@ -73,9 +73,18 @@ class ZooTask(NamingTask):
 
 
 def zoo_task(
-    system: System, runs: Path, glyphs: Glyphs, *, device: str = "cpu", seed: int = 0
+    system: System,
+    runs: Path,
+    glyphs: Glyphs,
+    *,
+    device: str = "cpu",
+    seed: int = 0,
+    further: LatentDiffusion | None = None,
 ) -> ZooTask:
-    """The task of training a system; ``runs`` keeps the latents of its scenes."""
+    """The task of training a system; ``runs`` keeps the latents of its scenes.
+
+    ``further``: a model of this system, to be trained further; by default the training begins
+    where `beginnings` says."""
     base = load_model("emoji", device=device, dtype="float32") if system.base else None
     autoencoder, kept = _autoencoder(system, base, device)
     pictures = _pictures(system, glyphs)
@@ -104,6 +113,10 @@ def zoo_task(
             if isinstance(each, NeighbourImages):
                 weights = averaged(needed(runs / TOWER, "zoo tower"))
                 each.model.load_state_dict(TowerWithDecoder.kept(weights), strict=True)
+        if further is not None:
+            network.load_state_dict(further.unet.state_dict())
+            for own, theirs in zip(embedders, further.embedders, strict=True):
+                own.model.load_state_dict(theirs.model.state_dict())
         for name, weight in network.named_parameters():
             weight.requires_grad_(
                 not system.learns or any(re.search(each, name) for each in system.learns)
