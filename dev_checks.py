@@ -229,19 +229,22 @@ def machine(name: str) -> Iterator[None]:
 
 
 PURE = ("checkpoints", "diffusion", "foreign", "models", "trace")
-"""The folders of tests without threads or processes of their own."""
+"""Tests without threads or processes of their own: neighbours do not disturb them."""
+UNROUNDED = (
+    *("foreign", "sweep", "widgets", "test_architecture.py"),
+    *("checkpoints/test_layouts.py", "checkpoints/test_ldm.py"),
+)
+"""Tests of what happens when, and of weights that are only moved: rounding does not change them.
+Nor does it change the slow ones, which are about threads and processes."""
 
 
 def unit_again(name: str) -> Check:
-    # Neighbours disturb threads and processes, which rounding does not; slow tests are about those.
-    if name == "busy":
-        chosen = ["-m", UNIT, *(f"--ignore=tests/{folder}" for folder in PURE)]
-    else:
-        chosen = ["-m", f"{UNIT} and not slow"]
+    marks, left_out = (UNIT, PURE) if name == "busy" else (f"{UNIT} and not slow", UNROUNDED)
+    ignored = [f"--ignore=tests/{each}" for each in left_out]
 
     def check() -> bool:
         with machine(name):
-            return pytest("again", *chosen, *IN_PARALLEL)
+            return pytest("again", "-m", marks, *ignored, *IN_PARALLEL)
 
     return check
 
