@@ -7,11 +7,13 @@ import { Layout } from "./boxes/layout";
 import { list } from "./boxes/list";
 import type { Model } from "./boxes/traits";
 import { bytes } from "./lib/bytes";
+import type { ASKS } from "./lib/contract";
 import { h, on, vary, write } from "./lib/dom";
-import { LOST, onConnection } from "./lib/kernel";
+import { LOST } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { clamp } from "./lib/numbers";
 import { palette, type RGB } from "./lib/palette";
+import { Saying } from "./lib/saying";
 import { oneForEach } from "./lib/shared";
 import { buttons, group } from "./painter/buttons";
 import { images } from "./painter/images";
@@ -28,19 +30,14 @@ const initialize = ({ model }: { model: AnyModel<Model> }) => {
 
 const render: Render<Model> = ({ model, el }) => {
   const layout = layouts.of(model as AnyModel<Model>);
-  let lost = false;
-  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
+  const saying = new Saying<(typeof ASKS)["boxes"][number]>(model, () => show());
   let chosen = -1;
   let hand = ""; // the name of the next box
   const classes = () => model.get("classes") ?? [];
-  const allowed = () => !lost;
+  const allowed = () => !saying.lost;
   const full = () => layout.boxes.length >= model.get("most");
   const nextName = () => hand || classes()[0] || "thing";
   const colour = (name: string) => model.get("colours")?.[classes().indexOf(name)] ?? GREY;
-  const say = (words: string, wrong = true) => {
-    said = { words, wrong };
-    show();
-  };
 
   // ---------------------------------------------------------------------------- what is done
 
@@ -179,17 +176,12 @@ const render: Render<Model> = ({ model, el }) => {
   const image = images({
     model: model as never,
     root: el,
-    ask: (kind, more, data) => layout.ask(kind, more, data),
-    say,
-    lost: () => lost,
+    saying,
     picture: canvas.picture,
   });
   const drop = h("button", { class: "sdw-button", title: "Take the image away; the boxes stay" });
   drop.append("Remove the image");
-  on(drop, "click", () => {
-    if (lost) say(LOST);
-    else layout.ask("drop");
-  });
+  on(drop, "click", () => saying.ask("drop"));
   const hint = h(
     "p",
     "sdw-pt-note",
@@ -220,15 +212,14 @@ const render: Render<Model> = ({ model, el }) => {
     pick.show(named, model.get("colours") ?? [], named.indexOf(now));
     if (document.activeElement !== name) name.value = now;
     write(note, [`${width} x ${height} pixels.`, model.get("note")].filter(Boolean).join(" "));
-    write(status, said && !said.wrong ? said.words : "");
-    write(error, said ? (said.wrong ? said.words : "") : lost ? LOST : model.get("problem"));
+    saying.write(status, error, saying.lost ? LOST : model.get("problem"));
     canvas.update();
     beside.update();
     tools.update();
     el.dataset.boxes = String(layout.boxes.length);
   }
   const heard = () => {
-    said = undefined;
+    saying.answered();
     show();
   };
   const message = (content: unknown, buffers: readonly unknown[] = []) => {
@@ -236,15 +227,7 @@ const render: Render<Model> = ({ model, el }) => {
     image.hear(heardOf, buffers);
     if (heardOf.kind === "taken") heard();
   };
-  const forget = [
-    layout.onChange(heard),
-    onConnection(model, (now) => {
-      lost = now;
-      show();
-    }),
-    keepKeys(el),
-    image.remove,
-  ];
+  const forget = [layout.onChange(heard), () => saying.remove(), keepKeys(el), image.remove];
   (model as AnyModel).on("msg:custom", message);
   show();
   return () => {

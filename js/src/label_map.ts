@@ -4,10 +4,12 @@ import type { AnyModel, Render } from "@anywidget/types";
 import { shadesOf } from "./label_map/shades";
 import type { Model } from "./label_map/traits";
 import { bytes } from "./lib/bytes";
+import type { ASKS } from "./lib/contract";
 import { h, on, vary, write } from "./lib/dom";
-import { LOST, onConnection } from "./lib/kernel";
+import { LOST } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { palette } from "./lib/palette";
+import { Saying } from "./lib/saying";
 import { oneForEach } from "./lib/shared";
 import { bar, slider } from "./painter/bar";
 import { board } from "./painter/board";
@@ -36,17 +38,12 @@ const initialize = ({ model }: { model: AnyModel<Model> }) => {
 
 const render: Render<Model> = ({ model, el }) => {
   const sketch = sketches.of(model as AnyModel<Model>);
-  let lost = false;
-  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
+  const saying = new Saying<(typeof ASKS)["label_map"][number]>(model, () => show());
   let hand = 1; // the class to paint with
   const tools: Tools = { tool: "brush", size: 16, soft: 0, erase: false, pressure: true };
   const classes = () => model.get("classes") ?? [];
   const nameOf = (value: number) => classes()[value] ?? `class ${value}`;
-  const allowed = () => sketch.ready && !lost && classes().length > 0;
-  const say = (words: string, wrong = true) => {
-    said = { words, wrong };
-    show();
-  };
+  const allowed = () => sketch.ready && !saying.lost && classes().length > 0;
 
   // ---------------------------------------------------------------------------- what is done
 
@@ -136,17 +133,12 @@ const render: Render<Model> = ({ model, el }) => {
   const image = images({
     model: model as never,
     root: el,
-    ask: (kind, more, data) => sketch.ask(kind, more, data),
-    say,
-    lost: () => lost,
+    saying,
     picture: (url) => canvas.picture(url),
   });
   const drop = h("button", { class: "sdw-button", title: "Take the image away; the map stays" });
   drop.append("Remove the image");
-  on(drop, "click", () => {
-    if (lost) say(LOST);
-    else sketch.ask("drop");
-  });
+  on(drop, "click", () => saying.ask("drop"));
   const note = h("p", "sdw-pt-note");
   const status = h("p", { class: "sdw-pt-said", role: "status", dir: "auto" });
   const error = h("p", { class: "sdw-error", role: "alert", dir: "auto" });
@@ -170,8 +162,7 @@ const render: Render<Model> = ({ model, el }) => {
     hand = Math.min(hand, Math.max(classes().length - 1, 0));
     choose.show(classes(), model.get("colours") ?? [], tools.tool === "eraser" ? 0 : hand);
     write(note, [`${width} x ${height} pixels.`, model.get("note")].filter(Boolean).join(" "));
-    write(status, said && !said.wrong ? said.words : "");
-    write(error, said ? (said.wrong ? said.words : "") : lost ? LOST : model.get("problem"));
+    saying.write(status, error, saying.lost ? LOST : model.get("problem"));
     const recoloured = colours !== model.get("colours");
     colours = model.get("colours");
     canvas.update(recoloured ? whole(sketch.plane) : box);
@@ -180,7 +171,7 @@ const render: Render<Model> = ({ model, el }) => {
     el.dataset.image = String(model.get("shown"));
   };
   const heard = () => {
-    said = undefined;
+    saying.answered();
     show();
   };
   const message = (content: unknown, buffers: readonly unknown[] = []) => {
@@ -190,10 +181,7 @@ const render: Render<Model> = ({ model, el }) => {
   };
   const forget = [
     sketch.onChange((box) => (box ? canvas.update(box) : heard())),
-    onConnection(model, (now) => {
-      lost = now;
-      show();
-    }),
+    () => saying.remove(),
     keepKeys(el),
     () => canvas.remove(),
     () => image.remove(),

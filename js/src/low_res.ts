@@ -3,12 +3,11 @@
 import type { AnyModel, Render } from "@anywidget/types";
 import { button } from "./lib/button";
 import { addressOf, type Binary, bytes } from "./lib/bytes";
-import { quietly } from "./lib/choices";
 import type { ASKS } from "./lib/contract";
 import { aria, h, on, vary, write } from "./lib/dom";
 import { opener, takeFiles } from "./lib/files";
-import { LOST, onConnection } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
+import { Saying } from "./lib/saying";
 import "./low_res.css";
 
 export interface Model {
@@ -23,16 +22,8 @@ export interface Model {
 type Kind = (typeof ASKS)["low_res"][number];
 
 const render: Render<Model> = ({ model, el }) => {
-  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
-  let lost = false;
-  const say = (words: string, wrong = true) => {
-    said = { words, wrong };
-    tell();
-  };
-  const ask = (kind: Kind, more: object = {}, data: ArrayBuffer[] = []) => {
-    if (lost) say(LOST);
-    else quietly(() => model.send({ kind, ...more }, undefined, data));
-  };
+  const saying = new Saying<Kind>(model, () => tell());
+  const { say, ask } = saying;
   const send = opener(say, (message, data) => ask("file", message, data));
   const open = (file: File) => void send(file);
   const input = h("input", { type: "file", accept: "image/*", hidden: true });
@@ -105,8 +96,7 @@ const render: Render<Model> = ({ model, el }) => {
   };
   /** Shows what is said, the kernel's or the page's own. */
   function tell() {
-    write(status, said && !said.wrong ? said.words : "");
-    write(error, said ? (said.wrong ? said.words : "") : (model.get("problem") ?? ""));
+    saying.write(status, error, model.get("problem"));
   }
   function show() {
     const there = draw(small, model.get("small"));
@@ -121,22 +111,18 @@ const render: Render<Model> = ({ model, el }) => {
     tell();
   }
   const heard = () => {
-    said = undefined;
+    saying.answered();
     show();
   };
   show();
   model.on("change", heard);
   (model as AnyModel).on("msg:custom", heard); // the same file again changes nothing
-  const leave = onConnection(model, (now) => {
-    lost = now;
-    if (lost && said && !said.wrong) say(LOST);
-  });
   const letGo = takeFiles(el, open);
   const free = keepKeys(el);
   return () => {
     model.off("change", heard);
     (model as AnyModel).off("msg:custom", heard);
-    leave();
+    saying.remove();
     letGo();
     free();
     for (const image of [...urls.keys()]) forget(image);

@@ -2,9 +2,11 @@
 
 import type { AnyModel, Render } from "@anywidget/types";
 import { bytes } from "./lib/bytes";
+import type { ASKS } from "./lib/contract";
 import { h, vary, write } from "./lib/dom";
-import { LOST, onConnection } from "./lib/kernel";
+import { LOST } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
+import { Saying } from "./lib/saying";
 import { oneForEach } from "./lib/shared";
 import { bar } from "./painter/bar";
 import { board } from "./painter/board";
@@ -38,18 +40,13 @@ const initialize = ({ model }: { model: AnyModel<Model> }) => {
 
 const render: Render<Model> = ({ model, el }) => {
   const sketch = sketches.of(model as AnyModel<Model>);
-  let lost = false;
-  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
+  const saying = new Saying<(typeof ASKS)["painter"][number]>(model, () => show());
   const tools: Tools = { tool: "brush", size: 40, soft: 0, erase: false, pressure: true };
   const there = () => sketch.plane.width > 0;
-  const allowed = () => there() && sketch.ready && !lost;
+  const allowed = () => there() && sketch.ready && !saying.lost;
 
   // -------------------------------------------------------------------------- an image comes
 
-  const say = (words: string, wrong = true) => {
-    said = { words, wrong };
-    show();
-  };
   const empty = h(
     "div",
     "sdw-pt-empty",
@@ -142,9 +139,7 @@ const render: Render<Model> = ({ model, el }) => {
   const image = images({
     model: model as never,
     root: el,
-    ask: (kind, more, data) => sketch.ask(kind, more, data),
-    say,
-    lost: () => lost,
+    saying,
     picture: (url) => canvas.picture(url),
   });
   const note = h("p", "sdw-pt-note");
@@ -164,8 +159,7 @@ const render: Render<Model> = ({ model, el }) => {
     const { width, height } = around.sheet;
     vary(el, "shape", `${Math.max(width, 1)} / ${Math.max(height, 1)}`);
     write(note, there() ? noteOf(model, around.pad) : "");
-    write(status, said && !said.wrong ? said.words : "");
-    write(error, said ? (said.wrong ? said.words : "") : lost ? LOST : model.get("problem"));
+    saying.write(status, error, saying.lost ? LOST : model.get("problem"));
     map.update(model.get("mapped") && allowed(), model.get("threshold"));
     network.update();
     canvas.update(box);
@@ -174,7 +168,7 @@ const render: Render<Model> = ({ model, el }) => {
     el.dataset.image = String(model.get("shown"));
   };
   const heard = () => {
-    said = undefined;
+    saying.answered();
     show();
   };
   const message = (content: unknown, buffers: readonly unknown[] = []) => {
@@ -188,10 +182,7 @@ const render: Render<Model> = ({ model, el }) => {
       canvas.update(box);
       network.update();
     }),
-    onConnection(model, (now) => {
-      lost = now;
-      show();
-    }),
+    () => saying.remove(),
     keepKeys(el),
     () => canvas.remove(),
     () => network.remove(),

@@ -4,14 +4,14 @@ import type { AnyModel, Render } from "@anywidget/types";
 import { begins, picture as preview } from "./lib/beginning";
 import { button } from "./lib/button";
 import { addressOf, type Binary, bytes } from "./lib/bytes";
-import { quietly } from "./lib/choices";
 import { type ASKS, FITS } from "./lib/contract";
 import { aria, h, on, write } from "./lib/dom";
 import { opener, takeFiles } from "./lib/files";
 import { ENDING, inside, isRecord, type More, type Place } from "./lib/inside";
-import { LOST, onConnection } from "./lib/kernel";
+import { LOST } from "./lib/kernel";
 import { keepKeys } from "./lib/keys";
 import { whenPlaced } from "./lib/placed";
+import { Saying } from "./lib/saying";
 import { blobSource } from "./lib/source";
 import "./start.css";
 
@@ -45,16 +45,8 @@ const SHAPING: Record<(typeof FITS)[number], string> = {
 };
 
 const render: Render<Model> = ({ model, el }) => {
-  let said: { words: string; wrong: boolean } | undefined; // until the kernel answers
-  let lost = false;
-  const say = (words: string, wrong = true) => {
-    said = { words, wrong };
-    show();
-  };
-  const ask = (kind: Kind, more: object = {}, data: ArrayBuffer[] = []) => {
-    if (lost) say(LOST);
-    else quietly(() => model.send({ kind, ...more }, undefined, data));
-  };
+  const saying = new Saying<Kind>(model, () => show());
+  const { say, ask } = saying;
 
   // ---------------------------------------------------------------------------- a file comes
 
@@ -93,7 +85,7 @@ const render: Render<Model> = ({ model, el }) => {
     void restore(found.made, image, mask, more);
   };
   const open = (file: File) => {
-    if (lost) return say(LOST);
+    if (saying.lost) return say(LOST);
     if (isRecord(file.name)) return void openRecord(file);
     newest = file;
     void send(file);
@@ -238,27 +230,22 @@ const render: Render<Model> = ({ model, el }) => {
     const words = model.get("offer") ?? "";
     offer.hidden = words === "";
     write(found, words);
-    write(status, said ? (said.wrong ? "" : said.words) : (model.get("message") ?? ""));
-    write(error, said ? (said.wrong ? said.words : "") : (model.get("problem") ?? ""));
+    saying.write(status, error, model.get("problem"), model.get("message"));
     write(choose, there ? "Another image…" : "Start image…");
-    aria(el, "busy", said !== undefined && !said.wrong);
+    aria(el, "busy", saying.busy);
     el.toggleAttribute(
       "data-open",
       there || words !== "" || status.textContent !== "" || error.textContent !== "",
     );
   }
   const heard = () => {
-    said = undefined;
+    saying.answered();
     show();
   };
   show();
   model.on("change", heard);
   // The same file again changes nothing, so the kernel also says that it has taken a file.
   (model as AnyModel).on("msg:custom", heard);
-  const leave = onConnection(model, (now) => {
-    lost = now;
-    if (lost && said && !said.wrong) say(LOST);
-  });
   let letGo = () => {};
   const placed = whenPlaced(el, (root) => {
     root.tabIndex = -1; // a click anywhere in it brings the focus, so that one can paste
@@ -268,7 +255,7 @@ const render: Render<Model> = ({ model, el }) => {
   return () => {
     model.off("change", heard);
     (model as AnyModel).off("msg:custom", heard);
-    leave();
+    saying.remove();
     placed();
     letGo();
     free();

@@ -6,14 +6,13 @@ import { PAINTER } from "../lib/contract";
 import { h, on, write } from "../lib/dom";
 import { opener, takeFiles } from "../lib/files";
 import { LOST } from "../lib/kernel";
+import type { Saying } from "../lib/saying";
 import type { Paper } from "./traits";
 
 interface Host {
   model: AnyModel<Paper>;
   root: HTMLElement; // takes what is dropped and pasted
-  ask(kind: "file" | "image", more?: object, data?: ArrayBuffer[]): void;
-  say(words: string, wrong?: boolean): void;
-  lost(): boolean; // whether the kernel is gone
+  saying: Saying<"file" | "image">;
   picture(url: string): void; // shows the image at this address
 }
 
@@ -27,10 +26,10 @@ export interface Images {
   remove(): void;
 }
 
-export function images({ model, root, ask, say, lost, picture }: Host): Images {
-  const send = opener(say, (message, data) => ask("file", message, data));
+export function images({ model, root, saying, picture }: Host): Images {
+  const send = opener(saying.say, (message, data) => saying.ask("file", message, data));
   const open = (file: File) => {
-    if (lost()) say(LOST);
+    if (saying.lost) saying.say(LOST);
     else void send(file);
   };
   const input = h("input", { type: "file", accept: "image/*", hidden: true });
@@ -60,7 +59,8 @@ export function images({ model, root, ask, say, lost, picture }: Host): Images {
       drawn = model.get("picture");
       draw(drawn);
       // the trait is small: it is in every saved notebook
-      if (url && Math.max(model.get("width"), model.get("height")) > PAINTER.saved) ask("image");
+      const isSmaller = Math.max(model.get("width"), model.get("height")) > PAINTER.saved;
+      if (url && isSmaller && !saying.lost) saying.ask("image");
     },
     hear({ kind, image }, buffers) {
       if (kind === "image" && image === model.get("shown")) draw(buffers[0]);
