@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from ..errors import InputError
 from ..pictures import fitted
 from ..settings import LIMITS
 from ..trace.trace import Trace
+from .alone import Alone
 from .painter import NO_PAD, Painter
 from .setting import RunSettings
 
@@ -44,7 +44,7 @@ class Easel:
     ) -> None:
         self.painter: Painter | None = None
         self._settings, self._lock, self._place = settings, lock, place
-        self._following = False
+        self._alone = Alone(lock)
         self._shown: tuple[Any, ...] = ()  # of what the image on show was made
         settings.observe(lambda _: self._follow(), list(TIED))
 
@@ -94,16 +94,6 @@ class Easel:
                 parameter="image",
             )
 
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Whether nothing else of the easel is going on: what it sets, it does not hear."""
-        with self._lock:
-            was, self._following = self._following, True
-            try:
-                yield not was
-            finally:
-                self._following = was
-
     def _follow(self) -> None:
         """Show the start image, its mask and its new area."""
         painter, now = self.painter, self._settings
@@ -112,9 +102,9 @@ class Easel:
         if now.image is None:
             self.close()
             return
-        with self._alone() as alone:
+        with self._alone() as first:
             size = inside(now)
-            if not alone or size is None:
+            if not first or size is None:
                 return
             mask = now.mask if now.mask is not None and now.mask.size == now.image.size else None
             image, mask, _ = fitted(now.image, mask, *size, now.fit)
@@ -129,8 +119,8 @@ class Easel:
     def _take(self, change: Any) -> None:
         """Take what was painted, or an image that was dropped on the Painter."""
         painter, now = self.painter, self._settings
-        with self._alone() as alone:
-            if not alone or painter is None:
+        with self._alone() as first:
+            if not first or painter is None:
                 return
             if change.name == "image":
                 now.image = painter.image

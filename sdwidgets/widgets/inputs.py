@@ -7,8 +7,8 @@ a saved notebook has the code of each panel that is open.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..configs import (
 from ..errors import SDWidgetsError
 from ..manager import Request
 from ..pictures import PictureLike, map_at
+from .alone import Alone
 from .boxes import Boxes
 from .class_picker import ClassPicker
 from .given import GIVEN, RunInputs
@@ -61,7 +62,7 @@ class Inputs:
         self.panels: dict[str, Panel] = {}
         self._settings, self._lock, self._place, self._last = settings, lock, place, last
         self._config: ModelConfig | None = None
-        self._following = False
+        self._alone = Alone(lock)
         self._results = 0
         settings.observe(lambda _: self._follow(), list(FOLLOWED))
 
@@ -107,27 +108,17 @@ class Inputs:
         """Close all panels; what they have set stays."""
         self.show(None)
 
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """Whether nothing else of the panels is going on: what they set, they do not hear."""
-        with self._lock:
-            was, self._following = self._following, True
-            try:
-                yield not was
-            finally:
-                self._following = was
-
     def _follow(self) -> None:
         """Show what is set. What a panel cannot show, the run refuses in words."""
-        with self._alone() as alone:
-            for panel in self.panels.values() if alone else ():
+        with self._alone() as first:
+            for panel in self.panels.values() if first else ():
                 with suppress(SDWidgetsError):
                     panel.show()
 
     def _set(self, name: str, value: Any) -> None:
         """Take what somebody has set in a panel."""
-        with self._alone() as alone:
-            if alone:
+        with self._alone() as first:
+            if first:
                 setattr(self._settings, name, value)
 
 
