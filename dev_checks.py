@@ -228,7 +228,10 @@ def machine(name: str) -> Iterator[None]:
         os.environ.update(before)
 
 
-PURE = ("checkpoints", "diffusion", "foreign", "models", "trace")
+PURE = (
+    *("checkpoints", "diffusion", "foreign", "models", "trace", "test_architecture.py"),
+    *("test_hires.py", "test_pipeline.py", "test_tasks.py", "test_windows.py"),
+)
 """Tests without threads or processes of their own: neighbours do not disturb them."""
 UNROUNDED = (
     *("foreign", "sweep", "widgets", "test_architecture.py"),
