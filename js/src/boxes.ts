@@ -177,6 +177,7 @@ const render: Render<Model> = ({ model, el }) => {
     model: model as never,
     root: el,
     saying,
+    taken: () => heard(),
     picture: canvas.picture,
   });
   const drop = h("button", { class: "sdw-button", title: "Take the image away; the boxes stay" });
@@ -222,17 +223,10 @@ const render: Render<Model> = ({ model, el }) => {
     saying.answered();
     show();
   };
-  const message = (content: unknown, buffers: readonly unknown[] = []) => {
-    const heardOf = Object(content) as { kind?: unknown };
-    image.hear(heardOf, buffers);
-    if (heardOf.kind === "taken") heard();
-  };
   const forget = [layout.onChange(heard), () => saying.remove(), keepKeys(el), image.remove];
-  (model as AnyModel).on("msg:custom", message);
   show();
   return () => {
     for (const each of forget) each();
-    (model as AnyModel).off("msg:custom", message);
   };
 };
 

@@ -134,6 +134,7 @@ const render: Render<Model> = ({ model, el }) => {
     model: model as never,
     root: el,
     saying,
+    taken: () => heard(),
     picture: (url) => canvas.picture(url),
   });
   const drop = h("button", { class: "sdw-button", title: "Take the image away; the map stays" });
@@ -174,11 +175,6 @@ const render: Render<Model> = ({ model, el }) => {
     saying.answered();
     show();
   };
-  const message = (content: unknown, buffers: readonly unknown[] = []) => {
-    const heardOf = Object(content) as { kind?: unknown };
-    image.hear(heardOf, buffers);
-    if (heardOf.kind === "taken") heard();
-  };
   const forget = [
     sketch.onChange((box) => (box ? canvas.update(box) : heard())),
     () => saying.remove(),
@@ -186,11 +182,9 @@ const render: Render<Model> = ({ model, el }) => {
     () => canvas.remove(),
     () => image.remove(),
   ];
-  (model as AnyModel).on("msg:custom", message);
   show(whole(sketch.plane));
   return () => {
     for (const each of forget) each();
-    (model as AnyModel).off("msg:custom", message);
   };
 };
 

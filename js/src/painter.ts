@@ -140,6 +140,7 @@ const render: Render<Model> = ({ model, el }) => {
     model: model as never,
     root: el,
     saying,
+    taken: () => heard(),
     picture: (url) => canvas.picture(url),
   });
   const note = h("p", "sdw-pt-note");
@@ -171,11 +172,6 @@ const render: Render<Model> = ({ model, el }) => {
     saying.answered();
     show();
   };
-  const message = (content: unknown, buffers: readonly unknown[] = []) => {
-    const heardOf = Object(content) as { kind?: unknown };
-    image.hear(heardOf, buffers);
-    if (heardOf.kind === "taken") heard();
-  };
   const forget = [
     sketch.onChange((box) => {
       if (!box) return heard();
@@ -189,11 +185,9 @@ const render: Render<Model> = ({ model, el }) => {
     () => map.remove(),
     () => image.remove(),
   ];
-  (model as AnyModel).on("msg:custom", message);
   show(whole(sketch.plane));
   return () => {
     for (const each of forget) each();
-    (model as AnyModel).off("msg:custom", message);
   };
 };
 

@@ -13,6 +13,7 @@ interface Host {
   model: AnyModel<Paper>;
   root: HTMLElement; // takes what is dropped and pasted
   saying: Saying<"file" | "image">;
+  taken(): void; // the kernel has taken a file, even if nothing has changed
   picture(url: string): void; // shows the image at this address
 }
 
@@ -21,12 +22,10 @@ export interface Images {
   readonly input: HTMLElement;
   /** Shows the image that there is; `words` are those of the button for another. */
   update(words: string): void;
-  /** Takes the kernel's image at its own size. */
-  hear(message: { kind?: unknown; image?: unknown }, buffers: readonly unknown[]): void;
   remove(): void;
 }
 
-export function images({ model, root, saying, picture }: Host): Images {
+export function images({ model, root, saying, taken, picture }: Host): Images {
   const send = opener(saying.say, (message, data) => saying.ask("file", message, data));
   const open = (file: File) => {
     if (saying.lost) saying.say(LOST);
@@ -50,6 +49,12 @@ export function images({ model, root, saying, picture }: Host): Images {
     url = file.length > 0 ? addressOf(file, isPng(file) ? "image/png" : "image/jpeg") : "";
     picture(url);
   };
+  const heard = (content: unknown, buffers: readonly unknown[] = []) => {
+    const { kind, image } = Object(content) as { kind?: unknown; image?: unknown };
+    if (kind === "image" && image === model.get("shown")) draw(buffers[0]); // at its own size
+    if (kind === "taken") taken();
+  };
+  (model as AnyModel).on("msg:custom", heard);
   return {
     choose,
     input,
@@ -62,10 +67,8 @@ export function images({ model, root, saying, picture }: Host): Images {
       const isSmaller = Math.max(model.get("width"), model.get("height")) > PAINTER.saved;
       if (url && isSmaller && !saying.lost) saying.ask("image");
     },
-    hear({ kind, image }, buffers) {
-      if (kind === "image" && image === model.get("shown")) draw(buffers[0]);
-    },
     remove() {
+      (model as AnyModel).off("msg:custom", heard);
       forget();
       URL.revokeObjectURL(url);
     },
