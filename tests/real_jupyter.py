@@ -355,6 +355,9 @@ def use_theme(page: Page, theme: str) -> None:
     )
     light = str(theme == "Light").lower()
     page.wait_for_selector(f"body[data-jp-theme-light={light}]", state="attached")
+    # JupyterLab covers the page meanwhile. Another change, before the cover is taken away, has it
+    # taken away twice, which is an error of the page.
+    page.wait_for_selector("#jupyterlab-splash", state="detached")
 
 
 def keep_screenshot(of: Page | Locator, name: str, folder: str = "docs", **options: Any) -> None:
