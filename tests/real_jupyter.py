@@ -372,6 +372,25 @@ def keep_screenshot(of: Page | Locator, name: str, folder: str = "docs", **optio
     assert folder != "docs" or path.stat().st_size < 300_000
 
 
+def look(notebook: Notebook, name: str, widths: tuple[int, ...] = (1280,)) -> None:
+    """Write images of the Studio, dark and light, into the folder SDWIDGETS_LOOK, if it is set."""
+    folder = os.environ.get("SDWIDGETS_LOOK")
+    if folder is None:
+        return
+    page = notebook.page
+    window = page.viewport_size
+    assert window is not None
+    for theme in ("Dark", "Light"):
+        use_theme(page, theme)
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 1500})
+            notebook.settle(400)
+            path = Path(folder) / f"{name}-{theme}-{width}.png"
+            notebook.find(".sdw-studio").screenshot(path=path)
+    page.set_viewport_size(window)
+    notebook.settle(400)
+
+
 def until(read: Callable[[], Any], wanted: Any, page: Page) -> None:
     """Read until it is what is wanted; fail with what it was at last."""
     end = time.monotonic() + WAIT

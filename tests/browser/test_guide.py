@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from axe import violations
 from playwright.sync_api import expect
-from real_jupyter import Notebook, use_theme
+from real_jupyter import Notebook, look, use_theme
 
 pytestmark = pytest.mark.browser
 
@@ -31,15 +30,6 @@ studio
 SOON = 15_000  # ms
 
 Open = Callable[..., Notebook]
-
-
-def shot(notebook: Notebook) -> None:
-    """Keep an image of the Studio, where they are looked at."""
-    if folder := os.environ.get("SDWIDGETS_LOOK"):
-        for theme in ("Dark", "Light"):
-            use_theme(notebook.page, theme)
-            notebook.settle(400)
-            notebook.find(".sdw-studio").screenshot(path=Path(folder) / f"guide-{theme}.png")
 
 
 def test_a_guide_is_chosen_and_comes_back_with_a_recorded_run(
@@ -75,7 +65,7 @@ def test_a_guide_is_chosen_and_comes_back_with_a_recorded_run(
     for theme in ("Dark", "Light"):
         use_theme(page, theme)
         assert violations(row) == []
-    shot(notebook)
+    look(notebook, "guide")
 
     notebook.ask("setattr(studio, 'label_map', np.eye(32, dtype=np.uint8))")
     notebook.generate(lambda: page.keyboard.press("Control+Enter"))

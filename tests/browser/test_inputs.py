@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
-from real_jupyter import Notebook, use_theme
+from real_jupyter import Notebook, look
 
 pytestmark = pytest.mark.browser
 
@@ -31,21 +30,6 @@ studio
 SOON = 15_000  # ms
 
 Open = Callable[..., Notebook]
-
-
-def shot(notebook: Notebook, name: str) -> None:
-    """Keep an image of the Studio, where they are looked at."""
-    if folder := os.environ.get("SDWIDGETS_LOOK"):
-        page = notebook.page
-        window = page.viewport_size
-        for theme in ("Dark", "Light"):
-            use_theme(page, theme)
-            page.set_viewport_size({"width": 1280, "height": 1500})
-            notebook.settle(400)
-            notebook.find(".sdw-studio").screenshot(path=Path(folder) / f"{name}-{theme}.png")
-        assert window is not None
-        page.set_viewport_size(window)
-        notebook.settle(400)
 
 
 def file(name: str, shade: int, side: int = 8) -> dict[str, object]:
@@ -72,7 +56,7 @@ def test_each_model_shows_what_it_takes(open_notebook: Open) -> None:
     page.keyboard.press("Enter")
     expect(field).to_have_value("animal 200")
     notebook.wait_until("studio.label", "animal 200")
-    shot(notebook, "class")
+    look(notebook, "class")
     field.focus()
     page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("299")
@@ -106,7 +90,7 @@ def test_each_model_shows_what_it_takes(open_notebook: Open) -> None:
     notebook.find(".sdw-look").click()
     chips = notebook.find(".sdw-picture").get_by_role("button", name="1", exact=True)
     expect(chips.first).to_be_visible(timeout=SOON)
-    shot(notebook, "near")
+    look(notebook, "near")
     notebook.find(".sdw-look").click()
 
     notebook.ask("setattr(studio, 'model', 'larger')")
@@ -124,4 +108,4 @@ def test_each_model_shows_what_it_takes(open_notebook: Open) -> None:
     page.keyboard.press("Home")
     expect(slider).to_have_attribute("aria-valuetext", "0 % bicubic")
     slider.fill("60")
-    shot(notebook, "larger")
+    look(notebook, "larger")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from real_jupyter import Notebook, use_theme
+from real_jupyter import Notebook, look
 
 pytestmark = pytest.mark.browser
 
@@ -30,23 +28,6 @@ SOON = 15_000  # ms
 Open = Callable[..., Notebook]
 
 
-def shot(notebook: Notebook, name: str) -> None:
-    """Keep an image of the Studio, where they are looked at."""
-    if folder := os.environ.get("SDWIDGETS_LOOK"):
-        page = notebook.page
-        window = page.viewport_size
-        for theme in ("Dark", "Light"):
-            use_theme(page, theme)
-            for width in (1280, 700):
-                page.set_viewport_size({"width": width, "height": 1500})
-                notebook.settle(400)
-                path = Path(folder) / f"{name}-{theme}-{width}.png"
-                notebook.find(".sdw-studio").screenshot(path=path)
-        assert window is not None
-        page.set_viewport_size(window)
-        notebook.settle(400)
-
-
 def test_what_is_painted_changes_and_all_else_is_kept(open_notebook: Open) -> None:
     notebook = open_notebook(STUDIO)
     notebook.run()
@@ -66,7 +47,7 @@ def test_what_is_painted_changes_and_all_else_is_kept(open_notebook: Open) -> No
     assert noisy.evaluate(pixels) != before
     slider.press("ArrowLeft")
     notebook.wait_until("studio.strength", 0.8)
-    shot(notebook, "image")
+    look(notebook, "image", widths=(1280, 700))
     start.get_by_role("button", name="Paint a mask…").click()
     painter = notebook.find(".sdw-painter")
     expect(painter).to_have_attribute("data-ready", "", timeout=SOON)
@@ -92,7 +73,7 @@ def test_what_is_painted_changes_and_all_else_is_kept(open_notebook: Open) -> No
     notebook.wait_until("studio.easel.painter.mapped")
     share = notebook.ask("float((np.asarray(studio.mask) > 0).mean())")
     assert 0 < share < 0.6
-    shot(notebook, "word")
+    look(notebook, "word", widths=(1280, 700))
     start.get_by_role("button", name="The last change").click()
     notebook.wait_until(f"float((np.asarray(studio.mask) > 0).mean()) != {share}")
     start.get_by_role("button", name="Remove the mask").click()
@@ -121,7 +102,7 @@ def test_more_settings_by_keyboard(open_notebook: Open) -> None:
     notebook.find(".sdw-sampler select").select_option("euler_ancestral")
     eta = more.get_by_label("eta", exact=True)
     expect(eta).to_have_attribute("placeholder", "1", timeout=SOON)
-    shot(notebook, "more")
+    look(notebook, "more", widths=(1280, 700))
     eta.focus()
     page.keyboard.type("7")
     page.keyboard.press("Tab")
@@ -136,4 +117,4 @@ def test_more_settings_by_keyboard(open_notebook: Open) -> None:
     picture = notebook.find(".sdw-v-final")
     assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [256, 256]
     expect(more.get_by_label("second strength")).to_have_attribute("placeholder", "0.6")
-    shot(notebook, "hires")
+    look(notebook, "hires", widths=(1280, 700))
