@@ -40,6 +40,11 @@ test("it counts the tokens, without start and end", () => {
   expect(one(".sdw-hint-quiet").textContent).toBe("4 of 75 tokens; 1 of 2 words take several");
 });
 
+test("what is no text, such as neighbours, fills all of its slots", () => {
+  show({ ...imageHeader("1 2"), slots: 2 });
+  expect(one(".sdw-hint-quiet").textContent).toBe("2 tokens; every word is one token");
+});
+
 test("words are pointed at and pinned here, too; a piece of no word is no button", () => {
   one(".sdw-group[data-word='<padding>']").dispatchEvent(
     new Event("pointerover", { bubbles: true }),

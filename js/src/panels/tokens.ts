@@ -121,13 +121,13 @@ function nameOf(word: string, slots: Slot[]): string {
   return `${plain(word)}, ${where}`;
 }
 
-/** "12 of 75 tokens": the start and the end always take two slots. */
+/** "12 of 75 tokens": the start and the end of a text take two slots. Neighbours have neither. */
 function countWords(picture: ImageHeader): string {
   const { pieces, slots } = picture;
   const chunks = 1 + pieces.filter((_, i) => begins(picture, i)).length;
-  return chunks === 1
-    ? `${pieces.length} of ${Math.max(slots - 2, 0)} tokens`
-    : `${pieces.length} tokens in ${chunks} chunks`;
+  if (chunks > 1) return `${pieces.length} tokens in ${chunks} chunks`;
+  const most = slots - 2;
+  return pieces.length > most ? `${pieces.length} tokens` : `${pieces.length} of ${most} tokens`;
 }
 
 /** What two text encoders have of their own: how they fill up. */
